@@ -1,0 +1,220 @@
+"""What a reader must know before believing a figure: judgements as data, shown elsewhere."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.analysis.tables import CellRow, cell_rows
+from greenbatch.analysis.variables import SOURCES
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+STANDARD_WINDOW_S = 2.0
+"""DESIGN, section 3.4: shorter windows are for a first look."""
+
+_FLAG_MEANINGS = {
+    "unsteady": "latencies had not settled when measuring began",
+    "throttled": "the device lowered its clocks",
+    "disturbed": "other work took part of the machine",
+    "meter_disagrees": "two ways of metering the same device differ",
+    "fallback": "part of the graph ran on another provider than the one asked for",
+}
+
+
+class Severity(StrEnum):
+    """How far a caveat reaches."""
+
+    SERIOUS = "serious"
+    """The figures do not mean what a reader would take them to mean."""
+    CAUTION = "caution"
+    """Some figures, or their certainty, are affected."""
+    NOTE = "note"
+    """Worth knowing; no figure is affected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """One judgement: a stable code, how far it reaches, and a plain sentence."""
+
+    code: str
+    severity: Severity
+    sentence: str
+
+
+def caveats(dataset: "xr.Dataset", rows: Sequence[CellRow] | None = None) -> list[Caveat]:
+    """List the caveats of a run, the gravest first.
+
+    Args:
+        dataset: As `greenbatch.analysis.open_run` gives it.
+        rows: Its cells, where `cell_rows` was already asked for them.
+    """
+    rows = cell_rows(dataset) if rows is None else rows
+    study = json.loads(dataset.attrs["study"])
+    environment = json.loads(dataset.attrs["environment"])
+    found = [
+        *_energy(dataset, rows, environment),
+        *_weights(dataset),
+        *_window(study, environment),
+        *_repetitions(rows),
+        *_flags(rows),
+        *_journal(dataset),
+    ]
+    order = list(Severity)
+    return sorted(found, key=lambda caveat: order.index(caveat.severity))
+
+
+def _energy(
+    dataset: "xr.Dataset", rows: Sequence[CellRow], environment: Mapping[str, Any]
+) -> Iterator[Caveat]:
+    provenance = dataset.attrs["energy_provenance"]
+    absent = environment.get("meters_absent") or {}
+    if provenance == "estimated":
+        yield Caveat(
+            "energy-estimated",
+            Severity.SERIOUS,
+            "Energy is estimated from CPU time by a stated model, not measured: every ratio of "
+            "energies here is a ratio of CPU times in disguise, and cannot show that one runtime "
+            "draws more power than another while it computes.",
+        )
+    elif provenance == "mixed":
+        yield Caveat(
+            "energy-mixed",
+            Severity.SERIOUS,
+            "Energy is measured in part and estimated in part; figures that rest on an estimate "
+            "are marked, and no ratio is given between an estimate and a measurement.",
+        )
+    elif provenance == "missing":
+        why = _no_energy_reason(dataset)
+        yield Caveat(
+            "energy-missing",
+            Severity.SERIOUS,
+            f"There is no energy per image in this run{why}; latency and throughput were measured.",
+        )
+    for model in _models_of_estimates(dataset):
+        yield Caveat("energy-model", Severity.NOTE, f"The model of the estimate: {model}.")
+    partial = sum(row.ok for row in rows) - sum(len(row.series["energy"].by_block) for row in rows)
+    if provenance != "missing" and partial:
+        yield Caveat(
+            "energy-incomplete",
+            Severity.CAUTION,
+            f"{_repetition_count(partial)} without energy per image, because the figure of a "
+            "domain that counts is missing; no partial sum is given.",
+        )
+    for meter, reason in absent.items():
+        yield Caveat(
+            f"no-{meter}",
+            Severity.NOTE,
+            f"The meter {meter} was not used: {str(reason).rstrip('.')}.",
+        )
+
+
+def _models_of_estimates(dataset: "xr.Dataset") -> list[str]:
+    estimated = (dataset["energy_source"] == SOURCES.index("estimated")).values
+    found = dict.fromkeys(str(text) for text in dataset["energy_reason"].values[estimated] if text)
+    texts = [text.removeprefix("estimated, not measured: ").rstrip(".") for text in found]
+    return texts[:3]  # enough: one for each kind of domain
+
+
+def _no_energy_reason(dataset: "xr.Dataset") -> str:
+    counted = dataset["energy_reason"].isel(domain=(dataset["counts"] == 1).values)
+    reasons = dict.fromkeys(
+        str(text)
+        for text, code in zip(
+            counted.values.flat,
+            dataset["energy_source"].isel(domain=(dataset["counts"] == 1).values).values.flat,
+            strict=True,
+        )
+        if text and code == 0
+    )
+    return f" ({'; '.join(reasons).rstrip('.')})" if reasons else ""
+
+
+def _weights(dataset: "xr.Dataset") -> Iterator[Caveat]:
+    kinds = dict(zip(dataset["model"].values, dataset["weights"].values, strict=True))
+    drawn = [str(model) for model, kind in kinds.items() if kind == "random"]
+    if drawn:
+        who = "all models" if len(drawn) == len(kinds) > 1 else ", ".join(drawn)
+        yield Caveat(
+            "weights-random",
+            Severity.NOTE,
+            f"The weights of {who} are random (seeded): the work per image is that of trained "
+            "weights, the predictions mean nothing.",
+        )
+
+
+def window_s(study: Mapping[str, Any], environment: Mapping[str, Any]) -> float | None:
+    """Least length of a window: the one in force, which the meters may have raised, else asked."""
+    for value in (environment.get("window_s"), (study.get("protocol") or {}).get("window_s")):
+        if isinstance(value, int | float):
+            return float(value)
+    return None
+
+
+def _window(study: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterator[Caveat]:
+    length_s = window_s(study, environment)
+    if length_s is not None and length_s < STANDARD_WINDOW_S:
+        yield Caveat(
+            "window-short",
+            Severity.CAUTION,
+            f"Windows of {length_s:g} s (profile {study.get('profile', 'unknown')}) are for a "
+            f"first look; the standard is {STANDARD_WINDOW_S:g} s.",
+        )
+
+
+def _repetitions(rows: Sequence[CellRow]) -> Iterator[Caveat]:
+    planned = rows[0].planned if rows else 0
+    if planned < 3:
+        said = {0: "No repetition was", 1: "One repetition was"}.get(
+            planned, "Two repetitions were"
+        )
+        shown = "no spread is known" if planned < 2 else "ranges are shown, not intervals"
+        yield Caveat("few-repetitions", Severity.CAUTION, f"{said} asked for, so {shown}.")
+    elif few := sum(0 < row.ok < 3 for row in rows):
+        yield Caveat(
+            "few-repetitions",
+            Severity.CAUTION,
+            f"{few} of {len(rows)} cells have fewer than 3 finished repetitions and therefore no "
+            "confidence interval.",
+        )
+    not_run = sum(row.statuses.get("not_run", 0) for row in rows)
+    if not_run:
+        total = sum(row.planned for row in rows)
+        yield Caveat(
+            "incomplete",
+            Severity.CAUTION,
+            f"The run is incomplete: {not_run} of {total} repetitions were not run.",
+        )
+    for row in rows:
+        failed = {s: n for s, n in row.statuses.items() if s not in ("ok", "not_run")}
+        if failed:
+            how = ", ".join(f"{name} {count}×" for name, count in failed.items())
+            why = "; ".join(reason.rstrip(".") for reason in row.failures)
+            yield Caveat("failed", Severity.CAUTION, f"Failed: {row.cell} ({how}): {why}.")
+
+
+def _flags(rows: Sequence[CellRow]) -> Iterator[Caveat]:
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts.update(row.flags)
+    for name, count in counts.items():
+        severity = Severity.SERIOUS if name == "fallback" else Severity.CAUTION
+        meaning = _FLAG_MEANINGS.get(name, name)
+        word = name.replace("_", " ")
+        yield Caveat(
+            f"flag-{name.replace('_', '-')}",
+            severity,
+            f"{_repetition_count(count)} flagged as {word} ({meaning}); they are counted in.",
+        )
+
+
+def _journal(dataset: "xr.Dataset") -> Iterator[Caveat]:
+    if torn := dataset.attrs["journal_torn"]:
+        yield Caveat("journal-torn", Severity.NOTE, f"{torn}.")
+
+
+def _repetition_count(count: int) -> str:
+    return "1 repetition is" if count == 1 else f"{count} repetitions are"

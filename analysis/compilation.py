@@ -1,0 +1,224 @@
+"""The journal compiled to a labelled dataset: dimensions, units and flags of DESIGN, section 4."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.analysis.coordinates import Labels, backend_facts, counting, labels, model_facts
+from greenbatch.analysis.energy_totals import add_totals
+from greenbatch.analysis.run_files import RunFiles
+from greenbatch.analysis.variables import COORDINATES, DIMS, SOURCES, STATUSES, VARIABLES
+from greenbatch.errors import RunError
+from greenbatch.records import EnergySource, Idle, Repetition, Status
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+
+    Arrays = dict[str, np.ndarray[Any, Any]]
+
+DATASET_SCHEMA = 1
+
+
+def from_files(files: RunFiles) -> "xr.Dataset":
+    """Compile a run that is read; see `greenbatch.analysis.dataset.compile_dataset`.
+
+    Raises:
+        RunError: A repetition was measured twice.
+    """
+    import numpy as np
+
+    grid = labels(files)
+    arrays: Arrays = {
+        name: np.full(
+            [len(grid.along[dim]) for dim in (*DIMS, *variable.dims)],
+            variable.missing,
+            dtype=variable.dtype,
+        )
+        for name, variable in VARIABLES.items()
+    }
+    idle = _idle_power(files.journal.idles, grid)
+    devices = dict(
+        zip(
+            grid.along["backend"],
+            backend_facts(files, grid.along["backend"])["device"],
+            strict=True,
+        )
+    )
+    for repetition in _once_each(files.journal.repetitions):
+        place = grid.cell(repetition)
+        _fill(arrays, place, repetition, grid, devices[repetition.cell.backend])
+        for domain, (power_w, source) in idle.get(
+            (repetition.cell.backend, repetition.block), {}
+        ).items():
+            arrays["idle_power"][(*place, domain)] = power_w
+            arrays["idle_power_source"][(*place, domain)] = source
+    counts = np.array(counting(files, grid.along["domain"]), dtype=np.int8)
+    add_totals(arrays, counts.astype(bool))
+    return _labelled(files, grid, arrays, counts)
+
+
+def _once_each(repetitions: Iterable[Repetition]) -> list[Repetition]:
+    """One record for each cell and block: a failure that was measured again gives way.
+
+    Raises:
+        RunError: Two records are ok.
+    """
+    chosen: dict[tuple[Any, int], Repetition] = {}
+    for record in repetitions:
+        key = (record.cell, record.block)
+        other = chosen.setdefault(key, record)
+        if other is record:
+            continue
+        if other.status is Status.OK and record.status is Status.OK:
+            raise RunError(
+                f"the journal holds {record.cell}, block {record.block}, twice; delete one of "
+                "the two lines"
+            )
+        chosen[key] = max(other, record, key=lambda r: (r.status is Status.OK, r.started_at))
+    return list(chosen.values())
+
+
+def _idle_power(
+    idles: Iterable[Idle], grid: Labels
+) -> dict[tuple[str, int], dict[int, tuple[float, int]]]:
+    """Mean idle power in W and its source, by (backend, block), then by domain's position.
+
+    Every idle record of the block has the same weight; there are more than two when the run
+    was resumed within the block. Ways that differ within a block make the mean missing: an
+    estimate and a measurement have no common mean.
+    """
+    import numpy as np
+
+    found: dict[tuple[str, int], dict[int, list[tuple[float, str]]]] = {}
+    for idle in idles:
+        by_domain = found.setdefault((idle.backend, idle.block), defaultdict(list))
+        for figure in idle.figures:
+            if figure.power_w is not None:
+                place = grid.place("domain", figure.domain)
+                by_domain[place].append((figure.power_w, str(figure.source)))
+    means: dict[tuple[str, int], dict[int, tuple[float, int]]] = {}
+    for key, by_domain in found.items():
+        means[key] = {}
+        for place, figures in by_domain.items():
+            sources = {source for _, source in figures}
+            if "estimated" in sources and len(sources) > 1:
+                continue
+            # Sorted, so that the order of the lines does not reach the last digit.
+            power_w = float(np.mean(sorted(power for power, _ in figures)))
+            means[key][place] = (power_w, max(SOURCES.index(source) for source in sources))
+    return means
+
+
+def _number(value: float | int | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _fill(
+    arrays: "Arrays", place: tuple[int, ...], record: Repetition, grid: Labels, device: str
+) -> None:
+    warm_up, conditions = record.warm_up, record.conditions
+    rate = record.images / record.duration_s if record.images and record.duration_s else None
+    scalars: dict[str, float | int | None] = {
+        "status": STATUSES.index(str(record.status)),
+        "flags": int(record.mask),
+        "duration": record.duration_s,
+        "images": record.images,
+        "iterations": record.iterations,
+        "throughput": rate,
+        "warm_up_iterations": warm_up.iterations if warm_up else None,
+        "warm_up_duration": warm_up.duration_s if warm_up else None,
+        "rest": conditions.rest_s,
+        "foreign_load": conditions.foreign_load,
+        "order_position": record.position,
+    }
+    for name, value in scalars.items():
+        arrays[name][place] = _number(value)
+    arrays["reason"][place] = record.reason or ""
+    for quantile, latency_s in record.latency_s.items():
+        if float(quantile) in grid.along["quantile"]:
+            spot = (*place, grid.place("quantile", float(quantile)))
+            arrays["latency"][spot] = latency_s
+    for dim, name, values in (
+        ("sensor", "temperature", conditions.temperature_c),
+        ("clock_domain", "clock", conditions.clock_hz),
+        ("phase", "phase_duration", record.phases_s),
+    ):
+        for label, amount in values.items():
+            arrays[name][(*place, grid.place(dim, label))] = amount
+    arrays["memory_peak"][(*place, 0)] = _number(record.memory_host_bytes)
+    arrays["memory_peak"][(*place, 1)] = _number(_device_bytes(record, device))
+    for figure in record.energy:
+        spot = (*place, grid.place("domain", figure.domain))
+        arrays["energy_source"][spot] = SOURCES.index(str(figure.source))
+        arrays["energy_other_source"][spot] = SOURCES.index(
+            str(figure.other_source or EnergySource.MISSING)
+        )
+        arrays["energy_reason"][spot] = figure.reason or ""
+        arrays["energy"][spot] = _number(figure.energy_j)
+        arrays["energy_uncertainty"][spot] = _number(figure.uncertainty_j)
+        arrays["energy_other"][spot] = _number(figure.other_energy_j)
+        arrays["energy_disagreement"][spot] = _number(figure.disagreement)
+        arrays["power_mean"][spot] = _number(figure.power_mean_w)
+        arrays["power_max"][spot] = _number(figure.power_max_w)
+
+
+def _device_bytes(record: Repetition, device: str) -> int | None:
+    """Memory in use on the backend's own device; other devices' memory is not the cell's."""
+    used = record.conditions.memory_device_bytes
+    if device in used:
+        return used[device]
+    return None if not used or device.startswith("cpu") else sum(used.values())
+
+
+def _labelled(files: RunFiles, grid: Labels, arrays: "Arrays", counts: Any) -> "xr.Dataset":
+    import numpy as np
+    import xarray as xr
+
+    along = grid.along
+    coords: dict[str, Any] = {}
+    for dim, values in along.items():
+        coords[dim] = (dim, np.array(values, dtype=_dtype(dim, values)), _attrs(dim))
+    coords["counts"] = ("domain", counts, _attrs("counts"))
+    for name, texts in backend_facts(files, along["backend"]).items():
+        coords[name] = ("backend", np.array(texts, dtype=_dtype(name, texts)), _attrs(name))
+    for name, facts in model_facts(files, along["model"]).items():
+        coords[name] = ("model", np.array(facts, dtype=_dtype(name, facts)), _attrs(name))
+    data = {}
+    for name, variable in VARIABLES.items():
+        array = arrays[name].astype(str) if variable.kind == "text" else arrays[name]
+        data[name] = ((*DIMS, *variable.dims), array, variable.attributes())
+    return xr.Dataset(data, coords, _global_attributes(files, arrays))
+
+
+def _attrs(name: str) -> dict[str, Any]:
+    return dict(COORDINATES[name].attributes())
+
+
+def _dtype(name: str, values: Iterable[Any]) -> Any:
+    if COORDINATES[name].kind == "text":
+        return f"<U{max([1, *(len(value) for value in values)])}"
+    return "i8" if name in ("batch_size", "repetition") else "f8"
+
+
+def _global_attributes(files: RunFiles, arrays: "Arrays") -> dict[str, str | int]:
+    from greenbatch.analysis.energy_totals import provenance
+
+    try:
+        source = f"greenbatch {version('greenbatch')}"
+    except PackageNotFoundError:  # used from a source tree that is not installed
+        source = "greenbatch"
+    # netCDF attributes hold neither None nor mappings: structured metadata travels as JSON.
+    return {
+        "Conventions": "CF-1.11",
+        "title": str(files.study.get("name") or files.path.resolve().name),
+        "source": source,
+        "schema": DATASET_SCHEMA,
+        "energy_provenance": provenance(arrays),
+        "study": json.dumps(dict(files.study), default=str),
+        "environment": json.dumps(dict(files.environment), default=str),
+        "journal_torn": files.journal.torn or "",
+        "run_digest": files.digest,
+    }

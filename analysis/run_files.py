@@ -1,0 +1,138 @@
+"""A run directory, read: the study, the environment and the journal."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from greenbatch.errors import RunError
+from greenbatch.records import Journal, parse
+
+STUDY = "study.yaml"
+ENVIRONMENT = "environment.json"
+JOURNAL = "journal.jsonl"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The contents of a run directory.
+
+    Attributes:
+        path: The directory.
+        study: The resolved design, as written in ``study.yaml``.
+        environment: Machine, versions and meters; empty where the file does not exist.
+        journal: All finished repetitions and idle measurements.
+        digest: SHA-256 over the three files, which tells whether a dataset is up to date.
+    """
+
+    path: Path
+    study: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    journal: Journal
+    digest: str
+
+
+def read_run(run: Path) -> RunFiles:
+    """Read a run directory; a torn last line of the journal is a warning.
+
+    Args:
+        run: The directory that ``gb bench`` wrote.
+
+    Raises:
+        RunError: It is not a run directory, or one of its files cannot be read.
+        JournalError: The journal is damaged before its last line.
+    """
+    stamp = digest(run)  # first: a journal that grows meanwhile then looks newer, not older
+    study = _study(run / STUDY)
+    environment = _environment(run / ENVIRONMENT)
+    journal = parse(_bytes(run / JOURNAL), JOURNAL)
+    if journal.torn:
+        warnings.warn(journal.torn, stacklevel=2)
+    return RunFiles(run, study, environment, journal, stamp)
+
+
+def digest(run: Path) -> str:
+    """Hash the files that a dataset is made of.
+
+    Content rather than modification times: these do not survive a copy or a checkout.
+    """
+    _require_run(run)
+    total = hashlib.sha256()
+    for name in (STUDY, ENVIRONMENT, JOURNAL):
+        data = _bytes(run / name)
+        total.update(f"{name} {len(data)}\n".encode())
+        total.update(data)
+    return total.hexdigest()
+
+
+def _require_run(run: Path) -> None:
+    if not run.is_dir():
+        raise RunError(f"{run} is no directory; give the directory that 'gb bench' wrote")
+    if not (run / STUDY).is_file():
+        raise RunError(
+            f"{run} is not a run: it has no {STUDY}; give the directory that 'gb bench' wrote"
+        )
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:  # nothing measured yet, or an environment that was not recorded
+        return b""
+    except OSError as error:
+        raise RunError(
+            f"cannot read {path}: {(error.strerror or 'unknown cause').lower()}; "
+            "mend its permissions or copy the run"
+        ) from error
+
+
+def _study(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        study = yaml.safe_load(_bytes(path))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f" in line {mark.line + 1}" if mark else ""
+        raise RunError(
+            f"cannot read {path}{line}: {error.problem or 'it is no YAML'}; "
+            "restore the file as 'gb bench' wrote it"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        cause = str(error).splitlines()[0]
+        raise RunError(
+            f"cannot read {path}: {cause}; restore the file as 'gb bench' wrote it"
+        ) from error
+    if not isinstance(study, dict):
+        raise RunError(
+            f"cannot read {path}: it holds a {type(study).__name__}, not a mapping; "
+            "restore the file as 'gb bench' wrote it"
+        )
+    if (schema := study.get("schema")) != SCHEMA:
+        raise RunError(
+            f"{path} has schema {schema!r}, this program reads schema {SCHEMA}; "
+            "use the version of greenbatch that wrote it"
+        )
+    return study
+
+
+def _environment(path: Path) -> Mapping[str, Any]:
+    data = _bytes(path)
+    if not data:
+        return {}
+    try:
+        environment = json.loads(data)
+    except ValueError as error:
+        raise RunError(
+            f"cannot read {path}: {error}; restore the file as 'gb bench' wrote it"
+        ) from error
+    if not isinstance(environment, dict):
+        raise RunError(
+            f"cannot read {path}: it holds a {type(environment).__name__}, not an object; "
+            "restore the file as 'gb bench' wrote it"
+        )
+    return environment

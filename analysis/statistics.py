@@ -1,0 +1,108 @@
+"""Intervals over repetitions, never over the iterations inside one.
+
+The repetition is the experimental unit: iterations of one process share its memory layout,
+caches and clocks, so that their number says nothing about how well a figure repeats
+(Georges, Buytaert & Eeckhout, OOPSLA 2007, section 3; Kalibera & Jones, ISMM 2013).
+
+Centre and interval are made on the logarithm wherever a figure is positive: a quotient of two
+geometric means is the geometric mean of the quotients (Fleming & Wallace, CACM 29(3), 1986),
+so tables of figures and of ratios agree; and a bound is never negative.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+CONFIDENCE = 0.95
+
+Kind = Literal["t", "range", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A centre and how far it is known.
+
+    Attributes:
+        centre: Geometric mean, or arithmetic mean where ``geometric`` is false.
+        low, high: Bounds; ``None`` with one repetition, which knows nothing of its spread.
+        n: Repetitions behind it.
+        kind: ``t``: a 95 % confidence interval of the mean, for n >= 3. ``range``: smallest
+            and largest of two, where a t-interval (t = 12.7) would say nothing but its width.
+            ``none``: one repetition.
+        geometric: Whether it was made on logarithms.
+    """
+
+    centre: float
+    low: float | None
+    high: float | None
+    n: int
+    kind: Kind
+    geometric: bool = True
+
+    @property
+    def relative(self) -> float | None:
+        """The wider side of the interval over the centre: 0.03 is ± 3 %."""
+        if self.low is None or self.high is None or not self.centre:
+            return None
+        return max(self.high - self.centre, self.centre - self.low) / abs(self.centre)
+
+    def excludes(self, value: float) -> bool:
+        """Whether ``value`` is outside a confidence interval; a mere range excludes nothing."""
+        if self.kind != "t" or self.low is None or self.high is None:
+            return False
+        return not self.low <= value <= self.high
+
+
+def interval(values: Iterable[float], *, geometric: bool = True) -> Interval | None:
+    """Summarise one figure over repetitions.
+
+    Args:
+        values: One value for each repetition; NaN (missing) ones are left out.
+        geometric: Work on logarithms; arithmetic all the same where a value is not positive.
+
+    Returns:
+        The interval, or ``None`` when no value is left.
+
+    Source:
+        Student's t-interval (Student, Biometrika 6, 1908): mean ± t(0.975, n - 1) s / sqrt(n).
+    """
+    known = [float(value) for value in values if not math.isnan(value)]
+    if not known:
+        return None
+    geometric = geometric and min(known) > 0
+    scale = [math.log(value) for value in known] if geometric else known
+    n = len(scale)
+    mean = math.fsum(scale) / n
+    back = math.exp if geometric else float
+    centre = back(mean)
+    if n == 1:
+        return Interval(centre, None, None, 1, "none", geometric)
+    if n == 2:
+        return Interval(centre, min(known), max(known), 2, "range", geometric)
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in scale) / (n - 1))
+    half = _t(n - 1) * deviation / math.sqrt(n)
+    return Interval(centre, back(mean - half), back(mean + half), n, "t", geometric)
+
+
+def ratio(over: Mapping[int, float], under: Mapping[int, float]) -> Interval | None:
+    """Compare two cells by the ratios of the blocks that both were measured in.
+
+    A block is a pass over all cells close in time, so what drifts between blocks (room
+    temperature, other load) cancels in the ratio: the interval is that of the mean of paired
+    log-ratios.
+
+    Args:
+        over, under: A positive figure by block; NaN and unpaired blocks are left out.
+
+    Returns:
+        The interval of ``over / under``, or ``None`` when no block has both.
+    """
+    pairs = ((over[block], under[block]) for block in sorted(over.keys() & under.keys()))
+    return interval(a / b for a, b in pairs if a > 0 and b > 0)
+
+
+def _t(freedom: int) -> float:
+    from scipy.special import stdtrit  # scipy.stats takes five times as long to import
+
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))

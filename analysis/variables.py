@@ -1,0 +1,149 @@
+"""The dataset's variables: one literal table of names, units, dimensions and meanings.
+
+Attributes follow the CF conventions 1.11: ``units`` (section 3.1, UDUNITS spelling),
+``long_name`` (3.2), ``flag_values``/``flag_masks`` with ``flag_meanings`` (3.5).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from greenbatch.records import EnergySource, Flag, Status
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CELL_DIMS = ("model", "backend", "precision", "io", "scenario", "batch_size")
+DIMS = (*CELL_DIMS, "repetition")
+QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
+
+STATUSES = tuple(str(status) for status in Status)
+SOURCES = tuple(str(source) for source in EnergySource)
+FLAGS = {str(flag.name).lower(): int(flag) for flag in Flag}
+PROVENANCES = ("missing", "measured", "estimated", "mixed")
+"""What a sum over domains rests on: ``measured`` is counter or integrated; ``mixed`` is both
+measured and estimated parts."""
+
+Kind = Literal["number", "code", "mask", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One variable.
+
+    Attributes:
+        units: UDUNITS string; ``1`` for counts, codes and text.
+        long_name: What it is, for a person and an axis.
+        dims: Dimensions after those of `DIMS`.
+        kind: ``number`` (float, NaN where missing), ``code`` (int8, a position in
+            ``meanings``), ``mask`` (int8, the sum of ``meanings``' bits) or ``text``.
+        meanings: Of a code or mask.
+    """
+
+    units: str
+    long_name: str
+    dims: tuple[str, ...] = ()
+    kind: Kind = "number"
+    meanings: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> float | int | str:
+        """What the variable holds where there is no record."""
+        if self.kind == "text":
+            return ""
+        if self.meanings == STATUSES:
+            return STATUSES.index("not_run")
+        return float("nan") if self.kind == "number" else 0
+
+    @property
+    def dtype(self) -> Any:
+        """The numpy type in memory."""
+        return {"number": "f8", "code": "i1", "mask": "i1", "text": object}[self.kind]
+
+    def attributes(self) -> dict[str, "str | np.ndarray[Any, Any]"]:
+        """The CF attributes; numeric flags have the variable's own type, as CF asks."""
+        import numpy as np
+
+        attrs: dict[str, Any] = {"units": self.units, "long_name": self.long_name}
+        if self.kind == "code":
+            attrs["flag_values"] = np.arange(len(self.meanings), dtype=np.int8)
+        elif self.kind == "mask":
+            attrs["flag_masks"] = np.array([FLAGS[name] for name in self.meanings], dtype=np.int8)
+        if self.meanings:
+            attrs["flag_meanings"] = " ".join(self.meanings)
+        return attrs
+
+
+def _code(long_name: str, meanings: tuple[str, ...], dims: tuple[str, ...] = ()) -> Variable:
+    return Variable("1", long_name, dims, "code", meanings)
+
+
+_D = ("domain",)
+
+VARIABLES: dict[str, Variable] = {
+    "status": _code("how the repetition ended", STATUSES),
+    "reason": Variable("1", "why the repetition is not ok", kind="text"),
+    "flags": Variable("1", "doubts about the repetition", kind="mask", meanings=tuple(FLAGS)),
+    "duration": Variable("s", "length of the measured window"),
+    "images": Variable("1", "images in the window"),
+    "iterations": Variable("1", "batches in the window"),
+    "throughput": Variable("s-1", "images per second"),
+    "latency": Variable("s", "latency of one batch, from submit to result", ("quantile",)),
+    "response_time": Variable(
+        "s", "response time of one request, from arrival to result", ("quantile",)
+    ),
+    "energy": Variable("J", "gross energy in the window", _D),
+    "energy_uncertainty": Variable("J", "half-width of the energy's metering error", _D),
+    "energy_source": _code("how the energy was obtained", SOURCES, _D),
+    "energy_other": Variable("J", "gross energy in the window by the device's second way", _D),
+    "energy_other_source": _code("how the second energy was obtained", SOURCES, _D),
+    "energy_disagreement": Variable("1", "second energy over the first, less one", _D),
+    "energy_reason": Variable(
+        "1", "why the energy is missing, or what an estimate assumes", _D, "text"
+    ),
+    "idle_power": Variable("W", "idle power of the backend in the block, model loaded", _D),
+    "idle_power_source": _code("how the idle power was obtained", SOURCES, _D),
+    "energy_net": Variable("J", "energy in the window less idle power times duration", _D),
+    "power_mean": Variable("W", "mean power in the window", _D),
+    "power_max": Variable("W", "highest power between two readings in the window", _D),
+    "energy_per_image": Variable("J", "gross energy per image over the domains that count"),
+    "energy_per_image_uncertainty": Variable(
+        "J", "half-width of the metering error of the energy per image"
+    ),
+    "energy_per_image_net": Variable("J", "net energy per image over the domains that count"),
+    "energy_per_image_source": _code("what the energy per image rests on", PROVENANCES),
+    "memory_peak": Variable("byte", "peak memory", ("memory",)),
+    "warm_up_iterations": Variable("1", "batches before the latencies were stationary"),
+    "warm_up_duration": Variable("s", "time before the latencies were stationary"),
+    "rest": Variable("s", "rest before the cell"),
+    "foreign_load": Variable("1", "share of the granted CPU time that others used"),
+    "order_position": Variable("1", "place in the block's shuffled order, from 0"),
+    "temperature": Variable("degree_Celsius", "temperature when the cell began", ("sensor",)),
+    "clock": Variable("Hz", "mean clock in the window", ("clock_domain",)),
+    "phase_duration": Variable("s", "time spent in a phase of the repetition", ("phase",)),
+}
+
+COORDINATES: dict[str, Variable] = {
+    "model": Variable("1", "model", kind="text"),
+    "backend": Variable("1", "backend: runtime and provider with its device", kind="text"),
+    "precision": Variable("1", "precision", kind="text"),
+    "io": Variable("1", "where inputs start and outputs end", kind="text"),
+    "scenario": Variable("1", "scenario", kind="text"),
+    "batch_size": Variable("1", "images in a batch"),
+    "repetition": Variable("1", "repetition: number of the block, from 0"),
+    "domain": Variable("1", "energy domain", kind="text"),
+    "quantile": Variable("1", "quantile; 1.0 is the maximum"),
+    "memory": Variable("1", "whose memory", kind="text"),
+    "sensor": Variable("1", "temperature sensor", kind="text"),
+    "clock_domain": Variable("1", "device whose clock it is", kind="text"),
+    "phase": Variable("1", "phase of a repetition", kind="text"),
+    "counts": Variable("1", "1 where the domain adds to the total, 0 where others hold it"),
+    "runtime": Variable("1", "runtime", kind="text"),
+    "provider": Variable("1", "execution provider", kind="text"),
+    "device": Variable("1", "device", kind="text"),
+    "year": Variable("1", "year of first publication"),
+    "top1": Variable("percent", "published ImageNet top-1 accuracy of the pretrained weights"),
+    "parameters": Variable("1", "parameters"),
+    "flops": Variable("1", "operations per image as published; a multiply-add counts as one"),
+    "weights": Variable("1", "kind of the weights that were measured", kind="text"),
+    "weights_detail": Variable("1", "name, seed or file of the weights", kind="text"),
+}

@@ -1,0 +1,91 @@
+"""What an artifact is made from, as one hash: the same recipe need not be exported again."""
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from greenbatch.models import ModelSpec
+from greenbatch.models.checkpoints import cached_checkpoint
+from greenbatch.models.draw import SCHEME
+from greenbatch.models.weights import Weights
+from greenbatch.records.artifact import MANIFEST_SCHEMA
+
+EXPORTER = 1
+"""Number of the way in which artifacts are made; a change of the way changes it."""
+
+OPSET = 20
+"""The operator set of all artifacts.
+
+torch 2.9 and later can write it (2.15 does by default, so nothing is converted afterwards), ONNX
+Runtime 1.24 and later run it on CPU and CUDA, and it is the first that has Gelu as one node:
+below it each activation of vit and convnext is a chain of five.
+"""
+
+_MAKERS = ("torch", "torchvision", "onnx", "onnxscript", "onnx-ir")
+_CHECKERS = (("onnxruntime-gpu", "onnxruntime"),)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the software that makes and checks artifacts, importing none of it."""
+    found = {"python": platform.python_version()}
+    for names in (("greenbatch",), *((maker,) for maker in _MAKERS), *_CHECKERS):
+        for name in names:
+            try:
+                found[names[-1]] = version(name)
+            except PackageNotFoundError:
+                continue
+            break
+    return found
+
+
+def recipe(spec: ModelSpec, precision: str, weights: str) -> str:
+    """Return the hash of everything that an artifact is made from.
+
+    Args:
+        spec: The network and its input.
+        precision: Of the artifact.
+        weights: What the weights are, see `identities`.
+    """
+    makers = {name: text for name, text in versions().items() if name in _MAKERS}
+    ingredients = {
+        "exporter": EXPORTER,
+        "schema": MANIFEST_SCHEMA,
+        "opset": OPSET,
+        "model": [spec.source, spec.name, asdict(spec.input)],
+        "precision": precision,
+        "weights": weights,
+        "versions": makers,
+    }
+    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+
+
+def identities(spec: ModelSpec, weights: Weights, seed: int) -> dict[str, str]:
+    """Say what the weights may be that a choice leads to, by their kind.
+
+    ``auto`` is content with published weights, even when their file has been deleted since.
+    With random ones it is content as long as torch has no published file: whether one can be
+    fetched by now is not tried again, for that would cost seconds each time; ``force`` tries it.
+
+    Returns:
+        Identities by kind: one for a definite choice, one or two for ``auto``. The seed is part
+        of the random ones only, for nothing else in an artifact depends on it.
+    """
+    if weights.kind == "file":
+        assert weights.path is not None
+        return {"file": f"file {sha256(weights.path)}"}
+    pretrained = {"pretrained": f"pretrained {spec.weights} {spec.checkpoint}"}
+    random = {"random": f"random scheme {SCHEME} seed {seed}"}
+    if weights.kind == "pretrained":
+        return pretrained
+    if weights.kind == "random":
+        return random
+    return pretrained if cached_checkpoint(spec) else pretrained | random
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

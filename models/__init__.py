@@ -1,0 +1,20 @@
+"""What is measured: model specs, inputs and weights.
+
+spec         what is known of a network       registry     the networks that are known
+build        spec -> torch module             inputs       seeded images, without torch
+weights      which weights, and loading them  draw         random weights that behave
+checkpoints  fetching published weights
+"""
+
+from greenbatch.models.inputs import synthetic_images
+from greenbatch.models.registry import STUDY, find, names
+from greenbatch.models.spec import InputSpec, ModelSpec
+
+__all__ = [
+    "STUDY",
+    "InputSpec",
+    "ModelSpec",
+    "find",
+    "names",
+    "synthetic_images",
+]

@@ -1,0 +1,184 @@
+"""Random weights that infer like trained ones.
+
+What a library starts training from is unfit for measuring and for comparing runtimes: a zero
+head makes all logits 0, a LayerScale of 1e-6 switches blocks off, and a deep network whose
+normalisation statistics were never gathered fades (logits of efficientnet_b0 spread by 1e-14).
+A comparison of such outputs compares nothing, and in half precision they underflow.
+"""
+
+from typing import TYPE_CHECKING
+
+from greenbatch.models.inputs import synthetic_images
+from greenbatch.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+SCHEME = 1
+"""Number of the way in which weights are drawn; a change of the way changes it."""
+
+_IMAGES = 8
+_IMAGES_NORMALISED = 32  # statistics of fewer images do not hold for others
+_EMBEDDING_STD = 0.02  # of tokens, positions and their biases: as ViT and Swin begin with
+_GATE_STD = 0.25  # what a squeezed image decides: gates that swing fully multiply with depth
+
+
+def draw_weights(module: "nn.Module", spec: ModelSpec, seed: int) -> None:
+    """Draw all weights of ``module`` so that its logits vary between images with a spread near 1.
+
+    1. Every parameter is drawn anew (`_draw`), from a generator of its own: the result depends
+       on ``seed`` alone and the global random state stays as it was.
+    2. In one pass over seeded images each layer with a bias is levelled as it is reached: its
+       values are changed so that the output has mean 0 in each channel and standard deviation 1
+       (data-dependent initialisation, Salimans & Kingma 2016, eq. 5, with one scale for a layer
+       as in Mishkin & Matas 2016, algorithm 1). Batch normalisations take their statistics in
+       the same pass, each from what the settled layers before it put out. Passes in training
+       mode would average statistics of small batches; those hold for no other image, and the
+       excess multiplies from layer to layer (a factor of 80 in mobilenet_v3_small).
+    3. The last layer is scaled so that the logits' spread between images is 1.
+
+    The result is the same for one machine and version of torch; elsewhere sums may be rounded
+    otherwise. ``module`` is left in evaluation mode.
+
+    Args:
+        module: Any classifier that maps (N, C, H, W) to logits (N, classes).
+        spec: Says the input.
+        seed: Not negative.
+    """
+    import torch
+    from torch import nn
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    generator = torch.Generator().manual_seed(seed)
+    module.eval()
+    with torch.no_grad():
+        for owner in module.modules():
+            for name, parameter in owner.named_parameters(recurse=False):
+                _draw(owner, name, parameter, generator)
+        norms = [n for n in module.modules() if isinstance(n, _BatchNorm) and n.track_running_stats]
+        for norm in norms:
+            norm.reset_running_stats()  # what the pass does not reach stays neutral
+        # A layer without a bias stands before a normalisation, which levels its output.
+        layers = [
+            layer
+            for layer in module.modules()
+            if isinstance(layer, (nn.Linear, nn.Conv2d)) and layer.bias is not None
+        ]
+        count = _IMAGES_NORMALISED if norms else _IMAGES
+        images = torch.from_numpy(synthetic_images(spec, count, seed))
+        _settle(module, layers, norms, images)
+
+
+def _draw(
+    owner: "nn.Module", name: str, parameter: "torch.Tensor", generator: "torch.Generator"
+) -> None:
+    """Draw one parameter by the part that it plays in its layer."""
+    from torch import nn
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    if isinstance(owner, (_BatchNorm, nn.LayerNorm, nn.GroupNorm)):
+        if name == "weight":
+            parameter.uniform_(0.5, 1.5, generator=generator)
+        elif isinstance(owner, _BatchNorm):
+            # A bias of the order of the signal keeps a good part of the activations linear.
+            # Around 0 every rectifier and gate would enlarge the differences between images,
+            # and rounding errors with them, from layer to layer.
+            parameter.normal_(0.5, 0.5, generator=generator)
+        else:
+            parameter.normal_(0, 0.1, generator=generator)
+    elif "scale" in name or "gamma" in name:
+        # A factor on a residual branch (LayerScale, Touvron et al. 2021): it begins near 0 and
+        # grows in training.
+        parameter.uniform_(0.1, 0.5, generator=generator)
+    elif "bias" in name and parameter.ndim == 1:
+        parameter.zero_()  # levelling sets it
+    elif isinstance(owner, (nn.Linear, nn.Conv2d, nn.MultiheadAttention)) and parameter.ndim >= 2:
+        deviation = parameter[0].numel() ** -0.5  # of fan-in values: keeps the variance
+        if parameter.ndim < 4:
+            parameter.normal_(0, deviation, generator=generator)
+        else:
+            # Half of a kernel's variance is its mean, as trained kernels are smooth: white ones
+            # would keep of a smooth image little but its rounding errors.
+            deviation *= 2**-0.5
+            means = parameter.new_empty(*parameter.shape[:2], 1, 1)
+            parameter.normal_(0, deviation, generator=generator)
+            parameter.add_(means.normal_(0, deviation, generator=generator))
+    else:
+        parameter.normal_(0, _EMBEDDING_STD, generator=generator)
+
+
+def _settle(
+    module: "nn.Module",
+    layers: "list[nn.Linear | nn.Conv2d]",
+    norms: "list[_BatchNorm]",
+    images: "torch.Tensor",
+) -> None:
+    """Pass ``images`` through ``module`` and adjust each layer and norm as it is reached."""
+    import torch
+
+    reached: list[nn.Module] = []  # what is used twice is adjusted for its first use
+    levelled: list[nn.Linear | nn.Conv2d] = []
+
+    def level(
+        layer: "nn.Linear | nn.Conv2d", _: object, output: "torch.Tensor"
+    ) -> "torch.Tensor | None":
+        if layer in levelled:
+            return None
+        levelled.append(layer)
+        return _level(layer, output)
+
+    def gather(norm: "_BatchNorm", inputs: "tuple[torch.Tensor, ...]") -> None:
+        if norm not in reached and norm.running_mean is not None and norm.running_var is not None:
+            reached.append(norm)
+            axes = [axis for axis in range(inputs[0].ndim) if axis != 1]
+            variance, mean = torch.var_mean(inputs[0], axes)
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
+
+    handles = [layer.register_forward_hook(level) for layer in layers]
+    handles += [norm.register_forward_pre_hook(gather) for norm in norms]
+    try:
+        logits = module(images)  # of the adjusted network
+    finally:
+        for handle in handles:
+            handle.remove()
+    if levelled:
+        _scale_head(levelled[-1], logits)
+
+
+def _level(layer: "nn.Linear | nn.Conv2d", output: "torch.Tensor") -> "torch.Tensor | None":
+    """Change a layer so that its output has channel means 0 and standard deviation 1.
+
+    Args:
+        layer: Has just put out ``output``.
+        output: (N, ..., channels) of a linear layer, (N, channels, H, W) of a convolution.
+
+    Returns:
+        What the changed layer would have put out, or ``None`` where it cannot be levelled.
+    """
+    from torch import nn
+
+    convolution = isinstance(layer, nn.Conv2d)
+    channel = 1 if convolution else output.ndim - 1
+    mean = output.mean([axis for axis in range(output.ndim) if axis != channel])
+    centred = output - mean.view([-1 if axis == channel else 1 for axis in range(output.ndim)])
+    deviation = float(centred.std())
+    if not deviation > 0:  # the same for all images: no factor can change that
+        return None
+    if convolution and output.shape[-1] == output.shape[-2] == 1:
+        deviation /= _GATE_STD
+    layer.weight.div_(deviation)
+    assert layer.bias is not None
+    layer.bias.sub_(mean).div_(deviation)
+    return centred.div_(deviation)
+
+
+def _scale_head(head: "nn.Linear | nn.Conv2d", logits: "torch.Tensor") -> None:
+    """Bring the logits' spread between images to 1, also where pooling follows the last layer."""
+    spread = float((logits - logits.mean(0)).std())
+    if spread > 0:
+        head.weight.div_(spread)
+        assert head.bias is not None
+        head.bias.div_(spread)

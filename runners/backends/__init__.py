@@ -1,0 +1,140 @@
+"""The runtimes, one file each, behind one small interface.
+
+A backend is a runtime with its device. The table below is all that a parent process reads; the
+class behind an entry is imported in the child that measures with it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from greenbatch.errors import UnknownNameError
+from greenbatch.records import Cell, Manifest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Setting = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """All that a backend needs to load a cell.
+
+    Attributes:
+        cell: Its precision, io and batch size apply.
+        artifact: The ``.onnx`` file.
+        weights: The safetensors file with the same weights.
+        manifest: Of the artifact.
+        threads: Threads for work on the CPU.
+        images: The batch, float32, shape (batch_size, channels, height, width).
+        allow_fallback: Let nodes run elsewhere than asked, and record it.
+    """
+
+    cell: Cell
+    artifact: Path
+    weights: Path
+    manifest: Manifest
+    threads: int
+    images: "np.ndarray"
+    allow_fallback: bool = False
+
+
+class Backend(Protocol):
+    """A network loaded in one runtime, ready to run its batch."""
+
+    def __init__(self, task: Task) -> None:
+        """Load the network; raise `PlacementError` if it would not run where it was asked to."""
+
+    def run(self) -> None:
+        """Run the batch once; return when the outputs are where ``io`` says and complete."""
+
+    def outputs(self) -> "np.ndarray":
+        """Return a copy of the last run's logits on the host, shape (batch_size, classes)."""
+
+    @property
+    def placement(self) -> Mapping[str, int]:
+        """Nodes by execution provider, or by device where the runtime has no graph."""
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether something runs elsewhere than asked (only with ``allow_fallback``)."""
+
+    @property
+    def settings(self) -> Mapping[str, Setting]:
+        """What is in force, asked from the runtime where it can be asked."""
+
+    @staticmethod
+    def unavailable(provider: str) -> str | None:
+        """Say in one sentence, cure included, why this machine cannot run it; ``None`` if it can.
+
+        Called in a process of its own; must answer within seconds.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSpec:
+    """An entry of the table: ``target`` is ``module:class``."""
+
+    name: str
+    runtime: str
+    provider: str
+    device: str
+    target: str
+
+
+def _spec(runtime: str, provider: str, target: str) -> BackendSpec:
+    return BackendSpec(f"{runtime}-{provider}", runtime, provider, provider, target)
+
+
+_ONNX = "greenbatch.runners.backends.onnx_session:OnnxSession"
+_TORCH = "greenbatch.runners.backends.torch_eager:TorchEager"
+
+BACKENDS = {
+    spec.name: spec
+    for spec in (
+        _spec("onnxruntime", "cpu", _ONNX),
+        _spec("onnxruntime", "cuda", _ONNX),
+        _spec("torch", "cpu", _TORCH),
+        _spec("torch", "cuda", _TORCH),
+    )
+}
+RUNTIMES = tuple(dict.fromkeys(spec.runtime for spec in BACKENDS.values()))
+PROVIDERS = tuple(dict.fromkeys(spec.provider for spec in BACKENDS.values()))
+
+
+def find(name: str) -> BackendSpec:
+    """Return the entry called ``name``.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    if name not in BACKENDS:
+        raise UnknownNameError("backend", name, BACKENDS)
+    return BACKENDS[name]
+
+
+def resolve(spec: BackendSpec) -> type[Backend]:
+    """Import the class behind an entry."""
+    module, _, name = spec.target.partition(":")
+    backend: type[Backend] = getattr(import_module(module), name)
+    return backend
+
+
+def pair(runtimes: list[str], providers: list[str]) -> list[str]:
+    """Return the names of the backends that pair these runtimes and providers, runtimes outermost.
+
+    Raises:
+        UnknownNameError: A runtime or provider is not in the table.
+    """
+    for kind, names, known in (
+        ("runtime", runtimes, RUNTIMES),
+        ("provider", providers, PROVIDERS),
+    ):
+        for name in names:
+            if name not in known:
+                raise UnknownNameError(kind, name, known)
+    names = [f"{runtime}-{provider}" for provider in providers for runtime in runtimes]
+    return [name for name in dict.fromkeys(names) if name in BACKENDS]

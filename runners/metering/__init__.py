@@ -1,0 +1,46 @@
+"""Meters of energy, sampled beside what they measure, and E(t), which answers for a window.
+
+with open_meters(["auto"]) as metering, Recorder(metering.meters) as recorder:
+    metering.follow(child_pid)
+    ...                                  # the child tells when its window began and ended
+    recorder.settle(t1_s)
+    figures = recorder.energy(t0_s, t1_s)
+"""
+
+from greenbatch.runners.metering.conditions import Conditioned, DeviceConditions, DeviceState
+from greenbatch.runners.metering.energy_function import (
+    EnergyFunction,
+    PowerFunction,
+    Refusal,
+    Stretch,
+)
+from greenbatch.runners.metering.meter import (
+    Clock,
+    Domain,
+    Meter,
+    MeterLost,
+    MeterOptions,
+    Reading,
+)
+from greenbatch.runners.metering.opening import METERS, Metering, open_meters
+from greenbatch.runners.metering.sampler import Recorder
+
+__all__ = [
+    "METERS",
+    "Clock",
+    "Conditioned",
+    "DeviceConditions",
+    "DeviceState",
+    "Domain",
+    "EnergyFunction",
+    "Meter",
+    "MeterLost",
+    "MeterOptions",
+    "Metering",
+    "PowerFunction",
+    "Reading",
+    "Recorder",
+    "Refusal",
+    "Stretch",
+    "open_meters",
+]

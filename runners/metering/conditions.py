@@ -1,0 +1,90 @@
+"""The state of a device around a window: what explains a figure that stands out."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceState:
+    """One look at a device; ``None`` is 'this device does not tell'.
+
+    Attributes:
+        temperature_c: In degrees Celsius.
+        clock_hz: Of the processors, in Hz.
+        throttle_reasons: Why the clock is lower than it could be, by name.
+        memory_bytes: Device memory in use by anybody.
+        pids: Processes that compute on it.
+    """
+
+    temperature_c: float | None = None
+    clock_hz: float | None = None
+    throttle_reasons: tuple[str, ...] = ()
+    memory_bytes: int | None = None
+    pids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceConditions:
+    """A device over a window.
+
+    Attributes:
+        device: Its domain's name.
+        temperature_c: When the window began, in degrees Celsius.
+        clock_hz: Mean over the window, in Hz.
+        throttle_reasons: All that were given in the window, sorted.
+        memory_bytes: The most in use at a time.
+        foreign_pids: Processes that computed on it and are not the measured one's, sorted.
+    """
+
+    device: str
+    temperature_c: float | None = None
+    clock_hz: float | None = None
+    throttle_reasons: tuple[str, ...] = ()
+    memory_bytes: int | None = None
+    foreign_pids: tuple[int, ...] = ()
+
+
+@runtime_checkable
+class Conditioned(Protocol):
+    """A meter that can also tell the state of its devices."""
+
+    def conditions(self) -> Mapping[str, DeviceState]:
+        """Look at every device now, by its domain's name."""
+
+
+def over_window(
+    device: str,
+    states: Sequence[tuple[float, DeviceState]],
+    t0_s: float,
+    t1_s: float,
+    own_pids: Collection[int] = (),
+) -> DeviceConditions | None:
+    """Sum up the states of a device from ``t0_s`` to ``t1_s``.
+
+    Args:
+        device: Its name.
+        states: Instant (s) and state, in order of time.
+        t0_s, t1_s: The window; a short one that holds no state takes the last one before it.
+        own_pids: Processes that are not foreign.
+
+    Returns:
+        The conditions; ``None`` where no state was seen up to the window's end.
+    """
+    seen = [(t_s, state) for t_s, state in states if t_s <= t1_s]
+    if not seen:
+        return None
+    inside = [state for t_s, state in seen if t_s >= t0_s] or [seen[-1][1]]
+    earlier = [state for t_s, state in seen if t_s <= t0_s]
+    at_start = earlier[-1] if earlier else inside[0]
+    clocks = [state.clock_hz for state in inside if state.clock_hz is not None]
+    memory = [state.memory_bytes for state in inside if state.memory_bytes is not None]
+    pids = {pid for state in inside for pid in state.pids}
+    return DeviceConditions(
+        device=device,
+        temperature_c=at_start.temperature_c,
+        clock_hz=sum(clocks) / len(clocks) if clocks else None,
+        throttle_reasons=tuple(sorted({r for state in inside for r in state.throttle_reasons})),
+        memory_bytes=max(memory) if memory else None,
+        foreign_pids=tuple(sorted(pids - set(own_pids))),
+    )

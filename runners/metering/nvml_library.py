@@ -1,0 +1,97 @@
+"""NVML, NVIDIA's management library: opened, closed, and its errors in one sentence each."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from greenbatch.errors import MeterUnavailable
+
+_T = TypeVar("_T")
+
+_CURES = {
+    "LibraryNotFound": "install the NVIDIA driver, or give the container access to the GPU",
+    "DriverNotLoaded": "load the NVIDIA driver ('nvidia-smi' must work)",
+    "LibRmVersionMismatch": "restart the machine: the driver was updated under a running kernel",
+    "NoPermission": "give this user access to /dev/nvidia*",
+    "GpuIsLost": "the GPU fell off its bus: restart the machine",
+    "ResetRequired": "reset the GPU ('nvidia-smi --gpu-reset')",
+}
+
+
+def open_library() -> None:
+    """Load and initialise NVML; every success needs one `close_library`.
+
+    Raises:
+        MeterUnavailable: There is no library, no driver or no permission.
+    """
+    try:
+        import pynvml
+    except ImportError as error:
+        raise MeterUnavailable(
+            "cannot read NVML: the Python package nvidia-ml-py is not installed; "
+            "run 'pip install nvidia-ml-py' or pass --meter estimate"
+        ) from error
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        raise MeterUnavailable(f"{explain(error)}, or pass --meter estimate") from error
+
+
+def close_library() -> None:
+    """Shut NVML down; a driver that is gone by then has nothing left to give back."""
+    import pynvml
+
+    try:
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return
+
+
+def explain(error: Exception) -> str:
+    """Say an NVML error in one sentence, with the cure where one is known."""
+    kind = type(error).__name__.removeprefix("NVMLError_")
+    cure = _CURES.get(kind)
+    return f"cannot read NVML: {str(error).rstrip('.')}" + (f"; {cure}" if cure else "")
+
+
+def ask(query: Callable[..., _T], *args: Any) -> _T | None:
+    """Call an NVML query; ``None`` where the device or the driver does not know it."""
+    import pynvml
+
+    try:
+        return query(*args)
+    except pynvml.NVMLError:
+        return None
+
+
+def visible_devices(spec: str | None, uuids: Sequence[str]) -> list[int]:
+    """Choose the devices that CUDA would: by ``CUDA_VISIBLE_DEVICES``.
+
+    Args:
+        spec: The variable's value; ``None`` where it is not set.
+        uuids: The UUID of each device, by NVML's index.
+
+    Returns:
+        NVML's indices. As in CUDA, an entry that names no device hides all that follow it.
+
+    Raises:
+        MeterUnavailable: It names a MIG instance, which has no energy reading of its own.
+    """
+    if spec is None:
+        return list(range(len(uuids)))
+    chosen: list[int] = []
+    for entry in (part.strip() for part in spec.split(",")):
+        if entry.upper().startswith("MIG"):
+            raise MeterUnavailable(
+                f"CUDA_VISIBLE_DEVICES names the MIG instance {entry!r}, whose energy NVML does "
+                "not tell apart; name a whole GPU or pass --meter none"
+            )
+        if entry.isdecimal():
+            index = int(entry)
+        else:
+            found = [i for i, uuid in enumerate(uuids) if entry and uuid.startswith(entry)]
+            index = found[0] if len(found) == 1 else len(uuids)
+        if index >= len(uuids):
+            break
+        if index not in chosen:
+            chosen.append(index)
+    return chosen

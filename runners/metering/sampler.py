@@ -1,0 +1,230 @@
+"""Reads meters from threads of their own while something runs, and answers for a window."""
+
+import threading
+import time
+from collections.abc import Collection, Sequence
+from types import TracebackType
+from typing import Self
+
+from greenbatch.records import EnergyFigure, IdleFigure
+from greenbatch.runners.metering.conditions import (
+    Conditioned,
+    DeviceConditions,
+    DeviceState,
+    over_window,
+)
+from greenbatch.runners.metering.energy_function import FloatArray
+from greenbatch.runners.metering.figures import (
+    energy_figure,
+    idle_figure,
+    trace,
+)
+from greenbatch.runners.metering.meter import Clock, Domain, Meter, MeterLost
+from greenbatch.runners.metering.series import History, Series
+
+_CONDITIONS_EVERY_S = 0.25
+_RETRY_S = 0.25  # a meter that fails is asked again at this rate: it may come back
+_FIRST_READ_S = 2.0
+_JOIN_S = 5.0
+_SETTLE_PAUSE_S = 0.005
+
+
+class _Watch:
+    """One meter, the thread that reads it, and what it has read."""
+
+    def __init__(self, meter: Meter, clock: Clock) -> None:
+        self.meter = meter
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._series = {domain.name: Series() for domain in meter.domains}
+        self._states: dict[str, list[tuple[float, DeviceState]]] = {}
+        self._stop = threading.Event()
+        self.first_read = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name=f"greenbatch-meter-{meter.name}", daemon=True
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(_JOIN_S)  # a read that hangs in a driver must not hang the run
+
+    def histories(self) -> list[tuple[Domain, History]]:
+        with self._lock:
+            return [(d, self._series[d.name].history()) for d in self.meter.domains]
+
+    def states(self) -> dict[str, list[tuple[float, DeviceState]]]:
+        with self._lock:
+            return {device: list(states) for device, states in self._states.items()}
+
+    def settled(self, t_s: float) -> bool:
+        """Tell whether every domain that counts has changed, or failed, after ``t_s``."""
+        with self._lock:
+            return all(
+                self._series[domain.name].reaches(t_s)
+                for domain in self.meter.domains
+                if domain.counts
+            )
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:  # the thread's end must show in every later figure
+            self._fail(self._clock(), f"the reading thread ended: {_described(error)}")
+        finally:
+            self.first_read.set()
+
+    def _loop(self) -> None:
+        due_s = conditions_due_s = self._clock()
+        while not self._stop.is_set():
+            good = self._read()
+            self.first_read.set()
+            if self._clock() >= conditions_due_s:
+                self._look()
+                conditions_due_s = self._clock() + _CONDITIONS_EVERY_S
+            now_s = self._clock()
+            # a fixed grid: late by less than a period, the next read is still on time
+            due_s += self.meter.interval_s
+            if due_s <= now_s:
+                due_s = now_s + self.meter.interval_s
+            if not good:
+                due_s = now_s + max(_RETRY_S, self.meter.interval_s)
+            self._stop.wait(due_s - now_s)
+
+    def _read(self) -> bool:
+        before_s = self._clock()
+        try:
+            readings = self.meter.read()
+        except MeterLost as error:
+            self._fail(before_s, str(error))
+            return False
+        except Exception as error:
+            self._fail(before_s, f"the meter {self.meter.name} failed: {_described(error)}")
+            return False
+        after_s = self._clock()
+        with self._lock:
+            for name, series in self._series.items():
+                if (reading := readings.get(name)) is not None:
+                    series.append(before_s, after_s, reading)
+                else:
+                    series.fail(before_s, after_s, "the meter left it out of its reading")
+        return True
+
+    def _fail(self, before_s: float, reason: str) -> None:
+        with self._lock:
+            for series in self._series.values():
+                series.fail(before_s, self._clock(), reason)
+
+    def _look(self) -> None:
+        if not isinstance(self.meter, Conditioned):
+            return
+        try:
+            states = self.meter.conditions()
+        except Exception:  # conditions explain figures; without them the figures still hold
+            return
+        now_s = self._clock()
+        with self._lock:
+            for device, state in states.items():
+                self._states.setdefault(device, []).append((now_s, state))
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+class Recorder:
+    """Samples meters from entering to leaving its context; asked for windows then or later.
+
+    Every instant is of ``clock``. Nothing a meter does raises here: what could not be read is a
+    missing figure with the reason.
+
+    Args:
+        meters: The meters to read, one thread for each; they stay the caller's to close.
+        clock: Tells the time in s.
+    """
+
+    def __init__(self, meters: Sequence[Meter], clock: Clock = time.perf_counter) -> None:
+        self._clock = clock
+        self._watches = [_Watch(meter, clock) for meter in meters]
+
+    def __enter__(self) -> Self:
+        """Start to read; return when every meter has been read once."""
+        for watch in self._watches:
+            watch.start()
+        for watch in self._watches:
+            watch.first_read.wait(_FIRST_READ_S)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop to read."""
+        for watch in self._watches:
+            watch.stop()
+
+    def settle(self, t_s: float, timeout_s: float = 1.0) -> bool:
+        """Wait until every domain that counts has ticked after ``t_s``.
+
+        Returns:
+            Whether all did before ``timeout_s`` had passed.
+        """
+        end_s = self._clock() + timeout_s
+        while not all(watch.settled(t_s) for watch in self._watches):
+            if self._clock() >= end_s:
+                return False
+            time.sleep(_SETTLE_PAUSE_S)
+        return True
+
+    def energy(self, t0_s: float, t1_s: float) -> tuple[EnergyFigure, ...]:
+        """Return the energy from ``t0_s`` to ``t1_s``, a figure for each domain of each meter."""
+        return tuple(
+            energy_figure(domain, history, t0_s, t1_s, watch.meter.interval_s)
+            for watch in self._watches
+            for domain, history in watch.histories()
+        )
+
+    def idle(self, t0_s: float, t1_s: float) -> tuple[IdleFigure, ...]:
+        """Return the mean power from ``t0_s`` to ``t1_s``, a figure for each domain.
+
+        Raises:
+            ValueError: The window has no length.
+        """
+        if t1_s <= t0_s:
+            raise ValueError(f"an idle window from {t0_s} s to {t1_s} s has no length")
+        return tuple(idle_figure(figure, t1_s - t0_s) for figure in self.energy(t0_s, t1_s))
+
+    def trace(self, t0_s: float, t1_s: float) -> dict[str, FloatArray]:
+        """Return what was read in the window, with one read on either side of it.
+
+        Returns:
+            For each domain that was read: ``<domain>_t_s``, the middle of each read relative to
+            ``t0_s``; with a counter ``<domain>_energy_j``, its value at that read since the first
+            one returned; with a power sensor ``<domain>_power_w``. Shape (n,), NaN where a read
+            did not have one of the two.
+        """
+        columns: dict[str, FloatArray] = {}
+        for watch in self._watches:
+            for domain, history in watch.histories():
+                columns |= trace(domain.name, history, t0_s, t1_s)
+        return columns
+
+    def conditions(
+        self, t0_s: float, t1_s: float, own_pids: Collection[int] = ()
+    ) -> tuple[DeviceConditions, ...]:
+        """Return the state of each device over a window.
+
+        Args:
+            t0_s, t1_s: The window.
+            own_pids: The measured processes, which are not foreign.
+        """
+        summed = [
+            over_window(device, states, t0_s, t1_s, own_pids)
+            for watch in self._watches
+            for device, states in watch.states().items()
+        ]
+        return tuple(conditions for conditions in summed if conditions is not None)

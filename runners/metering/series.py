@@ -1,0 +1,117 @@
+"""All that was read of one domain, in order of time."""
+
+import math
+from array import array
+from dataclasses import dataclass
+
+import numpy as np
+
+from greenbatch.runners.metering.energy_function import FloatArray
+from greenbatch.runners.metering.meter import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A stretch of time in which a domain could not be read.
+
+    Attributes:
+        from_s, to_s: The last good read before it and the first after; ``inf`` while it lasts.
+        reason: One sentence.
+        broken: The counter went on from another value: energy in the stretch is lost.
+    """
+
+    from_s: float
+    to_s: float
+    reason: str
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A copy of a series: columns of shape (n,), NaN where a read had no such value.
+
+    Attributes:
+        before_s, after_s: When each read began and ended, in s.
+        energy_j: Cumulative, never falling, in J.
+        power_w: In W.
+        faults: In order of time.
+    """
+
+    before_s: FloatArray
+    after_s: FloatArray
+    energy_j: FloatArray
+    power_w: FloatArray
+    faults: tuple[Fault, ...]
+
+
+class Series:
+    """Collects readings of one domain; the caller keeps two threads from using it at once."""
+
+    def __init__(self) -> None:
+        self._before_s = array("d")
+        self._after_s = array("d")
+        self._energy_j = array("d")
+        self._power_w = array("d")
+        self._faults: list[Fault] = []
+        self._last_j: float | None = None
+        self._offset_j = 0.0
+        self._ticked_s = -math.inf  # no later than the latest tick
+
+    def append(self, before_s: float, after_s: float, reading: Reading) -> None:
+        """Add a reading that was made between two instants."""
+        if reading.energy_j is None and reading.power_w is None:
+            self.fail(before_s, after_s, reading.reason or "the meter gave no value")
+            return
+        self._end_fault(after_s)
+        energy_j = math.nan
+        if reading.energy_j is not None:
+            energy_j = self._continue(reading.energy_j, before_s, after_s)
+        self._before_s.append(before_s)
+        self._after_s.append(after_s)
+        self._energy_j.append(energy_j)
+        self._power_w.append(math.nan if reading.power_w is None else reading.power_w)
+
+    def fail(self, before_s: float, after_s: float, reason: str) -> None:
+        """Note that a read between two instants failed."""
+        if self._faults and math.isinf(self._faults[-1].to_s):
+            return  # it still lasts: the first reason is the cause
+        since_s = self._before_s[-1] if self._before_s else before_s
+        self._faults.append(Fault(since_s, math.inf, reason))
+
+    def reaches(self, t_s: float) -> bool:
+        """Tell whether a window that ends at ``t_s`` can be answered: more waiting adds nothing.
+
+        With a counter that is a tick after it, else a read; or the domain is failing.
+        """
+        if self._faults and math.isinf(self._faults[-1].to_s):
+            return True
+        if self._last_j is not None:
+            return self._ticked_s >= t_s
+        return bool(self._before_s) and self._before_s[-1] >= t_s
+
+    def history(self) -> History:
+        """Copy what there is."""
+        return History(
+            np.array(self._before_s),
+            np.array(self._after_s),
+            np.array(self._energy_j),
+            np.array(self._power_w),
+            tuple(self._faults),
+        )
+
+    def _end_fault(self, after_s: float) -> None:
+        if self._faults and math.isinf((last := self._faults[-1]).to_s):
+            self._faults[-1] = Fault(last.from_s, after_s, last.reason, last.broken)
+
+    def _continue(self, counter_j: float, before_s: float, after_s: float) -> float:
+        """Return ``counter_j`` on the series' own scale, which a fall of the counter shifts."""
+        last_j, self._last_j = self._last_j, counter_j
+        if last_j is None:
+            return counter_j + self._offset_j
+        if counter_j < last_j:
+            self._offset_j += last_j - counter_j
+            reason = f"the counter fell from {last_j:.3f} J to {counter_j:.3f} J: it was reset"
+            self._faults.append(Fault(self._before_s[-1], after_s, reason, broken=True))
+        elif counter_j > last_j:
+            self._ticked_s = self._before_s[-1]
+        return counter_j + self._offset_j

@@ -1,0 +1,153 @@
+"""A measuring child process, seen from its parent: its events, its time limit, its end."""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from greenbatch.records import Status
+
+
+class ChildFailed(Exception):
+    """The child failed, died or hung; caught where the repetition's record is made."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class ChildProcess:
+    """Runs ``greenbatch.runners.child`` and reads its events; a context manager.
+
+    Leaving the context lets a child that has done its work end by itself, and kills any other,
+    with everything it started.
+
+    Args:
+        timeout_s: From now, for all that is asked of it.
+        arguments: Passed on to the child's command line.
+    """
+
+    def __init__(self, timeout_s: float, *arguments: str) -> None:
+        self._timeout_s = timeout_s
+        self._deadline_s = time.perf_counter() + timeout_s
+        self._oom_kills = _oom_kills()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by __exit__
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "greenbatch.runners.child", str(os.getpid()), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            # CUDA then numbers the devices as NVML does
+            env={**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+            start_new_session=True,  # Ctrl-C reaches the parent alone, and it ends the child
+        )
+        self._lines: queue.Queue[bytes | None] = queue.Queue()
+        self._listener = threading.Thread(target=self._listen, name="child", daemon=True)
+        self._listener.start()
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failure: object, *_: object) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=0.0 if failure else 10.0)
+        except subprocess.TimeoutExpired:
+            self._kill()
+        self._listener.join()
+        self._process.stdout.close()
+        self._errors.close()
+
+    def measure(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a request and return the ``measured`` event.
+
+        Raises:
+            ChildFailed: It failed, died or took too long.
+        """
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # dead already: the events will say how
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        stage = "starting"
+        while True:
+            event = self.event(stage)
+            if event["event"] == "measured":
+                return event
+            if event["event"] == "failed":
+                raise ChildFailed(Status(event["status"]), event["reason"])
+            stage = {"started": "loading", "loaded": "measuring"}[event["event"]]
+
+    def event(self, stage: str = "starting") -> dict[str, Any]:
+        """Wait for the next event.
+
+        Args:
+            stage: What the child is doing, for the message.
+
+        Raises:
+            ChildFailed: It died or took too long.
+        """
+        left_s = max(0.0, self._deadline_s - time.perf_counter())
+        try:
+            line = self._lines.get(timeout=left_s)
+        except queue.Empty:
+            raise ChildFailed(
+                Status.TIMEOUT,
+                f"stopped while {stage}: it took longer than {self._timeout_s:g} s "
+                "(the protocol's timeout_s)",
+            ) from None
+        if line is None:
+            raise self._death(stage)
+        event: dict[str, Any] = json.loads(line)
+        return event
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def _death(self, stage: str) -> ChildFailed:
+        code = self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        said = f"; its last words: {lines[-1][:300]}" if lines else ""
+        if code >= 0:
+            return ChildFailed(Status.ERROR, f"the process ended ({code}) while {stage}{said}")
+        if -code == signal.SIGKILL and _oom_kills() > self._oom_kills:
+            reason = f"the kernel killed the process for memory while {stage}{said}"
+            return ChildFailed(Status.OOM, reason)
+        name = signal.Signals(-code).name
+        return ChildFailed(Status.ERROR, f"the process was killed by {name} while {stage}{said}")
+
+    def _kill(self) -> None:
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            self._process.kill()
+        self._process.wait()
+
+
+def _oom_kills() -> int:
+    """Return how many processes the kernel has killed for memory since it started."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

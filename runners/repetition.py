@@ -1,0 +1,237 @@
+"""One repetition, seen from the parent: a fresh child, its meters, the record that comes of it."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from greenbatch.records import (
+    Conditions,
+    EnergyFigure,
+    Flag,
+    Idle,
+    Record,
+    Repetition,
+    Status,
+    WarmUp,
+)
+from greenbatch.runners.artifacts import Artifact
+from greenbatch.runners.host import HostSampler
+from greenbatch.runners.metering import Metering
+from greenbatch.runners.metering.sampler import Recorder
+from greenbatch.runners.order import Slot
+from greenbatch.runners.process import ChildFailed, ChildProcess
+from greenbatch.runners.study import Study
+
+# Beyond these a repetition is flagged: a tenth of the cores lost to others, and counter and
+# integrated power further apart than the 5 % that NVML states for its power reading.
+DISTURBED_ABOVE = 0.10
+DISAGREES_ABOVE = 0.05
+
+_PROBE_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """What all repetitions of a run share.
+
+    Attributes:
+        study: The design.
+        artifacts: By model.
+        metering: The open meters.
+        host: The open sampler of the machine's load.
+        cores: Granted to this run.
+        traces: The run's folder of traces.
+    """
+
+    study: Study
+    artifacts: Mapping[str, Artifact]
+    metering: Metering
+    host: HostSampler
+    cores: float
+    traces: Path
+
+    @property
+    def window_s(self) -> float:
+        """Length of the shortest window that the protocol allows with these meters, in s."""
+        return self.study.rules.window_for(self.metering.slowest_period_s)
+
+
+def measure(slot: Slot, station: Station, conditions: Conditions) -> list[Record]:
+    """Measure a slot in a fresh child process.
+
+    Args:
+        slot: The cell, and whether idle power is taken beside it.
+        station: What all repetitions share.
+        conditions: Rest and temperatures before the cell; the window's are added to them.
+
+    Returns:
+        The idle records, if any, then the repetition's. A child that fails, dies or hangs gives a
+        repetition that says so.
+    """
+    began_s = time.perf_counter()
+    repetition = _Draft(slot, station, datetime.now(UTC).isoformat(timespec="milliseconds"))
+    latencies = station.traces / f".{repetition.name}.npy"
+    try:
+        with Recorder(station.metering.meters, time.perf_counter) as recorder:
+            with ChildProcess(station.study.rules.timeout_s) as child:
+                station.metering.follow(child.pid)
+                told = child.measure(_request(slot, station, latencies))
+                last_s = max(told["window"][1], *(end for _, end in told["idle"].values()), 0.0)
+                recorder.settle(last_s, 1.0 + 3 * (station.metering.slowest_period_s or 0.0))
+            _save_trace(station.traces / f"{repetition.name}.npz", latencies, recorder, told)
+            return [
+                *repetition.idles(told, recorder),
+                repetition.ok(told, recorder, conditions, time.perf_counter() - began_s),
+            ]
+    except ChildFailed as failure:
+        return [repetition.failed(failure, conditions, time.perf_counter() - began_s)]
+    finally:
+        latencies.unlink(missing_ok=True)
+
+
+def probe(backend: str) -> str | None:
+    """Say why ``backend`` cannot run on this machine, asked in a child; ``None`` if it can."""
+    try:
+        with ChildProcess(_PROBE_TIMEOUT_S, backend) as child:
+            reason: str | None = child.event()["reason"]
+    except ChildFailed as failure:
+        return f"its probe failed: {failure.reason}"
+    return reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A repetition on its way to a record."""
+
+    slot: Slot
+    station: Station
+    started_at: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.slot.cell.slug}_r{self.slot.block}"
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        slot = self.slot
+        return {
+            "cell": slot.cell,
+            "block": slot.block,
+            "position": slot.position,
+            "started_at": self.started_at,
+        }
+
+    def ok(
+        self, told: dict[str, Any], recorder: Recorder, conditions: Conditions, wall_s: float
+    ) -> Repetition:
+        start_s, end_s = told["window"]
+        energy = recorder.energy(start_s, end_s)
+        conditions = self._around(told, recorder, conditions)
+        return Repetition(
+            **self._common,
+            status=Status.OK,
+            flags=_flags(told, energy, conditions).names,
+            duration_s=end_s - start_s,
+            iterations=told["iterations"],
+            images=told["iterations"] * self.slot.cell.batch_size,
+            latency_s=told["latency_s"],
+            energy=energy,
+            memory_host_bytes=told["memory_host_bytes"],
+            warm_up=WarmUp(**told["warm_up"]),
+            conditions=conditions,
+            placement=told["placement"],
+            settings=told["settings"],
+            phases_s=told["phases_s"] | {"wall": wall_s},
+            trace=f"{self.name}.npz",
+        )
+
+    def failed(self, failure: ChildFailed, conditions: Conditions, wall_s: float) -> Repetition:
+        return Repetition(
+            **self._common,
+            status=failure.status,
+            reason=failure.reason,
+            conditions=conditions,
+            phases_s={"wall": wall_s},
+        )
+
+    def idles(self, told: dict[str, Any], recorder: Recorder) -> list[Idle]:
+        return [
+            Idle(
+                backend=self.slot.cell.backend,
+                model=self.slot.cell.model,
+                block=self.slot.block,
+                when=when,
+                started_at=self.started_at,
+                duration_s=end_s - start_s,
+                figures=recorder.idle(start_s, end_s),
+            )
+            for when, (start_s, end_s) in told["idle"].items()
+        ]
+
+    def _around(self, told: dict[str, Any], recorder: Recorder, before: Conditions) -> Conditions:
+        start_s, end_s = told["window"]
+        pid = told["pid"]
+        devices = recorder.conditions(start_s, end_s, own_pids=(pid,))
+        load = self.station.host.foreign_load(start_s, end_s, told["cpu_s"], self.station.cores)
+        return replace(
+            before,
+            foreign_load=load,
+            clock_hz={d.device: d.clock_hz for d in devices if d.clock_hz is not None},
+            throttle_reasons=tuple(sorted({r for d in devices for r in d.throttle_reasons})),
+            memory_device_bytes={
+                d.device: d.memory_bytes for d in devices if d.memory_bytes is not None
+            },
+            foreign_processes=tuple(
+                f"{d.device}: {other}" for d in devices for other in d.foreign_pids
+            ),
+        )
+
+
+def _request(slot: Slot, station: Station, latencies: Path) -> dict[str, Any]:
+    artifact = station.artifacts[slot.cell.model]
+    rules = station.study.rules
+    return {
+        "cell": asdict(slot.cell),
+        "artifact": str(artifact.path),
+        "manifest": str(artifact.manifest_path),
+        "weights": str(artifact.weights_path),
+        "threads": station.study.thread_count,
+        "seed": station.study.seed,
+        "allow_fallback": station.study.allow_fallback,
+        "protocol": asdict(rules),
+        "window_s": station.window_s,
+        "idle_before_s": rules.idle_s if slot.idle_before else 0.0,
+        "idle_after_s": rules.idle_s if slot.idle_after else 0.0,
+        "latencies": str(latencies),
+    }
+
+
+def _flags(told: dict[str, Any], energy: tuple[EnergyFigure, ...], conditions: Conditions) -> Flag:
+    flags = Flag(0)
+    if not (told["warm_up"]["settled"] and told["steady"]):
+        flags |= Flag.UNSTEADY
+    if conditions.throttle_reasons:
+        flags |= Flag.THROTTLED
+    if (conditions.foreign_load or 0.0) > DISTURBED_ABOVE or conditions.foreign_processes:
+        flags |= Flag.DISTURBED
+    for figure in energy:
+        if figure.disagreement is not None and abs(figure.disagreement) > DISAGREES_ABOVE:
+            flags |= Flag.METER_DISAGREES
+    if told["fell_back"]:
+        flags |= Flag.FALLBACK
+    return flags
+
+
+def _save_trace(path: Path, latencies: Path, recorder: Recorder, told: dict[str, Any]) -> None:
+    """Write latencies and power traces as one ``.npz``, whole before the journal names it."""
+    import numpy as np
+
+    start_s, end_s = told["window"]
+    arrays = {"latency_s": np.load(latencies), **recorder.trace(start_s, end_s)}
+    unfinished = path.with_name(f".{path.name}")
+    with unfinished.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    unfinished.replace(path)

@@ -1,0 +1,1 @@
+"""How batches are fed to a backend: closed loop (offline)."""

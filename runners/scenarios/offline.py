@@ -1,0 +1,76 @@
+"""The closed loop: batches back to back, as MLPerf's offline scenario."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from greenbatch.records import WarmUp
+from greenbatch.runners.profiles import MeasurementProtocol
+from greenbatch.runners.steady import is_steady
+
+# Judging stationarity costs time that grows with the series, so it is not asked each iteration.
+_JUDGE_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was measured: its ends on the run's clock, and the latency of each iteration, in s."""
+
+    start_s: float
+    end_s: float
+    latencies_s: list[float]
+
+
+def warm_up(
+    run: Callable[[], None], clock: Callable[[], float], protocol: MeasurementProtocol
+) -> WarmUp:
+    """Run batches until their latencies are stationary, within the protocol's bound.
+
+    Args:
+        run: Runs one batch from submit to result.
+        clock: Monotonic, in s.
+        protocol: Its ``warm_up_*`` rules and ``steady_tolerance`` apply.
+
+    Returns:
+        How long it took, and whether the latencies settled.
+    """
+    latencies: list[float] = []
+    began = judged = last = clock()
+    while True:
+        run()
+        now = clock()
+        latencies.append(now - last)
+        last = now
+        over = now - began >= protocol.warm_up_max_s
+        if len(latencies) < protocol.warm_up_iterations or now - began < protocol.warm_up_min_s:
+            continue
+        if over or now - judged >= _JUDGE_EVERY_S:
+            judged = now
+            settled = is_steady(latencies, protocol.steady_tolerance)
+            if settled or over:
+                return WarmUp(iterations=len(latencies), duration_s=now - began, settled=settled)
+            last = clock()
+
+
+def measure(
+    run: Callable[[], None], clock: Callable[[], float], window_s: float, iterations: int
+) -> Window:
+    """Run batches back to back for at least ``window_s`` and at least ``iterations`` times.
+
+    One clock reading ends an iteration and begins the next: the latencies add up to the window,
+    and nothing else happens inside it.
+
+    Args:
+        run: Runs one batch from submit to result.
+        clock: Monotonic, in s.
+        window_s: Shortest window, in s.
+        iterations: Fewest iterations.
+    """
+    stamps = [clock()]
+    stamp = stamps.append
+    deadline = stamps[0] + window_s
+    while stamps[-1] < deadline or len(stamps) <= iterations:
+        run()
+        stamp(clock())
+    latencies = [after - before for before, after in pairwise(stamps)]
+    return Window(stamps[0], stamps[-1], latencies)

@@ -1,0 +1,209 @@
+"""The design of a run: which cells, how often, under which rules."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from greenbatch.errors import StudyError
+from greenbatch.models import registry
+from greenbatch.records import Cell
+from greenbatch.runners import backends
+from greenbatch.runners.cores import default_threads
+from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
+
+BatchSize = Annotated[int, Field(ge=1, le=65536, strict=True)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class ArtifactRef(BaseModel):
+    """Which artifact a run measured, by its hash."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    sha256: str
+    weights: dict[str, str]
+
+
+class Study(BaseModel):
+    """A design, resolved and checked; ``study.yaml`` is its text.
+
+    Attributes:
+        name: Of the run, for titles.
+        models, backends, precisions, io, scenarios, batch_sizes: The factors; a cell is one of
+            each.
+        repetitions: Number of blocks.
+        seed: Of the order and of the images.
+        profile: Whose rules ``protocol`` starts from.
+        protocol: The rules, see `MeasurementProtocol`; a study file may give only what differs
+            from its profile.
+        threads: Threads of every CPU backend; 0 is as many as the cores granted.
+        meters: Names of meters, or ``auto``, or ``none``.
+        cpu_tdp_w: Maximum power of the granted cores for the estimate, in W.
+        weights: ``auto``, ``pretrained``, ``random`` or a file.
+        allow_fallback: Measure what runs partly elsewhere, and record it.
+        artifacts_dir: Where exported artifacts are.
+        artifacts: What was exported, by model; filled in when the run is made.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    name: Name = "study"
+    models: tuple[Name, ...] = Field(default=registry.STUDY, min_length=1)
+    backends: tuple[Name, ...] = Field(min_length=1)
+    precisions: tuple[Literal["fp32"], ...] = Field(default=("fp32",), min_length=1)
+    io: tuple[Literal["host", "device"], ...] = Field(default=("host",), min_length=1)
+    scenarios: tuple[Literal["offline"], ...] = Field(default=("offline",), min_length=1)
+    batch_sizes: tuple[BatchSize, ...] = Field(min_length=1)
+    repetitions: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 3
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+    profile: Literal["quick", "standard", "rigorous"] = "standard"
+    protocol: dict[str, float] = Field(default_factory=dict)
+    threads: Annotated[int, Field(ge=0, strict=True)] = 0
+    meters: tuple[Name, ...] = Field(default=("auto",), min_length=1)
+    cpu_tdp_w: Annotated[float, Field(gt=0)] | None = None
+    weights: Name = "auto"
+    allow_fallback: bool = False
+    artifacts_dir: str = "artifacts"
+    artifacts: dict[str, ArtifactRef] = Field(default_factory=dict)
+
+    @field_validator("models", "backends", "precisions", "io", "scenarios", "batch_sizes")
+    @classmethod
+    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if twice := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
+            raise ValueError(f"{twice[0]!r} is named twice; name each once")
+        return values
+
+    @field_validator("models")
+    @classmethod
+    def _known_models(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            registry.find(name)
+        return names
+
+    @field_validator("backends")
+    @classmethod
+    def _known_backends(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            backends.find(name)
+        return names
+
+    @model_validator(mode="after")
+    def _resolved_protocol(self) -> "Study":
+        rules = asdict(PROFILES[self.profile])
+        kinds = {field.name: field.type for field in fields(MeasurementProtocol)}
+        for key, value in self.protocol.items():
+            if key not in rules:
+                raise ValueError(f"protocol has no rule {key!r}; it has {', '.join(rules)}")
+            whole = kinds[key] in (int, "int")
+            if value < 0 or (whole and value != int(value)):
+                wanted = "a whole number, not negative" if whole else "a number, not negative"
+                raise ValueError(f"protocol.{key} is {value}; wanted {wanted}")
+            rules[key] = int(value) if whole else value
+        object.__setattr__(self, "protocol", rules)
+        return self
+
+    @property
+    def thread_count(self) -> int:
+        """Threads of CPU backends: as given, else as many as the cores granted."""
+        return self.threads or default_threads()
+
+    @property
+    def rules(self) -> MeasurementProtocol:
+        """The protocol as its record."""
+        return MeasurementProtocol(**self.protocol)  # type: ignore[arg-type]  # ints are checked
+
+    def cells(self) -> list[Cell]:
+        """Return every combination of the factors."""
+        factors = (
+            self.models,
+            self.backends,
+            self.precisions,
+            self.io,
+            self.scenarios,
+            self.batch_sizes,
+        )
+        return [Cell(*levels) for levels in product(*factors)]
+
+    def fresh(self) -> "Study":
+        """Return the same design before it was measured: bound to no artifact."""
+        return self.model_copy(update={"artifacts": {}})
+
+    def to_yaml(self) -> str:
+        """Write the study so that `read_study` returns it."""
+        members = self.model_dump(mode="json", by_alias=True)
+        return yaml.safe_dump(members, sort_keys=False, default_flow_style=None, width=96)
+
+
+def make_study(members: Mapping[str, Any], source: str = "the study") -> Study:
+    """Check a study's members.
+
+    Args:
+        members: As in ``study.yaml``.
+        source: What to call it in a message.
+
+    Raises:
+        UnknownNameError: A model or backend is not in its registry.
+        StudyError: Anything else does not hold together; the message names the member.
+    """
+    for model in _listed(members, "models"):
+        registry.find(model)
+    for backend in _listed(members, "backends"):
+        backends.find(backend)
+    try:
+        return Study.model_validate(dict(members))
+    except ValidationError as error:
+        raise StudyError(f"{source}: {_first_fault(error)}") from error
+
+
+def read_study(path: Path) -> Study:
+    """Read a study file.
+
+    Raises:
+        StudyError: It cannot be read, is not YAML, or does not hold together.
+    """
+    try:
+        members = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StudyError(
+            f"cannot read the study file {path}: {error.strerror}; name an existing, readable file"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it is not text"
+        raise StudyError(
+            f"the study file {path} is not YAML{where}: {problem}; correct it there"
+        ) from error
+    if not isinstance(members, dict):
+        raise StudyError(
+            f"the study file {path} holds {type(members).__name__}; wanted a mapping such as "
+            "'models: [alexnet]'"
+        )
+    return make_study(members, str(path))
+
+
+def _listed(members: Mapping[str, Any], key: str) -> list[str]:
+    values = members.get(key)
+    return [value for value in values if isinstance(value, str)] if values else []
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"]) or "it"
+    got = fault["input"]
+    message = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
+    if fault["type"] == "missing":
+        return f"{where} is missing; give it"
+    if fault["type"] == "extra_forbidden":
+        return f"{where} is not a member of a study; it has {', '.join(Study.model_fields)}"
+    if fault["type"] == "value_error" and not fault["loc"]:
+        return message
+    shown = f" is {got!r}" if isinstance(got, str | int | float | bool) else ""
+    return f"{where}{shown}: {message[0].lower()}{message[1:]}"

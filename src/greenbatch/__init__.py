@@ -1,0 +1,41 @@
+"""Find the runtime, precision and batch size that cost the least energy per image.
+
+    run = greenbatch.bench(["alexnet"], providers=["cpu"], batch_sizes=[1, 8])
+    dataset = greenbatch.open("runs/a")
+
+What stands in ``__all__`` is the public interface; nothing heavy is imported before it is used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from greenbatch.analysis import open_run as open
+    from greenbatch.analysis import write_report as report
+    from greenbatch.errors import GreenbatchError
+    from greenbatch.workflow import Run, bench, resume
+
+__all__ = ["GreenbatchError", "Run", "__version__", "bench", "open", "report", "resume"]
+
+_HOMES = {
+    "GreenbatchError": ("greenbatch.errors", "GreenbatchError"),
+    "Run": ("greenbatch.workflow", "Run"),
+    "bench": ("greenbatch.workflow", "bench"),
+    "open": ("greenbatch.analysis", "open_run"),
+    "report": ("greenbatch.analysis", "write_report"),
+    "resume": ("greenbatch.workflow", "resume"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module, metadata
+
+    if name == "__version__":
+        return metadata.version("greenbatch")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'greenbatch' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,72 @@
+"""The ``gb`` command: a file per command, and here what they share."""
+
+import sys
+import warnings
+from typing import Annotated, Any
+
+import typer
+
+from greenbatch.cli import bench, export, models, report
+from greenbatch.errors import GreenbatchError
+
+# Typer has click inside or beside it, by its version; this base class is the same in both.
+_USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="gb",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: it is there at once
+    pretty_exceptions_enable=False,
+    help="Which runtime, precision and batch size costs the least energy per image?",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import greenbatch
+
+        typer.echo(f"greenbatch {greenbatch.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Hold the options that stand before a command."""
+
+
+app.command("models")(models.models)
+app.command("export")(export.export)
+app.command("bench")(bench.bench)
+app.command("report")(report.report)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit: 0 done, 2 wrong use, 3 nothing could be measured."""
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = app(args=arguments, prog_name="gb", standalone_mode=False)
+    except GreenbatchError as error:
+        _say(str(error))
+        sys.exit(error.exit_code)
+    except _USAGE_ERROR as error:
+        _say(f"{error.format_message().rstrip('.')}; see 'gb --help'")
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted")
+        sys.exit(130)
+    sys.exit(code or 0)
+
+
+def _say(sentence: str) -> None:
+    print(f"gb: {sentence}", file=sys.stderr)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    _say(f"warning: {message}")

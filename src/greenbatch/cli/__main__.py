@@ -1,0 +1,5 @@
+"""``python -m greenbatch.cli`` is ``gb``."""
+
+from greenbatch.cli import main
+
+main()

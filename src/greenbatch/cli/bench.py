@@ -1,0 +1,118 @@
+"""``gb bench``: measure energy and latency, and report."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from greenbatch.errors import MeasurementError, UsageError
+
+
+def bench(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Models; the five study models by default.")
+    ] = None,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(help="cpu or cuda; repeat for both. Default: cuda where it can be used."),
+    ] = None,
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(help="onnxruntime or torch; repeat for both. Default: both."),
+    ] = None,
+    batch_sizes: Annotated[
+        str | None, typer.Option(help="1,8,32 or 1..128 (powers of two). Default: 1..128.")
+    ] = None,
+    repetitions: Annotated[int | None, typer.Option(help="Repetitions. Default: 3.")] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="quick, standard or rigorous: how long a window is. Default: standard."),
+    ] = None,
+    io: Annotated[
+        str | None,
+        typer.Option(help="host or device: where inputs start and outputs end. Default: host."),
+    ] = None,
+    meter: Annotated[
+        list[str] | None,
+        typer.Option(help="auto, nvml, rapl, estimate or none; repeatable. Default: auto."),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="auto, pretrained, random or a .safetensors or .pth file."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of CPU backends. Default: the cores granted.")
+    ] = None,
+    cpu_tdp: Annotated[
+        float | None,
+        typer.Option(help="Maximum power in W of the granted cores, for the estimate."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of order, images and random weights.")] = None,
+    allow_fallback: Annotated[
+        bool, typer.Option("--allow-fallback", help="Measure what runs elsewhere, and record it.")
+    ] = False,
+    artifacts: Annotated[Path, typer.Option(help="Folder of exported artifacts.")] = Path(
+        "artifacts"
+    ),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of this run. Default: runs/<now>.")
+    ] = None,
+    study: Annotated[Path | None, typer.Option(help="Measure the study in this file.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Measure energy and latency across runtimes and batch sizes, and write a report."""
+    from greenbatch import workflow
+    from greenbatch.cli.options import batch_sizes as parse_batch_sizes
+    from greenbatch.cli.progress import Display
+    from greenbatch.cli.result import show_run
+    from greenbatch.runners.study import read_study
+
+    given = {
+        "repetitions": repetitions,
+        "profile": profile,
+        "io": [io] if io else None,
+        "meters": meter,
+        "weights": weights,
+        "threads": threads,
+        "cpu_tdp_w": cpu_tdp,
+        "seed": seed,
+        "allow_fallback": allow_fallback or None,
+        "batch_sizes": parse_batch_sizes(batch_sizes) if batch_sizes is not None else None,
+        "runtimes": runtime,
+        "providers": provider,
+    }
+    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if (resume or study) and (options or models):
+        raise UsageError(
+            f"{'--resume' if resume else '--study'} takes the design from its file; leave out "
+            f"{', '.join([*options, *(['the models'] if models else [])])}"
+        )
+    if resume and (out or study):
+        raise UsageError("--resume goes on in the run's own folder; leave out --out and --study")
+    if resume:
+        design, path = None, resume
+    elif study:
+        design, path = read_study(study).fresh(), out or workflow.fresh_path()
+    else:
+        design, path = workflow.plan(models or [], out=out, artifacts_dir=artifacts, **options)
+    try:
+        with Display() as display:
+            if design:
+                run = workflow.run_study(design, path, display.listener)
+            else:
+                run = workflow.resume(path, display.listener)
+    except KeyboardInterrupt:
+        if (path / "study.yaml").exists():
+            typer.echo(f"what was measured is kept; go on with: gb bench --resume {path}", err=True)
+        raise
+    if as_json:
+        typer.echo(json.dumps({"run": str(run.path), "report": str(run.report)}))
+    else:
+        show_run(run.path)
+    if not run.measured:
+        reason = next(iter(run.repetitions)).reason
+        raise MeasurementError(
+            f"no repetition of {run.path} could be measured; the first: {reason}"
+        )

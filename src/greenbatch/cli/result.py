@@ -1,0 +1,97 @@
+"""What a run found, on the terminal: caveats, the table, the answer, where the report is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from greenbatch import units
+
+if TYPE_CHECKING:
+    from greenbatch.analysis.statistics import Interval
+    from greenbatch.analysis.tables import CellRow
+
+WIDTH_ELSEWHERE = 120  # a pipe or a file has no width of its own
+ROOMY = 100  # columns that are needed to show energy net of idle too
+
+
+def show_run(run: Path) -> None:
+    """Print a run's caveats, table and answers, and the path of its report."""
+    from greenbatch.analysis.answers import answers
+    from greenbatch.analysis.caveats import caveats
+    from greenbatch.analysis.dataset import open_run
+    from greenbatch.analysis.tables import cell_rows
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_ELSEWHERE
+    with open_run(run) as dataset:
+        rows = cell_rows(dataset)
+        found = caveats(dataset)
+    for caveat in found:
+        if caveat.severity != "note":
+            console.print(Text(caveat.sentence, style="yellow"))
+    console.print()
+    console.print(cell_table(rows, console.width))
+    console.print()
+    for answer in answers(rows):
+        if answer.best is None:
+            console.print(Text(f"{answer.model}: {answer.certainty}"))
+            continue
+        estimated = " (estimated)" if answer.energy_source == "estimated" else ""
+        best = f"{answer.best.backend} at batch {answer.best.batch_size}"
+        line = f"{answer.model}: {best}, {answer.value}{estimated}; {answer.certainty}"
+        console.print(Text(line))
+    console.print()
+    # On a line of its own and never wrapped: a terminal makes it a link.
+    console.print(Text(f"report: {run / 'report' / 'index.html'}"), soft_wrap=True)
+
+
+def cell_table(rows: Sequence["CellRow"], width: int) -> Table:
+    """Lay out a row for each cell in ``width`` columns; a failed one says how it ended."""
+    estimated = any(row.energy_source == "estimated" for row in rows)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model", no_wrap=True)
+    table.add_column("batch", justify="right")
+    table.add_column("backend", no_wrap=True)
+    headings = ["J/image, est." if estimated else "J/image", "net of idle", "median latency"]
+    for heading in headings if width >= ROOMY else headings[::2]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("images/s", justify="right", no_wrap=True)
+    table.add_column("doubts")
+    order = {name: place for place, name in enumerate(dict.fromkeys(r.cell.model for r in rows))}
+    last = None
+    for row in sorted(rows, key=lambda r: (order[r.cell.model], r.cell.batch_size)):
+        cell, net = row.cell, row.energy_per_image_net_j
+        figures = [
+            _spread(row.energy_per_image_j, "J"),
+            units.si(net.centre, "J") if net else "–",
+            _spread(row.latency_p50_s, "s"),
+        ]
+        table.add_row(
+            cell.model if cell.model != last else "",
+            str(cell.batch_size),
+            cell.backend,
+            *(figures if width >= ROOMY else figures[::2]),
+            f"{row.throughput.centre:.4g}" if row.throughput else "–",
+            _doubts(row),
+        )
+        last = cell.model
+    return table
+
+
+def _spread(interval: "Interval | None", unit: str) -> str:
+    if interval is None:
+        return "–"
+    text = units.si(interval.centre, unit)
+    return text if interval.relative is None else f"{text} ± {interval.relative:.0%}"
+
+
+def _doubts(row: "CellRow") -> str:
+    """Say how many repetitions failed or carry a flag, and of how many."""
+    failed = {name: count for name, count in row.statuses.items() if name != "ok"}
+    counts = {**failed, **row.flags}
+    return ", ".join(f"{name} {count}/{row.planned}" for name, count in counts.items())

@@ -1,0 +1,96 @@
+"""Every error that greenbatch raises on purpose.
+
+    GreenbatchError
+    ├── UsageError                what was asked for cannot be meant          exit 2
+    │   ├── UnknownNameError      a name that is not in its registry
+    │   ├── StudyError            a study that does not hold together
+    │   └── RunError              a run directory that cannot be used
+    │       └── JournalError      a journal that cannot be read
+    ├── ArtifactError             an .onnx or its manifest is damaged         exit 2
+    ├── ExportError               a network did not become a verified artifact
+    │   └── ParityError           the artifact computes something else
+    ├── WeightsError              weights cannot be had or do not fit
+    └── MeasurementError          nothing can be measured                     exit 3
+        ├── BackendUnavailable    the backend cannot run on this machine
+        ├── PlacementError        the graph does not run where it was asked to
+        ├── UnsupportedCell       the backend cannot do this cell
+        └── MeterUnavailable      a meter that was asked for cannot be read
+
+A message is one sentence that says what is wrong, what was found, what was wanted and
+what to do. Errors of other libraries are translated where they are caught, ``from`` them.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class GreenbatchError(Exception):
+    """Root of all deliberate errors; ``exit_code`` is what the command exits with."""
+
+    exit_code = 2
+
+
+class UsageError(GreenbatchError):
+    """What was asked for cannot be meant."""
+
+
+class UnknownNameError(UsageError):
+    """A name that is not in its registry."""
+
+    def __init__(self, kind: str, got: str, known: Iterable[str]) -> None:
+        names = list(known)
+        near = get_close_matches(got.lower(), names, n=1, cutoff=0.5)
+        cure = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
+        super().__init__(f"unknown {kind} {got!r}; {cure}")
+
+
+class StudyError(UsageError):
+    """A study that does not hold together."""
+
+
+class RunError(UsageError):
+    """A run directory that cannot be used for what was asked."""
+
+
+class JournalError(RunError):
+    """A journal that cannot be read."""
+
+
+class ArtifactError(GreenbatchError):
+    """An ``.onnx`` file or its manifest is damaged."""
+
+
+class ExportError(GreenbatchError):
+    """A network did not become a verified artifact."""
+
+    exit_code = 3
+
+
+class ParityError(ExportError):
+    """The artifact computes something else than the network it came from."""
+
+
+class WeightsError(GreenbatchError):
+    """Weights cannot be had or do not fit the network."""
+
+
+class MeasurementError(GreenbatchError):
+    """Nothing can be measured."""
+
+    exit_code = 3
+
+
+class BackendUnavailable(MeasurementError):
+    """The backend cannot run on this machine."""
+
+
+class PlacementError(MeasurementError):
+    """The graph does not run where it was asked to."""
+
+
+class UnsupportedCell(MeasurementError):
+    """The backend cannot do this cell."""
+
+
+class MeterUnavailable(MeasurementError):
+    """A meter that was asked for cannot be read."""

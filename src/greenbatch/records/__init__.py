@@ -1,0 +1,40 @@
+"""The records that the packages exchange through files: frozen, checked when made, no I/O."""
+
+from greenbatch.records.artifact import (
+    Manifest,
+    Parity,
+    TensorSpec,
+    WeightsRecord,
+    parse_manifest,
+)
+from greenbatch.records.cells import IO, PRECISIONS, SCENARIOS, Cell, Flag, Status
+from greenbatch.records.energy import EnergyFigure, EnergySource, IdleFigure
+from greenbatch.records.journal import Journal, Record, decode, encode, parse
+from greenbatch.records.results import SCHEMA, Conditions, Idle, Repetition, WarmUp
+
+__all__ = [
+    "IO",
+    "PRECISIONS",
+    "SCENARIOS",
+    "SCHEMA",
+    "Cell",
+    "Conditions",
+    "EnergyFigure",
+    "EnergySource",
+    "Flag",
+    "Idle",
+    "IdleFigure",
+    "Journal",
+    "Manifest",
+    "Parity",
+    "Record",
+    "Repetition",
+    "Status",
+    "TensorSpec",
+    "WarmUp",
+    "WeightsRecord",
+    "decode",
+    "encode",
+    "parse",
+    "parse_manifest",
+]

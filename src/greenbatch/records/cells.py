@@ -1,0 +1,74 @@
+"""What is measured: a cell of the design, and the verdicts a repetition of it can carry."""
+
+from dataclasses import dataclass
+from enum import IntFlag, StrEnum
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+IO = ("host", "device")
+SCENARIOS = ("offline", "server")
+
+
+class Status(StrEnum):
+    """How a repetition ended; the dataset stores the position in this list."""
+
+    OK = "ok"
+    OOM = "oom"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    UNSUPPORTED = "unsupported"
+    NOT_RUN = "not_run"
+
+
+class Flag(IntFlag):
+    """Doubts about a repetition that was measured all the same; the dataset stores the mask."""
+
+    UNSTEADY = 1
+    THROTTLED = 2
+    DISTURBED = 4
+    METER_DISAGREES = 8
+    FALLBACK = 16
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The single flags that are set, in lower case."""
+        return tuple(flag.name.lower() for flag in type(self) if flag in self and flag.name)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cell:
+    """One combination of factors.
+
+    Raises:
+        ValueError: A factor is empty, unknown or not positive.
+    """
+
+    model: str
+    backend: str
+    precision: str = "fp32"
+    io: str = "host"
+    scenario: str = "offline"
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.model or not self.backend:
+            raise ValueError("a cell needs a model and a backend")
+        for name, value, known in (
+            ("precision", self.precision, PRECISIONS),
+            ("io", self.io, IO),
+            ("scenario", self.scenario, SCENARIOS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; it is one of {', '.join(known)}")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}; it is at least 1")
+
+    @property
+    def slug(self) -> str:
+        """A name for files: ``alexnet_onnxruntime-cpu_fp32_host_offline_b8``."""
+        return (
+            f"{self.model}_{self.backend}_{self.precision}_{self.io}_{self.scenario}"
+            f"_b{self.batch_size}"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.backend} at batch {self.batch_size}"

@@ -1,0 +1,89 @@
+"""Energy and power figures: a number never travels without how it was obtained."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class EnergySource(StrEnum):
+    """How a figure was obtained; the dataset stores the position in this list."""
+
+    MISSING = "missing"
+    COUNTER = "counter"
+    INTEGRATED = "integrated"
+    ESTIMATED = "estimated"
+
+
+def _check(label: str, source: EnergySource, value: float | None, reason: str | None) -> None:
+    if source is EnergySource.MISSING:
+        if value is not None or not reason:
+            raise ValueError(f"{label} is missing: it has no value and needs a reason")
+    elif value is None or not math.isfinite(value) or value < 0:
+        raise ValueError(f"{label} is {value} with source {source}; it is finite and not negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyFigure:
+    """The energy of one domain in one window.
+
+    Attributes:
+        domain: ``gpu-0``, ``package-0``, ``dram-0``, ...
+        source: How ``energy_j`` was obtained.
+        counts: Whether the domain adds to the total (``psys`` and ``core`` do not: others
+            already hold their energy).
+        energy_j: Gross energy in the window, in J; ``None`` when missing.
+        uncertainty_j: Half-width of the band that holds the true value, in J.
+        power_mean_w: ``energy_j`` over the window's length, in W.
+        power_max_w: The highest power seen between two readings, in W.
+        other_source: Where the device offers a second way, which one.
+        other_energy_j: The same energy by that second way, in J.
+        reason: Why the figure is missing, or what an estimate assumes.
+
+    Raises:
+        ValueError: The value does not go with its source.
+    """
+
+    domain: str
+    source: EnergySource
+    counts: bool = True
+    energy_j: float | None = None
+    uncertainty_j: float | None = None
+    power_mean_w: float | None = None
+    power_max_w: float | None = None
+    other_source: EnergySource | None = None
+    other_energy_j: float | None = None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        _check(f"energy of {self.domain}", self.source, self.energy_j, self.reason)
+        if self.energy_j is not None and self.uncertainty_j is None:
+            raise ValueError(f"energy of {self.domain} needs an uncertainty")
+
+    @property
+    def disagreement(self) -> float | None:
+        """The second way's energy over the first's, less one; ``None`` where there is one way."""
+        if not self.energy_j or self.other_energy_j is None:
+            return None
+        return self.other_energy_j / self.energy_j - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleFigure:
+    """The power of one domain while the process is alive, the model is loaded and nothing runs.
+
+    Attributes:
+        domain: As in `EnergyFigure`.
+        source: How ``power_w`` was obtained.
+        power_w: Mean power, in W; ``None`` when missing.
+        uncertainty_w: Half-width of the band that holds the true value, in W.
+        reason: Why the figure is missing.
+    """
+
+    domain: str
+    source: EnergySource
+    power_w: float | None = None
+    uncertainty_w: float | None = None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        _check(f"idle power of {self.domain}", self.source, self.power_w, self.reason)

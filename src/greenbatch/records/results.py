@@ -1,0 +1,129 @@
+"""The two records of a journal: a finished repetition, and an idle measurement."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from greenbatch.records.cells import Cell, Flag, Status
+from greenbatch.records.energy import EnergyFigure, IdleFigure
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmUp:
+    """How long it took until latencies were stationary."""
+
+    iterations: int
+    duration_s: float
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What the machine was like around a window; ``None`` is 'this machine does not tell'.
+
+    Attributes:
+        rest_s: How long the machine rested before the cell, in s.
+        temperature_c: Temperature by sensor when the cell began, in degrees Celsius.
+        clock_hz: Mean clock by device in the window, in Hz.
+        throttle_reasons: The reasons that a device gave for clocks lower than asked.
+        foreign_load: CPU time that others used in the window (stolen time included) over what
+            the cores granted to this run offer; 0.1 is a tenth of them.
+        memory_device_bytes: Highest device memory in use by anybody in the window, by device.
+        foreign_processes: Other processes that held a device of this cell.
+    """
+
+    rest_s: float = 0.0
+    temperature_c: dict[str, float] = field(default_factory=dict)
+    clock_hz: dict[str, float] = field(default_factory=dict)
+    throttle_reasons: tuple[str, ...] = ()
+    foreign_load: float | None = None
+    memory_device_bytes: dict[str, int] = field(default_factory=dict)
+    foreign_processes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repetition:
+    """A cell measured once in a fresh process.
+
+    Attributes:
+        kind: Tells the journal's records apart.
+        cell: What was measured.
+        block: The repetition's number, from 0: a pass over all cells in shuffled order.
+        position: The place in the block's order, from 0.
+        status: How it ended.
+        reason: Why it is not ok; one sentence.
+        flags: Names of the doubts that apply, see `Flag`.
+        started_at: Wall time (ISO 8601, UTC); a label, never used for durations.
+        duration_s, images, iterations: Of the window.
+        latency_s: Quantiles of the latency of one batch, keyed ``0.5``, ``0.9``, ...; in s.
+        energy: A figure for each domain.
+        memory_host_bytes: Peak resident memory of the child.
+        warm_up: See `WarmUp`.
+        placement: Nodes by execution provider (or 1 by device where the runtime has no graph).
+        settings: What was in force: threads, TF32, layout, library versions as loaded, ...
+        phases_s: Seconds of ``start`` (interpreter and imports), ``load``, ``first``
+            (first inference), ``warm_up``, ``window``, ``wall`` (the whole repetition).
+        trace: Name of the file in ``traces/``; ``None`` where nothing was measured.
+
+    Raises:
+        ValueError: An ok repetition without a window or latencies, or a failed one with no reason.
+    """
+
+    cell: Cell
+    block: int
+    position: int
+    status: Status
+    started_at: str
+    kind: Literal["repetition"] = "repetition"
+    reason: str | None = None
+    flags: tuple[str, ...] = ()
+    duration_s: float | None = None
+    images: int | None = None
+    iterations: int | None = None
+    latency_s: dict[str, float] = field(default_factory=dict)
+    energy: tuple[EnergyFigure, ...] = ()
+    memory_host_bytes: int | None = None
+    warm_up: WarmUp | None = None
+    conditions: Conditions = field(default_factory=Conditions)
+    placement: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, str | int | float | bool | None] = field(default_factory=dict)
+    phases_s: dict[str, float] = field(default_factory=dict)
+    trace: str | None = None
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.flags) - set(Flag(~Flag(0)).names):
+            raise ValueError(f"unknown flags: {', '.join(sorted(unknown))}")
+        if self.status is not Status.OK:
+            if not self.reason:
+                raise ValueError(f"a repetition that ended {self.status} needs a reason")
+            return
+        if not self.duration_s or not math.isfinite(self.duration_s) or self.duration_s < 0:
+            raise ValueError(f"duration_s is {self.duration_s}; an ok repetition has a window")
+        if not self.iterations or self.images != self.iterations * self.cell.batch_size:
+            raise ValueError("images must be iterations x batch size, and at least one")
+        if not self.latency_s:
+            raise ValueError("an ok repetition has latencies")
+
+    @property
+    def mask(self) -> Flag:
+        """The flags as a bit mask."""
+        mask = Flag(0)
+        for name in self.flags:
+            mask |= Flag[name.upper()]
+        return mask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idle:
+    """Idle power around a block, measured inside a child of ``backend`` with its model loaded."""
+
+    backend: str
+    model: str
+    block: int
+    when: Literal["before", "after"]
+    started_at: str
+    duration_s: float
+    figures: tuple[IdleFigure, ...]
+    kind: Literal["idle"] = "idle"

@@ -1,0 +1,39 @@
+"""Conversions at the drivers' edge, and figures as a person reads them.
+
+Inside greenbatch every quantity is SI (J, W, s, bytes) and a name carries its unit.
+"""
+
+MICROJOULE_J = 1e-6
+MILLIJOULE_J = 1e-3
+MILLIWATT_W = 1e-3
+NANOSECOND_S = 1e-9
+MEBIBYTE_BYTES = 1 << 20
+
+_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+
+
+def si(value: float | None, unit: str, digits: int = 3) -> str:
+    """Write ``value`` with an SI prefix and ``digits`` significant digits; ``None`` is an en dash.
+
+    >>> si(0.01234, "J")
+    '12.3 mJ'
+    """
+    if value is None or value != value:
+        return "–"
+    if value == 0:
+        return f"0 {unit}"
+    scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= s), _PREFIXES[-1])
+    mantissa = f"{value / scale:.{digits}g}"
+    if "e" in mantissa:  # 999.6 rounds up to 1e+03: it belongs to the next prefix
+        return si(float(mantissa) * scale, unit, digits)
+    return f"{mantissa} {prefix}{unit}"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration for a person: ``48 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

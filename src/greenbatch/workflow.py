@@ -1,0 +1,242 @@
+"""The whole job: artifacts, run, report; what ``gb bench`` and `greenbatch.bench` do."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.errors import BackendUnavailable, ExportError, UsageError
+from greenbatch.records import Repetition, Status
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from greenbatch.runners.artifacts import Artifact
+    from greenbatch.runners.directory import RunDirectory
+    from greenbatch.runners.execution import Progress
+    from greenbatch.runners.metering import Metering
+    from greenbatch.runners.study import Study
+
+PAPER_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: Its directory.
+        repetitions: All that was measured.
+        report: The report's page.
+    """
+
+    path: Path
+    repetitions: tuple[Repetition, ...]
+    report: Path
+
+    @property
+    def measured(self) -> bool:
+        """Whether anything at all was measured."""
+        return any(repetition.status is Status.OK for repetition in self.repetitions)
+
+    def dataset(self) -> "xr.Dataset":
+        """Open the run's dataset."""
+        from greenbatch.analysis import open_run
+
+        return open_run(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Whoever wants to know what is going on; each is called with one argument.
+
+    Attributes:
+        on_step: A sentence about a step: probing, exporting, ...
+        on_progress: Where the measuring stands.
+    """
+
+    on_step: Callable[[str], None] = lambda sentence: None
+    on_progress: Callable[["Progress"], None] = lambda progress: None
+
+
+def plan(
+    models: Sequence[str] = (),
+    *,
+    runtimes: Sequence[str] = (),
+    providers: Sequence[str] = (),
+    batch_sizes: Sequence[int] = PAPER_BATCH_SIZES,
+    out: Path | None = None,
+    artifacts_dir: Path = Path("artifacts"),
+    **members: Any,
+) -> tuple["Study", Path]:
+    """Make a study from options, and choose where its run goes.
+
+    Args:
+        models: Names in the registry; the five study models when empty.
+        runtimes: ``onnxruntime``, ``torch``; both when empty.
+        providers: ``cpu``, ``cuda``; when empty ``cuda`` where a device can be used, else ``cpu``.
+        batch_sizes: Images per batch.
+        out: The run's directory; ``runs/`` and the date and time when not given.
+        artifacts_dir: Where artifacts are, or will be made.
+        members: Further members of the study: ``repetitions``, ``profile``, ``seed``, ...
+
+    Raises:
+        UnknownNameError: A model, runtime or provider is not known.
+        StudyError: The options do not make a study.
+    """
+    from greenbatch.runners import backends
+    from greenbatch.runners.repetition import probe
+    from greenbatch.runners.study import make_study
+
+    chosen = list(runtimes) or list(backends.RUNTIMES)
+    if not providers:
+        known = backends.pair(chosen, ["cuda"])
+        providers = ["cpu"] if any(probe(name) for name in known) else ["cuda"]
+    path = out or fresh_path()
+    study = make_study(
+        {
+            "name": path.name,
+            **({"models": list(models)} if models else {}),
+            "backends": backends.pair(chosen, list(providers)),
+            "batch_sizes": list(batch_sizes),
+            "artifacts_dir": str(artifacts_dir),
+            **members,
+        },
+        "the options",
+    )
+    return study, path
+
+
+def fresh_path() -> Path:
+    """Return a name for a run that was given none: ``runs/`` and the date and time."""
+    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def run_study(study: "Study", path: Path, listener: Listener = Listener()) -> Run:
+    """Export what is missing, measure a new run of ``study`` in ``path``, and report it.
+
+    Raises:
+        BackendUnavailable: A backend cannot run here and no fallback is allowed.
+        MeterUnavailable: A meter that the study names cannot be read.
+        ExportError: A model did not become an artifact.
+        RunError: The directory is not free.
+    """
+    from greenbatch.runners.directory import RunDirectory, check_free
+    from greenbatch.runners.environment import describe
+
+    check_free(path)
+    _check_backends(study, listener)
+    with _open_meters(study) as metering:
+        artifacts = _export(study, listener)
+        references = {name: artifact.reference for name, artifact in artifacts.items()}
+        study = study.model_copy(update={"artifacts": references})
+        with RunDirectory.create(path, study, describe(study, metering)) as directory:
+            return _measure(directory, artifacts, metering, listener)
+
+
+def resume(path: Path, listener: Listener = Listener()) -> Run:
+    """Go on with a run that was interrupted; what is in its journal is not measured again.
+
+    Raises:
+        RunError: It cannot be the same run any more: the message says what differs.
+    """
+    from greenbatch.runners.directory import RunDirectory, open_study
+    from greenbatch.runners.environment import describe
+
+    study = open_study(path)
+    _check_backends(study, listener)
+    artifacts = _find_artifacts(study)
+    with (
+        _open_meters(study) as metering,
+        RunDirectory.resume(path, describe(study, metering)) as directory,
+    ):
+        return _measure(directory, artifacts, metering, listener)
+
+
+def bench(models: Sequence[str] = (), *, listener: Listener = Listener(), **options: Any) -> Run:
+    """Measure energy and latency of models across runtimes and batch sizes, and write the report.
+
+    >>> run = greenbatch.bench(["alexnet"], providers=["cpu"], batch_sizes=[1, 8])
+    >>> run.dataset().energy_per_image
+
+    Args:
+        models: Names in the registry; the five study models when empty.
+        listener: Told what is going on.
+        options: As for `plan`.
+
+    Returns:
+        The finished run.
+    """
+    study, path = plan(models, **options)
+    return run_study(study, path, listener)
+
+
+def _check_backends(study: "Study", listener: Listener) -> None:
+    from greenbatch.runners.repetition import probe
+
+    listener.on_step(f"checking {', '.join(study.backends)}")
+    for name in study.backends:
+        reason = probe(name)
+        if reason and not study.allow_fallback:
+            raise BackendUnavailable(f"{name} cannot run on this machine: {reason}")
+        if reason:
+            listener.on_step(f"{name} may fall back, as allowed: {reason}")
+
+
+def _open_meters(study: "Study") -> "Metering":
+    from greenbatch.runners.cores import granted_cores
+    from greenbatch.runners.metering import MeterOptions, open_meters
+
+    options = MeterOptions(cores=granted_cores(), cpu_tdp_w=study.cpu_tdp_w)
+    return open_meters(study.meters, options)
+
+
+def _find_artifacts(study: "Study") -> Mapping[str, "Artifact"]:
+    from greenbatch.runners.artifacts import find_artifact
+
+    folder = Path(study.artifacts_dir)
+    return {name: find_artifact(folder, name, study.precisions[0]) for name in study.models}
+
+
+def _export(study: "Study", listener: Listener) -> Mapping[str, "Artifact"]:
+    """Export in a process of its own, so that this one stays small and quiet."""
+    listener.on_step(f"exporting {', '.join(study.models)} (what is up to date stays)")
+    command = [sys.executable, "-m", "greenbatch.cli", "export", *study.models, "--json"]
+    command += ["--out", study.artifacts_dir, "--weights", study.weights, "--seed", str(study.seed)]
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            event = json.loads(line)
+            if not event["up_to_date"]:
+                listener.on_step(f"exported {event['model']} in {event['export_s']:.0f} s")
+            for note in event["notes"]:
+                listener.on_step(note)
+        code = process.wait()
+        errors.seek(0)
+        said = errors.read().strip().removeprefix("gb: ")
+    if code:
+        error = UsageError if code == UsageError.exit_code else ExportError
+        raise error(said or f"gb export ended with {code}; run it by itself to see why")
+    return _find_artifacts(study)
+
+
+def _measure(
+    directory: "RunDirectory",
+    artifacts: Mapping[str, "Artifact"],
+    metering: "Metering",
+    listener: Listener,
+) -> Run:
+    from greenbatch.analysis import write_report
+    from greenbatch.runners.execution import execute
+
+    repetitions = execute(directory, artifacts, metering, listener.on_progress)
+    listener.on_step("writing the report")
+    return Run(directory.path, tuple(repetitions), write_report(directory.path))

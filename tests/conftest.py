@@ -1,0 +1,44 @@
+"""What tests of whole runs share: artifacts, exported once for all of them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+
+class Gb(Protocol):
+    """Runs the command in a process of its own."""
+
+    def __call__(
+        self, *arguments: object, expect: int | None = 0, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``gb`` with these arguments, and check its exit code unless ``expect`` is None."""
+
+
+@pytest.fixture(scope="session")
+def gb() -> Gb:
+    """The command, as a user runs it."""
+
+    def run(
+        *arguments: object, expect: int | None = 0, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "greenbatch.cli", *map(str, arguments)]
+        told = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, **(env or {})}, check=False
+        )
+        assert expect is None or told.returncode == expect, told.stdout + told.stderr
+        return told
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory, gb: Gb) -> Path:
+    """A folder with alexnet and shufflenet_v2_x0_5, weights drawn at random."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    gb("export", "alexnet", "shufflenet_v2_x0_5", "--weights", "random", "--out", folder)
+    return folder

@@ -1,0 +1,79 @@
+"""Small networks with the traits, and the faults, of large ones; exported in about a second."""
+
+import torch
+from torch import nn
+
+from greenbatch.models import InputSpec, ModelSpec
+
+SPEC = ModelSpec(
+    name="tiny",
+    family="fake",
+    year=2026,
+    parameters=0,
+    flops=1.0,
+    top1=0.0,
+    checkpoint="tiny-00000000.pth",
+    input=InputSpec(shape=(3, 16, 16), resize=16, crop=16),
+)
+CLASSES = 10
+
+
+class Convolutional(nn.Module):
+    """Convolution, batch normalisation, squeeze and gate, a zero head: what must be drawn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.gate = nn.Conv2d(8, 8, 1)
+        self.layer_scale = nn.Parameter(torch.full((8, 1, 1), 1e-6))
+        self.head = nn.Linear(8, CLASSES)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (N, 3, H, W) to logits (N, classes)."""
+        features = torch.relu(self.norm(self.stem(images)))
+        gate = torch.sigmoid(self.gate(features.mean((2, 3), keepdim=True)))
+        features = features + self.layer_scale * gate * features
+        logits: torch.Tensor = self.head(features.mean((2, 3)))
+        return logits
+
+
+class Constant(nn.Module):
+    """Puts out the same for every image, as a network with a zero head does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, CLASSES)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (N, 3, H, W) to logits (N, classes)."""
+        logits: torch.Tensor = self.head(images.mean((2, 3)))
+        return logits
+
+
+class Frozen(nn.Module):
+    """Adds a constant for each of the two images that it was traced with."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (2, 3, H, W) to logits (2, 3)."""
+        return images.mean((2, 3)) + torch.tensor([[1.0], [2.0]])
+
+
+class Unrolled(nn.Module):
+    """Looks at the first two images only: torch exports it without complaint."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (N, 3, H, W) to logits (2, 3)."""
+        means = images.mean((2, 3))
+        return torch.stack([means[0], means[1]])
+
+
+class Infinite(nn.Module):
+    """Puts out infinities."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (N, 3, H, W) to logits (N, 3)."""
+        return images.mean((2, 3)) / torch.zeros(())

@@ -1,0 +1,311 @@
+/* A simulated libnvidia-ml.so.1: GPUs with a known power curve.
+ *
+ * GB_FAKE_NVML names a file of "key value" lines that is read again at every call, so that a test
+ * can change the machine while something reads it. Times are of CLOCK_MONOTONIC, in s. The energy
+ * counter is the integral of the curve at the latest multiple of tick_s, whole mJ. Device i draws
+ * (i + 1) times the curve.
+ */
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    SUCCESS = 0,
+    UNINITIALIZED = 1,
+    INVALID_ARGUMENT = 2,
+    NOT_SUPPORTED = 3,
+    NOT_FOUND = 6,
+    INSUFFICIENT_SIZE = 7,
+    GPU_IS_LOST = 15
+};
+
+#define MAX_DEVICES 16
+#define MAX_PIDS 32
+#define MAX_PIECES 64
+
+typedef struct {
+    double low_w, high_w, period_s; /* period 0: constant low_w; else low, then high, half each */
+} Curve;
+
+typedef struct {
+    int devices, counter, power, init_error, architecture;
+    double tick_s, counter_offset_j, lost_from_s, lost_to_s;
+    unsigned temperature_c, clock_mhz;
+    unsigned long long reasons, memory_bytes;
+    unsigned pids[MAX_PIDS];
+    unsigned pid_count;
+    Curve curve;
+} Machine;
+
+typedef struct {
+    double start_s, base_j;
+    Curve curve;
+} Piece;
+
+typedef struct {
+    int index;
+} Device;
+
+typedef struct {
+    unsigned pid;
+    unsigned long long used_bytes;
+    unsigned gpu_instance, compute_instance;
+} ProcessInfo;
+
+typedef struct {
+    unsigned long long total, free, used;
+} Memory;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int initialized;
+static Device handles[MAX_DEVICES];
+static Piece pieces[MAX_PIECES];
+static int piece_count;
+
+static double now_s(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double curve_w(const Curve *c, double t) {
+    if (c->period_s <= 0) return c->low_w;
+    return fmod(t, c->period_s) < c->period_s / 2 ? c->low_w : c->high_w;
+}
+
+/* Energy of the curve from t = 0 to t. */
+static double curve_j(const Curve *c, double t) {
+    if (c->period_s <= 0) return c->low_w * t;
+    double whole = floor(t / c->period_s), rest = t - whole * c->period_s, half = c->period_s / 2;
+    double low_s = whole * half + fmin(rest, half), high_s = whole * half + fmax(rest - half, 0);
+    return c->low_w * low_s + c->high_w * high_s;
+}
+
+static double energy_j(double t) {
+    int i = piece_count - 1;
+    while (i > 0 && pieces[i].start_s > t) i--;
+    return pieces[i].base_j + curve_j(&pieces[i].curve, t) -
+           curve_j(&pieces[i].curve, pieces[i].start_s);
+}
+
+static Machine look(void) {
+    Machine m = {.devices = 1, .counter = 1, .power = 1, .architecture = 9, .tick_s = 0.1,
+                 .lost_from_s = INFINITY, .lost_to_s = INFINITY, .temperature_c = 40,
+                 .clock_mhz = 1500, .memory_bytes = 1ULL << 30, .curve = {200, 200, 0}};
+    const char *path = getenv("GB_FAKE_NVML");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    char key[64], value[256];
+    while (file && fscanf(file, "%63s %255s", key, value) == 2) {
+        double number = strtod(value, NULL);
+        if (!strcmp(key, "devices")) m.devices = (int)number;
+        else if (!strcmp(key, "counter")) m.counter = (int)number;
+        else if (!strcmp(key, "power")) m.power = (int)number;
+        else if (!strcmp(key, "init_error")) m.init_error = (int)number;
+        else if (!strcmp(key, "architecture")) m.architecture = (int)number;
+        else if (!strcmp(key, "tick_s")) m.tick_s = number;
+        else if (!strcmp(key, "counter_offset_j")) m.counter_offset_j = number;
+        else if (!strcmp(key, "lost_from_s")) m.lost_from_s = number;
+        else if (!strcmp(key, "lost_to_s")) m.lost_to_s = number;
+        else if (!strcmp(key, "temperature_c")) m.temperature_c = (unsigned)number;
+        else if (!strcmp(key, "clock_mhz")) m.clock_mhz = (unsigned)number;
+        else if (!strcmp(key, "reasons")) m.reasons = strtoull(value, NULL, 0);
+        else if (!strcmp(key, "memory_bytes")) m.memory_bytes = strtoull(value, NULL, 0);
+        else if (!strcmp(key, "low_w")) m.curve.low_w = number;
+        else if (!strcmp(key, "high_w")) m.curve.high_w = number;
+        else if (!strcmp(key, "period_s")) m.curve.period_s = number;
+        else if (!strcmp(key, "pid") && m.pid_count < MAX_PIDS)
+            m.pids[m.pid_count++] = (unsigned)number;
+    }
+    if (file) fclose(file);
+    if (!piece_count) {
+        pieces[piece_count++] = (Piece){0, 0, m.curve};
+    } else if (memcmp(&pieces[piece_count - 1].curve, &m.curve, sizeof(Curve)) &&
+               piece_count < MAX_PIECES) {
+        double t = now_s(), base_j = energy_j(t);
+        pieces[piece_count++] = (Piece){t, base_j, m.curve};
+    }
+    return m;
+}
+
+/* Begin a call on a device: the machine as it is now, and whether the device answers. */
+static int enter(const Device *device, Machine *m) {
+    if (!initialized) return UNINITIALIZED;
+    pthread_mutex_lock(&lock);
+    *m = look();
+    pthread_mutex_unlock(&lock);
+    if (device < handles || device >= handles + MAX_DEVICES) return INVALID_ARGUMENT;
+    double t = now_s();
+    return t >= m->lost_from_s && t < m->lost_to_s ? GPU_IS_LOST : SUCCESS;
+}
+
+int nvmlInitWithFlags(unsigned flags) {
+    (void)flags;
+    pthread_mutex_lock(&lock);
+    Machine m = look();
+    if (!m.init_error) initialized++;
+    for (int i = 0; i < MAX_DEVICES; i++) handles[i].index = i;
+    pthread_mutex_unlock(&lock);
+    return m.init_error;
+}
+
+int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
+
+int nvmlShutdown(void) {
+    if (!initialized) return UNINITIALIZED;
+    initialized--;
+    return SUCCESS;
+}
+
+/* Not NVML's: how many initialisations were not shut down. */
+int fake_initialized(void) { return initialized; }
+
+const char *nvmlErrorString(int result) {
+    switch (result) {
+    case SUCCESS: return "Success";
+    case UNINITIALIZED: return "Uninitialized";
+    case INVALID_ARGUMENT: return "Invalid Argument";
+    case NOT_SUPPORTED: return "Not Supported";
+    case 4: return "Insufficient Permissions";
+    case 9: return "Driver Not Loaded";
+    case GPU_IS_LOST: return "GPU is lost";
+    case 18: return "Driver/library version mismatch";
+    default: return "Unknown Error";
+    }
+}
+
+int nvmlSystemGetDriverVersion(char *text, unsigned length) {
+    if (!initialized) return UNINITIALIZED;
+    snprintf(text, length, "999.00");
+    return SUCCESS;
+}
+
+int nvmlSystemGetNVMLVersion(char *text, unsigned length) {
+    snprintf(text, length, "13.999.00");
+    return SUCCESS;
+}
+
+int nvmlSystemGetCudaDriverVersion_v2(int *version) {
+    *version = 13000;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetCount_v2(unsigned *count) {
+    if (!initialized) return UNINITIALIZED;
+    *count = (unsigned)look().devices;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, Device **device) {
+    if (!initialized) return UNINITIALIZED;
+    if ((int)index >= look().devices || index >= MAX_DEVICES) return INVALID_ARGUMENT;
+    *device = &handles[index];
+    return SUCCESS;
+}
+
+int nvmlDeviceGetIndex(Device *device, unsigned *index) {
+    *index = (unsigned)device->index;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetName(Device *device, char *text, unsigned length) {
+    (void)device;
+    snprintf(text, length, "Simulated GPU");
+    return SUCCESS;
+}
+
+int nvmlDeviceGetUUID(Device *device, char *text, unsigned length) {
+    snprintf(text, length, "GPU-%08d-0000-0000-0000-000000000000", device->index);
+    return SUCCESS;
+}
+
+int nvmlDeviceGetHandleByUUID(const char *uuid, Device **device) {
+    char text[96];
+    for (int i = 0; i < look().devices; i++) {
+        nvmlDeviceGetUUID(&handles[i], text, sizeof text);
+        if (!strcmp(text, uuid)) {
+            *device = &handles[i];
+            return SUCCESS;
+        }
+    }
+    return NOT_FOUND;
+}
+
+int nvmlDeviceGetArchitecture(Device *device, unsigned *architecture) {
+    Machine m;
+    int result = enter(device, &m);
+    *architecture = (unsigned)m.architecture;
+    return result;
+}
+
+int nvmlDeviceGetTotalEnergyConsumption(Device *device, unsigned long long *mj) {
+    Machine m;
+    int result = enter(device, &m);
+    if (result) return result;
+    if (!m.counter) return NOT_SUPPORTED;
+    double tick = floor(now_s() / m.tick_s) * m.tick_s;
+    pthread_mutex_lock(&lock);
+    double joules = energy_j(tick) * (device->index + 1) + m.counter_offset_j;
+    pthread_mutex_unlock(&lock);
+    *mj = (unsigned long long)(joules * 1000);
+    return SUCCESS;
+}
+
+int nvmlDeviceGetPowerUsage(Device *device, unsigned *mw) {
+    Machine m;
+    int result = enter(device, &m);
+    if (result) return result;
+    if (!m.power) return NOT_SUPPORTED;
+    *mw = (unsigned)lround(curve_w(&m.curve, now_s()) * (device->index + 1) * 1000);
+    return SUCCESS;
+}
+
+int nvmlDeviceGetTemperature(Device *device, int sensor, unsigned *celsius) {
+    (void)sensor;
+    Machine m;
+    int result = enter(device, &m);
+    *celsius = m.temperature_c;
+    return result;
+}
+
+int nvmlDeviceGetClockInfo(Device *device, int type, unsigned *mhz) {
+    (void)type;
+    Machine m;
+    int result = enter(device, &m);
+    *mhz = m.clock_mhz;
+    return result;
+}
+
+int nvmlDeviceGetCurrentClocksEventReasons(Device *device, unsigned long long *reasons) {
+    Machine m;
+    int result = enter(device, &m);
+    *reasons = m.reasons;
+    return result;
+}
+
+int nvmlDeviceGetCurrentClocksThrottleReasons(Device *device, unsigned long long *reasons) {
+    return nvmlDeviceGetCurrentClocksEventReasons(device, reasons);
+}
+
+int nvmlDeviceGetMemoryInfo(Device *device, Memory *memory) {
+    Machine m;
+    int result = enter(device, &m);
+    memory->total = 80ULL << 30;
+    memory->used = m.memory_bytes;
+    memory->free = memory->total - memory->used;
+    return result;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v3(Device *device, unsigned *count, ProcessInfo *infos) {
+    Machine m;
+    int result = enter(device, &m);
+    if (result) return result;
+    unsigned room = *count;
+    *count = m.pid_count;
+    if (room < m.pid_count || (!infos && m.pid_count)) return INSUFFICIENT_SIZE;
+    for (unsigned i = 0; i < m.pid_count; i++)
+        infos[i] = (ProcessInfo){m.pids[i], 1ULL << 20, 0xffffffffu, 0xffffffffu};
+    return SUCCESS;
+}

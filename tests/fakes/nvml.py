@@ -1,0 +1,121 @@
+"""Simulated GPUs: compiles ``nvml.c`` and puts it in the place of ``libnvidia-ml.so.1``.
+
+library = build(tmp_path)                       # once
+with FakeNvml(tmp_path / "gpu", library, low_w=200) as gpu:
+    env = os.environ | gpu.environment()        # for a child process
+    with gpu.installed():                       # for this process
+        ...
+        gpu.set(low_w=300)                      # while it is read
+"""
+
+import ctypes
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+from tests.fakes.powercap_curve import PowerCurve
+
+_SOURCE = Path(__file__).with_suffix(".c")
+LIBRARY = "libnvidia-ml.so.1"
+CONFIG_VARIABLE = "GB_FAKE_NVML"
+DEFAULT_POWER_W = 200.0
+
+
+def has_compiler() -> bool:
+    """Tell whether a C compiler is there to build the library."""
+    return shutil.which("cc") is not None
+
+
+def build(folder: Path) -> Path:
+    """Compile the library into ``folder``; return its path.
+
+    It has no SONAME: loaded by its path into a test's process it must not answer later for the
+    real library.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    library = folder / LIBRARY
+    command = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-pthread"]
+    subprocess.run([*command, "-o", str(library), str(_SOURCE), "-lm"], check=True)
+    return library
+
+
+class FakeNvml:
+    """One simulated machine: a file of settings that the library reads at each call.
+
+    Args:
+        folder: Where the file goes; made when needed.
+        library: What `build` returned.
+        settings: Keys of ``nvml.c``: ``devices``, ``low_w``, ``high_w``, ``period_s``,
+            ``tick_s``, ``counter``, ``power``, ``lost_from_s``, ``lost_to_s``,
+            ``counter_offset_j``, ``init_error``, ``architecture``, ``temperature_c``,
+            ``clock_mhz``, ``reasons``, ``memory_bytes``, ``pid`` (a list).
+    """
+
+    def __init__(self, folder: Path, library: Path, **settings: float | list[int]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.library = library
+        self.path = folder / "fake-nvml.txt"
+        self._settings: dict[str, float | list[int]] = {"low_w": DEFAULT_POWER_W}
+        self.set(**settings)
+
+    def set(self, **settings: float | list[int]) -> None:
+        """Change settings; the next call of the library sees all of them at once."""
+        self._settings |= settings
+        lines = [
+            f"{key} {one}\n"
+            for key, value in self._settings.items()
+            for one in (value if isinstance(value, list) else [value])
+        ]
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text("".join(lines))
+        fresh.replace(self.path)
+
+    @property
+    def curve(self) -> PowerCurve:
+        """The power of device 0 as it is set now."""
+        low_w, high_w, period_s = (
+            float(value) if isinstance(value := self._settings.get(key, 0.0), (int, float)) else 0.0
+            for key in ("low_w", "high_w", "period_s")
+        )
+        return PowerCurve(low_w, high_w, period_s)
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that make a child process see this machine."""
+        paths = [str(self.library.parent), os.environ.get("LD_LIBRARY_PATH", "")]
+        return {
+            "LD_LIBRARY_PATH": ":".join(path for path in paths if path),
+            CONFIG_VARIABLE: str(self.path),
+        }
+
+    @contextmanager
+    def installed(self) -> Iterator[ctypes.CDLL]:
+        """Make pynvml in this process use the library, and undo it at the end.
+
+        ``LD_LIBRARY_PATH`` is read when a process starts, so the loaded library is set instead.
+        """
+        library = ctypes.CDLL(str(self.library))
+        with mock.patch.dict(os.environ, {CONFIG_VARIABLE: str(self.path)}), _pynvml_uses(library):
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+            yield library
+
+
+@contextmanager
+def no_library() -> Iterator[None]:
+    """Make pynvml in this process find no ``libnvidia-ml.so.1``."""
+    import pynvml
+
+    with _pynvml_uses(None), mock.patch.object(pynvml, "CDLL", side_effect=OSError("no library")):
+        yield
+
+
+@contextmanager
+def _pynvml_uses(library: ctypes.CDLL | None) -> Iterator[None]:
+    import pynvml
+
+    pointers = pynvml._nvmlGetFunctionPointer_cache
+    with mock.patch.object(pynvml, "nvmlLib", library), mock.patch.dict(pointers, clear=True):
+        yield

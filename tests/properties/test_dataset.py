@@ -1,0 +1,60 @@
+"""Properties of the dataset that hold for any journal."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from greenbatch.analysis.compilation import from_files
+from greenbatch.analysis.run_files import RunFiles
+from greenbatch.analysis.statistics import interval, ratio
+from greenbatch.records import Journal, Record, Repetition, decode, encode
+from tests.fakes import runs
+
+RECORDS = runs.realistic_records(models=("alexnet", "vit_b_16"), batch_sizes=(1, 4), blocks=2)
+POSITIVE = st.floats(1e-6, 1e6)
+
+
+def _files(records: list[Record]) -> RunFiles:
+    repetitions = tuple(r for r in records if isinstance(r, Repetition))
+    idles = tuple(r for r in records if not isinstance(r, Repetition))
+    study = runs.study(("alexnet", "vit_b_16"), runs.BACKENDS, (1, 4), 2)
+    return RunFiles(Path("run"), study, runs.environment(), Journal(repetitions, idles, 0), "")
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.permutations(RECORDS))
+def test_the_order_of_the_journal_does_not_matter(records: list[Record]) -> None:
+    assert from_files(_files(records)).identical(from_files(_files(RECORDS)))
+
+
+@settings(deadline=None)
+@given(st.sampled_from(RECORDS))
+def test_a_record_survives_its_line(record: Record) -> None:
+    assert decode(encode(record)) == record
+
+
+@settings(deadline=None)
+@given(st.lists(POSITIVE, min_size=1, max_size=9))
+def test_an_interval_holds_its_centre_and_the_centre_lies_among_the_values(
+    values: list[float],
+) -> None:
+    found = interval(values)
+    assert found is not None
+    slack = 1e-9
+    assert min(values) * (1 - slack) <= found.centre <= max(values) * (1 + slack)
+    if found.low is not None and found.high is not None:
+        assert 0 <= found.low <= found.centre * (1 + slack)
+        assert found.centre * (1 - slack) <= found.high
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(POSITIVE, POSITIVE), min_size=1, max_size=6))
+def test_a_ratio_turned_around_is_its_inverse(pairs: list[tuple[float, float]]) -> None:
+    over = {block: a for block, (a, _) in enumerate(pairs)}
+    under = {block: b for block, (_, b) in enumerate(pairs)}
+    there, back = ratio(over, under), ratio(under, over)
+    assert there is not None
+    assert back is not None
+    assert there.centre * back.centre == pytest.approx(1)

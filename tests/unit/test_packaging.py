@@ -1,0 +1,56 @@
+"""The wheel holds the real files of the four linked folders and works outside the checkout."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_a_wheel_built_from_the_sdist_works_outside_the_checkout(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    assert not any((site / name).exists() for name in ("models", "runners", "analysis"))
+    for file in (
+        "models/registry.py",
+        "exporter/export.py",
+        "runners/metering/nvml.py",
+        "analysis/templates/report.html.j2",
+        "py.typed",
+    ):
+        assert (site / "greenbatch" / file).is_file()
+    code = (
+        "import greenbatch.models.registry as r, greenbatch.cli as c; print(r.__file__);"
+        "c.main(['models', '--json'])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+    ).stdout
+    assert told.startswith(str(site))
+    assert "shufflenet_v2_x0_5" in told
+
+
+def test_versions_are_pinned_by_name_and_number_alone() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert pins
+    for pin in pins:
+        name, _, version = pin.partition("==")
+        assert name, pin
+        assert version, pin
+        assert "/" not in pin

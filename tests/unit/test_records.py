@@ -1,0 +1,162 @@
+"""Records refuse what cannot be; the journal's lines survive a crash and show an alteration."""
+
+import json
+from typing import Any
+
+import pytest
+
+from greenbatch.errors import ArtifactError, JournalError
+from greenbatch.records import (
+    Cell,
+    EnergyFigure,
+    EnergySource,
+    Flag,
+    Idle,
+    IdleFigure,
+    Repetition,
+    Status,
+    encode,
+    parse,
+    parse_manifest,
+)
+
+CELL = Cell("alexnet", "onnxruntime-cpu", batch_size=8)
+
+
+def repetition(**changes: Any) -> Repetition:
+    members: dict[str, Any] = {
+        "cell": CELL,
+        "block": 0,
+        "position": 2,
+        "status": Status.OK,
+        "started_at": "2026-01-01T00:00:00+00:00",
+        "duration_s": 2.0,
+        "iterations": 10,
+        "images": 80,
+        "latency_s": {"0.5": 0.2},
+        "energy": (
+            EnergyFigure(
+                domain="gpu-0", source=EnergySource.COUNTER, energy_j=4.0, uncertainty_j=0.1
+            ),
+            EnergyFigure(domain="dram-0", source=EnergySource.MISSING, reason="no such zone"),
+        ),
+        "flags": ("unsteady", "disturbed"),
+    }
+    return Repetition(**(members | changes))
+
+
+IDLE = Idle(
+    backend="onnxruntime-cpu",
+    model="alexnet",
+    block=0,
+    when="before",
+    started_at="2026-01-01T00:00:00+00:00",
+    duration_s=1.0,
+    figures=(IdleFigure(domain="gpu-0", source=EnergySource.COUNTER, power_w=30.0),),
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"batch_size": 0}, {"batch_size": -1}, {"precision": "fp8"}, {"io": "disk"}, {"model": ""}],
+)
+def test_a_cell_refuses_factors_that_cannot_be(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Cell(**({"model": "alexnet", "backend": "torch-cpu"} | changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"energy_j": None},
+        {"energy_j": -1.0},
+        {"energy_j": float("nan")},
+        {"uncertainty_j": None},
+        {"source": EnergySource.MISSING},
+        {"source": EnergySource.MISSING, "energy_j": None, "reason": None},
+    ],
+)
+def test_an_energy_figure_refuses_a_value_that_does_not_go_with_its_source(
+    changes: dict[str, Any],
+) -> None:
+    members = {
+        "domain": "gpu-0",
+        "source": EnergySource.COUNTER,
+        "energy_j": 1.0,
+        "uncertainty_j": 0.1,
+    }
+    with pytest.raises(ValueError, match="gpu-0"):
+        EnergyFigure(**(members | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"duration_s": None},
+        {"images": 79},
+        {"iterations": 0, "images": 0},
+        {"latency_s": {}},
+        {"flags": ("lucky",)},
+        {"status": Status.OOM},
+    ],
+)
+def test_a_repetition_refuses_to_be_ok_without_a_window_or_failed_without_a_reason(
+    changes: dict[str, Any],
+) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        repetition(**changes)
+
+
+def test_flags_make_a_mask() -> None:
+    assert repetition().mask == Flag.UNSTEADY | Flag.DISTURBED
+    assert Flag(5).names == ("unsteady", "disturbed")
+
+
+def test_the_second_way_of_measuring_is_compared_with_the_first() -> None:
+    figure = EnergyFigure(
+        domain="gpu-0",
+        source=EnergySource.COUNTER,
+        energy_j=100.0,
+        uncertainty_j=1.0,
+        other_source=EnergySource.INTEGRATED,
+        other_energy_j=94.0,
+    )
+    assert figure.disagreement == pytest.approx(-0.06)
+
+
+def test_records_survive_the_journal() -> None:
+    journal = parse(encode(repetition()) + encode(IDLE))
+    assert journal.repetitions == (repetition(),)
+    assert journal.idles == (IDLE,)
+    assert journal.torn is None
+
+
+def test_a_torn_last_line_is_left_out_wherever_it_was_torn() -> None:
+    whole, last = encode(IDLE), encode(repetition())
+    for length in range(1, len(last)):
+        journal = parse(whole + last[:length])
+        assert journal.repetitions == ()
+        assert journal.valid_bytes == len(whole)
+        assert journal.torn is not None
+        assert "line 2" in journal.torn
+
+
+def test_an_altered_number_is_noticed() -> None:
+    altered = encode(repetition()).replace(b'"energy_j":4.0', b'"energy_j":3.0')
+    with pytest.raises(JournalError, match="line 1: the checksum does not match"):
+        parse(altered + encode(IDLE))
+
+
+def test_a_later_schema_is_refused_by_name() -> None:
+    from greenbatch.records.journal import _canonical, _checksum
+
+    members = {"schema": 99, "kind": "repetition"}
+    line = _canonical(members | {"checksum": _checksum(members)}) + b"\n"
+    with pytest.raises(JournalError, match="schema 99 is not known"):
+        parse(line + encode(IDLE))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", json.dumps({"schema": 7}), '{"schema": 1}'])
+def test_a_damaged_manifest_is_one_sentence_with_the_cure(text: str) -> None:
+    with pytest.raises(ArtifactError, match=r"cannot read the manifest a\.json: .*gb export"):
+        parse_manifest(text, "a.json")

@@ -1,0 +1,65 @@
+"""The order of a run: shuffled in blocks, the same for a seed, and resumable."""
+
+from itertools import groupby
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greenbatch.records import Cell
+from greenbatch.runners.order import slots
+
+CELLS = [
+    Cell(model, backend, batch_size=size)
+    for model in ("alexnet", "vit_b_16")
+    for backend in ("onnxruntime-cpu", "torch-cpu")
+    for size in (1, 4, 16)
+]
+
+
+@given(st.integers(0, 50), st.integers(1, 4))
+def test_every_cell_is_measured_once_in_each_block(seed: int, repetitions: int) -> None:
+    for block, group in groupby(slots(CELLS, repetitions, seed), key=lambda slot: slot.block):
+        members = list(group)
+        assert sorted(slot.cell for slot in members) == sorted(CELLS)
+        assert [slot.position for slot in members] == list(range(len(CELLS)))
+        assert block < repetitions
+
+
+def test_the_order_depends_on_the_seed_and_not_on_how_the_cells_are_listed() -> None:
+    assert slots(CELLS, 3, 1) == slots(CELLS[::-1], 3, 1)
+    assert slots(CELLS, 3, 1) != slots(CELLS, 3, 2)
+    first, second = (
+        [slot.cell for slot in slots(CELLS, 2, 0) if slot.block == block] for block in (0, 1)
+    )
+    assert first != second
+
+
+@given(st.integers(0, 30), st.data())
+def test_a_resumed_run_goes_on_in_the_same_order_and_repeats_nothing(
+    seed: int, data: st.DataObject
+) -> None:
+    whole = slots(CELLS, 2, seed)
+    count = data.draw(st.integers(0, len(whole)))
+    finished = {(slot.cell, slot.block) for slot in whole[:count]}
+    left = slots(CELLS, 2, seed, finished)
+    assert [(s.cell, s.block, s.position) for s in left] == [
+        (s.cell, s.block, s.position) for s in whole[count:]
+    ]
+
+
+@given(st.integers(0, 30), st.integers(0, 20))
+def test_idle_is_taken_before_and_after_each_block_once_for_each_backend(
+    seed: int, done: int
+) -> None:
+    finished = {(slot.cell, slot.block) for slot in slots(CELLS, 2, seed)[:done]}
+    left = slots(CELLS, 2, seed, finished)
+    for block in {slot.block for slot in left}:
+        members = [slot for slot in left if slot.block == block]
+        for backend in {slot.cell.backend for slot in members}:
+            of_backend = [slot for slot in members if slot.cell.backend == backend]
+            assert [slot.idle_before for slot in of_backend] == [True] + [False] * (
+                len(of_backend) - 1
+            )
+            assert [slot.idle_after for slot in of_backend] == [False] * (len(of_backend) - 1) + [
+                True
+            ]

@@ -1,0 +1,88 @@
+"""A child that fails, dies or hangs costs its repetition and says how it ended."""
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+from greenbatch.records import Status
+from greenbatch.runners import child
+from greenbatch.runners.process import ChildFailed, ChildProcess
+
+
+def test_a_child_that_is_killed_says_by_what() -> None:
+    with ChildProcess(60.0) as process:
+        os.kill(process.pid, signal.SIGTERM)
+        with pytest.raises(ChildFailed, match="killed by SIGTERM while starting") as failure:
+            process.event()
+    assert failure.value.status is Status.ERROR
+
+
+def wait_in_vain(pids: list[int]) -> None:
+    with ChildProcess(0.5) as process:
+        pids.append(process.pid)
+        process.event()  # no request was sent, so none comes
+
+
+def test_a_child_that_hangs_is_stopped() -> None:
+    pids: list[int] = []
+    with pytest.raises(ChildFailed, match=r"longer than 0\.5 s") as failure:
+        wait_in_vain(pids)
+    assert failure.value.status is Status.TIMEOUT
+    assert not psutil.pid_exists(pids[0])
+
+
+def test_a_child_that_fails_says_why() -> None:
+    with ChildProcess(60.0) as process, pytest.raises(ChildFailed, match="KeyError: 'cell'"):
+        process.measure({})
+
+
+def test_a_child_ends_with_its_parent() -> None:
+    code = (
+        "import os, signal, time\n"
+        "from greenbatch.runners.process import ChildProcess\n"
+        "process = ChildProcess(60.0)\n"
+        "time.sleep(1)\n"
+        "print(process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    import subprocess
+    import sys
+
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    pid = int(told.stdout)
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "the child outlived its parent"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (MemoryError(), "oom"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 20 GiB"), "oom"),
+        (RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested"), "oom"),
+        (ValueError("some rain"), "error"),
+    ],
+)
+def test_failures_are_told_apart(error: BaseException, status: str) -> None:
+    assert child._diagnose(error)[0] == status
+
+
+def test_logits_that_are_not_finite_are_not_measured() -> None:
+    import numpy as np
+
+    with pytest.raises(ArithmeticError, match="1 values that are not finite; wanted 2 rows"):
+        child._check_logits(np.array([[1.0], [np.nan]]), 2)
+    with pytest.raises(ArithmeticError, match="wanted 3 rows"):
+        child._check_logits(np.zeros((2, 1)), 3)
+
+
+def test_a_drift_inside_the_window_is_noticed() -> None:
+    import numpy as np
+
+    assert child._steady_halves(np.full(100, 0.01), 0.05)
+    assert not child._steady_halves(np.linspace(0.01, 0.02, 100), 0.05)
