@@ -22,8 +22,8 @@ import numpy as np
 
 from greenbatch import units
 from greenbatch.models import inputs, registry
+from greenbatch.models.artifacts import Artifact, load_artifact
 from greenbatch.records import Cell, parse
-from greenbatch.runners.artifacts import Artifact, find_artifact
 from greenbatch.runners.backends import Task
 from greenbatch.runners.backends.onnx_session import OnnxSession
 from greenbatch.runners.cores import default_threads
@@ -56,7 +56,7 @@ def main() -> None:
         )
         journal = parse((run / "journal.jsonl").read_bytes())
 
-    artifact = find_artifact(options.artifacts, MODEL, "fp32")
+    artifact = load_artifact(options.artifacts, MODEL, "fp32")
     print(f"{MODEL}: throughput of a cell over that of a bare run_with_iobinding loop")
     for batch_size in (1, 8):
         ratios = compare(artifact, batch_size, options.rounds)

@@ -2,10 +2,8 @@
 
 export     the whole way, once for each recipe     recipe     what an artifact is made from
 graph      torch module -> ONNX file               parity     ONNX Runtime against torch
-artifacts  reading what was made
 """
 
-from greenbatch.exporter.artifacts import load_artifact, read_manifest
 from greenbatch.exporter.export import (
     PRECISIONS,
     Origin,
@@ -20,6 +18,4 @@ __all__ = [
     "WeightsWarning",
     "export_model",
     "export_module",
-    "load_artifact",
-    "read_manifest",
 ]

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ArtifactError, ExportError, UnknownNameError
-from greenbatch.exporter.artifacts import load_artifact, stem
-from greenbatch.exporter.recipe import identities, recipe, sha256, versions
+from greenbatch.exporter.recipe import identities, recipe, versions
 from greenbatch.models import ModelSpec, find
+from greenbatch.models.artifacts import load_artifact, sha256, stem
 from greenbatch.models.weights import Weights, WeightsApplied
 from greenbatch.records import Manifest, WeightsRecord
 
@@ -135,7 +135,7 @@ def _up_to_date(
     folder: Path, name: str, precision: str, recipes: dict[str, str]
 ) -> Manifest | None:
     try:
-        manifest = load_artifact(folder, name, precision)
+        manifest = load_artifact(folder, name, precision).manifest
     except ArtifactError:  # missing or damaged: made again in either case
         return None
     return manifest if manifest.recipe in recipes.values() else None

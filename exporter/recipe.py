@@ -5,9 +5,9 @@ import json
 import platform
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from greenbatch.models import ModelSpec
+from greenbatch.models.artifacts import sha256
 from greenbatch.models.checkpoints import cached_checkpoint
 from greenbatch.models.draw import SCHEME
 from greenbatch.models.weights import Weights
@@ -83,9 +83,3 @@ def identities(spec: ModelSpec, weights: Weights, seed: int) -> dict[str, str]:
     if weights.kind == "random":
         return random
     return pretrained if cached_checkpoint(spec) else pretrained | random
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

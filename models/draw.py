@@ -85,7 +85,7 @@ def _draw(
             # A bias of the order of the signal keeps a good part of the activations linear.
             # Around 0 every rectifier and gate would enlarge the differences between images,
             # and rounding errors with them, from layer to layer.
-            parameter.normal_(0.5, 0.5, generator=generator)
+            parameter.normal_(1.0, 0.5, generator=generator)
         else:
             parameter.normal_(0, 0.1, generator=generator)
     elif "scale" in name or "gamma" in name:

@@ -55,7 +55,7 @@ class ModelSpec:
         top1: Published ImageNet-1K top-1 accuracy of ``weights`` in percent (one crop).
         weights: Name of the published weights within ``source``.
         checkpoint: Name of the file that these weights are published as; it ends in the first
-            eight digits of its SHA-256.
+            digits of its SHA-256.
         input: See `InputSpec`.
         source: The library that defines the network.
     """

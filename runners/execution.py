@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from greenbatch.errors import RunError
+from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Cell, Conditions, Repetition
-from greenbatch.runners.artifacts import Artifact
 from greenbatch.runners.cores import granted_cores
 from greenbatch.runners.directory import RunDirectory
 from greenbatch.runners.host import HostSampler, cpu_temperatures_c
@@ -16,6 +16,7 @@ from greenbatch.runners.metering import Conditioned, Metering
 from greenbatch.runners.order import Slot, slots
 from greenbatch.runners.profiles import MeasurementProtocol
 from greenbatch.runners.repetition import Station, measure
+from greenbatch.runners.study import reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ def time_left_s(done: list[Repetition], left: list[Slot]) -> float | None:
 
 def _check_artifacts(directory: RunDirectory, artifacts: Mapping[str, Artifact]) -> None:
     for model, began_with in directory.study.artifacts.items():
-        found = artifacts[model].reference
+        found = reference(artifacts[model])
         if found.sha256 != began_with.sha256 or found.weights != began_with.weights:
             raise RunError(
                 f"cannot resume {directory.path}: the artifact of {model} is "

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from greenbatch.models.artifacts import Artifact
 from greenbatch.records import (
     Conditions,
     EnergyFigure,
@@ -17,7 +18,6 @@ from greenbatch.records import (
     Status,
     WarmUp,
 )
-from greenbatch.runners.artifacts import Artifact
 from greenbatch.runners.host import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampler import Recorder

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from greenbatch.errors import StudyError
 from greenbatch.models import registry
+from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Cell
 from greenbatch.runners import backends
 from greenbatch.runners.cores import default_threads
@@ -28,6 +29,16 @@ class ArtifactRef(BaseModel):
     file: str
     sha256: str
     weights: dict[str, str]
+
+
+def reference(artifact: Artifact) -> ArtifactRef:
+    """Return what a study remembers of an artifact."""
+    weights = artifact.manifest.weights
+    return ArtifactRef(
+        file=artifact.manifest.file,
+        sha256=artifact.manifest.sha256,
+        weights={"kind": weights.kind, "detail": weights.detail, "sha256": weights.sha256},
+    )
 
 
 class Study(BaseModel):

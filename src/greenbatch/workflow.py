@@ -16,7 +16,7 @@ from greenbatch.records import Repetition, Status
 if TYPE_CHECKING:
     import xarray as xr
 
-    from greenbatch.runners.artifacts import Artifact
+    from greenbatch.models.artifacts import Artifact
     from greenbatch.runners.directory import RunDirectory
     from greenbatch.runners.execution import Progress
     from greenbatch.runners.metering import Metering
@@ -128,12 +128,13 @@ def run_study(study: "Study", path: Path, listener: Listener = Listener()) -> Ru
     """
     from greenbatch.runners.directory import RunDirectory, check_free
     from greenbatch.runners.environment import describe
+    from greenbatch.runners.study import reference
 
     check_free(path)
     _check_backends(study, listener)
     with _open_meters(study) as metering:
         artifacts = _export(study, listener)
-        references = {name: artifact.reference for name, artifact in artifacts.items()}
+        references = {name: reference(artifact) for name, artifact in artifacts.items()}
         study = study.model_copy(update={"artifacts": references})
         with RunDirectory.create(path, study, describe(study, metering)) as directory:
             return _measure(directory, artifacts, metering, listener)
@@ -197,10 +198,10 @@ def _open_meters(study: "Study") -> "Metering":
 
 
 def _find_artifacts(study: "Study") -> Mapping[str, "Artifact"]:
-    from greenbatch.runners.artifacts import find_artifact
+    from greenbatch.models.artifacts import load_artifact
 
     folder = Path(study.artifacts_dir)
-    return {name: find_artifact(folder, name, study.precisions[0]) for name in study.models}
+    return {name: load_artifact(folder, name, study.precisions[0]) for name in study.models}
 
 
 def _export(study: "Study", listener: Listener) -> Mapping[str, "Artifact"]:

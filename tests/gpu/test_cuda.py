@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 
 from greenbatch.models import inputs, registry
+from greenbatch.models.artifacts import load_artifact
 from greenbatch.records import Cell
 from greenbatch.runners import backends
-from greenbatch.runners.artifacts import find_artifact
 from greenbatch.runners.backends import cuda_driver
 from tests.conftest import Gb
 
@@ -25,7 +25,7 @@ MODEL = "shufflenet_v2_x0_5"
 def test_a_cuda_backend_computes_what_the_cpu_computes(
     artifacts: Path, backend: str, io: str
 ) -> None:
-    artifact = find_artifact(artifacts, MODEL, "fp32")
+    artifact = load_artifact(artifacts, MODEL, "fp32")
     images = inputs.synthetic_images(registry.find(MODEL), 4, seed=0)
 
     def logits(name: str) -> np.ndarray:

@@ -149,7 +149,7 @@ def test_a_corrupt_artifact_is_named(run: Path, gb: Gb, tmp_path: Path, artifact
         file.seek(5000)
         file.write(b"rot")
     told = gb("bench", "--resume", copy, expect=2)
-    assert "alexnet-fp32.onnx is not the file that its manifest describes" in told.stderr
+    assert "alexnet-fp32.onnx is not the file that was verified" in told.stderr
 
 
 def test_without_a_meter_latency_is_measured_and_energy_is_missing(

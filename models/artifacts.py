@@ -1,0 +1,84 @@
+"""The folder of artifacts: names of files, and whether they are those that were verified.
+
+The exporter writes it, the runners read it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from greenbatch.errors import ArtifactError
+from greenbatch.records import Manifest, parse_manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A verified ``.onnx`` file with its manifest and the same weights for other runtimes."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def path(self) -> Path:
+        """The ``.onnx`` file."""
+        return self.folder / self.manifest.file
+
+    @property
+    def manifest_path(self) -> Path:
+        """The manifest's own file."""
+        return self.path.with_suffix(".json")
+
+    @property
+    def weights_path(self) -> Path:
+        """The safetensors file with the same weights."""
+        return self.folder / self.manifest.weights.file
+
+
+def stem(model: str, precision: str) -> str:
+    """Return the name that an artifact's files share, without a suffix."""
+    return f"{model}-{precision}"
+
+
+def read_manifest(folder: Path, model: str, precision: str = "fp32") -> Manifest:
+    """Read an artifact's manifest without looking at the artifact.
+
+    Raises:
+        ArtifactError: There is none, or it cannot be read.
+    """
+    path = folder / f"{stem(model, precision)}.json"
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot read the manifest {path}: {error.strerror}; make the artifact with: "
+            f"gb export {model} --out {folder}"
+        ) from error
+    return parse_manifest(text, str(path))
+
+
+def load_artifact(folder: Path, model: str, precision: str = "fp32") -> Artifact:
+    """Read an artifact's manifest and hold its files to it.
+
+    Raises:
+        ArtifactError: A file is missing or is not the one that was verified.
+    """
+    artifact = Artifact(folder, read_manifest(folder, model, precision))
+    for path, stated in (
+        (artifact.path, artifact.manifest.sha256),
+        (artifact.weights_path, artifact.manifest.weights.sha256),
+    ):
+        cure = f"make it again with: gb export {model} --out {folder}"
+        if not path.is_file():
+            raise ArtifactError(f"{path} is missing; {cure}")
+        if (found := sha256(path)) != stated:
+            raise ArtifactError(
+                f"{path} is not the file that was verified (SHA-256 {found[:12]}... instead of "
+                f"{stated[:12]}...); {cure}"
+            )
+    return artifact
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
