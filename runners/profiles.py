@@ -11,7 +11,7 @@ class MeasurementProtocol:
         window_s: Shortest window, in s; a slow meter lengthens it.
         window_ticks: Shortest window, in update periods of the slowest meter in use.
         window_iterations: Fewest iterations in a window.
-        warm_up_iterations: Fewest warm-up iterations.
+        warm_up_iterations: Fewest warm-up iterations after the first inference.
         warm_up_min_s: Shortest warm-up, in s: a drift is only seen over a time in which it shows.
         warm_up_max_s: When a cell that will not settle is measured all the same (and flagged).
         steady_tolerance: Largest relative difference between the medians of successive stretches
@@ -45,7 +45,7 @@ PROFILES = {
         window_s=0.5,
         window_ticks=5,
         window_iterations=2,
-        warm_up_iterations=2,
+        warm_up_iterations=1,
         warm_up_min_s=0.2,
         warm_up_max_s=3.0,
         steady_tolerance=0.10,

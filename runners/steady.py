@@ -7,8 +7,8 @@ from statistics import median
 def is_steady(latencies_s: Sequence[float], tolerance: float, stretches: int = 3) -> bool:
     """Tell whether the latest latencies have stopped drifting.
 
-    The second half of the series (what came before may still be warm-up) is cut into
-    ``stretches`` of equal length. It is stationary when their medians lie within ``tolerance`` of
+    The second half of the series (what came before may still be warm-up; of up to three latencies
+    all) is cut into ``stretches`` of equal length. It is stationary when their medians lie within ``tolerance`` of
     one another, relative to the middle one. Medians, because one interrupted iteration says
     nothing about drift.
 
@@ -18,9 +18,9 @@ def is_steady(latencies_s: Sequence[float], tolerance: float, stretches: int = 3
         stretches: How many stretches are compared.
 
     Returns:
-        False also while the series is too short to tell (fewer than two stretches).
+        False also while the series is too short to tell (fewer than two latencies).
     """
-    tail = latencies_s[len(latencies_s) // 2 :]
+    tail = latencies_s[len(latencies_s) // 2 :] if len(latencies_s) > 3 else latencies_s
     stretches = min(stretches, len(tail))
     if stretches < 2:
         return False

@@ -1,6 +1,7 @@
 """PyTorch in eager mode, with the artifact's own weights."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import PlacementError
@@ -25,7 +26,8 @@ class TorchEager:
 
         spec = find(task.cell.backend)
         torch.set_num_threads(task.threads)
-        torch.set_num_interop_threads(1)
+        if torch.get_num_interop_threads() != 1:  # torch takes it once in a process
+            torch.set_num_interop_threads(1)
         # TF32 off, as in ONNX Runtime: fp32 means fp32 for every runtime of a study.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
@@ -33,31 +35,28 @@ class TorchEager:
         torch.backends.cudnn.benchmark = True
 
         self._device = torch.device(spec.device)
-        module = build(find_model(task.cell.model))
-        module.load_state_dict(load_file(task.weights))
-        self._module = module.eval().to(self._device)
+        with torch.device("meta"):  # no time and memory for weights that are replaced at once
+            module = build(find_model(task.cell.model))
+        self._module = module.to_empty(device=self._device)
+        self._module.load_state_dict(load_file(task.weights))
         self._images = torch.from_numpy(task.images)
         self._host = task.cell.io == "host" and spec.device != "cpu"
         if not self._host:
             self._images = self._images.to(self._device)
-        with torch.inference_mode():
-            self._logits: torch.Tensor = self._module(self._images.to(self._device))
-            self._result = torch.empty_like(self._logits, device="cpu") if self._host else None
+        classes = int(task.manifest.outputs[0].dims[-1])
+        self._result = torch.empty(len(task.images), classes) if self._host else None
+        self._logits: torch.Tensor | None = None
         self._inference_mode = torch.inference_mode
         self._synchronize = torch.cuda.synchronize
-        self._placement = self._prove()
+        self._placement = dict(Counter(p.device.type for p in self._module.parameters()))
+        self._prove(self._placement, "parameters")
 
-    def _prove(self) -> dict[str, int]:
-        """Count parameters by the device that holds them, and check where the logits came out."""
-        counts: dict[str, int] = {}
-        for parameter in self._module.parameters():
-            counts[parameter.device.type] = counts.get(parameter.device.type, 0) + 1
-        if {*counts, self._logits.device.type} != {self._device.type}:
+    def _prove(self, devices: Iterable[str], what: str) -> None:
+        if set(devices) != {self._device.type}:
             raise PlacementError(
-                f"the network was to run on {self._device.type} alone, but its parameters are on "
-                f"{', '.join(counts)} and its logits on {self._logits.device.type}"
+                f"the network was to run on {self._device.type} alone, but its {what} are on "
+                f"{', '.join(devices)}"
             )
-        return counts
 
     def run(self) -> None:
         """Run the batch and wait for the device."""
@@ -71,8 +70,10 @@ class TorchEager:
                     self._synchronize()
 
     def outputs(self) -> "np.ndarray":
-        """Return a copy of the last run's logits."""
-        logits: np.ndarray = self._logits.detach().to("cpu", copy=True).numpy()
+        """Return a copy of the last run's logits, which must have come out of the device."""
+        assert self._logits is not None, "nothing has run yet"
+        self._prove([self._logits.device.type], "logits")
+        logits: np.ndarray = self._logits.to("cpu", copy=True).numpy()
         return logits
 
     @property

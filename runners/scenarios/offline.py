@@ -22,19 +22,24 @@ class Window:
 
 
 def warm_up(
-    run: Callable[[], None], clock: Callable[[], float], protocol: MeasurementProtocol
+    run: Callable[[], None],
+    clock: Callable[[], float],
+    protocol: MeasurementProtocol,
+    first_s: float,
 ) -> WarmUp:
     """Run batches until their latencies are stationary, within the protocol's bound.
 
     Args:
         run: Runs one batch from submit to result.
         clock: Monotonic, in s.
+        first_s: Latency of the first inference, in s, which begins the series: where a batch takes
+            seconds it is hardly slower than the next, and tells as much as they do.
         protocol: Its ``warm_up_*`` rules and ``steady_tolerance`` apply.
 
     Returns:
         How long it took, and whether the latencies settled.
     """
-    latencies: list[float] = []
+    latencies = [first_s]
     began = judged = last = clock()
     while True:
         run()
@@ -42,13 +47,14 @@ def warm_up(
         latencies.append(now - last)
         last = now
         over = now - began >= protocol.warm_up_max_s
-        if len(latencies) < protocol.warm_up_iterations or now - began < protocol.warm_up_min_s:
+        iterations = len(latencies) - 1
+        if iterations < protocol.warm_up_iterations or now - began < protocol.warm_up_min_s:
             continue
         if over or now - judged >= _JUDGE_EVERY_S:
             judged = now
             settled = is_steady(latencies, protocol.steady_tolerance)
             if settled or over:
-                return WarmUp(iterations=len(latencies), duration_s=now - began, settled=settled)
+                return WarmUp(iterations=iterations, duration_s=now - began, settled=settled)
             last = clock()
 
 

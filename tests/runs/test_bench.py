@@ -102,6 +102,20 @@ def test_a_complete_run_is_resumed_by_measuring_nothing(run: Path, gb: Gb) -> No
     assert (run / "journal.jsonl").read_bytes() == before
 
 
+def test_a_script_can_read_the_answer(run: Path, gb: Gb) -> None:
+    told = json.loads(gb("report", run, "--json").stdout)
+    assert Path(told["dataset"]).is_file()
+    assert Path(told["report"]).is_file()
+    with xr.open_dataset(run / "dataset.nc") as dataset:
+        logs = xr.ufuncs.log(dataset["energy_per_image"])
+        energy = xr.ufuncs.exp(logs.mean("repetition"))
+        for answer in told["answers"]:
+            least = float(energy.sel(model=answer["model"]).min())
+            assert answer["value"] == pytest.approx(least)
+            assert answer["energy_source"] == "estimated"
+            assert answer["unit"] == "J/image"
+
+
 def test_a_directory_that_is_a_run_is_not_measured_over(run: Path, gb: Gb) -> None:
     told = gb("bench", "alexnet", "--provider", "cpu", "--out", run, expect=2)
     assert "already holds a run" in told.stderr

@@ -44,7 +44,7 @@ def test_a_slow_cell_still_gets_its_iterations() -> None:
 
 def test_warm_up_lasts_until_a_drift_has_ended() -> None:
     machine = Machine(lambda n: 0.010 * (1 + 4 * math.exp(-n / 50)))
-    warm_up = offline.warm_up(machine.run, machine.clock, PROFILES["standard"])
+    warm_up = offline.warm_up(machine.run, machine.clock, PROFILES["standard"], 0.05)
     assert warm_up.settled
     assert machine.runs > 200  # by then it is within 8 % of where it goes
     assert warm_up.iterations == machine.runs
@@ -52,14 +52,14 @@ def test_warm_up_lasts_until_a_drift_has_ended() -> None:
 
 def test_a_steady_cell_is_warm_at_once() -> None:
     machine = Machine(lambda n: 0.5 if n == 0 else 0.05)
-    warm_up = offline.warm_up(machine.run, machine.clock, QUICK)
+    warm_up = offline.warm_up(machine.run, machine.clock, QUICK, 0.9)
     assert warm_up.settled
     assert warm_up.duration_s < 1.5
 
 
 def test_a_cell_that_never_settles_is_given_up_and_said_so() -> None:
     machine = Machine(lambda n: 0.01 * 1.01**n)
-    warm_up = offline.warm_up(machine.run, machine.clock, PROFILES["rigorous"])
+    warm_up = offline.warm_up(machine.run, machine.clock, PROFILES["rigorous"], 0.01)
     assert not warm_up.settled
     assert warm_up.duration_s >= PROFILES["rigorous"].warm_up_max_s
 
@@ -71,6 +71,15 @@ def test_noise_without_drift_is_steady_and_drift_under_noise_is_not() -> None:
     assert not is_steady([s * (1 - n / 1000) for n, s in enumerate(noise)], 0.05)
 
 
-@pytest.mark.parametrize("latencies", [[], [1.0], [1.0, 1.0]])
+def test_a_cell_of_seconds_is_warm_when_its_first_inferences_agree() -> None:
+    machine = Machine(lambda n: 5.0)
+    warm_up = offline.warm_up(machine.run, machine.clock, QUICK, first_s=5.2)
+    assert warm_up.settled
+    assert machine.runs == 1
+    machine = Machine(lambda n: 5.0)
+    assert not offline.warm_up(machine.run, machine.clock, QUICK, first_s=9.0).settled
+
+
+@pytest.mark.parametrize("latencies", [[], [1.0]])
 def test_too_short_a_series_is_not_called_steady(latencies: list[float]) -> None:
     assert not is_steady(latencies, 0.1)

@@ -1,6 +1,5 @@
 """``gb bench``: measure energy and latency, and report."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,13 +59,13 @@ def bench(
     ] = None,
     study: Annotated[Path | None, typer.Option(help="Measure the study in this file.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Measure energy and latency across runtimes and batch sizes, and write a report."""
     from greenbatch import workflow
     from greenbatch.cli.options import batch_sizes as parse_batch_sizes
     from greenbatch.cli.progress import Display
-    from greenbatch.cli.result import show_run
+    from greenbatch.cli.result import run_as_json, show_run
     from greenbatch.runners.study import read_study
 
     given = {
@@ -108,7 +107,7 @@ def bench(
             typer.echo(f"what was measured is kept; go on with: gb bench --resume {path}", err=True)
         raise
     if as_json:
-        typer.echo(json.dumps({"run": str(run.path), "report": str(run.report)}))
+        typer.echo(run_as_json(run.path))
     else:
         show_run(run.path)
     if not run.measured:

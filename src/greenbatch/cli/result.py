@@ -1,5 +1,6 @@
 """What a run found, on the terminal: caveats, the table, the answer, where the report is."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,37 @@ def show_run(run: Path) -> None:
     console.print()
     # On a line of its own and never wrapped: a terminal makes it a link.
     console.print(Text(f"report: {run / 'report' / 'index.html'}"), soft_wrap=True)
+
+
+def run_as_json(run: Path) -> str:
+    """Write where a run's files are and, for each model, the answer, for a script to read."""
+    from greenbatch.analysis import cell_rows, open_run
+    from greenbatch.analysis.answers import answers
+
+    with open_run(run) as dataset:
+        found = answers(cell_rows(dataset))
+    paths = {"run": run, "dataset": run / "dataset.nc", "report": run / "report" / "index.html"}
+    told = {
+        **{name: str(path) for name, path in paths.items()},
+        "answers": [
+            {
+                "model": answer.model,
+                "criterion": answer.criterion,
+                "backend": answer.best.backend if answer.best else None,
+                "batch_size": answer.best.batch_size if answer.best else None,
+                "value": answer.figure.centre if answer.figure else None,
+                "unit": "J/image" if answer.criterion == "energy" else "images/s",
+                "low": answer.figure.low if answer.figure else None,
+                "high": answer.figure.high if answer.figure else None,
+                "repetitions": answer.figure.n if answer.figure else 0,
+                "energy_source": answer.energy_source,
+                "clear": answer.clear,
+                "certainty": answer.certainty,
+            }
+            for answer in found
+        ],
+    }
+    return json.dumps(told, indent=2)
 
 
 def cell_table(rows: Sequence["CellRow"], width: int) -> Table:
