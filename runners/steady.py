@@ -8,9 +8,9 @@ def is_steady(latencies_s: Sequence[float], tolerance: float, stretches: int = 3
     """Tell whether the latest latencies have stopped drifting.
 
     The second half of the series (what came before may still be warm-up; of up to three latencies
-    all) is cut into ``stretches`` of equal length. It is stationary when their medians lie within ``tolerance`` of
-    one another, relative to the middle one. Medians, because one interrupted iteration says
-    nothing about drift.
+    all of them) is cut into ``stretches`` of equal length. It is stationary when their medians
+    lie within ``tolerance`` of one another, relative to the middle one. Medians, because one
+    interrupted iteration says nothing about drift.
 
     Args:
         latencies_s: Latencies in the order they happened, in s.
