@@ -8,7 +8,7 @@ Two questions, answered on this machine:
 2. How much of a run's wall time is inside measured windows? From the journal of a real run, with
    where the rest went.
 
-    python benchmarks/window_overhead.py [--rounds 15] [--run RUN]
+    python benchmarks/window_overhead.py [--rounds 300] [--run RUN]
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import scipy.stats
 
 from greenbatch import units
 from greenbatch.models import inputs, registry
@@ -31,13 +32,14 @@ from greenbatch.runners.scenarios import offline
 from greenbatch.workflow import bench
 
 MODEL = "shufflenet_v2_x0_5"
-TURN_S = 0.5
+TURN_S = 0.1
+CALM_S = 0.02  # the other session's threads go on spinning for a while after its turn
 
 
 def main() -> None:
     """Print both answers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each side")
+    parser.add_argument("--rounds", type=int, default=300, help="turns of each side")
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
     parser.add_argument("--run", type=Path, help="take the shares from this run's journal")
     options = parser.parse_args()
@@ -60,9 +62,10 @@ def main() -> None:
     print(f"{MODEL}: throughput of a cell over that of a bare run_with_iobinding loop")
     for batch_size in (1, 8):
         ratios = compare(artifact, batch_size, options.rounds)
+        low, high = scipy.stats.bootstrap((ratios,), np.median, rng=0).confidence_interval
         print(
-            f"  batch {batch_size}: median {median(ratios):.3f} over {len(ratios)} interleaved "
-            f"turns of {TURN_S} s (range {min(ratios):.3f} to {max(ratios):.3f})"
+            f"  batch {batch_size}: median {median(ratios):.3f} (95 % interval {low:.3f} to "
+            f"{high:.3f}) over {len(ratios)} interleaved turns of {TURN_S} s"
         )
 
     phases: dict[str, float] = {"rest": 0.0}
@@ -91,22 +94,20 @@ def compare(artifact: Artifact, batch_size: int, rounds: int) -> list[float]:
     )
     cell = OnnxSession(task)
     bare = _bare_loop(artifact, images, threads)
-    cell.run()
-    bare(TURN_S)
+    sides = {"cell": lambda seconds: _cell_throughput(cell, seconds), "bare": bare}
     ratios = []
     for turn in range(rounds):
-        sides = {
-            "cell": lambda: _cell_throughput(cell),
-            "bare": lambda: bare(TURN_S),
-        }
-        order = ["cell", "bare"] if turn % 2 else ["bare", "cell"]
-        speed = {side: sides[side]() for side in order}
+        speed = {}
+        for side in ("cell", "bare") if turn % 2 else ("bare", "cell"):
+            time.sleep(CALM_S)
+            sides[side](0.0)  # warm again
+            speed[side] = sides[side](TURN_S)
         ratios.append(speed["cell"] / speed["bare"])
     return ratios
 
 
-def _cell_throughput(cell: OnnxSession) -> float:
-    window = offline.measure(cell.run, time.perf_counter, TURN_S, 2)
+def _cell_throughput(cell: OnnxSession, seconds: float) -> float:
+    window = offline.measure(cell.run, time.perf_counter, seconds, 2)
     return len(window.latencies_s) / (window.end_s - window.start_s)
 
 
@@ -124,7 +125,7 @@ def _bare_loop(artifact: Artifact, images: np.ndarray, threads: int) -> Callable
     def loop(seconds: float) -> float:
         count = 0
         began = time.perf_counter()
-        while time.perf_counter() - began < seconds:
+        while time.perf_counter() - began < seconds or count < 2:
             session.run_with_iobinding(binding)
             count += 1
         return count / (time.perf_counter() - began)
