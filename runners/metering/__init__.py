@@ -17,23 +17,22 @@ from greenbatch.runners.metering.energy_function import (
 from greenbatch.runners.metering.meter import (
     Clock,
     Domain,
-    Meter,
+    EnergyMeter,
     MeterLost,
     MeterOptions,
     Reading,
 )
-from greenbatch.runners.metering.opening import METERS, Metering, open_meters
+from greenbatch.runners.metering.opening import Metering, open_meters
 from greenbatch.runners.metering.sampler import Recorder
 
 __all__ = [
-    "METERS",
     "Clock",
     "Conditioned",
     "DeviceConditions",
     "DeviceState",
     "Domain",
     "EnergyFunction",
-    "Meter",
+    "EnergyMeter",
     "MeterLost",
     "MeterOptions",
     "Metering",

@@ -11,7 +11,7 @@ from typing import Self
 
 from greenbatch.errors import UsageError
 from greenbatch.records import EnergySource
-from greenbatch.runners.metering.meter import Clock, Domain, MeterOptions, Reading
+from greenbatch.runners.metering.meter import Clock, Domain, EnergyMeter, MeterOptions, Reading
 from greenbatch.runners.metering.process_tree import ProcessTree
 
 _INTERVAL_S = 0.05
@@ -25,7 +25,7 @@ _WIDEST_MIN = 1.90 / MIN_POWER_W - 1
 _WIDEST_MAX = 5.99 / MAX_POWER_W - 1
 
 
-class EstimateMeter:
+class EstimateMeter(EnergyMeter):
     """Estimates the energy of the granted hardware threads from the CPU time of a process tree.
 
     ``power = cores x (p_min + u x (p_max - p_min))`` with ``u`` the share of the cores' time that
@@ -43,7 +43,6 @@ class EstimateMeter:
 
     name = "estimate"
     interval_s = _INTERVAL_S
-    tick_s = _TICK_S
 
     def __init__(
         self,
@@ -73,6 +72,7 @@ class EstimateMeter:
                 name="cpu-estimate",
                 source=EnergySource.ESTIMATED,
                 tick_s=_TICK_S,
+                part="cpu",
                 device=f"{cores:g} hardware threads",
                 band_relative=max(slope, 0.0),
                 band_power_w=cores * max(rest_w - max(slope, 0.0) * min_power_w, 0.0),
@@ -115,11 +115,3 @@ class EstimateMeter:
     def close(self) -> None:
         """Follow nothing any more."""
         self.follow(None)
-
-    def __enter__(self) -> Self:
-        """Return the meter."""
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        """Close the meter."""
-        self.close()

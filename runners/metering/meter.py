@@ -2,9 +2,11 @@
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, Self, TypeAlias
+from pathlib import Path
+from typing import ClassVar, Self, TypeAlias
 
 from greenbatch.errors import MeasurementError
 from greenbatch.records import EnergySource
@@ -27,7 +29,10 @@ class Domain:
         source: How its energy is obtained as long as all goes well.
         tick_s: Period at which its counter (or its power sensor) is updated, in s.
         counts: Whether it adds to the total.
+        part: Which part of the machine it tells: ``cpu``, ``memory``, ``gpu``, ``machine`` (a
+            whole that holds others) or another word.
         device: What it is, for a person: the card's name and UUID, the zone's path.
+        range_j: Where its counter starts again from 0, in J; ``None``: never, or not known.
         lag_s: How old a power reading may be, averaging included, in s.
         band_relative: Share of the energy by which the model behind an estimate may be wrong.
         band_power_w: The part of that band which grows with time instead, in W.
@@ -38,7 +43,9 @@ class Domain:
     source: EnergySource
     tick_s: float
     counts: bool = True
+    part: str = ""
     device: str = ""
+    range_j: float | None = None
     lag_s: float = 0.0
     band_relative: float = 0.0
     band_power_w: float = 0.0
@@ -50,7 +57,9 @@ class Reading:
     """One look at a domain.
 
     Attributes:
-        energy_j: Cumulative energy since an arbitrary origin, in J; ``None`` without a counter.
+        energy_j: The counter's value since an arbitrary origin, in J, as the hardware states it:
+            wraps at `Domain.range_j`, steps back and resets are seen to later; ``None`` without
+            a counter.
         power_w: Power as the device states it, in W; ``None`` where it states none.
         reason: Why nothing could be read; then the other two are ``None``.
     """
@@ -60,25 +69,27 @@ class Reading:
     reason: str | None = None
 
 
-class Meter(Protocol):
-    """Reads the energy of one or more domains; closed by leaving its context."""
+class EnergyMeter(ABC):
+    """Reads the energy of one or more domains; closed by leaving its context.
 
-    @property
-    def name(self) -> str:
-        """The name that ``--meter`` knows it by."""
+    What a meter sets: ``name``, by which ``--meter`` knows it; ``domains``, fixed for its life;
+    ``interval_s``, how often it is to be read, in s. It is read by one thread at a time.
+    """
 
-    @property
-    def domains(self) -> tuple[Domain, ...]:
-        """What it reads; fixed for its life."""
+    name: ClassVar[str]
+    domains: tuple[Domain, ...]
+    interval_s: float
 
-    @property
-    def interval_s(self) -> float:
-        """How often it is to be read, in s."""
+    @classmethod
+    @abstractmethod
+    def open(cls, options: "MeterOptions") -> Self:
+        """Find the domains.
 
-    @property
-    def tick_s(self) -> float:
-        """Update period of its slowest domain that counts, in s."""
+        Raises:
+            MeterUnavailable: There is nothing that it could read; why, and what mends it.
+        """
 
+    @abstractmethod
     def read(self) -> Mapping[str, Reading]:
         """Read every domain now, by name; a domain that fails alone has a reading with a reason.
 
@@ -86,17 +97,25 @@ class Meter(Protocol):
             MeterLost: Nothing can be read.
         """
 
-    def follow(self, pid: int | None) -> None:
+    @property
+    def tick_s(self) -> float:
+        """Update period of the slowest domain that counts (of all, if none does), in s."""
+        counted = [domain for domain in self.domains if domain.counts]
+        return max(domain.tick_s for domain in counted or self.domains)
+
+    def follow(self, pid: int | None) -> None:  # noqa: B027  # hardware has nothing to do here
         """Attribute what follows to this process and its descendants; hardware ignores it."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # most have nothing to give back
         """Give back what was opened; a second call does nothing."""
 
     def __enter__(self) -> Self:
         """Return the meter."""
+        return self
 
     def __exit__(self, *exc_info: object) -> None:
         """Close the meter."""
+        self.close()
 
 
 def _granted() -> float:
@@ -116,14 +135,16 @@ class MeterOptions:
         cpu_tdp_w: Maximum power of the granted threads together, in W, where it is known better
             than the estimate's average.
         environ: The environment: ``GB_SYSFS``, ``CUDA_VISIBLE_DEVICES``.
+        argument: What stands behind the meter's name, as in ``wall:http://plug/status#power=w``.
     """
 
     clock: Clock = time.perf_counter
     cores: float = field(default_factory=_granted)
     cpu_tdp_w: float | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    argument: str = ""
 
-
-def slowest_tick_s(domains: tuple[Domain, ...]) -> float:
-    """Return the longest update period of the domains that count (of all, if none does), in s."""
-    return max(domain.tick_s for domain in ([d for d in domains if d.counts] or domains))
+    @property
+    def sysfs(self) -> Path:
+        """Root of sysfs: ``$GB_SYSFS``, which a container may set, else ``/sys``."""
+        return Path(self.environ.get("GB_SYSFS") or "/sys")

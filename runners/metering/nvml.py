@@ -15,9 +15,9 @@ from greenbatch.runners.metering.conditions import DeviceState
 from greenbatch.runners.metering.meter import (
     Clock,
     Domain,
+    EnergyMeter,
     MeterOptions,
     Reading,
-    slowest_tick_s,
 )
 from greenbatch.runners.metering.nvml_library import (
     ask,
@@ -59,7 +59,7 @@ class _Device:
     counter: bool
 
 
-class NvmlMeter:
+class NvmlMeter(EnergyMeter):
     """Reads every GPU that ``CUDA_VISIBLE_DEVICES`` leaves visible; made by `open`."""
 
     name = "nvml"
@@ -67,7 +67,6 @@ class NvmlMeter:
     def __init__(self, devices: Sequence[_Device], domains: Sequence[Domain]) -> None:
         self._devices = tuple(devices)
         self.domains = tuple(domains)
-        self.tick_s = slowest_tick_s(self.domains)
         fastest_s = min(domain.tick_s for domain in self.domains)
         self.interval_s = min(
             max(fastest_s / _READS_PER_TICK, _SHORTEST_INTERVAL_S), _LONGEST_INTERVAL_S
@@ -102,22 +101,11 @@ class NvmlMeter:
         """Look at temperature, clock, throttling, memory and processes of each device."""
         return {device.name: _state(device.handle) for device in self._devices}
 
-    def follow(self, pid: int | None) -> None:
-        """Do nothing: a GPU's counter knows no processes."""
-
     def close(self) -> None:
         """Shut NVML down."""
         if self._open:
             self._open = False
             close_library()
-
-    def __enter__(self) -> Self:
-        """Return the meter."""
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        """Close the meter."""
-        self.close()
 
 
 def _discover(options: MeterOptions) -> tuple[list[_Device], list[Domain]]:
@@ -147,6 +135,7 @@ def _discover(options: MeterOptions) -> tuple[list[_Device], list[Domain]]:
             name=device.name,
             source=EnergySource.COUNTER if device.counter else EnergySource.INTEGRATED,
             tick_s=ticks_s.get(device.name, _POWER_PERIOD_S),
+            part="gpu",
             device=f"{pynvml.nvmlDeviceGetName(device.handle)} {uuids[index]}",
             lag_s=_lag_s(device.handle),
         )

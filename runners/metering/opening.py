@@ -1,19 +1,29 @@
-"""Opens the meters that were asked for, or those that the machine has."""
+"""Opens the meters that were asked for, or those that the machine has.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from importlib import import_module
-from typing import Self, cast
+A distribution of its own adds a meter by an entry point in the group ``greenbatch.meters``: its
+name is what ``--meter`` takes, its value names a class derived from `EnergyMeter`.
+"""
 
-from greenbatch.errors import MeterUnavailable, UnknownNameError, UsageError
-from greenbatch.runners.metering.meter import Domain, Meter, MeterOptions
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import import_module, metadata
+from typing import Self
 
+from greenbatch.errors import GreenbatchError, MeterUnavailable, UnknownNameError, UsageError
+from greenbatch.runners.metering.meter import Domain, EnergyMeter, MeterOptions
+
+GROUP = "greenbatch.meters"
+_HERE = "greenbatch.runners.metering"
 METERS = {
-    "nvml": "greenbatch.runners.metering.nvml:NvmlMeter",
-    "rapl": "greenbatch.runners.metering.rapl:RaplMeter",
-    "estimate": "greenbatch.runners.metering.estimate:EstimateMeter",
+    "nvml": f"{_HERE}.nvml:NvmlMeter",
+    "rapl": f"{_HERE}.rapl:RaplMeter",
+    "perf": f"{_HERE}.perf_events:PerfMeter",
+    "hwmon": f"{_HERE}.hwmon:HwmonMeter",
 }
-_CHOICES = ("auto", *METERS, "none")
+ESTIMATE = "estimate"
+# Each is another door to what the one before it reads: `auto` takes the first that opens.
+_CPU_METERS = ("rapl", "perf", "hwmon", ESTIMATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +35,7 @@ class Metering:
         absent: Why each other one is not, one sentence by name.
     """
 
-    meters: tuple[Meter, ...] = ()
+    meters: tuple[EnergyMeter, ...] = ()
     absent: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -58,45 +68,68 @@ class Metering:
         self.close()
 
 
+@cache
+def targets() -> dict[str, str]:
+    """Return where each meter's class is, ``module:class`` by name; the estimate comes last."""
+    plugins = {point.name: point.value for point in metadata.entry_points(group=GROUP)}
+    return METERS | {**plugins, **METERS} | {ESTIMATE: f"{_HERE}.estimate:EstimateMeter"}
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names that no meter has.
+
+    Raises:
+        UnknownNameError: A name, without its argument, is neither a meter, ``auto`` nor ``none``.
+        UsageError: ``none`` stands beside another name, or a meter is named twice.
+    """
+    heads = [name.partition(":")[0] for name in names]
+    for head in heads:
+        if head not in ("auto", "none", *targets()):
+            raise UnknownNameError("meter", head, ("auto", *targets(), "none"))
+        if heads.count(head) > 1:
+            raise UsageError(f"meter {head!r} is named twice; name each once")
+    if "none" in heads and len(heads) > 1:
+        others = ", ".join(head for head in heads if head != "none")
+        raise UsageError(f"meter 'none' cannot stand beside {others}; leave one of them out")
+
+
 def open_meters(names: Sequence[str] = ("auto",), options: MeterOptions | None = None) -> Metering:
     """Open meters by name.
 
     Args:
-        names: ``auto``: what the machine has, with the estimate where no CPU counter can be
-            read. ``nvml``, ``rapl``, ``estimate``: exactly these. ``none``: no meter.
+        names: ``auto``: what the machine has; of the CPU's meters the first that can be read, the
+            estimate the last of them. The name of a meter, with ``:ARGUMENT`` where it takes one:
+            exactly this one. ``none``: no meter.
         options: What opening may depend on.
 
     Returns:
         The open meters, and why the others are absent.
 
     Raises:
-        UnknownNameError: A name is none of these.
-        UsageError: ``none`` stands beside another name.
+        UsageError: See `check_names`; or two meters tell the same domain.
         MeterUnavailable: A meter that was named cannot be opened.
     """
-    for name in names:
-        if name not in _CHOICES:
-            raise UnknownNameError("meter", name, _CHOICES)
-    if "none" in names and len(set(names)) > 1:
-        others = ", ".join(name for name in names if name != "none")
-        raise UsageError(f"meter 'none' cannot stand beside {others}; leave one of them out")
+    check_names(names)
     options = options or MeterOptions()
-    opened: dict[str, Meter] = {}
+    arguments = {head: argument for head, _, argument in (name.partition(":") for name in names)}
+    opened: dict[str, EnergyMeter] = {}
     absent: dict[str, str] = {}
-    automatic = "auto" in names
     try:
-        for name in METERS:
-            if name in names:
-                opened[name] = _open(name, options)
-            elif not automatic:
+        for name in targets():
+            named = name in arguments
+            if not named and "auto" not in arguments:
                 absent[name] = "it was not asked for"
-            elif name == "estimate" and "rapl" in opened:
-                absent[name] = "it is not needed: rapl reads the CPU"
+            elif not named and name in _CPU_METERS and (door := _reads_cpu(opened)):
+                absent[name] = f"it is not needed: {door} reads the CPU"
             else:
                 try:
-                    opened[name] = _open(name, options)
+                    meter = _open(name, replace(options, argument=arguments.get(name, "")))
                 except MeterUnavailable as error:
+                    if named:
+                        raise
                     absent[name] = str(error)
+                else:
+                    _add(opened, meter, name)
     except BaseException:
         for meter in opened.values():
             meter.close()
@@ -104,7 +137,48 @@ def open_meters(names: Sequence[str] = ("auto",), options: MeterOptions | None =
     return Metering(tuple(opened.values()), absent)
 
 
-def _open(name: str, options: MeterOptions) -> Meter:
-    module, _, attribute = METERS[name].partition(":")
-    opener = cast("Callable[[MeterOptions], Meter]", getattr(import_module(module), attribute).open)
-    return opener(options)
+def load(name: str) -> type[EnergyMeter]:
+    """Import the class of a meter.
+
+    Raises:
+        MeterUnavailable: It cannot be imported.
+    """
+    module, _, attribute = targets()[name].partition(":")
+    try:
+        found: type[EnergyMeter] = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise MeterUnavailable(
+            f"the meter {name} cannot be imported from {module} ({error}); install it again"
+        ) from error
+    return found
+
+
+def _open(name: str, options: MeterOptions) -> EnergyMeter:
+    meter = load(name)
+    if name in METERS or name == ESTIMATE:
+        return meter.open(options)
+    try:
+        return meter.open(options)
+    except GreenbatchError:
+        raise
+    except Exception as error:  # another author's code: it must not end a run that works without
+        raise MeterUnavailable(
+            f"the meter {name} failed to open: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _reads_cpu(opened: dict[str, EnergyMeter]) -> str | None:
+    """Return the name of an open meter that counts the CPU."""
+    for name, meter in opened.items():
+        if any(domain.part == "cpu" and domain.counts for domain in meter.domains):
+            return name
+    return None
+
+
+def _add(opened: dict[str, EnergyMeter], meter: EnergyMeter, name: str) -> None:
+    told = {domain.name: other for other, m in opened.items() for domain in m.domains}
+    opened[name] = meter
+    if twin := next((domain.name for domain in meter.domains if domain.name in told), None):
+        raise UsageError(
+            f"the meters {told[twin]} and {name} both tell {twin}; name the one you want by --meter"
+        )

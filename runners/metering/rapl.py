@@ -13,7 +13,7 @@ from typing import Self
 
 from greenbatch.errors import MeterUnavailable
 from greenbatch.records import EnergySource
-from greenbatch.runners.metering.meter import Domain, MeterOptions, Reading, slowest_tick_s
+from greenbatch.runners.metering.meter import Domain, EnergyMeter, MeterOptions, Reading
 from greenbatch.runners.metering.ticks import probe_ticks
 from greenbatch.units import MICROJOULE_J
 
@@ -37,6 +37,18 @@ class Zone:
     def energy_file(self) -> Path:
         """The counter's file, in µJ."""
         return self.path / "energy_uj"
+
+    @property
+    def range_j(self) -> float | None:
+        """Where the counter starts again from 0, in J; ``None`` where that cannot be read."""
+        range_uj = _integer(self.path / "max_energy_range_uj")
+        return range_uj * MICROJOULE_J if range_uj else None
+
+    @property
+    def part(self) -> str:
+        """The part of the machine that it tells."""
+        title = self.domain.partition("-")[0]
+        return {"dram": "memory", "psys": "machine"}.get(title, "cpu")
 
 
 def find_zones(sysfs: Path) -> list[Zone]:
@@ -71,36 +83,7 @@ def _domain(name: str, path: Path, paths: Mapping[str, Path]) -> str:
     return f"{title}-{package[1]}" if package else title
 
 
-class _Counter:
-    """A zone's counter made cumulative: wraps are counted from successive reads."""
-
-    def __init__(self, zone: Zone) -> None:
-        self.zone = zone
-        self._range_uj = _integer(zone.path / "max_energy_range_uj")
-        self._last_uj: int | None = None
-        self._total_uj = 0
-
-    def read(self) -> Reading:
-        try:
-            now_uj = int(self.zone.energy_file.read_text())
-        except (OSError, ValueError) as error:
-            return Reading(reason=_cannot_read(self.zone, error))
-        last_uj, self._last_uj = self._last_uj, now_uj
-        step_uj = 0 if last_uj is None else now_uj - last_uj
-        if step_uj < 0:
-            step_uj += self._range_uj or 0
-            # a wrap is a small step over the range's end; a counter that was reset, or whose
-            # range is unknown, tells nothing about the energy since the last read
-            if not self._range_uj or not 0 <= step_uj <= self._range_uj // 2:
-                return Reading(
-                    reason=f"the counter {self.zone.energy_file} fell from {last_uj} to {now_uj} "
-                    f"µJ, which is no wrap at max_energy_range_uj ({self._range_uj or 'unknown'})"
-                )
-        self._total_uj += step_uj
-        return Reading(energy_j=self._total_uj * MICROJOULE_J)
-
-
-class RaplMeter:
+class RaplMeter(EnergyMeter):
     """Reads the RAPL zones of the machine; made by `open`.
 
     Args:
@@ -113,18 +96,19 @@ class RaplMeter:
     interval_s = _INTERVAL_S
 
     def __init__(self, zones: Sequence[Zone], ticks_s: Mapping[str, float] | None = None) -> None:
-        self._counters = {zone.domain: _Counter(zone) for zone in zones}
+        self._zones = tuple(zones)
         self.domains = tuple(
             Domain(
                 name=zone.domain,
                 source=EnergySource.COUNTER,
                 tick_s=(ticks_s or {}).get(zone.domain, _TICK_S),
                 counts=zone.counts,
+                part=zone.part,
                 device=str(zone.path),
+                range_j=zone.range_j,
             )
             for zone in zones
         )
-        self.tick_s = slowest_tick_s(self.domains)
 
     @classmethod
     def open(cls, options: MeterOptions) -> Self:
@@ -134,7 +118,7 @@ class RaplMeter:
             MeterUnavailable: There is no zone, one that counts cannot be read, or a package's
                 counter stands still.
         """
-        sysfs = Path(options.environ.get("GB_SYSFS") or "/sys")
+        sysfs = options.sysfs
         zones = find_zones(sysfs)
         if not any(zone.counts for zone in zones):
             raise MeterUnavailable(
@@ -155,21 +139,14 @@ class RaplMeter:
 
     def read(self) -> Mapping[str, Reading]:
         """Read every zone; one that fails has a reading with the reason."""
-        return {name: counter.read() for name, counter in self._counters.items()}
+        return {zone.domain: _read(zone) for zone in self._zones}
 
-    def follow(self, pid: int | None) -> None:
-        """Do nothing: a package's counter knows no processes."""
 
-    def close(self) -> None:
-        """Do nothing: files are opened for each read."""
-
-    def __enter__(self) -> Self:
-        """Return the meter."""
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        """Close the meter."""
-        self.close()
+def _read(zone: Zone) -> Reading:
+    try:
+        return Reading(energy_j=int(zone.energy_file.read_text()) * MICROJOULE_J)
+    except (OSError, ValueError) as error:
+        return Reading(reason=_cannot_read(zone, error))
 
 
 def _ticks_s(zones: Sequence[Zone], options: MeterOptions) -> dict[str, float]:

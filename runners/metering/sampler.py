@@ -19,7 +19,7 @@ from greenbatch.runners.metering.figures import (
     idle_figure,
     trace,
 )
-from greenbatch.runners.metering.meter import Clock, Domain, Meter, MeterLost
+from greenbatch.runners.metering.meter import Clock, Domain, EnergyMeter, MeterLost
 from greenbatch.runners.metering.series import History, Series
 
 _CONDITIONS_EVERY_S = 0.25
@@ -32,11 +32,11 @@ _SETTLE_PAUSE_S = 0.005
 class _Watch:
     """One meter, the thread that reads it, and what it has read."""
 
-    def __init__(self, meter: Meter, clock: Clock) -> None:
+    def __init__(self, meter: EnergyMeter, clock: Clock) -> None:
         self.meter = meter
         self._clock = clock
         self._lock = threading.Lock()
-        self._series = {domain.name: Series() for domain in meter.domains}
+        self._series = {domain.name: Series(domain.range_j) for domain in meter.domains}
         self._states: dict[str, list[tuple[float, DeviceState]]] = {}
         self._stop = threading.Event()
         self.first_read = threading.Event()
@@ -145,7 +145,7 @@ class Recorder:
         clock: Tells the time in s.
     """
 
-    def __init__(self, meters: Sequence[Meter], clock: Clock = time.perf_counter) -> None:
+    def __init__(self, meters: Sequence[EnergyMeter], clock: Clock = time.perf_counter) -> None:
         self._clock = clock
         self._watches = [_Watch(meter, clock) for meter in meters]
 

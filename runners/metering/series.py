@@ -9,6 +9,10 @@ import numpy as np
 from greenbatch.runners.metering.energy_function import FloatArray
 from greenbatch.runners.metering.meter import Reading
 
+_BACK_STEPS = 5  # a fall by no more than this many steps is a counter that corrects itself
+_FADE = 0.9
+_POWER_MARGIN = 4  # power while nobody looked may have been this many times the highest seen
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -35,6 +39,7 @@ class History:
         energy_j: Cumulative, never falling, in J.
         power_w: In W.
         faults: In order of time.
+        back_s, back_j: When the counter stepped back a little, and by how much, shape (m,).
     """
 
     before_s: FloatArray
@@ -42,19 +47,29 @@ class History:
     energy_j: FloatArray
     power_w: FloatArray
     faults: tuple[Fault, ...]
+    back_s: FloatArray
+    back_j: FloatArray
 
 
 class Series:
-    """Collects readings of one domain; the caller keeps two threads from using it at once."""
+    """Collects readings of one domain; the caller keeps two threads from using it at once.
 
-    def __init__(self) -> None:
+    Args:
+        range_j: Where the domain's counter starts again from 0, in J; ``None`` where not known.
+    """
+
+    def __init__(self, range_j: float | None = None) -> None:
+        self._range_j = range_j
         self._before_s = array("d")
         self._after_s = array("d")
         self._energy_j = array("d")
         self._power_w = array("d")
         self._faults: list[Fault] = []
         self._last_j: float | None = None
-        self._offset_j = 0.0
+        self._offset_j = self._top_j = 0.0
+        self._largest_step_j = self._peak_w = 0.0
+        self._back_s = array("d")
+        self._back_j = array("d")
         self._ticked_s = -math.inf  # no later than the latest tick
 
     def append(self, before_s: float, after_s: float, reading: Reading) -> None:
@@ -97,6 +112,8 @@ class Series:
             np.array(self._energy_j),
             np.array(self._power_w),
             tuple(self._faults),
+            np.array(self._back_s),
+            np.array(self._back_j),
         )
 
     def _end_fault(self, after_s: float) -> None:
@@ -104,14 +121,45 @@ class Series:
             self._faults[-1] = Fault(last.from_s, after_s, last.reason, last.broken)
 
     def _continue(self, counter_j: float, before_s: float, after_s: float) -> float:
-        """Return ``counter_j`` on the series' own scale, which a fall of the counter shifts."""
+        """Return ``counter_j`` on the series' own scale, which never falls.
+
+        A fall is one of three: a wrap, where a range is known and what is left of it is a small
+        step; a step back by no more than a few ticks' energy, which is waited out (the scale
+        stands still until the counter is past it) and stays in doubt; or a reset, which leaves
+        the energy since the last read unknown.
+        """
         last_j, self._last_j = self._last_j, counter_j
         if last_j is None:
-            return counter_j + self._offset_j
-        if counter_j < last_j:
-            self._offset_j += last_j - counter_j
-            reason = f"the counter fell from {last_j:.3f} J to {counter_j:.3f} J: it was reset"
-            self._faults.append(Fault(self._before_s[-1], after_s, reason, broken=True))
-        elif counter_j > last_j:
+            self._top_j = counter_j
+            return counter_j
+        step_j, unread_s = counter_j - last_j, before_s - self._before_s[-1]
+        if step_j < 0:
+            wrapped_j = step_j + (self._range_j or 0.0)
+            if self._range_j and 0 <= wrapped_j <= self._range_j / 2:
+                self._offset_j += self._range_j
+                step_j = wrapped_j
+            elif -step_j <= _BACK_STEPS * self._largest_step_j:
+                self._back_s.append(after_s)
+                self._back_j.append(-step_j)
+            else:
+                self._offset_j -= step_j
+                known = f"{self._range_j:.3f} J" if self._range_j else "not known"
+                self._break(
+                    after_s,
+                    f"the counter fell from {last_j:.3f} J to {counter_j:.3f} J, which is no wrap "
+                    f"(its range is {known}): it was reset",
+                )
+        if self._range_j and unread_s * self._peak_w * _POWER_MARGIN > self._range_j:
+            reason = f"the counter was not read for {unread_s:.0f} s and may have wrapped unseen"
+            self._break(after_s, reason)
+        energy_j = counter_j + self._offset_j
+        if energy_j > self._top_j:
             self._ticked_s = self._before_s[-1]
-        return counter_j + self._offset_j
+            self._top_j = energy_j
+        if step_j > 0:
+            self._largest_step_j = max(step_j, _FADE * self._largest_step_j)
+            self._peak_w = max(self._peak_w, step_j / max(after_s - self._before_s[-1], 1e-3))
+        return self._top_j
+
+    def _break(self, after_s: float, reason: str) -> None:
+        self._faults.append(Fault(self._before_s[-1], after_s, reason, broken=True))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from greenbatch.errors import MeterUnavailable, UnknownNameError, UsageError
-from greenbatch.runners.metering import METERS, MeterOptions, open_meters
+from greenbatch.runners.metering import MeterOptions, open_meters
+from greenbatch.runners.metering.opening import targets
 from tests.fakes.nvml import no_library
 from tests.fakes.powercap import Powercap
 from tests.fakes.powercap_curve import PowerCurve
@@ -35,7 +36,7 @@ def test_none_is_no_meter_and_every_absence_has_a_reason() -> None:
         assert metering.meters == ()
         assert metering.domains == ()
         assert metering.slowest_period_s is None
-        assert metering.absent == dict.fromkeys(METERS, "it was not asked for")
+        assert metering.absent == dict.fromkeys(targets(), "it was not asked for")
 
 
 def test_a_named_meter_that_is_not_there_is_an_error(tmp_path: Path) -> None:

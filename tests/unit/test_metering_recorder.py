@@ -8,18 +8,25 @@ import numpy as np
 import pytest
 
 from greenbatch.records import EnergyFigure, EnergySource
-from greenbatch.runners.metering import DeviceState, Domain, Meter, MeterLost, Reading, Recorder
+from greenbatch.runners.metering import (
+    DeviceState,
+    Domain,
+    EnergyMeter,
+    MeterLost,
+    MeterOptions,
+    Reading,
+    Recorder,
+)
 from tests.fakes.powercap_curve import PowerCurve
 
 TICK_S = 0.01
 
 
-class SimulatedMeter:
+class SimulatedMeter(EnergyMeter):
     """A counter (and a power) of a known curve in this process; ``fault`` may raise or replace."""
 
     name = "simulated"
     interval_s = 0.004
-    tick_s = TICK_S
 
     def __init__(
         self,
@@ -40,17 +47,12 @@ class SimulatedMeter:
         reading = Reading(energy_j=energy_j, power_w=power_w)
         return {"simulated-0": self._fault(now_s, reading)}
 
-    def follow(self, pid: int | None) -> None: ...
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None: ...
+    @classmethod
+    def open(cls, options: MeterOptions) -> Self:
+        return cls(PowerCurve(80.0))
 
 
-def _record(meter: Meter, window_s: float = 0.4) -> tuple[EnergyFigure, float, float]:
+def _record(meter: EnergyMeter, window_s: float = 0.4) -> tuple[EnergyFigure, float, float]:
     with Recorder([meter]) as recorder:
         time.sleep(0.1)
         t0_s = time.perf_counter()
