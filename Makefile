@@ -16,8 +16,9 @@ help:
 	@echo "make test        run the tests"
 	@echo "make check       lint, types, import directions"
 	@echo "make format      format the code"
-	@echo "make gpu-check   run the tests that need a CUDA device"
-	@echo "make benchmarks  how much the tool itself costs a measurement"
+	@echo "make gpu-check   run the tests that need a CUDA device, and check its meters"
+	@echo "make benchmarks  what the tool costs a measurement, and how far its joules are off"
+	@echo "                 (PEER_PYTHON=PATH: an interpreter with zeus and codecarbon, to compare)"
 
 $(INSTALLED): pyproject.toml constraints.txt setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -44,11 +45,15 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-gpu-check: install
+# Where nothing can be installed: make gpu-check NO_INSTALL=1 BIN=/usr/bin
+gpu-check: $(if $(NO_INSTALL),,install)
 	$(BIN)/python -m pytest -m gpu -rs
+	$(BIN)/python benchmarks/gpu_metering.py --output docs/gpu-metering.md
 
 benchmarks: install
 	$(BIN)/python benchmarks/window_overhead.py
+	$(BIN)/python benchmarks/sampler_cost.py
+	$(BIN)/python benchmarks/metering_accuracy.py --quick $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

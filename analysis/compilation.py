@@ -4,14 +4,14 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenbatch.analysis.coordinates import Labels, backend_facts, counting, labels, model_facts
 from greenbatch.analysis.energy_totals import add_totals
 from greenbatch.analysis.run_files import RunFiles
 from greenbatch.analysis.variables import COORDINATES, DIMS, SOURCES, STATUSES, VARIABLES
 from greenbatch.errors import RunError
-from greenbatch.records import EnergySource, Idle, Repetition, Status
+from greenbatch.records import EnergySource, Idle, IdleFigure, Repetition, Status
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,11 +50,11 @@ def from_files(files: RunFiles) -> "xr.Dataset":
     for repetition in _once_each(files.journal.repetitions):
         place = grid.cell(repetition)
         _fill(arrays, place, repetition, grid, devices[repetition.cell.backend])
-        for domain, (power_w, source) in idle.get(
-            (repetition.cell.backend, repetition.block), {}
-        ).items():
-            arrays["idle_power"][(*place, domain)] = power_w
-            arrays["idle_power_source"][(*place, domain)] = source
+        block = (repetition.cell.backend, repetition.block)
+        for domain, mean in idle.get(block, {}).items():
+            arrays["idle_power"][(*place, domain)] = mean.power_w
+            arrays["idle_power_uncertainty"][(*place, domain)] = mean.uncertainty_w
+            arrays["idle_power_source"][(*place, domain)] = mean.source
     counts = np.array(counting(files, grid.along["domain"]), dtype=np.int8)
     add_totals(arrays, counts.astype(bool))
     return _labelled(files, grid, arrays, counts)
@@ -81,34 +81,44 @@ def _once_each(repetitions: Iterable[Repetition]) -> list[Repetition]:
     return list(chosen.values())
 
 
-def _idle_power(
-    idles: Iterable[Idle], grid: Labels
-) -> dict[tuple[str, int], dict[int, tuple[float, int]]]:
-    """Mean idle power in W and its source, by (backend, block), then by domain's position.
+class _IdleMean(NamedTuple):
+    power_w: float
+    uncertainty_w: float
+    source: int
+
+
+def _idle_power(idles: Iterable[Idle], grid: Labels) -> dict[tuple[str, int], dict[int, _IdleMean]]:
+    """Mean idle power, by (backend, block), then by domain's position.
 
     Every idle record of the block has the same weight; there are more than two when the run
     was resumed within the block. Ways that differ within a block make the mean missing: an
-    estimate and a measurement have no common mean.
+    estimate and a measurement have no common mean. Half the spread of the records is added to
+    the meters' own uncertainty: idle power that moved within a block is known no better.
     """
     import numpy as np
 
-    found: dict[tuple[str, int], dict[int, list[tuple[float, str]]]] = {}
+    found: dict[tuple[str, int], dict[int, list[IdleFigure]]] = {}
     for idle in idles:
         by_domain = found.setdefault((idle.backend, idle.block), defaultdict(list))
         for figure in idle.figures:
             if figure.power_w is not None:
                 place = grid.place("domain", figure.domain)
-                by_domain[place].append((figure.power_w, str(figure.source)))
-    means: dict[tuple[str, int], dict[int, tuple[float, int]]] = {}
+                by_domain[place].append(figure)
+    means: dict[tuple[str, int], dict[int, _IdleMean]] = {}
     for key, by_domain in found.items():
         means[key] = {}
         for place, figures in by_domain.items():
-            sources = {source for _, source in figures}
+            sources = {str(figure.source) for figure in figures}
             if "estimated" in sources and len(sources) > 1:
                 continue
             # Sorted, so that the order of the lines does not reach the last digit.
-            power_w = float(np.mean(sorted(power for power, _ in figures)))
-            means[key][place] = (power_w, max(SOURCES.index(source) for source in sources))
+            powers_w = sorted(figure.power_w for figure in figures if figure.power_w is not None)
+            doubts_w = sorted(figure.uncertainty_w or 0.0 for figure in figures)
+            means[key][place] = _IdleMean(
+                float(np.mean(powers_w)),
+                float(np.mean(doubts_w)) + (powers_w[-1] - powers_w[0]) / 2,
+                max(SOURCES.index(source) for source in sources),
+            )
     return means
 
 
@@ -150,6 +160,9 @@ def _fill(
             arrays[name][(*place, grid.place(dim, label))] = amount
     arrays["memory_peak"][(*place, 0)] = _number(record.memory_host_bytes)
     arrays["memory_peak"][(*place, 1)] = _number(_device_bytes(record, device))
+    for label, limit_w in conditions.power_limit_w.items():
+        if label in grid.along["domain"]:
+            arrays["power_limit"][(*place, grid.place("domain", label))] = limit_w
     for figure in record.energy:
         spot = (*place, grid.place("domain", figure.domain))
         arrays["energy_source"][spot] = SOURCES.index(str(figure.source))

@@ -32,6 +32,9 @@ def add_totals(arrays: "Arrays", counts: "np.ndarray[Any, Any]") -> None:
     like = estimated == (arrays["idle_power_source"] == _ESTIMATED)
     net_j = arrays["energy"] - arrays["idle_power"] * duration_s[..., np.newaxis]
     arrays["energy_net"][...] = np.where(like, net_j, np.nan)
+    idle_j = arrays["idle_power_uncertainty"] * duration_s[..., np.newaxis]
+    doubt_j = arrays["energy_uncertainty"] + idle_j
+    arrays["energy_net_uncertainty"][...] = np.where(like, doubt_j, np.nan)
 
     def total(name: str) -> Any:
         if not counts.any():  # an empty sum would be a silent zero
@@ -41,6 +44,7 @@ def add_totals(arrays: "Arrays", counts: "np.ndarray[Any, Any]") -> None:
     arrays["energy_per_image"][...] = total("energy") / images
     arrays["energy_per_image_uncertainty"][...] = total("energy_uncertainty") / images
     arrays["energy_per_image_net"][...] = total("energy_net") / images
+    arrays["energy_per_image_net_uncertainty"][...] = total("energy_net_uncertainty") / images
 
     known = np.isfinite(arrays["energy_per_image"])
     some = estimated[..., counts].any(axis=-1)

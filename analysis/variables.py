@@ -101,8 +101,14 @@ VARIABLES: dict[str, Variable] = {
         "1", "why the energy is missing, or what an estimate assumes", _D, "text"
     ),
     "idle_power": Variable("W", "idle power of the backend in the block, model loaded", _D),
+    "idle_power_uncertainty": Variable(
+        "W", "half-width of the meter's error of the idle power, and of its spread in the block", _D
+    ),
     "idle_power_source": _code("how the idle power was obtained", SOURCES, _D),
     "energy_net": Variable("J", "energy in the window less idle power times duration", _D),
+    "energy_net_uncertainty": Variable(
+        "J", "half-width of the error of the net energy: of the window and of the idle power", _D
+    ),
     "power_mean": Variable("W", "mean power in the window", _D),
     "power_max": Variable("W", "highest power between two readings in the window", _D),
     "energy_per_image": Variable("J", "gross energy per image over the domains that count"),
@@ -110,7 +116,11 @@ VARIABLES: dict[str, Variable] = {
         "J", "half-width of the metering error of the energy per image"
     ),
     "energy_per_image_net": Variable("J", "net energy per image over the domains that count"),
+    "energy_per_image_net_uncertainty": Variable(
+        "J", "half-width of the error of the net energy per image"
+    ),
     "energy_per_image_source": _code("what the energy per image rests on", PROVENANCES),
+    "power_limit": Variable("W", "lowest power limit in force in the window", _D),
     "memory_peak": Variable("byte", "peak memory", ("memory",)),
     "warm_up_iterations": Variable("1", "batches before the latencies were stationary"),
     "warm_up_duration": Variable("s", "time before the latencies were stationary"),

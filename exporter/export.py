@@ -183,6 +183,8 @@ def _make(
                 sha256=weights_sha256,
             ),
             parity=parity,
+            input=spec.input,
+            source=spec.source,
             recipe=origin.recipe,
             exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
             export_s=round(time.perf_counter() - began, 3),

@@ -2,42 +2,9 @@
 
 from dataclasses import dataclass, field
 
-Shape = tuple[int, ...]
+from greenbatch.records import InputSpec
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputSpec:
-    """The one input of a network, and how a photograph becomes it.
-
-    Attributes:
-        name: Name of the input in the exported graph.
-        shape: Channels, height and width; the batch axis comes before them.
-        dtype: Element type, in NumPy's words.
-        resize: Length in pixels that the shorter side of a photograph is resized to.
-        crop: Side in pixels of the square that is cut from its centre.
-        mean, std: Per channel, of values in 0..1: a pixel becomes ``(value - mean) / std``.
-        interpolation: Of the resizing, as the published weights were evaluated.
-
-    Raises:
-        ValueError: The shape is not three positive numbers, or a channel has no statistics.
-    """
-
-    name: str = "input"
-    shape: Shape = (3, 224, 224)
-    dtype: str = "float32"
-    resize: int = 256
-    crop: int = 224
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    interpolation: str = "bilinear"
-
-    def __post_init__(self) -> None:
-        if len(self.shape) != 3 or min(self.shape) < 1:
-            raise ValueError(f"shape is {self.shape}; it is channels, height and width")
-        if not len(self.mean) == len(self.std) == self.shape[0]:
-            raise ValueError("mean and std need a value for each channel")
-        if min(self.std) <= 0:
-            raise ValueError(f"std is {self.std}; it is positive")
+__all__ = ["InputSpec", "ModelSpec"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

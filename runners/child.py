@@ -6,7 +6,8 @@ running after its last event until its input is closed, so that the parent can r
 while the process is still alive. Instants are on `time.perf_counter`, which every process of a
 machine shares.
 
-``python -m greenbatch.runners.child PARENT BACKEND`` says whether the backend can run here.
+``python -m greenbatch.runners.child PARENT BACKEND`` says whether the backend can run here; with
+``trial`` behind it, a one-node network is run to find out.
 """
 
 import json
@@ -27,6 +28,9 @@ def main(arguments: list[str]) -> int:
     """Answer a probe, or measure the requested repetition."""
     _die_with_parent(int(arguments[0]))
     events = _private_stdout()
+    if arguments[2:] == ["trial"]:
+        _tell(events, event="trial", **trial(arguments[1]))
+        return 0
     if len(arguments) > 1:
         _tell(events, event="probe", reason=probe(arguments[1]))
         return 0
@@ -52,17 +56,31 @@ def probe(name: str) -> str | None:
         return f"its packages cannot be imported ({error}); install {spec.runtime} again"
 
 
+def trial(name: str) -> dict[str, Any]:
+    """Run a one-node network on the backend ``name``; tell its placement, or why it fails."""
+    from greenbatch.runners import backends
+
+    if reason := probe(name):
+        return {"reason": reason}
+    spec = backends.find(name)
+    try:
+        placement = backends.resolve(spec).trial(spec.provider)
+    except Exception as error:  # whatever a runtime raises is the answer
+        return {"reason": _diagnose(error)[1]}
+    return {"reason": None, "placement": dict(placement), "trial_s": clock() - BORN_S}
+
+
 def measure_repetition(request: dict[str, Any], events: TextIO) -> None:
     """Load the cell's network, warm it up, measure its window, and tell the events.
 
     Args:
-        request: The cell, the artifact's and the weights' paths, threads, seed, protocol, window
-            and idle lengths in s, and where to save latencies; `repetition.request` makes it.
+        request: The cell, the artifact's and the weights' paths, threads, seed, protocol, lead,
+            window and idle lengths in s, and where to save latencies; `repetition` makes it.
         events: Where to write.
     """
     import numpy as np
 
-    from greenbatch.models import inputs, registry
+    from greenbatch.models import inputs
     from greenbatch.records import Cell, parse_manifest
     from greenbatch.runners import backends
     from greenbatch.runners.profiles import MeasurementProtocol
@@ -70,15 +88,14 @@ def measure_repetition(request: dict[str, Any], events: TextIO) -> None:
 
     cell = Cell(**request["cell"])
     protocol = MeasurementProtocol(**request["protocol"])
-    images = inputs.synthetic_images(
-        registry.find(cell.model), cell.batch_size, seed=request["seed"]
-    )
-    manifest = Path(request["manifest"])
+    manifest_path = Path(request["manifest"])
+    manifest = parse_manifest(manifest_path.read_bytes(), manifest_path.name)
+    images = inputs.synthetic_images(manifest.input, cell.batch_size, seed=request["seed"])
     task = backends.Task(
         cell=cell,
         artifact=Path(request["artifact"]),
         weights=Path(request["weights"]),
-        manifest=parse_manifest(manifest.read_bytes(), manifest.name),
+        manifest=manifest,
         threads=request["threads"],
         images=images,
         allow_fallback=request["allow_fallback"],
@@ -99,9 +116,12 @@ def measure_repetition(request: dict[str, Any], events: TextIO) -> None:
         idle["before"] = _idle(request["idle_before_s"])
 
     warm_up = offline.warm_up(backend.run, clock, protocol, first_s - loaded_s)
+    _tell(events, event="warm")
+    offline.keep_warm(backend.run, clock, request["lead_s"], warm_up)
     cpu_before_s = time.process_time()
     window = offline.measure(backend.run, clock, request["window_s"], protocol.window_iterations)
     cpu_s = time.process_time() - cpu_before_s
+    _tell(events, event="ended")
     _check_logits(backend.outputs(), cell.batch_size)
     if request["idle_after_s"]:
         idle["after"] = _idle(request["idle_after_s"])

@@ -1,16 +1,13 @@
 """What a run was measured on: hardware, versions, meters and why a meter is absent."""
 
-import os
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-import psutil
-
 from greenbatch.runners import backends
-from greenbatch.runners.cores import granted_cores
+from greenbatch.runners.doctor import gpus, machine
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.study import Study
 
@@ -28,7 +25,7 @@ def describe(study: Study, metering: Metering) -> dict[str, Any]:
         study: Its backends, threads and protocol apply.
         metering: The open meters, and the reasons of the absent ones.
     """
-    machine = _machine()
+    this_machine = machine.look()
     versions = _versions()
     meters = [
         {
@@ -54,7 +51,8 @@ def describe(study: Study, metering: Metering) -> dict[str, Any]:
         for domain in meter.domains
     ]
     return {
-        "machine": machine,
+        "machine": asdict(this_machine),
+        "gpus": [asdict(gpu) for gpu in gpus.look().devices],
         "versions": versions,
         "meters": meters,
         "meters_absent": dict(metering.absent),
@@ -62,8 +60,8 @@ def describe(study: Study, metering: Metering) -> dict[str, Any]:
         "threads": study.thread_count,
         "window_s": study.rules.window_for(metering.slowest_period_s),
         "matters": {
-            "cpu": machine["cpu"],
-            "cores_granted": machine["cores_granted"],
+            "cpu": this_machine.cpu or this_machine.architecture,
+            "cores_granted": this_machine.cores_granted,
             "threads": study.thread_count,
             "domains": domains,
             **{f"version of {name}": version for name, version in versions.items()},
@@ -76,21 +74,6 @@ def _backend(name: str) -> Mapping[str, str]:
     return {"runtime": spec.runtime, "provider": spec.provider, "device": spec.device}
 
 
-def _machine() -> dict[str, Any]:
-    return {
-        "hostname": platform.node(),
-        "cpu": _cpu_name(),
-        "cores": psutil.cpu_count(logical=False),
-        "hardware_threads": psutil.cpu_count(logical=True),
-        "cores_granted": granted_cores(),
-        "governor": _governor(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "os": platform.platform(),
-        "architecture": platform.machine(),
-        "virtualized": _virtualized(),
-    }
-
-
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in (*PACKAGES, *_ONNXRUNTIMES):
@@ -99,31 +82,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.machine())
-
-
-def _governor() -> str | None:
-    """Return the first core's frequency governor; ``None`` where the kernel has none to tell."""
-    root = Path(os.environ.get("GB_SYSFS", "/sys"))
-    try:
-        return (root / "devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
-    except OSError:
-        return None
-
-
-def _virtualized() -> bool | None:
-    """Tell whether a hypervisor is under this machine, as its CPU flags say; ``None`` unknown."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return None
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    return "hypervisor" in flags.split() if flags else None

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -75,8 +76,17 @@ class ChildProcess:
         self._process.stdout.close()
         self._errors.close()
 
-    def measure(self, request: dict[str, Any]) -> dict[str, Any]:
+    def measure(
+        self,
+        request: dict[str, Any],
+        on_event: Callable[[str], None] = lambda event: None,
+    ) -> dict[str, Any]:
         """Send a request and return the ``measured`` event.
+
+        Args:
+            request: See `greenbatch.runners.child.measure_repetition`.
+            on_event: Told at once of each earlier event: ``started``, ``loaded``, ``warm`` (the
+                window begins after the request's lead), ``ended`` (the window has).
 
         Raises:
             ChildFailed: It failed, died or took too long.
@@ -92,7 +102,8 @@ class ChildProcess:
                 return event
             if event["event"] == "failed":
                 raise ChildFailed(Status(event["status"]), event["reason"])
-            stage = {"started": "loading", "loaded": "measuring"}[event["event"]]
+            on_event(event["event"])
+            stage = "loading" if event["event"] == "started" else "measuring"
 
     def event(self, stage: str = "starting") -> dict[str, Any]:
         """Wait for the next event.

@@ -78,9 +78,11 @@ def measure(slot: Slot, station: Station, conditions: Conditions) -> list[Record
         with Recorder(station.metering.meters, time.perf_counter) as recorder:
             with ChildProcess(station.study.rules.timeout_s) as child:
                 station.metering.follow(child.pid)
-                told = child.measure(_request(slot, station, latencies))
+                lead_s = recorder.focus_s
+                request = _request(slot, station, latencies) | {"lead_s": lead_s}
+                told = child.measure(request, _Focus(recorder, lead_s, station.window_s))
                 last_s = max(told["window"][1], *(end for _, end in told["idle"].values()), 0.0)
-                recorder.settle(last_s, 1.0 + 3 * (station.metering.slowest_period_s or 0.0))
+                recorder.settle(last_s, recorder.patience_s)
             _save_trace(station.traces / f"{repetition.name}.npz", latencies, recorder, told)
             return [
                 *repetition.idles(told, recorder),
@@ -100,6 +102,23 @@ def probe(backend: str) -> str | None:
     except ChildFailed as failure:
         return f"its probe failed: {failure.reason}"
     return reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Focus:
+    """Has the meters read often around both ends of the window, as the child tells of them."""
+
+    recorder: Recorder
+    lead_s: float
+    window_s: float
+
+    def __call__(self, event: str) -> None:
+        if event == "warm":
+            start_s = self.recorder.mark() + self.lead_s
+            for end_s in (start_s, start_s + self.window_s):
+                self.recorder.focus(end_s - self.lead_s, end_s + self.lead_s)
+        elif event == "ended":
+            self.recorder.mark()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +198,9 @@ class _Draft:
         return replace(
             before,
             foreign_load=load,
-            clock_hz={d.device: d.clock_hz for d in devices if d.clock_hz is not None},
+            clock_hz=_known({d.device: d.clock_hz for d in devices})
+            | _known({f"{d.device}-memory": d.memory_clock_hz for d in devices}),
+            power_limit_w=_known({d.device: d.power_limit_w for d in devices}),
             throttle_reasons=tuple(sorted({r for d in devices for r in d.throttle_reasons})),
             memory_device_bytes={
                 d.device: d.memory_bytes for d in devices if d.memory_bytes is not None
@@ -188,6 +209,10 @@ class _Draft:
                 f"{d.device}: {other}" for d in devices for other in d.foreign_pids
             ),
         )
+
+
+def _known(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _request(slot: Slot, station: Station, latencies: Path) -> dict[str, Any]:

@@ -10,13 +10,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from greenbatch.errors import UnknownNameError
+from greenbatch.errors import MeasurementError, UnknownNameError
 from greenbatch.records import Cell, Manifest
 
 if TYPE_CHECKING:
     import numpy as np
 
 Setting = str | int | float | bool | None
+TRIAL_SHAPE = (1, 3, 3, 3)  # of the images and of the kernel
+TRIAL_RESULT = 27.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,27 @@ class Backend(Protocol):
 
         Called in a process of its own; must answer within seconds.
         """
+
+    @staticmethod
+    def trial(provider: str) -> Mapping[str, int]:
+        """Run a network of one convolution, and return its placement as a real load would.
+
+        Called in a process of its own, after `unavailable` found nothing; raises what a load
+        raises, and `MeasurementError` where the result is wrong.
+        """
+
+
+def check_trial(value: float) -> None:
+    """Compare a trial's result to the truth: 3 channels of 3 x 3 ones, convolved with ones.
+
+    Raises:
+        MeasurementError: It is another number.
+    """
+    if value != TRIAL_RESULT:
+        raise MeasurementError(
+            f"a convolution of ones gave {value:g}, wanted {TRIAL_RESULT:g}; the runtime computes "
+            "wrongly here: install it again, or another version"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import BackendUnavailable, PlacementError
-from greenbatch.runners.backends import Setting, Task, cuda_driver, find
+from greenbatch.runners.backends import (
+    TRIAL_SHAPE,
+    Setting,
+    Task,
+    check_trial,
+    cuda_driver,
+    find,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +23,7 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # TF32 off, as in torch: fp32 means fp32 for every runtime of a study.
 _OPTIONS: dict[str, dict[str, str]] = {"cpu": {}, "cuda": {"use_tf32": "0"}}
 _SPINNING = "session.intra_op.allow_spinning"
+_TRIAL_IR, _TRIAL_OPSET = 8, 17  # old enough for every ONNX Runtime that greenbatch takes
 
 
 class OnnxSession:
@@ -34,36 +42,15 @@ class OnnxSession:
 
         spec = find(task.cell.backend)
         self._provider = _PROVIDERS[spec.provider]
-        self._options = ort.SessionOptions()
+        self._options = _session_options(ort, spec.provider, task.allow_fallback)
         self._options.intra_op_num_threads = task.threads
-        self._options.inter_op_num_threads = 1
-        self._options.log_severity_level = 3
-        self._options.add_session_config_entry(_SPINNING, "1")  # ONNX Runtime's default, stated
-        self._options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        if spec.provider != "cpu":
-            _load_libraries(ort)
-            if not task.allow_fallback:
-                self._options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        self._session = self._start(ort, task, _OPTIONS[spec.provider])
+        self._session = _start(
+            ort, str(task.artifact), task.artifact.name, self._options, spec.provider
+        )
         self._placement = _count_nodes(self._session)
         if self.fell_back and not task.allow_fallback:
-            raise PlacementError(_misplaced(task, self._provider, self._placement))
+            raise PlacementError(_misplaced(task.artifact.name, self._provider, self._placement))
         self._bind(ort, task, "cpu" if task.cell.io == "host" else spec.device)
-
-    def _start(self, ort: Any, task: Task, options: dict[str, str]) -> Any:
-        try:
-            return ort.InferenceSession(
-                str(task.artifact), self._options, providers=[(self._provider, options)]
-            )
-        except Exception as error:
-            if "fallback to CPU EP has been explicitly disabled" in str(error):
-                cause = unavailable_libraries(ort) if "CUDA" in self._provider else None
-                raise PlacementError(
-                    f"{self._provider} left nodes of {task.artifact.name} to the CPU"
-                    + (f" because {cause}" if cause else "")
-                    + "; pass --allow-fallback to measure the mixture and record it"
-                ) from error
-            raise
 
     def _bind(self, ort: Any, task: Task, device: str) -> None:
         first, result = self._session.get_inputs()[0], self._session.get_outputs()[0]
@@ -133,6 +120,70 @@ class OnnxSession:
         _load_libraries(ort)
         return unavailable_libraries(ort)
 
+    @staticmethod
+    def trial(provider: str) -> Mapping[str, int]:
+        """Run a network of one convolution; no fallback is allowed."""
+        import numpy as np
+        import onnxruntime as ort
+
+        options = _session_options(ort, provider, allow_fallback=False)
+        session = _start(ort, _one_convolution(), "the trial's network", options, provider)
+        placement = _count_nodes(session)
+        if set(placement) != {_PROVIDERS[provider]}:
+            raise PlacementError(_misplaced("the trial's network", _PROVIDERS[provider], placement))
+        ones = np.ones(TRIAL_SHAPE, np.float32)
+        (result,) = session.run(None, {"images": ones, "kernel": ones})
+        check_trial(float(result.item()))
+        return placement
+
+
+def _session_options(ort: Any, provider: str, allow_fallback: bool) -> Any:
+    options = ort.SessionOptions()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry(_SPINNING, "1")  # ONNX Runtime's default, stated
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if provider != "cpu":
+        _load_libraries(ort)
+        if not allow_fallback:
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    return options
+
+
+def _start(ort: Any, network: str | bytes, name: str, options: Any, provider: str) -> Any:
+    """Start a session for a file or a serialised network, called ``name`` in errors."""
+    wanted = _PROVIDERS[provider]
+    try:
+        return ort.InferenceSession(network, options, providers=[(wanted, _OPTIONS[provider])])
+    except Exception as error:
+        if "fallback to CPU EP has been explicitly disabled" in str(error):
+            cause = unavailable_libraries(ort) if "CUDA" in wanted else None
+            raise PlacementError(
+                f"{wanted} left nodes of {name} to the CPU"
+                + (f" because {cause}" if cause else "")
+                + "; pass --allow-fallback to measure the mixture and record it"
+            ) from error
+        raise
+
+
+def _one_convolution() -> bytes:
+    from onnx import TensorProto, helper
+
+    def tensor(name: str, *shape: int) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["images", "kernel"], ["result"])],
+        "trial",
+        [tensor("images", *TRIAL_SHAPE), tensor("kernel", *TRIAL_SHAPE)],
+        [tensor("result", 1, 1, 1, 1)],
+    )
+    network = helper.make_model(
+        graph, ir_version=_TRIAL_IR, opset_imports=[helper.make_opsetid("", _TRIAL_OPSET)]
+    )
+    serialised: bytes = network.SerializeToString()
+    return serialised
+
 
 def unavailable_libraries(ort: Any) -> str | None:
     """Say which shared library the CUDA provider lacks; ``None`` when it loads.
@@ -168,9 +219,9 @@ def _count_nodes(session: Any) -> dict[str, int]:
     return dict(counts)
 
 
-def _misplaced(task: Task, wanted: str, placement: Mapping[str, int]) -> str:
-    found = ", ".join(f"{count} nodes on {name}" for name, count in placement.items())
+def _misplaced(name: str, wanted: str, placement: Mapping[str, int]) -> str:
+    found = ", ".join(f"{count} nodes on {provider}" for provider, count in placement.items())
     return (
-        f"{task.artifact.name} was to run on {wanted} alone, but has {found or 'no nodes'}; "
+        f"{name} was to run on {wanted} alone, but has {found or 'no nodes'}; "
         "pass --allow-fallback to measure the mixture and record it"
     )

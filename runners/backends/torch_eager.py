@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from greenbatch.errors import PlacementError
 from greenbatch.models.build import build
 from greenbatch.models.registry import find as find_model
-from greenbatch.runners.backends import Setting, Task, cuda_driver, find
+from greenbatch.runners.backends import (
+    TRIAL_SHAPE,
+    Setting,
+    Task,
+    check_trial,
+    cuda_driver,
+    find,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,3 +126,19 @@ class TorchEager:
                 "although the driver lists one; install the torch build that goes with the driver"
             )
         return None
+
+    @staticmethod
+    def trial(provider: str) -> Mapping[str, int]:
+        """Convolve ones on the device; the placement is that of the result."""
+        import torch
+
+        ones = torch.ones(TRIAL_SHAPE, device=provider)
+        with torch.inference_mode():
+            result = torch.nn.functional.conv2d(ones, ones)
+        check_trial(float(result.item()))
+        if result.device.type != provider:
+            raise PlacementError(
+                f"a convolution was to run on {provider}, but its result is on "
+                f"{result.device.type}; install the torch build that goes with the device"
+            )
+        return {result.device.type: 1}

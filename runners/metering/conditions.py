@@ -1,8 +1,12 @@
 """The state of a device around a window: what explains a figure that stands out."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
 from typing import Protocol, runtime_checkable
+
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO in the kernel's proc_ns.h
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,7 +15,8 @@ class DeviceState:
 
     Attributes:
         temperature_c: In degrees Celsius.
-        clock_hz: Of the processors, in Hz.
+        clock_hz, memory_clock_hz: Of the processors and of the memory, in Hz.
+        power_limit_w: The limit in force, in W.
         throttle_reasons: Why the clock is lower than it could be, by name.
         memory_bytes: Device memory in use by anybody.
         pids: Processes that compute on it.
@@ -19,6 +24,8 @@ class DeviceState:
 
     temperature_c: float | None = None
     clock_hz: float | None = None
+    memory_clock_hz: float | None = None
+    power_limit_w: float | None = None
     throttle_reasons: tuple[str, ...] = ()
     memory_bytes: int | None = None
     pids: tuple[int, ...] = ()
@@ -31,7 +38,8 @@ class DeviceConditions:
     Attributes:
         device: Its domain's name.
         temperature_c: When the window began, in degrees Celsius.
-        clock_hz: Mean over the window, in Hz.
+        clock_hz, memory_clock_hz: Means over the window, in Hz.
+        power_limit_w: The lowest limit that was in force in the window, in W.
         throttle_reasons: All that were given in the window, sorted.
         memory_bytes: The most in use at a time.
         foreign_pids: Processes that computed on it and are not the measured one's, sorted.
@@ -40,6 +48,8 @@ class DeviceConditions:
     device: str
     temperature_c: float | None = None
     clock_hz: float | None = None
+    memory_clock_hz: float | None = None
+    power_limit_w: float | None = None
     throttle_reasons: tuple[str, ...] = ()
     memory_bytes: int | None = None
     foreign_pids: tuple[int, ...] = ()
@@ -59,6 +69,7 @@ def over_window(
     t0_s: float,
     t1_s: float,
     own_pids: Collection[int] = (),
+    same_pids: bool = True,
 ) -> DeviceConditions | None:
     """Sum up the states of a device from ``t0_s`` to ``t1_s``.
 
@@ -67,6 +78,9 @@ def over_window(
         states: Instant (s) and state, in order of time.
         t0_s, t1_s: The window; a short one that holds no state takes the last one before it.
         own_pids: Processes that are not foreign.
+        same_pids: Whether the device numbers processes as this one does, see
+            `numbers_processes_as_the_host`. Where it does not, those that it named at the first
+            look are foreign, and so is every later one but the first.
 
     Returns:
         The conditions; ``None`` where no state was seen up to the window's end.
@@ -77,14 +91,35 @@ def over_window(
     inside = [state for t_s, state in seen if t_s >= t0_s] or [seen[-1][1]]
     earlier = [state for t_s, state in seen if t_s <= t0_s]
     at_start = earlier[-1] if earlier else inside[0]
-    clocks = [state.clock_hz for state in inside if state.clock_hz is not None]
+    limits_w = [state.power_limit_w for state in inside if state.power_limit_w is not None]
     memory = [state.memory_bytes for state in inside if state.memory_bytes is not None]
     pids = {pid for state in inside for pid in state.pids}
+    own = set(own_pids)
+    if not same_pids and not pids & own:
+        own = set(sorted(pids - set(states[0][1].pids))[:1])
     return DeviceConditions(
         device=device,
         temperature_c=at_start.temperature_c,
-        clock_hz=sum(clocks) / len(clocks) if clocks else None,
+        clock_hz=_mean(state.clock_hz for state in inside),
+        memory_clock_hz=_mean(state.memory_clock_hz for state in inside),
+        power_limit_w=min(limits_w, default=None),
         throttle_reasons=tuple(sorted({r for state in inside for r in state.throttle_reasons})),
         memory_bytes=max(memory) if memory else None,
-        foreign_pids=tuple(sorted(pids - set(own_pids))),
+        foreign_pids=tuple(sorted(pids - own)),
     )
+
+
+def numbers_processes_as_the_host() -> bool:
+    """Tell whether this process sees the host's process numbers, which drivers use too.
+
+    In a container with a process namespace of its own they differ.
+    """
+    try:
+        return Path("/proc/self/ns/pid").readlink().name == f"pid:[{_INITIAL_PID_NAMESPACE}]"
+    except OSError:
+        return True
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

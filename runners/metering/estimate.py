@@ -1,8 +1,7 @@
 """CPU power estimated from CPU time, for machines whose hardware does not tell.
 
-The model and its numbers are those of the Cloud Carbon Footprint methodology (its constants for
-AWS, averages over processors in the SPECpower_ssj2008 results): each hardware thread draws a
-minimum at rest and a maximum at full load, linear between.
+The model is that of the Cloud Carbon Footprint methodology: each hardware thread draws a minimum
+at rest and a maximum at full load, linear between. The numbers are in `cpu_models`.
 """
 
 import threading
@@ -11,31 +10,31 @@ from typing import Self
 
 from greenbatch.errors import UsageError
 from greenbatch.records import EnergySource
+from greenbatch.runners.metering.cpu_models import (
+    AVERAGE,
+    ThreadPower,
+    cpu_name,
+    thread_power,
+    with_full_power,
+)
 from greenbatch.runners.metering.meter import Clock, Domain, EnergyMeter, MeterOptions, Reading
 from greenbatch.runners.metering.process_tree import ProcessTree
 
-_INTERVAL_S = 0.05
+_INTERVAL_S = 0.2
 _TICK_S = 0.01  # the kernel states CPU time in steps of 1 / USER_HZ
-
-MIN_POWER_W = 0.74
-MAX_POWER_W = 3.5
-# Over the processors of that data set since 2013 the power of a thread is 0.47 to 1.64 W (EPYC,
-# second generation) up to 1.90 to 5.99 W (Haswell): the upper side is further from the average.
-_WIDEST_MIN = 1.90 / MIN_POWER_W - 1
-_WIDEST_MAX = 5.99 / MAX_POWER_W - 1
 
 
 class EstimateMeter(EnergyMeter):
     """Estimates the energy of the granted hardware threads from the CPU time of a process tree.
 
-    ``power = cores x (p_min + u x (p_max - p_min))`` with ``u`` the share of the cores' time that
-    the followed processes use. The band is that of the data set, upper side, for the same
-    utilisation; it is linear in time and energy: ``a x time + b x energy``.
+    ``power = cores x (rest + u x (full - rest))`` with ``u`` the share of the cores' time that
+    the followed processes use. The band goes from that at rest to that at full load with the same
+    ``u``; so it is linear in time and energy: ``a x time + b x energy``.
 
     Args:
         clock: Tells the time in s.
         cores: Hardware threads granted to the process; may be a fraction under a quota.
-        min_power_w, max_power_w: Power of one such thread at rest and at full load, in W.
+        power: What one such thread draws.
 
     Raises:
         UsageError: ``cores`` or a power is not positive, or the two are in the wrong order.
@@ -43,30 +42,25 @@ class EstimateMeter(EnergyMeter):
 
     name = "estimate"
     interval_s = _INTERVAL_S
+    focus_interval_s = 0.02
 
-    def __init__(
-        self,
-        clock: Clock,
-        cores: float,
-        min_power_w: float = MIN_POWER_W,
-        max_power_w: float = MAX_POWER_W,
-    ) -> None:
+    def __init__(self, clock: Clock, cores: float, power: ThreadPower = AVERAGE) -> None:
         if not cores > 0:
             raise UsageError(f"cores is {cores}; the estimate needs more than 0")
-        if not 0 < min_power_w < max_power_w:
+        if not 0 < power.rest_w < power.full_w:
             raise UsageError(
-                f"the power of a core is {min_power_w} W at rest and {max_power_w} W at full "
-                "load; the estimate needs 0 < rest < full: give a higher cpu_tdp_w"
+                f"the power of a hardware thread is {power.rest_w:.3g} W at rest and "
+                f"{power.full_w:.3g} W at full load; the estimate needs 0 < rest < full: give a "
+                "higher cpu_tdp_w"
             )
         self._clock = clock
-        self._floor_w = cores * min_power_w
-        self._per_cpu_s_j = max_power_w - min_power_w
+        self._floor_w = cores * power.rest_w
+        self._per_cpu_s_j = power.full_w - power.rest_w
         self._lock = threading.Lock()  # `follow` is called while another thread reads
         self._tree: ProcessTree | None = None
         self._earlier_cpu_s = 0.0
         self._origin_s = clock()
-        rest_w = min_power_w * _WIDEST_MIN
-        slope = (max_power_w * _WIDEST_MAX - rest_w) / self._per_cpu_s_j
+        relative, constant_w = _band(power)
         self.domains = (
             Domain(
                 name="cpu-estimate",
@@ -74,27 +68,28 @@ class EstimateMeter(EnergyMeter):
                 tick_s=_TICK_S,
                 part="cpu",
                 device=f"{cores:g} hardware threads",
-                band_relative=max(slope, 0.0),
-                band_power_w=cores * max(rest_w - max(slope, 0.0) * min_power_w, 0.0),
-                note=f"estimated, not measured: {cores:g} hardware threads at {min_power_w:.3g} W "
-                f"each, up to {max_power_w:.3g} W with their CPU time (Cloud Carbon Footprint, "
-                f"averages of servers), of which real ones differ by up to {_WIDEST_MAX:.0%} at "
-                f"full load and {_WIDEST_MIN:.0%} at rest",
+                band_relative=relative,
+                band_power_w=cores * constant_w,
+                note=f"estimated, not measured: {cores:g} hardware threads at {power.rest_w:.3g} W "
+                f"each, up to {power.full_w:.3g} W with their CPU time ({power.origin}); they may "
+                f"be wrong by {power.rest_band_w / power.rest_w:.0%} at rest and "
+                f"{power.full_band_w / power.full_w:.0%} at full load",
             ),
         )
 
     @classmethod
     def open(cls, options: MeterOptions) -> Self:
-        """Make the meter; ``options.cpu_tdp_w`` takes the place of the cores' maximum power.
+        """Make the meter for this machine's CPU.
+
+        ``options.cpu_tdp_w`` takes the place of the granted threads' power at full load.
 
         Raises:
             UsageError: The options do not go together.
         """
-        if options.cpu_tdp_w is None:
-            return cls(options.clock, options.cores)
-        return cls(
-            options.clock, options.cores, max_power_w=options.cpu_tdp_w / max(options.cores, 1e-9)
-        )
+        power = thread_power(cpu_name())
+        if options.cpu_tdp_w is not None and options.cores > 0:
+            power = with_full_power(power, options.cpu_tdp_w / options.cores)
+        return cls(options.clock, options.cores, power)
 
     def read(self) -> Mapping[str, Reading]:
         """Return the energy since the meter was made."""
@@ -115,3 +110,18 @@ class EstimateMeter(EnergyMeter):
     def close(self) -> None:
         """Follow nothing any more."""
         self.follow(None)
+
+
+def _band(power: ThreadPower) -> tuple[float, float]:
+    """Return the line of a band over power: its slope, and its value in W at none.
+
+    It goes through the bands at rest and at full load, or above them where it would slope down or
+    start below 0.
+    """
+    slope = (power.full_band_w - power.rest_band_w) / (power.full_w - power.rest_w)
+    start_w = power.rest_band_w - slope * power.rest_w
+    if slope < 0:
+        return 0.0, power.rest_band_w
+    if start_w < 0:
+        return power.full_band_w / power.full_w, 0.0
+    return slope, start_w

@@ -1,5 +1,7 @@
 """From what was read of a domain to the figures of a window."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from greenbatch.records import EnergyFigure, EnergySource, IdleFigure
@@ -17,14 +19,17 @@ _GAP_PERIODS = 10
 _GAP_LEAST_S = 0.5  # a loaded machine may hold a sleeping thread back this long
 _PEAK_LEAST_S = 0.1  # highest power is over at least this long, and several ticks
 _PEAK_TICKS = 5
+_PROMPT_S = 0.1  # power that is older than this does not tell how a tick's energy lies in it
 _POWER_STEP_W = 1e-3  # NVML states milliwatts
 
 
-def energy_function(history: History, tick_s: float) -> EnergyFunction:
+def energy_function(
+    history: History, tick_s: float, shape: PowerFunction | None = None
+) -> EnergyFunction:
     """Build E(t) from the reads that had a counter's value."""
     has = np.isfinite(history.energy_j)
     return EnergyFunction.from_reads(
-        history.before_s[has], history.after_s[has], history.energy_j[has], tick_s
+        history.before_s[has], history.after_s[has], history.energy_j[has], tick_s, shape
     )
 
 
@@ -54,18 +59,15 @@ def energy_figure(
     """
     limit_s = max(_GAP_LEAST_S, _GAP_PERIODS * max(domain.tick_s, interval_s))
     power = power_function(history, domain.lag_s)
-    integrated = _guarded(
-        power.between(t0_s, t1_s), power.t_s, history, t0_s, t1_s, limit_s, by_counter=False
-    )
+    unread_s = max(_GAP_LEAST_S, _GAP_PERIODS * interval_s)
+    integrated = _integrated(power, history, t0_s, t1_s, unread_s)
     peak_w = power.power_max_w(t0_s, t1_s)
     first: Stretch | Refusal = integrated
     source, reason = EnergySource.INTEGRATED, None
     if domain.source is not EnergySource.INTEGRATED:
-        energy = energy_function(history, domain.tick_s)
-        read_s = history.before_s[np.isfinite(history.energy_j)]
-        counted = _guarded(
-            energy.between(t0_s, t1_s), read_s, history, t0_s, t1_s, limit_s, by_counter=True
-        )
+        prompt = len(power.t_s) > 0 and domain.lag_s <= max(domain.tick_s, _PROMPT_S)
+        energy = energy_function(history, domain.tick_s, power if prompt else None)
+        counted = _counted(energy, history, t0_s, t1_s, limit_s)
         if isinstance(counted, Stretch) or isinstance(integrated, Refusal):
             first, source, reason = counted, domain.source, domain.note
         else:
@@ -81,6 +83,7 @@ def energy_figure(
             reason=f"{domain.name}: {first.reason}",
         )
     window_s = t1_s - t0_s
+    mean_w = first.energy_j / window_s if window_s > 0 else None
     model_j = domain.band_relative * first.energy_j + domain.band_power_w * window_s
     second = integrated if source is not EnergySource.INTEGRATED else None
     both = isinstance(second, Stretch)
@@ -90,8 +93,8 @@ def energy_figure(
         counts=domain.counts,
         energy_j=max(first.energy_j, 0.0),
         uncertainty_j=first.uncertainty_j + model_j,
-        power_mean_w=first.energy_j / window_s if window_s > 0 else None,
-        power_max_w=peak_w,
+        power_mean_w=mean_w,
+        power_max_w=max(peak_w, mean_w) if peak_w is not None and mean_w is not None else peak_w,
         other_source=EnergySource.INTEGRATED if both else None,
         other_energy_j=second.energy_j if isinstance(second, Stretch) else None,
         reason=reason,
@@ -127,27 +130,42 @@ def trace(name: str, history: History, t0_s: float, t1_s: float) -> dict[str, Fl
     return columns
 
 
-def _guarded(
-    result: Stretch | Refusal,
-    read_s: FloatArray,
-    history: History,
-    t0_s: float,
-    t1_s: float,
-    limit_s: float,
-    *,
-    by_counter: bool,
+def _counted(
+    energy: EnergyFunction, history: History, t0_s: float, t1_s: float, limit_s: float
 ) -> Stretch | Refusal:
-    """Refuse a window that a failure reaches into, and put the cause in place of the symptom."""
+    """Ask E(t), unless the counter broke in or next to the window, or could not be read for long.
+
+    Time in which nobody tried to read does no harm inside a window: the counter went on.
+    """
     for fault in history.faults:
-        if not fault.broken or not by_counter:
-            continue
-        if fault.from_s <= t1_s + limit_s and fault.to_s >= t0_s - limit_s:
+        reach_s = limit_s if fault.broken else 0.0
+        lasting = fault.broken or fault.to_s - fault.from_s > limit_s
+        if lasting and fault.from_s <= t1_s + reach_s and fault.to_s >= t0_s - reach_s:
             return Refusal(fault.reason)
-    if isinstance(result, Stretch):
-        edges = np.flatnonzero((read_s[1:] >= t0_s) & (read_s[:-1] <= t1_s))
-        if not len(edges) or np.diff(read_s)[edges].max() <= limit_s:
-            return result
-        longest_s = float(np.diff(read_s)[edges].max())
-        result = Refusal(f"it was not read for {longest_s:.2f} s in the window")
-    causes = [f for f in history.faults if f.from_s <= t1_s and f.to_s >= t0_s and not f.broken]
-    return Refusal(causes[0].reason) if causes else result
+    found = energy.between(t0_s, t1_s)
+    if isinstance(found, Refusal):
+        return _caused(found, history, t0_s, t1_s)
+    back = (history.back_s >= t0_s - limit_s) & (history.back_s <= t1_s + limit_s)
+    return replace(found, uncertainty_j=found.uncertainty_j + float(history.back_j[back].sum()))
+
+
+def _integrated(
+    power: PowerFunction, history: History, t0_s: float, t1_s: float, limit_s: float
+) -> Stretch | Refusal:
+    """Ask P(t), unless there are no samples for a long part of the window."""
+    found = power.between(t0_s, t1_s)
+    if isinstance(found, Stretch):
+        has = np.isfinite(history.power_w)
+        before_s, after_s = history.before_s[has], history.after_s[has]
+        touching = (after_s[1:] >= t0_s) & (before_s[:-1] <= t1_s)
+        longest_s = float((after_s[1:] - before_s[:-1])[touching].max(initial=0.0))
+        if longest_s <= limit_s:
+            return found
+        found = Refusal(f"its power was not read for {longest_s:.2f} s in the window")
+    return _caused(found, history, t0_s, t1_s)
+
+
+def _caused(refusal: Refusal, history: History, t0_s: float, t1_s: float) -> Refusal:
+    """Put the cause in place of the symptom, where a fault in the window is one."""
+    causes = (f for f in history.faults if f.from_s <= t1_s and f.to_s >= t0_s and not f.broken)
+    return next((Refusal(fault.reason) for fault in causes), refusal)

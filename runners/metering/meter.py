@@ -10,6 +10,7 @@ from typing import ClassVar, Self, TypeAlias
 
 from greenbatch.errors import MeasurementError
 from greenbatch.records import EnergySource
+from greenbatch.runners.cores import granted_cores
 
 Clock: TypeAlias = Callable[[], float]
 """Tells the time in s. The same clock everywhere: `time.perf_counter`, which on Linux is the
@@ -73,12 +74,15 @@ class EnergyMeter(ABC):
     """Reads the energy of one or more domains; closed by leaving its context.
 
     What a meter sets: ``name``, by which ``--meter`` knows it; ``domains``, fixed for its life;
-    ``interval_s``, how often it is to be read, in s. It is read by one thread at a time.
+    ``interval_s``, how often it is to be read, in s; ``focus_interval_s``, how often around the
+    ends of a window, where an instant decides (``None``: no more often than elsewhere). It is
+    read by one thread at a time.
     """
 
     name: ClassVar[str]
     domains: tuple[Domain, ...]
     interval_s: float
+    focus_interval_s: float | None = None
 
     @classmethod
     @abstractmethod
@@ -118,13 +122,6 @@ class EnergyMeter(ABC):
         self.close()
 
 
-def _granted() -> float:
-    """Count the hardware threads that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return float(len(os.sched_getaffinity(0)))
-    return float(os.cpu_count() or 1)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterOptions:
     """What opening a meter may depend on.
@@ -139,7 +136,7 @@ class MeterOptions:
     """
 
     clock: Clock = time.perf_counter
-    cores: float = field(default_factory=_granted)
+    cores: float = field(default_factory=granted_cores)
     cpu_tdp_w: float | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     argument: str = ""

@@ -63,7 +63,7 @@ def ask(query: Callable[..., _T], *args: Any) -> _T | None:
         return None
 
 
-def visible_devices(spec: str | None, uuids: Sequence[str]) -> list[int]:
+def visible_devices(spec: str | None, uuids: Sequence[str]) -> list[int | str]:
     """Choose the devices that CUDA would: by ``CUDA_VISIBLE_DEVICES``.
 
     Args:
@@ -71,27 +71,41 @@ def visible_devices(spec: str | None, uuids: Sequence[str]) -> list[int]:
         uuids: The UUID of each device, by NVML's index.
 
     Returns:
-        NVML's indices. As in CUDA, an entry that names no device hides all that follow it.
-
-    Raises:
-        MeterUnavailable: It names a MIG instance, which has no energy reading of its own.
+        NVML's indices, and the names of MIG instances as they stand in ``spec``. As in CUDA, an
+        entry that names no device hides all that follow it.
     """
     if spec is None:
         return list(range(len(uuids)))
-    chosen: list[int] = []
+    chosen: list[int | str] = []
     for entry in (part.strip() for part in spec.split(",")):
-        if entry.upper().startswith("MIG"):
-            raise MeterUnavailable(
-                f"CUDA_VISIBLE_DEVICES names the MIG instance {entry!r}, whose energy NVML does "
-                "not tell apart; name a whole GPU or pass --meter none"
-            )
-        if entry.isdecimal():
-            index = int(entry)
+        if entry.upper().startswith("MIG-"):
+            device: int | str = entry
+        elif entry.isdecimal():
+            device = int(entry)
         else:
             found = [i for i, uuid in enumerate(uuids) if entry and uuid.startswith(entry)]
-            index = found[0] if len(found) == 1 else len(uuids)
-        if index >= len(uuids):
+            device = found[0] if len(found) == 1 else len(uuids)
+        if isinstance(device, int) and device >= len(uuids):
             break
-        if index not in chosen:
-            chosen.append(index)
+        if device not in chosen:
+            chosen.append(device)
     return chosen
+
+
+def mig_parent(name: str) -> int:
+    """Return NVML's index of the GPU that a MIG instance is a part of.
+
+    Args:
+        name: ``MIG-<UUID>``, or the older ``MIG-GPU-<UUID of the GPU>/<instance>/<compute>``.
+
+    Raises:
+        pynvml.NVMLError: There is no such instance.
+    """
+    import pynvml
+
+    gpu, slash, _ = name.removeprefix("MIG-").partition("/")
+    if slash:
+        return int(pynvml.nvmlDeviceGetIndex(pynvml.nvmlDeviceGetHandleByUUID(gpu)))
+    instance = pynvml.nvmlDeviceGetHandleByUUID(name)
+    parent = pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(instance)
+    return int(pynvml.nvmlDeviceGetIndex(parent))

@@ -45,8 +45,12 @@ class Metering:
 
     @property
     def slowest_period_s(self) -> float | None:
-        """The longest time between two news of a meter, in s: a window needs many of them."""
-        periods = [max(meter.tick_s, meter.interval_s) for meter in self.meters]
+        """The longest time between two news of a meter that counts: a window needs many, in s."""
+        periods = [
+            max(meter.tick_s, meter.focus_interval_s or meter.interval_s)
+            for meter in self.meters
+            if any(domain.counts for domain in meter.domains)
+        ]
         return max(periods) if periods else None
 
     def follow(self, pid: int | None) -> None:
@@ -168,9 +172,9 @@ def _open(name: str, options: MeterOptions) -> EnergyMeter:
 
 
 def _reads_cpu(opened: dict[str, EnergyMeter]) -> str | None:
-    """Return the name of an open meter that counts the CPU."""
+    """Return the name of an open meter that counts the CPU, alone or in a whole."""
     for name, meter in opened.items():
-        if any(domain.part == "cpu" and domain.counts for domain in meter.domains):
+        if any(domain.part in ("cpu", "machine") and domain.counts for domain in meter.domains):
             return name
     return None
 

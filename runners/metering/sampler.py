@@ -1,16 +1,18 @@
 """Reads meters from threads of their own while something runs, and answers for a window."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Self
 
-from greenbatch.records import EnergyFigure, IdleFigure
+from greenbatch.records import EnergyFigure, EnergySource, IdleFigure
 from greenbatch.runners.metering.conditions import (
     Conditioned,
     DeviceConditions,
     DeviceState,
+    numbers_processes_as_the_host,
     over_window,
 )
 from greenbatch.runners.metering.energy_function import FloatArray
@@ -20,25 +22,39 @@ from greenbatch.runners.metering.figures import (
     trace,
 )
 from greenbatch.runners.metering.meter import Clock, Domain, EnergyMeter, MeterLost
+from greenbatch.runners.metering.schedule import Schedule
 from greenbatch.runners.metering.series import History, Series
 
-_CONDITIONS_EVERY_S = 0.25
-_RETRY_S = 0.25  # a meter that fails is asked again at this rate: it may come back
+_CONDITIONS_EVERY_S = 0.5
 _FIRST_READ_S = 2.0
 _JOIN_S = 5.0
 _SETTLE_PAUSE_S = 0.005
+_PATIENCE_PERIODS = 3
+_PATIENCE_LEAST_S = 1.0
+# Around a window's end every tick is to be seen: for so many periods, and no shorter than this.
+_FOCUS_PERIODS = 2.5
+_FOCUS_LEAST_S = 0.03
 
 
 class _Watch:
     """One meter, the thread that reads it, and what it has read."""
 
-    def __init__(self, meter: EnergyMeter, clock: Clock) -> None:
+    def __init__(self, meter: EnergyMeter, clock: Clock, interval_s: float | None) -> None:
         self.meter = meter
+        self.interval_s = interval_s or meter.interval_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._series = {domain.name: Series(domain.range_j) for domain in meter.domains}
+        self._series = {
+            domain.name: Series(
+                domain.range_j, domain.tick_s, domain.source is not EnergySource.INTEGRATED
+            )
+            for domain in meter.domains
+        }
         self._states: dict[str, list[tuple[float, DeviceState]]] = {}
-        self._stop = threading.Event()
+        self._schedule = Schedule(self.interval_s, meter.focus_interval_s)
+        self._stopping = False
+        self._wake = threading.Lock()  # held; given back to wake the thread: cheaper than an Event
+        self._wake.acquire()
         self.first_read = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name=f"greenbatch-meter-{meter.name}", daemon=True
@@ -48,8 +64,26 @@ class _Watch:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stop.set()
+        self._stopping = True
+        self._rouse()
         self._thread.join(_JOIN_S)  # a read that hangs in a driver must not hang the run
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of the reading thread, in s."""
+        assert self._thread.ident is not None
+        return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident))
+
+    def focus(self, from_s: float, to_s: float) -> None:
+        """Read often between two instants, where the meter allows it."""
+        if self.meter.focus_interval_s is not None:
+            with self._lock:
+                self._schedule.focus(from_s, to_s)
+            self._rouse()
+
+    def _rouse(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it was roused already
+            self._wake.release()
 
     def histories(self) -> list[tuple[Domain, History]]:
         with self._lock:
@@ -60,13 +94,9 @@ class _Watch:
             return {device: list(states) for device, states in self._states.items()}
 
     def settled(self, t_s: float) -> bool:
-        """Tell whether every domain that counts has changed, or failed, after ``t_s``."""
+        """Tell whether every domain has changed after ``t_s``, or fails, or is stuck."""
         with self._lock:
-            return all(
-                self._series[domain.name].reaches(t_s)
-                for domain in self.meter.domains
-                if domain.counts
-            )
+            return all(series.reaches(t_s) for series in self._series.values())
 
     def _run(self) -> None:
         try:
@@ -78,20 +108,17 @@ class _Watch:
 
     def _loop(self) -> None:
         due_s = conditions_due_s = self._clock()
-        while not self._stop.is_set():
+        while not self._stopping:
             good = self._read()
-            self.first_read.set()
-            if self._clock() >= conditions_due_s:
-                self._look()
-                conditions_due_s = self._clock() + _CONDITIONS_EVERY_S
             now_s = self._clock()
-            # a fixed grid: late by less than a period, the next read is still on time
-            due_s += self.meter.interval_s
-            if due_s <= now_s:
-                due_s = now_s + self.meter.interval_s
-            if not good:
-                due_s = now_s + max(_RETRY_S, self.meter.interval_s)
-            self._stop.wait(due_s - now_s)
+            if now_s >= conditions_due_s:
+                self._look()
+                self.first_read.set()
+                now_s = self._clock()
+                conditions_due_s = now_s + _CONDITIONS_EVERY_S
+            with self._lock:
+                due_s = self._schedule.next_s(due_s, now_s, good)
+            self._wake.acquire(timeout=max(due_s - self._clock(), 0.0))
 
     def _read(self) -> bool:
         before_s = self._clock()
@@ -130,6 +157,11 @@ class _Watch:
                 self._states.setdefault(device, []).append((now_s, state))
 
 
+def focus_s(tick_s: float) -> float:
+    """Return how long before and after a window's end a counter is to be read often, in s."""
+    return max(_FOCUS_LEAST_S, _FOCUS_PERIODS * tick_s)
+
+
 def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
@@ -143,11 +175,17 @@ class Recorder:
     Args:
         meters: The meters to read, one thread for each; they stay the caller's to close.
         clock: Tells the time in s.
+        interval_s: How often to read every meter, in s; ``None``: as often as each asks for.
     """
 
-    def __init__(self, meters: Sequence[EnergyMeter], clock: Clock = time.perf_counter) -> None:
+    def __init__(
+        self,
+        meters: Sequence[EnergyMeter],
+        clock: Clock = time.perf_counter,
+        interval_s: float | None = None,
+    ) -> None:
         self._clock = clock
-        self._watches = [_Watch(meter, clock) for meter in meters]
+        self._watches = [_Watch(meter, clock, interval_s) for meter in meters]
 
     def __enter__(self) -> Self:
         """Start to read; return when every meter has been read once."""
@@ -167,13 +205,56 @@ class Recorder:
         for watch in self._watches:
             watch.stop()
 
+    @property
+    def focus_s(self) -> float:
+        """How long before and after a window's end meters are to be read often, in s."""
+        ticks_s = [w.meter.tick_s for w in self._watches if w.meter.focus_interval_s is not None]
+        return focus_s(max(ticks_s, default=0.0))
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time that reading has taken so far, in s; to be asked while it goes on."""
+        return sum(watch.cpu_s for watch in self._watches)
+
+    def focus(self, from_s: float, to_s: float) -> None:
+        """Read meters as often as they allow between two instants, as around a window's ends."""
+        for watch in self._watches:
+            watch.focus(from_s, to_s)
+
+    def begin(self) -> float:
+        """Wait until every domain has ticked, and return the time: a window's start.
+
+        Where nothing ticks, it returns after a while all the same.
+        """
+        self.settle(self._clock(), self.patience_s)
+        return self.mark()
+
+    def mark(self) -> float:
+        """Return the time, an end of a window, and read often from it on for a while."""
+        now_s = self._clock()
+        self.focus(now_s, now_s + self.focus_s)
+        return now_s
+
+    def end(self) -> float:
+        """Return the time, a window's end, once every domain has ticked after it."""
+        now_s = self.mark()
+        self.settle(now_s, self.patience_s)
+        return now_s
+
+    @property
+    def patience_s(self) -> float:
+        """How long to wait for a tick before it is taken for missing, in s."""
+        news_s = [max(watch.meter.tick_s, watch.interval_s) for watch in self._watches]
+        return _PATIENCE_LEAST_S + _PATIENCE_PERIODS * max(news_s, default=0.0)
+
     def settle(self, t_s: float, timeout_s: float = 1.0) -> bool:
-        """Wait until every domain that counts has ticked after ``t_s``.
+        """Wait until every domain has ticked after ``t_s``, reading often.
 
         Returns:
             Whether all did before ``timeout_s`` had passed.
         """
         end_s = self._clock() + timeout_s
+        self.mark()
         while not all(watch.settled(t_s) for watch in self._watches):
             if self._clock() >= end_s:
                 return False
@@ -183,7 +264,7 @@ class Recorder:
     def energy(self, t0_s: float, t1_s: float) -> tuple[EnergyFigure, ...]:
         """Return the energy from ``t0_s`` to ``t1_s``, a figure for each domain of each meter."""
         return tuple(
-            energy_figure(domain, history, t0_s, t1_s, watch.meter.interval_s)
+            energy_figure(domain, history, t0_s, t1_s, watch.interval_s)
             for watch in self._watches
             for domain, history in watch.histories()
         )
@@ -222,8 +303,9 @@ class Recorder:
             t0_s, t1_s: The window.
             own_pids: The measured processes, which are not foreign.
         """
+        same_pids = numbers_processes_as_the_host()
         summed = [
-            over_window(device, states, t0_s, t1_s, own_pids)
+            over_window(device, states, t0_s, t1_s, own_pids, same_pids)
             for watch in self._watches
             for device, states in watch.states().items()
         ]

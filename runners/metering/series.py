@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from greenbatch.runners.metering.energy_function import FloatArray
+from greenbatch.runners.metering.energy_function import FloatArray, stuck_s
 from greenbatch.runners.metering.meter import Reading
 
 _BACK_STEPS = 5  # a fall by no more than this many steps is a counter that corrects itself
 _FADE = 0.9
-_POWER_MARGIN = 4  # power while nobody looked may have been this many times the highest seen
+_POWER_MARGIN = 4  # power while nobody looked may have been this many times the mean before
+_MEAN_LEAST_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,15 @@ class Series:
 
     Args:
         range_j: Where the domain's counter starts again from 0, in J; ``None`` where not known.
+        tick_s: How often it is updated, in s.
+        counts_ticks: Whether its counter is what decides, see `reaches`.
     """
 
-    def __init__(self, range_j: float | None = None) -> None:
+    def __init__(
+        self, range_j: float | None = None, tick_s: float = 0.0, counts_ticks: bool = True
+    ) -> None:
+        self._tick_s = tick_s
+        self._counts_ticks = counts_ticks
         self._range_j = range_j
         self._before_s = array("d")
         self._after_s = array("d")
@@ -67,7 +74,7 @@ class Series:
         self._faults: list[Fault] = []
         self._last_j: float | None = None
         self._offset_j = self._top_j = 0.0
-        self._largest_step_j = self._peak_w = 0.0
+        self._largest_step_j = self._first_j = 0.0
         self._back_s = array("d")
         self._back_j = array("d")
         self._ticked_s = -math.inf  # no later than the latest tick
@@ -96,13 +103,17 @@ class Series:
     def reaches(self, t_s: float) -> bool:
         """Tell whether a window that ends at ``t_s`` can be answered: more waiting adds nothing.
 
-        With a counter that is a tick after it, else a read; or the domain is failing.
+        With a counter that is a tick after it, else a read; or the domain is failing, or stuck.
         """
+        if not self._before_s:
+            return bool(self._faults)
+        read_s = self._before_s[-1]
         if self._faults and math.isinf(self._faults[-1].to_s):
             return True
-        if self._last_j is not None:
-            return self._ticked_s >= t_s
-        return bool(self._before_s) and self._before_s[-1] >= t_s
+        if self._last_j is None or not self._counts_ticks or read_s < t_s:
+            return read_s >= t_s
+        stood_s = read_s - max(self._ticked_s, self._before_s[0])
+        return self._ticked_s >= t_s or stood_s > stuck_s(self._tick_s)
 
     def history(self) -> History:
         """Copy what there is."""
@@ -130,7 +141,7 @@ class Series:
         """
         last_j, self._last_j = self._last_j, counter_j
         if last_j is None:
-            self._top_j = counter_j
+            self._first_j = self._top_j = counter_j
             return counter_j
         step_j, unread_s = counter_j - last_j, before_s - self._before_s[-1]
         if step_j < 0:
@@ -149,8 +160,8 @@ class Series:
                     f"the counter fell from {last_j:.3f} J to {counter_j:.3f} J, which is no wrap "
                     f"(its range is {known}): it was reset",
                 )
-        if self._range_j and unread_s * self._peak_w * _POWER_MARGIN > self._range_j:
-            reason = f"the counter was not read for {unread_s:.0f} s and may have wrapped unseen"
+        if self._range_j and unread_s * self._mean_w() * _POWER_MARGIN > self._range_j:
+            reason = f"the counter was not read for {unread_s:.2g} s and may have wrapped unseen"
             self._break(after_s, reason)
         energy_j = counter_j + self._offset_j
         if energy_j > self._top_j:
@@ -158,8 +169,12 @@ class Series:
             self._top_j = energy_j
         if step_j > 0:
             self._largest_step_j = max(step_j, _FADE * self._largest_step_j)
-            self._peak_w = max(self._peak_w, step_j / max(after_s - self._before_s[-1], 1e-3))
         return self._top_j
+
+    def _mean_w(self) -> float:
+        """Return the mean power up to the last read."""
+        elapsed_s = max(self._before_s[-1] - self._before_s[0], _MEAN_LEAST_S)
+        return (self._top_j - self._first_j) / elapsed_s
 
     def _break(self, after_s: float, reason: str) -> None:
         self._faults.append(Fault(self._before_s[-1], after_s, reason, broken=True))

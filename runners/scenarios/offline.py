@@ -58,6 +58,19 @@ def warm_up(
             last = clock()
 
 
+def keep_warm(
+    run: Callable[[], None], clock: Callable[[], float], lead_s: float, warm_up: WarmUp
+) -> None:
+    """Run batches for ``lead_s``, while the meters get ready for the window.
+
+    Batches that take longer than that are not run: their window is long enough without.
+    """
+    if warm_up.duration_s < lead_s * warm_up.iterations:
+        end_s = clock() + lead_s
+        while clock() < end_s:
+            run()
+
+
 def measure(
     run: Callable[[], None], clock: Callable[[], float], window_s: float, iterations: int
 ) -> Window:

@@ -12,12 +12,25 @@ if TYPE_CHECKING:
     from greenbatch.analysis import open_run as open
     from greenbatch.analysis import write_report as report
     from greenbatch.errors import GreenbatchError
+    from greenbatch.runners.metering.session import Measurement, Meter
     from greenbatch.workflow import Run, bench, resume
 
-__all__ = ["GreenbatchError", "Run", "__version__", "bench", "open", "report", "resume"]
+__all__ = [
+    "GreenbatchError",
+    "Measurement",
+    "Meter",
+    "Run",
+    "__version__",
+    "bench",
+    "open",
+    "report",
+    "resume",
+]
 
 _HOMES = {
     "GreenbatchError": ("greenbatch.errors", "GreenbatchError"),
+    "Measurement": ("greenbatch.runners.metering.session", "Measurement"),
+    "Meter": ("greenbatch.runners.metering.session", "Meter"),
     "Run": ("greenbatch.workflow", "Run"),
     "bench": ("greenbatch.workflow", "bench"),
     "open": ("greenbatch.analysis", "open_run"),

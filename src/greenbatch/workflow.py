@@ -190,11 +190,9 @@ def _check_backends(study: "Study", listener: Listener) -> None:
 
 
 def _open_meters(study: "Study") -> "Metering":
-    from greenbatch.runners.cores import granted_cores
     from greenbatch.runners.metering import MeterOptions, open_meters
 
-    options = MeterOptions(cores=granted_cores(), cpu_tdp_w=study.cpu_tdp_w)
-    return open_meters(study.meters, options)
+    return open_meters(study.meters, MeterOptions(cpu_tdp_w=study.cpu_tdp_w))
 
 
 def _find_artifacts(study: "Study") -> Mapping[str, "Artifact"]:

@@ -25,14 +25,19 @@ enum {
 #define MAX_DEVICES 16
 #define MAX_PIDS 32
 #define MAX_PIECES 64
+#define WALK_STEPS 64
 
+enum { SQUARE = 0, RAMP = 1, WALK = 2 };
+
+/* See PowerCurve in powercap_curve.py. Doubles alone, so that memcmp tells two curves apart. */
 typedef struct {
-    double low_w, high_w, period_s; /* period 0: constant low_w; else low, then high, half each */
+    double low_w, high_w, period_s, shape, seed;
 } Curve;
 
 typedef struct {
-    int devices, counter, power, init_error, architecture;
+    int devices, counter, power, instant, init_error, architecture;
     double tick_s, counter_offset_j, lost_from_s, lost_to_s;
+    double blocked_from_s, blocked_to_s, frozen_from_s, frozen_to_s;
     unsigned temperature_c, clock_mhz;
     unsigned long long reasons, memory_bytes;
     unsigned pids[MAX_PIDS];
@@ -59,6 +64,10 @@ typedef struct {
     unsigned long long total, free, used;
 } Memory;
 
+typedef struct {
+    unsigned gpu, memory;
+} Utilization;
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int initialized;
 static Device handles[MAX_DEVICES];
@@ -71,17 +80,52 @@ static double now_s(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+/* The values that a period of a ramp or a walk goes straight between; their number. */
+static int knots_w(const Curve *c, double *knots) {
+    if (c->shape == RAMP) {
+        knots[0] = c->low_w;
+        knots[1] = c->high_w;
+        return 2;
+    }
+    unsigned long long state = (unsigned long long)c->seed;
+    double power = (c->low_w + c->high_w) / 2, span = c->high_w - c->low_w;
+    for (int k = 0; k < WALK_STEPS; k++) {
+        knots[k] = power;
+        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+        power += ((double)(state >> 11) / 9007199254740992.0 * 2 - 1) * 0.5 * span;
+        if (power > c->high_w) power = 2 * c->high_w - power;
+        if (power < c->low_w) power = 2 * c->low_w - power;
+    }
+    return WALK_STEPS;
+}
+
 static double curve_w(const Curve *c, double t) {
     if (c->period_s <= 0) return c->low_w;
-    return fmod(t, c->period_s) < c->period_s / 2 ? c->low_w : c->high_w;
+    double rest = fmod(t, c->period_s), knots[WALK_STEPS];
+    if (c->shape == SQUARE) return rest < c->period_s / 2 ? c->low_w : c->high_w;
+    int n = knots_w(c, knots);
+    double place = rest / (c->period_s / n);
+    int k = place < n ? (int)place : n - 1;
+    return knots[k] + (place - k) * (knots[(k + 1) % n] - knots[k]);
 }
 
 /* Energy of the curve from t = 0 to t. */
 static double curve_j(const Curve *c, double t) {
     if (c->period_s <= 0) return c->low_w * t;
     double whole = floor(t / c->period_s), rest = t - whole * c->period_s, half = c->period_s / 2;
-    double low_s = whole * half + fmin(rest, half), high_s = whole * half + fmax(rest - half, 0);
-    return c->low_w * low_s + c->high_w * high_s;
+    if (c->shape == SQUARE) {
+        double low_s = whole * half + fmin(rest, half), high_s = whole * half + fmax(rest - half, 0);
+        return c->low_w * low_s + c->high_w * high_s;
+    }
+    double knots[WALK_STEPS], sum = 0, passed = 0;
+    int n = knots_w(c, knots);
+    double step = c->period_s / n, place = rest / step;
+    int k = place < n ? (int)place : n - 1;
+    for (int i = 0; i < n; i++) sum += knots[i];
+    for (int i = 0; i < k; i++) passed += knots[i];
+    double part = place - k, slope = knots[(k + 1) % n] - knots[k];
+    passed += (knots[k] - knots[0]) / 2 + knots[k] * part + slope * part * part / 2;
+    return step * (whole * sum + passed);
 }
 
 static double energy_j(double t) {
@@ -92,9 +136,11 @@ static double energy_j(double t) {
 }
 
 static Machine look(void) {
-    Machine m = {.devices = 1, .counter = 1, .power = 1, .architecture = 9, .tick_s = 0.1,
-                 .lost_from_s = INFINITY, .lost_to_s = INFINITY, .temperature_c = 40,
-                 .clock_mhz = 1500, .memory_bytes = 1ULL << 30, .curve = {200, 200, 0}};
+    Machine m = {.devices = 1, .counter = 1, .power = 1, .instant = 1, .architecture = 9, .tick_s = 0.1,
+                 .lost_from_s = INFINITY, .lost_to_s = INFINITY, .blocked_from_s = INFINITY,
+                 .blocked_to_s = INFINITY, .frozen_from_s = INFINITY, .frozen_to_s = INFINITY,
+                 .temperature_c = 40,
+                 .clock_mhz = 1500, .memory_bytes = 1ULL << 30, .curve = {200, 200, 0, SQUARE, 0}};
     const char *path = getenv("GB_FAKE_NVML");
     FILE *file = path ? fopen(path, "r") : NULL;
     char key[64], value[256];
@@ -107,6 +153,11 @@ static Machine look(void) {
         else if (!strcmp(key, "architecture")) m.architecture = (int)number;
         else if (!strcmp(key, "tick_s")) m.tick_s = number;
         else if (!strcmp(key, "counter_offset_j")) m.counter_offset_j = number;
+        else if (!strcmp(key, "instant")) m.instant = (int)number;
+        else if (!strcmp(key, "blocked_from_s")) m.blocked_from_s = number;
+        else if (!strcmp(key, "blocked_to_s")) m.blocked_to_s = number;
+        else if (!strcmp(key, "frozen_from_s")) m.frozen_from_s = number;
+        else if (!strcmp(key, "frozen_to_s")) m.frozen_to_s = number;
         else if (!strcmp(key, "lost_from_s")) m.lost_from_s = number;
         else if (!strcmp(key, "lost_to_s")) m.lost_to_s = number;
         else if (!strcmp(key, "temperature_c")) m.temperature_c = (unsigned)number;
@@ -116,6 +167,9 @@ static Machine look(void) {
         else if (!strcmp(key, "low_w")) m.curve.low_w = number;
         else if (!strcmp(key, "high_w")) m.curve.high_w = number;
         else if (!strcmp(key, "period_s")) m.curve.period_s = number;
+        else if (!strcmp(key, "shape"))
+            m.curve.shape = !strcmp(value, "ramp") ? RAMP : !strcmp(value, "walk") ? WALK : SQUARE;
+        else if (!strcmp(key, "seed")) m.curve.seed = number;
         else if (!strcmp(key, "pid") && m.pid_count < MAX_PIDS)
             m.pids[m.pid_count++] = (unsigned)number;
     }
@@ -138,6 +192,10 @@ static int enter(const Device *device, Machine *m) {
     pthread_mutex_unlock(&lock);
     if (device < handles || device >= handles + MAX_DEVICES) return INVALID_ARGUMENT;
     double t = now_s();
+    while (t >= m->blocked_from_s && t < m->blocked_to_s) {
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+        t = now_s();
+    }
     return t >= m->lost_from_s && t < m->lost_to_s ? GPU_IS_LOST : SUCCESS;
 }
 
@@ -221,8 +279,22 @@ int nvmlDeviceGetUUID(Device *device, char *text, unsigned length) {
     return SUCCESS;
 }
 
+/* "MIG-00000001-..." is an instance on GPU 1; its handle is good for nothing but its parent. */
+static Device instances[MAX_DEVICES];
+
+int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(Device *instance, Device **device) {
+    if (instance < instances || instance >= instances + MAX_DEVICES) return INVALID_ARGUMENT;
+    *device = &handles[instance - instances];
+    return SUCCESS;
+}
+
 int nvmlDeviceGetHandleByUUID(const char *uuid, Device **device) {
     char text[96];
+    int parent;
+    if (sscanf(uuid, "MIG-%8d-", &parent) == 1 && parent < look().devices) {
+        *device = &instances[parent];
+        return SUCCESS;
+    }
     for (int i = 0; i < look().devices; i++) {
         nvmlDeviceGetUUID(&handles[i], text, sizeof text);
         if (!strcmp(text, uuid)) {
@@ -245,9 +317,13 @@ int nvmlDeviceGetTotalEnergyConsumption(Device *device, unsigned long long *mj) 
     int result = enter(device, &m);
     if (result) return result;
     if (!m.counter) return NOT_SUPPORTED;
-    double tick = floor(now_s() / m.tick_s) * m.tick_s;
+    double tick = floor(now_s() / m.tick_s) * m.tick_s, lost_j = 0;
     pthread_mutex_lock(&lock);
-    double joules = energy_j(tick) * (device->index + 1) + m.counter_offset_j;
+    if (tick >= m.frozen_to_s) /* it goes on from where it stood: what flowed is not counted */
+        lost_j = energy_j(m.frozen_to_s) - energy_j(m.frozen_from_s);
+    else if (tick >= m.frozen_from_s)
+        tick = m.frozen_from_s;
+    double joules = (energy_j(tick) - lost_j) * (device->index + 1) + m.counter_offset_j;
     pthread_mutex_unlock(&lock);
     *mj = (unsigned long long)(joules * 1000);
     return SUCCESS;
@@ -262,6 +338,29 @@ int nvmlDeviceGetPowerUsage(Device *device, unsigned *mw) {
     return SUCCESS;
 }
 
+typedef struct {
+    unsigned field, scope;
+    long long timestamp, latency_us;
+    int type, result;
+    union {
+        unsigned number;
+        unsigned long long wide;
+    } value;
+} FieldValue;
+
+int nvmlDeviceGetFieldValues(Device *device, int count, FieldValue *values) {
+    enum { POWER_INSTANT = 186 };
+    Machine m;
+    int result = enter(device, &m);
+    if (result) return result;
+    for (int i = 0; i < count; i++) {
+        values[i].result = values[i].field == POWER_INSTANT && m.instant ? SUCCESS : NOT_SUPPORTED;
+        double watts = curve_w(&m.curve, now_s()) * (device->index + 1);
+        values[i].value.number = (unsigned)lround(watts * 1000);
+    }
+    return SUCCESS;
+}
+
 int nvmlDeviceGetTemperature(Device *device, int sensor, unsigned *celsius) {
     (void)sensor;
     Machine m;
@@ -271,10 +370,10 @@ int nvmlDeviceGetTemperature(Device *device, int sensor, unsigned *celsius) {
 }
 
 int nvmlDeviceGetClockInfo(Device *device, int type, unsigned *mhz) {
-    (void)type;
+    enum { MEMORY = 2 };
     Machine m;
     int result = enter(device, &m);
-    *mhz = m.clock_mhz;
+    *mhz = type == MEMORY ? 2619 : m.clock_mhz;
     return result;
 }
 
@@ -308,4 +407,81 @@ int nvmlDeviceGetComputeRunningProcesses_v3(Device *device, unsigned *count, Pro
     for (unsigned i = 0; i < m.pid_count; i++)
         infos[i] = (ProcessInfo){m.pids[i], 1ULL << 20, 0xffffffffu, 0xffffffffu};
     return SUCCESS;
+}
+
+int nvmlDeviceGetGraphicsRunningProcesses_v3(Device *device, unsigned *count, ProcessInfo *infos) {
+    (void)infos;
+    Machine m;
+    int result = enter(device, &m);
+    *count = 0;
+    return result;
+}
+
+int nvmlDeviceGetUtilizationRates(Device *device, Utilization *rates) {
+    Machine m;
+    int result = enter(device, &m);
+    *rates = (Utilization){50, 50};
+    return result;
+}
+
+/* What 'gb doctor' asks. */
+
+/* A setting that only these functions know, or what a device has without it. */
+static unsigned setting(const char *wanted, unsigned otherwise) {
+    const char *path = getenv("GB_FAKE_NVML");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    char key[64], value[256];
+    while (file && fscanf(file, "%63s %255s", key, value) == 2)
+        if (!strcmp(key, wanted)) otherwise = (unsigned)strtod(value, NULL);
+    if (file) fclose(file);
+    return otherwise;
+}
+
+/* "bare 1" makes devices that know none of it. */
+static int known(const Device *device) {
+    Machine m;
+    int result = enter(device, &m);
+    return result || !setting("bare", 0) ? result : NOT_SUPPORTED;
+}
+
+#define ANSWER(name, type, value)                    \
+    int name(Device *device, type *answer) {         \
+        int result = known(device);                  \
+        if (!result) *answer = (type)(value);        \
+        return result;                               \
+    }
+
+#define ANSWER_PAIR(name, first_value, second_value)                \
+    int name(Device *device, unsigned *first, unsigned *second) {   \
+        int result = known(device);                                 \
+        if (result) return result;                                  \
+        *first = (unsigned)(first_value);                           \
+        *second = (unsigned)(second_value);                         \
+        return SUCCESS;                                             \
+    }
+
+ANSWER_PAIR(nvmlDeviceGetCudaComputeCapability, 9, 0)
+ANSWER_PAIR(nvmlDeviceGetMigMode, setting("mig", 0), 0)
+ANSWER_PAIR(nvmlDeviceGetEccMode, 1, 1)
+ANSWER(nvmlDeviceGetPersistenceMode, unsigned, 0)
+ANSWER(nvmlDeviceGetComputeMode, unsigned, setting("compute_mode", 0))
+ANSWER(nvmlDeviceGetEnforcedPowerLimit, unsigned, setting("power_limit_w", 700) * 1000)
+ANSWER(nvmlDeviceGetPowerManagementDefaultLimit, unsigned, 700000)
+ANSWER(nvmlDeviceGetCurrPcieLinkGeneration, unsigned, 1)
+ANSWER(nvmlDeviceGetMaxPcieLinkGeneration, unsigned, 5)
+ANSWER(nvmlDeviceGetCurrPcieLinkWidth, unsigned, 16)
+ANSWER(nvmlDeviceGetMaxPcieLinkWidth, unsigned, 16)
+
+int nvmlDeviceGetMaxClockInfo(Device *device, int type, unsigned *mhz) {
+    (void)type;
+    int result = known(device);
+    if (!result) *mhz = 1980;
+    return result;
+}
+
+int nvmlDeviceGetTemperatureThreshold(Device *device, int which, unsigned *celsius) {
+    (void)which;
+    int result = known(device);
+    if (!result) *celsius = 90;
+    return result;
 }

@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 from unittest import mock
 
 from tests.fakes.powercap_curve import PowerCurve
@@ -23,6 +24,7 @@ _SOURCE = Path(__file__).with_suffix(".c")
 LIBRARY = "libnvidia-ml.so.1"
 CONFIG_VARIABLE = "GB_FAKE_NVML"
 DEFAULT_POWER_W = 200.0
+_Setting: TypeAlias = float | str | list[int]
 
 
 def has_compiler() -> bool:
@@ -49,20 +51,22 @@ class FakeNvml:
     Args:
         folder: Where the file goes; made when needed.
         library: What `build` returned.
-        settings: Keys of ``nvml.c``: ``devices``, ``low_w``, ``high_w``, ``period_s``,
-            ``tick_s``, ``counter``, ``power``, ``lost_from_s``, ``lost_to_s``,
-            ``counter_offset_j``, ``init_error``, ``architecture``, ``temperature_c``,
-            ``clock_mhz``, ``reasons``, ``memory_bytes``, ``pid`` (a list).
+        settings: Keys of ``nvml.c``: ``devices``, ``low_w``, ``high_w``, ``period_s``, ``shape``
+            and ``seed`` (see `PowerCurve`), ``tick_s``, ``counter``, ``power``, ``lost_from_s``,
+            ``lost_to_s``, ``blocked_from_s``, ``blocked_to_s``, ``frozen_from_s``,
+            ``frozen_to_s``, ``instant``, ``mig``, ``counter_offset_j``, ``init_error``,
+            ``architecture``, ``temperature_c``, ``clock_mhz``, ``reasons``, ``memory_bytes``,
+            ``power_limit_w``, ``pid`` (a list).
     """
 
-    def __init__(self, folder: Path, library: Path, **settings: float | list[int]) -> None:
+    def __init__(self, folder: Path, library: Path, **settings: _Setting) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.library = library
         self.path = folder / "fake-nvml.txt"
-        self._settings: dict[str, float | list[int]] = {"low_w": DEFAULT_POWER_W}
+        self._settings: dict[str, _Setting] = {"low_w": DEFAULT_POWER_W}
         self.set(**settings)
 
-    def set(self, **settings: float | list[int]) -> None:
+    def set(self, **settings: _Setting) -> None:
         """Change settings; the next call of the library sees all of them at once."""
         self._settings |= settings
         lines = [
@@ -77,11 +81,9 @@ class FakeNvml:
     @property
     def curve(self) -> PowerCurve:
         """The power of device 0 as it is set now."""
-        low_w, high_w, period_s = (
-            float(value) if isinstance(value := self._settings.get(key, 0.0), (int, float)) else 0.0
-            for key in ("low_w", "high_w", "period_s")
-        )
-        return PowerCurve(low_w, high_w, period_s)
+        fields = ("low_w", "high_w", "period_s", "shape", "seed")
+        known: dict[str, Any] = {k: self._settings[k] for k in fields if k in self._settings}
+        return PowerCurve(**known)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make a child process see this machine."""

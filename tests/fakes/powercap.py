@@ -1,4 +1,4 @@
-"""A simulated powercap tree: zones below a folder that stands for ``/sys``.
+"""A simulated powercap tree: zones below a folder that stands for ``/sys``; counters in files.
 
 tree = Powercap(tmp_path)
 tree.add("intel-rapl:0", "package-0")
@@ -17,18 +17,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from tests.fakes.powercap_curve import PowerCurve
 
 RANGE_UJ = 262_143_328_850  # as an Intel server states it
-_SIZE = 24  # bytes of a counter's file while it runs
+_SIZE = 24  # bytes of a counter's file
+
+Layout: TypeAlias = Literal["plain", "kernel", "flat", "nested"]
 
 
 class Powercap:
-    """Writes and moves the zones below ``sysfs``/class/powercap."""
+    """Writes and moves the zones below ``sysfs``/class/powercap.
 
-    def __init__(self, sysfs: Path) -> None:
+    Args:
+        sysfs: The folder that stands for ``/sys``.
+        layout: ``kernel``: the zones lie inside each other below devices/virtual, and a flat link
+            leads to each; ``flat``: only the flat places; ``nested``: inside each other and their
+            control type; ``plain``: inside each other.
+    """
+
+    def __init__(self, sysfs: Path, layout: Layout = "plain") -> None:
         self.sysfs = sysfs
+        self.layout = layout
         self.root = sysfs / "class" / "powercap"
         self.root.mkdir(parents=True)
 
@@ -45,18 +56,32 @@ class Powercap:
         (path / "name").write_text(f"{name}\n")
         if range_uj is not None:
             (path / "max_energy_range_uj").write_text(f"{range_uj}\n")
+        if self.layout == "kernel":
+            for name, target in ((zone.partition(":")[0], path.parent), (zone, path)):
+                if not (self.root / name).exists():
+                    (self.root / name).symlink_to(target)
         self.set(zone, energy_uj)
         return path
 
     def path(self, zone: str) -> Path:
         """Return the zone's directory."""
+        if self.layout == "flat":
+            return self.root / zone
         kind, *numbers = zone.split(":")
         parts = [":".join([kind, *numbers[: n + 1]]) for n in range(len(numbers))]
-        return self.root.joinpath(*parts)
+        if self.layout == "kernel":
+            return self.sysfs.joinpath("devices", "virtual", "powercap", kind, *parts)
+        return self.root.joinpath(*([kind] if self.layout == "nested" else []), *parts)
 
     def set(self, zone: str, energy_uj: int) -> None:
-        """Set a zone's counter, at once and whole."""
-        _replace(self.path(zone) / "energy_uj", energy_uj)
+        """Set a zone's counter, at once and whole; an open file shows it."""
+        write_counter(self.path(zone) / "energy_uj", energy_uj)
+
+    def remove(self, zone: str) -> None:
+        """Take a zone's counter away; an open file has nothing any more."""
+        file = self.path(zone) / "energy_uj"
+        os.truncate(file, 0)
+        file.unlink()
 
     @contextmanager
     def running(self, curves: dict[str, PowerCurve], tick_s: float = 0.005) -> Iterator[None]:
@@ -66,31 +91,46 @@ class Powercap:
             curves: The power of each zone that runs.
             tick_s: How often the counters are updated.
         """
-        jobs = []
+        files = {}
         for zone, curve in curves.items():
             path = self.path(zone)
             stated = path / "max_energy_range_uj"
             range_uj = int(stated.read_text()) if stated.exists() else 0
-            start_uj = int((path / "energy_uj").read_text())
-            jobs.append([str(path / "energy_uj"), asdict(curve), range_uj, start_uj])
-        writer = subprocess.Popen(
-            [sys.executable, "-m", __name__, json.dumps(jobs), str(tick_s)],
-            cwd=Path(__file__).parents[2],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert writer.stdin
-            assert writer.stdout
-            assert writer.stdout.readline() == "running\n"
+            files[path / "energy_uj"] = (curve, range_uj)
+        with counting(files, tick_s):
             yield
-        finally:
-            writer.kill()
-            writer.wait()
-            for pipe in (writer.stdin, writer.stdout):
-                if pipe:
-                    pipe.close()
+
+
+@contextmanager
+def counting(files: dict[Path, tuple[PowerCurve, int]], tick_s: float = 0.005) -> Iterator[None]:
+    """Let counters in files run from a process of their own, from what they hold.
+
+    Args:
+        files: For each its power, and where it wraps, in µJ; 0: nowhere.
+        tick_s: How often they are updated.
+    """
+    jobs = [
+        [str(file), asdict(curve), range_uj, int(file.read_text())]
+        for file, (curve, range_uj) in files.items()
+    ]
+    writer = subprocess.Popen(
+        [sys.executable, "-m", __name__, json.dumps(jobs), str(tick_s)],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert writer.stdin
+        assert writer.stdout
+        assert writer.stdout.readline() == "running\n"
+        yield
+    finally:
+        writer.kill()
+        writer.wait()
+        for pipe in (writer.stdin, writer.stdout):
+            if pipe:
+                pipe.close()
 
 
 @contextmanager
@@ -114,10 +154,10 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-def _replace(path: Path, energy_uj: int) -> None:
-    fresh = path.with_suffix(".new")
-    fresh.write_text(f"{energy_uj}\n")
-    fresh.replace(path)
+def write_counter(file: Path, energy_uj: int) -> None:
+    """Store a count in a counter's file, at once and whole; make the file where there is none."""
+    with _mapped(file) as page:
+        page[:] = _text(energy_uj)
 
 
 def _run(jobs: list[tuple[Path, PowerCurve, int, int]], tick_s: float) -> None:
@@ -143,7 +183,8 @@ def _text(energy_uj: int) -> bytes:
 
 
 def _mapped(path: Path) -> mmap.mmap:
-    path.write_bytes(_text(int(path.read_text())))
+    if not path.exists() or path.stat().st_size != _SIZE:
+        path.write_bytes(_text(int(path.read_text() if path.exists() else 0)))
     with path.open("r+b") as file:
         return mmap.mmap(file.fileno(), _SIZE)
 

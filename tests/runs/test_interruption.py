@@ -24,7 +24,7 @@ def test_a_run_killed_ten_times_has_every_repetition_once(artifacts: Path, tmp_p
     study = tmp_path / "study.yaml"
     study.write_text(
         "models: [shufflenet_v2_x0_5]\nbackends: [onnxruntime-cpu]\nbatch_sizes: [1, 2, 4, 8]\n"
-        f"repetitions: 4\nprofile: quick\nweights: random\nartifacts_dir: {artifacts}\n"
+        f"repetitions: 6\nprofile: quick\nweights: random\nartifacts_dir: {artifacts}\n"
         "protocol: {window_s: 0.2, idle_s: 0.1}\n"
     )
     rng = random.Random(11)

@@ -32,11 +32,9 @@ def gpu(tmp_path: Path, library: Path) -> Iterator[nvml.FakeNvml]:
 
 def _record(meter: NvmlMeter, window_s: float) -> tuple[EnergyFigure, float, float]:
     with Recorder([meter]) as recorder:
-        time.sleep(0.15)
-        t0_s = time.perf_counter()
+        t0_s = recorder.begin()
         time.sleep(window_s)
-        t1_s = time.perf_counter()
-        recorder.settle(t1_s)
+        t1_s = recorder.end()
         (figure,) = recorder.energy(t0_s, t1_s)
     return figure, t0_s, t1_s
 
@@ -81,10 +79,17 @@ def test_without_a_counter_power_is_integrated(gpu: nvml.FakeNvml) -> None:
     assert figure.other_source is None
 
 
+def test_power_at_this_instant_is_preferred_to_the_average(gpu: nvml.FakeNvml) -> None:
+    gpu.set(power=0, counter=0)
+    with NvmlMeter.open(OPTIONS) as meter:
+        assert meter.domains[0].lag_s < 0.2
+        assert meter.read()["gpu-0"].power_w == pytest.approx(200.0)
+
+
 def test_power_that_a_newer_card_averages_over_a_second_has_a_wider_band(
     gpu: nvml.FakeNvml,
 ) -> None:
-    gpu.set(architecture=9)
+    gpu.set(architecture=9, instant=0)
     with NvmlMeter.open(OPTIONS) as newer:
         assert newer.domains[0].lag_s == 1.0
     gpu.set(architecture=5)
@@ -121,11 +126,14 @@ def test_each_visible_gpu_is_a_domain_of_its_own(gpu: nvml.FakeNvml) -> None:
 
 def test_conditions_name_throttling_and_leave_idle_and_user_clocks_out(gpu: nvml.FakeNvml) -> None:
     gpu.set(reasons=0x1 | 0x2 | 0x4 | 0x40, temperature_c=71, clock_mhz=1410, pid=[12, 34])
+    gpu.set(power_limit_w=650)
     with NvmlMeter.open(OPTIONS) as meter:
         state = meter.conditions()["gpu-0"]
     assert state.throttle_reasons == ("sw_power_cap", "hw_thermal_slowdown")
     assert state.temperature_c == 71.0
     assert state.clock_hz == 1.41e9
+    assert state.memory_clock_hz == 2.619e9
+    assert state.power_limit_w == 650.0
     assert state.memory_bytes == 1 << 30
     assert state.pids == (12, 34)
 
@@ -147,9 +155,37 @@ def test_a_driver_that_cannot_be_used_says_why(gpu: nvml.FakeNvml, code: int, wo
 
 
 def test_a_gpu_that_tells_nothing_is_refused(gpu: nvml.FakeNvml) -> None:
-    gpu.set(counter=0, power=0)
-    with pytest.raises(MeterUnavailable, match="tells neither energy nor power"):
+    gpu.set(counter=0, power=0, instant=0)
+    with pytest.raises(MeterUnavailable, match="tells neither energy nor power") as caught:
         NvmlMeter.open(OPTIONS)
+    assert "as virtual GPUs do" in str(caught.value)
+
+
+def test_a_mig_instance_is_missing_with_the_reason_beside_its_whole_card(
+    gpu: nvml.FakeNvml,
+) -> None:
+    gpu.set(devices=2, mig=1)
+    name = "MIG-00000001-0000-0000-0000-000000000000"
+    with (
+        NvmlMeter.open(MeterOptions(environ={"CUDA_VISIBLE_DEVICES": name})) as meter,
+        Recorder([meter]) as recorder,
+    ):
+        start_s = recorder.begin()
+        time.sleep(0.3)
+        end_s = recorder.end()
+        card, instance = recorder.energy(start_s, end_s)
+    assert (card.domain, card.counts) == ("gpu-1", False)
+    assert card.energy_j == pytest.approx(400.0 * (end_s - start_s), rel=0.05)
+    assert "MIG is on: this is the whole card" in str(card.reason)
+    assert (instance.domain, instance.counts) == ("gpu-1-mig-0", True)
+    assert instance.source is EnergySource.MISSING
+    assert f"does not tell the energy of the MIG instance '{name}' apart" in str(instance.reason)
+
+
+def test_a_mig_instance_that_is_not_there_is_refused(gpu: nvml.FakeNvml) -> None:
+    options = MeterOptions(environ={"CUDA_VISIBLE_DEVICES": "MIG-00000007-0000"})
+    with pytest.raises(MeterUnavailable, match="cannot read NVML"):
+        NvmlMeter.open(options)
 
 
 def test_a_machine_that_hides_its_gpus_has_none_to_meter(gpu: nvml.FakeNvml) -> None:
@@ -178,5 +214,4 @@ def test_visible_devices_are_chosen_as_cuda_does() -> None:
     assert visible_devices("1,7,0", uuids) == [1]
     assert visible_devices("GPU-bb2,GPU-aa", uuids) == [1, 0]
     assert visible_devices("GPU-bb", uuids) == []
-    with pytest.raises(MeterUnavailable, match="MIG instance 'MIG-1'"):
-        visible_devices("MIG-1", uuids)
+    assert visible_devices("MIG-1,0", uuids) == ["MIG-1", 0]

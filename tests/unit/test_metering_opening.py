@@ -28,7 +28,7 @@ def test_auto_takes_the_estimate_only_where_no_cpu_counter_is_read(tmp_path: Pat
     ):
         assert [meter.name for meter in metering.meters] == ["rapl"]
         assert metering.absent["estimate"] == "it is not needed: rapl reads the CPU"
-        assert metering.slowest_period_s == pytest.approx(0.02, rel=0.5)
+        assert metering.slowest_period_s == pytest.approx(0.005, rel=0.5)
 
 
 def test_none_is_no_meter_and_every_absence_has_a_reason() -> None:

@@ -17,6 +17,7 @@ from greenbatch.runners.metering import (
     Reading,
     Recorder,
 )
+from greenbatch.runners.metering.conditions import over_window
 from tests.fakes.powercap_curve import PowerCurve
 
 TICK_S = 0.01
@@ -244,6 +245,19 @@ class SlowlyHeating(SimulatedMeter):
                 pids=(7, 8),
             )
         }
+
+
+def test_in_a_container_whoever_came_after_the_first_look_is_the_measured_process() -> None:
+    at_first, later = DeviceState(pids=(40,)), DeviceState(pids=(40, 71))
+    states = [(0.0, at_first), (1.0, later), (2.0, later)]
+
+    def foreign(**options: bool) -> tuple[int, ...]:
+        conditions = over_window("gpu-0", states, 0.5, 2.0, own_pids=[8], **options)
+        assert conditions
+        return conditions.foreign_pids
+
+    assert foreign(same_pids=True) == (40, 71)
+    assert foreign(same_pids=False) == (40,)
 
 
 def test_conditions_are_summed_up_over_the_window() -> None:

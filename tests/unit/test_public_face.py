@@ -24,6 +24,8 @@ def imported_by(code: str) -> set[str]:
 def test_the_public_names_are_these() -> None:
     assert greenbatch.__all__ == [
         "GreenbatchError",
+        "Measurement",
+        "Meter",
         "Run",
         "__version__",
         "bench",

@@ -1,6 +1,8 @@
 """The records that the packages exchange through files: frozen, checked when made, no I/O."""
 
 from greenbatch.records.artifact import (
+    Fidelity,
+    InputSpec,
     Manifest,
     Parity,
     TensorSpec,
@@ -8,7 +10,13 @@ from greenbatch.records.artifact import (
     parse_manifest,
 )
 from greenbatch.records.cells import IO, PRECISIONS, SCENARIOS, Cell, Flag, Status
-from greenbatch.records.energy import EnergyFigure, EnergySource, IdleFigure
+from greenbatch.records.energy import (
+    EnergyFigure,
+    EnergySource,
+    EnergyTotal,
+    IdleFigure,
+    total_energy,
+)
 from greenbatch.records.journal import Journal, Record, decode, encode, parse
 from greenbatch.records.results import SCHEMA, Conditions, Idle, Repetition, WarmUp
 
@@ -21,9 +29,12 @@ __all__ = [
     "Conditions",
     "EnergyFigure",
     "EnergySource",
+    "EnergyTotal",
+    "Fidelity",
     "Flag",
     "Idle",
     "IdleFigure",
+    "InputSpec",
     "Journal",
     "Manifest",
     "Parity",
@@ -37,4 +48,5 @@ __all__ = [
     "encode",
     "parse",
     "parse_manifest",
+    "total_energy",
 ]

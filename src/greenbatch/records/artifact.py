@@ -10,7 +10,45 @@ from greenbatch.errors import ArtifactError
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-MANIFEST_SCHEMA = 1
+MANIFEST_SCHEMA = 2
+
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """The one input of a network, and how a photograph becomes it.
+
+    Attributes:
+        name: Name of the input in the exported graph.
+        shape: Channels, height and width; the batch axis comes before them.
+        dtype: Element type, in NumPy's words.
+        resize: Length in pixels that the shorter side of a photograph is resized to.
+        crop: Side in pixels of the square that is cut from its centre.
+        mean, std: Per channel, of values in 0..1: a pixel becomes ``(value - mean) / std``.
+        interpolation: Of the resizing, as the published weights were evaluated.
+
+    Raises:
+        ValueError: The shape is not three positive numbers, or a channel has no statistics.
+    """
+
+    name: str = "input"
+    shape: Shape = (3, 224, 224)
+    dtype: str = "float32"
+    resize: int = 256
+    crop: int = 224
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise ValueError(f"shape is {self.shape}; it is channels, height and width")
+        if not len(self.mean) == len(self.std) == self.shape[0]:
+            raise ValueError("mean and std need a value for each channel")
+        if min(self.std) <= 0:
+            raise ValueError(f"std is {self.std}; it is positive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +85,61 @@ class Parity:
         max_abs: Largest absolute difference of a logit.
         max_rel: ``max_abs`` over the largest absolute logit of torch.
         spread: Standard deviation of torch's logits: what the errors are to be held against.
+        rows_rel: Largest difference of a row from the same image run alone by ONNX Runtime, over
+            the largest absolute logit: images of a batch do not reach each other.
     """
 
     batch_size: int
     max_abs: float
     max_rel: float
     spread: float
+    rows_rel: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fidelity:
+    """An artifact of lower precision against the fp32 artifact of the same weights.
+
+    Attributes:
+        images: How many images were compared.
+        data: What they were: ``synthetic (seed N)`` or a folder's name.
+        max_abs, mean_abs: Largest and mean absolute difference of a logit.
+        max_rel: ``max_abs`` over the largest absolute logit of fp32.
+        cosine: Lowest cosine similarity of an image's logits.
+        top1_agreement: Share of the images whose first class is the same.
+    """
+
+    images: int
+    data: str
+    max_abs: float
+    mean_abs: float
+    max_rel: float
+    cosine: float
+    top1_agreement: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What is known of an artifact; ``recipe`` is a hash of all that went into making it."""
+    """What is known of an artifact.
+
+    Attributes:
+        model, precision: What it is an artifact of.
+        file, sha256, size_bytes: The ``.onnx`` file.
+        data_file, data_sha256: The file with its weights, where they do not fit into the graph's
+            (2 GiB); else empty.
+        opset, nodes, parameters: Of the graph.
+        inputs, outputs: Of the graph; the first axis is symbolic.
+        input: How a photograph becomes its input.
+        source: Where the network came from: ``torchvision``, ``timm``, ``python``, ``pt2``,
+            ``onnx``.
+        weights: See `WeightsRecord`.
+        parity: Against torch, for each batch size that was tried.
+        fidelity: Against fp32; ``None`` for fp32 itself.
+        calibration: What an int8 artifact was calibrated on.
+        recipe: A hash of all that went into making it.
+        exported_at, export_s: When, and how long it took.
+        versions: Of the software that made it.
+    """
 
     model: str
     precision: str
@@ -74,6 +156,12 @@ class Manifest:
     recipe: str
     exported_at: str
     export_s: float
+    input: InputSpec = field(default_factory=InputSpec)
+    source: str = "torchvision"
+    data_file: str = ""
+    data_sha256: str = ""
+    fidelity: Fidelity | None = None
+    calibration: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     schema: int = MANIFEST_SCHEMA
 

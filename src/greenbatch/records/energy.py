@@ -1,6 +1,7 @@
 """Energy and power figures: a number never travels without how it was obtained."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -87,3 +88,39 @@ class IdleFigure:
 
     def __post_init__(self) -> None:
         _check(f"idle power of {self.domain}", self.source, self.power_w, self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyTotal:
+    """The energy of all domains that count; missing where one of them is.
+
+    Attributes:
+        energy_j: In J; ``None`` when missing.
+        uncertainty_j: Half-width of the band that holds the true value, in J: the domains' added,
+            as one clock reads them all.
+        sources: How the figures in it were obtained, each once.
+        reason: Why it is missing.
+    """
+
+    energy_j: float | None = None
+    uncertainty_j: float | None = None
+    sources: tuple[EnergySource, ...] = ()
+    reason: str | None = None
+
+
+def total_energy(figures: Iterable[EnergyFigure]) -> EnergyTotal:
+    """Add what counts up: half a machine is not a smaller machine."""
+    counted = [figure for figure in figures if figure.counts]
+    if not counted:
+        return EnergyTotal(reason="no domain counts")
+    energies_j, doubts_j = [], []
+    for figure in counted:
+        if figure.energy_j is None:
+            return EnergyTotal(reason=figure.reason)
+        energies_j.append(figure.energy_j)
+        doubts_j.append(figure.uncertainty_j or 0.0)
+    return EnergyTotal(
+        energy_j=sum(energies_j),
+        uncertainty_j=sum(doubts_j),
+        sources=tuple(dict.fromkeys(figure.source for figure in counted)),
+    )

@@ -27,6 +27,7 @@ class Conditions:
         rest_s: How long the machine rested before the cell, in s.
         temperature_c: Temperature by sensor when the cell began, in degrees Celsius.
         clock_hz: Mean clock by device in the window, in Hz.
+        power_limit_w: The lowest power limit that was in force in the window, by device.
         throttle_reasons: The reasons that a device gave for clocks lower than asked.
         foreign_load: CPU time that others used in the window (stolen time included) over what
             the cores granted to this run offer; 0.1 is a tenth of them.
@@ -37,6 +38,7 @@ class Conditions:
     rest_s: float = 0.0
     temperature_c: dict[str, float] = field(default_factory=dict)
     clock_hz: dict[str, float] = field(default_factory=dict)
+    power_limit_w: dict[str, float] = field(default_factory=dict)
     throttle_reasons: tuple[str, ...] = ()
     foreign_load: float | None = None
     memory_device_bytes: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,101 @@
+"""What can be measured on this machine, what cannot and why, and what would disturb it."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from greenbatch.records import EnergySource
+from greenbatch.runners import backends as table
+from greenbatch.runners.doctor import backends, disturbances, gpus, machine, meters
+from greenbatch.runners.doctor.backends import BackendState
+from greenbatch.runners.doctor.disturbances import Disturbance
+from greenbatch.runners.doctor.gpus import Gpus
+from greenbatch.runners.doctor.machine import Machine
+from greenbatch.runners.doctor.meters import MeterState, SamplerCost
+from greenbatch.runners.metering import MeterOptions
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """All that was found.
+
+    Attributes:
+        machine, gpus, meters, backends, disturbances: A part of the page each.
+        sampler_cost: What reading the meters takes.
+    """
+
+    machine: Machine
+    gpus: Gpus
+    meters: tuple[MeterState, ...]
+    backends: tuple[BackendState, ...]
+    disturbances: tuple[Disturbance, ...]
+    sampler_cost: SamplerCost
+
+    @property
+    def working_backends(self) -> tuple[str, ...]:
+        """Those that can be measured."""
+        return tuple(backend.name for backend in self.backends if backend.usable)
+
+    @property
+    def domains(self) -> dict[str, EnergySource]:
+        """The domains that count in a run with ``--meter auto``, and where their energy is from."""
+        return {
+            domain.name: domain.source
+            for meter in self.meters
+            if meter.automatic
+            for domain in meter.domains
+            if domain.counts
+        }
+
+    @property
+    def measurable(self) -> bool:
+        """Whether anything can be measured: latency by a backend, or energy by a meter."""
+        return bool(self.working_backends) or any(
+            meter.usable and meter.measures for meter in self.meters
+        )
+
+    def as_data(self) -> dict[str, Any]:
+        """Return everything for JSON; ``schema_version`` changes when a member does."""
+        data = {
+            "schema_version": SCHEMA_VERSION,
+            "measurable": self.measurable,
+            "working_backends": self.working_backends,
+            "domains": self.domains,
+            **asdict(self),
+        }
+        for members, meter in zip(data["meters"], self.meters, strict=True):
+            members["usable"] = meter.usable
+        for members, backend in zip(data["backends"], self.backends, strict=True):
+            members["usable"] = backend.usable
+        return data
+
+
+def examine(on_step: Callable[[str], None] = lambda sentence: None) -> Diagnosis:
+    """Look at everything; takes some seconds, most of them for the runtimes' import.
+
+    Args:
+        on_step: Told what is being looked at.
+    """
+    sysfs = machine.sysfs_root()
+    on_step("looking at the machine")
+    this_machine = machine.look(sysfs)
+    all_gpus = gpus.look()
+    on_step("watching for a second what else runs")
+    disturbing = disturbances.look(this_machine, all_gpus, sysfs)
+    on_step("opening the meters")
+    options = MeterOptions(cores=this_machine.cores_granted)
+    all_meters, cost = meters.look(this_machine, options)
+    all_backends = []
+    for name in table.BACKENDS:
+        on_step(f"trying {name}")
+        all_backends.append(backends.look(name))
+    return Diagnosis(
+        machine=this_machine,
+        gpus=all_gpus,
+        meters=all_meters,
+        backends=tuple(all_backends),
+        disturbances=disturbing,
+        sampler_cost=cost,
+    )

@@ -1,0 +1,78 @@
+"""Whether each backend really runs here: a one-node network, in a process of its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+
+from greenbatch.records import Status
+from greenbatch.runners import backends
+from greenbatch.runners.process import ChildFailed, ChildProcess
+
+_TIMEOUT_S = 60.0
+# Which distributions provide a runtime; without an entry it is the one of the same name.
+_DISTRIBUTIONS = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendState:
+    """One backend.
+
+    Attributes:
+        name, runtime, provider: As in the table of backends.
+        version: Of the runtime; ``None`` where it is not installed.
+        placement: Nodes of the trial by execution provider, or results by device.
+        trial_s: How long the trial took, the runtime's import included, in s.
+        reason: Why it cannot be used, cure included, one sentence.
+    """
+
+    name: str
+    runtime: str
+    provider: str
+    version: str | None = None
+    placement: Mapping[str, int] = field(default_factory=dict)
+    trial_s: float | None = None
+    reason: str | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether the trial ran where it was asked to."""
+        return self.reason is None
+
+
+def look(name: str, timeout_s: float = _TIMEOUT_S) -> BackendState:
+    """Try the backend ``name``.
+
+    Args:
+        name: In the table of backends.
+        timeout_s: The longest that the trial may take.
+    """
+    spec = backends.find(name)
+    try:
+        with ChildProcess(timeout_s, name, "trial") as child:
+            event = child.event("trying a one-node network")
+    except ChildFailed as failure:
+        late = failure.status is Status.TIMEOUT
+        event = {
+            "reason": f"its trial did not end within {timeout_s:g} s; run it again on a quiet "
+            "machine, or look into the runtime's installation"
+            if late
+            else f"its trial failed: {failure.reason}"
+        }
+    return BackendState(
+        name=name,
+        runtime=spec.runtime,
+        provider=spec.provider,
+        version=_version(spec.runtime),
+        placement=event.get("placement", {}),
+        trial_s=event.get("trial_s"),
+        reason=event["reason"],
+    )
+
+
+def _version(runtime: str) -> str | None:
+    for name in _DISTRIBUTIONS.get(runtime, (runtime,)):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None

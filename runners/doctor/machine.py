@@ -1,0 +1,186 @@
+"""The machine: processor, memory, frequency control, and what is around it.
+
+Where facts come from: ``/proc/cpuinfo``, Documentation/ABI/testing/sysfs-devices-system-cpu and
+Documentation/admin-guide/pm in the kernel tree, the cgroups of this process. Nothing is guessed:
+what cannot be told is ``None``.
+"""
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from greenbatch.runners.cores import granted_cores, memory_limit_bytes
+
+# What hypervisors write into the DMI tables, as systemd-detect-virt(1) lists them.
+_HYPERVISORS = {
+    "QEMU": "QEMU",
+    "KVM": "KVM",
+    "OpenStack": "KVM (OpenStack)",
+    "Amazon EC2": "Amazon EC2",
+    "Google Compute Engine": "Google Compute Engine",
+    "VMware": "VMware",
+    "VirtualBox": "VirtualBox",
+    "innotek": "VirtualBox",
+    "Virtual Machine": "Hyper-V",
+    "Xen": "Xen",
+    "BHYVE": "bhyve",
+    "Parallels": "Parallels",
+    "Bochs": "Bochs",
+}
+_ENGINES = ("docker", "podman", "kubepods", "containerd", "lxc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What this machine is; ``None`` is 'not known'.
+
+    Attributes:
+        hostname: Its name.
+        cpu: The processor's name.
+        architecture: Of the processor, as ``x86_64``.
+        sockets, cores, hardware_threads: Processors, their physical cores, their threads.
+        cores_granted: Cores that affinity and the cgroup's quota leave to this process.
+        smt: Whether a core runs several threads.
+        governor: Who chooses the frequency; several, comma between, where cores differ.
+        boost: Whether cores may run above their base frequency.
+        memory_bytes: Of the machine.
+        memory_limit_bytes: What the cgroup allows; ``None``: no limit.
+        os, kernel: The system's name, and the kernel's release.
+        virtualized: Whether a hypervisor is under this machine.
+        hypervisor: Which one, where it says.
+        container: Around this process, as ``docker``; ``None``: no sign of one.
+    """
+
+    hostname: str
+    cpu: str | None
+    architecture: str
+    sockets: int | None
+    cores: int | None
+    hardware_threads: int | None
+    cores_granted: float
+    smt: bool | None
+    governor: str | None
+    boost: bool | None
+    memory_bytes: int
+    memory_limit_bytes: int | None
+    os: str
+    kernel: str
+    virtualized: bool | None
+    hypervisor: str | None
+    container: str | None
+
+
+def sysfs_root() -> Path:
+    """Return where sysfs is: ``$GB_SYSFS``, else ``/sys``."""
+    return Path(os.environ.get("GB_SYSFS") or "/sys")
+
+
+def look(
+    sysfs: Path | None = None,
+    root: Path = Path("/"),
+    environ: Mapping[str, str] = os.environ,
+) -> Machine:
+    """Describe this machine.
+
+    Args:
+        sysfs: Root of sysfs; by default `sysfs_root`.
+        root: Where ``proc``, ``run`` and ``.dockerenv`` are; another one only in tests.
+        environ: The environment, which may name a container.
+    """
+    import psutil
+
+    sysfs = sysfs or sysfs_root()
+    about = _cpuinfo(root / "proc/cpuinfo")
+    virtualized, hypervisor = _hypervisor(sysfs, about.get("flags"))
+    cpus = sysfs / "devices/system/cpu"
+    return Machine(
+        hostname=platform.node(),
+        cpu=about.get("model name"),
+        architecture=platform.machine(),
+        sockets=_sockets(cpus),
+        cores=psutil.cpu_count(logical=False),
+        hardware_threads=psutil.cpu_count(logical=True),
+        cores_granted=granted_cores(),
+        smt=_switch(cpus / "smt/active"),
+        governor=_governor(cpus),
+        boost=_boost(cpus),
+        memory_bytes=psutil.virtual_memory().total,
+        memory_limit_bytes=memory_limit_bytes(),
+        os=_os(),
+        kernel=platform.release(),
+        virtualized=virtualized,
+        hypervisor=hypervisor,
+        container=_container(root, environ),
+    )
+
+
+def text_of(path: Path) -> str | None:
+    """Return what a file of sysfs or proc says, stripped; ``None`` where it cannot be read."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _cpuinfo(path: Path) -> dict[str, str]:
+    """Return the members of the first processor."""
+    first = (text_of(path) or "").partition("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _sockets(cpus: Path) -> int | None:
+    packages = {text_of(p) for p in cpus.glob("cpu[0-9]*/topology/physical_package_id")}
+    known = packages - {None, "-1"}  # -1: the platform does not tell
+    return len(known) or None
+
+
+def _governor(cpus: Path) -> str | None:
+    found = {text_of(path) for path in cpus.glob("cpu[0-9]*/cpufreq/scaling_governor")}
+    return ", ".join(sorted(name for name in found if name)) or None
+
+
+def _boost(cpus: Path) -> bool | None:
+    no_turbo = _switch(cpus / "intel_pstate/no_turbo")
+    return _switch(cpus / "cpufreq/boost") if no_turbo is None else not no_turbo
+
+
+def _switch(path: Path) -> bool | None:
+    return {"0": False, "1": True}.get(text_of(path) or "")
+
+
+def _os() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.system()
+
+
+def _hypervisor(sysfs: Path, flags: str | None) -> tuple[bool | None, str | None]:
+    """Tell whether a hypervisor is there, and which.
+
+    x86 processors have a flag for it. A name in the DMI tables alone proves nothing: the same
+    vendor rents machines without a hypervisor too.
+    """
+    kind = text_of(sysfs / "hypervisor/type")
+    flagged = None if flags is None else "hypervisor" in flags.split()
+    if not flagged and not kind:
+        return flagged, None
+    dmi = [text_of(sysfs / "class/dmi/id" / name) or "" for name in ("product_name", "sys_vendor")]
+    named = (name for text in dmi for mark, name in _HYPERVISORS.items() if mark in text)
+    return True, next(named, None) or (kind.capitalize() if kind else None)
+
+
+def _container(root: Path, environ: Mapping[str, str]) -> str | None:
+    if named := environ.get("container"):  # systemd's convention, kept by podman and lxc
+        return named
+    if (root / "run/.containerenv").exists():
+        return "podman"
+    if (root / ".dockerenv").exists():
+        return "docker"
+    if "KUBERNETES_SERVICE_HOST" in environ:
+        return "kubernetes"
+    groups = text_of(root / "proc/self/cgroup") or ""
+    return next((engine for engine in _ENGINES if engine in groups), None)

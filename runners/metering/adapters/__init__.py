@@ -1,0 +1,1 @@
+"""Meters that reach hardware through something else: a plug's web page, another package."""

@@ -1,0 +1,348 @@
+"""The whole machine through a wall plug or a power distribution unit that answers over HTTP.
+
+``--meter 'wall:URL#power=EXPRESSION&energy_wh=EXPRESSION'``: the URL gives JSON, and JMESPath
+expressions (https://jmespath.org) find the numbers in it.
+
+A plug measures well and tells late: it refreshes its numbers about once a second, and most count
+energy in steps of 1 Wh (3600 J). Power, integrated, is then the better of the two.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from greenbatch.errors import MeterUnavailable, UsageError
+from greenbatch.records import EnergySource
+from greenbatch.runners.metering.meter import (
+    Domain,
+    EnergyMeter,
+    MeterLost,
+    MeterOptions,
+    Reading,
+)
+from greenbatch.runners.metering.ticks import probe_ticks
+
+AUTH_VARIABLE = "GB_WALL_AUTH"
+_EXAMPLE = "--meter 'wall:http://plug.local/rpc/Switch.GetStatus?id=0#power=apower'"
+_UNITS_J = {"energy_j": 1.0, "energy_wh": 3600.0, "energy_kwh": 3.6e6}
+_REFRESH_S = 1.0  # what plugs with Shelly's or Tasmota's firmware do
+_COARSEST_STEP_J = 1.0  # half of it at each end is 1 % of 2 s at 50 W
+_PROBE_LIMIT_S = 5.0
+_MOST_BYTES = 1 << 20
+_DIGITS = 15  # what a double holds of a decimal number
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What ``--meter wall:`` was given; ``None``: not named."""
+
+    url: str
+    power: str | None
+    energy: str | None
+    unit_j: float
+    timeout_s: float
+    interval_s: float
+    name: str
+    counts: bool
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One answer: power, the energy counter and its step, and why one of them is ``None``."""
+
+    power_w: float | None
+    energy_j: float | None
+    step_j: float | None
+    faults: tuple[str, ...]
+
+
+class WallMeter(EnergyMeter):
+    """Reads a plug: one domain, part ``machine``, which holds the energy of all other domains.
+
+    Args:
+        source: Where and how to read.
+        domain: What it tells.
+        authorization: The header's value; ``None``: none.
+    """
+
+    name = "wall"
+
+    def __init__(self, source: _Source, domain: Domain, authorization: str | None) -> None:
+        self._source = source
+        self._authorization = authorization
+        self.domains = (domain,)
+        self.interval_s = source.interval_s
+
+    @classmethod
+    def open(cls, options: MeterOptions) -> Self:
+        """Read the plug once and see what it tells, and how fine.
+
+        Raises:
+            UsageError: What stands behind ``wall:`` cannot be meant.
+            MeterUnavailable: It was not told where to read, jmespath is not installed, or the
+                plug does not answer with the numbers.
+        """
+        if not options.argument:
+            raise MeterUnavailable(
+                f"it needs to know where to read: {_EXAMPLE}; docs/meters.md has more"
+            )
+        try:
+            import jmespath  # noqa: F401
+        except ImportError as error:
+            raise MeterUnavailable(
+                "cannot read a wall plug: the Python package jmespath is not installed; "
+                "run pip install 'greenbatch[wall]'"
+            ) from error
+        source = _parse(options.argument)
+        authorization = _authorization(options.environ.get(AUTH_VARIABLE))
+        first = _first(source, authorization)
+        step_j = first.step_j
+        counter = step_j is not None and (not source.power or step_j <= _COARSEST_STEP_J)
+        tick_s = _tick_s(source, authorization, options) if counter else _REFRESH_S
+        domain = Domain(
+            name=source.name,
+            source=EnergySource.COUNTER if counter else EnergySource.INTEGRATED,
+            tick_s=max(tick_s, source.interval_s),
+            counts=source.counts,
+            part="machine",
+            device=_described(source, step_j),
+            lag_s=_REFRESH_S,
+        )
+        return cls(source, domain, authorization)
+
+    def read(self) -> Mapping[str, Reading]:
+        """Ask the plug once; where one of two numbers is missing, the other is read alone.
+
+        Raises:
+            MeterLost: It does not answer, or not in JSON.
+        """
+        seen = _look(self._source, self._authorization)
+        if seen.power_w is None and seen.energy_j is None:
+            reading = Reading(reason="; ".join(seen.faults))
+        else:
+            reading = Reading(energy_j=seen.energy_j, power_w=seen.power_w)
+        return {self._source.name: reading}
+
+
+def _parse(argument: str) -> _Source:
+    """Take apart what stands behind ``wall:``.
+
+    Raises:
+        UsageError: It is not a URL with a fragment of known words.
+    """
+    url, _, fragment = argument.partition("#")
+    parts = _checked_url(url)
+    words: dict[str, str] = {}
+    for field in fragment.split("&") if fragment else ():
+        key, _, value = field.partition("=")
+        if key not in ("power", *_UNITS_J, "timeout", "interval", "name", "counts") or not value:
+            raise UsageError(
+                f"{field!r} behind the # of {parts.geturl()} cannot be meant; "
+                "wanted power=, energy_j=, energy_wh=, energy_kwh=, timeout=, interval=, name= "
+                "or counts=yes, joined by & (within an expression, write %26 for &)"
+            )
+        if key in words:
+            raise UsageError(f"{key}= stands twice behind the # of {url}; write it once")
+        words[key] = unquote(value)
+    energies = [key for key in _UNITS_J if key in words]
+    if len(energies) > 1 or not (energies or "power" in words):
+        given = " and ".join(f"{key}=" for key in energies) or "neither power nor energy"
+        raise UsageError(
+            f"{given} behind the # of {url}; wanted power= or one of {', '.join(_UNITS_J)}, "
+            f"or both, as in {_EXAMPLE}"
+        )
+    for key in ("power", *energies):
+        if key in words:
+            _compiled(words[key])
+    if words.get("counts", "no") not in ("yes", "no"):
+        raise UsageError(f"counts={words['counts']} behind the # of {url}; wanted yes or no")
+    return _Source(
+        url=url,
+        power=words.get("power"),
+        energy=words[energies[0]] if energies else None,
+        unit_j=_UNITS_J[energies[0]] if energies else 1.0,
+        timeout_s=_seconds("timeout", words.get("timeout", "2")),
+        interval_s=_seconds("interval", words.get("interval", "0.5")),
+        name=words.get("name", "wall"),
+        counts=words.get("counts") == "yes",
+    )
+
+
+def _checked_url(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  # raises where it is no number
+    except ValueError as error:
+        raise UsageError(f"wall:{url} is no URL ({error}); write it as in {_EXAMPLE}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"wall:{url} is no http or https URL; write it as in {_EXAMPLE}")
+    if "@" in parts.netloc:
+        raise UsageError(
+            f"the URL of {parts.hostname} holds a user name, which would be written into "
+            f"study.yaml; leave it out and set {AUTH_VARIABLE}=user:password"
+        )
+    return parts
+
+
+def _seconds(key: str, text: str) -> float:
+    try:
+        value_s = float(text)
+    except ValueError:
+        value_s = math.nan
+    if not 0 < value_s < math.inf:
+        raise UsageError(f"{key}={text} of the wall meter; wanted a number of seconds above 0")
+    return value_s
+
+
+def _compiled(expression: str) -> Any:
+    import jmespath
+
+    try:
+        return jmespath.compile(expression)  # it keeps those it has seen
+    except jmespath.exceptions.JMESPathError as error:
+        cause = str(error).splitlines()[0].rstrip(":")
+        raise UsageError(
+            f"{expression!r} is no JMESPath expression ({cause}); see https://jmespath.org"
+        ) from error
+
+
+def _authorization(credentials: str | None) -> str | None:
+    if not credentials:
+        return None
+    return "Basic " + base64.b64encode(credentials.encode()).decode("ascii")
+
+
+def _first(source: _Source, authorization: str | None) -> _Look:
+    """Ask for the first time: all that was named must be there.
+
+    Raises:
+        MeterUnavailable: It is not.
+    """
+    try:
+        seen = _look(source, authorization)
+    except MeterLost as error:
+        raise MeterUnavailable(str(error)) from error
+    if seen.faults:
+        raise MeterUnavailable("; ".join(seen.faults))
+    return seen
+
+
+def _look(source: _Source, authorization: str | None) -> _Look:
+    """Ask once.
+
+    Raises:
+        MeterLost: No answer, or not in JSON.
+    """
+    answer = _fetch(source, authorization)
+    power_w = energy_j = step_j = None
+    faults = []
+    if source.power:
+        power_w, fault = _number(source, answer, source.power, "W")
+        faults.append(fault)
+    if source.energy:
+        energy, fault = _number(source, answer, source.energy, "of energy")
+        faults.append(fault)
+        if energy is not None:
+            energy_j, step_j = energy * source.unit_j, _step(energy) * source.unit_j
+    return _Look(power_w, energy_j, step_j, tuple(fault for fault in faults if fault))
+
+
+def _fetch(source: _Source, authorization: str | None) -> Any:
+    # `auto` imports this module everywhere: what opens a connection waits until there is one
+    from http.client import HTTPException
+    from urllib.error import HTTPError, URLError
+    from urllib.request import ProxyHandler, Request, build_opener
+
+    request = Request(source.url, headers={"Accept": "application/json"})
+    if authorization:
+        request.add_unredirected_header("Authorization", authorization)
+    opener = build_opener(ProxyHandler({}))  # a plug stands in the local network
+    try:
+        with opener.open(request, timeout=source.timeout_s) as response:
+            text = response.read(_MOST_BYTES)
+    except HTTPError as error:
+        error.close()
+        cure = f"; set {AUTH_VARIABLE}=user:password" if error.code == 401 else "; check the URL"
+        raise MeterLost(f"cannot read {source}: HTTP status {error.code}{cure}") from error
+    except TimeoutError as error:
+        raise MeterLost(_late(source)) from error
+    except URLError as error:
+        if isinstance(error.reason, TimeoutError):
+            raise MeterLost(_late(source)) from error
+        raise MeterLost(f"cannot reach {source}: {error.reason}; is the plug on?") from error
+    except (OSError, ValueError, HTTPException) as error:
+        raise MeterLost(
+            f"cannot read {source}: {type(error).__name__}: {error}; is this a plug's URL?"
+        ) from error
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        begin = text[:40].decode("utf-8", "replace")
+        raise MeterLost(
+            f"cannot read {source}: the answer is not JSON but begins with {begin!r}; check the URL"
+        ) from error
+
+
+def _late(source: _Source) -> str:
+    return (
+        f"cannot read {source}: no answer within {source.timeout_s:g} s; "
+        "give it more by timeout= behind the #"
+    )
+
+
+def _number(
+    source: _Source, answer: Any, expression: str, unit: str
+) -> tuple[float | None, str | None]:
+    """Find a number that is not negative; else say why there is none."""
+    import jmespath
+
+    where = f"{expression!r} in the answer of {source}"
+    try:
+        found = _compiled(expression).search(answer)
+    except jmespath.exceptions.JMESPathError as error:
+        return None, f"cannot evaluate {where}: {str(error).splitlines()[0]}"
+    if found is None:
+        keys = f"; it holds {', '.join(list(answer)[:8])}" if isinstance(answer, dict) else ""
+        return None, f"there is no {where}{keys}"
+    if isinstance(found, str):
+        return None, f"{where} is the text {found[:40]!r}; write to_number({expression})"
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return None, f"{where} is {json.dumps(found)[:40]}, wanted a number"
+    if not math.isfinite(found) or found < 0:
+        return None, f"{where} is {found} {unit}, wanted a number that is not negative"
+    return float(found), None
+
+
+def _step(value: float) -> float:
+    """Return the step of a decimal number, judged by its last digit: 0.01 for 12.34."""
+    digits = f"{value:.{_DIGITS}g}"
+    mantissa, _, exponent = digits.partition("e")
+    decimals = len(mantissa.partition(".")[2])
+    return float(10.0 ** (int(exponent or 0) - decimals))
+
+
+def _tick_s(source: _Source, authorization: str | None, options: MeterOptions) -> float:
+    """Watch the counter for a while; one that is not seen to change is taken for a slow one."""
+
+    def counter() -> dict[str, float]:
+        return {source.name: _first(source, authorization).energy_j or 0.0}
+
+    periods = probe_ticks(counter, options.clock, _PROBE_LIMIT_S, source.interval_s)
+    return periods.get(source.name) or _PROBE_LIMIT_S
+
+
+def _described(source: _Source, step_j: float | None) -> str:
+    parts = [source.url]
+    if source.power:
+        parts.append(f"power {source.power}")
+    if source.energy:
+        step = f" in steps of {step_j:.3g} J" if step_j is not None else ""
+        parts.append(f"energy {source.energy}{step}")
+    return ", ".join(parts)

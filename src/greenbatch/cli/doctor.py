@@ -1,0 +1,364 @@
+"""``gb doctor``: the machine on one page, what can be measured on it, and what mends the rest."""
+
+import json
+import os
+import textwrap
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from greenbatch import units
+from greenbatch.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from greenbatch.runners.doctor import Diagnosis
+    from greenbatch.runners.doctor.gpus import Gpu, Gpus
+    from greenbatch.runners.doctor.machine import Machine
+    from greenbatch.runners.doctor.meters import MeterState, SamplerCost
+    from greenbatch.runners.doctor.permissions import Remedy
+
+Mark = Literal["ok", "warning", "missing", "not known"]
+_STYLES: dict[str, str] = {
+    "ok": "green",
+    "warning": "yellow",
+    "missing": "red",
+    "not known": "dim",
+}
+_SUBJECT = 18  # columns
+_MARK = 11
+_COSTLY_ABOVE = 0.05  # of a core: the reading then shows in what is read
+_UNTOLD = "the kernel does not tell"
+_NOTHING = 3  # the exit code
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the page: what was looked at, how it stands, what was found, what mends it."""
+
+    mark: Mark
+    subject: str
+    text: str
+    commands: tuple[str, ...] = ()
+
+
+def doctor(
+    fix_permissions: Annotated[
+        bool,
+        typer.Option(
+            "--fix-permissions", help="Show what lets a group read RAPL's counters without root."
+        ),
+    ] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="With --fix-permissions: do it (needs root).")
+    ] = False,
+    group: Annotated[
+        str | None,
+        typer.Option(help="With --fix-permissions: the group. Default: greenbatch."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Say what can be measured on this machine, what cannot and why, and what would disturb it."""
+    if fix_permissions:
+        _fix(group, apply, as_json)
+        return
+    if apply or group is not None:
+        option = "--apply" if apply else "--group"
+        raise UsageError(f"{option} belongs to --fix-permissions; add it, or leave {option} out")
+    from greenbatch.runners.doctor import examine
+
+    with _steps() as on_step:
+        diagnosis = examine(on_step)
+    if as_json:
+        typer.echo(json.dumps(diagnosis.as_data(), indent=2))
+    else:
+        show(diagnosis)
+    if not diagnosis.measurable:
+        raise typer.Exit(_NOTHING)
+
+
+@contextmanager
+def _steps() -> Iterator["Callable[[str], None]"]:
+    """Show on a terminal's standard error what is being looked at."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda sentence: None
+        return
+    with console.status("") as status:
+        yield lambda sentence: status.update(sentence)
+
+
+def show(diagnosis: "Diagnosis", console: "Console | None" = None) -> None:
+    """Print the page; elsewhere than on a terminal a finding stays on one line."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = console or Console(highlight=False)
+    width = console.width if console.is_terminal else None
+    sections = {
+        "Machine": _machine(diagnosis.machine),
+        "GPUs": _gpus(diagnosis.gpus),
+        "Meters": _meters(diagnosis.meters, diagnosis.sampler_cost),
+        "Backends": _backends(diagnosis),
+        "Disturbances now": _disturbances(diagnosis),
+    }
+    for title, lines in sections.items():
+        console.print(Text(title, style="bold"))
+        for line in lines:
+            _print(console, line, width)
+        console.print()
+    mark, verdict = summary(diagnosis)
+    for part in _wrapped(verdict, width):
+        console.print(Text(part, style=f"bold {_STYLES[mark]}"), soft_wrap=True)
+
+
+def _print(console: "Console", line: Line, width: int | None) -> None:
+    from rich.text import Text
+
+    indent = 2 + _MARK + _SUBJECT
+    first, *rest = _wrapped(line.text, width and width - indent)
+    mark = (f"  {line.mark:<{_MARK}}", _STYLES[line.mark])
+    console.print(Text.assemble(mark, f"{line.subject:<{_SUBJECT}}{first}"), soft_wrap=True)
+    for part in rest:
+        console.print(Text(f"{'':{indent}}{part}"), soft_wrap=True)
+    for command in line.commands:  # whole, so that it can be copied
+        console.print(Text(f"{'':{indent}}run: {command}"), soft_wrap=True)
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    if width is None:
+        return [text]
+    return textwrap.wrap(text, max(width, 30), break_long_words=False, break_on_hyphens=False) or [
+        ""
+    ]
+
+
+def summary(diagnosis: "Diagnosis") -> tuple[Mark, str]:
+    """Say in one sentence what can be measured here, and how good that is."""
+    from greenbatch.records import EnergySource
+
+    working = ", ".join(diagnosis.working_backends)
+    real = [n for n, source in diagnosis.domains.items() if source is not EnergySource.ESTIMATED]
+    guessed = [n for n, source in diagnosis.domains.items() if source is EnergySource.ESTIMATED]
+    energy = f"energy of {', '.join(real)}"
+    if not working:
+        if real:
+            return "warning", f"No backend works here; only {energy} can be measured ('gb meter')."
+        return "missing", "Nothing can be measured here: no backend works and no meter can be read."
+    if real and guessed:
+        return "warning", (
+            f"Here gb can measure latency and {energy} with {working}. "
+            "The CPU's energy would be ESTIMATED, not measured."
+        )
+    if real:
+        return "ok", f"Here gb can measure latency and {energy} with {working}."
+    loud = "be ESTIMATED from CPU time, not measured" if guessed else "be missing"
+    return "warning", f"Here gb can measure latency with {working}. Energy would {loud}."
+
+
+def _machine(machine: "Machine") -> Iterator[Line]:
+    counts = [
+        _count(machine.sockets, "socket"),
+        _count(machine.cores, "core"),
+        _count(machine.hardware_threads, "hardware thread"),
+    ]
+    name = machine.cpu or f"{machine.architecture} (name not known)"
+    yield Line("ok", "processor", ", ".join([name, *counts]))
+    few = machine.hardware_threads is not None and machine.cores_granted < machine.hardware_threads
+    of = f" of {machine.hardware_threads}" if few else ""
+    yield Line("ok", "cores granted", f"{machine.cores_granted:g}{of}")
+    limit_bytes = machine.memory_limit_bytes
+    memory = _gib(machine.memory_bytes)
+    if limit_bytes is not None and limit_bytes < machine.memory_bytes:
+        memory += f", of which the cgroup allows {_gib(limit_bytes)}"
+    yield Line("ok", "memory", memory)
+    for subject, state in (
+        ("governor", machine.governor),
+        ("boost", _on_off(machine.boost)),
+        ("SMT", _on_off(machine.smt)),
+    ):
+        yield Line("ok", subject, state) if state else Line("not known", subject, _UNTOLD)
+    if machine.virtualized is None:
+        yield Line("not known", "virtual machine", "the processor does not tell")
+    elif machine.virtualized:
+        yield Line(
+            "warning",
+            "virtual machine",
+            f"yes, {machine.hypervisor or 'which hypervisor is not known'}: others may share its "
+            "cores, and counters of energy are mostly hidden",
+        )
+    else:
+        yield Line("ok", "virtual machine", "no")
+    yield Line("ok", "container", machine.container or "no sign of one")
+    yield Line("ok", "system", f"{machine.os}, kernel {machine.kernel}, {machine.architecture}")
+
+
+def _gpus(gpus: "Gpus") -> Iterator[Line]:
+    if gpus.absent:
+        yield Line("missing", "NVML", gpus.absent)
+        return
+    yield Line("ok", "driver", f"{_known(gpus.driver)}, CUDA up to {_known(gpus.cuda)}")
+    for gpu in gpus.devices:
+        yield from _gpu(gpu)
+
+
+def _gpu(gpu: "Gpu") -> Iterator[Line]:
+    name = f"gpu-{gpu.index}"
+    yield Line(
+        "ok",
+        name,
+        f"{_known(gpu.name)}, {_known(gpu.uuid)}, compute capability "
+        f"{_known(gpu.compute_capability)}, {_gib(gpu.memory_bytes)} memory, "
+        f"{_gib(gpu.memory_used_bytes)} in use",
+    )
+    yield Line(
+        "warning" if gpu.mig or gpu.compute_mode == "prohibited" else "ok",
+        f"{name} modes",
+        f"MIG {_state(gpu.mig)}, ECC {_state(gpu.ecc)}, persistence {_state(gpu.persistence)}, "
+        f"compute mode {_known(gpu.compute_mode)}"
+        + ("; energy is told of the whole GPU only, not of a MIG instance" if gpu.mig else "")
+        + ("; computing is prohibited" if gpu.compute_mode == "prohibited" else ""),
+    )
+    limited = None not in (gpu.power_limit_w, gpu.power_limit_default_w) and (
+        gpu.power_limit_w != gpu.power_limit_default_w
+    )
+    yield Line(
+        "warning" if limited else "ok",
+        f"{name} power",
+        f"limit {units.si(gpu.power_limit_w, 'W')}"
+        f" (default {units.si(gpu.power_limit_default_w, 'W')})".replace("–", "not known"),
+    )
+    yield Line(
+        "ok",
+        f"{name} clock",
+        f"{units.si(gpu.clock_hz, 'Hz')} now, at most {units.si(gpu.clock_max_hz, 'Hz')}; "
+        f"PCIe {_known(gpu.pcie)} now, at most {_known(gpu.pcie_max)}".replace("–", "not known"),
+    )
+
+
+def _meters(meters: Iterable["MeterState"], cost: "SamplerCost") -> Iterator[Line]:
+    for meter in meters:
+        if not meter.usable:
+            yield Line("missing", meter.name, meter.reason or "", meter.commands)
+            continue
+        domains = ", ".join(
+            f"{domain.name} ({domain.source}, ticks every {units.si(domain.tick_s, 's')}"
+            f"{'' if domain.counts else ', not counted'})"
+            for domain in meter.domains
+        )
+        use = "" if meter.automatic else f"; only with --meter {meter.name}"
+        notes = "".join(f"; {domain.note}" for domain in meter.domains if domain.note)
+        yield Line(
+            "ok" if meter.measures else "warning",
+            meter.name,
+            f"{domains}; read every {units.si(meter.interval_s, 's')}{use}{notes}",
+        )
+    if cost.share is None:
+        yield Line("not known", "cost of reading", cost.reason or "not known")
+    else:
+        yield Line(
+            "warning" if cost.share > _COSTLY_ABOVE else "ok",
+            "cost of reading",
+            f"{cost.share:.2%} of one core for {', '.join(cost.meters) or 'no meter'}",
+        )
+
+
+def _backends(diagnosis: "Diagnosis") -> Iterator[Line]:
+    """Tell how each did; a cause that several share is told once."""
+    first: dict[str, str] = {}
+    for backend in diagnosis.backends:
+        if backend.reason is not None:
+            same = first.setdefault(backend.reason, backend.name)
+            cause = backend.reason if same == backend.name else f"for the same reason as {same}"
+            yield Line("missing", backend.name, cause)
+            continue
+        placement = ", ".join(f"{count} on {where}" for where, count in backend.placement.items())
+        yield Line(
+            "ok",
+            backend.name,
+            f"version {_known(backend.version)}, ran a network of one node ({placement}) in "
+            f"{units.si(backend.trial_s, 's')}",
+        )
+
+
+def _disturbances(diagnosis: "Diagnosis") -> Iterator[Line]:
+    marks: dict[bool | None, Mark] = {True: "warning", False: "ok", None: "not known"}
+    for found in diagnosis.disturbances:
+        yield Line(marks[found.disturbs], found.code.replace("_", " "), found.text)
+
+
+def _fix(group: str | None, apply: bool, as_json: bool) -> None:
+    from greenbatch.runners.doctor import permissions
+    from greenbatch.runners.doctor.machine import sysfs_root
+
+    user = os.environ.get("SUDO_USER") or os.environ.get("USER")
+    remedy = permissions.plan(group or permissions.GROUP, sysfs=sysfs_root(), user=user)
+    if apply:
+        permissions.apply(remedy)
+    if as_json:
+        data: dict[str, Any] = {"schema_version": 1, "applied": apply, **asdict(remedy)}
+        typer.echo(json.dumps(data, indent=2, default=str))
+    else:
+        typer.echo(_applied(remedy) if apply else _proposed(remedy))
+
+
+def _proposed(remedy: "Remedy") -> str:
+    from greenbatch.runners.doctor.permissions import MODE, PROTECTION, WHY_UDEV, sudo_line
+
+    lines = [
+        PROTECTION,
+        "",
+        f"This lets the group '{remedy.group}' read them, and nobody else:",
+        "",
+        *(f"  {' '.join(command)}" for command in remedy.commands),
+        f"  write {remedy.rule_path}:",
+        "",
+        *textwrap.indent(remedy.rule, "    ").rstrip("\n").splitlines(),
+        "",
+        *(f"  root:{remedy.group} {MODE:04o} {path}" for path in remedy.counters),
+        *([] if remedy.counters else ["  (no counter is here now; the rule waits for one)"]),
+        "",
+        WHY_UDEV,
+        "",
+        "Nothing was changed. To do it, run:",
+        f"  {sudo_line(remedy.group)}",
+    ]
+    return "\n".join(lines)
+
+
+def _applied(remedy: "Remedy") -> str:
+    opened = f"{len(remedy.counters)} counter{'s' * (len(remedy.counters) != 1)}"
+    return (
+        f"wrote {remedy.rule_path}, and opened {opened} to the group '{remedy.group}'; "
+        "a new member must log in again before it takes effect"
+    )
+
+
+def _count(number: int | None, what: str) -> str:
+    if number is None:
+        return f"{what}s not known"
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _known(value: object) -> str:
+    return "not known" if value is None else str(value)
+
+
+def _on_off(switch: bool | None) -> str | None:
+    return None if switch is None else "on" if switch else "off"
+
+
+def _state(switch: bool | None) -> str:
+    return _on_off(switch) or "not known"
+
+
+def _gib(size_bytes: int | None) -> str:
+    return "not known" if size_bytes is None else f"{size_bytes / (1 << 30):.3g} GiB"
