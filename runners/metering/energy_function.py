@@ -256,11 +256,12 @@ class EnergyFunction:
     def between(self, t0_s: float, t1_s: float) -> Stretch | Refusal:
         """Interpolate the energy from ``t0_s`` to ``t1_s``.
 
-        The uncertainty is the sum over both ends of ``step / 2 + power x bracket``: half a tick
-        of energy, for where inside a tick the energy went, and what flows in the time by which
-        the tick's own instant is unknown. ``step`` and ``power`` are the largest of the tick
-        that holds the end and its two neighbours, as load may have changed inside it. Where the
-        counter stood still for longer than its period, what may have flowed unseen is added.
+        The uncertainty is the sum over both ends of ``power x (distance + bracket)``: what flows
+        between the end and the tick next to it, and in the time by which that tick's own instant
+        is unknown; at the most ``step / 2 + power x bracket``, half a tick of energy. ``step`` and
+        ``power`` are the largest of the tick that holds the end and its two neighbours, as load
+        may have changed inside it. Where the counter stood still for longer than its period,
+        what may have flowed unseen is added.
 
         Returns:
             The energy, or a refusal where ticks do not cover the window on both sides, or the
@@ -328,9 +329,11 @@ class EnergyFunction:
         here = self._tick_before(instant_s)
         near = slice(max(here - 1, 0), here + 3)
         step_j = np.diff(self.joules[near])
-        power_w = step_j / np.maximum(np.diff(self.t_s[near]), self.tick_s)
-        bracket_s = self.bracket_s[here : here + 2].max()
-        return float(step_j.max() / 2 + power_w.max() * bracket_s)
+        power_w = float((step_j / np.maximum(np.diff(self.t_s[near]), self.tick_s)).max())
+        bracket_s = self.bracket_s[here : here + 2]
+        away_s = np.abs(self.t_s[here : here + 2] - instant_s)
+        half_j = step_j.max() / 2 + power_w * bracket_s.max()
+        return float(min(half_j, power_w * (away_s + bracket_s).min()))
 
     def _stuck(self, t0_s: float, t1_s: float) -> Refusal | None:
         """Refuse a window in which the counter was read and stood still for many periods."""

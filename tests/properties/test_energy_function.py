@@ -141,12 +141,24 @@ def test_moved_instants_stay_in_their_brackets_and_in_order(
     assert np.all(np.diff(moved_s) > 0)
 
 
-def test_the_band_is_half_a_tick_at_each_end_and_what_flows_in_the_bracket() -> None:
+@pytest.mark.parametrize(
+    ("window", "doubt_j"),
+    [((0.35, 0.65), 22.0), ((0.33, 0.71), 10.0), ((0.3, 0.7), 2.0)],
+    ids=["in the middle of a tick", "nearer to one", "at a tick"],
+)
+def test_the_band_is_what_flows_to_the_next_tick_and_in_its_bracket_at_each_end(
+    window: tuple[float, float], doubt_j: float
+) -> None:
     ticks_s = np.linspace(0.0, 0.9, 10)
     function = EnergyFunction(ticks_s, 200.0 * ticks_s, np.full(10, 0.005), tick_s=0.1)
-    for window in ((0.33, 0.71), (0.3, 0.7), (0.0, 0.9)):
-        doubt_j = _covered(function.between(*window)).uncertainty_j
-        assert doubt_j == pytest.approx(2 * (20.0 / 2 + 200.0 * 0.005))
+    assert _covered(function.between(*window)).uncertainty_j == pytest.approx(doubt_j)
+
+
+def test_the_band_is_never_more_than_half_a_tick_and_what_flows_in_its_bracket() -> None:
+    ticks_s = np.array([0.0, 0.1, 0.2, 0.6, 0.7])
+    joules = np.array([0.0, 100.0, 101.0, 105.0, 106.0])  # 1000 W, then 10 W
+    stretch = _covered(EnergyFunction(ticks_s, joules, tick_s=0.1).between(0.05, 0.15))
+    assert stretch.uncertainty_j <= 2 * 100.0 / 2
 
 
 def test_the_band_holds_a_load_that_starts_inside_the_tick_next_to_the_end() -> None:

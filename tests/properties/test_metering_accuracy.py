@@ -4,7 +4,8 @@ Time is simulated, so that thousands of windows are measured: reads are planned 
 own `Schedule`, go through its `Series` and are answered by `energy_figure`.
 
 Half a percent holds for twenty ticks where the window's end is announced. Where it comes as a
-surprise, the last reads before it are far apart: then it holds from 2 s on.
+surprise, the last reads before it are far apart: then it holds from 2 s on. A counter that ticks
+every 100 ms and has no power beside it cannot see a load that beats within a tick: its band says so.
 """
 
 from dataclasses import dataclass, replace
@@ -110,11 +111,12 @@ def curves(draw: st.DrawFn, length_s: float) -> PiecewisePower:
 PACKAGE = Hardware(tick_s=0.001, step_j=6.1e-5, power=False, range_j=400.0)
 GPU_20 = Hardware(tick_s=0.02, step_j=1e-3, power=True)
 GPU_100 = Hardware(tick_s=0.1, step_j=1e-3, power=True)
+COUNTER_ALONE = Hardware(tick_s=0.1, step_j=1e-3, power=False)
 
 
 @given(
     data=st.data(),
-    device=st.sampled_from([PACKAGE, GPU_20, GPU_100]),
+    device=st.sampled_from([PACKAGE, GPU_20, GPU_100, COUNTER_ALONE]),
     window_s=st.sampled_from([0.5, 2.0, 10.0]),
     announced=st.booleans(),
     phase_s=st.floats(0.0, 1.0),
@@ -141,5 +143,6 @@ def test_the_error_is_in_the_band_and_half_a_percent_for_twenty_ticks(
     assert figure.energy_j is not None
     assert figure.uncertainty_j is not None
     assert abs(figure.energy_j - truth_j) <= figure.uncertainty_j
-    if window_s >= 20 * device.tick_s and (announced or window_s >= 2.0):
+    enough = window_s >= 20 * device.tick_s and (announced or window_s >= 2.0)
+    if enough and device is not COUNTER_ALONE:
         assert abs(figure.energy_j / truth_j - 1) <= 0.005
