@@ -20,6 +20,8 @@ _FINEST_S = 1e-6
 _SLACK = 1.25  # a line found by least squares may graze brackets that a better one passes
 _LONGEST_PERIODS = 1.5  # periods of real counters vary
 _MUCH = 3
+_REACH_PERIODS = 30
+_REACH_LEAST_S = 0.5
 _WIDEST_SCALE = 2  # further apart, power samples and counter tell different things
 _MISSED_PERIODS = 2  # a counter that is seen to stand for longer has missed a tick
 _NEAR = 3
@@ -229,6 +231,7 @@ class EnergyFunction:
         energy_j: FloatArray,
         tick_s: float,
         shape: PowerFunction | None = None,
+        ends_s: tuple[float, ...] = (),
     ) -> Self:
         """Find the ticks in a series of reads.
 
@@ -242,11 +245,17 @@ class EnergyFunction:
             energy_j: The value read, never falling, shape (n,).
             tick_s: Update period of the counter.
             shape: See the class.
+            ends_s: The instants that will be asked for; only near these are the ticks' own
+                instants made as sharp as can be, as a day has a million of them.
         """
         changed = np.flatnonzero(np.diff(energy_j) > 0) + 1
         latest_s, old_s = after_s[changed], before_s[changed - 1]
         earliest_s = np.maximum(old_s, before_s[changed] - tick_s)
-        t_s = even_instants((earliest_s + latest_s) / 2, (latest_s - earliest_s) / 2)
+        t_s = (earliest_s + latest_s) / 2
+        for end_s in ends_s:
+            reach_s = max(_REACH_LEAST_S, _REACH_PERIODS * tick_s)
+            near = slice(*np.searchsorted(t_s, [end_s - reach_s, end_s + reach_s]))
+            t_s[near] = even_instants(t_s[near], (latest_s[near] - earliest_s[near]) / 2)
         first_s = np.maximum(old_s, before_s[changed] - _LONGEST_PERIODS * tick_s)
         bracket_s = np.maximum(latest_s - t_s, t_s - first_s)
         until = np.append(changed, len(energy_j))[1:] - 1

@@ -24,12 +24,15 @@ _POWER_STEP_W = 1e-3  # NVML states milliwatts
 
 
 def energy_function(
-    history: History, tick_s: float, shape: PowerFunction | None = None
+    history: History,
+    tick_s: float,
+    ends_s: tuple[float, ...] = (),
+    shape: PowerFunction | None = None,
 ) -> EnergyFunction:
     """Build E(t) from the reads that had a counter's value."""
     has = np.isfinite(history.energy_j)
     return EnergyFunction.from_reads(
-        history.before_s[has], history.after_s[has], history.energy_j[has], tick_s, shape
+        history.before_s[has], history.after_s[has], history.energy_j[has], tick_s, shape, ends_s
     )
 
 
@@ -66,7 +69,7 @@ def energy_figure(
     source, reason = EnergySource.INTEGRATED, None
     if domain.source is not EnergySource.INTEGRATED:
         prompt = len(power.t_s) > 0 and domain.lag_s <= max(domain.tick_s, _PROMPT_S)
-        energy = energy_function(history, domain.tick_s, power if prompt else None)
+        energy = energy_function(history, domain.tick_s, (t0_s, t1_s), power if prompt else None)
         counted = _counted(energy, history, t0_s, t1_s, limit_s)
         if isinstance(counted, Stretch) or isinstance(integrated, Refusal):
             first, source, reason = counted, domain.source, domain.note

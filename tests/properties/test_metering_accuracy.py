@@ -5,7 +5,8 @@ own `Schedule`, go through its `Series` and are answered by `energy_figure`.
 
 Half a percent holds for twenty ticks where the window's end is announced. Where it comes as a
 surprise, the last reads before it are far apart: then it holds from 2 s on. A counter that ticks
-every 100 ms and has no power beside it cannot see a load that beats within a tick: its band says so.
+every 100 ms and has no power beside it cannot see a load that beats within a tick: its band says
+so.
 """
 
 from dataclasses import dataclass, replace
