@@ -373,10 +373,11 @@ class EnergyFunction:
             return 0.0
         step_j = np.diff(self.joules)
         power_w = step_j / np.maximum(gap_s, self.tick_s)
+        longest_s = gap_s + self.bracket_s[1:] + self.bracket_s[:-1] + self.tick_s
         lost_j = 0.0
         for gap in np.flatnonzero(missed):
             near_w = power_w[max(gap - _NEAR, 0) : gap + _NEAR + 1].max()
-            lost_j += max(near_w * gap_s[gap] - step_j[gap], 0.0)
+            lost_j += max(near_w * longest_s[gap] - step_j[gap], 0.0)
         return float(lost_j)
 
     def power_max_w(self, t0_s: float, t1_s: float, span_s: float) -> float | None:

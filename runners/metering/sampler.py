@@ -30,7 +30,7 @@ _FIRST_READ_S = 2.0
 _JOIN_S = 5.0
 _SETTLE_PAUSE_S = 0.005
 _PATIENCE_PERIODS = 3
-_PATIENCE_LEAST_S = 1.0
+_PATIENCE_LEAST_S = 2.0
 # Around a window's end every tick is to be seen: for so many periods, and no shorter than this.
 _FOCUS_PERIODS = 2.5
 _FOCUS_LEAST_S = 0.03

@@ -78,6 +78,7 @@ class Series:
         self._back_s = array("d")
         self._back_j = array("d")
         self._ticked_s = -math.inf  # no later than the latest tick
+        self._changed_s = -math.inf  # when the latest tick was seen
 
     def append(self, before_s: float, after_s: float, reading: Reading) -> None:
         """Add a reading that was made between two instants."""
@@ -112,7 +113,7 @@ class Series:
             return True
         if self._last_j is None or not self._counts_ticks or read_s < t_s:
             return read_s >= t_s
-        stood_s = read_s - max(self._ticked_s, self._before_s[0])
+        stood_s = read_s - max(self._changed_s, self._before_s[0])
         return self._ticked_s >= t_s or stood_s > stuck_s(self._tick_s)
 
     def history(self) -> History:
@@ -165,7 +166,7 @@ class Series:
             self._break(after_s, reason)
         energy_j = counter_j + self._offset_j
         if energy_j > self._top_j:
-            self._ticked_s = self._before_s[-1]
+            self._ticked_s, self._changed_s = self._before_s[-1], after_s
             self._top_j = energy_j
         if step_j > 0:
             self._largest_step_j = max(step_j, _FADE * self._largest_step_j)

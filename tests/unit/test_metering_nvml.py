@@ -50,7 +50,7 @@ def test_a_constant_200_w_is_measured_within_half_a_percent(gpu: nvml.FakeNvml) 
     assert figure.energy_j is not None
     assert figure.uncertainty_j is not None
     assert abs(figure.energy_j - truth_j) <= figure.uncertainty_j
-    assert figure.power_max_w == pytest.approx(200.0)
+    assert figure.power_max_w == pytest.approx(200.0, rel=5e-3)
     assert figure.other_source is EnergySource.INTEGRATED
     assert figure.other_energy_j == pytest.approx(truth_j, rel=5e-3)
 
@@ -64,7 +64,7 @@ def test_a_square_wave_is_measured_within_the_stated_band(gpu: nvml.FakeNvml) ->
     assert figure.uncertainty_j is not None
     assert abs(figure.energy_j - truth_j) <= figure.uncertainty_j
     assert figure.uncertainty_j < 0.15 * truth_j
-    assert figure.power_max_w == pytest.approx(300.0)
+    assert figure.power_max_w == pytest.approx(300.0, rel=5e-3)
 
 
 def test_without_a_counter_power_is_integrated(gpu: nvml.FakeNvml) -> None:
