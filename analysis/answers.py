@@ -65,11 +65,10 @@ class Answer:
             return "nothing was measured"
         if self.runner_up is None or self.margin is None:
             return "the only cell that was measured"
-        other = f"{self.runner_up.backend} at batch {self.runner_up.batch_size}"
         percent = 100 * abs(self.margin.centre - 1)
         shown = f"{percent:.1f}" if percent < 9.95 else f"{percent:.0f}"
         word = "more" if self.criterion == "energy" else "less"
-        gap = f"next is {other} with {shown} % {word}"
+        gap = f"next is {self.runner_up.how} with {shown} % {word}"
         if self.margin.kind != "t":
             return (
                 f"{gap}; {self.margin.n} repetition{'s'[: self.margin.n > 1]}, too few to be sure"

@@ -7,7 +7,7 @@ from typing import Any
 from greenbatch.analysis.run_files import RunFiles
 from greenbatch.analysis.variables import CELL_DIMS, QUANTILES
 from greenbatch.errors import UnknownNameError
-from greenbatch.records import Repetition
+from greenbatch.records import PRECISIONS, Repetition
 
 _STUDY_KEYS = {
     "model": "models",
@@ -110,10 +110,16 @@ def model_facts(files: RunFiles, models: Iterable[str]) -> dict[str, list[Any]]:
         for key in ("year", "top1", "parameters", "flops")
     }
     artifacts = files.study.get("artifacts") or {}
-    weights = [(artifacts.get(name) or {}).get("weights") or {} for name in names]
+    weights = [_artifact(artifacts, name).get("weights") or {} for name in names]
     facts["weights"] = [str(entry.get("kind") or "unknown") for entry in weights]
     facts["weights_detail"] = [str(entry.get("detail") or "") for entry in weights]
     return facts
+
+
+def _artifact(artifacts: Mapping[str, Any], model: str) -> Mapping[str, Any]:
+    """Return a model's artifact; of several precisions any, as they share the weights."""
+    keys = (model, *(f"{model}-{precision}" for precision in PRECISIONS))
+    return next((artifacts[key] for key in keys if artifacts.get(key)), {})
 
 
 def _published(model: str, fact: str) -> float:

@@ -129,7 +129,7 @@ def lead(answered: Sequence[Answer]) -> str:
         for answer in answered:
             if answer.best and answer.criterion == criterion:
                 best = answer.best
-                place = f"{best.backend} at batch {best.batch_size}"
+                place = best.how
                 groups.setdefault(place, []).append(answer.model)
                 sources.add(answer.energy_source)
         if not groups:

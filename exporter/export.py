@@ -1,30 +1,30 @@
 """Model spec -> verified artifact: the ONNX file, the same weights, and the manifest."""
 
-import contextlib
-import re
-import shutil
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenbatch.errors import ArtifactError, ExportError, UnknownNameError
+from greenbatch.errors import ArtifactError, UnknownNameError
 from greenbatch.exporter.recipe import identities, recipe, versions
+from greenbatch.exporter.workshop import Tell, locked, publish, workshop
 from greenbatch.models import ModelSpec, find
 from greenbatch.models.artifacts import load_artifact, sha256, stem
 from greenbatch.models.weights import Weights, WeightsApplied
 from greenbatch.records import Manifest, WeightsRecord
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
     from torch import nn
 
-PRECISIONS = ("fp32",)
+    from greenbatch.exporter.graph import Graph
 
-Tell = Callable[[str], None]
+PRECISIONS = ("fp32",)
 
 
 class WeightsWarning(UserWarning):
@@ -76,31 +76,27 @@ def export_model(
         WeightsWarning: ``auto`` found no published weights; the text is the same for all models.
     """
     spec = find(name)
-    if precision not in PRECISIONS:
-        raise UnknownNameError("precision", precision, PRECISIONS)
     choice = Weights.parse(weights)
+    recipes = _recipes(spec, precision, choice, seed)
     folder = Path(out_dir)
     tell = on_step or (lambda step: None)
-    recipes = {
-        kind: recipe(spec, precision, identity)
-        for kind, identity in identities(spec, choice, seed).items()
-    }
-    with _locked(folder, name, tell):
-        if not force and (manifest := _up_to_date(folder, name, precision, recipes)):
-            tell(f"{name} is up to date")
-            return manifest
 
+    def take() -> "tuple[nn.Module, Origin]":
         from greenbatch.models.build import build
         from greenbatch.models.weights import load_weights
 
         tell(f"building {name}")
-        began = time.perf_counter()
         module = build(spec)
         applied = load_weights(module, spec, choice, seed)
         if applied.note:
-            warnings.warn(applied.note, WeightsWarning, stacklevel=2)
-        origin = Origin(applied, recipes[applied.kind])
-        return _make(module, spec, folder, precision, origin, tell, began)
+            warnings.warn(applied.note, WeightsWarning, stacklevel=6)
+        return module, Origin(applied, recipes[applied.kind])
+
+    with locked(folder, name, tell):
+        if not force and (manifest := _up_to_date(folder, name, precision, recipes)):
+            tell(f"{name} is up to date")
+            return manifest
+        return _make(take, spec, folder, precision, tell, ours=True)
 
 
 def export_module(
@@ -127,8 +123,36 @@ def export_module(
     """
     folder = Path(out_dir)
     tell = on_step or (lambda step: None)
-    with _locked(folder, spec.name, tell):
-        return _make(module.eval(), spec, folder, precision, origin, tell, time.perf_counter())
+    with locked(folder, spec.name, tell):
+        return _make(lambda: (module.eval(), origin), spec, folder, precision, tell)
+
+
+def find_up_to_date(
+    name: str,
+    out_dir: Path | str,
+    *,
+    precision: str = "fp32",
+    weights: str | Path | Weights = "auto",
+    seed: int = 0,
+) -> Manifest | None:
+    """Return a model's manifest if `export_model` with these arguments would leave it as it is.
+
+    Raises:
+        UnknownNameError: No such model, precision or weights.
+        WeightsError: The weights file does not exist.
+    """
+    recipes = _recipes(find(name), precision, Weights.parse(weights), seed)
+    return _up_to_date(Path(out_dir), name, precision, recipes)
+
+
+def _recipes(spec: ModelSpec, precision: str, choice: Weights, seed: int) -> dict[str, str]:
+    """Return the recipes that a choice leads to, by the kind of weights."""
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, PRECISIONS)
+    return {
+        kind: recipe(spec, precision, identity)
+        for kind, identity in identities(spec, choice, seed).items()
+    }
 
 
 def _up_to_date(
@@ -141,124 +165,116 @@ def _up_to_date(
     return manifest if manifest.recipe in recipes.values() else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """All that is left of a network when torch's copy of it has been let go."""
+
+    origin: Origin
+    parameters: int
+    wanted: "NDArray[np.float32]"
+    graph_path: Path
+    graph: "Graph"
+    weights_path: Path
+    weights_sha256: str
+
+
 def _make(
-    module: "nn.Module",
+    take: "Callable[[], tuple[nn.Module, Origin]]",
     spec: ModelSpec,
     folder: Path,
     precision: str,
-    origin: Origin,
     tell: Tell,
-    began: float,
+    ours: bool = False,
 ) -> Manifest:
-    """Make the three files in a folder of their own, verify them, then give them their names."""
-    from greenbatch.exporter.graph import write_graph
+    """Make an artifact's files in a folder of their own, prove them, then give them their names.
+
+    A network that is ``ours`` is let go, weights and all, before its artifact is proved.
+    """
     from greenbatch.exporter.parity import BATCH_SIZES, check_parity
 
-    name = stem(spec.name, precision)
-    with _workshop(folder, spec.name) as workshop:
-        graph_path = workshop / f"{name}.onnx"
-        tell(f"exporting {spec.name}")
-        graph = write_graph(module, spec, graph_path)
+    began = time.perf_counter()
+    with workshop(folder, spec.name) as room:
+        made = _write(take, spec, room / f"{stem(spec.name, precision)}.onnx", tell, ours)
         tell(f"verifying {spec.name} at batch {', '.join(map(str, BATCH_SIZES))}")
-        parity = check_parity(module, graph_path, spec, precision)
-        tell(f"writing {spec.name}")
-        weights_path, weights_sha256 = _write_weights(
-            module, spec, workshop, graph_path.stat().st_mode & 0o777
-        )
+        parity = check_parity(made.graph_path, spec, made.wanted)
+        files = [made.weights_path, made.graph_path]
+        if made.graph.data:
+            files.append(made.graph.data)
         manifest = Manifest(
             model=spec.name,
             precision=precision,
-            file=graph_path.name,
-            sha256=sha256(graph_path),
-            size_bytes=graph_path.stat().st_size,
-            opset=graph.opset,
-            nodes=graph.nodes,
-            parameters=sum(parameter.numel() for parameter in module.parameters()),
-            inputs=graph.inputs,
-            outputs=graph.outputs,
+            file=made.graph_path.name,
+            sha256=sha256(made.graph_path),
+            size_bytes=made.graph_path.stat().st_size,
+            data_file=made.graph.data.name if made.graph.data else "",
+            data_sha256=made.graph.data_sha256,
+            opset=made.graph.opset,
+            nodes=made.graph.nodes,
+            parameters=made.parameters,
+            inputs=made.graph.inputs,
+            outputs=made.graph.outputs,
             weights=WeightsRecord(
-                kind=origin.applied.kind,
-                detail=origin.applied.detail,
-                file=weights_path.name,
-                sha256=weights_sha256,
+                kind=made.origin.applied.kind,
+                detail=made.origin.applied.detail,
+                file=made.weights_path.name,
+                sha256=made.weights_sha256,
             ),
             parity=parity,
             input=spec.input,
             source=spec.source,
-            recipe=origin.recipe,
+            recipe=made.origin.recipe,
             exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
             export_s=round(time.perf_counter() - began, 3),
             versions=versions(),
         )
-        manifest_path = workshop / f"{name}.json"
-        manifest_path.write_text(manifest.to_json(), encoding="utf-8")
-        # The manifest goes first and comes last: while it is there, all that it names is right.
-        (folder / manifest_path.name).unlink(missing_ok=True)
-        for path in (weights_path, graph_path, manifest_path):
-            path.replace(folder / path.name)
-    _sweep_weights(folder, spec.name)
+        publish(folder, manifest, files)
     return manifest
 
 
-def _write_weights(
-    module: "nn.Module", spec: ModelSpec, workshop: Path, mode: int
-) -> tuple[Path, str]:
-    """Write a module's state for runtimes that do not read ONNX.
+def _write(
+    take: "Callable[[], tuple[nn.Module, Origin]]",
+    spec: ModelSpec,
+    path: Path,
+    tell: Tell,
+    ours: bool,
+) -> _Made:
+    """Do all that needs torch; a large network is not held any longer than this takes."""
+    from greenbatch.exporter.graph import write_graph
+    from greenbatch.exporter.parity import torch_logits
+
+    module, origin = take()
+    tell(f"exporting {spec.name}")
+    graph = write_graph(module, spec, path)
+    wanted = torch_logits(module, spec)
+    weights_path, weights_sha256 = _write_weights(module, spec, path)
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    if ours:
+        # Letting go of the module is not enough: onnxscript's rules keep the last graph that
+        # they matched, and with it the weights.
+        for tensor in (*module.parameters(), *module.buffers()):
+            if (storage := tensor.untyped_storage()).resizable():
+                storage.resize_(0)
+    return _Made(origin, parameters, wanted, path, graph, weights_path, weights_sha256)
+
+
+def _write_weights(module: "nn.Module", spec: ModelSpec, graph_path: Path) -> tuple[Path, str]:
+    """Write a module's state beside its graph, for runtimes that do not read ONNX.
 
     The file is named by its content, so precisions exported from the same weights share it and
     those exported from others do not lose theirs.
     """
     from safetensors.torch import save_file
 
-    draft = workshop / "weights.safetensors"
-    state = {key: value.detach().contiguous().clone() for key, value in module.state_dict().items()}
+    draft = graph_path.with_name("weights.safetensors")
+    state: dict[str, torch.Tensor] = {}
+    seen = set()
+    for key, value in module.state_dict().items():
+        tensor = value.detach().contiguous()
+        # The format has no shared tensors: what is used twice is written twice.
+        shared = tensor.untyped_storage().data_ptr()
+        state[key] = tensor.clone() if shared in seen else tensor
+        seen.add(shared)
     save_file(state, draft)
-    draft.chmod(mode)  # safetensors lets nobody else read it
+    draft.chmod(graph_path.stat().st_mode & 0o777)  # safetensors lets nobody else read it
     digest = sha256(draft)
-    return draft.rename(workshop / f"{spec.name}-{digest[:12]}.safetensors"), digest
-
-
-def _sweep_weights(folder: Path, name: str) -> None:
-    """Remove weights of a model that none of its manifests names any more."""
-    used = "".join(path.read_text(encoding="utf-8") for path in folder.glob(f"{name}-*.json"))
-    for path in folder.glob(f"{name}-*.safetensors"):
-        ours = re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{12}}\.safetensors", path.name)
-        if ours and path.name not in used:
-            path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, name: str, tell: Tell) -> Iterator[None]:
-    """Hold the only right to write a model's files in ``folder``; translate what disks say."""
-    from filelock import FileLock, Timeout
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f".{name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            tell(f"waiting for another export of {name}")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-    except OSError as error:
-        raise ExportError(
-            f"cannot write artifacts into {folder}: {error.strerror or error}; "
-            "choose another folder or make room"
-        ) from error
-
-
-@contextlib.contextmanager
-def _workshop(folder: Path, name: str) -> Iterator[Path]:
-    """Make a folder beside the artifacts that vanishes with all that did not become one.
-
-    Under the lock nobody else works on this model: what a killed export left is removed.
-    """
-    prefix = f".{name}.export-"
-    for left in folder.glob(f"{prefix}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=prefix) as path:
-        yield Path(path)
+    return draft.rename(draft.with_name(f"{spec.name}-{digest[:12]}.safetensors")), digest

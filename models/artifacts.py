@@ -4,11 +4,15 @@ The exporter writes it, the runners read it.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from greenbatch.errors import ArtifactError
 from greenbatch.records import Manifest, parse_manifest
+
+DATA_SUFFIX = ".onnx.data"
+"""Ends the name of a file with the weights of a graph that is too large for one file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,17 @@ class Artifact:
     def weights_path(self) -> Path:
         """The safetensors file with the same weights."""
         return self.folder / self.manifest.weights.file
+
+    @property
+    def data_path(self) -> Path | None:
+        """The file with the graph's weights, where they are not in the ``.onnx`` file."""
+        return self.folder / self.manifest.data_file if self.manifest.data_file else None
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the graph with its weights, in bytes."""
+        data = self.data_path.stat().st_size if self.data_path else 0
+        return self.manifest.size_bytes + data
 
 
 def stem(model: str, precision: str) -> str:
@@ -63,11 +78,24 @@ def load_artifact(folder: Path, model: str, precision: str = "fp32") -> Artifact
         ArtifactError: A file is missing or is not the one that was verified.
     """
     artifact = Artifact(folder, read_manifest(folder, model, precision))
-    for path, stated in (
-        (artifact.path, artifact.manifest.sha256),
-        (artifact.weights_path, artifact.manifest.weights.sha256),
-    ):
-        cure = f"make it again with: gb export {model} --out {folder}"
+    hold(artifact)
+    return artifact
+
+
+def hold(artifact: Artifact) -> None:
+    """Hold an artifact's files to its manifest.
+
+    Raises:
+        ArtifactError: A file is missing, lies elsewhere or is not the one that was verified.
+    """
+    cure = f"make it again with: gb export {artifact.manifest.model} --out {artifact.folder}"
+    for name, stated in _stated(artifact.manifest):
+        path = artifact.folder / name
+        if Path(name).name != name:
+            raise ArtifactError(
+                f"the manifest {artifact.manifest_path} names the file {name!r}, which is not "
+                f"beside it; {cure}"
+            )
         if not path.is_file():
             raise ArtifactError(f"{path} is missing; {cure}")
         if (found := sha256(path)) != stated:
@@ -75,7 +103,15 @@ def load_artifact(folder: Path, model: str, precision: str = "fp32") -> Artifact
                 f"{path} is not the file that was verified (SHA-256 {found[:12]}... instead of "
                 f"{stated[:12]}...); {cure}"
             )
-    return artifact
+
+
+def _stated(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Give the names of an artifact's files and the hashes that its manifest states."""
+    yield manifest.file, manifest.sha256
+    if manifest.data_file:
+        yield manifest.data_file, manifest.data_sha256
+    if manifest.weights.file:
+        yield manifest.weights.file, manifest.weights.sha256
 
 
 def sha256(path: Path) -> str:

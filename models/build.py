@@ -1,12 +1,17 @@
 """From a spec to a torch module."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import GreenbatchError, UnknownNameError
 from greenbatch.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
+
+# As torchvision builds them for published weights, without the heads that only training uses:
+# what infers is the same for random weights. (Their own drawing takes seconds and is replaced.)
+_INCEPTION = {"aux_logits": False, "transform_input": True, "init_weights": False}
+_ARGUMENTS: dict[str, dict[str, Any]] = {"googlenet": _INCEPTION, "inception_v3": _INCEPTION}
 
 
 def build(spec: ModelSpec) -> "nn.Module":
@@ -26,7 +31,9 @@ def build(spec: ModelSpec) -> "nn.Module":
     if spec.name not in known:
         raise UnknownNameError(f"{spec.source} network", spec.name, known)
     with torch.random.fork_rng(devices=()):
-        module: nn.Module = models.get_model(spec.name, weights=None)
+        module: nn.Module = models.get_model(
+            spec.name, weights=None, **_ARGUMENTS.get(spec.name, {})
+        )
     parameters = sum(parameter.numel() for parameter in module.parameters())
     if parameters != spec.parameters:
         raise GreenbatchError(

@@ -20,6 +20,8 @@ _CHUNK_BYTES = 1 << 20
 
 def cached_checkpoint(spec: ModelSpec) -> Path | None:
     """Return the file of a model's published weights if torch has it, without importing torch."""
+    if not spec.checkpoint:
+        return None
     path = _folder() / spec.checkpoint
     return path if path.is_file() else None
 
@@ -39,6 +41,8 @@ def fetch_checkpoint(spec: ModelSpec, patience_s: float = _PATIENCE_S) -> Path:
     """
     from http.client import HTTPException
 
+    if not spec.checkpoint:
+        raise WeightsError(f"nothing is published for {spec.name}; give --weights random or a file")
     if path := cached_checkpoint(spec):
         return path
     path = _folder() / spec.checkpoint

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.nn.modules.batchnorm import _BatchNorm
 
-SCHEME = 1
+SCHEME = 2
 """Number of the way in which weights are drawn; a change of the way changes it."""
 
 _IMAGES = 8
 _IMAGES_NORMALISED = 32  # statistics of fewer images do not hold for others
+_SIDE_NORMALISED = 224  # a larger image gives more values, and takes more memory
 _EMBEDDING_STD = 0.02  # of tokens, positions and their biases: as ViT and Swin begin with
+# Mean and deviation of biases before rectifiers and gates. A bias of the order of the signal keeps
+# a good part of the activations linear; around 0 each would enlarge the differences between
+# images, and rounding errors with them, from layer to layer.
+_BIAS = (1.0, 0.5)
 _GATE_STD = 0.25  # what a squeezed image decides: gates that swing fully multiply with depth
 
 
@@ -31,12 +36,13 @@ def draw_weights(module: "nn.Module", spec: ModelSpec, seed: int) -> None:
     1. Every parameter is drawn anew (`_draw`), from a generator of its own: the result depends
        on ``seed`` alone and the global random state stays as it was.
     2. In one pass over seeded images each layer with a bias is levelled as it is reached: its
-       values are changed so that the output has mean 0 in each channel and standard deviation 1
-       (data-dependent initialisation, Salimans & Kingma 2016, eq. 5, with one scale for a layer
-       as in Mishkin & Matas 2016, algorithm 1). Batch normalisations take their statistics in
-       the same pass, each from what the settled layers before it put out. Passes in training
-       mode would average statistics of small batches; those hold for no other image, and the
-       excess multiplies from layer to layer (a factor of 80 in mobilenet_v3_small).
+       values are changed so that the output has mean 0 in each channel (convolutions of a network
+       without normalisations: means near 1) and standard deviation 1 (data-dependent
+       initialisation, Salimans & Kingma 2016, eq. 5, with one scale for a layer as in Mishkin &
+       Matas 2016, algorithm 1). Batch normalisations take their statistics in the same pass, each
+       from what the settled layers before it put out. Passes in training mode would average
+       statistics of small batches; those hold for no other image, and the excess multiplies from
+       layer to layer (a factor of 80 in mobilenet_v3_small).
     3. The last layer is scaled so that the logits' spread between images is 1.
 
     The result is the same for one machine and version of torch; elsewhere sums may be rounded
@@ -53,28 +59,40 @@ def draw_weights(module: "nn.Module", spec: ModelSpec, seed: int) -> None:
 
     generator = torch.Generator().manual_seed(seed)
     module.eval()
+    normalisations = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
+    bare = not any(isinstance(part, normalisations) for part in module.modules())
     with torch.no_grad():
         for owner in module.modules():
             for name, parameter in owner.named_parameters(recurse=False):
-                _draw(owner, name, parameter, generator)
+                _draw(owner, name, parameter, generator, bare)
         norms = [n for n in module.modules() if isinstance(n, _BatchNorm) and n.track_running_stats]
         for norm in norms:
             norm.reset_running_stats()  # what the pass does not reach stays neutral
-        # A layer without a bias stands before a normalisation, which levels its output.
-        layers = [
-            layer
-            for layer in module.modules()
-            if isinstance(layer, (nn.Linear, nn.Conv2d)) and layer.bias is not None
-        ]
-        count = _IMAGES_NORMALISED if norms else _IMAGES
+        layers = [m for m in module.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
+        count = _IMAGES
+        if norms:
+            larger = max(1.0, max(spec.input.shape[1:]) / _SIDE_NORMALISED)
+            count = max(count, round(_IMAGES_NORMALISED / larger))
         images = torch.from_numpy(synthetic_images(spec, count, seed))
         _settle(module, layers, norms, images)
 
 
 def _draw(
-    owner: "nn.Module", name: str, parameter: "torch.Tensor", generator: "torch.Generator"
+    owner: "nn.Module",
+    name: str,
+    parameter: "torch.Tensor",
+    generator: "torch.Generator",
+    bare: bool,
 ) -> None:
-    """Draw one parameter by the part that it plays in its layer."""
+    """Draw one parameter by the part that it plays in its layer.
+
+    Args:
+        owner: The layer.
+        name: Of the parameter in it.
+        parameter: Is drawn in place.
+        generator: Where from.
+        bare: The network has no normalisations: its convolutions do what they do elsewhere.
+    """
     from torch import nn
     from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -82,10 +100,7 @@ def _draw(
         if name == "weight":
             parameter.uniform_(0.5, 1.5, generator=generator)
         elif isinstance(owner, _BatchNorm):
-            # A bias of the order of the signal keeps a good part of the activations linear.
-            # Around 0 every rectifier and gate would enlarge the differences between images,
-            # and rounding errors with them, from layer to layer.
-            parameter.normal_(1.0, 0.5, generator=generator)
+            parameter.normal_(*_BIAS, generator=generator)
         else:
             parameter.normal_(0, 0.1, generator=generator)
     elif "scale" in name or "gamma" in name:
@@ -93,7 +108,10 @@ def _draw(
         # grows in training.
         parameter.uniform_(0.1, 0.5, generator=generator)
     elif "bias" in name and parameter.ndim == 1:
-        parameter.zero_()  # levelling sets it
+        if bare and isinstance(owner, nn.Conv2d):
+            parameter.normal_(*_BIAS, generator=generator)
+        else:
+            parameter.zero_()
     elif isinstance(owner, (nn.Linear, nn.Conv2d, nn.MultiheadAttention)) and parameter.ndim >= 2:
         deviation = parameter[0].numel() ** -0.5  # of fan-in values: keeps the variance
         if parameter.ndim < 4:
@@ -119,15 +137,16 @@ def _settle(
     import torch
 
     reached: list[nn.Module] = []  # what is used twice is adjusted for its first use
-    levelled: list[nn.Linear | nn.Conv2d] = []
+    passed: list[nn.Linear | nn.Conv2d] = []
 
     def level(
         layer: "nn.Linear | nn.Conv2d", _: object, output: "torch.Tensor"
     ) -> "torch.Tensor | None":
-        if layer in levelled:
+        if layer in passed:
             return None
-        levelled.append(layer)
-        return _level(layer, output)
+        passed.append(layer)
+        # A layer without a bias stands before a normalisation, which levels its output, or last.
+        return None if layer.bias is None else _level(layer, output)
 
     def gather(norm: "_BatchNorm", inputs: "tuple[torch.Tensor, ...]") -> None:
         if norm not in reached and norm.running_mean is not None and norm.running_var is not None:
@@ -144,12 +163,12 @@ def _settle(
     finally:
         for handle in handles:
             handle.remove()
-    if levelled:
-        _scale_head(levelled[-1], logits)
+    if passed:
+        _scale_head(passed[-1], logits)
 
 
 def _level(layer: "nn.Linear | nn.Conv2d", output: "torch.Tensor") -> "torch.Tensor | None":
-    """Change a layer so that its output has channel means 0 and standard deviation 1.
+    """Change a layer so that its output has its biases as channel means and standard deviation 1.
 
     Args:
         layer: Has just put out ``output``.
@@ -163,7 +182,8 @@ def _level(layer: "nn.Linear | nn.Conv2d", output: "torch.Tensor") -> "torch.Ten
     convolution = isinstance(layer, nn.Conv2d)
     channel = 1 if convolution else output.ndim - 1
     mean = output.mean([axis for axis in range(output.ndim) if axis != channel])
-    centred = output - mean.view([-1 if axis == channel else 1 for axis in range(output.ndim)])
+    shape = [-1 if axis == channel else 1 for axis in range(output.ndim)]
+    centred = output - mean.view(shape)
     deviation = float(centred.std())
     if not deviation > 0:  # the same for all images: no factor can change that
         return None
@@ -171,14 +191,25 @@ def _level(layer: "nn.Linear | nn.Conv2d", output: "torch.Tensor") -> "torch.Ten
         deviation /= _GATE_STD
     layer.weight.div_(deviation)
     assert layer.bias is not None
-    layer.bias.sub_(mean).div_(deviation)
-    return centred.div_(deviation)
+    wanted = layer.bias.clone()
+    layer.bias.sub_(mean).div_(deviation).add_(wanted)
+    return centred.div_(deviation).add_(wanted.view(shape))
 
 
 def _scale_head(head: "nn.Linear | nn.Conv2d", logits: "torch.Tensor") -> None:
-    """Bring the logits' spread between images to 1, also where pooling follows the last layer."""
+    """Bring the logits' spread between images to 1, also where pooling follows the last layer.
+
+    Where a rectifier follows too (squeezenet), a class whose values vary more has the larger mean
+    and comes first for every image: there all classes are brought to the same mean.
+    """
+    scale = logits.new_ones(len(head.weight))
+    means = logits.mean(0)
+    if means.shape == scale.shape and logits.min() >= 0 and means.min() > 0:
+        scale /= means  # a rectifier lets a positive factor through
+        logits = logits / means
     spread = float((logits - logits.mean(0)).std())
     if spread > 0:
-        head.weight.div_(spread)
-        assert head.bias is not None
-        head.bias.div_(spread)
+        scale /= spread
+        head.weight.mul_(scale.view(-1, *[1] * (head.weight.ndim - 1)))
+        if head.bias is not None:
+            head.bias.mul_(scale)

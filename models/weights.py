@@ -100,7 +100,7 @@ def load_weights(
         except WeightsError as error:
             if weights.kind == "pretrained":
                 raise
-            cause = getattr(error.__cause__, "reason", None) or error.__cause__
+            cause = getattr(error.__cause__, "reason", None) or error.__cause__ or error
             note = f"published weights cannot be fetched ({cause}), so random ones are used"
         else:
             _fit(module, spec, read_state(path), spec.checkpoint)
@@ -156,6 +156,8 @@ def _fit(
 ) -> None:
     """Load ``state`` into ``module``; every name and shape must agree."""
     own = module.state_dict()
+    if spec.training_only:
+        state = {k: v for k, v in state.items() if not k.startswith(spec.training_only)}
     # The published densenets write norm.1 for norm1 (their layers had other names once).
     state = {
         name if name in own else re.sub(r"\.(norm|conv)\.(\d)\.", r".\1\2.", name): value

@@ -47,7 +47,7 @@ def execute(
 
     Args:
         directory: Of the run; its journal grows.
-        artifacts: By model.
+        artifacts: By `artifact_key`.
         metering: The open meters.
         on_progress: Told before the first repetition and after each one.
 
@@ -164,11 +164,11 @@ def time_left_s(done: list[Repetition], left: list[Slot]) -> float | None:
 
 
 def _check_artifacts(directory: RunDirectory, artifacts: Mapping[str, Artifact]) -> None:
-    for model, began_with in directory.study.artifacts.items():
-        found = reference(artifacts[model])
+    for name, began_with in directory.study.artifacts.items():
+        found = reference(artifacts[name])
         if found.sha256 != began_with.sha256 or found.weights != began_with.weights:
             raise RunError(
-                f"cannot resume {directory.path}: the artifact of {model} is "
+                f"cannot resume {directory.path}: the artifact of {name} is "
                 f"{found.sha256[:12]} ({found.weights['kind']} weights), the run began with "
                 f"{began_with.sha256[:12]} ({began_with.weights['kind']} weights); restore that "
                 "artifact, or measure a new run"

@@ -23,7 +23,7 @@ from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampler import Recorder
 from greenbatch.runners.order import Slot
 from greenbatch.runners.process import ChildFailed, ChildProcess
-from greenbatch.runners.study import Study
+from greenbatch.runners.study import Study, artifact_key
 
 # Beyond these a repetition is flagged: a tenth of the cores lost to others, and counter and
 # integrated power further apart than the 5 % that NVML states for its power reading.
@@ -39,7 +39,7 @@ class Station:
 
     Attributes:
         study: The design.
-        artifacts: By model.
+        artifacts: By `artifact_key`.
         metering: The open meters.
         host: The open sampler of the machine's load.
         cores: Granted to this run.
@@ -216,7 +216,7 @@ def _known(values: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def _request(slot: Slot, station: Station, latencies: Path) -> dict[str, Any]:
-    artifact = station.artifacts[slot.cell.model]
+    artifact = station.artifacts[artifact_key(slot.cell.model, slot.cell.precision)]
     rules = station.study.rules
     return {
         "cell": asdict(slot.cell),

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from greenbatch.errors import StudyError
 from greenbatch.models import registry
-from greenbatch.models.artifacts import Artifact
+from greenbatch.models.artifacts import Artifact, stem
 from greenbatch.records import Cell
 from greenbatch.runners import backends
 from greenbatch.runners.cores import default_threads
@@ -29,6 +29,11 @@ class ArtifactRef(BaseModel):
     file: str
     sha256: str
     weights: dict[str, str]
+
+
+def artifact_key(model: str, precision: str) -> str:
+    """Return what an artifact is called within a study."""
+    return model if precision == "fp32" else f"{model}-{precision}"
 
 
 def reference(artifact: Artifact) -> ArtifactRef:
@@ -58,8 +63,11 @@ class Study(BaseModel):
         cpu_tdp_w: Maximum power of the granted cores for the estimate, in W.
         weights: ``auto``, ``pretrained``, ``random`` or a file.
         allow_fallback: Measure what runs partly elsewhere, and record it.
+        sources: Where a user's own networks come from, by name; see
+            `greenbatch.models.sources.parse_source`.
         artifacts_dir: Where exported artifacts are.
-        artifacts: What was exported, by model; filled in when the run is made.
+        artifacts: What was exported, by model (and precision, where it is not fp32); filled in
+            when the run is made.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -68,7 +76,9 @@ class Study(BaseModel):
     name: Name = "study"
     models: tuple[Name, ...] = Field(default=registry.STUDY, min_length=1)
     backends: tuple[Name, ...] = Field(min_length=1)
-    precisions: tuple[Literal["fp32"], ...] = Field(default=("fp32",), min_length=1)
+    precisions: tuple[Literal["fp32", "fp16", "bf16", "int8"], ...] = Field(
+        default=("fp32",), min_length=1
+    )
     io: tuple[Literal["host", "device"], ...] = Field(default=("host",), min_length=1)
     scenarios: tuple[Literal["offline"], ...] = Field(default=("offline",), min_length=1)
     batch_sizes: tuple[BatchSize, ...] = Field(min_length=1)
@@ -81,6 +91,7 @@ class Study(BaseModel):
     cpu_tdp_w: Annotated[float, Field(gt=0)] | None = None
     weights: Name = "auto"
     allow_fallback: bool = False
+    sources: dict[str, str] = Field(default_factory=dict)
     artifacts_dir: str = "artifacts"
     artifacts: dict[str, ArtifactRef] = Field(default_factory=dict)
 
@@ -91,12 +102,15 @@ class Study(BaseModel):
             raise ValueError(f"{twice[0]!r} is named twice; name each once")
         return values
 
-    @field_validator("models")
-    @classmethod
-    def _known_models(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            registry.find(name)
-        return names
+    @model_validator(mode="after")
+    def _known_models(self) -> "Study":
+        for name in self.models:
+            if name not in self.sources and not self._artifact_exists(name):
+                registry.find(name)
+        return self
+
+    def _artifact_exists(self, model: str) -> bool:
+        return (Path(self.artifacts_dir) / f"{stem(model, 'fp32')}.json").is_file()
 
     @field_validator("backends")
     @classmethod
@@ -163,8 +177,6 @@ def make_study(members: Mapping[str, Any], source: str = "the study") -> Study:
         UnknownNameError: A model or backend is not in its registry.
         StudyError: Anything else does not hold together; the message names the member.
     """
-    for model in _listed(members, "models"):
-        registry.find(model)
     for backend in _listed(members, "backends"):
         backends.find(backend)
     try:

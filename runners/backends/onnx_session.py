@@ -54,10 +54,10 @@ class OnnxSession:
 
     def _bind(self, ort: Any, task: Task, device: str) -> None:
         first, result = self._session.get_inputs()[0], self._session.get_outputs()[0]
-        classes = int(task.manifest.outputs[0].dims[-1])
+        dims = [int(dim) for dim in task.manifest.outputs[0].dims[1:]]
         self._input = ort.OrtValue.ortvalue_from_numpy(task.images, device, 0)
         self._output = ort.OrtValue.ortvalue_from_shape_and_type(
-            [len(task.images), classes], task.images.dtype, device, 0
+            [len(task.images), *dims], task.images.dtype, device, 0
         )
         self._binding = self._session.io_binding()
         self._binding.bind_ortvalue_input(first.name, self._input)
@@ -73,7 +73,7 @@ class OnnxSession:
     def outputs(self) -> "np.ndarray":
         """Return a copy of the last run's logits."""
         logits: np.ndarray = self._output.numpy().copy()
-        return logits
+        return logits.reshape(len(logits), -1)  # a user's own may be (N, classes, 1, 1)
 
     @property
     def placement(self) -> Mapping[str, int]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from greenbatch.errors import PlacementError
+from greenbatch.errors import PlacementError, UnsupportedCell
 from greenbatch.models.build import build
 from greenbatch.models.registry import find as find_model
 from greenbatch.runners.backends import (
@@ -25,6 +25,7 @@ class TorchEager:
 
     Raises:
         PlacementError: A parameter or the output is not on the device that was asked for.
+        UnsupportedCell: The precision is not fp32, or the network is not torchvision's.
     """
 
     def __init__(self, task: Task) -> None:
@@ -32,6 +33,16 @@ class TorchEager:
         from safetensors.torch import load_file
 
         spec = find(task.cell.backend)
+        if task.cell.precision != "fp32":
+            raise UnsupportedCell(
+                f"{spec.name} measures fp32 only, not {task.cell.precision}; "
+                "leave one of the two out"
+            )
+        if task.manifest.source != "torchvision":
+            raise UnsupportedCell(
+                f"{spec.name} builds networks of torchvision only, and {task.cell.model} came from "
+                f"{task.manifest.source}; measure it with --runtime onnxruntime"
+            )
         torch.set_num_threads(task.threads)
         if torch.get_num_interop_threads() != 1:  # torch takes it once in a process
             torch.set_num_interop_threads(1)

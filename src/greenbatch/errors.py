@@ -23,6 +23,8 @@ what to do. Errors of other libraries are translated where they are caught, ``fr
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_MOST_NAMES = 12
+
 
 class GreenbatchError(Exception):
     """Root of all deliberate errors; ``exit_code`` is what the command exits with."""
@@ -40,7 +42,8 @@ class UnknownNameError(UsageError):
     def __init__(self, kind: str, got: str, known: Iterable[str]) -> None:
         names = list(known)
         near = get_close_matches(got.lower(), names, n=1, cutoff=0.5)
-        cure = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
+        shown = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
+        cure = f"did you mean {near[0]!r}?" if near else f"choose one of {shown}"
         super().__init__(f"unknown {kind} {got!r}; {cure}")
 
 

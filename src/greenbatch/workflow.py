@@ -77,7 +77,8 @@ def plan(
     """Make a study from options, and choose where its run goes.
 
     Args:
-        models: Names in the registry; the five study models when empty.
+        models: Names in the registry or of artifacts, or what a user's own network comes from (see
+            `greenbatch.models.sources.parse_source`); the five study models when empty.
         runtimes: ``onnxruntime``, ``torch``; both when empty.
         providers: ``cpu``, ``cuda``; when empty ``cuda`` where a device can be used, else ``cpu``.
         batch_sizes: Images per batch.
@@ -98,10 +99,12 @@ def plan(
         known = backends.pair(chosen, ["cuda"])
         providers = ["cpu"] if any(probe(name) for name in known) else ["cuda"]
     path = out or fresh_path()
+    sources = _sources(models, artifacts_dir)
     study = make_study(
         {
             "name": path.name,
-            **({"models": list(models)} if models else {}),
+            **({"models": list(sources)} if models else {}),
+            "sources": {name: text for name, text in sources.items() if name != text},
             "backends": backends.pair(chosen, list(providers)),
             "batch_sizes": list(batch_sizes),
             "artifacts_dir": str(artifacts_dir),
@@ -110,6 +113,21 @@ def plan(
         "the options",
     )
     return study, path
+
+
+def _sources(models: Sequence[str], artifacts_dir: Path) -> dict[str, str]:
+    """Return what each model comes from, by its name; itself where it needs no source."""
+    from greenbatch.models.artifacts import stem
+    from greenbatch.models.sources import parse_source
+
+    found = {}
+    for text in models:
+        if (artifacts_dir / f"{stem(text, 'fp32')}.json").is_file():
+            found[text] = text
+        else:
+            source = parse_source(text)
+            found[source.default_name] = text
+    return found
 
 
 def fresh_path() -> Path:
@@ -197,16 +215,37 @@ def _open_meters(study: "Study") -> "Metering":
 
 def _find_artifacts(study: "Study") -> Mapping[str, "Artifact"]:
     from greenbatch.models.artifacts import load_artifact
+    from greenbatch.runners.study import artifact_key
 
     folder = Path(study.artifacts_dir)
-    return {name: load_artifact(folder, name, study.precisions[0]) for name in study.models}
+    return {
+        artifact_key(model, precision): load_artifact(folder, model, precision)
+        for model in study.models
+        for precision in study.precisions
+    }
 
 
 def _export(study: "Study", listener: Listener) -> Mapping[str, "Artifact"]:
-    """Export in a process of its own, so that this one stays small and quiet."""
+    """Export in processes of their own, so that this one stays small and quiet."""
+    from greenbatch.models import registry
+
     listener.on_step(f"exporting {', '.join(study.models)} (what is up to date stays)")
-    command = [sys.executable, "-m", "greenbatch.cli", "export", *study.models, "--json"]
-    command += ["--out", study.artifacts_dir, "--weights", study.weights, "--seed", str(study.seed)]
+    options = ["--json", "--out", study.artifacts_dir]
+    if study.precisions != ("fp32",):
+        options += [word for name in study.precisions for word in ("--precision", name)]
+    listed = [name for name in study.models if name in registry.names()]
+    if listed:
+        _gb_export(
+            [*listed, "--weights", study.weights, "--seed", str(study.seed)], options, listener
+        )
+    for name, text in study.sources.items():
+        _gb_export([text, "--name", name], options, listener)
+    return _find_artifacts(study)
+
+
+def _gb_export(words: Sequence[str], options: Sequence[str], listener: Listener) -> None:
+    command = [sys.executable, "-m", "greenbatch.cli", "export", *words, *options]
+    reasons = []
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
@@ -214,8 +253,13 @@ def _export(study: "Study", listener: Listener) -> Mapping[str, "Artifact"]:
         assert process.stdout is not None
         for line in process.stdout:
             event = json.loads(line)
-            if not event["up_to_date"]:
-                listener.on_step(f"exported {event['model']} in {event['export_s']:.0f} s")
+            if event["verdict"] == "failed":
+                reasons.append(event["reason"])
+            elif not event["up_to_date"]:
+                what = event["model"] + (
+                    "" if event["precision"] == "fp32" else f" in {event['precision']}"
+                )
+                listener.on_step(f"exported {what} in {event['export_s']:.0f} s")
             for note in event["notes"]:
                 listener.on_step(note)
         code = process.wait()
@@ -223,8 +267,8 @@ def _export(study: "Study", listener: Listener) -> Mapping[str, "Artifact"]:
         said = errors.read().strip().removeprefix("gb: ")
     if code:
         error = UsageError if code == UsageError.exit_code else ExportError
-        raise error(said or f"gb export ended with {code}; run it by itself to see why")
-    return _find_artifacts(study)
+        reason = said or "; ".join(reasons)
+        raise error(reason or f"gb export ended with {code}; run it by itself to see why")
 
 
 def _measure(

@@ -77,3 +77,62 @@ class Infinite(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images (N, 3, H, W) to logits (N, 3)."""
         return images.mean((2, 3)) / torch.zeros(())
+
+
+class Viewed(nn.Module):
+    """Holds the batch size that it was traced with in a view, behind one that does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 16 * 16, CLASSES)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (2, 3, 16, 16) to logits (2, classes)."""
+        columns = torch.relu(images).reshape(images.shape[0], -1, 4)
+        features = columns.view(2, -1)
+        logits: torch.Tensor = self.head(features)
+        return logits
+
+
+class Counted(Viewed):
+    """Counts its images by ``len``, which torch.export takes for a constant."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (2, 3, 16, 16) to logits (2, classes)."""
+        columns = torch.relu(images).reshape(images.shape[0], -1, 4)
+        features = columns.reshape(len(images), -1)
+        logits: torch.Tensor = self.head(features)
+        return logits
+
+
+class Halved(Viewed):
+    """Views every batch as two halves for a moment: exports and runs at any size, all wrong."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (N, 3, 16, 16) to logits (N, classes)."""
+        features = torch.softmax(4 * images.view(2, -1), 0)
+        logits: torch.Tensor = self.head(features.reshape(images.shape[0], -1))
+        return logits
+
+
+class Centred(Viewed):
+    """Takes the mean of the batch from each image."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (N, 3, 16, 16) to logits (N, classes)."""
+        logits: torch.Tensor = self.head((images - images.mean(0)).flatten(1))
+        return logits
+
+
+class Pooled(nn.Module):
+    """Ends in a pooling that is flattened, as squeezenet: inference loses the batch's name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier = nn.Sequential(
+            nn.Conv2d(3, CLASSES, 3), nn.ReLU(), nn.AdaptiveAvgPool2d((1, 1))
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (N, 3, H, W) to logits (N, classes)."""
+        return torch.flatten(self.classifier(images), 1)

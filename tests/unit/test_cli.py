@@ -97,7 +97,7 @@ def test_cuda_without_a_gpu_is_refused_with_cause_and_cure(
 def test_models_lists_the_five_study_models(capsys: pytest.CaptureFixture[str]) -> None:
     import json
 
-    code, out, _ = gb(capsys, "models", "--json")
+    code, out, _ = gb(capsys, "models", "--study", "--json")
     assert code == 0
     assert [model["name"] for model in json.loads(out)] == [
         "alexnet",

@@ -67,8 +67,9 @@ def test_manifest_says_what_is_in_the_artifact(
         ("logits", "float32", ("batch", 10))
     ]
     assert {"torch", "torchvision", "onnx", "onnxscript", "onnxruntime"} <= set(manifest.versions)
-    assert [p.batch_size for p in manifest.parity] == [1, 2, 7]
+    assert [p.batch_size for p in manifest.parity] == [1, 2, 3, 7, 16]
     assert all(0 <= p.max_rel < 1e-4 < p.spread for p in manifest.parity)
+    assert all(p.rows_rel < 1e-5 for p in manifest.parity)
     assert visible(folder) == sorted([manifest.file, manifest.weights.file, "tiny-fp32.json"])
 
 

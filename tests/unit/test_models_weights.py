@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from greenbatch.errors import GreenbatchError, UnknownNameError, WeightsError
-from greenbatch.models import checkpoints, find, names, synthetic_images
+from greenbatch.models import checkpoints, find, synthetic_images
 from greenbatch.models.build import build
+from greenbatch.models.registry import STUDY
 from greenbatch.models.weights import Weights, load_weights
 from tests.fakes.networks import SPEC, Convolutional
 
@@ -28,7 +29,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.slow] if n in LARGE else []) for n in names()],
+    [pytest.param(n, marks=[pytest.mark.slow] if n in LARGE else []) for n in STUDY],
 )
 def test_random_logits_vary_with_a_spread_near_one(name: str) -> None:
     spec = find(name)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from greenbatch.cli import bench, doctor, export, meter, models, report
+from greenbatch.cli import bench, doctor, eval, export, meter, models, report
 from greenbatch.errors import GreenbatchError
 
 # Typer has click inside or beside it, by its version; this base class is the same in both.
@@ -42,6 +42,7 @@ def _options(
 
 app.command("models")(models.models)
 app.command("export")(export.export)
+app.command("eval")(eval.evaluate)
 app.command("bench")(bench.bench)
 app.command("report")(report.report)
 app.command("meter", context_settings={"allow_interspersed_args": False})(meter.meter)

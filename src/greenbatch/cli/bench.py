@@ -20,6 +20,10 @@ def bench(
         list[str] | None,
         typer.Option(help="onnxruntime or torch; repeat for both. Default: both."),
     ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="fp32, fp16, bf16 or int8; repeatable. Default: fp32."),
+    ] = None,
     batch_sizes: Annotated[
         str | None, typer.Option(help="1,8,32 or 1..128 (powers of two). Default: 1..128.")
     ] = None,
@@ -34,7 +38,7 @@ def bench(
     ] = None,
     meter: Annotated[
         list[str] | None,
-        typer.Option(help="auto, nvml, rapl, estimate or none; repeatable. Default: auto."),
+        typer.Option(help="auto, none or a meter's name (see 'gb doctor'); repeatable."),
     ] = None,
     weights: Annotated[
         str | None,
@@ -71,6 +75,7 @@ def bench(
     given = {
         "repetitions": repetitions,
         "profile": profile,
+        "precisions": precision,
         "io": [io] if io else None,
         "meters": meter,
         "weights": weights,

@@ -1,75 +1,323 @@
 """``gb export``: networks into verified ONNX artifacts."""
 
 import json
+import re
 import sys
 import warnings
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from greenbatch import units
+from greenbatch.errors import ArtifactError, ExportError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    from greenbatch.models import ModelSpec
+    from greenbatch.models.sources import Source
     from greenbatch.records import Manifest
+
+DAMAGED = 3  # exit code of a check that found a fault
+_MOST_JOBS = 8
+_MARGIN_BYTES = 1 << 30  # of the memory that is left, for all else
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def export(
     models: Annotated[
-        list[str] | None, typer.Argument(help="Models; the five study models by default.")
+        list[str] | None,
+        typer.Argument(
+            help="Models, package.module:callable, timm:NAME, .pt2 or .onnx files; "
+            "the five study models by default."
+        ),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All models that 'gb models' lists.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Folder of the artifacts.")] = Path("artifacts"),
     weights: Annotated[
         str, typer.Option(help="auto, pretrained, random or a .safetensors or .pth file.")
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Of random weights.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Export what is up to date too.")] = False,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="fp32, fp16, bf16 or int8; repeatable. fp32 is made in any case."),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Folder of photographs for int8. Default: synthetic images."),
+    ] = None,
+    input: Annotated[str | None, typer.Option(help="Of your own network, as 3x224x224.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of your own network's artifact.")] = None,
+    dynamic_batch: Annotated[
+        bool, typer.Option("--dynamic-batch", help="Free the batch axis that an .onnx file fixes.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of several models, how many at a time; by default the cores."),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="What they may take together, as 12GiB; by default what is free."),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Export nothing: hold a folder to its manifests."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each.")] = False,
 ) -> None:
-    """Export models to ONNX with a dynamic batch axis, each checked against torch."""
-    from greenbatch.exporter import export_model
+    """Export models to ONNX with a dynamic batch axis, each checked against torch.
+
+    Several models are exported at a time, each in a process of its own; what is up to date is
+    left as it is, and a failing one does not stop the others. Exit 0: all are proved; 3: one is
+    not, or --check found a damaged artifact.
+    """
+    if check is not None:
+        if models or every:
+            raise UsageError("--check looks at all artifacts of a folder; leave the models out")
+        _check(check, as_json)
+        return
+    if models and every:
+        raise UsageError(f"--all means all models; leave {models[0]} out, or --all")
     from greenbatch.models import registry
 
-    names = list(dict.fromkeys(models or registry.STUDY))
-    for name in names:
-        registry.find(name)  # a wrong name is told before anything is exported
-    told: set[str] = set()
-    for name in names:
-        manifest_path = out / f"{name}-fp32.json"
-        before = manifest_path.read_bytes() if manifest_path.exists() else None
-        if not as_json and sys.stderr.isatty():
-            typer.echo(f"{name} ...\r", nl=False, err=True)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            manifest = export_model(name, out, weights=weights, seed=seed, force=force)
-        notes = {str(warning.message) for warning in caught} - told
-        told |= notes  # what concerns all models is said once
-        up_to_date = before is not None and before == manifest_path.read_bytes()
-        _tell(manifest, out, up_to_date, notes, as_json)
+    lower = _lower_precisions(precision, calibration)
+    chosen = list(dict.fromkeys(registry.names() if every else models or registry.STUDY))
+    own = {} if every or not models else _own(chosen)
+    if (input or name or dynamic_batch) and (len(own) != 1 or len(chosen) != 1):
+        raise UsageError(
+            "--input, --name and --dynamic-batch are for one network of your own at a time; "
+            "leave them or the others out"
+        )
+    code = 0
+    made = [
+        _export_own(source, out, weights, seed, input, name, dynamic_batch, as_json)
+        for source in own.values()
+    ]
+    specs = [registry.find(text) for text in chosen if text not in own]
+    if len(specs) == 1:
+        _export_one(specs[0].name, out, weights, seed, force, as_json)
+    elif specs:
+        if every:
+            specs.sort(key=lambda spec: spec.parameters)  # most are done soon
+        code = _export_many(specs, out, weights, seed, force, jobs, memory, as_json)
+    for each in (*made, *(spec.name for spec in specs)):
+        for wanted in lower:
+            code = max(code, _export_lower(each, wanted, out, calibration, force, as_json))
+    raise typer.Exit(code)
+
+
+def _lower_precisions(names: list[str] | None, calibration: Path | None) -> list[str]:
+    """Return the precisions to make beside fp32, each once."""
+    from greenbatch.records import PRECISIONS
+
+    for name in names or ():
+        if name not in PRECISIONS:
+            raise UnknownNameError("precision", name, PRECISIONS)
+    lower = [name for name in dict.fromkeys(names or ()) if name != "fp32"]
+    if calibration and "int8" not in lower:
+        raise UsageError("--calibration is for --precision int8; leave it out, or add that")
+    return lower
+
+
+def _own(texts: Collection[str]) -> "dict[str, Source]":
+    """Return those that are not in the registry; wrong names are told before anything is done."""
+    from greenbatch.models.sources import parse_source
+
+    sources = {text: parse_source(text) for text in texts}
+    return {text: source for text, source in sources.items() if source.kind != "torchvision"}
+
+
+def _export_own(
+    source: "Source",
+    out: Path,
+    weights: str,
+    seed: int,
+    input: str | None,
+    name: str | None,
+    dynamic_batch: bool,
+    as_json: bool,
+) -> str:
+    from greenbatch.exporter.own import export_own
+    from greenbatch.models.sources import parse_input
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        manifest = export_own(
+            source,
+            out,
+            input=parse_input(input) if input else None,
+            name=name,
+            weights=weights,
+            seed=seed,
+            dynamic_batch=dynamic_batch,
+        )
+    _tell(manifest, out, False, _notes(caught), as_json)
+    return manifest.model
+
+
+def _export_lower(
+    name: str, precision: str, out: Path, calibration: Path | None, force: bool, as_json: bool
+) -> int:
+    """Make a lower precision of what is there in fp32; say why where it cannot be."""
+    from greenbatch.exporter.lower import export_lower
+
+    path = out / f"{name}-{precision}.json"
+    before = path.read_bytes() if path.exists() else None
+    try:
+        manifest = export_lower(name, precision, out, calibration=calibration, force=force)
+    except (ArtifactError, ExportError) as error:
+        typer.echo(f"gb: {error}", err=True)
+        return ExportError.exit_code
+    _tell(manifest, out, before == path.read_bytes(), (), as_json)
+    return 0
+
+
+def _export_many(
+    specs: "list[ModelSpec]",
+    out: Path,
+    weights: str,
+    seed: int,
+    force: bool,
+    jobs: int | None,
+    memory: str | None,
+    as_json: bool,
+) -> int:
+    from greenbatch.cli.fleet import show_fleet
+    from greenbatch.exporter.fleet import Plan
+    from greenbatch.models.weights import Weights
+    from greenbatch.runners.cores import default_threads
+
+    Weights.parse(weights)
+    at_once = min(jobs or min(default_threads(), _MOST_JOBS), len(specs))
+
+    def command(name: str) -> list[str]:
+        line = [sys.executable, "-m", "greenbatch.cli", "export", name, "--json"]
+        line += ["--out", str(out), "--weights", weights, "--seed", str(seed)]
+        return [*line, "--force"] if force else line
+
+    plan = Plan(
+        folder=out,
+        command=command,
+        jobs=at_once,
+        memory_bytes=_bytes(memory) if memory else _free_bytes(),
+        threads=max(1, default_threads() // at_once),
+    )
+    return show_fleet(specs, plan, weights, seed, force=force, as_json=as_json)
+
+
+def _export_one(name: str, out: Path, weights: str, seed: int, force: bool, as_json: bool) -> None:
+    from greenbatch.exporter import export_model
+
+    manifest_path = out / f"{name}-fp32.json"
+    before = manifest_path.read_bytes() if manifest_path.exists() else None
+    if not as_json and sys.stderr.isatty():
+        typer.echo(f"{name} ...\r", nl=False, err=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        manifest = export_model(name, out, weights=weights, seed=seed, force=force)
+    notes = _notes(caught)
+    up_to_date = before is not None and before == manifest_path.read_bytes()
+    _tell(manifest, out, up_to_date, notes, as_json)
+
+
+def _notes(caught: Collection[warnings.WarningMessage]) -> Collection[str]:
+    return dict.fromkeys(str(warning.message) for warning in caught)
 
 
 def _tell(
     manifest: "Manifest", out: Path, up_to_date: bool, notes: Collection[str], as_json: bool
 ) -> None:
     if as_json:
-        event = {
-            "model": manifest.model,
-            "file": str(out / manifest.file),
-            "up_to_date": up_to_date,
-            "export_s": manifest.export_s,
-            "weights": f"{manifest.weights.kind} ({manifest.weights.detail})",
-            "notes": list(notes),
-        }
-        typer.echo(json.dumps(event))
+        verdict = "up to date" if up_to_date else "proved"
+        typer.echo(json.dumps(event(manifest, out, verdict, notes)))
         return
     for note in notes:
         typer.echo(f"gb: {note}", err=True)
     worst = max(parity.max_rel for parity in manifest.parity)
-    spread = manifest.parity[0].spread
     took = "up to date" if up_to_date else f"exported in {units.duration(manifest.export_s)}"
+    against = f"largest error {worst:.1e} of the largest logit"
+    if found := manifest.fidelity:
+        against = (
+            f"against fp32: cosine {found.cosine:.5f}, top-1 agreement {found.top1_agreement:.0%} "
+            f"of {found.images} images"
+        )
     typer.echo(
         f"{out / manifest.file}: {took}; {manifest.weights.kind} weights "
-        f"({manifest.weights.detail}), largest error {worst:.1e} of the largest logit "
-        f"(spread {spread:.2g}) at batch {', '.join(str(p.batch_size) for p in manifest.parity)}"
+        f"({manifest.weights.detail}), {against}, at batch "
+        f"{', '.join(str(p.batch_size) for p in manifest.parity)}"
     )
+    if manifest.calibration:
+        typer.echo(f"  calibrated on {manifest.calibration}")
+
+
+def event(manifest: "Manifest", out: Path, verdict: str, notes: Collection[str]) -> dict[str, Any]:
+    """Say of an artifact what a script would read."""
+    from greenbatch.models.artifacts import Artifact
+
+    return {
+        "model": manifest.model,
+        "precision": manifest.precision,
+        "verdict": verdict,
+        "file": str(out / manifest.file),
+        "up_to_date": verdict == "up to date",
+        "export_s": manifest.export_s,
+        "size_bytes": Artifact(out, manifest).size_bytes,
+        "nodes": manifest.nodes,
+        "max_rel": max(parity.max_rel for parity in manifest.parity),
+        "rows_rel": max(parity.rows_rel for parity in manifest.parity),
+        "weights": f"{manifest.weights.kind} ({manifest.weights.detail})",
+        "notes": list(notes),
+    }
+
+
+def _check(folder: Path, as_json: bool) -> None:
+    from greenbatch.exporter.verify import check_folder
+
+    faults = 0
+    for finding in check_folder(folder):
+        faults += bool(finding.fault)
+        if as_json:
+            told = {
+                "file": str(finding.file),
+                "model": finding.manifest.model if finding.manifest else None,
+                "precision": finding.manifest.precision if finding.manifest else None,
+                "ok": not finding.fault,
+                "fault": finding.fault or None,
+            }
+            typer.echo(json.dumps(told))
+        elif finding.fault:
+            typer.echo(f"damaged: {finding.fault}")
+        else:
+            assert finding.manifest is not None
+            typer.echo(f"ok: {folder / finding.manifest.file}")
+    if faults:
+        raise typer.Exit(DAMAGED)
+
+
+def _bytes(text: str) -> int:
+    """Read a size: ``12GiB`` by powers of 1024; ``12GB``, ``12G`` and ``12e9`` by powers of 1000.
+
+    Raises:
+        UsageError: It is no size.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?) *([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    size = 0
+    if match:
+        size = int(float(match[1]) * (1024 if match[3] else 1000) ** _UNITS[match[2].upper()])
+    if size < 1:
+        raise UsageError(f"--memory {text!r} is no size; write it as 12GiB")
+    return size
+
+
+def _free_bytes() -> int:
+    """Return the memory that the machine and the cgroup leave, less a margin, in bytes."""
+    import psutil
+
+    from greenbatch.runners.cores import memory_limit_bytes
+
+    free: int = psutil.virtual_memory().available
+    limit = memory_limit_bytes()
+    return max(min(free, limit or free) - _MARGIN_BYTES, _MARGIN_BYTES)

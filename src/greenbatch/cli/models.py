@@ -1,36 +1,97 @@
 """``gb models``: what can be measured."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from greenbatch.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from greenbatch.models import ModelSpec
+
+_SCALES = {"K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
+_LEAST_COLUMNS = 80  # narrower terminals wrap the lines: names are never cut
+_PIPE_COLUMNS = 100
+_NARROW_COLUMNS = 90
+
 
 def models(
+    family: Annotated[
+        list[str] | None, typer.Option(help="Only this family; may be repeated.")
+    ] = None,
+    max_parameters: Annotated[
+        str | None, typer.Option(help="Only models of at most so many, e.g. 30M.")
+    ] = None,
+    study: Annotated[
+        bool, typer.Option("--study", help="Only the study models, oldest first.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the models: year, parameters, operations and published accuracy."""
+    """List the models: family, year, parameters, operations and published accuracy."""
     from greenbatch.models import registry
 
-    specs = [registry.find(name) for name in registry.names()]
+    families = registry.families()
+    for name in family or ():
+        if name not in families:
+            raise UnknownNameError("family", name, families)
+    limit = None if max_parameters is None else parse_count(max_parameters)
+    specs = [
+        spec
+        for spec in map(registry.find, registry.STUDY if study else registry.names())
+        if (not family or spec.family in family) and (limit is None or spec.parameters <= limit)
+    ]
     if as_json:
         typer.echo(json.dumps([asdict(spec) for spec in specs], indent=2))
-        return
+    elif specs:
+        _print_table(specs)
+    else:
+        typer.echo("gb: no model passes these filters together; leave one out", err=True)
+
+
+def parse_count(text: str) -> float:
+    """Read a number of parameters: ``30M``, ``30e6`` or ``25_000_000``.
+
+    Raises:
+        UsageError: It is none.
+    """
+    number = text.strip().upper()
+    scale = _SCALES.get(number[-1:], 1.0)
+    try:
+        count = float(number[:-1] if number[-1:] in _SCALES else number) * scale
+    except ValueError:
+        count = float("nan")
+    if not 0 < count < float("inf"):
+        raise UsageError(
+            f"--max-parameters is {text!r}, which is not a positive number; "
+            "write 30M, 30e6 or 30_000_000"
+        )
+    return count
+
+
+def _print_table(specs: "Sequence[ModelSpec]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("model", no_wrap=True)
-    for heading in ("year", "parameters", "multiply-adds", "published top-1", "input"):
+    console = Console(highlight=False)
+    least = _LEAST_COLUMNS if console.is_terminal else _PIPE_COLUMNS
+    console.width = max(console.width, least)
+    gap = 1 if console.width < _NARROW_COLUMNS else 2
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
+    for heading in ("model", "family"):
+        table.add_column(f"\n{heading}", no_wrap=True)
+    for heading in ("\nyear", "\nparameters", "multiply-\nadds", "published\ntop-1", "\ninput"):
         table.add_column(heading, justify="right", no_wrap=True)
     for spec in specs:
         table.add_row(
             spec.name,
-            str(spec.year),
+            spec.family,
+            str(spec.year or "–"),
             f"{spec.parameters / 1e6:.2f} M",
-            f"{spec.flops / 1e9:.2f} G",
-            f"{spec.top1:.2f} %",
+            "–" if spec.flops is None else f"{spec.flops / 1e9:.2f} G",
+            "–" if spec.top1 is None else f"{spec.top1:.2f} %",
             "x".join(str(dim) for dim in spec.input.shape),
         )
-    Console().print(table)
+    console.print(table)

@@ -43,8 +43,8 @@ def show_run(run: Path) -> None:
             console.print(Text(f"{answer.model}: {answer.certainty}"))
             continue
         estimated = " (estimated)" if answer.energy_source == "estimated" else ""
-        best = f"{answer.best.backend} at batch {answer.best.batch_size}"
-        line = f"{answer.model}: {best}, {answer.value}{estimated}; {answer.certainty}"
+        best = f"{answer.best.how}, {answer.value}{estimated}"
+        line = f"{answer.model}: {best}; {answer.certainty}"
         console.print(Text(line))
     console.print()
     # On a line of its own and never wrapped: a terminal makes it a link.
@@ -66,6 +66,7 @@ def run_as_json(run: Path) -> str:
                 "model": answer.model,
                 "criterion": answer.criterion,
                 "backend": answer.best.backend if answer.best else None,
+                "precision": answer.best.precision if answer.best else None,
                 "batch_size": answer.best.batch_size if answer.best else None,
                 "value": answer.figure.centre if answer.figure else None,
                 "unit": "J/image" if answer.criterion == "energy" else "images/s",
@@ -89,6 +90,9 @@ def cell_table(rows: Sequence["CellRow"], width: int) -> Table:
     table.add_column("model", no_wrap=True)
     table.add_column("batch", justify="right")
     table.add_column("backend", no_wrap=True)
+    several = len({row.cell.precision for row in rows}) > 1
+    if several:
+        table.add_column("precision", no_wrap=True)
     headings = ["J/image, est." if estimated else "J/image", "net of idle", "median latency"]
     for heading in headings if width >= ROOMY else headings[::2]:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -107,6 +111,7 @@ def cell_table(rows: Sequence["CellRow"], width: int) -> Table:
             cell.model if cell.model != last else "",
             str(cell.batch_size),
             cell.backend,
+            *([cell.precision] if several else []),
             *(figures if width >= ROOMY else figures[::2]),
             f"{row.throughput.centre:.4g}" if row.throughput else "–",
             _doubts(row),

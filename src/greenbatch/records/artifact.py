@@ -65,9 +65,10 @@ class WeightsRecord:
     """Which weights an artifact holds.
 
     Attributes:
-        kind: ``pretrained``, ``random`` or ``file``.
-        detail: The weights' published name, the seed, or the file's name.
-        file: Name of the safetensors file beside the artifact, which other runtimes load.
+        kind: ``pretrained``, ``random``, ``file``, or ``own``: as the network's source made them.
+        detail: The weights' published name, the seed, the file's name, or the source.
+        file: Name of the safetensors file beside the artifact, which other runtimes load; empty
+            for an artifact that came as an ``.onnx`` file.
         sha256: Of that file.
     """
 

@@ -70,5 +70,11 @@ class Cell:
             f"_b{self.batch_size}"
         )
 
+    @property
+    def how(self) -> str:
+        """What it is but for the model: ``onnxruntime-cpu at batch 8``, with what is unusual."""
+        unusual = "" if self.precision == "fp32" else f" in {self.precision}"
+        return f"{self.backend}{unusual} at batch {self.batch_size}"
+
     def __str__(self) -> str:
-        return f"{self.model} on {self.backend} at batch {self.batch_size}"
+        return f"{self.model} on {self.how}"

@@ -1,0 +1,11 @@
+"""From a proved fp32 artifact to lower precisions, each held to the fp32 one.
+
+conversion  the whole way, once                half  fp16 and bf16
+images      to calibrate on, and to judge by   int8  static quantisation, QDQ
+fidelity    how near to fp32 is near enough
+"""
+
+from greenbatch.exporter.precisions.conversion import PRECISIONS, Converted, convert
+from greenbatch.exporter.precisions.fidelity import BOUNDS, Bound, compare, judge
+
+__all__ = ["BOUNDS", "PRECISIONS", "Bound", "Converted", "compare", "convert", "judge"]

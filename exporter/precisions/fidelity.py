@@ -1,0 +1,264 @@
+"""How near an artifact of lower precision is to the fp32 artifact of the same weights."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.errors import ExportError, ParityError
+from greenbatch.exporter.causes import first_line
+from greenbatch.exporter.precisions.images import Images
+from greenbatch.records import Fidelity, Parity
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+
+CRASHING = "FuseFp16InitializerToFp32NodeTransformer"
+"""An optimiser of ONNX Runtime (seen in 1.31.1) that ends the process by a segmentation fault on
+fp16 attention on the CPU; to be left out of every session that may load fp16.
+See https://github.com/microsoft/onnxruntime/issues/32405 and .../26717.
+"""
+
+_CURES = {
+    "fp16": "export it in bf16 or fp32",
+    "bf16": "export it in fp16 or fp32",
+    "int8": "calibrate it on a folder of photographs (--calibration DIR), or export it in fp16",
+}
+
+BATCH_SIZES = (1, 2, 3, 7, 16)
+"""As for fp32: one, small ones, odd ones, and one that is larger than all others."""
+
+ROWS_BOUNDS = {"fp16": 1e-2, "bf16": 5e-2, "int8": 1e-1}
+"""Largest difference of a row from its image run alone, over the largest logit.
+
+Sums are blocked otherwise for another batch size; where that moves a value over the edge between
+two steps of the type, it differs by a whole step.
+"""
+
+_ROW_IMAGES, _ROW_STEP = 7, 3  # 3 steps through 7 images: neighbours change with each pass
+_AT_ONCE = 8  # images in a batch: bounds the memory for activations
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What is asked of a precision.
+
+    Attributes:
+        cosine: Lowest cosine similarity of an image's logits that is allowed.
+        top1_agreement: Lowest share of images with the same first class that is allowed.
+    """
+
+    cosine: float
+    top1_agreement: float
+
+
+BOUNDS = {
+    "fp16": Bound(cosine=0.995, top1_agreement=0.9),
+    "bf16": Bound(cosine=0.97, top1_agreement=0.6),
+    "int8": Bound(cosine=0.8, top1_agreement=0.4),
+}
+"""What the study models keep with random weights, with room for two or three times the error.
+
+A lost weight or a wrong scale shows as a cosine near 0 and next to no agreement. A bound tells a
+faulty artifact from a sound one; what a precision costs in accuracy is measured by ``gb eval``.
+"""
+
+
+def compare(
+    name: str,
+    reference: "NDArray[np.float32]",
+    candidate: "NDArray[np.float32]",
+    precision: str,
+    data: str,
+) -> Fidelity:
+    """Compare logits of the same images.
+
+    Args:
+        name: Of the model, for errors.
+        reference: Logits (N, classes) of fp32.
+        candidate: Logits (N, classes) of the lower precision.
+        precision: The lower precision, for errors.
+        data: What the images were.
+
+    Raises:
+        ParityError: The candidate's logits have another shape or are not finite.
+    """
+    import numpy as np
+
+    if candidate.shape != reference.shape:
+        raise ParityError(
+            f"{name} puts out shape {candidate.shape} in {precision} instead of "
+            f"{reference.shape}; export it in fp32"
+        )
+    if not np.isfinite(candidate).all():
+        raise ParityError(
+            f"{name} puts out values that are not finite in {precision}: activations exceed what "
+            "the type holds; export it in fp32"
+        )
+    wanted, got = reference.astype(np.float64), candidate.astype(np.float64)
+    difference = np.abs(wanted - got)
+    least = np.finfo(np.float64).tiny  # for logits that are all 0
+    lengths = np.linalg.norm(wanted, axis=1) * np.linalg.norm(got, axis=1)
+    cosines = (wanted * got).sum(axis=1) / np.maximum(lengths, least)
+    return Fidelity(
+        images=len(wanted),
+        data=data,
+        max_abs=float(difference.max()),
+        mean_abs=float(difference.mean()),
+        max_rel=float(difference.max() / max(np.abs(wanted).max(), least)),
+        cosine=float(cosines.min()),
+        top1_agreement=float((wanted.argmax(axis=1) == got.argmax(axis=1)).mean()),
+    )
+
+
+def judge(name: str, fidelity: Fidelity, precision: str) -> None:
+    """Hold a comparison to its precision's bound.
+
+    Raises:
+        ParityError: It is outside.
+    """
+    bound = BOUNDS[precision]
+    for what, found, least in (
+        ("lowest cosine similarity of an image's logits", fidelity.cosine, bound.cosine),
+        ("share of equal first classes", fidelity.top1_agreement, bound.top1_agreement),
+    ):
+        if found < least:
+            raise ParityError(
+                f"{name} computes something else in {precision} than in fp32: the {what} is "
+                f"{found:.4f} over {fidelity.images} images ({fidelity.data}), wanted is "
+                f"{least:g} or more; {_CURES[precision]}"
+            )
+
+
+def check_rows(
+    path: Path,
+    images: Images,
+    wanted: "NDArray[np.float32]",
+    name: str,
+    precision: str,
+    provider: str = CPU,
+) -> tuple[Parity, ...]:
+    """Run images alone and in batches: a row must be that of its image alone.
+
+    Args:
+        path: The ``.onnx`` file.
+        images: The first seven are used, in batches larger than that in another order too.
+        wanted: The fp32 artifact's logits of ``images``.
+        name: Of the model, for errors.
+        precision: Key of `ROWS_BOUNDS`.
+        provider: ONNX Runtime's execution provider.
+
+    Returns:
+        A record for each of `BATCH_SIZES`; here the errors are against fp32.
+
+    Raises:
+        ParityError: A row differs by more than `ROWS_BOUNDS` of the largest logit.
+        ExportError: ONNX Runtime cannot load or run it.
+    """
+    import numpy as np
+
+    session = open_session(path, name, provider)
+    some = images.pixels[:_ROW_IMAGES]
+    alone = np.concatenate([_logits(session, image[None], name) for image in some])
+    largest = float(np.abs(wanted).max()) or 1.0
+    records = []
+    for batch_size in BATCH_SIZES:
+        order = [index * _ROW_STEP % len(some) for index in range(batch_size)]
+        got = _logits(session, some[order], name)
+        if got.shape != (batch_size, *wanted.shape[1:]):
+            raise ParityError(
+                f"{name} puts out shape {got.shape} in {precision} at batch size {batch_size}; "
+                "its network fixes a size that depends on the batch"
+            )
+        max_abs = float(np.abs(got - wanted[order]).max())
+        records.append(
+            Parity(
+                batch_size=batch_size,
+                max_abs=max_abs,
+                max_rel=max_abs / largest,
+                spread=float(wanted[order].std()),
+                rows_rel=float(np.abs(got - alone[order]).max()) / largest,
+            )
+        )
+    worst = max(records, key=lambda record: record.rows_rel)
+    if not worst.rows_rel <= ROWS_BOUNDS[precision]:
+        raise ParityError(
+            f"images of a batch reach each other in {name} in {precision}: at batch size "
+            f"{worst.batch_size} a row differs from its image run alone by {worst.rows_rel:.1e} "
+            f"of the largest logit, allowed are {ROWS_BOUNDS[precision]:.0e}; export it in fp32"
+        )
+    return tuple(records)
+
+
+def run(
+    path: Path,
+    images: Images,
+    name: str,
+    provider: str = CPU,
+    *,
+    optimise: bool = True,
+) -> "NDArray[np.float32]":
+    """Return a graph's logits (N, classes) of images, run in small batches.
+
+    Args:
+        path: The ``.onnx`` file.
+        images: The images.
+        name: Of the model, for errors.
+        provider: ONNX Runtime's execution provider.
+        optimise: Let ONNX Runtime fuse and drop nodes.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load or run it.
+    """
+    import numpy as np
+
+    session = open_session(path, name, provider, optimise=optimise)
+    starts = range(0, len(images.pixels), _AT_ONCE)
+    return np.concatenate(
+        [_logits(session, images.pixels[start : start + _AT_ONCE], name) for start in starts]
+    )
+
+
+def open_session(path: Path, name: str, provider: str = CPU, *, optimise: bool = True) -> Any:
+    """Open an ONNX Runtime session on one provider alone.
+
+    Raises:
+        ExportError: The provider does not take the graph; what it says is the error's cause.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry("optimization.disable_specified_optimizers", CRASHING)
+    options.enable_cpu_mem_arena = False  # it would keep the memory of the largest batch
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
+    if not optimise:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if provider != CPU:
+        ort.preload_dlls()
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        return ort.InferenceSession(str(path), options, providers=[provider])
+    except Exception as error:  # ONNX Runtime's errors have no common root
+        raise ExportError(
+            f"ONNX Runtime {ort.__version__} ({provider}) cannot load {name}: "
+            f"{first_line(error)}; install the versions in constraints.txt"
+        ) from error
+
+
+def _logits(session: Any, batch: "NDArray[np.float32]", name: str) -> "NDArray[np.float32]":
+    import numpy as np
+
+    (first,) = session.get_inputs()
+    try:
+        (logits,) = session.run(None, {first.name: batch})
+    except Exception as error:
+        raise ExportError(
+            f"{name} does not run at batch size {len(batch)}: {first_line(error)}; its network "
+            "fixes a size that depends on the batch, or memory is short"
+        ) from error
+    return np.asarray(logits, np.float32)

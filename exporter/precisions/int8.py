@@ -1,0 +1,152 @@
+"""int8: static quantisation by ONNX Runtime, as QuantizeLinear and DequantizeLinear nodes (QDQ)."""
+
+import contextlib
+import io
+import logging
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.errors import ExportError
+from greenbatch.exporter.causes import first_line
+from greenbatch.exporter.precisions.images import Images
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+
+METHODS = ("minmax", "percentile", "entropy")
+"""How ranges follow from activations; see docs/precisions.md for what each was measured to do."""
+
+MULTIPLYING = ("Conv", "Gemm", "MatMul")
+QUANTISED = (
+    *MULTIPLYING,
+    *("Add", "Mul", "Relu", "Clip", "Sigmoid", "MaxPool", "AveragePool", "GlobalAveragePool"),
+    *("Concat", "Split", "Slice", "Pad", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
+)
+"""Types of nodes that are quantised: what multiplies, and what lies between, so that values stay
+in 8 bits from one to the next. Gelu, Softmax and normalisations stay in float32.
+"""
+
+_AT_ONCE = 4  # images in a batch of calibration: all activations of a batch are in memory
+
+
+def write_int8(
+    source: Path,
+    target: Path,
+    name: str,
+    images: Images,
+    method: str = "minmax",
+    operators: tuple[str, ...] = QUANTISED,
+    **options: Any,
+) -> None:
+    """Write the int8 form of a fp32 network.
+
+    Weights are signed, with a scale for each channel; activations are unsigned with a zero point,
+    which x86 multiplies fastest (VNNI). Attention's scores, normalisations, Gelu and Softmax stay
+    in float32.
+
+    Args:
+        source: The fp32 network.
+        target: Where to write.
+        name: Of the model, for errors.
+        images: What the ranges of activations are taken from.
+        method: One of `METHODS`.
+        operators: Types of the nodes that are quantised.
+        options: Others of `onnxruntime.quantization.quantize_static`, for trials.
+
+    Raises:
+        ExportError: ONNX Runtime cannot quantise it.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    calibration = {
+        "minmax": CalibrationMethod.MinMax,
+        "percentile": CalibrationMethod.Percentile,
+        "entropy": CalibrationMethod.Entropy,
+    }[method]
+    extra = {
+        "CalibStridedMinMax": 1,  # a batch at a time: else the activations of all are kept
+        "CalibPercentile": 99.99,
+        **options.pop("extra_options", {}),
+    }
+    settings: dict[str, Any] = {
+        "quant_format": QuantFormat.QDQ,
+        "activation_type": QuantType.QUInt8,
+        "weight_type": QuantType.QInt8,
+        "per_channel": True,
+        "calibrate_method": calibration,
+        "op_types_to_quantize": list(operators),
+        "extra_options": extra,
+        **options,
+    }
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".int8-") as folder, _quiet():
+            ready = Path(folder) / "ready.onnx"
+            quant_pre_process(source, ready, skip_symbolic_shape=True)
+            graph = onnx.load(ready).graph
+            settings.setdefault("nodes_to_exclude", _attention(graph))
+            reader = _Reader(graph.input[0].name, images.pixels)
+            quantize_static(ready, target, reader, **settings)
+    except Exception as error:  # ONNX Runtime's errors have no common root
+        target.unlink(missing_ok=True)
+        raise ExportError(
+            f"cannot quantise {name} to int8: {first_line(error)}; export it in fp16"
+        ) from error
+
+
+def _attention(graph: "onnx.GraphProto") -> list[str]:
+    """Return the nodes that make attention's scores and sum values by them: they stay in float32.
+
+    These are the products of two activations, and factors that are one number. ONNX Runtime's
+    own ``MatMulConstBOnly`` has no effect on QDQ (seen in 1.31.1).
+    """
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
+    return [
+        node.name
+        for node in graph.node
+        if (node.op_type == "MatMul" and not any(name in sizes for name in node.input))
+        or (node.op_type == "Mul" and any(sizes.get(name) == 1 for name in node.input))
+    ]
+
+
+class _Reader:
+    """Hands images to ONNX Runtime's calibration, some at a time."""
+
+    def __init__(self, input_name: str, pixels: "NDArray[np.float32]") -> None:
+        self._input_name = input_name
+        self._pixels = pixels
+        self._next, self._end = 0, len(self)
+
+    def __len__(self) -> int:
+        return -(-len(self._pixels) // _AT_ONCE)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Go on with these batches."""
+        self._next, self._end = start_index, end_index
+
+    def get_next(self) -> "dict[str, NDArray[np.float32]] | None":
+        """Return the next batch by the input's name, ``None`` at the end."""
+        if self._next >= self._end:
+            return None
+        start = self._next * _AT_ONCE
+        self._next += 1
+        return {self._input_name: self._pixels[start : start + _AT_ONCE]}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep ONNX Runtime's advice, logged to the root logger and printed, from the user."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        root.setLevel(level)

@@ -1,0 +1,103 @@
+"""Where artifacts are made and how they get their names: nothing half-written is left behind.
+
+Whoever makes an artifact holds the model's lock, works in a folder of its own beside the
+artifacts, and publishes all files of an artifact together.
+"""
+
+import contextlib
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from greenbatch.errors import ExportError
+from greenbatch.models.artifacts import DATA_SUFFIX, stem
+from greenbatch.records import Manifest
+
+Tell = Callable[[str], None]
+
+
+@contextlib.contextmanager
+def locked(folder: Path, name: str, tell: Tell) -> Iterator[None]:
+    """Hold the only right to write a model's files in ``folder``; translate what disks say.
+
+    Raises:
+        ExportError: The folder cannot be written, or is full.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f".{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tell(f"waiting for another export of {name}")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+    except OSError as error:
+        raise ExportError(
+            f"cannot write artifacts into {folder}: {error.strerror or error}; "
+            "choose another folder or make room"
+        ) from error
+
+
+@contextlib.contextmanager
+def workshop(folder: Path, name: str) -> Iterator[Path]:
+    """Make a folder beside the artifacts that vanishes with all that did not become one.
+
+    Under the lock nobody else works on this model: what a killed export left is removed.
+    """
+    _sweep(folder, name)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_prefix(name)) as path:
+        yield Path(path)
+
+
+def clear(folder: Path, name: str) -> None:
+    """Remove what a killed export of a model left, unless another works on the model already."""
+    from filelock import FileLock, Timeout
+
+    with contextlib.suppress(Timeout, OSError), FileLock(folder / f".{name}.lock", timeout=0):
+        _sweep(folder, name)
+
+
+def _sweep(folder: Path, name: str) -> None:
+    for left in folder.glob(f"{_prefix(name)}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def publish(folder: Path, manifest: Manifest, files: Iterable[Path]) -> None:
+    """Give the files of a proved artifact their names, and write its manifest.
+
+    The manifest goes first and comes last: while it is there, all that it names is right.
+
+    Args:
+        folder: Of the artifacts.
+        manifest: Names all of ``files``.
+        files: In a workshop in ``folder``.
+    """
+    files = list(files)
+    name = f"{stem(manifest.model, manifest.precision)}.json"
+    draft = files[0].parent / name
+    draft.write_text(manifest.to_json(), encoding="utf-8")
+    (folder / name).unlink(missing_ok=True)
+    for path in (*files, draft):
+        path.replace(folder / path.name)
+    _sweep_unnamed(folder, manifest.model)
+
+
+def _prefix(name: str) -> str:
+    return f".{name}.export-"
+
+
+def _sweep_unnamed(folder: Path, model: str) -> None:
+    """Remove files named by their content that none of a model's manifests names any more."""
+    used = "".join(path.read_text(encoding="utf-8") for path in folder.glob(f"{model}-*.json"))
+    ours = re.compile(rf"{re.escape(model)}-(\w+-)?[0-9a-f]{{12}}(\.safetensors|{DATA_SUFFIX})")
+    for path in folder.glob(f"{model}-*"):
+        if ours.fullmatch(path.name) and path.name not in used:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,284 @@
+"""Photographs from disk as a network takes them, and which class each one shows.
+
+The way from a file to an input is that of torchvision's evaluation transforms on Pillow images:
+resize the shorter side, cut the centre, scale to 0..1, subtract the mean and divide by the
+standard deviation. EXIF rotation is not applied, as it is not there.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greenbatch.errors import UsageError
+from greenbatch.models.spec import InputSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+CLASSES_FILE = "classes.txt"
+LABELS_FILE = "labels.csv"
+
+_MODES = {1: "L", 3: "RGB"}
+_DECODERS = 2  # threads that decode the next batch while a network runs this one
+
+Broken = Callable[[Path, str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPhotographs:
+    """Photographs with their classes.
+
+    Attributes:
+        paths: The files, ordered by class (as in the file, from a CSV).
+        labels: Index of each one's class among a network's outputs.
+        mapping: How the indices were found, for a person.
+    """
+
+    paths: tuple[Path, ...]
+    labels: tuple[int, ...]
+    mapping: str
+
+
+def find_photographs(folder: Path) -> tuple[Path, ...]:
+    """Return the image files in a folder and all folders below it, sorted by path.
+
+    Raises:
+        UsageError: There is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}; give one with images")
+    paths = tuple(
+        sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    )
+    if not paths:
+        raise UsageError(f"no image is in {folder}; wanted files named {', '.join(SUFFIXES)}")
+    return paths
+
+
+def find_labelled(data: Path, classes: int) -> LabelledPhotographs:
+    """Find photographs and the class of each.
+
+    ``data`` is one of these, tried in this order:
+
+    - a CSV file ``file,label`` (a header line is skipped), or a folder with a ``labels.csv``:
+      files are relative to the CSV, labels are indices of outputs;
+    - a folder with a folder for each class and a ``classes.txt``, in which line k (from 0) names
+      the folder of class k;
+    - a folder whose folders are numbers: the indices themselves;
+    - a folder with as many folders as there are classes: sorted by name. For the 1000 folders of
+      ImageNet, named by WordNet identifiers, that is the order of its published networks.
+
+    Args:
+        data: The CSV or folder.
+        classes: Number of the network's outputs.
+
+    Raises:
+        UsageError: ``data`` is none of them; the message says what was found.
+    """
+    if data.is_file():
+        return _from_csv(data, classes)
+    if not data.is_dir():
+        raise UsageError(f"there is no folder {data}; give a folder with a folder for each class")
+    if (data / LABELS_FILE).is_file():
+        return _from_csv(data / LABELS_FILE, classes)
+    folders = sorted(path for path in data.iterdir() if path.is_dir())
+    names = [folder.name for folder in folders]
+    if not folders:
+        raise UsageError(
+            f"{data} holds no folders; wanted one for each class, or a {LABELS_FILE} with lines "
+            "'file,label'"
+        )
+    if (data / CLASSES_FILE).is_file():
+        listed = _read_text(data / CLASSES_FILE).split("\n")
+        order = {line.strip(): index for index, line in enumerate(listed) if line.strip()}
+        if missing := [name for name in names if name not in order]:
+            raise UsageError(
+                f"{data / CLASSES_FILE} does not name {missing[0]!r}, a folder beside it; "
+                "write the folder of class k into line k, counted from 0"
+            )
+        indices, mapping = [order[name] for name in names], f"lines of {CLASSES_FILE}"
+    elif all(name.isdecimal() for name in names):
+        indices, mapping = [int(name) for name in names], "folders named by index"
+    elif len(folders) == classes:
+        indices, mapping = list(range(classes)), f"{classes} folders sorted by name"
+    else:
+        raise UsageError(
+            f"{data} holds {len(folders)} folders and the network has {classes} classes, so which "
+            f"is which cannot be told; add a {CLASSES_FILE} that names the folder of class k in "
+            f"line k, or a {LABELS_FILE} with lines 'file,label'"
+        )
+    _check_indices(indices, names, classes, data)
+    found = [
+        (path, index)
+        for folder, index in zip(folders, indices, strict=True)
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES and path.is_file()
+    ]
+    return _labelled(found, mapping, data)
+
+
+def load_photograph(path: Path, form: InputSpec) -> "NDArray[np.float32]":
+    """Read an image file as a network takes it.
+
+    Args:
+        path: Any format that Pillow reads; transparency is dropped, palettes are resolved.
+        form: Size, statistics and interpolation.
+
+    Returns:
+        Float32 array (C, H, W).
+
+    Raises:
+        UsageError: The file cannot be read, or ``form`` is nothing that a photograph can become.
+    """
+    import numpy as np
+    from PIL import Image
+
+    _check_form(form)
+    try:
+        with Image.open(path) as image:
+            pixels = _crop(_resize(image.convert(_MODES[form.shape[0]]), form), form.crop)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        # Pillow raises SyntaxError for a broken PNG.
+        cause = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UsageError(f"cannot read the image {path}: {cause.rstrip('.')}; remove it") from error
+    values = np.asarray(pixels, np.float32).reshape(form.crop, form.crop, -1) / np.float32(255)
+    values -= np.asarray(form.mean, np.float32)
+    values /= np.asarray(form.std, np.float32)
+    return np.ascontiguousarray(values.transpose(2, 0, 1))
+
+
+def read_batches(
+    paths: Sequence[Path], form: InputSpec, batch_size: int, on_broken: Broken
+) -> Iterator[tuple[list[int], "NDArray[np.float32]"]]:
+    """Read photographs batch by batch, the next one while the caller works on this one.
+
+    Args:
+        paths: The files.
+        form: See `load_photograph`.
+        batch_size: Largest number of images N at a time.
+        on_broken: Is called with each file that cannot be read, and why; it is left out.
+
+    Yields:
+        Indices into ``paths``, and the images (N, C, H, W); no empty batch.
+
+    Raises:
+        UsageError: ``form`` is nothing that a photograph can become.
+    """
+    import numpy as np
+
+    _check_form(form)
+
+    def read(path: Path) -> "NDArray[np.float32] | str":
+        try:
+            return load_photograph(path, form)
+        except UsageError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(_DECODERS, thread_name_prefix="photographs") as pool:
+        try:
+            ahead = [pool.submit(read, path) for path in paths[:batch_size]]
+            for start in range(0, len(paths), batch_size):
+                now, next_start = ahead, start + batch_size
+                ahead = [pool.submit(read, p) for p in paths[next_start : next_start + batch_size]]
+                got = {index: future.result() for index, future in enumerate(now, start)}
+                for index, text in got.items():
+                    if isinstance(text, str):
+                        on_broken(paths[index], text)
+                images = {i: image for i, image in got.items() if not isinstance(image, str)}
+                if images:
+                    yield list(images), np.stack(list(images.values()))
+        finally:
+            pool.shutdown(cancel_futures=True)  # the caller may stop early
+
+
+def _check_form(form: InputSpec) -> None:
+    if form.shape[1:] != (form.crop, form.crop) or form.shape[0] not in _MODES:
+        raise UsageError(
+            f"an input of shape {form.shape} cannot be cut from a photograph (crop {form.crop}); "
+            "wanted 1 or 3 channels and a square of the crop's side"
+        )
+
+
+def _resize(image: "Image", form: InputSpec) -> "Image":
+    """Bring the shorter side to ``form.resize``; the longer one is rounded down (torchvision)."""
+    from PIL.Image import Resampling
+
+    methods = {
+        "nearest": Resampling.NEAREST,
+        "bilinear": Resampling.BILINEAR,
+        "bicubic": Resampling.BICUBIC,
+        "lanczos": Resampling.LANCZOS,
+        "box": Resampling.BOX,
+        "hamming": Resampling.HAMMING,
+    }
+    if form.interpolation not in methods:
+        raise UsageError(
+            f"unknown interpolation {form.interpolation!r}; choose one of {', '.join(methods)}"
+        )
+    width, height = image.size
+    short, long = sorted(image.size)
+    stretched = int(form.resize * long / short)
+    size = (form.resize, stretched) if width <= height else (stretched, form.resize)
+    return image if size == image.size else image.resize(size, methods[form.interpolation])
+
+
+def _crop(image: "Image", side: int) -> "Image":
+    """Cut the centre as torchvision does: what is smaller is padded with black first."""
+    width, height = image.size
+    if min(width, height) < side:
+        left, top = max(0, (side - width) // 2), max(0, (side - height) // 2)
+        width, height = max(width, side), max(height, side)
+        image = image.crop((-left, -top, width - left, height - top))
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    return image.crop((left, top, left + side, top + side))
+
+
+def _from_csv(path: Path, classes: int) -> LabelledPhotographs:
+    rows = [row for row in csv.reader(_read_text(path).splitlines()) if row]
+    if rows and len(rows[0]) == 2 and not _is_index(rows[0][1]):
+        rows = rows[1:]  # the header
+    for row in rows:
+        if len(row) != 2 or not _is_index(row[1]):
+            raise UsageError(
+                f"{path} has the line {','.join(row)!r}; wanted 'file,label', where the label is "
+                "the index of an output"
+            )
+    indices = [int(row[1]) for row in rows]
+    _check_indices(indices, [row[0] for row in rows], classes, path)
+    paths = [path.parent / row[0].strip() for row in rows]
+    found = list(zip(paths, indices, strict=True))
+    return _labelled(found, f"lines of {path.name}", path)
+
+
+def _labelled(found: list[tuple[Path, int]], mapping: str, data: Path) -> LabelledPhotographs:
+    if not found:
+        raise UsageError(f"no image is in {data}; wanted files named {', '.join(SUFFIXES)}")
+    paths, labels = zip(*found, strict=True)
+    return LabelledPhotographs(paths, labels, mapping)
+
+
+def _check_indices(indices: list[int], names: list[str], classes: int, data: Path) -> None:
+    for index, name in zip(indices, names, strict=True):
+        if index >= classes:
+            raise UsageError(
+                f"{data} puts {name!r} into class {index}, and the network has classes 0 to "
+                f"{classes - 1}; correct it"
+            )
+
+
+def _is_index(text: str) -> bool:
+    return text.strip().isascii() and text.strip().isdecimal()
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        cause = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise UsageError(f"cannot read {path}: {cause}; correct it") from error

@@ -1,0 +1,142 @@
+"""``gb eval``: accuracy of artifacts, measured."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greenbatch import units
+from greenbatch.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from greenbatch.runners.accuracy import Accuracy, Progress, Rate
+
+_LINE_EVERY_S = 10.0  # between lines of progress where there is no terminal
+
+
+def evaluate(
+    models: Annotated[list[str], typer.Argument(help="Models with an artifact.")],
+    data: Annotated[
+        Path,
+        typer.Option(help="Folder with a folder of images for each class, or a CSV 'file,label'."),
+    ],
+    precision: Annotated[
+        list[str] | None, typer.Option(help="fp32, fp16, bf16 or int8; repeatable. Default: fp32.")
+    ] = None,
+    artifacts: Annotated[Path, typer.Option(help="Folder of exported artifacts.")] = Path(
+        "artifacts"
+    ),
+    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 32,
+    limit: Annotated[
+        int | None, typer.Option(help="Evaluate a seeded choice of this many images.")
+    ] = None,
+    provider: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each.")] = False,
+) -> None:
+    """Measure the top-1 and top-5 accuracy of artifacts on labelled photographs."""
+    import json
+    from dataclasses import asdict
+
+    from greenbatch.models.artifacts import load_artifact
+    from greenbatch.models.photographs import find_labelled
+    from greenbatch.records import PRECISIONS
+    from greenbatch.runners.accuracy import classes_of
+    from greenbatch.runners.accuracy import evaluate as measure
+    from greenbatch.runners.cores import default_threads
+
+    precisions = list(dict.fromkeys(precision or ["fp32"]))
+    for name in precisions:
+        if name not in PRECISIONS:
+            raise UnknownNameError("precision", name, PRECISIONS)
+    found = [  # what is missing is told before anything is run
+        load_artifact(artifacts, model, name)
+        for model in dict.fromkeys(models)
+        for name in precisions
+    ]
+    sets = {classes: find_labelled(data, classes) for classes in {classes_of(a) for a in found}}
+    for artifact in found:
+        name = artifact.path.stem
+        with _progress(name) as on_progress:
+            result = measure(
+                artifact,
+                sets[classes_of(artifact)],
+                str(data),
+                provider=provider,
+                batch_size=batch_size,
+                limit=limit,
+                threads=default_threads(),
+                on_progress=on_progress,
+            )
+        saved = result.save(artifacts)
+        if as_json:
+            typer.echo(json.dumps({**asdict(result), "file": str(saved)}))
+        else:
+            _tell(name, result, saved)
+
+
+def _tell(name: str, result: "Accuracy", saved: Path) -> None:
+    rates = f"top-1 {_percent(result.top1)}"
+    if result.top5:
+        rates += f", top-5 {_percent(result.top5)}"
+    typer.echo(
+        f"{name}: {rates} over {result.images} images ({result.weights} weights; classes: "
+        f"{result.mapping}); {result.images_per_s:.3g} images/s; {saved}"
+    )
+    if result.broken:
+        typer.echo(f"gb: {result.broken} images of {result.data} were left out:", err=True)
+        for reason in result.broken_files.values():
+            typer.echo(f"  {reason}", err=True)
+        if result.broken > len(result.broken_files):
+            typer.echo(f"  and {result.broken - len(result.broken_files)} more", err=True)
+
+
+def _percent(rate: "Rate") -> str:
+    return f"{rate.value:.2%} (95 % interval {rate.low:.2%} to {rate.high:.2%})"
+
+
+@contextmanager
+def _progress(name: str) -> "Iterator[Callable[[Progress], None]]":
+    """Show a bar on a terminal, a line now and then elsewhere, both on standard error."""
+    import time
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(file=sys.stderr, highlight=False)
+    told_s = time.perf_counter()
+
+    if not console.is_terminal:
+
+        def line(progress: "Progress") -> None:
+            nonlocal told_s
+            if time.perf_counter() - told_s >= _LINE_EVERY_S:
+                told_s = time.perf_counter()
+                print(f"{name}: {_stand(progress)}", file=sys.stderr)
+
+        yield line
+        return
+    columns = (
+        TextColumn(name),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def move(progress: "Progress") -> None:
+            left = f"about {units.duration(progress.left_s)} left"
+            bar.update(task, completed=progress.done, total=progress.total, description=left)
+
+        yield move
+
+
+def _stand(progress: "Progress") -> str:
+    left = units.duration(progress.left_s)
+    return f"{progress.done} of {progress.total} images, about {left} left"
