@@ -88,7 +88,7 @@ class Viewed(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images (2, 3, 16, 16) to logits (2, classes)."""
-        columns = torch.relu(images).reshape(images.shape[0], -1, 4)
+        columns = torch.relu(images.reshape(images.shape[0], -1, 4))
         features = columns.view(2, -1)
         logits: torch.Tensor = self.head(features)
         return logits
@@ -99,7 +99,7 @@ class Counted(Viewed):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images (2, 3, 16, 16) to logits (2, classes)."""
-        columns = torch.relu(images).reshape(images.shape[0], -1, 4)
+        columns = torch.relu(images.reshape(images.shape[0], -1, 4))
         features = columns.reshape(len(images), -1)
         logits: torch.Tensor = self.head(features)
         return logits
