@@ -87,6 +87,7 @@ def ways(trials: bool) -> Mapping[str, Write]:
         "int8, weights of 7 bits": quantise("minmax", reduce_range=True),
         "int8, signed activations": quantise("minmax", activation_type=QuantType.QInt8),
         "int8, what multiplies alone": quantise("minmax", operators=int8.MULTIPLYING),
+        "int8, what lies between too": quantise("minmax", operators=int8.QUANTISED),
         "int8, normalisations too": quantise("minmax", operators=(*int8.QUANTISED, *FLOATS)),
         "int8, products of activations too": quantise("minmax", nodes_to_exclude=[]),
     }

@@ -28,7 +28,8 @@ QUANTISED = (
     *("Concat", "Split", "Slice", "Pad", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
 )
 """Types of nodes that are quantised: what multiplies, and what lies between, so that values stay
-in 8 bits from one to the next. Gelu, Softmax and normalisations stay in float32.
+in 8 bits from one to the next. In networks with LayerNormalization it is what multiplies alone:
+there, 8 bits are too few for what is added up from layer to layer (see docs/precisions.md).
 """
 
 _AT_ONCE = 4  # images in a batch of calibration: all activations of a batch are in memory
@@ -40,7 +41,7 @@ def write_int8(
     name: str,
     images: Images,
     method: str = "minmax",
-    operators: tuple[str, ...] = QUANTISED,
+    operators: tuple[str, ...] | None = None,
     **options: Any,
 ) -> None:
     """Write the int8 form of a fp32 network.
@@ -55,7 +56,7 @@ def write_int8(
         name: Of the model, for errors.
         images: What the ranges of activations are taken from.
         method: One of `METHODS`.
-        operators: Types of the nodes that are quantised.
+        operators: Types of the nodes that are quantised; ``None``: by `QUANTISED`.
         options: Others of `onnxruntime.quantization.quantize_static`, for trials.
 
     Raises:
@@ -81,7 +82,6 @@ def write_int8(
         "weight_type": QuantType.QInt8,
         "per_channel": True,
         "calibrate_method": calibration,
-        "op_types_to_quantize": list(operators),
         "extra_options": extra,
         **options,
     }
@@ -90,6 +90,7 @@ def write_int8(
             ready = Path(folder) / "ready.onnx"
             quant_pre_process(source, ready, skip_symbolic_shape=True)
             graph = onnx.load(ready).graph
+            settings["op_types_to_quantize"] = list(operators or _operators(graph))
             settings.setdefault("nodes_to_exclude", _attention(graph))
             reader = _Reader(graph.input[0].name, images.pixels)
             quantize_static(ready, target, reader, **settings)
@@ -98,6 +99,11 @@ def write_int8(
         raise ExportError(
             f"cannot quantise {name} to int8: {first_line(error)}; export it in fp16"
         ) from error
+
+
+def _operators(graph: "onnx.GraphProto") -> tuple[str, ...]:
+    normed = any(node.op_type == "LayerNormalization" for node in graph.node)
+    return MULTIPLYING if normed else QUANTISED
 
 
 def _attention(graph: "onnx.GraphProto") -> list[str]:
