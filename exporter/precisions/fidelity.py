@@ -61,7 +61,7 @@ BOUNDS = {
     "bf16": Bound(cosine=0.97, top1_agreement=0.6),
     "int8": Bound(cosine=0.8, top1_agreement=0.4),
 }
-"""What the study models keep with random weights, with room for two or three times the error.
+"""What the study models keep with random weights, with room for 1.5 to 3 times the worst error.
 
 A lost weight or a wrong scale shows as a cosine near 0 and next to no agreement. A bound tells a
 faulty artifact from a sound one; what a precision costs in accuracy is measured by ``gb eval``.
