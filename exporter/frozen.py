@@ -1,5 +1,6 @@
 """Which node of a graph holds a batch size that should be free: for the text of an error."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ def find_culprit(path: Path, traced: int, lines: Iterable[str] = ()) -> Culprit 
 
     try:
         model = onnx.load(path, load_external_data=False)
+        _put_back(model, path)
         del model.graph.value_info[:]  # sizes that follow from the nodes, not what was noted
         for value in model.graph.input:
             dims = value.type.tensor_type.shape.dim
@@ -63,6 +65,31 @@ def find_culprit(path: Path, traced: int, lines: Iterable[str] = ()) -> Culprit 
         return None
     suspects = (*_from_lines(model, lines), *_with_constant(model, traced), *_losing(model))
     return suspects[0] if suspects else None
+
+
+def set_stacks_aside(model: "onnx.ModelProto", path: Path) -> None:
+    """Take the lines of Python out of a graph, as they name folders of whoever exported.
+
+    They go into a file beside ``path``, where `find_culprit` finds them while the graph is proved.
+    """
+    stacks = {}
+    for node in model.graph.node:
+        stacks[node.name] = _stack(node)
+        kept = [entry for entry in node.metadata_props if entry.key != _STACK]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+    _aside(path).write_text(json.dumps(stacks), encoding="utf-8")
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.stacks.json")
+
+
+def _put_back(model: "onnx.ModelProto", path: Path) -> None:
+    if _aside(path).exists():
+        stacks = json.loads(_aside(path).read_text(encoding="utf-8"))
+        for node in model.graph.node:
+            node.metadata_props.add(key=_STACK, value=stacks.get(node.name, ""))
 
 
 def _from_lines(model: "onnx.ModelProto", lines: Iterable[str]) -> Iterator[Culprit]:

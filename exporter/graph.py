@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch.errors import ExportError
 from greenbatch.exporter.causes import first_line
-from greenbatch.exporter.frozen import BATCH_AXIS, find_culprit
+from greenbatch.exporter.frozen import BATCH_AXIS, find_culprit, set_stacks_aside
 from greenbatch.exporter.recipe import OPSET
 from greenbatch.models import ModelSpec, synthetic_images
 from greenbatch.models.artifacts import DATA_SUFFIX, sha256
@@ -153,10 +153,10 @@ def _take_data_in(path: Path) -> None:
     """Move the weights beside a graph into its file."""
     import onnx
 
-    data = _data_path(path)
-    if data.exists():  # torch keeps what is smaller than 256 bytes in the graph
-        onnx.save(onnx.load(path), path)
-        data.unlink()
+    model = onnx.load(path)
+    set_stacks_aside(model, path)
+    onnx.save(model, path)
+    _data_path(path).unlink(missing_ok=True)  # torch keeps less than 256 bytes in the graph
 
 
 def _name_data(path: Path, graph: Graph) -> Graph:
@@ -171,6 +171,7 @@ def _name_data(path: Path, graph: Graph) -> Graph:
         for entry in tensor.external_data:
             if entry.key == "location":
                 entry.value = data.name
+    set_stacks_aside(model, path)
     path.write_bytes(model.SerializeToString())
     return replace(graph, data=data, data_sha256=digest)
 

@@ -13,7 +13,7 @@ from greenbatch.models.draw import SCHEME
 from greenbatch.models.weights import Weights
 from greenbatch.records.artifact import MANIFEST_SCHEMA
 
-EXPORTER = 3
+EXPORTER = 4
 """Number of the way in which artifacts are made; a change of the way changes it."""
 
 OPSET = 20

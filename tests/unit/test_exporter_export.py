@@ -57,6 +57,7 @@ def test_manifest_says_what_is_in_the_artifact(
     assert path.name == "tiny-fp32.onnx"
     assert manifest.size_bytes == path.stat().st_size
     assert manifest.parameters == sum(p.numel() for p in module.parameters())
+    assert str(Path(torch.__file__).parent).encode() not in path.read_bytes()
     model = onnx.load(path)
     assert manifest.nodes == len(model.graph.node)
     assert [o.version for o in model.opset_import if not o.domain] == [manifest.opset]
