@@ -10,6 +10,7 @@ from greenbatch.exporter.causes import first_line
 from greenbatch.exporter.frozen import find_culprit
 from greenbatch.exporter.graph import TRACED_BATCH
 from greenbatch.models import ModelSpec, synthetic_images
+from greenbatch.models.agreement import LARGEST_RELATIVE
 from greenbatch.records import Parity
 
 if TYPE_CHECKING:
@@ -22,12 +23,8 @@ if TYPE_CHECKING:
 BATCH_SIZES = (1, 2, 3, 7, 16)
 """One, the size that was traced, odd ones, and one that is larger than all others."""
 
-BOUNDS = {"fp32": 1e-3}
-"""Largest difference of a logit that is allowed, over the largest absolute logit of torch.
-
-Fused and reordered sums differ by a few 1e-7 in each layer. Over the study models that adds up
-to between 1e-6 and 1e-5; a wrong operator or a lost weight shows as 1e-1 and more.
-"""
+BOUNDS = {"fp32": LARGEST_RELATIVE}
+"""Largest difference of a logit that is allowed, over the largest absolute logit of torch."""
 
 ROWS_BOUNDS = {"fp32": 1e-3}
 """The same for a row of a batch against its image run alone, both by ONNX Runtime.

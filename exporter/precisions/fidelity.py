@@ -1,13 +1,14 @@
 """How near an artifact of lower precision is to the fp32 artifact of the same weights."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ExportError, ParityError
 from greenbatch.exporter.causes import first_line
 from greenbatch.exporter.precisions.images import Images
+from greenbatch.models.agreement import LOWEST_COSINE, difference
 from greenbatch.records import Fidelity, Parity
 
 if TYPE_CHECKING:
@@ -56,16 +57,13 @@ class Bound:
     top1_agreement: float
 
 
-BOUNDS = {
-    "fp16": Bound(cosine=0.995, top1_agreement=0.9),
-    "bf16": Bound(cosine=0.97, top1_agreement=0.6),
-    "int8": Bound(cosine=0.8, top1_agreement=0.4),
-}
-"""What the study models keep with random weights, with room for 1.5 to 3 times the worst error.
+_TOP1_AGREEMENT = {"fp16": 0.9, "bf16": 0.6, "int8": 0.4}
 
-A lost weight or a wrong scale shows as a cosine near 0 and next to no agreement. A bound tells a
-faulty artifact from a sound one; what a precision costs in accuracy is measured by ``gb eval``.
-"""
+BOUNDS = {
+    precision: Bound(cosine, _TOP1_AGREEMENT[precision])
+    for precision, cosine in LOWEST_COSINE.items()
+}
+"""What the study models keep with random weights, with room for 1.5 to 3 times the worst error."""
 
 
 def compare(
@@ -99,20 +97,7 @@ def compare(
             f"{name} puts out values that are not finite in {precision}: activations exceed what "
             "the type holds; export it in fp32"
         )
-    wanted, got = reference.astype(np.float64), candidate.astype(np.float64)
-    difference = np.abs(wanted - got)
-    least = np.finfo(np.float64).tiny  # for logits that are all 0
-    lengths = np.linalg.norm(wanted, axis=1) * np.linalg.norm(got, axis=1)
-    cosines = (wanted * got).sum(axis=1) / np.maximum(lengths, least)
-    return Fidelity(
-        images=len(wanted),
-        data=data,
-        max_abs=float(difference.max()),
-        mean_abs=float(difference.mean()),
-        max_rel=float(difference.max() / max(np.abs(wanted).max(), least)),
-        cosine=float(cosines.min()),
-        top1_agreement=float((wanted.argmax(axis=1) == got.argmax(axis=1)).mean()),
-    )
+    return Fidelity(images=len(reference), data=data, **asdict(difference(reference, candidate)))
 
 
 def judge(name: str, fidelity: Fidelity, precision: str) -> None:

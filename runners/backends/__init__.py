@@ -5,18 +5,37 @@ class behind an entry is imported in the child that measures with it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from greenbatch.errors import MeasurementError, UnknownNameError
 from greenbatch.records import Cell, Manifest
+from greenbatch.runners.backends.options import Option, Options, Setting, parse_settings
 
 if TYPE_CHECKING:
     import numpy as np
 
-Setting = str | int | float | bool | None
+__all__ = [
+    "BACKENDS",
+    "PROVIDERS",
+    "RUNTIMES",
+    "TRIAL_RESULT",
+    "TRIAL_SHAPE",
+    "Backend",
+    "BackendSpec",
+    "Option",
+    "Options",
+    "Setting",
+    "Task",
+    "check_trial",
+    "find",
+    "pair",
+    "parse_settings",
+    "resolve",
+]
+
 TRIAL_SHAPE = (1, 3, 3, 3)  # of the images and of the kernel
 TRIAL_RESULT = 27.0
 
@@ -33,6 +52,9 @@ class Task:
         threads: Threads for work on the CPU.
         images: The batch, float32, shape (batch_size, channels, height, width).
         allow_fallback: Let nodes run elsewhere than asked, and record it.
+        settings: What was set on the backend, checked against its ``options``.
+        cache: A folder of this cell's own for what the backend compiles: empty at the cell's first
+            repetition, then as that one left it. ``None``: nothing is kept.
     """
 
     cell: Cell
@@ -42,10 +64,20 @@ class Task:
     threads: int
     images: "np.ndarray"
     allow_fallback: bool = False
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    cache: Path | None = None
 
 
 class Backend(Protocol):
-    """A network loaded in one runtime, ready to run its batch."""
+    """A network loaded in one runtime, ready to run its batch.
+
+    Attributes:
+        options: What a user may set on it.
+        packages: What it imports: done, and timed, before it is made.
+    """
+
+    options: ClassVar[Options]
+    packages: ClassVar[tuple[str, ...]]
 
     def __init__(self, task: Task) -> None:
         """Load the network; raise `PlacementError` if it would not run where it was asked to."""
@@ -66,7 +98,11 @@ class Backend(Protocol):
 
     @property
     def settings(self) -> Mapping[str, Setting]:
-        """What is in force, asked from the runtime where it can be asked."""
+        """What is in force, asked from the runtime where it can be asked.
+
+        It has every key of `greenbatch.records.FACTORS` but those that the child fills in
+        (``affinity``, ``transfers``); ``None`` where the runtime does not tell.
+        """
 
     @staticmethod
     def unavailable(provider: str) -> str | None:

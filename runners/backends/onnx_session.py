@@ -4,11 +4,12 @@ import ctypes
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenbatch.errors import BackendUnavailable, PlacementError
 from greenbatch.runners.backends import (
     TRIAL_SHAPE,
+    Options,
     Setting,
     Task,
     check_trial,
@@ -36,6 +37,9 @@ class OnnxSession:
     Raises:
         PlacementError: The provider did not start, or left nodes to another one.
     """
+
+    options: ClassVar[Options] = {}
+    packages = ("onnxruntime",)
 
     def __init__(self, task: Task) -> None:
         import onnxruntime as ort

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from greenbatch.errors import PlacementError, UnsupportedCell
 from greenbatch.models.build import build
 from greenbatch.models.registry import find as find_model
 from greenbatch.runners.backends import (
     TRIAL_SHAPE,
+    Options,
     Setting,
     Task,
     check_trial,
@@ -27,6 +28,9 @@ class TorchEager:
         PlacementError: A parameter or the output is not on the device that was asked for.
         UnsupportedCell: The precision is not fp32, or the network is not torchvision's.
     """
+
+    options: ClassVar[Options] = {}
+    packages = ("torch", "torchvision")
 
     def __init__(self, task: Task) -> None:
         import torch

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from greenbatch.analysis.compilation import from_files
 from greenbatch.analysis.run_files import RunFiles
 from greenbatch.analysis.statistics import interval, ratio
-from greenbatch.records import Journal, Record, Repetition, decode, encode
+from greenbatch.records import Idle, Journal, Record, Repetition, decode, encode
 from tests.fakes import runs
 
 RECORDS = runs.realistic_records(models=("alexnet", "vit_b_16"), batch_sizes=(1, 4), blocks=2)
@@ -18,7 +18,7 @@ POSITIVE = st.floats(1e-6, 1e6)
 
 def _files(records: list[Record]) -> RunFiles:
     repetitions = tuple(r for r in records if isinstance(r, Repetition))
-    idles = tuple(r for r in records if not isinstance(r, Repetition))
+    idles = tuple(r for r in records if isinstance(r, Idle))
     study = runs.study(("alexnet", "vit_b_16"), runs.BACKENDS, (1, 4), 2)
     return RunFiles(Path("run"), study, runs.environment(), Journal(repetitions, idles, 0), "")
 

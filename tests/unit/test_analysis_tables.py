@@ -94,8 +94,9 @@ def test_two_repetitions_are_never_sure(tmp_path: Path) -> None:
 
 def test_net_energy_below_zero_is_shown_not_hidden(tmp_path: Path) -> None:
     cell = Cell("alexnet", ORT)
-    records: list[Record] = [runs.idle(ORT, block, 20.0) for block in range(3)] + [
-        runs.repetition(cell, block, energy=[runs.figure(30.0)]) for block in range(3)
+    records: list[Record] = [
+        *(runs.idle(ORT, block, 20.0) for block in range(3)),
+        *(runs.repetition(cell, block, energy=[runs.figure(30.0)]) for block in range(3)),
     ]
     run = runs.write_run(tmp_path, records, runs.study(batch_sizes=(1,)))
     (row,) = cell_rows(compile_dataset(run))

@@ -17,14 +17,27 @@ from greenbatch.records.energy import (
     IdleFigure,
     total_energy,
 )
+from greenbatch.records.fairness import FACTORS
 from greenbatch.records.journal import Journal, Record, decode, encode, parse
-from greenbatch.records.results import SCHEMA, Conditions, Idle, Repetition, WarmUp
+from greenbatch.records.results import (
+    SCHEMA,
+    Agreement,
+    Capacity,
+    Conditions,
+    Idle,
+    OneOff,
+    Repetition,
+    WarmUp,
+)
 
 __all__ = [
+    "FACTORS",
     "IO",
     "PRECISIONS",
     "SCENARIOS",
     "SCHEMA",
+    "Agreement",
+    "Capacity",
     "Cell",
     "Conditions",
     "EnergyFigure",
@@ -37,6 +50,7 @@ __all__ = [
     "InputSpec",
     "Journal",
     "Manifest",
+    "OneOff",
     "Parity",
     "Record",
     "Repetition",

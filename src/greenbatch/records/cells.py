@@ -1,5 +1,6 @@
 """What is measured: a cell of the design, and the verdicts a repetition of it can carry."""
 
+import re
 from dataclasses import dataclass
 from enum import IntFlag, StrEnum
 
@@ -38,6 +39,9 @@ class Flag(IntFlag):
 class Cell:
     """One combination of factors.
 
+    Attributes:
+        settings: What was set on the backend, as pairs of name and text, sorted by name.
+
     Raises:
         ValueError: A factor is empty, unknown or not positive.
     """
@@ -48,8 +52,12 @@ class Cell:
     io: str = "host"
     scenario: str = "offline"
     batch_size: int = 1
+    settings: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
+        # JSON and YAML give lists.
+        settings = tuple(sorted((str(name), str(text)) for name, text in self.settings))
+        object.__setattr__(self, "settings", settings)
         if not self.model or not self.backend:
             raise ValueError("a cell needs a model and a backend")
         for name, value, known in (
@@ -65,16 +73,25 @@ class Cell:
     @property
     def slug(self) -> str:
         """A name for files: ``alexnet_onnxruntime-cpu_fp32_host_offline_b8``."""
-        return (
+        name = (
             f"{self.model}_{self.backend}_{self.precision}_{self.io}_{self.scenario}"
             f"_b{self.batch_size}"
         )
+        told = "".join(f"_{key}-{text}" for key, text in self.settings)
+        return name + re.sub(r"[^\w.-]", "-", told)
+
+    @property
+    def variant(self) -> str:
+        """The backend with what was set on it: ``onnxruntime-cpu (allow_spinning=0)``."""
+        if not self.settings:
+            return self.backend
+        return f"{self.backend} ({', '.join('='.join(pair) for pair in self.settings)})"
 
     @property
     def how(self) -> str:
         """What it is but for the model: ``onnxruntime-cpu at batch 8``, with what is unusual."""
         unusual = "" if self.precision == "fp32" else f" in {self.precision}"
-        return f"{self.backend}{unusual} at batch {self.batch_size}"
+        return f"{self.variant}{unusual} at batch {self.batch_size}"
 
     def __str__(self) -> str:
         return f"{self.model} on {self.how}"

@@ -11,19 +11,19 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from greenbatch.errors import JournalError
-from greenbatch.records.results import SCHEMA, Idle, Repetition
+from greenbatch.records.results import SCHEMA, Capacity, Idle, Repetition
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-Record: TypeAlias = Repetition | Idle
+Record: TypeAlias = Repetition | Idle | Capacity
 
 
 @cache
 def _adapter() -> "TypeAdapter[Record]":
     from pydantic import Field, TypeAdapter
 
-    return TypeAdapter(Annotated[Repetition | Idle, Field(discriminator="kind")])
+    return TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 
 
 def _canonical(members: dict[str, Any]) -> bytes:
@@ -70,12 +70,14 @@ class Journal:
         idles: Idle measurements, in the order they were written.
         valid_bytes: Length of the part that was read; anything behind it is a torn line.
         torn: A sentence about the torn last line, or ``None``.
+        capacities: Largest batches, in the order they were found.
     """
 
     repetitions: tuple[Repetition, ...]
     idles: tuple[Idle, ...]
     valid_bytes: int
     torn: str | None = None
+    capacities: tuple[Capacity, ...] = ()
 
 
 def parse(data: bytes, name: str = "journal.jsonl") -> Journal:
@@ -115,4 +117,5 @@ def parse(data: bytes, name: str = "journal.jsonl") -> Journal:
         tuple(r for r in records if isinstance(r, Idle)),
         start,
         torn,
+        tuple(r for r in records if isinstance(r, Capacity)),
     )

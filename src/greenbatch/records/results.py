@@ -1,4 +1,4 @@
-"""The two records of a journal: a finished repetition, and an idle measurement."""
+"""The records of a journal: a finished repetition, an idle measurement, a capacity."""
 
 import math
 from dataclasses import dataclass, field
@@ -46,6 +46,34 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """A backend's logits against those of fp32 on ONNX Runtime's CPU provider, for equal images.
+
+    Attributes:
+        images: How many were compared.
+        max_rel: Largest difference of a logit over the largest absolute logit of the reference.
+        cosine: Lowest cosine similarity of an image's logits.
+    """
+
+    images: int
+    max_rel: float
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneOff:
+    """What a start cost before the steady state, once in the life of a process.
+
+    Attributes:
+        duration_s: From its begin to its end.
+        energy: A figure for each domain, gross.
+    """
+
+    duration_s: float
+    energy: tuple[EnergyFigure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Repetition:
     """A cell measured once in a fresh process.
 
@@ -62,9 +90,15 @@ class Repetition:
         latency_s: Quantiles of the latency of one batch, keyed ``0.5``, ``0.9``, ...; in s.
         energy: A figure for each domain.
         memory_host_bytes: Peak resident memory of the child.
+        memory_children_bytes: Of the largest process that the child started (a compiler); 0: none.
         warm_up: See `WarmUp`.
         placement: Nodes by execution provider (or 1 by device where the runtime has no graph).
-        settings: What was in force: threads, TF32, layout, library versions as loaded, ...
+        settings: What was in force: `greenbatch.records.FACTORS`, library versions as loaded, ...
+        agreement: Of its outputs with the reference's, before it was timed.
+        one_off: The costs of ``load`` (reading, compiling ahead, building an engine) and ``first``
+            (the first inference, with what the runtime puts off until then).
+        cache: Whether what the backend compiles was at hand: ``cold``, ``warm`` (kept from an
+            earlier repetition of the cell), or ``None`` where it keeps nothing.
         phases_s: Seconds of ``start`` (interpreter and imports), ``load``, ``first``
             (first inference), ``warm_up``, ``window``, ``wall`` (the whole repetition).
         trace: Name of the file in ``traces/``; ``None`` where nothing was measured.
@@ -87,10 +121,14 @@ class Repetition:
     latency_s: dict[str, float] = field(default_factory=dict)
     energy: tuple[EnergyFigure, ...] = ()
     memory_host_bytes: int | None = None
+    memory_children_bytes: int | None = None
     warm_up: WarmUp | None = None
     conditions: Conditions = field(default_factory=Conditions)
     placement: dict[str, int] = field(default_factory=dict)
     settings: dict[str, str | int | float | bool | None] = field(default_factory=dict)
+    agreement: Agreement | None = None
+    one_off: dict[str, OneOff] = field(default_factory=dict)
+    cache: Literal["cold", "warm"] | None = None
     phases_s: dict[str, float] = field(default_factory=dict)
     trace: str | None = None
 
@@ -129,3 +167,22 @@ class Idle:
     duration_s: float
     figures: tuple[IdleFigure, ...]
     kind: Literal["idle"] = "idle"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """The largest batch that fits into memory, found by bisection in processes of their own.
+
+    Attributes:
+        cell: The cell at that batch size; at 1 where even that does not fit.
+        fits: Whether the cell fits.
+        smallest_failing: The smallest batch size that was tried and did not fit; ``None``: all did.
+        reason: What ended that one.
+    """
+
+    cell: Cell
+    fits: bool
+    smallest_failing: int | None
+    reason: str = ""
+    started_at: str = ""
+    kind: Literal["capacity"] = "capacity"

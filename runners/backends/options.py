@@ -1,0 +1,75 @@
+"""What a user may set on a backend: declared by its class, checked before anything is measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from greenbatch.errors import StudyError
+
+Setting = str | int | float | bool | None
+
+_FLAGS = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting of a backend, named as its runtime names it.
+
+    Attributes:
+        meaning: In a few words, with what holds when it is not set.
+        kind: ``count`` (a whole number from 0), ``flag`` (0 or 1), ``choice`` or ``text``.
+        choices: Of a ``choice``.
+    """
+
+    meaning: str
+    kind: Literal["count", "flag", "choice", "text"] = "text"
+    choices: tuple[str, ...] = ()
+
+    def parse(self, text: str) -> Setting:
+        """Return the value that ``text`` means.
+
+        Raises:
+            ValueError: It means none; the message says what was wanted.
+        """
+        if self.kind == "count":
+            if not text.isdecimal():
+                raise ValueError("a whole number, not negative")
+            return int(text)
+        if self.kind == "flag":
+            if text.lower() not in _FLAGS:
+                raise ValueError("0 or 1")
+            return _FLAGS[text.lower()]
+        if self.kind == "choice" and text not in self.choices:
+            raise ValueError(f"one of {', '.join(self.choices)}")
+        return text
+
+
+Options = Mapping[str, Option]
+"""By name. A name that ends in a dot stands for all that begin with it."""
+
+
+def parse_settings(backend: str, options: Options, asked: Mapping[str, str]) -> dict[str, Setting]:
+    """Check what is asked of a backend.
+
+    Args:
+        backend: Its name, for messages.
+        options: What its class declares.
+        asked: Texts by the name of the setting.
+
+    Returns:
+        The values by name.
+
+    Raises:
+        StudyError: It has no such setting, or not with such a value.
+    """
+    settings = {}
+    for name, text in asked.items():
+        option = options.get(name) or options.get(name[: name.find(".") + 1])
+        if option is None:
+            known = ", ".join(f"{key}*" if key.endswith(".") else key for key in options)
+            raise StudyError(f"{backend} has no setting {name!r}; it has {known or 'none'}")
+        try:
+            settings[name] = option.parse(text)
+        except ValueError as wanted:
+            raise StudyError(f"{backend}.{name} is {text!r}; wanted {wanted}") from None
+    return settings
