@@ -1,0 +1,100 @@
+"""When a free server starts a batch of the requests that wait, and of how many."""
+
+import math
+from dataclasses import dataclass
+
+from greenbatch.errors import UnknownNameError, UsageError
+from greenbatch.queueing.durations import seconds
+
+_FORMS = {"fixed": "fixed:16", "greedy": "greedy:16", "dynamic": "dynamic:16:5ms"}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a free server does.
+
+    Attributes:
+        size: Start a batch of so many of the oldest requests; 0: none now.
+        look_s: When to decide again, should nothing arrive before; infinite: not before.
+        flushed: Whether the batch is smaller than the policy wants, and starts only because
+            nothing more will come.
+    """
+
+    size: int
+    look_s: float = math.inf
+    flushed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Starts a batch when ``largest`` requests wait, or the oldest has waited ``wait_s``.
+
+    ``fixed:N`` waits for ever, ``greedy:N`` not at all, ``dynamic:N:WAIT`` at most WAIT.
+
+    Attributes:
+        text: As it is written, in its shortest form.
+        largest: The most requests in a batch.
+        wait_s: How long the oldest request may wait for others while the server is free, counted
+            from its arrival, in s.
+    """
+
+    text: str
+    largest: int
+    wait_s: float
+
+    def decide(self, waiting: int, oldest_s: float, now_s: float, *, more: bool) -> Decision:
+        """Say what a free server does now.
+
+        The batch is made of the oldest requests. The last requests that can never fill a batch of
+        a policy that waits for ever are flushed: a batch is made of what there is.
+
+        Args:
+            waiting: How many requests have arrived and were not started.
+            oldest_s: When the oldest of them arrived, in s; any number if none waits.
+            now_s: In s, on the same clock.
+            more: Whether requests are still to come.
+        """
+        if waiting >= self.largest:
+            return Decision(self.largest)
+        if not waiting:
+            return Decision(0)
+        look_s = oldest_s + self.wait_s
+        if now_s >= look_s:
+            return Decision(waiting)
+        if not more and math.isinf(look_s):
+            return Decision(waiting, flushed=True)
+        return Decision(0, look_s)
+
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Return the sizes that can occur, but for a flushed batch."""
+        if math.isinf(self.wait_s):
+            return (self.largest,)
+        return tuple(range(1, self.largest + 1))
+
+
+def parse_policy(text: str) -> Policy:
+    """Read ``fixed:N``, ``greedy:N`` or ``dynamic:N:WAIT`` (``5ms``, ``0.1s``, or a number of ms).
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    kind, *parts = (part.strip() for part in text.strip().split(":"))
+    if kind not in _FORMS:
+        raise UnknownNameError("batching policy", kind, _FORMS.values())
+    try:
+        size, *waits = parts
+        largest = int(size)
+        if largest < 1 or len(waits) != (kind == "dynamic"):
+            raise ValueError
+        wait_s = {"fixed": math.inf, "greedy": 0.0}.get(kind)
+        if wait_s is None:
+            wait_s = seconds(waits[0], bare="ms")
+    except ValueError:
+        wait = " and the longest wait, as 5ms" if kind == "dynamic" else ""
+        raise UsageError(
+            f"batching policy {text!r} cannot be read; wanted {kind}, a whole number of 1 or more"
+            f"{wait}, with colons between, such as {_FORMS[kind]}"
+        ) from None
+    wait = "inf" if math.isinf(wait_s) else f"{wait_s * 1e3:g}ms"
+    written = f"{kind}:{largest}:{wait}" if kind == "dynamic" else f"{kind}:{largest}"
+    return Policy(written, largest, wait_s)
