@@ -16,6 +16,13 @@ if TYPE_CHECKING:
         comparison_rows,
     )
     from greenbatch.analysis.dataset import compile_dataset, open_run, write_dataset
+    from greenbatch.analysis.one_off import (
+        BreakEven,
+        StartUp,
+        break_even,
+        break_evens,
+        start_ups,
+    )
     from greenbatch.analysis.report import write_report
     from greenbatch.analysis.statistics import Interval
     from greenbatch.analysis.tables import CellRow, cell_rows
@@ -23,17 +30,22 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "BestRow",
+    "BreakEven",
     "Caveat",
     "CellRow",
     "ComparisonRow",
     "Interval",
     "Ratio",
     "Severity",
+    "StartUp",
     "best_rows",
+    "break_even",
+    "break_evens",
     "cell_rows",
     "comparison_rows",
     "compile_dataset",
     "open_run",
+    "start_ups",
     "write_dataset",
     "write_report",
 ]
@@ -43,6 +55,7 @@ _HOMES = {
     "caveats": ("Caveat", "Severity"),
     "comparisons": ("BestRow", "ComparisonRow", "Ratio", "best_rows", "comparison_rows"),
     "dataset": ("compile_dataset", "open_run", "write_dataset"),
+    "one_off": ("BreakEven", "StartUp", "break_even", "break_evens", "start_ups"),
     "report": ("write_report",),
     "statistics": ("Interval",),
     "tables": ("CellRow", "cell_rows"),

@@ -1,4 +1,4 @@
-"""The question answered: for each model, the backend and batch size of least energy per image."""
+"""The question answered: for each model, the variant and batch size of least energy per image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,15 +3,18 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.analysis.fairness import Fairness, Kind, mismatches
 from greenbatch.analysis.tables import CellRow, cell_rows
 from greenbatch.analysis.variables import SOURCES
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from greenbatch.records import Cell
 
 STANDARD_WINDOW_S = 2.0
 """DESIGN, section 3.4: shorter windows are for a first look."""
@@ -45,12 +48,17 @@ class Caveat:
     sentence: str
 
 
-def caveats(dataset: "xr.Dataset", rows: Sequence[CellRow] | None = None) -> list[Caveat]:
+def caveats(
+    dataset: "xr.Dataset",
+    rows: Sequence[CellRow] | None = None,
+    in_force: Fairness | None = None,
+) -> list[Caveat]:
     """List the caveats of a run, the gravest first.
 
     Args:
         dataset: As `greenbatch.analysis.open_run` gives it.
         rows: Its cells, where `cell_rows` was already asked for them.
+        in_force: What its journal tells of the backends' settings.
     """
     rows = cell_rows(dataset) if rows is None else rows
     study = json.loads(dataset.attrs["study"])
@@ -59,6 +67,7 @@ def caveats(dataset: "xr.Dataset", rows: Sequence[CellRow] | None = None) -> lis
         *_energy(dataset, rows, environment),
         *_weights(dataset),
         *_window(study, environment),
+        *_settings(in_force or Fairness()),
         *_repetitions(rows),
         *_flags(rows),
         *_journal(dataset),
@@ -165,6 +174,25 @@ def _window(study: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterato
         )
 
 
+def _settings(in_force: Fairness) -> Iterator[Caveat]:
+    """Warn of settings that differ between backends; those set on one backend were asked for."""
+    reference = in_force.variants[0] if in_force.variants else None
+    clauses: dict[str, list[str]] = {}
+    for variant in in_force.variants:
+        if reference is None or variant.backend == reference.backend:
+            continue
+        differ = [m.name for m in mismatches(variant, reference) if m.kind is Kind.DIFFERS]
+        if differ:
+            clauses.setdefault(", ".join(differ), []).append(variant.label)
+    if reference and clauses:
+        pairs = "; ".join(f"{', '.join(who)} in {what}" for what, who in clauses.items())
+        yield Caveat(
+            "settings-differ",
+            Severity.CAUTION,
+            f"Not only the runtimes differ from {reference.label}, but their settings: {pairs}.",
+        )
+
+
 def _repetitions(rows: Sequence[CellRow]) -> Iterator[Caveat]:
     planned = rows[0].planned if rows else 0
     if planned < 3:
@@ -188,12 +216,25 @@ def _repetitions(rows: Sequence[CellRow]) -> Iterator[Caveat]:
             Severity.CAUTION,
             f"The run is incomplete: {not_run} of {total} repetitions were not run.",
         )
+    yield from _failures(rows)
+
+
+def _failures(rows: Sequence[CellRow]) -> Iterator[Caveat]:
+    """Name the cells that failed; batch sizes that failed in the same way share a sentence."""
+    alike: dict[tuple[Cell, str, str], list[int]] = {}
     for row in rows:
         failed = {s: n for s, n in row.statuses.items() if s not in ("ok", "not_run")}
         if failed:
             how = ", ".join(f"{name} {count}×" for name, count in failed.items())
             why = "; ".join(reason.rstrip(".") for reason in row.failures)
-            yield Caveat("failed", Severity.CAUTION, f"Failed: {row.cell} ({how}): {why}.")
+            alike.setdefault((replace(row.cell, batch_size=1), how, why), []).append(
+                row.cell.batch_size
+            )
+    for (cell, how, why), sizes in alike.items():
+        which = ", ".join(map(str, sizes))
+        name = str(cell).removesuffix("1") + which
+        each = ", each" if len(sizes) > 1 else ""
+        yield Caveat("failed", Severity.CAUTION, f"Failed: {name} ({how}{each}): {why}.")
 
 
 def _flags(rows: Sequence[CellRow]) -> Iterator[Caveat]:

@@ -75,7 +75,7 @@ def tradeoff_charts(rows: Sequence[CellRow]) -> list[Chart]:
                 "mode": "lines+markers+text",
                 "text": [str(size) for size, _, _ in points],
                 "textposition": "top right",
-                "textfont": {"size": 10.5, "color": style.colours[curve.backend]},
+                "textfont": {"size": 10.5, "color": style.colours[curve.variant]},
             }
             traces.append(trace | {"error_y": _errors([p[2] for p in points])})
         if not traces:
@@ -116,11 +116,11 @@ def _over_batch(
 
 
 class _Styles:
-    """How each backend is drawn."""
+    """How each backend, with what was set on it, is drawn."""
 
     def __init__(self, rows: Sequence[CellRow]) -> None:
-        backends = list(dict.fromkeys(row.cell.backend for row in rows))
-        self.colours, self.markers = colours(backends), markers(backends)
+        variants = list(dict.fromkeys(row.cell.variant for row in rows))
+        self.colours, self.markers = colours(variants), markers(variants)
 
     def trace(
         self,
@@ -131,8 +131,8 @@ class _Styles:
         *,
         second: bool = False,
     ) -> dict[str, Any]:
-        colour = self.colours[curve.backend]
-        symbol = self.markers[curve.backend] + ("-open" if curve.estimated else "")
+        colour = self.colours[curve.variant]
+        symbol = self.markers[curve.variant] + ("-open" if curve.estimated else "")
         label = curve.label + (" (estimated)" if curve.estimated else "")
         line = {"width": 2, "color": colour}
         return {

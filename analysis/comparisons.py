@@ -1,10 +1,11 @@
-"""Backends against each other, and the batch size at which each is best."""
+"""Variants (backends, as set) against each other, and the batch size at which each is best."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from greenbatch.analysis.statistics import Interval, ratio
 from greenbatch.analysis.tables import CellRow
+from greenbatch.errors import UnknownNameError
 from greenbatch.records import Cell
 
 
@@ -18,10 +19,16 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRow:
-    """A backend against the reference backend in the same model and batch size."""
+    """A variant (a backend, as set) against the reference variant, the other factors equal.
+
+    Attributes:
+        reference: The reference variant.
+        reference_cell: Its cell.
+    """
 
     cell: Cell
     reference: str
+    reference_cell: Cell
     energy_source: str
     energy: Ratio
     latency: Ratio
@@ -30,7 +37,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestRow:
-    """The batch size at which a backend needs least energy per image, and what that costs."""
+    """The batch size at which a variant needs least energy per image, and what that costs."""
 
     cell: Cell
     energy_source: str
@@ -40,32 +47,58 @@ class BestRow:
 
 
 def comparison_rows(rows: Sequence[CellRow], reference: str | None = None) -> list[ComparisonRow]:
-    """Compare every backend with a reference backend, cell by cell, paired by block.
+    """Compare every variant with a reference variant, cell by cell, paired by block.
 
     Args:
         rows: As `cell_rows` gives them.
-        reference: A backend of the study; its first one by default.
+        reference: A variant of the study, or a backend whose first variant is meant; that of the
+            first cell by default.
+
+    Raises:
+        UnknownNameError: The study has no such variant.
+    """
+    return [
+        ComparisonRow(
+            cell=row.cell,
+            reference=against.cell.variant,
+            reference_cell=against.cell,
+            energy_source=row.energy_source,
+            energy=energy_ratio(row, against),
+            latency=_ratio(row, against, "latency_p50"),
+            throughput=_ratio(row, against, "throughput"),
+        )
+        for row, against in with_reference(rows, reference)
+    ]
+
+
+def with_reference(
+    rows: Sequence[CellRow], reference: str | None = None
+) -> list[tuple[CellRow, CellRow]]:
+    """Pair every row with that of the reference variant in the same model, batch size, ...
+
+    Args:
+        rows: As `cell_rows` gives them.
+        reference: As for `comparison_rows`.
+
+    Raises:
+        UnknownNameError: The study has no such variant.
     """
     if not rows:
         return []
-    reference = reference or rows[0].cell.backend
-    references = {_without_backend(r.cell): r for r in rows if r.cell.backend == reference}
-    compared = []
-    for row in rows:
-        against = references.get(_without_backend(row.cell))
-        if against is None or row.cell.backend == reference:
-            continue
-        compared.append(
-            ComparisonRow(
-                cell=row.cell,
-                reference=reference,
-                energy_source=row.energy_source,
-                energy=energy_ratio(row, against),
-                latency=_ratio(row, against, "latency_p50"),
-                throughput=_ratio(row, against, "throughput"),
-            )
-        )
-    return compared
+    chosen = _reference(rows, reference or rows[0].cell.variant)
+    references = {_without_variant(r.cell): r for r in rows if r.cell.variant == chosen}
+    pairs = ((row, references.get(_without_variant(row.cell))) for row in rows)
+    return [(r, against) for r, against in pairs if against and r.cell.variant != chosen]
+
+
+def _reference(rows: Sequence[CellRow], name: str) -> str:
+    variants = {row.cell.variant: row.cell.backend for row in rows}
+    if name in variants:
+        return name
+    for variant, backend in variants.items():
+        if backend == name:
+            return variant
+    raise UnknownNameError("reference", name, variants)
 
 
 def energy_ratio(over: CellRow, under: CellRow) -> Ratio:
@@ -86,9 +119,9 @@ def _ratio(over: CellRow, under: CellRow, name: str) -> Ratio:
 
 
 def best_rows(rows: Iterable[CellRow]) -> list[BestRow]:
-    """Find the batch size of least energy per image for each model and backend.
+    """Find the batch size of least energy per image for each model and variant.
 
-    Among the batch sizes of one backend whose energies have the same kind of source as its
+    Among the batch sizes of one variant whose energies have the same kind of source as its
     first one that has any.
     """
     best: dict[tuple[object, ...], BestRow] = {}
@@ -97,7 +130,7 @@ def best_rows(rows: Iterable[CellRow]) -> list[BestRow]:
         if energy is None:
             continue
         cell = row.cell
-        key = (cell.model, cell.backend, cell.precision, cell.io, cell.scenario)
+        key = (cell.model, cell.variant, cell.precision, cell.io, cell.scenario)
         known = best.get(key)
         if known and (
             known.energy_source != row.energy_source
@@ -114,5 +147,5 @@ def best_rows(rows: Iterable[CellRow]) -> list[BestRow]:
     return list(best.values())
 
 
-def _without_backend(cell: Cell) -> tuple[object, ...]:
+def _without_variant(cell: Cell) -> tuple[object, ...]:
     return (cell.model, cell.precision, cell.io, cell.scenario, cell.batch_size)

@@ -3,15 +3,17 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from greenbatch.analysis.accuracies import fill_accuracies
 from greenbatch.analysis.coordinates import Labels, backend_facts, counting, labels, model_facts
 from greenbatch.analysis.energy_totals import add_totals
 from greenbatch.analysis.run_files import RunFiles
-from greenbatch.analysis.variables import COORDINATES, DIMS, SOURCES, STATUSES, VARIABLES
+from greenbatch.analysis.variables import CACHES, COORDINATES, SOURCES, STATUSES, VARIABLES
 from greenbatch.errors import RunError
-from greenbatch.records import EnergySource, Idle, IdleFigure, Repetition, Status
+from greenbatch.records import Capacity, EnergySource, Idle, IdleFigure, Repetition, Status
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, np.ndarray[Any, Any]]
 
-DATASET_SCHEMA = 1
+DATASET_SCHEMA = 2
+"""2: settings are dimensions, so that the six factors no longer name a cell in every study; a
+``dataset.nc`` of schema 1 is compiled again. 1: the first."""
 
 
 def from_files(files: RunFiles) -> "xr.Dataset":
@@ -33,7 +37,7 @@ def from_files(files: RunFiles) -> "xr.Dataset":
     grid = labels(files)
     arrays: Arrays = {
         name: np.full(
-            [len(grid.along[dim]) for dim in (*DIMS, *variable.dims)],
+            [len(grid.along[dim]) for dim in variable.along(tuple(grid.settings))],
             variable.missing,
             dtype=variable.dtype,
         )
@@ -47,17 +51,26 @@ def from_files(files: RunFiles) -> "xr.Dataset":
             strict=True,
         )
     )
+    for backend, settings in grid.designed():
+        every: tuple[Any, ...] = (slice(None), backend, ..., *settings)
+        arrays["in_design"][every] = 1
     for repetition in _once_each(files.journal.repetitions):
-        place = grid.cell(repetition)
+        cell = grid.cell(repetition.cell)
+        arrays["in_design"][cell] = 1
+        place = (*cell, grid.place("repetition", repetition.block))
         _fill(arrays, place, repetition, grid, devices[repetition.cell.backend])
-        block = (repetition.cell.backend, repetition.block)
+        block = (repetition.cell.backend, repetition.cell.settings, repetition.block)
         for domain, mean in idle.get(block, {}).items():
             arrays["idle_power"][(*place, domain)] = mean.power_w
             arrays["idle_power_uncertainty"][(*place, domain)] = mean.uncertainty_w
             arrays["idle_power_source"][(*place, domain)] = mean.source
+    _fill_capacities(arrays, files.journal.capacities, grid)
+    accuracies = fill_accuracies(arrays, files, grid)
     counts = np.array(counting(files, grid.along["domain"]), dtype=np.int8)
     add_totals(arrays, counts.astype(bool))
-    return _labelled(files, grid, arrays, counts)
+    dataset = _labelled(files, grid, arrays, counts)
+    dataset.attrs["accuracy"] = json.dumps([asdict(accuracy) for accuracy in accuracies])
+    return dataset
 
 
 def _once_each(repetitions: Iterable[Repetition]) -> list[Repetition]:
@@ -87,8 +100,11 @@ class _IdleMean(NamedTuple):
     source: int
 
 
-def _idle_power(idles: Iterable[Idle], grid: Labels) -> dict[tuple[str, int], dict[int, _IdleMean]]:
-    """Mean idle power, by (backend, block), then by domain's position.
+_Block = tuple[str, tuple[tuple[str, str], ...], int]
+
+
+def _idle_power(idles: Iterable[Idle], grid: Labels) -> dict[_Block, dict[int, _IdleMean]]:
+    """Mean idle power, by block of a backend as it was set, then by domain's position.
 
     Every idle record of the block has the same weight; there are more than two when the run
     was resumed within the block. Ways that differ within a block make the mean missing: an
@@ -97,14 +113,14 @@ def _idle_power(idles: Iterable[Idle], grid: Labels) -> dict[tuple[str, int], di
     """
     import numpy as np
 
-    found: dict[tuple[str, int], dict[int, list[IdleFigure]]] = {}
+    found: dict[_Block, dict[int, list[IdleFigure]]] = {}
     for idle in idles:
-        by_domain = found.setdefault((idle.backend, idle.block), defaultdict(list))
+        by_domain = found.setdefault((idle.backend, idle.settings, idle.block), defaultdict(list))
         for figure in idle.figures:
             if figure.power_w is not None:
                 place = grid.place("domain", figure.domain)
                 by_domain[place].append(figure)
-    means: dict[tuple[str, int], dict[int, _IdleMean]] = {}
+    means: dict[_Block, dict[int, _IdleMean]] = {}
     for key, by_domain in found.items():
         means[key] = {}
         for place, figures in by_domain.items():
@@ -143,6 +159,9 @@ def _fill(
         "rest": conditions.rest_s,
         "foreign_load": conditions.foreign_load,
         "order_position": record.position,
+        "cache": CACHES.index(record.cache or "none"),
+        "agreement_max_rel": record.agreement.max_rel if record.agreement else None,
+        "agreement_cosine": record.agreement.cosine if record.agreement else None,
     }
     for name, value in scalars.items():
         arrays[name][place] = _number(value)
@@ -160,6 +179,7 @@ def _fill(
             arrays[name][(*place, grid.place(dim, label))] = amount
     arrays["memory_peak"][(*place, 0)] = _number(record.memory_host_bytes)
     arrays["memory_peak"][(*place, 1)] = _number(_device_bytes(record, device))
+    arrays["memory_peak"][(*place, 2)] = _number(record.memory_children_bytes)
     for label, limit_w in conditions.power_limit_w.items():
         if label in grid.along["domain"]:
             arrays["power_limit"][(*place, grid.place("domain", label))] = limit_w
@@ -176,6 +196,24 @@ def _fill(
         arrays["energy_disagreement"][spot] = _number(figure.disagreement)
         arrays["power_mean"][spot] = _number(figure.power_mean_w)
         arrays["power_max"][spot] = _number(figure.power_max_w)
+    for phase, start in record.one_off.items():
+        at = (*place, grid.place("one_off_phase", phase))
+        arrays["one_off_duration"][at] = start.duration_s
+        for figure in start.energy:
+            spot = (*at, grid.place("domain", figure.domain))
+            arrays["one_off_energy_source"][spot] = SOURCES.index(str(figure.source))
+            arrays["one_off_energy"][spot] = _number(figure.energy_j)
+            arrays["one_off_energy_uncertainty"][spot] = _number(figure.uncertainty_j)
+
+
+def _fill_capacities(arrays: "Arrays", capacities: Iterable[Capacity], grid: Labels) -> None:
+    """Fill in the largest batches; of several probes of a cell, the latest."""
+    for capacity in sorted(capacities, key=lambda c: (c.started_at, c.cell.batch_size)):
+        cell = capacity.cell
+        factors = (grid.place(d, getattr(cell, d)) for d in ("model", "backend", "precision", "io"))
+        place = (*factors, *grid.settings_of(cell))
+        arrays["max_batch_size"][place] = cell.batch_size if capacity.fits else 0
+        arrays["min_failing_batch_size"][place] = _number(capacity.smallest_failing)
 
 
 def _device_bytes(record: Repetition, device: str) -> int | None:
@@ -193,7 +231,8 @@ def _labelled(files: RunFiles, grid: Labels, arrays: "Arrays", counts: Any) -> "
     along = grid.along
     coords: dict[str, Any] = {}
     for dim, values in along.items():
-        coords[dim] = (dim, np.array(values, dtype=_dtype(dim, values)), _attrs(dim))
+        attrs = _setting_attrs(grid, dim) if dim in grid.settings else _attrs(dim)
+        coords[dim] = (dim, np.array(values, dtype=_dtype(dim, values)), attrs)
     coords["counts"] = ("domain", counts, _attrs("counts"))
     for name, texts in backend_facts(files, along["backend"]).items():
         coords[name] = ("backend", np.array(texts, dtype=_dtype(name, texts)), _attrs(name))
@@ -202,21 +241,28 @@ def _labelled(files: RunFiles, grid: Labels, arrays: "Arrays", counts: Any) -> "
     data = {}
     for name, variable in VARIABLES.items():
         array = arrays[name].astype(str) if variable.kind == "text" else arrays[name]
-        data[name] = ((*DIMS, *variable.dims), array, variable.attributes())
-    return xr.Dataset(data, coords, _global_attributes(files, arrays))
+        data[name] = (variable.along(tuple(grid.settings)), array, variable.attributes())
+    return xr.Dataset(data, coords, _global_attributes(files, grid, arrays))
 
 
 def _attrs(name: str) -> dict[str, Any]:
     return dict(COORDINATES[name].attributes())
 
 
+def _setting_attrs(grid: Labels, dim: str) -> dict[str, Any]:
+    """Say what is set, and which label stands for cells on whose backend it is not."""
+    name = grid.settings[dim]
+    attrs = {"units": "1", "long_name": f"what {name} was set to", "setting": name}
+    return attrs | ({"not_set": grid.not_set[dim]} if dim in grid.not_set else {})
+
+
 def _dtype(name: str, values: Iterable[Any]) -> Any:
-    if COORDINATES[name].kind == "text":
+    if name not in COORDINATES or COORDINATES[name].kind == "text":
         return f"<U{max([1, *(len(value) for value in values)])}"
     return "i8" if name in ("batch_size", "repetition") else "f8"
 
 
-def _global_attributes(files: RunFiles, arrays: "Arrays") -> dict[str, str | int]:
+def _global_attributes(files: RunFiles, grid: Labels, arrays: "Arrays") -> dict[str, str | int]:
     from greenbatch.analysis.energy_totals import provenance
 
     try:
@@ -229,6 +275,7 @@ def _global_attributes(files: RunFiles, arrays: "Arrays") -> dict[str, str | int
         "title": str(files.study.get("name") or files.path.resolve().name),
         "source": source,
         "schema": DATASET_SCHEMA,
+        "settings": json.dumps(dict(grid.settings)),
         "energy_provenance": provenance(arrays),
         "study": json.dumps(dict(files.study), default=str),
         "environment": json.dumps(dict(files.environment), default=str),

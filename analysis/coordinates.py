@@ -1,13 +1,23 @@
 """The dataset's labels: the full grid of the design, and what is known of models and backends."""
 
-from collections.abc import Hashable, Iterable, Mapping
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import prod
 from typing import Any
 
 from greenbatch.analysis.run_files import RunFiles
-from greenbatch.analysis.variables import CELL_DIMS, QUANTILES
-from greenbatch.errors import UnknownNameError
-from greenbatch.records import PRECISIONS, Repetition
+from greenbatch.analysis.variables import (
+    CELL_FACTORS,
+    COORDINATES,
+    ONE_OFF_PHASES,
+    QUANTILES,
+    VARIABLES,
+)
+from greenbatch.errors import RunError, UnknownNameError
+from greenbatch.records import PRECISIONS, Cell, EnergyFigure
 
 _STUDY_KEYS = {
     "model": "models",
@@ -18,24 +28,59 @@ _STUDY_KEYS = {
     "batch_size": "batch_sizes",
 }
 PHASES = ("start", "load", "first", "warm_up", "window", "wall")
-MEMORIES = ("host", "device")
+MEMORIES = ("host", "device", "children")
+NOT_SET = "default"
+MOST_PLACES = 3_000_000
+"""Places in the grid of repetitions; a dataset needs about a kilobyte for each."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels along each dimension, in the study's order, and the positions they stand at."""
+    """The labels along each dimension, in the study's order, and the positions they stand at.
+
+    Attributes:
+        along: Labels by dimension.
+        settings: What is set, by its dimension; in the order of the dimensions.
+        not_set: The label of cells on whose backend that is not set, by dimension; only where
+            there are such cells.
+        variants: What the design sets on each backend: a list of texts for each of ``settings``.
+    """
 
     along: Mapping[str, tuple[Any, ...]]
+    settings: Mapping[str, str]
+    not_set: Mapping[str, str]
+    variants: Mapping[str, Sequence[Sequence[str]]]
+
+    @cached_property
+    def _places(self) -> dict[str, dict[Hashable, int]]:
+        return {
+            dim: {label: place for place, label in enumerate(values)}
+            for dim, values in self.along.items()
+        }
 
     def place(self, dim: str, label: Hashable) -> int:
         """Position of ``label`` along ``dim``."""
-        return self.along[dim].index(label)
+        return self._places[dim][label]
 
-    def cell(self, repetition: Repetition) -> tuple[int, ...]:
-        """Index of a repetition along the cell's dimensions and ``repetition``."""
-        cell = repetition.cell
-        factors = (self.place(dim, getattr(cell, dim)) for dim in CELL_DIMS)
-        return (*factors, self.place("repetition", repetition.block))
+    def cell(self, cell: Cell) -> tuple[int, ...]:
+        """Index of a cell along its dimensions."""
+        factors = tuple(self.place(dim, getattr(cell, dim)) for dim in CELL_FACTORS)
+        return factors + self.settings_of(cell)
+
+    def settings_of(self, cell: Cell) -> tuple[int, ...]:
+        """Index of what was set for a cell along the dimensions of the settings."""
+        texts = dict(cell.settings)
+        return tuple(
+            self.place(dim, texts[name] if name in texts else self.not_set[dim])
+            for dim, name in self.settings.items()
+        )
+
+    def designed(self) -> Iterable[tuple[int, tuple[int, ...]]]:
+        """List the positions of every backend and of the settings that the design has for it."""
+        for backend, texts in self.variants.items():
+            places = zip(self.settings, texts, strict=True)
+            for spot in product(*([self.place(d, text) for text in ts] for d, ts in places)):
+                yield self.place("backend", backend), spot
 
 
 def _union(designed: Iterable[Any], found: Iterable[Any]) -> tuple[Any, ...]:
@@ -45,30 +90,114 @@ def _union(designed: Iterable[Any], found: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def labels(files: RunFiles) -> Labels:
-    """Lay out the full grid of the design; what was not run stays a hole in it, not an absence."""
+    """Lay out the full grid of the design; what was not run stays a hole in it, not an absence.
+
+    Raises:
+        RunError: The grid is too large, for all the settings that do not go together.
+    """
     study, journal = files.study, files.journal
     repetitions = journal.repetitions
+    cells = {r.cell for r in repetitions}
+    probed = {capacity.cell for capacity in journal.capacities}
     along: dict[str, tuple[Any, ...]] = {}
     for dim, key in _STUDY_KEYS.items():
-        along[dim] = _union(study.get(key) or (), (getattr(r.cell, dim) for r in repetitions))
+        # The batch size of a capacity is an answer, not a factor.
+        known = cells if dim == "batch_size" else cells | probed
+        along[dim] = _union(study.get(key) or (), (getattr(cell, dim) for cell in known))
+    texts, not_set, variants = _settings(study, along["backend"], cells | probed)
+    settings = setting_dims(texts)
+    along |= {dim: texts[name] for dim, name in settings.items()}
     blocks = max([int(study.get("repetitions") or 0), *(r.block + 1 for r in repetitions)])
     along["repetition"] = tuple(range(blocks))
+    _check_size(files, along)
     metered = [
         str(domain["name"])
         for meter in files.environment.get("meters") or ()
         for domain in meter.get("domains") or ()
         if "name" in domain
     ]
-    seen = {figure.domain for r in repetitions for figure in r.energy}
+    seen = {figure.domain for figure in energy_figures(files)}
     seen |= {figure.domain for idle in journal.idles for figure in idle.figures}
     # A domain that the machine has but no record speaks of would make every sum incomplete.
     along["domain"] = _union((name for name in metered if name in seen), seen)
     along["quantile"] = QUANTILES
     along["memory"] = MEMORIES
     along["phase"] = _union(PHASES, (phase for r in repetitions for phase in r.phases_s))
+    along["one_off_phase"] = _union(ONE_OFF_PHASES, (p for r in repetitions for p in r.one_off))
     along["sensor"] = _union((), (s for r in repetitions for s in r.conditions.temperature_c))
     along["clock_domain"] = _union((), (c for r in repetitions for c in r.conditions.clock_hz))
-    return Labels(along)
+    return Labels(
+        along,
+        settings,
+        {dim: not_set[name] for dim, name in settings.items() if name in not_set},
+        variants,
+    )
+
+
+def setting_dims(names: Iterable[str]) -> dict[str, str]:
+    """Name a dimension for each setting: an identifier that nothing else in a dataset has.
+
+    >>> setting_dims(["intra_op.allow_spinning", "device"])
+    {'intra_op_allow_spinning': 'intra_op.allow_spinning', 'setting_device': 'device'}
+    """
+    dims: dict[str, str] = {}
+    for name in names:
+        dim = re.sub(r"\W", "_", name)
+        while dim in dims or dim in VARIABLES or dim in COORDINATES:
+            dim = f"setting_{dim}"
+        dims[dim] = name
+    return dims
+
+
+def _settings(
+    study: Mapping[str, Any], backends: Sequence[str], cells: Iterable[Cell]
+) -> tuple[dict[str, tuple[str, ...]], dict[str, str], dict[str, list[tuple[str, ...]]]]:
+    """Gather the texts of each setting, the label of 'not set' where it is needed, the variants."""
+    designed: dict[str, dict[str, list[str]]] = {}  # by name, then by backend
+    for key, values in (study.get("settings") or {}).items():
+        backend, _, name = str(key).partition(".")
+        designed.setdefault(name, {})[backend] = [str(value) for value in values]
+    found: dict[str, set[str]] = {}
+    for cell in cells:
+        for name, text in cell.settings:
+            found.setdefault(name, set()).add(text)
+    texts, not_set = {}, {}
+    for name in _union(designed, found):
+        by_backend = designed.get(name, {})
+        stated = (text for backend in by_backend for text in by_backend[backend])
+        texts[name] = _union(stated, found.get(name, ()))
+        lacking = any(backend not in by_backend for backend in backends)
+        if lacking or any(name not in dict(cell.settings) for cell in cells):
+            label = NOT_SET
+            while label in texts[name]:  # somebody set it to this very word
+                label = f"not {label}"
+            not_set[name] = label
+            texts[name] = (*texts[name], label)
+    variants = {
+        backend: [
+            tuple(designed.get(name, {}).get(backend, ())) or (not_set[name],) for name in texts
+        ]
+        for backend in backends
+    }
+    return texts, not_set, variants
+
+
+def _check_size(files: RunFiles, along: Mapping[str, tuple[Any, ...]]) -> None:
+    places = prod(len(values) for values in along.values())
+    if places > MOST_PLACES:
+        raise RunError(
+            f"the grid of {files.path} has {places:,} places for "
+            f"{len(files.journal.repetitions):,} repetitions, and at most {MOST_PLACES:,} can be "
+            "laid out; measure the settings of each backend in a run of its own"
+        )
+
+
+def energy_figures(files: RunFiles) -> Iterable[EnergyFigure]:
+    """List all energies of a journal: of windows and of starts."""
+    for repetition in files.journal.repetitions:
+        yield from repetition.energy
+        for start in repetition.one_off.values():
+            yield from start.energy
 
 
 def counting(files: RunFiles, domains: Iterable[str]) -> list[int]:
@@ -83,9 +212,8 @@ def counting(files: RunFiles, domains: Iterable[str]) -> list[int]:
         for domain in meter.get("domains") or ()
     }
     recorded: dict[str, bool] = {}
-    for repetition in files.journal.repetitions:
-        for figure in repetition.energy:
-            recorded[figure.domain] = recorded.get(figure.domain, False) or figure.counts
+    for figure in energy_figures(files):
+        recorded[figure.domain] = recorded.get(figure.domain, False) or figure.counts
     return [int(recorded.get(name, stated.get(name, True))) for name in domains]
 
 

@@ -1,4 +1,4 @@
-"""What the figures draw: one curve for each model, backend and figure, over the batch size."""
+"""What the figures draw: one curve for each model, variant and figure, over the batch size."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,14 +11,16 @@ from greenbatch.analysis.tables import CellRow
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points of one backend in one model's panel, by rising batch size.
+    """Points of one variant in one model's panel, by rising batch size.
 
     Attributes:
-        label: The backend, with the factors that differ within the run.
+        variant: The backend with what was set on it.
+        label: The variant, with the factors that differ within the run.
         estimated: Whether the energies rest on an estimate, in part or whole.
     """
 
     backend: str
+    variant: str
     label: str
     batch_sizes: tuple[int, ...]
     values: tuple[Interval, ...]
@@ -45,22 +47,22 @@ def curves(rows: Iterable[CellRow], quantity: str) -> dict[str, list[Curve]]:
         for name in ("precision", "io", "scenario")
         if len({getattr(row.cell, name) for row in rows}) > 1
     ]
-    grouped: dict[tuple[str, str, str, bool], list[tuple[int, Interval]]] = {}
+    grouped: dict[tuple[str, str, str, str, bool], list[tuple[int, Interval]]] = {}
     for row in rows:
         value: Interval | None = getattr(row, _QUANTITIES[quantity])
         if value is None or value.centre <= 0:  # nothing at or below zero on a log axis
             continue
-        label = " ".join([row.cell.backend, *(getattr(row.cell, name) for name in varied)])
+        label = " ".join([row.cell.variant, *(getattr(row.cell, name) for name in varied)])
         estimated = quantity == "energy" and row.energy_source in ("estimated", "mixed")
-        key = (row.cell.model, row.cell.backend, label, estimated)
+        key = (row.cell.model, row.cell.backend, row.cell.variant, label, estimated)
         grouped.setdefault(key, []).append((row.cell.batch_size, value))
     found: dict[str, list[Curve]] = {
         model: [] for model in dict.fromkeys(r.cell.model for r in rows)
     }
-    for (model, backend, label, estimated), points in grouped.items():
+    for (model, backend, variant, label, estimated), points in grouped.items():
         points.sort(key=lambda point: point[0])
         batch_sizes, values = zip(*points, strict=True)
-        found[model].append(Curve(backend, label, batch_sizes, values, estimated))
+        found[model].append(Curve(backend, variant, label, batch_sizes, values, estimated))
     return found
 
 

@@ -47,10 +47,24 @@ def add_totals(arrays: "Arrays", counts: "np.ndarray[Any, Any]") -> None:
     arrays["energy_per_image_net_uncertainty"][...] = total("energy_net_uncertainty") / images
 
     known = np.isfinite(arrays["energy_per_image"])
-    some = estimated[..., counts].any(axis=-1)
-    every = estimated[..., counts].all(axis=-1)
-    arrays["energy_per_image_source"][...] = np.select(
-        [~known, every, some],
+    sources = arrays["energy_source"][..., counts]
+    arrays["energy_per_image_source"][...] = provenance_codes(known, sources)
+
+
+def provenance_codes(
+    known: "np.ndarray[Any, Any]", sources: "np.ndarray[Any, Any]"
+) -> "np.ndarray[Any, Any]":
+    """Say what sums rest on, as positions in ``PROVENANCES``.
+
+    Args:
+        known: Whether the sum is known, shape (...).
+        sources: Positions in ``SOURCES`` of its parts, shape (..., parts).
+    """
+    import numpy as np
+
+    estimated = sources == _ESTIMATED
+    return np.select(
+        [~known, estimated.all(axis=-1), estimated.any(axis=-1)],
         [PROVENANCES.index(name) for name in ("missing", "estimated", "mixed")],
         PROVENANCES.index("measured"),
     )

@@ -89,8 +89,8 @@ def _draw(
     models = [model for model, found in layers[0].items() if found]
     if not models:
         return None
-    backends = list(dict.fromkeys(row.cell.backend for row in rows))
-    colour, marker = colours(backends), markers(backends)
+    variants = list(dict.fromkeys(row.cell.variant for row in rows))
+    colour, marker = colours(variants), markers(variants)
     width = min(_COLUMNS, len(models))
     height = -(-len(models) // width)
     figure = Figure(figsize=(0.6 + 2.9 * width, 0.9 + 2.35 * height), layout="constrained")
@@ -102,7 +102,7 @@ def _draw(
         for layer, found in enumerate(layers):
             for curve in found[model]:
                 label = curve.label + (" (estimated)" if curve.estimated else "")
-                line = _curve(axes, curve, colour[curve.backend], marker[curve.backend], layer)
+                line = _curve(axes, curve, colour[curve.variant], marker[curve.variant], layer)
                 if layer == 0:
                     handles.setdefault(label, line)
         shown = [curve for found in layers for curve in found[model]]

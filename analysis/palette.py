@@ -1,4 +1,4 @@
-"""Colours, fixed by backend, so that a backend looks the same in every figure of every run."""
+"""Colours, fixed by backend, so that a backend looks the same in every figure of a study."""
 
 from collections.abc import Iterable
 
@@ -8,12 +8,14 @@ from collections.abc import Iterable
 _FIXED = {
     "onnxruntime-cpu": "#0072b2",
     "torch-cpu": "#d55e00",
+    "openvino-cpu": "#00875f",
+    "torch-compile-cpu": "#b0568b",
     "onnxruntime-cuda": "#00875f",
     "torch-cuda": "#b0568b",
     "onnxruntime-tensorrt": "#2b2b2b",
     "torch-compile-cuda": "#a87000",
 }
-_OTHERS = ("#2f7fb8", "#7a5195", "#5c7f00", "#8c564b", "#006d77", "#9d3c3c")
+_OTHERS = ("#7a5195", "#5c7f00", "#006d77", "#8c564b", "#9d3c3c", "#2f7fb8")
 
 MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon")
 """Marker shapes in plotly's words, by position in the study: colour never stands alone."""
@@ -23,19 +25,22 @@ MUTED = "#59636e"
 GRID = "#e3e6ea"
 
 
-def colours(backends: Iterable[str]) -> dict[str, str]:
-    """Give each backend its colour; unknown ones take the next of a second list."""
-    others = 0
-    chosen = {}
-    for backend in backends:
-        if backend in _FIXED:
-            chosen[backend] = _FIXED[backend]
-        else:
-            chosen[backend] = _OTHERS[others % len(_OTHERS)]
-            others += 1
+def colours(variants: Iterable[str]) -> dict[str, str]:
+    """Give each variant its backend's colour; where that is taken, the next of a second list.
+
+    Args:
+        variants: Backends with what was set on them, as `greenbatch.records.Cell.variant` has it.
+    """
+    chosen: dict[str, str] = {}
+    for variant in variants:
+        colour = _FIXED.get(variant.partition(" (")[0])
+        free = (other for other in _OTHERS if other not in chosen.values())
+        if colour is None or colour in chosen.values():
+            colour = next(free, _OTHERS[len(chosen) % len(_OTHERS)])
+        chosen[variant] = colour
     return chosen
 
 
-def markers(backends: Iterable[str]) -> dict[str, str]:
-    """Give each backend its marker shape."""
-    return {backend: MARKERS[i % len(MARKERS)] for i, backend in enumerate(backends)}
+def markers(variants: Iterable[str]) -> dict[str, str]:
+    """Give each variant its marker shape."""
+    return {variant: MARKERS[i % len(MARKERS)] for i, variant in enumerate(variants)}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,13 @@ from greenbatch.analysis.charts import Chart, energy_charts, latency_charts, tra
 from greenbatch.analysis.comparisons import best_rows, comparison_rows
 from greenbatch.analysis.csv_tables import best_csv, cells_csv, comparison_csv
 from greenbatch.analysis.dataset import open_run
+from greenbatch.analysis.detail_tables import beside_ratios, fairness_table, outputs_table
+from greenbatch.analysis.fairness import factor_name, fairness
 from greenbatch.analysis.figures import write_figures
+from greenbatch.analysis.one_off import break_evens, start_ups
 from greenbatch.analysis.palette import colours, markers
+from greenbatch.analysis.run_files import read_run
+from greenbatch.analysis.start_tables import starts_table
 from greenbatch.analysis.surroundings import (
     artifacts_table,
     design_facts,
@@ -24,6 +30,7 @@ from greenbatch.analysis.surroundings import (
 from greenbatch.analysis.tables import CellRow, cell_rows
 from greenbatch.analysis.text_tables import best_table, cells_table, comparison_table
 from greenbatch.errors import RunError
+from greenbatch.records import FACTORS, Journal
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -59,6 +66,8 @@ def write_report(run: Path) -> Path:
     """
     folder = run / FOLDER
     dataset = open_run(run)
+    with warnings.catch_warnings(action="ignore"):  # a torn line is a caveat of the page
+        journal = read_run(run).journal
     try:
         (folder / "tables").mkdir(parents=True, exist_ok=True)
         rows = cell_rows(dataset)
@@ -70,7 +79,7 @@ def write_report(run: Path) -> Path:
         ):
             _write(folder / "tables" / f"{name}.csv", text)
         figures = write_figures(rows, folder / "figures")
-        page = page_facts(dataset, rows)
+        page = page_facts(dataset, rows, journal)
         page["figure_files"] = [f"figures/{path.name}" for path in figures if path.suffix == ".svg"]
         _write(folder / "report.md", _render("report.md.j2", page))
         _write(folder / "index.html", _render("report.html.j2", page | _scripts(page["sections"])))
@@ -82,14 +91,17 @@ def write_report(run: Path) -> Path:
     return folder / "index.html"
 
 
-def page_facts(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> dict[str, Any]:
+def page_facts(dataset: "xr.Dataset", rows: Sequence[CellRow], journal: Journal) -> dict[str, Any]:
     """Gather what the templates show; no formatting beyond finished text."""
     study = json.loads(dataset.attrs["study"])
     environment = json.loads(dataset.attrs["environment"])
-    found = caveats(dataset, rows)
+    in_force = fairness(journal.repetitions, (row.cell for row in rows))
+    found = caveats(dataset, rows, in_force)
     answered = answers(rows)
-    backends = list(dict.fromkeys(row.cell.backend for row in rows))
+    variants = list(dict.fromkeys(row.cell.variant for row in rows))
+    starts = start_ups(dataset, rows)
     compared = comparison_rows(rows)
+    settings, mismatched = beside_ratios(compared, in_force)
     years = zip(dataset["model"].values, dataset["year"].values, strict=True)
     return {
         "title": dataset.attrs["title"],
@@ -102,8 +114,13 @@ def page_facts(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> dict[str, Any]
         "serious": [caveat for caveat in found if caveat.severity is Severity.SERIOUS],
         "caveats": [caveat for caveat in found if caveat.severity is not Severity.SERIOUS],
         "sections": _sections(rows, found),
-        "backends": [(name, colours(backends)[name], markers(backends)[name]) for name in backends],
-        "comparison": comparison_table(compared),
+        "variants": [(name, colours(variants)[name], markers(variants)[name]) for name in variants],
+        "comparison": comparison_table(compared, settings),
+        "mismatched": mismatched,
+        "fairness": fairness_table(in_force),
+        "unrecorded": [factor_name(f) for f in FACTORS if f not in in_force.recorded],
+        "starts": starts_table(starts, break_evens(starts)),
+        "outputs": outputs_table(rows),
         "best": best_table(best_rows(rows)),
         "cells": cells_table(rows),
         "environment": environment_groups(environment),

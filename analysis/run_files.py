@@ -1,4 +1,4 @@
-"""A run directory, read: the study, the environment and the journal."""
+"""A run directory, read: the study, the environment, the journal and the accuracies."""
 
 import hashlib
 import json
@@ -10,6 +10,7 @@ from typing import Any
 
 from greenbatch.errors import RunError
 from greenbatch.records import Journal, parse
+from greenbatch.records.accuracy import FOLDER, Accuracy, parse_accuracy
 
 STUDY = "study.yaml"
 ENVIRONMENT = "environment.json"
@@ -26,7 +27,8 @@ class RunFiles:
         study: The resolved design, as written in ``study.yaml``.
         environment: Machine, versions and meters; empty where the file does not exist.
         journal: All finished repetitions and idle measurements.
-        digest: SHA-256 over the three files, which tells whether a dataset is up to date.
+        digest: SHA-256 over the files, which tells whether a dataset is up to date.
+        accuracies: As measured for the run's artifacts, from ``accuracy/``.
     """
 
     path: Path
@@ -34,6 +36,7 @@ class RunFiles:
     environment: Mapping[str, Any]
     journal: Journal
     digest: str
+    accuracies: tuple[Accuracy, ...] = ()
 
 
 def read_run(run: Path) -> RunFiles:
@@ -45,6 +48,7 @@ def read_run(run: Path) -> RunFiles:
     Raises:
         RunError: It is not a run directory, or one of its files cannot be read.
         JournalError: The journal is damaged before its last line.
+        ArtifactError: A record of accuracy is damaged.
     """
     stamp = digest(run)  # first: a journal that grows meanwhile then looks newer, not older
     study = _study(run / STUDY)
@@ -52,7 +56,8 @@ def read_run(run: Path) -> RunFiles:
     journal = parse(_bytes(run / JOURNAL), JOURNAL)
     if journal.torn:
         warnings.warn(journal.torn, stacklevel=2)
-    return RunFiles(run, study, environment, journal, stamp)
+    accuracies = tuple(parse_accuracy(_bytes(path), str(path)) for path in _accuracies(run))
+    return RunFiles(run, study, environment, journal, stamp, accuracies)
 
 
 def digest(run: Path) -> str:
@@ -62,11 +67,15 @@ def digest(run: Path) -> str:
     """
     _require_run(run)
     total = hashlib.sha256()
-    for name in (STUDY, ENVIRONMENT, JOURNAL):
-        data = _bytes(run / name)
-        total.update(f"{name} {len(data)}\n".encode())
+    for path in (run / STUDY, run / ENVIRONMENT, run / JOURNAL, *_accuracies(run)):
+        data = _bytes(path)
+        total.update(f"{path.name} {len(data)}\n".encode())
         total.update(data)
     return total.hexdigest()
+
+
+def _accuracies(run: Path) -> list[Path]:
+    return sorted((run / FOLDER).glob("*.json"))
 
 
 def _require_run(run: Path) -> None:

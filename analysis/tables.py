@@ -6,7 +6,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.statistics import Interval, interval
-from greenbatch.analysis.variables import CELL_DIMS, FLAGS, PROVENANCES, STATUSES
+from greenbatch.analysis.variables import (
+    ACCURACIES,
+    CELL_FACTORS,
+    FLAGS,
+    PROVENANCES,
+    QUANTILES,
+    STATUSES,
+    VARIABLES,
+    cell_dims,
+    settings_of,
+)
 from greenbatch.records import Cell
 
 if TYPE_CHECKING:
@@ -25,6 +35,23 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyFigure:
+    """Top-1 accuracy of a cell's artifact, in percent.
+
+    Attributes:
+        source: ``measured`` (on ``images`` images, of this artifact), or ``published`` (for its
+            pretrained weights in fp32).
+        low, high: Wilson's 95 % interval; ``None`` where published.
+    """
+
+    top1: float
+    source: str
+    low: float | None = None
+    high: float | None = None
+    images: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellRow:
     """A cell and its figures; an interval is ``None`` where the figure is missing.
 
@@ -37,6 +64,14 @@ class CellRow:
         metering_error: Half-width of the meters' error over the energy per image, mean over
             repetitions; apart from the interval, which is about repetitions.
         power_w: Mean power over the domains that count.
+        memory_host_bytes, memory_device_bytes, memory_children_bytes: Highest peak over the
+            repetitions: of the process, of its device, of the largest process that it started.
+        agreement_max_rel, agreement_cosine: The worst over all repetitions that were compared
+            with the reference, failed ones included.
+        max_batch_size: The largest batch that fits into memory, 0 where none does; ``None``
+            where it was not probed.
+        min_failing_batch_size: The smallest batch that was tried and does not.
+        accuracy: Of the artifact; ``None`` where nothing is known.
         series: The figures by block, for ratios: ``energy``, ``latency_p50``, ``latency_p99``,
             ``throughput``.
     """
@@ -55,6 +90,13 @@ class CellRow:
     throughput: Interval | None
     power_w: Interval | None
     memory_host_bytes: float | None
+    memory_device_bytes: float | None = None
+    memory_children_bytes: float | None = None
+    agreement_max_rel: float | None = None
+    agreement_cosine: float | None = None
+    max_batch_size: int | None = None
+    min_failing_batch_size: int | None = None
+    accuracy: AccuracyFigure | None = None
     series: Mapping[str, Series] = field(repr=False)
 
     @property
@@ -66,59 +108,101 @@ class CellRow:
 def cell_rows(dataset: "xr.Dataset") -> list[CellRow]:
     """List every cell of the design, measured or not, in the study's order.
 
+    A place in the grid that the design does not have (a setting of one backend on another) is no
+    cell.
+
     Args:
         dataset: As `greenbatch.analysis.open_run` gives it.
     """
-    import numpy as np
-
-    view = _Arrays(dataset)
-    labels = [dataset[dim].values for dim in CELL_DIMS]
-    rows = []
-    for place in np.ndindex(*(len(values) for values in labels)):
-        model, backend, precision, io, scenario, batch = (
-            values[i] for values, i in zip(labels, place, strict=True)
-        )
-        cell = Cell(str(model), str(backend), str(precision), str(io), str(scenario), int(batch))
-        rows.append(_row(view, cell, place))
-    return rows
+    arrays = CellArrays(dataset)
+    return [_row(arrays, cell, place) for cell, place in arrays.cells()]
 
 
-class _Arrays:
-    """The dataset's values with the cell's dimensions first, read once."""
+class CellArrays:
+    """A dataset's values by cell, each variable read once.
+
+    Attributes:
+        blocks: Numbers of the repetitions.
+        memories: Labels of ``memory_peak``.
+    """
 
     def __init__(self, dataset: "xr.Dataset") -> None:
         self._dataset = dataset
+        self._settings = settings_of(dataset)
+        self._not_set = {dim: dataset[dim].attrs.get("not_set") for dim in self._settings}
+        self._dims = cell_dims(dataset)
+        self._axes: dict[str, list[int]] = {}
         self._values: dict[str, Any] = {}
-        self.blocks = [int(block) for block in dataset["repetition"].values]
+        self.blocks = dataset["repetition"].values
+        self.memories = [str(label) for label in dataset["memory"].values]
 
-    def __call__(self, name: str, place: tuple[int, ...], last: float | None = None) -> Any:
-        key = f"{name} {last}"
-        if key not in self._values:
-            array = self._dataset[name]
-            if last is not None:
-                array = array.sel(quantile=last)
-            self._values[key] = array.transpose(*CELL_DIMS, "repetition", ...).values
-        return self._values[key][place]
+    def cells(self) -> list[tuple[Cell, tuple[int, ...]]]:
+        """List the design's cells with their places, batch sizes of a backend together."""
+        import numpy as np
+
+        labels = [self._dataset[dim].values.tolist() for dim in self._dims]
+        design = self._get("in_design")
+        if "in_design" not in self._dataset:  # before there were settings, the grid was the design
+            design = np.ones_like(design)
+        # Settings come after the batch size in the grid, and after the backend for a reader.
+        dims = ("model", "backend", *self._settings, *CELL_FACTORS[2:])
+        order = [self._dims.index(dim) for dim in dims]
+        found = np.argwhere(design.transpose(order))[:, np.argsort(order)]
+        return [(self._cell(place, labels), place) for place in map(tuple, found.tolist())]
+
+    def _cell(self, place: tuple[int, ...], labels: list[list[Any]]) -> Cell:
+        told = {d: v[i] for d, v, i in zip(self._dims, labels, place, strict=True)}
+        settings = tuple(
+            (name, told[dim])
+            for dim, name in self._settings.items()
+            if told[dim] != self._not_set[dim]
+        )
+        return Cell(**{dim: told[dim] for dim in CELL_FACTORS}, settings=settings)
+
+    def __call__(self, name: str, place: tuple[int, ...]) -> Any:
+        """Return a variable's values at a cell: its dimensions but those of the cell are left.
+
+        What a dataset of an older schema does not have is missing.
+        """
+        values = self._get(name)
+        return values[tuple(place[axis] for axis in self._axes[name])]
+
+    def _get(self, name: str) -> Any:
+        import numpy as np
+
+        if name not in self._values:
+            variable = VARIABLES[name]
+            dims = variable.along([*self._settings])
+            self._axes[name] = [self._dims.index(dim) for dim in dims if dim in self._dims]
+            if name in self._dataset:
+                self._values[name] = self._dataset[name].transpose(*dims).values
+            else:
+                shape = [self._dataset.sizes.get(dim, 1) for dim in dims]
+                self._values[name] = np.full(shape, variable.missing, variable.dtype)
+        return self._values[name]
 
 
-def _row(view: _Arrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
+def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
     import numpy as np
 
     status = [STATUSES[code] for code in view("status", place)]
-    ok = [name == "ok" for name in status]
-    masks = [int(mask) for mask, good in zip(view("flags", place), ok, strict=True) if good]
+    ok = np.array([name == "ok" for name in status])
+    masks = view("flags", place)[ok].tolist()
     reasons = [str(text) for text in view("reason", place) if text]
 
     def series(values: Any) -> Series:
-        known = zip(view.blocks, values, ok, strict=True)
-        return Series({b: float(v) for b, v, good in known if good and np.isfinite(v)})
+        known = ok & np.isfinite(values)
+        return Series(dict(zip(view.blocks[known].tolist(), values[known].tolist(), strict=True)))
 
     images, duration_s = view("images", place), view("duration", place)
     energy = series(view("energy_per_image", place))
     error = series(view("energy_per_image_uncertainty", place) / view("energy_per_image", place))
-    memory = series(view("memory_peak", place)[:, 0])
+    memory = {
+        label: max(series(peaks).by_block.values(), default=None)
+        for label, peaks in zip(view.memories, view("memory_peak", place).T, strict=True)
+    }
     latency = {
-        name: series(view("latency", place, last=quantile))
+        name: series(view("latency", place)[:, QUANTILES.index(quantile)])
         for name, quantile in (("latency_p50", 0.5), ("latency_p99", 0.99))
     }
     throughput = series(view("throughput", place))
@@ -132,7 +216,7 @@ def _row(view: _Arrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
             if (count := sum(bool(m & bit) for m in masks))
         },
         failures=tuple(dict.fromkeys(reasons)),
-        energy_source=_source(view("energy_per_image_source", place), ok),
+        energy_source=_source(view("energy_per_image_source", place)[ok]),
         energy_per_image_j=energy.interval(),
         # A difference, which may be zero or below; then its mean is arithmetic (`interval`).
         energy_per_image_net_j=series(view("energy_per_image_net", place)).interval(),
@@ -141,9 +225,40 @@ def _row(view: _Arrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
         latency_p99_s=latency["latency_p99"].interval(),
         throughput=throughput.interval(),
         power_w=series(view("energy_per_image", place) * images / duration_s).interval(),
-        memory_host_bytes=max(memory.by_block.values(), default=None),
+        memory_host_bytes=memory.get("host"),
+        memory_device_bytes=memory.get("device"),
+        memory_children_bytes=memory.get("children"),
+        agreement_max_rel=max(_known(view("agreement_max_rel", place)), default=None),
+        agreement_cosine=min(_known(view("agreement_cosine", place)), default=None),
+        max_batch_size=_whole(view("max_batch_size", place)),
+        min_failing_batch_size=_whole(view("min_failing_batch_size", place)),
+        accuracy=_accuracy(view, place),
         series={"energy": energy, "throughput": throughput, **latency},
     )
+
+
+def _accuracy(view: CellArrays, place: tuple[int, ...]) -> AccuracyFigure | None:
+    source = ACCURACIES[view("accuracy_source", place)]
+    if source == "missing":
+        return None
+    top1 = float(view("accuracy_top1", place))
+    if source == "published":
+        return AccuracyFigure(top1=top1, source=source)
+    return AccuracyFigure(
+        top1=top1,
+        source=source,
+        low=float(view("accuracy_top1_low", place)),
+        high=float(view("accuracy_top1_high", place)),
+        images=_whole(view("accuracy_images", place)),
+    )
+
+
+def _known(values: Any) -> list[float]:
+    return [float(value) for value in values if value == value]
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if value == value else None
 
 
 def _mean(series: Series) -> float | None:
@@ -151,8 +266,8 @@ def _mean(series: Series) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _source(codes: Any, ok: list[bool]) -> str:
-    found = {PROVENANCES[code] for code, good in zip(codes, ok, strict=True) if good}
+def _source(codes: Any) -> str:
+    found = {PROVENANCES[code] for code in codes}
     found.discard("missing")
     if not found:
         return "missing"

@@ -9,7 +9,8 @@ from greenbatch.analysis.statistics import Interval
 from greenbatch.analysis.tables import CellRow
 from greenbatch.records import Cell
 
-_DASH = "–"
+DASH = "–"
+"""Stands where a figure is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Table:
         columns: Headers, units included where the entries have none.
         rows: As many entries as columns.
         numeric: Whether a column is set flush right.
+        wraps: Whether entries are prose that may be broken into lines.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[bool, ...]
+    wraps: bool = False
 
     def markdown(self) -> str:
         """Write a GitHub-flavoured Markdown table."""
@@ -72,8 +75,13 @@ def cells_table(rows: Sequence[CellRow]) -> Table:
     return Table("cells", "All cells", columns, body, _numeric(columns))
 
 
-def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
-    """Backends against the reference backend."""
+def comparison_table(rows: Sequence[ComparisonRow], settings: Sequence[str] | None = None) -> Table:
+    """Backends against the reference backend.
+
+    Args:
+        rows: As `greenbatch.analysis.comparison_rows` gives them.
+        settings: For each row what to say of the two backends' settings.
+    """
     factors, sources = _Factors([row.cell for row in rows]), _Sources(rows)
     reference = rows[0].reference if rows else "the reference"
     columns = (
@@ -83,6 +91,7 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
         *sources.column,
         "latency p50",
         "throughput",
+        *(("settings",) if settings else ()),
     )
     body = tuple(
         (
@@ -92,8 +101,9 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
             *sources(row),
             times(row.latency),
             times(row.throughput),
+            *((settings[place],) if settings else ()),
         )
-        for row in rows
+        for place, row in enumerate(rows)
     )
     return Table("comparison", f"Ratios to {reference}", columns, body, _numeric(columns))
 
@@ -131,7 +141,7 @@ def spread(value: Interval | None, unit: str) -> str:
     logarithmic scale ± 200 % would suggest a figure below zero.
     """
     if value is None:
-        return _DASH
+        return DASH
     centre = _amount(value.centre, unit)
     if value.low is None or value.high is None or value.relative is None:
         return centre
@@ -155,7 +165,7 @@ def times(ratio: Ratio) -> str:
     """Write a ratio with its interval: ``1.24× (1.20 … 1.28)``."""
     value = ratio.interval
     if value is None:
-        return f"withheld: {ratio.reason}" if ratio.reason else _DASH
+        return f"withheld: {ratio.reason}" if ratio.reason else DASH
     text = f"{_factor(value.centre)}×"
     if value.low is None or value.high is None:
         return text
@@ -184,7 +194,16 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
 
-_TEXT_COLUMNS = {"model", "backend", "precision", "io", "scenario", "source", "flags and failures"}
+_TEXT_COLUMNS = {
+    "model",
+    "backend",
+    "precision",
+    "io",
+    "scenario",
+    "source",
+    "settings",
+    "flags and failures",
+}
 
 
 def _numeric(columns: Sequence[str]) -> tuple[bool, ...]:
@@ -218,4 +237,6 @@ class _Factors:
         self.columns = ("model", "backend", *varied)
 
     def __call__(self, cell: Cell) -> tuple[str, ...]:
-        return tuple(str(getattr(cell, name)) for name in self.columns)
+        return tuple(
+            cell.variant if name == "backend" else str(getattr(cell, name)) for name in self.columns
+        )

@@ -4,6 +4,8 @@ Attributes follow the CF conventions 1.11: ``units`` (section 3.1, UDUNITS spell
 ``long_name`` (3.2), ``flag_values``/``flag_masks`` with ``flag_meanings`` (3.5).
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,9 +13,10 @@ from greenbatch.records import EnergySource, Flag, Status
 
 if TYPE_CHECKING:
     import numpy as np
+    import xarray as xr
 
-CELL_DIMS = ("model", "backend", "precision", "io", "scenario", "batch_size")
-DIMS = (*CELL_DIMS, "repetition")
+CELL_FACTORS = ("model", "backend", "precision", "io", "scenario", "batch_size")
+"""The dimensions of a cell in every study; those of its settings follow them."""
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
 
 STATUSES = tuple(str(status) for status in Status)
@@ -22,6 +25,10 @@ FLAGS = {str(flag.name).lower(): int(flag) for flag in Flag}
 PROVENANCES = ("missing", "measured", "estimated", "mixed")
 """What a sum over domains rests on: ``measured`` is counter or integrated; ``mixed`` is both
 measured and estimated parts."""
+CACHES = ("none", "cold", "warm")
+ACCURACIES = ("missing", "published", "measured")
+ONE_OFF_PHASES = ("load", "first")
+"""The phases of a start whose sum is its cost."""
 
 Kind = Literal["number", "code", "mask", "text"]
 
@@ -33,10 +40,12 @@ class Variable:
     Attributes:
         units: UDUNITS string; ``1`` for counts, codes and text.
         long_name: What it is, for a person and an axis.
-        dims: Dimensions after those of `DIMS`.
+        dims: Dimensions after those of a cell and ``repetition``.
         kind: ``number`` (float, NaN where missing), ``code`` (int8, a position in
             ``meanings``), ``mask`` (int8, the sum of ``meanings``' bits) or ``text``.
         meanings: Of a code or mask.
+        over: All its dimensions, where it does not belong to a repetition; ``settings`` stands
+            for those of the study's settings.
     """
 
     units: str
@@ -44,6 +53,12 @@ class Variable:
     dims: tuple[str, ...] = ()
     kind: Kind = "number"
     meanings: tuple[str, ...] = ()
+    over: tuple[str, ...] | None = None
+
+    def along(self, settings: Sequence[str]) -> tuple[str, ...]:
+        """List the dimensions, in a study with these dimensions of settings."""
+        over = self.over or (*CELL_FACTORS, "settings", "repetition", *self.dims)
+        return tuple(dim for name in over for dim in (settings if name == "settings" else (name,)))
 
     @property
     def missing(self) -> float | int | str:
@@ -73,13 +88,40 @@ class Variable:
         return attrs
 
 
-def _code(long_name: str, meanings: tuple[str, ...], dims: tuple[str, ...] = ()) -> Variable:
-    return Variable("1", long_name, dims, "code", meanings)
+def settings_of(dataset: "xr.Dataset") -> dict[str, str]:
+    """Return what was set in a study: names by dimension. A dataset of schema 1 has none."""
+    return dict(json.loads(dataset.attrs.get("settings", "{}")))
+
+
+def cell_dims(dataset: "xr.Dataset") -> tuple[str, ...]:
+    """List the dimensions of a cell, those of its settings last."""
+    return (*CELL_FACTORS, *settings_of(dataset))
+
+
+def repetition_dims(dataset: "xr.Dataset") -> tuple[str, ...]:
+    """List the dimensions of a repetition: those of a cell, and its number."""
+    return (*cell_dims(dataset), "repetition")
+
+
+def _code(
+    long_name: str,
+    meanings: tuple[str, ...],
+    dims: tuple[str, ...] = (),
+    over: tuple[str, ...] | None = None,
+) -> Variable:
+    return Variable("1", long_name, dims, "code", meanings, over)
 
 
 _D = ("domain",)
+_ONE_OFF = ("one_off_phase", "domain")
+_CELL = (*CELL_FACTORS, "settings")
+_ANY_BATCH = ("model", "backend", "precision", "io", "settings")
+_ARTIFACT = ("model", "precision")
 
 VARIABLES: dict[str, Variable] = {
+    "in_design": _code(
+        "whether the study has the cell, or it was measured", ("no", "yes"), over=_CELL
+    ),
     "status": _code("how the repetition ended", STATUSES),
     "reason": Variable("1", "why the repetition is not ok", kind="text"),
     "flags": Variable("1", "doubts about the repetition", kind="mask", meanings=tuple(FLAGS)),
@@ -130,6 +172,35 @@ VARIABLES: dict[str, Variable] = {
     "temperature": Variable("degree_Celsius", "temperature when the cell began", ("sensor",)),
     "clock": Variable("Hz", "mean clock in the window", ("clock_domain",)),
     "phase_duration": Variable("s", "time spent in a phase of the repetition", ("phase",)),
+    "one_off_duration": Variable("s", "duration of a phase of the start", ("one_off_phase",)),
+    "one_off_energy": Variable("J", "gross energy of a phase of the start", _ONE_OFF),
+    "one_off_energy_uncertainty": Variable(
+        "J", "half-width of the metering error of a phase of the start", _ONE_OFF
+    ),
+    "one_off_energy_source": _code(
+        "how the energy of a phase of the start was obtained", SOURCES, _ONE_OFF
+    ),
+    "cache": _code("what the backend had compiled earlier, when it started", CACHES),
+    "agreement_max_rel": Variable(
+        "1", "largest difference of a logit from the reference's, over its largest logit"
+    ),
+    "agreement_cosine": Variable("1", "lowest cosine similarity of logits with the reference's"),
+    "max_batch_size": Variable(
+        "1", "largest batch that fits into memory, 0 where none does", over=_ANY_BATCH
+    ),
+    "min_failing_batch_size": Variable(
+        "1", "smallest batch tried that does not fit; missing where all did", over=_ANY_BATCH
+    ),
+    "accuracy_top1": Variable("percent", "top-1 accuracy", over=_ARTIFACT),
+    "accuracy_top1_low": Variable(
+        "percent", "lower end of the 95 % interval of the measured top-1 accuracy", over=_ARTIFACT
+    ),
+    "accuracy_top1_high": Variable(
+        "percent", "upper end of the 95 % interval of the measured top-1 accuracy", over=_ARTIFACT
+    ),
+    "accuracy_top5": Variable("percent", "measured top-5 accuracy", over=_ARTIFACT),
+    "accuracy_images": Variable("1", "images that the accuracy was measured on", over=_ARTIFACT),
+    "accuracy_source": _code("how the accuracy was obtained", ACCURACIES, over=_ARTIFACT),
 }
 
 COORDINATES: dict[str, Variable] = {
@@ -146,6 +217,7 @@ COORDINATES: dict[str, Variable] = {
     "sensor": Variable("1", "temperature sensor", kind="text"),
     "clock_domain": Variable("1", "device whose clock it is", kind="text"),
     "phase": Variable("1", "phase of a repetition", kind="text"),
+    "one_off_phase": Variable("1", "phase of a start", kind="text"),
     "counts": Variable("1", "1 where the domain adds to the total, 0 where others hold it"),
     "runtime": Variable("1", "runtime", kind="text"),
     "provider": Variable("1", "execution provider", kind="text"),

@@ -1,6 +1,7 @@
 """Reading an ``.onnx`` file that somebody else made: is it safe, and is it a network of images."""
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 _LARGEST_BYTES = (1 << 31) - 1  # what protobuf reads
 _LARGEST_WRITTEN = _LARGEST_BYTES - (1 << 24)  # with room for the graph
 _PIXELS = {1, 3, 4}  # channels of a photograph: grey, RGB, RGBA
+
+_PLACE = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?(/\S+:\d+ .*?\) (const )?)?"
+)
+"""What ONNX Runtime puts in front of its sentence: codes, and where in its source it stands."""
+_NEWEST_OPSET = re.compile(r"official support for domain \S+ is till opset \d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,7 @@ def read_model(path: Path) -> "onnx.ModelProto":
         model = onnx.load_model_from_string(path.read_bytes())
     except OSError as error:
         raise ArtifactError(
-            f"cannot read {path}: {error.strerror or error}; check its path"
+            f"cannot read {path}: {error.strerror or error}; check its path and permissions"
         ) from error
     except DecodeError as error:
         raise ArtifactError(
@@ -384,7 +391,7 @@ def _run(
         custom = ", ".join(domain for domain in domains if domain)
         hint = f" (it uses operators of {custom})" if custom else ""
         raise ArtifactError(
-            f"ONNX Runtime {ort.__version__} cannot load {path}{hint}: {first_line(error)}; export "
+            f"ONNX Runtime {ort.__version__} cannot load {path}{hint}: {_said(error)}; export "
             "it with operators and a version that this ONNX Runtime knows"
         ) from error
     outputs = session.get_outputs()
@@ -410,6 +417,13 @@ def _run(
     if batch is None and fixed is None:
         dims = ("batch", *logits.shape[1:])
     return TensorSpec(name=outputs[0].name, dtype=logits.dtype.name, dims=dims), batch or fixed
+
+
+def _said(error: Exception) -> str:
+    """Return the clause of an error of ONNX Runtime's that a person can use."""
+    if newest := _NEWEST_OPSET.search(str(error)):
+        return f"its {newest[0]}"
+    return _PLACE.sub("", str(error), count=1).strip().partition("\n")[0].rstrip(".")
 
 
 def _try_batches(

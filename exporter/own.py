@@ -1,8 +1,10 @@
 """A user's own network into an artifact: a callable, timm, ``.pt2`` or an existing ``.onnx``."""
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from greenbatch.errors import UsageError
 from greenbatch.exporter.export import Origin, export_module
@@ -13,7 +15,23 @@ from greenbatch.models.artifacts import sha256, stem
 from greenbatch.models.sources import Source, check_name, load
 from greenbatch.records import Manifest, TensorSpec, WeightsRecord
 
+if TYPE_CHECKING:
+    from greenbatch.exporter.rebatch import Rebatched
+
 _NO_RECIPE = ""  # what a network of one's own is made from is not known before it is made
+
+
+@dataclass(frozen=True, slots=True)
+class OwnExport:
+    """An artifact of a network of one's own.
+
+    Attributes:
+        manifest: As it is in the file.
+        rebatched: Of an ``.onnx`` file: what was rewritten in it, and how that was proved.
+    """
+
+    manifest: Manifest
+    rebatched: "Rebatched | None" = None
 
 
 def export_own(
@@ -26,7 +44,7 @@ def export_own(
     seed: int = 0,
     dynamic_batch: bool = False,
     on_step: Tell | None = None,
-) -> Manifest:
+) -> OwnExport:
     """Make an artifact of a network that is not in the registry; it is made anew each time.
 
     Args:
@@ -56,7 +74,7 @@ def export_own(
         )
     network = load(source, input, name, weights, seed)
     origin = Origin(network.applied, _NO_RECIPE)
-    return export_module(network.module, network.spec, folder, origin, on_step=on_step)
+    return OwnExport(export_module(network.module, network.spec, folder, origin, on_step=on_step))
 
 
 def _adopt(
@@ -66,7 +84,7 @@ def _adopt(
     input: InputSpec | None,
     dynamic_batch: bool,
     on_step: Tell | None,
-) -> Manifest:
+) -> OwnExport:
     """Copy an ``.onnx`` file as an artifact, its batch axis proved and, where asked, freed."""
     from greenbatch.exporter.onnx_file import inspect
     from greenbatch.exporter.rebatch import make_dynamic
@@ -106,7 +124,7 @@ def _adopt(
             versions=versions(),
         )
         publish(folder, manifest, [*data, graph])
-    return manifest
+    return OwnExport(manifest, made)
 
 
 def _dims(form: InputSpec) -> tuple[int | str, ...]:

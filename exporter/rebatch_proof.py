@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from greenbatch.errors import ParityError
 from greenbatch.exporter.causes import first_line
 from greenbatch.exporter.onnx_file import OnnxFacts, open_session, real_inputs, save, with_outputs
-from greenbatch.exporter.rebatch_graph import Carrier
+from greenbatch.exporter.rebatch_sizes import Carrier
 from greenbatch.models import synthetic_images
 from greenbatch.records import Parity
 

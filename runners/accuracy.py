@@ -1,11 +1,10 @@
 """Top-1 and top-5 accuracy of an artifact, measured on labelled photographs."""
 
-import json
 import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from greenbatch.errors import BackendUnavailable, MeasurementError, PlacementError, UsageError
 from greenbatch.models.artifacts import Artifact
 from greenbatch.models.photographs import LabelledPhotographs, read_batches
+from greenbatch.records.accuracy import FOLDER, Accuracy, Rate
 from greenbatch.runners.backends.onnx_session import OnnxSession
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-ACCURACY_SCHEMA = 1
-FOLDER = "accuracy"
+__all__ = ["Accuracy", "Progress", "Rate", "classes_of", "evaluate", "rank_of", "save", "wilson"]
 
 _PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
     "cpu": ("CPUExecutionProvider", {}),
@@ -29,75 +28,6 @@ _PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
 _Z = 1.959964  # two-sided 95 % of the normal distribution
 _SHUFFLE_SEED = 0
 _NAMED = 20  # broken files that are listed; all are counted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """A share of images, as a fraction, with Wilson's 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
-    """How often an artifact was right; written as ``accuracy/MODEL-PRECISION.json``.
-
-    Attributes:
-        model, precision: What was evaluated.
-        artifact_sha256: Of its ``.onnx`` file: the figures are of this file alone.
-        weights: Kind and detail of its weights.
-        data: The folder or CSV, as it was given.
-        mapping: How classes were told (see `greenbatch.models.photographs.find_labelled`).
-        images: How many were evaluated.
-        limit: How many were asked for, in a seeded choice; ``None``: all.
-        broken: How many could not be read and are in no rate.
-        broken_files: The first of them, and why.
-        top1, top5: See `Rate`; ``top5`` is ``None`` for fewer than five classes.
-        provider: ``cpu`` or ``cuda``.
-        batch_size: Largest.
-        duration_s: Of the whole, reading included.
-        images_per_s: Of the whole: not a figure to compare runtimes by.
-        measured_at: UTC.
-    """
-
-    model: str
-    precision: str
-    artifact_sha256: str
-    weights: str
-    data: str
-    mapping: str
-    images: int
-    limit: int | None
-    broken: int
-    broken_files: dict[str, str]
-    top1: Rate
-    top5: Rate | None
-    provider: str
-    batch_size: int
-    duration_s: float
-    images_per_s: float
-    measured_at: str
-    schema: int = ACCURACY_SCHEMA
-
-    def to_json(self) -> str:
-        """Write the record as indented JSON."""
-        return json.dumps(asdict(self), indent=2) + "\n"
-
-    def save(self, artifacts: Path) -> Path:
-        """Write the record beside the artifacts; return its file."""
-        path = artifacts / FOLDER / f"{self.model}-{self.precision}.json"
-        draft = path.with_suffix(".json.part")
-        try:
-            path.parent.mkdir(exist_ok=True)
-            draft.write_text(self.to_json(), encoding="utf-8")
-            draft.replace(path)
-        except OSError as error:
-            raise UsageError(
-                f"cannot write {path}: {error.strerror}; make room or check its permissions"
-            ) from error
-        return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +122,25 @@ def evaluate(
         images_per_s=images / max(duration_s, 1e-9),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def save(record: Accuracy, artifacts: Path) -> Path:
+    """Write a record beside the artifacts; return its file.
+
+    Raises:
+        UsageError: The folder cannot be written to.
+    """
+    path = artifacts / FOLDER / f"{record.model}-{record.precision}.json"
+    draft = path.with_suffix(".json.part")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        draft.write_text(record.to_json(), encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}; make room or check its permissions"
+        ) from error
+    return path
 
 
 def classes_of(artifact: Artifact) -> int:

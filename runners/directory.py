@@ -163,7 +163,14 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 _O_BINARY = getattr(os, "O_BINARY", 0)
-_BEGINNINGS = {".lock", "traces", "environment.json", ".environment.json", ".study.yaml"}
+_BEGINNINGS = {
+    ".lock",
+    "accuracy",
+    "traces",
+    "environment.json",
+    ".environment.json",
+    ".study.yaml",
+}
 
 
 def _locked(path: Path) -> FileLock:

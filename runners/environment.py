@@ -11,9 +11,16 @@ from greenbatch.runners.doctor import gpus, machine
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.study import Study
 
-PACKAGES = ("greenbatch", "torch", "torchvision", "onnx", "numpy", "nvidia-ml-py")
-# Either distribution provides the module onnxruntime.
-_ONNXRUNTIMES = ("onnxruntime-gpu", "onnxruntime")
+PACKAGES = ("greenbatch", "numpy", "onnx", "openvino", "torch", "torchvision", "triton")
+# Several distributions provide the module onnxruntime, and CUDA's libraries are named by version.
+_FAMILIES = (
+    "onnxruntime",
+    "nvidia-cublas",
+    "nvidia-cuda-runtime",
+    "nvidia-cudnn",
+    "nvidia-ml-py",
+    "tensorrt",
+)
 
 
 def describe(study: Study, metering: Metering) -> dict[str, Any]:
@@ -75,10 +82,10 @@ def _backend(name: str) -> Mapping[str, str]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in (*PACKAGES, *_ONNXRUNTIMES):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    """Return the versions of what is measured and of what measures, by distribution."""
+    found = {
+        distribution.name: distribution.version
+        for distribution in metadata.distributions()
+        if distribution.name in PACKAGES or distribution.name.startswith(_FAMILIES)
+    }
+    return {"python": platform.python_version(), **dict(sorted(found.items()))}

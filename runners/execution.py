@@ -1,22 +1,26 @@
 """A run: all that is left of a study, measured in order, journaled one by one."""
 
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from statistics import fmean
 
 from greenbatch.errors import RunError
 from greenbatch.models.artifacts import Artifact
-from greenbatch.records import Cell, Conditions, Repetition
+from greenbatch.records import Capacity, Cell, Conditions, Record, Repetition, Status
+from greenbatch.runners.capacity import find_capacity
 from greenbatch.runners.cores import granted_cores
 from greenbatch.runners.directory import RunDirectory
 from greenbatch.runners.host import HostSampler, cpu_temperatures_c
 from greenbatch.runners.metering import Conditioned, Metering
 from greenbatch.runners.order import Slot, slots
 from greenbatch.runners.profiles import MeasurementProtocol
+from greenbatch.runners.reference import make_references
 from greenbatch.runners.repetition import Station, measure
-from greenbatch.runners.study import reference
+from greenbatch.runners.study import artifact_key, reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ def execute(
     artifacts: Mapping[str, Artifact],
     metering: Metering,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_step: Callable[[str], None] = lambda sentence: None,
 ) -> list[Repetition]:
     """Measure what is left of a run.
 
@@ -50,6 +55,7 @@ def execute(
         artifacts: By `artifact_key`.
         metering: The open meters.
         on_progress: Told before the first repetition and after each one.
+        on_step: Told of what else is done, in a sentence.
 
     Returns:
         Every repetition of the run, earlier ones included.
@@ -62,7 +68,18 @@ def execute(
     left = slots(study.cells(), study.repetitions, study.seed, directory.finished)
     done = list(directory.journal.repetitions)
     total = len(done) + len(left)
+    bounds = MemoryBounds(directory.journal.capacities, done)
+    if left:
+        references = make_references(study, artifacts, directory.path / "reference")
+        for cell in bounds.unknown(study.cells()) if study.probe_max_batch else ():
+            artifact = artifacts[artifact_key(cell.model, cell.precision)]
+            on_step(f"finding the largest batch of {cell.model} on {cell.variant}")
+            capacity = find_capacity(cell, artifact, study)
+            directory.append([capacity])
+            bounds.take(capacity)
     with ExitStack() as stack:
+        if not left:
+            return done
         station = Station(
             study=study,
             artifacts=artifacts,
@@ -70,17 +87,26 @@ def execute(
             host=stack.enter_context(HostSampler()),
             cores=granted_cores(),
             traces=directory.path / "traces",
+            references=references,
+            cache=directory.path / "cache",
         )
-        reference = temperatures_c(metering)
+        reference_c = temperatures_c(metering)
         on_progress(
             Progress(len(done), total, time_left_s(done, left), next(iter(left), None), None)
         )
         for index, slot in enumerate(left):
-            rested = rest(study.rules, reference, lambda: temperatures_c(metering))
-            records = measure(slot, station, rested)
+            if too_large := bounds.reason(slot.cell):
+                records: list[Record] = [_not_run(slot, too_large)]
+            else:
+                records = measure(
+                    slot,
+                    station,
+                    lambda: rest(study.rules, reference_c, lambda: temperatures_c(metering)),
+                )
             directory.append(records)
             repetition = records[-1]
             assert isinstance(repetition, Repetition)
+            bounds.see(repetition)
             done.append(repetition)
             behind = left[index + 1 :]
             on_progress(
@@ -92,7 +118,72 @@ def execute(
                     repetition,
                 )
             )
+    shutil.rmtree(directory.path / "cache", ignore_errors=True)
     return done
+
+
+class MemoryBounds:
+    """From which batch size on a cell is known not to fit into memory.
+
+    Cells that differ in nothing but the batch size share a bound.
+
+    Args:
+        capacities: That were found before.
+        done: Repetitions that were measured before.
+    """
+
+    def __init__(self, capacities: Iterable[Capacity], done: Iterable[Repetition]) -> None:
+        self._failing: dict[Cell, tuple[int, str]] = {}
+        self._probed: set[Cell] = set()
+        for capacity in capacities:
+            self.take(capacity)
+        for repetition in done:
+            self.see(repetition)
+
+    def take(self, capacity: Capacity) -> None:
+        """Learn from a capacity that was found."""
+        family = _family(capacity.cell)
+        self._probed.add(family)
+        if capacity.smallest_failing is not None:
+            self._note(family, capacity.smallest_failing, capacity.reason)
+
+    def see(self, repetition: Repetition) -> None:
+        """Learn from a repetition that ran out of memory; a larger batch is not tried."""
+        if repetition.status is Status.OOM:
+            cell = repetition.cell
+            self._note(_family(cell), cell.batch_size + 1, repetition.reason or "")
+
+    def reason(self, cell: Cell) -> str | None:
+        """Say why a cell is not tried; ``None``: it is."""
+        size, why = self._failing.get(_family(cell), (None, ""))
+        if size is None or cell.batch_size < size:
+            return None
+        return f"not tried, as a batch that is not larger did not fit: {why}"
+
+    def unknown(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Return a cell for each bound that was not probed yet."""
+        families = dict.fromkeys(_family(cell) for cell in cells)
+        return [family for family in families if family not in self._probed]
+
+    def _note(self, family: Cell, size: int, why: str) -> None:
+        known = self._failing.get(family)
+        if known is None or size < known[0]:
+            self._failing[family] = (size, why)
+
+
+def _family(cell: Cell) -> Cell:
+    return replace(cell, batch_size=1)
+
+
+def _not_run(slot: Slot, reason: str) -> Repetition:
+    return Repetition(
+        cell=slot.cell,
+        block=slot.block,
+        position=slot.position,
+        status=Status.NOT_RUN,
+        reason=reason,
+        started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
 
 
 def rest(

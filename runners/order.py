@@ -16,7 +16,8 @@ class Slot:
         block: The repetition's number, from 0.
         position: Place in the block, from 0.
         idle_before, idle_after: Whether idle power is taken in this child before its warm-up or
-            after its window: the first and the last child of each backend in a block do it.
+            after its window: in a block, the first and the last child of each backend do it, and
+            of each way in which it is set.
     """
 
     cell: Cell
@@ -56,15 +57,15 @@ def slots(
             for position, cell in enumerate(shuffled)
             if (cell, block) not in finished
         ]
-        backends = [cell.backend for _, cell in left]
+        variants = [cell.variant for _, cell in left]
         for index, (position, cell) in enumerate(left):
             layout.append(
                 Slot(
                     cell,
                     block,
                     position,
-                    idle_before=cell.backend not in backends[:index],
-                    idle_after=cell.backend not in backends[index + 1 :],
+                    idle_before=cell.variant not in variants[:index],
+                    idle_after=cell.variant not in variants[index + 1 :],
                 )
             )
     return layout

@@ -76,34 +76,52 @@ class ChildProcess:
         self._process.stdout.close()
         self._errors.close()
 
-    def measure(
-        self,
-        request: dict[str, Any],
-        on_event: Callable[[str], None] = lambda event: None,
-    ) -> dict[str, Any]:
-        """Send a request and return the ``measured`` event.
+    def begin(self, job: str, backend: str) -> None:
+        """Order a job; the child gets ready for it while the caller does something else.
 
         Args:
-            request: See `greenbatch.runners.child.measure_repetition`.
-            on_event: Told at once of each earlier event: ``started``, ``loaded``, ``warm`` (the
-                window begins after the request's lead), ``ended`` (the window has).
+            job: One of `greenbatch.runners.measuring.JOBS`.
+            backend: Its name.
+        """
+        self._send({"job": job, "backend": backend})
+
+    def finish(
+        self,
+        request: dict[str, Any],
+        last: str,
+        on_event: Callable[[str], None] = lambda event: None,
+    ) -> dict[str, Any]:
+        """Send the request of the job that was begun, and return its last event.
+
+        Args:
+            request: See the job.
+            last: Name of its last event.
+            on_event: Told at once of each earlier event but ``ready``.
 
         Raises:
             ChildFailed: It failed, died or took too long.
         """
+        stage = "starting"
+        event = self._wait(stage)
+        self._send(request)
+        while event["event"] != last:
+            if event["event"] != "ready":
+                on_event(event["event"])
+            stage = "loading" if event["event"] == "ready" else "measuring"
+            event = self._wait(stage)
+        return event
+
+    def _send(self, members: dict[str, Any]) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # dead already: the events will say how
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.write(json.dumps(members).encode() + b"\n")
             self._process.stdin.flush()
-        stage = "starting"
-        while True:
-            event = self.event(stage)
-            if event["event"] == "measured":
-                return event
-            if event["event"] == "failed":
-                raise ChildFailed(Status(event["status"]), event["reason"])
-            on_event(event["event"])
-            stage = "loading" if event["event"] == "started" else "measuring"
+
+    def _wait(self, stage: str) -> dict[str, Any]:
+        event = self.event(stage)
+        if event["event"] == "failed":
+            raise ChildFailed(Status(event["status"]), event["reason"])
+        return event
 
     def event(self, stage: str = "starting") -> dict[str, Any]:
         """Wait for the next event.

@@ -1,7 +1,8 @@
 """One repetition, seen from the parent: a fresh child, its meters, the record that comes of it."""
 
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import (
+    Agreement,
+    Cell,
     Conditions,
     EnergyFigure,
     Flag,
     Idle,
+    OneOff,
     Record,
     Repetition,
     Status,
@@ -44,6 +48,8 @@ class Station:
         host: The open sampler of the machine's load.
         cores: Granted to this run.
         traces: The run's folder of traces.
+        references: The file of reference logits, by model.
+        cache: The run's folder for what backends compile.
     """
 
     study: Study
@@ -52,6 +58,8 @@ class Station:
     host: HostSampler
     cores: float
     traces: Path
+    references: Mapping[str, Path]
+    cache: Path
 
     @property
     def window_s(self) -> float:
@@ -59,37 +67,50 @@ class Station:
         return self.study.rules.window_for(self.metering.slowest_period_s)
 
 
-def measure(slot: Slot, station: Station, conditions: Conditions) -> list[Record]:
+def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> list[Record]:
     """Measure a slot in a fresh child process.
+
+    The child imports what it needs while the machine rests: that takes seconds, and little power.
 
     Args:
         slot: The cell, and whether idle power is taken beside it.
         station: What all repetitions share.
-        conditions: Rest and temperatures before the cell; the window's are added to them.
+        rest: Rests as the protocol asks, and returns the conditions before the cell; the window's
+            are added to them.
 
     Returns:
         The idle records, if any, then the repetition's. A child that fails, dies or hangs gives a
-        repetition that says so.
+        repetition that says so, and what it had compiled is forgotten.
     """
     began_s = time.perf_counter()
     repetition = _Draft(slot, station, datetime.now(UTC).isoformat(timespec="milliseconds"))
     latencies = station.traces / f".{repetition.name}.npy"
+    cache = station.cache / slot.cell.slug
+    conditions = Conditions()
+
+    def wall_s() -> float:
+        return time.perf_counter() - began_s - conditions.rest_s
+
     try:
+        cache.mkdir(parents=True, exist_ok=True)
         with Recorder(station.metering.meters, time.perf_counter) as recorder:
             with ChildProcess(station.study.rules.timeout_s) as child:
+                child.begin("repetition", slot.cell.backend)
                 station.metering.follow(child.pid)
+                conditions = rest()
                 lead_s = recorder.focus_s
-                request = _request(slot, station, latencies) | {"lead_s": lead_s}
-                told = child.measure(request, _Focus(recorder, lead_s, station.window_s))
+                request = _request(slot, station, latencies, cache) | {"lead_s": lead_s}
+                told = child.finish(request, "measured", _Focus(recorder, lead_s, station.window_s))
                 last_s = max(told["window"][1], *(end for _, end in told["idle"].values()), 0.0)
                 recorder.settle(last_s, recorder.patience_s)
             _save_trace(station.traces / f"{repetition.name}.npz", latencies, recorder, told)
             return [
                 *repetition.idles(told, recorder),
-                repetition.ok(told, recorder, conditions, time.perf_counter() - began_s),
+                repetition.ok(told, recorder, conditions, wall_s()),
             ]
     except ChildFailed as failure:
-        return [repetition.failed(failure, conditions, time.perf_counter() - began_s)]
+        shutil.rmtree(cache, ignore_errors=True)
+        return [repetition.failed(failure, conditions, wall_s())]
     finally:
         latencies.unlink(missing_ok=True)
 
@@ -159,10 +180,17 @@ class _Draft:
             latency_s=told["latency_s"],
             energy=energy,
             memory_host_bytes=told["memory_host_bytes"],
+            memory_children_bytes=told["memory_children_bytes"],
             warm_up=WarmUp(**told["warm_up"]),
             conditions=conditions,
             placement=told["placement"],
             settings=told["settings"],
+            agreement=Agreement(**told["agreement"]),
+            one_off={
+                phase: OneOff(duration_s=end_s - start_s, energy=recorder.energy(start_s, end_s))
+                for phase, (start_s, end_s) in told["one_off"].items()
+            },
+            cache=told["cache"],
             phases_s=told["phases_s"] | {"wall": wall_s},
             trace=f"{self.name}.npz",
         )
@@ -181,6 +209,7 @@ class _Draft:
             Idle(
                 backend=self.slot.cell.backend,
                 model=self.slot.cell.model,
+                settings=self.slot.cell.settings,
                 block=self.slot.block,
                 when=when,
                 started_at=self.started_at,
@@ -215,22 +244,31 @@ def _known(values: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _request(slot: Slot, station: Station, latencies: Path) -> dict[str, Any]:
-    artifact = station.artifacts[artifact_key(slot.cell.model, slot.cell.precision)]
+def _request(slot: Slot, station: Station, latencies: Path, cache: Path) -> dict[str, Any]:
     rules = station.study.rules
-    return {
-        "cell": asdict(slot.cell),
-        "artifact": str(artifact.path),
-        "manifest": str(artifact.manifest_path),
-        "weights": str(artifact.weights_path),
-        "threads": station.study.thread_count,
-        "seed": station.study.seed,
-        "allow_fallback": station.study.allow_fallback,
+    artifact = station.artifacts[artifact_key(slot.cell.model, slot.cell.precision)]
+    return loading(slot.cell, artifact, station.study) | {
+        "reference": str(station.references[slot.cell.model]),
+        "cache": str(cache),
         "protocol": asdict(rules),
         "window_s": station.window_s,
         "idle_before_s": rules.idle_s if slot.idle_before else 0.0,
         "idle_after_s": rules.idle_s if slot.idle_after else 0.0,
         "latencies": str(latencies),
+    }
+
+
+def loading(cell: Cell, artifact: Artifact, study: Study) -> dict[str, Any]:
+    """Return the members of a request that say what is to be loaded."""
+    return {
+        "cell": asdict(cell),
+        "artifact": str(artifact.path),
+        "manifest": str(artifact.manifest_path),
+        "weights": str(artifact.weights_path),
+        "source": study.sources.get(cell.model, ""),
+        "threads": study.thread_count,
+        "seed": study.seed,
+        "allow_fallback": study.allow_fallback,
     }
 
 

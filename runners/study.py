@@ -17,7 +17,8 @@ from greenbatch.runners import backends
 from greenbatch.runners.cores import default_threads
 from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
 
-BatchSize = Annotated[int, Field(ge=1, le=65536, strict=True)]
+LARGEST_BATCH = 65536
+BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH, strict=True)]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -62,7 +63,11 @@ class Study(BaseModel):
         meters: Names of meters, or ``auto``, or ``none``.
         cpu_tdp_w: Maximum power of the granted cores for the estimate, in W.
         weights: ``auto``, ``pretrained``, ``random`` or a file.
+        settings: What is set on backends, ``BACKEND.NAME`` -> values; every combination of a
+            backend's values is measured. The names are the runtime's own.
         allow_fallback: Measure what runs partly elsewhere, and record it.
+        probe_max_batch: Find the largest batch that fits into memory, up to this size, before
+            anything is measured; 0: do not.
         sources: Where a user's own networks come from, by name; see
             `greenbatch.models.sources.parse_source`.
         artifacts_dir: Where exported artifacts are.
@@ -90,10 +95,32 @@ class Study(BaseModel):
     meters: tuple[Name, ...] = Field(default=("auto",), min_length=1)
     cpu_tdp_w: Annotated[float, Field(gt=0)] | None = None
     weights: Name = "auto"
+    settings: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     allow_fallback: bool = False
+    probe_max_batch: Annotated[int, Field(ge=0, le=LARGEST_BATCH, strict=True)] = 0
     sources: dict[str, str] = Field(default_factory=dict)
     artifacts_dir: str = "artifacts"
     artifacts: dict[str, ArtifactRef] = Field(default_factory=dict)
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _texts(cls, settings: Any) -> Any:
+        """Take numbers and truths as a user writes them in a file, and one value without a list."""
+        if not isinstance(settings, Mapping):
+            return settings
+        return {
+            key: tuple(map(_text, values if isinstance(values, list | tuple) else [values]))
+            for key, values in settings.items()
+        }
+
+    @field_validator("settings")
+    @classmethod
+    def _distinct_values(cls, settings: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for key, values in settings.items():
+            if not values:
+                raise ValueError(f"{key} has no value; give one, or leave it out")
+            cls._distinct(values)
+        return settings
 
     @field_validator("models", "backends", "precisions", "io", "scenarios", "batch_sizes")
     @classmethod
@@ -118,6 +145,23 @@ class Study(BaseModel):
         for name in names:
             backends.find(name)
         return names
+
+    @model_validator(mode="after")
+    def _known_settings(self) -> "Study":
+        for key, values in self.settings.items():
+            backend, dot, name = key.partition(".")
+            if not dot or not name:
+                raise ValueError(
+                    f"settings has {key!r}; write BACKEND.NAME, as onnxruntime-cpu.allow_spinning"
+                )
+            if backend not in self.backends:
+                raise ValueError(
+                    f"settings has {key!r}, and the study's backends are "
+                    f"{', '.join(self.backends)}; name one of them"
+                )
+            for value in values:
+                backends.check_settings(backend, {name: value})
+        return self
 
     @model_validator(mode="after")
     def _resolved_protocol(self) -> "Study":
@@ -146,15 +190,22 @@ class Study(BaseModel):
 
     def cells(self) -> list[Cell]:
         """Return every combination of the factors."""
-        factors = (
-            self.models,
-            self.backends,
-            self.precisions,
-            self.io,
-            self.scenarios,
-            self.batch_sizes,
-        )
-        return [Cell(*levels) for levels in product(*factors)]
+        factors = (self.precisions, self.io, self.scenarios, self.batch_sizes)
+        return [
+            Cell(model, backend, *levels, settings=settings)
+            for model, backend in product(self.models, self.backends)
+            for settings in self._variants(backend)
+            for levels in product(*factors)
+        ]
+
+    def _variants(self, backend: str) -> list[tuple[tuple[str, str], ...]]:
+        """Return every combination of what is set on a backend; one empty one if nothing is."""
+        pairs = [
+            [(key.partition(".")[2], value) for value in values]
+            for key, values in self.settings.items()
+            if key.partition(".")[0] == backend
+        ]
+        return list(product(*pairs))
 
     def fresh(self) -> "Study":
         """Return the same design before it was measured: bound to no artifact."""
@@ -164,6 +215,10 @@ class Study(BaseModel):
         """Write the study so that `read_study` returns it."""
         members = self.model_dump(mode="json", by_alias=True)
         return yaml.safe_dump(members, sort_keys=False, default_flow_style=None, width=96)
+
+
+def _text(value: Any) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def make_study(members: Mapping[str, Any], source: str = "the study") -> Study:

@@ -10,8 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from greenbatch.errors import MeasurementError, UnknownNameError
+from greenbatch.errors import MeasurementError, UnknownNameError, UsageError
 from greenbatch.records import Cell, Manifest
+from greenbatch.runners.backends import onnx_providers
 from greenbatch.runners.backends.options import Option, Options, Setting, parse_settings
 
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BACKENDS",
-    "PROVIDERS",
-    "RUNTIMES",
+    "DEFAULT_RUNTIMES",
     "TRIAL_RESULT",
     "TRIAL_SHAPE",
     "Backend",
@@ -29,8 +29,10 @@ __all__ = [
     "Options",
     "Setting",
     "Task",
+    "check_settings",
     "check_trial",
     "find",
+    "known",
     "pair",
     "parse_settings",
     "resolve",
@@ -53,6 +55,8 @@ class Task:
         images: The batch, float32, shape (batch_size, channels, height, width).
         allow_fallback: Let nodes run elsewhere than asked, and record it.
         settings: What was set on the backend, checked against its ``options``.
+        source: The text that a user's own network came from, see
+            `greenbatch.models.sources.parse_source`; empty: the network is listed, or unknown.
         cache: A folder of this cell's own for what the backend compiles: empty at the cell's first
             repetition, then as that one left it. ``None``: nothing is kept.
     """
@@ -65,6 +69,7 @@ class Task:
     images: "np.ndarray"
     allow_fallback: bool = False
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    source: str = ""
     cache: Path | None = None
 
 
@@ -135,7 +140,14 @@ def check_trial(value: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class BackendSpec:
-    """An entry of the table: ``target`` is ``module:class``."""
+    """An entry of the table.
+
+    Attributes:
+        name: ``RUNTIME-PROVIDER``.
+        runtime, provider: Its parts.
+        device: Where it computes: ``cpu``, ``cuda``, ``gpu``, ``npu`` or ``soc``.
+        target: ``module:class``.
+    """
 
     name: str
     runtime: str
@@ -144,24 +156,45 @@ class BackendSpec:
     target: str
 
 
-def _spec(runtime: str, provider: str, target: str) -> BackendSpec:
-    return BackendSpec(f"{runtime}-{provider}", runtime, provider, provider, target)
+_HERE = "greenbatch.runners.backends"
+_ONNX = f"{_HERE}.onnx_session:OnnxSession"
 
 
-_ONNX = "greenbatch.runners.backends.onnx_session:OnnxSession"
-_TORCH = "greenbatch.runners.backends.torch_eager:TorchEager"
+def _specs(runtime: str, target: str, **devices: str) -> list[BackendSpec]:
+    """Return a runtime's entries, one for each provider and its device."""
+    return [
+        BackendSpec(f"{runtime}-{provider}", runtime, provider, device, f"{_HERE}.{target}")
+        for provider, device in devices.items()
+    ]
 
-BACKENDS = {
+
+BACKENDS: Mapping[str, BackendSpec] = {
     spec.name: spec
     for spec in (
-        _spec("onnxruntime", "cpu", _ONNX),
-        _spec("onnxruntime", "cuda", _ONNX),
-        _spec("torch", "cpu", _TORCH),
-        _spec("torch", "cuda", _TORCH),
+        *(
+            BackendSpec(f"onnxruntime-{p.name}", "onnxruntime", p.name, p.device, _ONNX)
+            for p in onnx_providers.PROVIDERS.values()
+        ),
+        *_specs("torch", "torch_eager:TorchEager", cpu="cpu", cuda="cuda"),
+        *_specs("torch-compile", "torch_compiled:TorchCompiled", cpu="cpu", cuda="cuda"),
+        *_specs("torch-aot", "torch_aot:TorchAot", cpu="cpu", cuda="cuda"),
+        *_specs("openvino", "openvino_model:OpenvinoModel", cpu="cpu", gpu="gpu", npu="npu"),
     )
 }
-RUNTIMES = tuple(dict.fromkeys(spec.runtime for spec in BACKENDS.values()))
-PROVIDERS = tuple(dict.fromkeys(spec.provider for spec in BACKENDS.values()))
+"""The built-in ones; other distributions bring more, see `known`."""
+
+DEFAULT_RUNTIMES = ("onnxruntime", "torch")
+
+
+def known() -> Mapping[str, BackendSpec]:
+    """Return every backend by name, those of other distributions included.
+
+    Raises:
+        StudyError: A distribution registers a backend wrongly.
+    """
+    from greenbatch.runners.backends.third_party import discover
+
+    return {**BACKENDS, **discover(BACKENDS)}
 
 
 def find(name: str) -> BackendSpec:
@@ -170,9 +203,26 @@ def find(name: str) -> BackendSpec:
     Raises:
         UnknownNameError: There is none.
     """
-    if name not in BACKENDS:
-        raise UnknownNameError("backend", name, BACKENDS)
-    return BACKENDS[name]
+    if name in BACKENDS:
+        return BACKENDS[name]
+    every = known()  # other distributions are asked only where the name is not ours
+    if name not in every:
+        raise UnknownNameError("backend", name, every)
+    return every[name]
+
+
+def check_settings(name: str, asked: Mapping[str, str]) -> dict[str, Setting]:
+    """Return what is set on a backend, checked and typed.
+
+    Args:
+        name: Of the backend.
+        asked: Texts by the name of the setting.
+
+    Raises:
+        UnknownNameError: There is no such backend.
+        StudyError: It has no such setting, or not with such a value.
+    """
+    return parse_settings(name, resolve(find(name)).options, asked) if asked else {}
 
 
 def resolve(spec: BackendSpec) -> type[Backend]:
@@ -186,14 +236,22 @@ def pair(runtimes: list[str], providers: list[str]) -> list[str]:
     """Return the names of the backends that pair these runtimes and providers, runtimes outermost.
 
     Raises:
-        UnknownNameError: A runtime or provider is not in the table.
+        UnknownNameError: A runtime or provider is not known.
+        UsageError: None of the runtimes has any of the providers.
     """
-    for kind, names, known in (
-        ("runtime", runtimes, RUNTIMES),
-        ("provider", providers, PROVIDERS),
+    every = known()
+    for kind, names, choice in (
+        ("runtime", runtimes, [spec.runtime for spec in every.values()]),
+        ("provider", providers, [spec.provider for spec in every.values()]),
     ):
         for name in names:
-            if name not in known:
-                raise UnknownNameError(kind, name, known)
-    names = [f"{runtime}-{provider}" for provider in providers for runtime in runtimes]
-    return [name for name in dict.fromkeys(names) if name in BACKENDS]
+            if name not in choice:
+                raise UnknownNameError(kind, name, dict.fromkeys(choice))
+    wanted = [f"{runtime}-{provider}" for provider in providers for runtime in runtimes]
+    names = [name for name in dict.fromkeys(wanted) if name in every]
+    if not names:
+        raise UsageError(
+            f"{' and '.join(runtimes)} cannot run on {' or '.join(providers)}; there are "
+            f"{', '.join(name for name, spec in every.items() if spec.runtime in runtimes)}"
+        )
+    return names

@@ -1,4 +1,4 @@
-"""Whether this process could use a CUDA device, asked of the driver itself."""
+"""What is asked of the CUDA driver itself: whether there is a device, and to pin memory."""
 
 import ctypes
 import os
@@ -8,6 +8,8 @@ _NO_DRIVER = (
     "used; run it where 'nvidia-smi' lists a GPU (a container must be started with the GPU passed "
     "through), or choose --provider cpu"
 )
+_LIBRARY = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
+_PORTABLE = 1  # CU_MEMHOSTREGISTER_PORTABLE: pinned for every context of the process
 
 
 def unavailable() -> str | None:
@@ -16,9 +18,8 @@ def unavailable() -> str | None:
     The driver is asked before any runtime is loaded: it answers in milliseconds. Call it in a
     process of its own, for ``cuInit`` opens the devices.
     """
-    name = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
     try:
-        driver = ctypes.CDLL(name)
+        driver = ctypes.CDLL(_LIBRARY)
     except OSError:
         return _NO_DRIVER
     if code := driver.cuInit(0):
@@ -33,4 +34,37 @@ def unavailable() -> str | None:
             f"({os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')}) names one, "
             "or choose --provider cpu"
         )
+    return None
+
+
+def pin(address: int, size_bytes: int) -> str | None:
+    """Lock host memory for copies to the first CUDA device, until the process ends.
+
+    A copy from memory that is not locked goes through a buffer of the driver's, by the CPU. Any
+    runtime that uses the device in this process profits, for all share its primary context.
+
+    Args:
+        address: Where the memory begins.
+        size_bytes: Its length.
+
+    Returns:
+        ``None``, or ``pageable`` with the reason in brackets.
+    """
+    try:
+        driver = ctypes.CDLL(_LIBRARY)
+    except OSError:
+        return "pageable (no CUDA driver)"
+    device, context = ctypes.c_int(0), ctypes.c_void_p()
+    for name, arguments in (
+        ("cuInit", (0,)),
+        ("cuDeviceGet", (ctypes.byref(device), 0)),
+        ("cuDevicePrimaryCtxRetain", (ctypes.byref(context), device)),
+        ("cuCtxSetCurrent", (context,)),
+        (
+            "cuMemHostRegister_v2",
+            (ctypes.c_void_p(address), ctypes.c_size_t(size_bytes), _PORTABLE),
+        ),
+    ):
+        if code := getattr(driver, name)(*arguments):
+            return f"pageable ({name} returned {code})"
     return None

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from greenbatch.records import EnergySource
-from greenbatch.runners import backends as table
 from greenbatch.runners.doctor import backends, disturbances, gpus, machine, meters
 from greenbatch.runners.doctor.backends import BackendState
 from greenbatch.runners.doctor.disturbances import Disturbance
@@ -88,7 +87,7 @@ def examine(on_step: Callable[[str], None] = lambda sentence: None) -> Diagnosis
     options = MeterOptions(cores=this_machine.cores_granted)
     all_meters, cost = meters.look(this_machine, options)
     all_backends = []
-    for name in table.BACKENDS:
+    for name in backends.worth_trying():
         on_step(f"trying {name}")
         all_backends.append(backends.look(name))
     return Diagnosis(

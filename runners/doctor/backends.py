@@ -1,16 +1,22 @@
 """Whether each backend really runs here: a one-node network, in a process of its own."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 
 from greenbatch.records import Status
-from greenbatch.runners import backends
+from greenbatch.runners import backends as table
+from greenbatch.runners.backends import onnx_providers
 from greenbatch.runners.process import ChildFailed, ChildProcess
 
 _TIMEOUT_S = 60.0
 # Which distributions provide a runtime; without an entry it is the one of the same name.
-_DISTRIBUTIONS = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime")}
+_DISTRIBUTIONS = {
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime", "onnxruntime-openvino"),
+    "torch-compile": ("torch",),
+    "torch-aot": ("torch",),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +45,16 @@ class BackendState:
         return self.reason is None
 
 
+def worth_trying() -> list[str]:
+    """Return the names of all backends but those that no package has for this system."""
+    elsewhere = {
+        f"onnxruntime-{provider.name}"
+        for provider in onnx_providers.PROVIDERS.values()
+        if sys.platform not in provider.systems
+    }
+    return [name for name in table.known() if name not in elsewhere]
+
+
 def look(name: str, timeout_s: float = _TIMEOUT_S) -> BackendState:
     """Try the backend ``name``.
 
@@ -46,7 +62,7 @@ def look(name: str, timeout_s: float = _TIMEOUT_S) -> BackendState:
         name: In the table of backends.
         timeout_s: The longest that the trial may take.
     """
-    spec = backends.find(name)
+    spec = table.find(name)
     try:
         with ChildProcess(timeout_s, name, "trial") as child:
             event = child.event("trying a one-node network")

@@ -79,7 +79,7 @@ def plan(
     Args:
         models: Names in the registry or of artifacts, or what a user's own network comes from (see
             `greenbatch.models.sources.parse_source`); the five study models when empty.
-        runtimes: ``onnxruntime``, ``torch``; both when empty.
+        runtimes: ``onnxruntime``, ``torch``, ``torch-compile``, ...; the first two when empty.
         providers: ``cpu``, ``cuda``; when empty ``cuda`` where a device can be used, else ``cpu``.
         batch_sizes: Images per batch.
         out: The run's directory; ``runs/`` and the date and time when not given.
@@ -94,7 +94,7 @@ def plan(
     from greenbatch.runners.repetition import probe
     from greenbatch.runners.study import make_study
 
-    chosen = list(runtimes) or list(backends.RUNTIMES)
+    chosen = list(runtimes or backends.DEFAULT_RUNTIMES)
     if not providers:
         known = backends.pair(chosen, ["cuda"])
         providers = ["cpu"] if any(probe(name) for name in known) else ["cuda"]
@@ -155,6 +155,7 @@ def run_study(study: "Study", path: Path, listener: Listener = Listener()) -> Ru
         references = {name: reference(artifact) for name, artifact in artifacts.items()}
         study = study.model_copy(update={"artifacts": references})
         with RunDirectory.create(path, study, describe(study, metering)) as directory:
+            _keep_accuracies(study, artifacts, path)
             return _measure(directory, artifacts, metering, listener)
 
 
@@ -221,7 +222,7 @@ def _find_artifacts(study: "Study") -> Mapping[str, "Artifact"]:
     return {
         artifact_key(model, precision): load_artifact(folder, model, precision)
         for model in study.models
-        for precision in study.precisions
+        for precision in dict.fromkeys(("fp32", *study.precisions))  # fp32 is the reference
     }
 
 
@@ -241,6 +242,21 @@ def _export(study: "Study", listener: Listener) -> Mapping[str, "Artifact"]:
     for name, text in study.sources.items():
         _gb_export([text, "--name", name], options, listener)
     return _find_artifacts(study)
+
+
+def _keep_accuracies(study: "Study", artifacts: Mapping[str, "Artifact"], path: Path) -> None:
+    """Copy what ``gb eval`` measured of these very artifacts into the run."""
+    from greenbatch.records.accuracy import FOLDER, parse_accuracy
+
+    for artifact in artifacts.values():
+        manifest = artifact.manifest
+        file = Path(study.artifacts_dir) / FOLDER / f"{manifest.model}-{manifest.precision}.json"
+        if not file.is_file():
+            continue
+        text = file.read_text(encoding="utf-8")
+        if parse_accuracy(text, str(file)).artifact_sha256 == manifest.sha256:
+            (path / FOLDER).mkdir(exist_ok=True)
+            (path / FOLDER / file.name).write_text(text, encoding="utf-8")
 
 
 def _gb_export(words: Sequence[str], options: Sequence[str], listener: Listener) -> None:
@@ -280,6 +296,6 @@ def _measure(
     from greenbatch.analysis import write_report
     from greenbatch.runners.execution import execute
 
-    repetitions = execute(directory, artifacts, metering, listener.on_progress)
+    repetitions = execute(directory, artifacts, metering, listener.on_progress, listener.on_step)
     listener.on_step("writing the report")
     return Run(directory.path, tuple(repetitions), write_report(directory.path))

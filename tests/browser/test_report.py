@@ -11,6 +11,7 @@ import pytest
 from greenbatch.analysis import write_report
 from greenbatch.records import EnergySource
 from tests.fakes import runs
+from tests.fakes.unlike_run import unlike_run
 
 pytestmark = [
     pytest.mark.browser,
@@ -94,3 +95,26 @@ def test_every_chart_is_drawn_and_nothing_is_asked_for(
     assert {url for url in _requests(browser, page) if not url.startswith("data:")} == {page}
     # The page itself never scrolls sideways: wide tables scroll inside their frames.
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_a_page_with_everything_neither_scrolls_sideways_nor_complains(
+    browser: Any, tmp_path: Path
+) -> None:
+    page = write_report(unlike_run(tmp_path / "run")).as_uri()
+    for width in (1280, 390):
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
+        )
+        browser.get(page)
+        assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    # The mark is a sign, not the colour alone, and the colour is there.
+    sign, colour, plain = browser.execute_script(
+        "const row = [...document.querySelectorAll('#table-fairness tr')]"
+        ".find(row => row.cells[0].textContent === 'spinning');"
+        "return [row.cells[2].textContent, getComputedStyle(row.cells[2]).color,"
+        " getComputedStyle(row.cells[1]).color]"
+    )
+    assert sign.startswith("≠")
+    assert colour != plain

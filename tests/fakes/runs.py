@@ -10,12 +10,14 @@ from typing import Any
 import yaml
 
 from greenbatch.records import (
+    Agreement,
     Cell,
     Conditions,
     EnergyFigure,
     EnergySource,
     Idle,
     IdleFigure,
+    OneOff,
     Record,
     Repetition,
     Status,
@@ -80,8 +82,9 @@ def repetition(
     iterations: int = 100,
     flags: tuple[str, ...] = (),
     position: int = 0,
+    **more: Any,
 ) -> Repetition:
-    """A repetition that went well."""
+    """A repetition that went well; ``more`` is what else its record has."""
     quantiles = {"0.5": 1.0, "0.9": 1.1, "0.95": 1.15, "0.99": 1.3, "0.999": 1.5, "1.0": 1.6}
     return Repetition(
         cell=cell,
@@ -101,7 +104,33 @@ def repetition(
         placement={"CPUExecutionProvider": 40},
         settings={"threads": 2},
         phases_s={"start": 1.2, "load": 0.3, "first": 0.05, "window": duration_s, "wall": 4.5},
+        **more,
     )
+
+
+def start(
+    load_s: float,
+    first_s: float,
+    power_w: float | None = 30.0,
+    source: EnergySource = EnergySource.COUNTER,
+) -> dict[str, OneOff]:
+    """What a start cost at a steady power; ``None``: its energy could not be obtained."""
+    return {
+        phase: OneOff(
+            duration_s=duration_s,
+            energy=(
+                missing("package-0", "no tick came")
+                if power_w is None
+                else figure(duration_s * power_w, source=source, window_s=duration_s),
+            ),
+        )
+        for phase, duration_s in (("load", load_s), ("first", first_s))
+    }
+
+
+def agreement(max_rel: float = 2e-6, cosine: float = 0.999999) -> Agreement:
+    """Of outputs with the reference's."""
+    return Agreement(images=4, max_rel=max_rel, cosine=cosine)
 
 
 def failed(

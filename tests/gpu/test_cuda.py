@@ -47,6 +47,32 @@ def test_a_cuda_backend_computes_what_the_cpu_computes(
     np.testing.assert_allclose(logits(backend), expected, atol=2e-3 * abs(expected).max())
 
 
+@pytest.mark.parametrize("io", ["host", "device"])
+def test_a_cuda_graph_of_onnxruntime_computes_the_same(artifacts: Path, io: str) -> None:
+    artifact = load_artifact(artifacts, MODEL, "fp32")
+
+    def logits(**settings: backends.Setting) -> np.ndarray:
+        task = backends.Task(
+            cell=Cell(MODEL, "onnxruntime-cuda", io=io, batch_size=4),
+            artifact=artifact.path,
+            weights=artifact.weights_path,
+            manifest=artifact.manifest,
+            threads=2,
+            images=inputs.synthetic_images(registry.find(MODEL), 4, seed=0),
+            settings=settings,
+        )
+        loaded = backends.resolve(backends.find("onnxruntime-cuda"))(task)
+        for _ in range(3):  # it is captured in the first, replayed in the others
+            loaded.run()
+        assert loaded.settings["graph_capture"] is bool(settings)
+        assert loaded.settings["arithmetic"] == "fp32"
+        if io == "host":
+            assert loaded.settings["host_memory"] == "pinned"
+        return loaded.outputs()
+
+    np.testing.assert_allclose(logits(enable_cuda_graph=True), logits(), rtol=1e-4, atol=1e-4)
+
+
 def test_a_run_on_the_gpu_has_measured_energy(gb: Gb, artifacts: Path, tmp_path: Path) -> None:
     gb(
         *("bench", MODEL, "--provider", "cuda", "--batch-sizes", "1,32", "--repetitions", 2),

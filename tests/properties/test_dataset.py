@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from greenbatch.analysis.compilation import from_files
 from greenbatch.analysis.run_files import RunFiles
 from greenbatch.analysis.statistics import interval, ratio
+from greenbatch.analysis.tables import cell_rows
 from greenbatch.records import Idle, Journal, Record, Repetition, decode, encode
+from greenbatch.runners.study import Study
 from tests.fakes import runs
 
+_FACTORS = ("models", "backends", "precisions", "io", "scenarios", "batch_sizes")
 RECORDS = runs.realistic_records(models=("alexnet", "vit_b_16"), batch_sizes=(1, 4), blocks=2)
 POSITIVE = st.floats(1e-6, 1e6)
 
@@ -27,6 +30,30 @@ def _files(records: list[Record]) -> RunFiles:
 @given(st.permutations(RECORDS))
 def test_the_order_of_the_journal_does_not_matter(records: list[Record]) -> None:
     assert from_files(_files(records)).identical(from_files(_files(RECORDS)))
+
+
+TEXTS = st.lists(st.sampled_from(["0", "1", "default", "fast"]), min_size=1, unique=True)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from(runs.BACKENDS), st.sampled_from(["spin", "spin.wait", "device"])),
+        TEXTS,
+    )
+)
+def test_the_rows_of_a_dataset_are_the_cells_of_its_study(
+    told: dict[tuple[str, str], list[str]],
+) -> None:
+    texts = {f"{backend}.{name}": values for (backend, name), values in told.items()}
+    members = runs.study(("alexnet",), runs.BACKENDS, (1, 4), 1, settings=texts)
+    # The names are no runtime's own, so the study is made without asking for them.
+    cells = Study.model_construct(**{k: members[k] for k in _FACTORS}, settings=texts).cells()
+    records = tuple(runs.repetition(cell) for cell in cells[::2])
+    files = RunFiles(Path("run"), members, runs.environment(), Journal(records, (), 0), "")
+    rows = cell_rows(from_files(files))
+    assert sorted(row.cell for row in rows) == sorted(cells)
+    assert {row.cell for row in rows if row.ok} == set(cells[::2])
 
 
 @settings(deadline=None)

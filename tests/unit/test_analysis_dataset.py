@@ -11,7 +11,8 @@ import pytest
 import xarray as xr
 
 from greenbatch.analysis.dataset import compile_dataset, open_run, write_dataset
-from greenbatch.analysis.variables import COORDINATES, DIMS, STATUSES, VARIABLES
+from greenbatch.analysis.tables import cell_rows
+from greenbatch.analysis.variables import COORDINATES, STATUSES, VARIABLES, repetition_dims
 from greenbatch.errors import JournalError, RunError
 from greenbatch.records import Cell, EnergyFigure, EnergySource, Record, encode
 from tests.fakes import runs
@@ -56,9 +57,12 @@ def test_figures_of_a_repetition_arrive_in_si(tmp_path: Path) -> None:
 
 def test_dimensions_are_those_of_the_design(tmp_path: Path) -> None:
     dataset = compile_dataset(runs.realistic_run(tmp_path))
-    assert dataset["energy"].dims == (*DIMS, "domain")
-    assert dataset["latency"].dims == (*DIMS, "quantile")
-    assert dataset["status"].dims == DIMS
+    cell = ("model", "backend", "precision", "io", "scenario", "batch_size")
+    assert repetition_dims(dataset) == (*cell, "repetition")
+    assert dataset["energy"].dims == (*cell, "repetition", "domain")
+    assert dataset["latency"].dims == (*cell, "repetition", "quantile")
+    assert dataset["status"].dims == (*cell, "repetition")
+    assert dataset["in_design"].dims == cell
     assert dataset["quantile"].values.tolist() == [0.5, 0.9, 0.95, 0.99, 0.999, 1.0]
     assert dataset["model"].values.tolist() == list(runs.MODELS)
     assert dataset["runtime"].dims == ("backend",)
@@ -231,6 +235,26 @@ def test_the_golden_journal_of_schema_1_still_loads() -> None:
     assert float(figure["energy_per_image_net"]) == pytest.approx(0.105)
     assert float(figure["latency"].sel(quantile=0.5)) == pytest.approx(0.02)
     assert dataset.attrs["energy_provenance"] == "measured"
+
+
+def test_the_golden_journal_with_settings_starts_and_a_capacity_still_loads() -> None:
+    run = Path(__file__).parent.parent / "golden" / "run-settings"
+    dataset = compile_dataset(run)
+    rows = {row.cell.variant: row for row in cell_rows(dataset)}
+    assert list(rows) == [
+        "onnxruntime-cpu (allow_spinning=1)",
+        "onnxruntime-cpu (allow_spinning=0)",
+        "torch-compile-cpu",
+    ]
+    rests = rows["onnxruntime-cpu (allow_spinning=0)"]
+    assert (rests.ok, rests.max_batch_size, rests.min_failing_batch_size) == (2, 700, 701)
+    assert rests.agreement_max_rel == 2e-6
+    assert rests.accuracy is not None
+    assert (rests.accuracy.source, rests.accuracy.images) == ("measured", 400)
+    compiling = dataset.sel(backend="torch-compile-cpu", allow_spinning="default").squeeze()
+    assert compiling["one_off_duration"].sel(one_off_phase="first").values.tolist() == [50.0, 5.0]
+    assert compiling["cache"].values.tolist() == [1, 2]
+    assert float(compiling["memory_peak"].sel(memory="children")[0]) == 3e8
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,10 @@ def test_batch_sizes_are_lists_and_ranges(text: str, sizes: list[int]) -> None:
         (["bench", "--provider", "cdua"], "gb: unknown provider 'cdua'; did you mean 'cuda'?\n"),
         (
             ["bench", "--provider", "cpu", "--runtime", "tensorflow"],
-            "gb: unknown runtime 'tensorflow'; choose one of onnxruntime, torch\n",
+            (
+                "gb: unknown runtime 'tensorflow'; choose one of onnxruntime, torch, "
+                "torch-compile, torch-aot, openvino\n"
+            ),
         ),
         (
             ["bench", "--provider", "cpu", "--repetitions", "0"],

@@ -1,7 +1,7 @@
 """The CUDA libraries that came with the install are complete, seen without a GPU.
 
 ONNX Runtime goes on with the CPU when its CUDA provider lacks a library. Its provider library is
-loaded here after `preload_dlls`: on a machine without a GPU all that may be missing is the driver.
+loaded here after CUDA's: on a machine without a GPU all that may be missing is the driver.
 """
 
 import subprocess
@@ -11,9 +11,10 @@ import pytest
 
 CODE = """
 import onnxruntime
-from greenbatch.runners.backends.onnx_session import unavailable_libraries
-onnxruntime.preload_dlls()
-print(unavailable_libraries(onnxruntime))
+from greenbatch.runners.backends import onnx_libraries
+from greenbatch.runners.backends.onnx_providers import PROVIDERS
+onnx_libraries.load(onnxruntime, PROVIDERS["cuda"])
+print(onnx_libraries.missing_library(onnxruntime, PROVIDERS["cuda"]))
 """
 
 

@@ -15,9 +15,11 @@ __version__ = "1.99"
 class SessionOptions:
     def add_session_config_entry(self, *_): pass
 def get_available_providers(): return ["CPUExecutionProvider"]
+class _Node:
+    name, op_type, domain = "node_conv", "Conv", ""
 class _Part:
     ep_name = PROVIDER
-    def get_nodes(self): return [1]
+    def get_nodes(self): return [_Node()]
 class InferenceSession:
     def __init__(self, *_, **__): START
     def get_provider_graph_assignment_info(self): return [_Part()]
@@ -62,7 +64,7 @@ def test_the_stand_in_is_what_the_child_imports(
     [
         (
             {"provider": "OtherExecutionProvider"},
-            "CPUExecutionProvider alone, but has 1 nodes on OtherExecutionProvider; ",
+            "(1 of 1 to OtherExecutionProvider: Conv 'node_conv'); ",
         ),
         ({"result": 26.0}, "a convolution of ones gave 26, wanted 27; "),
         ({"start": "raise RuntimeError('no kernel for this CPU')"}, "no kernel for this CPU"),

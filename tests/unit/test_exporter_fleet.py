@@ -1,5 +1,6 @@
 """Many exports at a time: a failing one costs itself alone, memory is bounded, nothing is left."""
 
+import io
 import json
 import os
 import re
@@ -14,13 +15,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 
 from greenbatch.cli import export as command_line
 from greenbatch.cli import main
+from greenbatch.cli.fleet import outcome_table
 from greenbatch.errors import UsageError
 from greenbatch.exporter import fleet as fleets
 from greenbatch.exporter.fleet import GIB, Fleet, Outcome, Plan, need_bytes
-from greenbatch.models import ModelSpec, find
+from greenbatch.models import ModelSpec, find, names
 from greenbatch.records import Manifest, Parity, TensorSpec, WeightsRecord
 from tests.fakes.networks import SPEC
 
@@ -185,9 +188,13 @@ Gb = Callable[..., tuple[int, str, str]]
 def gb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Gb:
     """``gb export`` of a few networks of the registry, with an outcome made up for each."""
 
-    def run(*arguments: str, bad: tuple[str, ...] = ()) -> tuple[int, str, str]:
+    def run(
+        *arguments: str, bad: tuple[str, ...] = (), stop_before: str = ""
+    ) -> tuple[int, str, str]:
         def outcomes(self: Fleet, chosen: list[ModelSpec], on_tick: object) -> object:
             for spec in chosen:
+                if spec.name == stop_before:
+                    raise KeyboardInterrupt
                 made = replace(MANIFEST, model=spec.name, file=f"{spec.name}-fp32.onnx")
                 common = {"model": spec.name, "seconds": 12.0, "memory_peak_bytes": 10**9}
                 if spec.name in bad:
@@ -227,9 +234,36 @@ def test_the_command_ends_in_a_table_and_exits_0_if_all_are_proved(gb: Gb) -> No
 def test_the_command_exits_3_and_says_why_if_one_is_not(gb: Gb) -> None:
     code, out, err = gb("alexnet", "vit_b_16", "--weights", "random", bad=("alexnet",))
     assert code == 3
-    assert "no good; [give] it up" in out
+    assert out.splitlines()[1].split()[-1] == "failed"
+    assert out.splitlines()[3] == "alexnet: no good; [give] it up"
     assert "alexnet: failed: no good; [give] it up" in err
     assert out.splitlines()[-1].startswith("1 proved, 1 failed in ")
+
+
+@pytest.mark.parametrize(("columns", "widest"), [(80, 80), (120, 86)])
+def test_the_table_is_whole_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int, widest: int
+) -> None:
+    name = max(names(), key=len)
+    manifest = replace(MANIFEST, size_bytes=1_230_000_000)
+    done = Outcome(
+        model=name,
+        verdict="proved",
+        seconds=3599.0,
+        memory_peak_bytes=1_230_000_000,
+        manifest=manifest,
+    )
+    kept = Outcome(model=name, verdict="up to date", manifest=manifest)
+    failed = Outcome(model=name, verdict="failed", reason="a long " * 30)
+    console = Console(width=columns, file=io.StringIO(), highlight=False)
+    console.print(outcome_table([done, kept, failed], tmp_path, columns))
+    assert isinstance(console.file, io.StringIO)
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert [line.split()[0] for line in lines] == ["model", *[name] * 3], "a line for each"
+    assert " ".join(lines[1].split()[1:]) == "59 min 59 s 1.23 GB 3 1.0e-06 1.0e-07 1.23 GB proved"
+    assert lines[2].endswith("up to date")
+    assert max(map(len, lines)) <= widest
+    assert "…" not in "".join(lines)
 
 
 def test_json_is_a_line_for_each_and_one_sentence_of_error(gb: Gb) -> None:
@@ -296,27 +330,69 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         command_line._bytes(text)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "1 of 2 ARE; the same command goes on"),
+        (
+            ["--force", "--precision", "fp16"],
+            "1 of 4 ARE; the same command without --force goes on",
+        ),
+    ],
+)
+def test_an_interruption_says_what_is_kept_and_how_to_go_on(
+    gb: Gb, tmp_path: Path, options: list[str], said: str
+) -> None:
+    code, out, err = gb("alexnet", "vit_b_16", *options, "--json", stop_before="vit_b_16")
+    assert code == 130
+    assert json.loads(out)["model"] == "alexnet"
+    said = said.replace("ARE", f"artifacts proved and kept in {tmp_path}")
+    assert err == f"gb: interrupted; {said} with the rest\n"
+
+
+def test_an_interruption_counts_no_failed_network_as_kept(gb: Gb, tmp_path: Path) -> None:
+    code, _, err = gb("alexnet", "vit_b_16", "--json", bad=("alexnet",), stop_before="vit_b_16")
+    assert code == 130
+    assert err == (
+        f"gb: interrupted; no artifact in {tmp_path} was made or changed; the same command begins "
+        "again\n"
+    )
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("models", "at_work", "number"),
+    [
+        (["vgg11", "alexnet", "--jobs", "2"], 2, signal.SIGINT),
+        (["vgg11", "alexnet", "--jobs", "2"], 2, signal.SIGTERM),
+        (["--all", "--jobs", "1"], 1, signal.SIGINT),
+        (["alexnet"], 1, signal.SIGINT),
+    ],
+)
 def test_interrupting_the_command_ends_its_workers_and_leaves_nothing(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, models: list[str], at_work: int, number: signal.Signals
 ) -> None:
     folder = tmp_path / "artifacts"
-    line = [sys.executable, "-m", "greenbatch.cli", "export", "vgg11", "alexnet", "--jobs", "2"]
+    line = [sys.executable, "-m", "greenbatch.cli", "export", *models]
     process = subprocess.Popen(
         [*line, "--weights", "random", "--out", folder],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # so that the signal can reach the command alone
     )
-    while len(list(folder.glob(".*.export-*"))) < 2:
+    while len(list(folder.glob(".*.export-*"))) < at_work:
         assert process.poll() is None
         time.sleep(0.05)
     workers = psutil.Process(process.pid).children(recursive=True)
-    assert len(workers) == 2
+    assert len(workers) == (0 if models == ["alexnet"] else at_work)
     os.kill(process.pid, number)
-    _, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in err
+    assert out == ""
+    assert err == (
+        f"gb: interrupted; no artifact in {folder} was made or changed; the same command begins "
+        "again\n"
+    )
     assert not any(worker.is_running() for worker in workers)
     assert {path.suffix for path in folder.iterdir()} <= {".lock"}

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from greenbatch.errors import ArtifactError, UsageError
+from greenbatch.exporter import onnx_file
 from greenbatch.exporter.onnx_file import inspect
 from greenbatch.models.sources import parse_input
 
@@ -174,6 +175,37 @@ def test_weights_of_another_size_than_stated_are_refused(tmp_path: Path) -> None
 def test_newer_versions_than_the_runtime_are_refused(tmp_path: Path) -> None:
     refused(put(tmp_path, model(ir=99)), "has IR version 99, and onnx")
     refused(put(tmp_path, model(opset=999)), "has opset 999, and onnx")
+
+
+LOADING = "[ONNXRuntimeError] : 1 : FAIL : Load model from net.onnx failed:"
+MODEL_CC = "/src/core/model.cc:256 onnxruntime::Model::Model(onnx::ModelProto&&, const Options&) "
+
+
+@pytest.mark.parametrize(
+    ("said_by_runtime", "said"),
+    [
+        (
+            f"{LOADING}{MODEL_CC}Unsupported model IR version: 14, max supported IR version: 13\n",
+            ": Unsupported model IR version: 14, max supported IR version: 13; ",
+        ),
+        (
+            f"{LOADING}{MODEL_CC}Much. Current official support for domain x is till opset 26.\n",
+            ": its official support for domain x is till opset 26; ",
+        ),
+        (
+            f"{LOADING}Fatal error: mine:Odd(-1) is not a registered function/op",
+            ": Fatal error: mine:Odd(-1) is not a registered function/op; ",
+        ),
+    ],
+)
+def test_why_onnx_runtime_refuses_is_told_without_its_source_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said_by_runtime: str, said: str
+) -> None:
+    def refuse(_: Path) -> None:
+        raise RuntimeError(said_by_runtime)
+
+    monkeypatch.setattr(onnx_file, "open_session", refuse)
+    refused(put(tmp_path, model()), said)
 
 
 def test_operators_that_onnx_runtime_lacks_are_named(tmp_path: Path) -> None:

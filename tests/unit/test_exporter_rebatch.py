@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper, parser
 
 from greenbatch.errors import ExportError, GreenbatchError, ParityError
-from greenbatch.exporter import onnx_file, rebatch_graph, rebatch_proof
+from greenbatch.exporter import onnx_file, rebatch_proof, rebatch_rules
 from greenbatch.exporter.onnx_file import inspect
 from greenbatch.exporter.rebatch import Rebatched, make_dynamic
-from greenbatch.exporter.rebatch_graph import Carrier, Rewriting, _after_reshape
+from greenbatch.exporter.rebatch_graph import Rewriting
+from greenbatch.exporter.rebatch_rules import after_reshape
+from greenbatch.exporter.rebatch_sizes import Carrier
 from tests.fakes import own_networks
 
 LIGHT = sorted((Path(onnx.__file__).parent / "backend/test/data/light").glob("light_*.onnx"))
@@ -149,6 +151,9 @@ def test_a_network_that_mixes_images_is_refused_by_name_of_the_node(
 # Each way of fixing a batch ----------------------------------------------------------------------
 
 FREED = {
+    "a number for each image": """one = Constant<value_ints = [1]>()
+        number = ReduceSum<keepdims = 0>(flat, one) column = Unsqueeze(number, one)
+        x = Mul(flat, column)""",
     "reshape": """
         to = Constant<value = int64[3] {<N>, 6, 8}>() y = Reshape(flat, to)
         back = Constant<value = int64[2] {-1, 48}>() x = Reshape(y, back)""",
@@ -291,7 +296,7 @@ def test_the_batch_stays_behind_as_many_elements(
     batch: int,
     expected: Carrier | None,
 ) -> None:
-    assert _after_reshape(before, carrier, after, batch) == expected
+    assert after_reshape(before, carrier, after, batch) == expected
 
 
 # Refusals ----------------------------------------------------------------------------------------
@@ -417,7 +422,7 @@ def test_a_wrong_place_of_the_batch_is_found_by_the_proof(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = net(tmp_path, FREED["batch joined to an axis"], 1)
-    monkeypatch.setattr(rebatch_graph, "_after_reshape", lambda *_: Carrier(0))
+    monkeypatch.setattr(rebatch_rules, "after_reshape", lambda *_: Carrier(0))
     refuse(path, GreenbatchError, str(path))
 
 

@@ -35,8 +35,10 @@ def test_a_child_that_hangs_is_stopped() -> None:
 
 
 def test_a_child_that_fails_says_why() -> None:
-    with ChildProcess(60.0) as process, pytest.raises(ChildFailed, match="KeyError: 'cell'"):
-        process.measure({})
+    with ChildProcess(60.0) as process:
+        process.begin("repetition", "onnxruntime-cpu")
+        with pytest.raises(ChildFailed, match="KeyError: 'protocol'"):
+            process.finish({}, "measured")
 
 
 def test_a_child_ends_with_its_parent() -> None:
@@ -70,19 +72,3 @@ def test_a_child_ends_with_its_parent() -> None:
 )
 def test_failures_are_told_apart(error: BaseException, status: str) -> None:
     assert child._diagnose(error)[0] == status
-
-
-def test_logits_that_are_not_finite_are_not_measured() -> None:
-    import numpy as np
-
-    with pytest.raises(ArithmeticError, match="1 values that are not finite; wanted 2 rows"):
-        child._check_logits(np.array([[1.0], [np.nan]]), 2)
-    with pytest.raises(ArithmeticError, match="wanted 3 rows"):
-        child._check_logits(np.zeros((2, 1)), 3)
-
-
-def test_a_drift_inside_the_window_is_noticed() -> None:
-    import numpy as np
-
-    assert child._steady_halves(np.full(100, 0.01), 0.05)
-    assert not child._steady_halves(np.linspace(0.01, 0.02, 100), 0.05)

@@ -5,14 +5,27 @@ import warnings
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
-from greenbatch.cli import bench, doctor, eval, export, meter, models, report
+from greenbatch.cli import bench, compare, doctor, eval, export, meter, models, report
 from greenbatch.errors import GreenbatchError
 
 # Typer has click inside or beside it, by its version; this base class is the same in both.
 _USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
 
+
+class _Commands(typer.core.TyperGroup):
+    """Lets an interruption through to `main`; Typer would make an exit code of it, unsaid."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:  # a command may have said in it what is kept
+            raise typer.Abort(*stop.args) from stop
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="gb",
     no_args_is_help=True,
     add_completion=False,
@@ -45,12 +58,16 @@ app.command("export")(export.export)
 app.command("eval")(eval.evaluate)
 app.command("bench")(bench.bench)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.command("meter", context_settings={"allow_interspersed_args": False})(meter.meter)
 app.command("doctor")(doctor.doctor)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and exit: 0 done, 2 wrong use, 3 nothing could be measured."""
+    """Run the command and exit.
+
+    0: done. 1: a measured verdict of worse. 2: wrong use. 3: nothing could be measured.
+    """
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -61,8 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
     except _USAGE_ERROR as error:
         _say(f"{error.format_message().rstrip('.')}; see 'gb --help'")
         sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted")
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        _say("; ".join(["interrupted", *map(str, stop.args)]))
         sys.exit(130)
     sys.exit(code or 0)
 

@@ -14,11 +14,17 @@ def bench(
     ] = None,
     provider: Annotated[
         list[str] | None,
-        typer.Option(help="cpu or cuda; repeat for both. Default: cuda where it can be used."),
+        typer.Option(
+            help="cpu, cuda, tensorrt, openvino, ...; repeatable. Default: cuda where it can be "
+            "used, else cpu."
+        ),
     ] = None,
     runtime: Annotated[
         list[str] | None,
-        typer.Option(help="onnxruntime or torch; repeat for both. Default: both."),
+        typer.Option(
+            help="onnxruntime, torch, torch-compile, openvino, ... (see 'gb doctor'); repeatable. "
+            "Default: onnxruntime and torch."
+        ),
     ] = None,
     precision: Annotated[
         list[str] | None,
@@ -51,6 +57,30 @@ def bench(
         float | None,
         typer.Option(help="Maximum power in W of the granted cores, for the estimate."),
     ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="BACKEND.NAME=V1,V2",
+            help="Set something on a backend; several values are measured side by side. As "
+            "onnxruntime-cpu.allow_spinning=0,1. Repeatable.",
+        ),
+    ] = None,
+    provider_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PROVIDER.NAME=V1,V2",
+            help="The same for an option of ONNX Runtime's provider, as "
+            "cuda.cudnn_conv_algo_search=HEURISTIC. Repeatable.",
+        ),
+    ] = None,
+    probe_max_batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="First find the largest batch that fits into memory, trying up to N images.",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of order, images and random weights.")] = None,
     allow_fallback: Annotated[
         bool, typer.Option("--allow-fallback", help="Measure what runs elsewhere, and record it.")
@@ -68,6 +98,7 @@ def bench(
     """Measure energy and latency across runtimes and batch sizes, and write a report."""
     from greenbatch import workflow
     from greenbatch.cli.options import batch_sizes as parse_batch_sizes
+    from greenbatch.cli.options import settings as parse_settings
     from greenbatch.cli.progress import Display
     from greenbatch.cli.result import run_as_json, show_run
     from greenbatch.runners.study import read_study
@@ -82,6 +113,8 @@ def bench(
         "threads": threads,
         "cpu_tdp_w": cpu_tdp,
         "seed": seed,
+        "settings": parse_settings(setting or [], provider_option or []) or None,
+        "probe_max_batch": probe_max_batch,
         "allow_fallback": allow_fallback or None,
         "batch_sizes": parse_batch_sizes(batch_sizes) if batch_sizes is not None else None,
         "runtimes": runtime,
@@ -108,9 +141,10 @@ def bench(
             else:
                 run = workflow.resume(path, display.listener)
     except KeyboardInterrupt:
-        if (path / "study.yaml").exists():
-            typer.echo(f"what was measured is kept; go on with: gb bench --resume {path}", err=True)
-        raise
+        if not (path / "study.yaml").exists():
+            raise
+        kept = f"what was measured is kept; go on with: gb bench --resume {path}"
+        raise KeyboardInterrupt(kept) from None
     if as_json:
         typer.echo(run_as_json(run.path))
     else:

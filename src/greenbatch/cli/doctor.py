@@ -31,7 +31,7 @@ _STYLES: dict[str, str] = {
     "missing": "red",
     "not known": "dim",
 }
-_SUBJECT = 18  # columns
+_SUBJECT = 18  # columns, unless a name needs more
 _MARK = 11
 _COSTLY_ABOVE = 0.05  # of a core: the reading then shows in what is read
 _UNTOLD = "the kernel does not tell"
@@ -110,23 +110,25 @@ def show(diagnosis: "Diagnosis", console: "Console | None" = None) -> None:
         "Backends": _backends(diagnosis),
         "Disturbances now": _disturbances(diagnosis),
     }
-    for title, lines in sections.items():
+    for title, found in sections.items():
         console.print(Text(title, style="bold"))
+        lines = list(found)
+        subject = max([_SUBJECT, *(len(line.subject) + 2 for line in lines)])
         for line in lines:
-            _print(console, line, width)
+            _print(console, line, subject, width)
         console.print()
     mark, verdict = summary(diagnosis)
     for part in _wrapped(verdict, width):
         console.print(Text(part, style=f"bold {_STYLES[mark]}"), soft_wrap=True)
 
 
-def _print(console: "Console", line: Line, width: int | None) -> None:
+def _print(console: "Console", line: Line, subject: int, width: int | None) -> None:
     from rich.text import Text
 
-    indent = 2 + _MARK + _SUBJECT
+    indent = 2 + _MARK + subject
     first, *rest = _wrapped(line.text, width and width - indent)
     mark = (f"  {line.mark:<{_MARK}}", _STYLES[line.mark])
-    console.print(Text.assemble(mark, f"{line.subject:<{_SUBJECT}}{first}"), soft_wrap=True)
+    console.print(Text.assemble(mark, f"{line.subject:<{subject}}{first}"), soft_wrap=True)
     for part in rest:
         console.print(Text(f"{'':{indent}}{part}"), soft_wrap=True)
     for command in line.commands:  # whole, so that it can be copied

@@ -45,7 +45,7 @@ def evaluate(
     from greenbatch.models.artifacts import load_artifact
     from greenbatch.models.photographs import find_labelled
     from greenbatch.records import PRECISIONS
-    from greenbatch.runners.accuracy import classes_of
+    from greenbatch.runners.accuracy import classes_of, save
     from greenbatch.runners.accuracy import evaluate as measure
     from greenbatch.runners.cores import default_threads
 
@@ -72,7 +72,7 @@ def evaluate(
                 threads=default_threads(),
                 on_progress=on_progress,
             )
-        saved = result.save(artifacts)
+        saved = save(result, artifacts)
         if as_json:
             typer.echo(json.dumps({**asdict(result), "file": str(saved)}))
         else:

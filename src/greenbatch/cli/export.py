@@ -6,17 +6,16 @@ import sys
 import warnings
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greenbatch import units
+from greenbatch.cli.exported import tell
 from greenbatch.errors import ArtifactError, ExportError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from greenbatch.models import ModelSpec
     from greenbatch.models.sources import Source
-    from greenbatch.records import Manifest
 
 DAMAGED = 3  # exit code of a check that found a fault
 _MOST_JOBS = 8
@@ -91,22 +90,40 @@ def export(
             "--input, --name and --dynamic-batch are for one network of your own at a time; "
             "leave them or the others out"
         )
-    code = 0
-    made = [
-        _export_own(source, out, weights, seed, input, name, dynamic_batch, as_json)
-        for source in own.values()
-    ]
-    specs = [registry.find(text) for text in chosen if text not in own]
-    if len(specs) == 1:
-        _export_one(specs[0].name, out, weights, seed, force, as_json)
-    elif specs:
-        if every:
-            specs.sort(key=lambda spec: spec.parameters)  # most are done soon
-        code = _export_many(specs, out, weights, seed, force, jobs, memory, as_json)
-    for each in (*made, *(spec.name for spec in specs)):
-        for wanted in lower:
-            code = max(code, _export_lower(each, wanted, out, calibration, force, as_json))
+    kept: list[str] = []
+    try:
+        code = 0
+        kept.extend(
+            _export_own(source, out, weights, seed, input, name, dynamic_batch, as_json)
+            for source in own.values()
+        )
+        specs = [registry.find(text) for text in chosen if text not in own]
+        if len(specs) == 1:
+            _export_one(specs[0].name, out, weights, seed, force, as_json)
+            kept.append(specs[0].name)
+        elif specs:
+            if every:
+                specs.sort(key=lambda spec: spec.parameters)  # most are done soon
+            code = _export_many(specs, out, weights, seed, force, jobs, memory, as_json, kept)
+        for each in (*kept[: len(own)], *(spec.name for spec in specs)):
+            for wanted in lower:
+                failed = _export_lower(each, wanted, out, calibration, force, as_json)
+                code = max(code, failed)
+                if not failed:
+                    kept.append(f"{each} in {wanted}")
+    except KeyboardInterrupt as stop:
+        total = len(chosen) * (1 + len(lower))
+        anew = "begins again" if own else "goes on with the rest"
+        raise KeyboardInterrupt(_what_is_kept(len(kept), total, out, anew, force)) from stop
     raise typer.Exit(code)
+
+
+def _what_is_kept(proved: int, total: int, out: Path, anew: str, force: bool) -> str:
+    """Say what an interruption leaves, and how to go on."""
+    if not proved:
+        return f"no artifact in {out} was made or changed; the same command begins again"
+    command = "the same command without --force" if force else "the same command"
+    return f"{proved} of {total} artifacts proved and kept in {out}; {command} {anew}"
 
 
 def _lower_precisions(names: list[str] | None, calibration: Path | None) -> list[str]:
@@ -145,7 +162,7 @@ def _export_own(
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        manifest = export_own(
+        exported = export_own(
             source,
             out,
             input=parse_input(input) if input else None,
@@ -154,8 +171,15 @@ def _export_own(
             seed=seed,
             dynamic_batch=dynamic_batch,
         )
-    _tell(manifest, out, False, _notes(caught), as_json)
-    return manifest.model
+    tell(
+        exported.manifest,
+        out,
+        up_to_date=False,
+        notes=_notes(caught),
+        as_json=as_json,
+        rebatched=exported.rebatched,
+    )
+    return exported.manifest.model
 
 
 def _export_lower(
@@ -171,7 +195,7 @@ def _export_lower(
     except (ArtifactError, ExportError) as error:
         typer.echo(f"gb: {error}", err=True)
         return ExportError.exit_code
-    _tell(manifest, out, before == path.read_bytes(), (), as_json)
+    tell(manifest, out, up_to_date=before == path.read_bytes(), notes=(), as_json=as_json)
     return 0
 
 
@@ -184,6 +208,7 @@ def _export_many(
     jobs: int | None,
     memory: str | None,
     as_json: bool,
+    kept: list[str],
 ) -> int:
     from greenbatch.cli.fleet import show_fleet
     from greenbatch.exporter.fleet import Plan
@@ -205,7 +230,7 @@ def _export_many(
         memory_bytes=_bytes(memory) if memory else _free_bytes(),
         threads=max(1, default_threads() // at_once),
     )
-    return show_fleet(specs, plan, weights, seed, force=force, as_json=as_json)
+    return show_fleet(specs, plan, weights, seed, force=force, as_json=as_json, kept=kept)
 
 
 def _export_one(name: str, out: Path, weights: str, seed: int, force: bool, as_json: bool) -> None:
@@ -220,57 +245,11 @@ def _export_one(name: str, out: Path, weights: str, seed: int, force: bool, as_j
         manifest = export_model(name, out, weights=weights, seed=seed, force=force)
     notes = _notes(caught)
     up_to_date = before is not None and before == manifest_path.read_bytes()
-    _tell(manifest, out, up_to_date, notes, as_json)
+    tell(manifest, out, up_to_date=up_to_date, notes=notes, as_json=as_json)
 
 
 def _notes(caught: Collection[warnings.WarningMessage]) -> Collection[str]:
     return dict.fromkeys(str(warning.message) for warning in caught)
-
-
-def _tell(
-    manifest: "Manifest", out: Path, up_to_date: bool, notes: Collection[str], as_json: bool
-) -> None:
-    if as_json:
-        verdict = "up to date" if up_to_date else "proved"
-        typer.echo(json.dumps(event(manifest, out, verdict, notes)))
-        return
-    for note in notes:
-        typer.echo(f"gb: {note}", err=True)
-    worst = max(parity.max_rel for parity in manifest.parity)
-    took = "up to date" if up_to_date else f"exported in {units.duration(manifest.export_s)}"
-    against = f"largest error {worst:.1e} of the largest logit"
-    if found := manifest.fidelity:
-        against = (
-            f"against fp32: cosine {found.cosine:.5f}, top-1 agreement {found.top1_agreement:.0%} "
-            f"of {found.images} images"
-        )
-    typer.echo(
-        f"{out / manifest.file}: {took}; {manifest.weights.kind} weights "
-        f"({manifest.weights.detail}), {against}, at batch "
-        f"{', '.join(str(p.batch_size) for p in manifest.parity)}"
-    )
-    if manifest.calibration:
-        typer.echo(f"  calibrated on {manifest.calibration}")
-
-
-def event(manifest: "Manifest", out: Path, verdict: str, notes: Collection[str]) -> dict[str, Any]:
-    """Say of an artifact what a script would read."""
-    from greenbatch.models.artifacts import Artifact
-
-    return {
-        "model": manifest.model,
-        "precision": manifest.precision,
-        "verdict": verdict,
-        "file": str(out / manifest.file),
-        "up_to_date": verdict == "up to date",
-        "export_s": manifest.export_s,
-        "size_bytes": Artifact(out, manifest).size_bytes,
-        "nodes": manifest.nodes,
-        "max_rel": max(parity.max_rel for parity in manifest.parity),
-        "rows_rel": max(parity.rows_rel for parity in manifest.parity),
-        "weights": f"{manifest.weights.kind} ({manifest.weights.detail})",
-        "notes": list(notes),
-    }
 
 
 def _check(folder: Path, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from greenbatch import units
-from greenbatch.cli.export import event
+from greenbatch.cli.exported import event
 from greenbatch.cli.result import WIDTH_ELSEWHERE
 from greenbatch.errors import ExportError
 from greenbatch.exporter.export import find_up_to_date
@@ -24,6 +24,7 @@ from greenbatch.models import ModelSpec
 from greenbatch.models.artifacts import Artifact
 
 NOT_PROVED = ExportError.exit_code
+_ROOMY = 90  # columns from which those of the table have a gap of two
 
 
 def show_fleet(
@@ -34,8 +35,18 @@ def show_fleet(
     *,
     force: bool,
     as_json: bool,
+    kept: list[str],
 ) -> int:
     """Export networks by a plan and show how it goes.
+
+    Args:
+        specs: The networks.
+        plan: How.
+        weights: As an option says them.
+        seed: Of random weights.
+        force: Export what is up to date too.
+        as_json: Print a JSON line for each instead.
+        kept: Is given the name of each network that is proved, as it is.
 
     Returns:
         The exit code: 0 if all are proved, 3 otherwise.
@@ -48,6 +59,8 @@ def show_fleet(
 
         def take(outcome: Outcome, left: Sequence[ModelSpec]) -> None:
             outcomes.append(outcome)
+            if outcome.good:
+                kept.append(outcome.model)
             notes = [note for note in outcome.notes if note not in told]
             told.update(notes)  # what concerns all models is said once
             if as_json:
@@ -82,7 +95,9 @@ def show_fleet(
         console = Console(highlight=False)
         if not console.is_terminal:
             console.width = WIDTH_ELSEWHERE
-        console.print(outcome_table(outcomes, plan.folder))
+        console.print(outcome_table(outcomes, plan.folder, console.width))
+        for outcome in filter(lambda outcome: not outcome.good, outcomes):
+            console.print(Text(f"{outcome.model}: {outcome.reason}"), soft_wrap=True)
         console.print(Text(summary(outcomes, time.perf_counter() - began_s, fleet)))
     return NOT_PROVED if failed else 0
 
@@ -168,7 +183,7 @@ def _told(outcome: Outcome, folder: Path) -> str:
     cells = _cells(outcome, folder)
     return (
         f"{outcome.verdict} in {units.duration(outcome.seconds)}, {cells['size']}, largest error "
-        f"{cells['error']}, peak {cells['peak memory']}"
+        f"{cells['error']}, peak {cells['memory']}"
     )
 
 
@@ -181,20 +196,21 @@ def _cells(outcome: Outcome, folder: Path) -> dict[str, str]:
         "nodes": str(manifest.nodes) if manifest else "–",
         "error": f"{max(p.max_rel for p in manifest.parity):.1e}" if manifest else "–",
         "rows": f"{max(p.rows_rel for p in manifest.parity):.1e}" if manifest else "–",
-        "peak memory": units.si(outcome.memory_peak_bytes, "B") if ran else "–",
+        "memory": units.si(outcome.memory_peak_bytes, "B") if ran else "–",
     }
 
 
-def outcome_table(outcomes: Sequence[Outcome], folder: Path) -> Table:
-    """Lay out a row for each network; a failed one says why."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def outcome_table(outcomes: Sequence[Outcome], folder: Path, width: int) -> Table:
+    """Lay out a row for each network in ``width`` columns, of which it needs 80."""
+    gap = 2 if width >= _ROOMY else 1
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     table.add_column("model", no_wrap=True)
-    for heading in ("time", "size", "nodes", "error", "rows", "peak memory"):
+    for heading in ("time", "size", "nodes", "error", "rows", "memory"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
     for outcome in outcomes:
-        verdict = outcome.verdict if outcome.good else outcome.reason
-        table.add_row(Text(outcome.model), *_cells(outcome, folder).values(), Text(verdict))
+        cells = (outcome.model, *_cells(outcome, folder).values(), outcome.verdict)
+        table.add_row(*map(Text, cells))
     return table
 
 

@@ -1,4 +1,6 @@
-"""How options read: lists and ranges."""
+"""How options read: lists, ranges and settings."""
+
+from collections.abc import Sequence
 
 from greenbatch.errors import UsageError
 
@@ -31,3 +33,33 @@ def _wrong(text: str, part: str) -> UsageError:
         f"batch size {part.strip()!r}{where} is not a whole number of 1 or more; "
         "write --batch-sizes 1,8,32 or 1..128 for the powers of two between"
     )
+
+
+def settings(plain: Sequence[str], of_providers: Sequence[str]) -> dict[str, list[str]]:
+    """Read what is set on backends.
+
+    Args:
+        plain: ``BACKEND.NAME=V1,V2``, each.
+        of_providers: ``PROVIDER.NAME=V1,V2``, each, for ONNX Runtime's provider.
+
+    Returns:
+        Values by ``BACKEND.NAME``.
+
+    Raises:
+        UsageError: One is not written so, or a setting is given twice.
+    """
+    found: dict[str, list[str]] = {}
+    for option, texts, example in (
+        ("--set", plain, "onnxruntime-cpu.allow_spinning=0,1"),
+        ("--provider-option", of_providers, "cuda.cudnn_conv_algo_search=HEURISTIC"),
+    ):
+        for text in texts:
+            where, equals, values = text.partition("=")
+            owner, dot, name = where.strip().partition(".")
+            if not (owner and dot and name and equals and all(values.split(","))):
+                raise UsageError(f"{option} {text!r} cannot be read; write it as {example}")
+            key = f"{owner}.{name}" if option == "--set" else f"onnxruntime-{owner}.provider.{name}"
+            if key in found:
+                raise UsageError(f"{key} is set twice; give all its values at once, as {example}")
+            found[key] = [value.strip() for value in values.split(",")]
+    return found

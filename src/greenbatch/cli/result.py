@@ -1,6 +1,7 @@
 """What a run found, on the terminal: caveats, the table, the answer, where the report is."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from greenbatch.analysis.tables import CellRow
 
 WIDTH_ELSEWHERE = 120  # a pipe or a file has no width of its own
-ROOMY = 100  # columns that are needed to show energy net of idle too
+ROOMY = 100  # columns from which on a table may show more than the essential
 
 
 def show_run(run: Path) -> None:
@@ -24,6 +25,10 @@ def show_run(run: Path) -> None:
     from greenbatch.analysis.answers import answers
     from greenbatch.analysis.caveats import caveats
     from greenbatch.analysis.dataset import open_run
+    from greenbatch.analysis.fairness import fairness
+    from greenbatch.analysis.one_off import break_evens, start_ups
+    from greenbatch.analysis.run_files import read_run
+    from greenbatch.analysis.start_tables import slow_starts
     from greenbatch.analysis.tables import cell_rows
 
     console = Console(highlight=False)
@@ -31,14 +36,19 @@ def show_run(run: Path) -> None:
         console.width = WIDTH_ELSEWHERE
     with open_run(run) as dataset:
         rows = cell_rows(dataset)
-        found = caveats(dataset)
+        with warnings.catch_warnings(action="ignore"):  # a torn line is among the caveats
+            journal = read_run(run).journal
+        in_force = fairness(journal.repetitions, (row.cell for row in rows))
+        found = caveats(dataset, rows, in_force)
+        starts = start_ups(dataset, rows)
     for caveat in found:
         if caveat.severity != "note":
             console.print(Text(caveat.sentence, style="yellow"))
     console.print()
     console.print(cell_table(rows, console.width))
     console.print()
-    for answer in answers(rows):
+    answered = answers(rows)
+    for answer in answered:
         if answer.best is None:
             console.print(Text(f"{answer.model}: {answer.certainty}"))
             continue
@@ -46,6 +56,8 @@ def show_run(run: Path) -> None:
         best = f"{answer.best.how}, {answer.value}{estimated}"
         line = f"{answer.model}: {best}; {answer.certainty}"
         console.print(Text(line))
+    for sentence in slow_starts(answered, starts, break_evens(starts)):
+        console.print(Text(sentence))
     console.print()
     # On a line of its own and never wrapped: a terminal makes it a link.
     console.print(Text(f"report: {run / 'report' / 'index.html'}"), soft_wrap=True)
@@ -66,6 +78,7 @@ def run_as_json(run: Path) -> str:
                 "model": answer.model,
                 "criterion": answer.criterion,
                 "backend": answer.best.backend if answer.best else None,
+                "settings": dict(answer.best.settings) if answer.best else {},
                 "precision": answer.best.precision if answer.best else None,
                 "batch_size": answer.best.batch_size if answer.best else None,
                 "value": answer.figure.centre if answer.figure else None,
@@ -84,17 +97,26 @@ def run_as_json(run: Path) -> str:
 
 
 def cell_table(rows: Sequence["CellRow"], width: int) -> Table:
-    """Lay out a row for each cell in ``width`` columns; a failed one says how it ended."""
+    """Lay out a row for each cell in ``width`` columns; a failed one says how it ended.
+
+    Energy net of idle is left out where it does not fit.
+    """
+    whole = _cell_table(rows, with_net=True)
+    fits = width >= ROOMY and Console(width=1000).measure(whole).maximum <= width
+    return whole if fits else _cell_table(rows, with_net=False)
+
+
+def _cell_table(rows: Sequence["CellRow"], *, with_net: bool) -> Table:
     estimated = any(row.energy_source == "estimated" for row in rows)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", no_wrap=True)
-    table.add_column("batch", justify="right")
+    table.add_column("batch", justify="right", no_wrap=True)
     table.add_column("backend", no_wrap=True)
     several = len({row.cell.precision for row in rows}) > 1
     if several:
         table.add_column("precision", no_wrap=True)
     headings = ["J/image, est." if estimated else "J/image", "net of idle", "median latency"]
-    for heading in headings if width >= ROOMY else headings[::2]:
+    for heading in headings if with_net else headings[::2]:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("images/s", justify="right", no_wrap=True)
     table.add_column("doubts")
@@ -110,9 +132,9 @@ def cell_table(rows: Sequence["CellRow"], width: int) -> Table:
         table.add_row(
             cell.model if cell.model != last else "",
             str(cell.batch_size),
-            cell.backend,
+            cell.variant,
             *([cell.precision] if several else []),
-            *(figures if width >= ROOMY else figures[::2]),
+            *(figures if with_net else figures[::2]),
             f"{row.throughput.centre:.4g}" if row.throughput else "–",
             _doubts(row),
         )

@@ -157,7 +157,11 @@ class Repetition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idle:
-    """Idle power around a block, measured inside a child of ``backend`` with its model loaded."""
+    """Idle power around a block, measured inside a child of ``backend`` with its model loaded.
+
+    Attributes:
+        settings: What was set on the backend, as in a `Cell`.
+    """
 
     backend: str
     model: str
@@ -166,6 +170,7 @@ class Idle:
     started_at: str
     duration_s: float
     figures: tuple[IdleFigure, ...]
+    settings: tuple[tuple[str, str], ...] = ()
     kind: Literal["idle"] = "idle"
 
 

@@ -1,0 +1,165 @@
+"""Analysis of variance over factors, and the mixed model of cells in blocks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from greenbatch.analysis.hypotheses import Test, corrected, eta_squared, make_test
+from greenbatch.analysis.intervals import CONFIDENCE, Interval
+from greenbatch.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term of an analysis of variance.
+
+    Attributes:
+        test: Its effect is partial eta squared: of what the other terms leave, the share that
+            this one explains.
+        eta_squared: The share of all variation about the mean.
+    """
+
+    test: Test
+    eta_squared: float
+
+
+def anova(
+    rows: Sequence[Mapping[str, Any]], value: str, factors: Sequence[str], *, crossed: bool = True
+) -> list[Term]:
+    """Analyse variance over factors, type II: each term after all that do not contain it.
+
+    Args:
+        rows: One for each repetition: the value and a level of each factor.
+        value: Key of the value.
+        factors: Keys of the factors; their levels are names, also where they are numbers.
+        crossed: With all interactions; needs repetitions in every combination.
+
+    Raises:
+        UsageError: Too few rows for the terms, or a factor with one level.
+
+    Source:
+        Langsrud, Statistics and Computing 13, 2003, for type II; Steiger, Psychological Methods 9,
+        2004, for the interval of partial eta squared from the noncentral F.
+    """
+    import pandas as pd
+    from statsmodels.formula.api import ols
+    from statsmodels.stats.anova import anova_lm
+
+    # Plain columns: a factor's name need not be a name in a formula.
+    names = {f"f{place}": factor for place, factor in enumerate(factors)}
+    table = pd.DataFrame(
+        {"y": [float(row[value]) for row in rows]}
+        | {key: [str(row[factor]) for row in rows] for key, factor in names.items()}
+    )
+    for key, factor in names.items():
+        if table[key].nunique() < 2:
+            raise UsageError(f"{factor} has one level; leave it out of the factors")
+    terms = (" * " if crossed else " + ").join(f"C({key}, Sum)" for key in names)
+    model = ols(f"y ~ {terms}", table).fit()
+    if model.df_resid < 1 or model.model.rank < model.model.exog.shape[1]:
+        raise UsageError(
+            f"{len(table)} values do not determine all terms of {' x '.join(factors)}; "
+            "measure every combination more than once, or leave interactions out"
+        )
+    found = anova_lm(model, typ=2)
+    residual = float(found.loc["Residual", "sum_sq"])
+    free = float(found.loc["Residual", "df"])
+    total = float(((table["y"] - table["y"].mean()) ** 2).sum())
+    tests, shares = [], []
+    for term, line in found.drop(index="Residual").iterrows():
+        label = " x ".join(names[part.strip()[2:].split(",")[0]] for part in str(term).split(":"))
+        freedom = (float(line["df"]), free)
+        square = float(line["sum_sq"])
+        effect = replace(
+            eta_squared(float(line["F"]), freedom), centre=square / (square + residual)
+        )
+        tests.append(
+            make_test(
+                "ANOVA II", label, line["F"], freedom, line["PR(>F)"], "partial eta squared", effect
+            )
+        )
+        shares.append(square / total)
+    return [Term(test, share) for test, share in zip(corrected(tests), shares, strict=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixedModel:
+    """Cells as fixed, blocks as random effects.
+
+    Attributes:
+        tests: Each cell against the reference: the effect is the difference of means.
+        reference_mean: Of the reference cell, with its interval.
+        block_sd, residual_sd: What varies between blocks, and within them.
+        doubts: Whatever the fit complained of, such as not having converged; the figures are
+            to be trusted only where this is empty.
+    """
+
+    tests: tuple[Test, ...]
+    reference_mean: Interval
+    block_sd: float
+    residual_sd: float
+    doubts: tuple[str, ...]
+
+
+def mixed_model(cells: Mapping[str, Mapping[int, float]]) -> MixedModel:
+    """Fit value = cell + block + rest by REML; the first cell is the reference.
+
+    Args:
+        cells: Values by block, for each cell; blocks may be missing here and there.
+
+    Raises:
+        UsageError: Fewer than two cells or blocks, or as many effects as values.
+
+    Source:
+        Pinheiro & Bates, Mixed-Effects Models in S and S-PLUS, 2000, sections 1.2 and 2.4: t on
+        values - blocks - cells + 1 degrees of freedom. statsmodels' own z is too sure for few.
+    """
+    import warnings
+
+    import numpy as np
+    from scipy import stats
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    names = list(cells)
+    rows = [(names.index(c), block, float(v)) for c in names for block, v in cells[c].items()]
+    blocks = sorted({block for _, block, _ in rows})
+    free = len(rows) - len(blocks) - len(names) + 1
+    if len(names) < 2 or len(blocks) < 2 or free < 1 or not all(cells.values()):
+        raise UsageError(
+            f"a mixed model of {len(names)} cells in {len(blocks)} blocks with {len(rows)} values "
+            "cannot be fitted; it needs two cells and two blocks, and cells that share blocks"
+        )
+    y = np.array([value for *_, value in rows])
+    scale = float(np.std(y)) or 1.0  # the optimiser's tolerances are absolute
+    design = np.zeros((len(rows), len(names)))
+    design[:, 0] = 1.0
+    for line, (cell, *_) in enumerate(rows):
+        design[line, cell] = 1.0
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fit = MixedLM(y / scale, design, groups=np.array([b for _, b, _ in rows])).fit(
+            reml=True, method=["bfgs", "lbfgs", "cg"], gtol=1e-9
+        )
+    doubts = [" ".join(str(warning.message).split()) for warning in told]
+    if not fit.converged:
+        doubts.append("the fit did not converge")
+    t = float(stats.t.ppf((1 + CONFIDENCE) / 2, free))
+    found = []
+    for name, estimate, error in zip(names, fit.fe_params, fit.bse_fe, strict=True):
+        middle, half = float(estimate) * scale, t * float(error) * scale
+        effect = Interval(middle - half, middle, middle + half, "t, REML")
+        ratio = float(estimate / error)
+        p = 2 * float(stats.t.sf(abs(ratio), free))
+        of = f"{name} - {names[0]}"
+        found.append(
+            make_test("mixed model", of, ratio, (float(free),), p, "difference of means", effect)
+        )
+    mean = found[0].effect
+    assert mean is not None
+    return MixedModel(
+        tests=tuple(corrected(found[1:])),
+        reference_mean=mean,
+        block_sd=float(fit.cov_re[0, 0]) ** 0.5 * scale,
+        residual_sd=float(fit.scale) ** 0.5 * scale,
+        doubts=tuple(dict.fromkeys(doubts)),
+    )

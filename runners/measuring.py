@@ -1,0 +1,281 @@
+"""What a child process is asked to do: measure a repetition, try a batch, make a reference.
+
+Each job loads one network in one backend. Instants are on `time.perf_counter`, which every process
+of a machine shares.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.errors import MeasurementError
+from greenbatch.records import FACTORS, Cell, Manifest, parse_manifest
+from greenbatch.runners import backends
+from greenbatch.runners.profiles import MeasurementProtocol
+from greenbatch.runners.scenarios import offline
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Request = Mapping[str, Any]
+Tell = Callable[..., None]
+
+QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
+REFERENCE_IMAGES = 4
+"""How many of a batch's images are held to the reference: enough for a wrong row to show, few
+enough to cost little. That every row is right at any batch size is the artifact's own proof."""
+
+clock = time.perf_counter
+# ONNX Runtime's threads go on spinning for a while after a run: idle begins when they sleep.
+_CALM_S = 0.2
+
+
+def prepare(backend: str) -> None:
+    """Import all that a job on a backend needs, so that its load is timed without it."""
+    for package in ("numpy", *backends.resolve(backends.find(backend)).packages):
+        import_module(package)
+
+
+def measure_repetition(request: Request, tell: Tell, born_s: float) -> None:
+    """Load a cell's network, hold it to the reference, warm it up and measure its window.
+
+    Args:
+        request: As `repetition` makes it: the cell, the files of its artifact, protocol, lead,
+            window and idle lengths in s, and where to save latencies.
+        tell: Writes an event: ``loaded``, ``warm``, ``ended``, ``measured``.
+        born_s: When the process began.
+
+    Raises:
+        MeasurementError: The backend computes something else than the reference, or what was in
+            force changed while it was measured.
+    """
+    import numpy as np
+
+    ready_s = clock()
+    protocol = MeasurementProtocol(**request["protocol"])
+    task = _task(request)
+    size = task.cell.batch_size
+    cached = task.cache is not None and any(task.cache.iterdir())
+    load_s = clock()
+    backend = backends.resolve(backends.find(task.cell.backend))(task)
+    loaded_s = clock()
+    tell(event="loaded")
+
+    backend.run()
+    first_s = clock()
+    agreement = _agreement(backend.outputs(), task, request["reference"])
+    settings = dict(backend.settings)
+    idle: dict[str, tuple[float, float]] = {}
+    if request["idle_before_s"]:
+        idle["before"] = _idle(request["idle_before_s"])
+
+    warm_up = offline.warm_up(backend.run, clock, protocol, first_s - loaded_s)
+    tell(event="warm")
+    offline.keep_warm(backend.run, clock, request["lead_s"], warm_up)
+    cpu_before_s = time.process_time()
+    window = offline.measure(backend.run, clock, request["window_s"], protocol.window_iterations)
+    cpu_s = time.process_time() - cpu_before_s
+    tell(event="ended")
+    _check_logits(backend.outputs(), size)
+    _check_unchanged(settings, dict(backend.settings))
+    if request["idle_after_s"]:
+        idle["after"] = _idle(request["idle_after_s"])
+
+    latencies = np.asarray(window.latencies_s)
+    np.save(request["latencies"], latencies)
+    # Nearest rank: a quantile is a latency that happened, as in MLPerf.
+    quantiles = np.quantile(latencies, QUANTILES, method="inverted_cdf")
+    host_bytes, children_bytes = _peak_memory_bytes()
+    tell(
+        event="measured",
+        pid=os.getpid(),
+        window=(window.start_s, window.end_s),
+        idle=idle,
+        one_off={"load": (load_s, loaded_s), "first": (loaded_s, first_s)},
+        cache=_cache(task.cache, cached),
+        agreement=agreement,
+        iterations=len(latencies),
+        latency_s={str(q): float(value) for q, value in zip(QUANTILES, quantiles, strict=True)},
+        steady=_steady_halves(latencies, protocol.steady_tolerance),
+        warm_up=asdict(warm_up),
+        cpu_s=cpu_s,
+        memory_host_bytes=host_bytes,
+        memory_children_bytes=children_bytes,
+        placement=dict(backend.placement),
+        fell_back=backend.fell_back,
+        settings={**_surroundings(task.cell), **settings},
+        phases_s={
+            "start": ready_s - born_s,
+            "images": load_s - ready_s,
+            "load": loaded_s - load_s,
+            "first": first_s - loaded_s,
+            "warm_up": warm_up.duration_s,
+            "window": window.end_s - window.start_s,
+        },
+    )
+
+
+def try_batch(request: Request, tell: Tell, born_s: float) -> None:
+    """Load a cell's network and run its batch twice; tell ``fits``."""
+    task = _task(request)
+    backend = backends.resolve(backends.find(task.cell.backend))(task)
+    backend.run()
+    backend.run()
+    _check_logits(backend.outputs(), task.cell.batch_size)
+    tell(event="fits")
+
+
+def make_reference(request: Request, tell: Tell, born_s: float) -> None:
+    """Save the reference: a backend's logits of the first images; tell ``made``."""
+    import numpy as np
+
+    task = _task(request)
+    backend = backends.resolve(backends.find(task.cell.backend))(task)
+    backend.run()
+    logits = backend.outputs()
+    _check_logits(logits, task.cell.batch_size)
+    np.save(request["out"], logits)
+    tell(event="made")
+
+
+JOBS = {"repetition": measure_repetition, "batch": try_batch, "reference": make_reference}
+
+
+def _task(request: Request) -> backends.Task:
+    from greenbatch.models import inputs
+
+    cell = Cell(**request["cell"])
+    manifest = _manifest(Path(request["manifest"]))
+    return backends.Task(
+        cell=cell,
+        artifact=Path(request["artifact"]),
+        weights=Path(request["weights"]),
+        manifest=manifest,
+        threads=request["threads"],
+        images=inputs.synthetic_images(manifest.input, cell.batch_size, seed=request["seed"]),
+        allow_fallback=request["allow_fallback"],
+        settings=backends.check_settings(cell.backend, dict(cell.settings)),
+        source=request["source"],
+        cache=Path(request["cache"]) if request.get("cache") else None,
+    )
+
+
+def _manifest(path: Path) -> Manifest:
+    return parse_manifest(path.read_bytes(), path.name)
+
+
+def _agreement(logits: "np.ndarray", task: backends.Task, reference: str) -> dict[str, float]:
+    """Hold a backend's logits to the reference's.
+
+    Raises:
+        MeasurementError: They are further apart than the precision explains.
+    """
+    import numpy as np
+
+    from greenbatch.models.agreement import difference, fault
+
+    _check_logits(logits, task.cell.batch_size)
+    images = min(task.cell.batch_size, REFERENCE_IMAGES)
+    wanted, got = np.load(reference)[:images], logits[:images]
+    if wanted.shape != got.shape:
+        raise MeasurementError(
+            f"{task.cell.backend} puts out {got.shape[1]} numbers for an image, the reference "
+            f"{wanted.shape[1]}; it runs another network, and is not timed"
+        )
+    found = difference(wanted, got)
+    if wrong := fault(found, task.cell.precision):
+        raise MeasurementError(
+            f"{task.cell.backend} computes something else in {task.cell.precision} than ONNX "
+            f"Runtime does on the CPU in fp32: {wrong}; it is not timed, try another version of it"
+        )
+    return {"images": images, "max_rel": found.max_rel, "cosine": found.cosine}
+
+
+def _check_logits(logits: "np.ndarray", batch_size: int) -> None:
+    import numpy as np
+
+    if logits.ndim != 2 or len(logits) != batch_size or not np.isfinite(logits).all():
+        raise MeasurementError(
+            f"the logits have shape {logits.shape} and "
+            f"{int(np.count_nonzero(~np.isfinite(logits)))} values that are not finite; wanted "
+            f"{batch_size} rows of finite numbers, try another precision or version"
+        )
+
+
+def _check_unchanged(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Refuse a window in which the rules of the comparison changed.
+
+    Raises:
+        MeasurementError: A factor that matters to a comparison is another than before the window.
+    """
+    for factor in FACTORS:
+        if before.get(factor) != after.get(factor):
+            raise MeasurementError(
+                f"{factor} changed from {before.get(factor)} to {after.get(factor)} while it was "
+                "measured, so the window stands for neither; set it for the whole run"
+            )
+
+
+def _surroundings(cell: Cell) -> dict[str, str]:
+    """Tell the factors that the process sets, not the backend."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    on_cpu = backends.find(cell.backend).device == "cpu"
+    inside = "none" if on_cpu or cell.io == "device" else "inputs and outputs, in the window"
+    return {
+        "affinity": _ranges(cores) or "not told by the system",
+        "transfers": inside,
+    }
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Write sorted whole numbers as Linux does: ``0-3,8``."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in parts)
+
+
+def _cache(folder: Path | None, cached: bool) -> str | None:
+    if folder is None or not any(folder.iterdir()):
+        return None
+    return "warm" if cached else "cold"
+
+
+def _steady_halves(latencies: Any, tolerance: float) -> bool:
+    """Tell whether the window's halves agree: a drift that began after the warm-up shows here."""
+    import numpy as np
+
+    if len(latencies) < 2:
+        return True
+    first, second = np.array_split(latencies, 2)
+    middle = float(np.median(latencies))
+    return abs(float(np.median(second)) - float(np.median(first))) <= tolerance * middle
+
+
+def _idle(seconds: float) -> tuple[float, float]:
+    time.sleep(_CALM_S)
+    start_s = clock()
+    time.sleep(seconds)
+    return start_s, clock()
+
+
+def _peak_memory_bytes() -> tuple[int | None, int | None]:
+    """Return the peaks of this process and of the largest that it started, in bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows has no getrusage
+        return None, None
+    unit = 1 if sys.platform == "darwin" else 1024
+    own, started = (
+        resource.getrusage(who).ru_maxrss * unit
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return own, started

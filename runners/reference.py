@@ -1,0 +1,55 @@
+"""What every backend is held to: logits of fp32 on ONNX Runtime's CPU provider."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from greenbatch.errors import MeasurementError
+from greenbatch.models.artifacts import Artifact
+from greenbatch.records import Cell
+from greenbatch.runners.measuring import REFERENCE_IMAGES
+from greenbatch.runners.process import ChildFailed, ChildProcess
+from greenbatch.runners.repetition import loading
+from greenbatch.runners.study import Study, artifact_key
+
+BACKEND = "onnxruntime-cpu"
+
+
+def make_references(
+    study: Study, artifacts: Mapping[str, Artifact], folder: Path
+) -> dict[str, Path]:
+    """Compute the reference logits of each model of a study, in a process of its own.
+
+    Args:
+        study: Its seed says the images.
+        artifacts: By `artifact_key`; the fp32 one of each model is used.
+        folder: Where ``MODEL.npy`` of shape (`REFERENCE_IMAGES`, classes) is kept; what is there
+            already is taken.
+
+    Returns:
+        The files by model.
+
+    Raises:
+        MeasurementError: A model does not run there.
+    """
+    folder.mkdir(exist_ok=True)
+    files = {}
+    for model in study.models:
+        file = files[model] = folder / f"{model}.npy"
+        if not file.exists():
+            _make(Cell(model, BACKEND, batch_size=REFERENCE_IMAGES), study, artifacts, file)
+    return files
+
+
+def _make(cell: Cell, study: Study, artifacts: Mapping[str, Artifact], file: Path) -> None:
+    draft = file.with_name(f".{file.name}")  # numpy would add a suffix of its own
+    artifact = artifacts[artifact_key(cell.model, "fp32")]
+    try:
+        with ChildProcess(study.rules.timeout_s) as child:
+            child.begin("reference", cell.backend)
+            child.finish(loading(cell, artifact, study) | {"out": str(draft)}, "made")
+    except ChildFailed as failure:
+        raise MeasurementError(
+            f"cannot compute what outputs of {cell.model} are held to, on {cell.how}: "
+            f"{failure.reason}; export it again, or leave the model out"
+        ) from failure
+    draft.replace(file)

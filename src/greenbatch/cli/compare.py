@@ -1,0 +1,361 @@
+"""``gb compare``: two runs cell by cell, with a verdict a pipeline can act on."""
+
+import json
+import math
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from greenbatch.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from greenbatch.analysis.intervals import Interval
+    from greenbatch.analysis.verdicts import CellVerdict, Judgement, Side
+
+
+class Metric(StrEnum):
+    """What is compared."""
+
+    ENERGY = "energy_per_image"
+    LATENCY = "latency"
+    THROUGHPUT = "throughput"
+
+
+_SERIES = {Metric.ENERGY: "energy", Metric.LATENCY: "latency_p50", Metric.THROUGHPUT: "throughput"}
+_WORDS = {
+    Metric.ENERGY: "energy per image",
+    Metric.LATENCY: "median latency",
+    Metric.THROUGHPUT: "throughput",
+}
+_COLUMNS = ("cell", "verdict", "new / base", "repetitions", "needed", "note")
+
+
+def compare(
+    base: Annotated[Path, typer.Argument(help="Folder of the run to compare with.")],
+    new: Annotated[Path, typer.Argument(help="Folder of the run to judge.")],
+    metric: Annotated[Metric, typer.Option(help="What to compare.")] = Metric.ENERGY,
+    threshold: Annotated[
+        str, typer.Option(help="The smallest change that matters, as 3% or 0.03.")
+    ] = "3%",
+    allow_difference: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare although this differs: artifact, threads, ... Repeatable."),
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, as for a pull request.")
+    ] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Compare two runs; exit 1 if a cell is worse by the threshold or more."""
+    from greenbatch.analysis.verdicts import judge
+
+    if markdown and as_json:
+        raise UsageError("--markdown and --json are both given; choose one")
+    share = read_threshold(threshold)
+    cells = sides(base, new, metric, frozenset(allow_difference or ()))
+    judgement = judge(cells, threshold=share, higher_is_worse=metric is not Metric.THROUGHPUT)
+    if all(not cell.repetitions[0] for cell in judgement.cells):
+        reasons = dict.fromkeys(cell.reason for cell in judgement.cells)
+        raise RunError(
+            f"no cell of {new} can be compared with {base}: {' / '.join(reasons) or 'no cells'}; "
+            "measure both alike, or pass --allow-difference for what may differ"
+        )
+    if junit is not None:
+        _write(junit, junit_xml(judgement, metric))
+    if as_json:
+        typer.echo(as_json_text(judgement, metric))
+    elif markdown:
+        typer.echo(markdown_text(judgement, metric), nl=False)
+    else:
+        _print(judgement, metric)
+    return int(judgement.worse)
+
+
+def read_threshold(text: str) -> float:
+    """Read ``3%`` or ``0.03``.
+
+    Raises:
+        UsageError: It is neither, or not between 0 and 100 %.
+    """
+    number, percent, rest = text.strip().partition("%")
+    try:
+        share = math.nan if rest else float(number) / (100 if percent else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        raise UsageError(
+            f"--threshold {text!r} is no share between 0 and 1; write it as 3% or 0.03"
+        )
+    return share
+
+
+def sides(
+    base: Path, new: Path, metric: Metric, allowed: frozenset[str] = frozenset()
+) -> "dict[str, tuple[Side | None, Side | None]]":
+    """Read the cells of two runs, the base's order first.
+
+    Args:
+        base, new: Directories of runs.
+        metric: Whose values to take.
+        allowed: Facts that may differ.
+
+    Raises:
+        RunError: A run cannot be read.
+        UsageError: A fact to be allowed is none of those known of the runs.
+    """
+    old, young = _read(base, metric), _read(new, metric)
+    known = {name for side in (*old.values(), *young.values()) for name in side.facts}
+    if unknown := sorted(allowed - known):
+        raise UsageError(
+            f"--allow-difference {unknown[0]!r} is nothing that the runs tell; "
+            f"choose one of {', '.join(sorted(known))}"
+        )
+
+    def kept(side: "Side | None") -> "Side | None":
+        if side is None:
+            return None
+        return replace(side, facts={k: v for k, v in side.facts.items() if k not in allowed})
+
+    names = dict.fromkeys((*old, *young))
+    return {name: (kept(old.get(name)), kept(young.get(name))) for name in names}
+
+
+def _read(run: Path, metric: Metric) -> "dict[str, Side]":
+    import warnings
+
+    from greenbatch.analysis import cell_rows, open_run
+    from greenbatch.analysis.run_files import read_run
+    from greenbatch.analysis.verdicts import Side
+    from greenbatch.records import FACTORS
+
+    with open_run(run) as dataset:
+        rows = cell_rows(dataset)
+    with warnings.catch_warnings(action="ignore"):  # a torn line was told when it was compiled
+        files = read_run(run)
+    in_force: dict[Any, dict[str, set[str]]] = {}
+    for repetition in files.journal.repetitions:
+        told = in_force.setdefault(repetition.cell, {})
+        for name in FACTORS.keys() & repetition.settings.keys():
+            value = repetition.settings[name]
+            if value is not None:  # the runtime does not tell
+                told.setdefault(name, set()).add(str(value))
+    common = _run_facts(files.study, files.environment)
+    found = {}
+    for row in rows:
+        cell = row.cell
+        artifacts = files.study.get("artifacts") or {}
+        artifact = artifacts.get(f"{cell.model}-{cell.precision}") or artifacts.get(cell.model)
+        facts = dict(common)
+        if artifact and artifact.get("sha256"):
+            facts["artifact"] = str(artifact["sha256"])[:12]
+        for name, values in sorted(in_force.get(cell, {}).items()):
+            facts[name] = " or ".join(sorted(values))
+        source = row.energy_source if metric is Metric.ENERGY else "measured"
+        unusual = "" if cell.io == "host" else f", io {cell.io}"
+        unusual += "" if cell.scenario == "offline" else f", {cell.scenario}"
+        found[f"{cell}{unusual}"] = Side(row.series[_SERIES[metric]].by_block, source, facts)
+    return found
+
+
+def _run_facts(study: Any, environment: Any) -> dict[str, str]:
+    """What must be the same in both runs; versions may differ: they are what is compared."""
+    machine = environment.get("machine") or {}
+    window_s = (study.get("protocol") or {}).get("window_s")
+    domains = sorted(
+        str(domain.get("name"))
+        for meter in environment.get("meters") or ()
+        for domain in meter.get("domains") or ()
+        if domain.get("counts", True)
+    )
+    facts = {
+        "cpu": machine.get("cpu"),
+        "cores": machine.get("cores"),
+        "gpus": ", ".join(str(gpu.get("name")) for gpu in environment.get("gpus") or ()) or "none",
+        "energy domains": ", ".join(domains) or "none",
+        "threads": study.get("threads"),
+        "window": None if window_s is None else f"{window_s:g} s",
+    }
+    return {name: str(value) for name, value in facts.items() if value is not None}
+
+
+def summary(judgement: "Judgement", metric: Metric) -> str:
+    """Say in one or two sentences what was found."""
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in judgement.counts().items())
+    overall = judgement.overall
+    ratio = f" Over all compared cells: {_ratio(overall)}." if overall else ""
+    return f"{_WORDS[metric][0].upper()}{_WORDS[metric][1:]}, new over base: {counts}.{ratio}"
+
+
+def caution(judgement: "Judgement") -> str:
+    """Say what the verdicts mean and what they cannot see."""
+    return (
+        "Intervals are 95 %, of each cell alone; the chance of any false verdict over all cells is "
+        f"held at 5 % (Holm). The gate fails on a cell worse by {_percent(judgement.threshold)} or "
+        "more. Two runs share no blocks: a shift of a whole run, as by another room temperature, "
+        "is not told from a change."
+    )
+
+
+def markdown_text(judgement: "Judgement", metric: Metric) -> str:
+    """Write a comment for a pull request."""
+    lines = [
+        f"### greenbatch: {'worse' if judgement.worse else 'not worse'}",
+        "",
+        _escaped(summary(judgement, metric)),
+        "",
+        "| " + " | ".join(_COLUMNS) + " |",
+        "|:--|:--|--:|--:|--:|:--|",
+        *("| " + " | ".join(map(_escaped, _entries(c))) + " |" for c in judgement.cells),
+        "",
+        _escaped(caution(judgement)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def junit_xml(judgement: "Judgement", metric: Metric) -> str:
+    """Write JUnit XML: worse beyond the threshold fails, not compared and too noisy are skipped."""
+    from xml.etree import ElementTree as ET
+
+    from greenbatch.analysis.verdicts import Verdict
+
+    unsure = (Verdict.REFUSED, Verdict.TOO_NOISY)
+    failed = [c.verdict is Verdict.WORSE and c.beyond for c in judgement.cells]
+    suite = ET.Element(
+        "testsuite",
+        name=f"gb compare: {_WORDS[metric]}",
+        tests=str(len(judgement.cells)),
+        failures=str(sum(failed)),
+        errors="0",
+        skipped=str(sum(c.verdict in unsure for c in judgement.cells)),
+    )
+    for cell, worse in zip(judgement.cells, failed, strict=True):
+        case = ET.SubElement(
+            suite, "testcase", classname="greenbatch.compare", name=_xml(cell.name)
+        )
+        message = _xml("; ".join(filter(None, (_verdict(cell), *_entries(cell)[2:3], cell.reason))))
+        if worse:
+            ET.SubElement(case, "failure", type="worse", message=message)
+        elif cell.verdict in unsure:
+            ET.SubElement(case, "skipped", message=message)
+        else:
+            ET.SubElement(case, "system-out").text = message
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def as_json_text(judgement: "Judgement", metric: Metric) -> str:
+    """Write everything for a script."""
+    told = {
+        "metric": metric,
+        "threshold": judgement.threshold,
+        "worse": judgement.worse,
+        "overall": _bounds(judgement.overall),
+        "cells": [
+            {
+                "cell": cell.name,
+                "verdict": cell.verdict,
+                "beyond_threshold": cell.beyond,
+                "ratio": _bounds(cell.ratio),
+                "p": cell.p,
+                "p_holm": cell.p_holm,
+                "repetitions": list(cell.repetitions),
+                "repetitions_needed": cell.needed,
+                "reason": cell.reason,
+            }
+            for cell in judgement.cells
+        ],
+    }
+    return json.dumps(told, indent=2, allow_nan=False)
+
+
+def _print(judgement: "Judgement", metric: Metric) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from greenbatch.cli.result import WIDTH_ELSEWHERE
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_ELSEWHERE
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    noted = any(cell.reason for cell in judgement.cells)
+    for name in _COLUMNS if noted else _COLUMNS[:-1]:
+        right = name in ("new / base", "repetitions", "needed")
+        table.add_column(name, justify="right" if right else "left")
+    styles = {"worse": "red", "better": "green", "too noisy to tell": "yellow"}
+    for cell in judgement.cells:
+        entries = [Text(entry) for entry in _entries(cell)]
+        entries[1].stylize(styles.get(cell.verdict, ""))
+        table.add_row(*(entries if noted else entries[:-1]))
+    console.print(table)
+    console.print()
+    console.print(Text(summary(judgement, metric)))
+    console.print(Text(caution(judgement), style="dim"))
+
+
+def _entries(cell: "CellVerdict") -> tuple[str, ...]:
+    from greenbatch.analysis.verdicts import MOST, Verdict
+
+    base, new = cell.repetitions
+    needed = ""
+    if cell.verdict is Verdict.TOO_NOISY:
+        unknown = "unknown" if min(base, new) < 2 else f"over {MOST}"
+        needed = unknown if cell.needed is None else str(cell.needed)
+    return (
+        cell.name,
+        _verdict(cell),
+        _ratio(cell.ratio) if cell.ratio else "–",
+        "" if not base else str(base) if base == new else f"{base}, {new}",
+        needed,
+        cell.reason,
+    )
+
+
+def _verdict(cell: "CellVerdict") -> str:
+    small = cell.verdict in ("better", "worse") and not cell.beyond
+    return f"{cell.verdict}, below the threshold" if small else str(cell.verdict)
+
+
+def _ratio(value: "Interval") -> str:
+    return f"{value.centre:.3f}× ({value.low:.3f} … {value.high:.3f})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _bounds(value: "Interval | None") -> dict[str, Any] | None:
+    if value is None:
+        return None
+    return {"low": value.low, "centre": value.centre, "high": value.high, "method": value.method}
+
+
+def _escaped(text: str) -> str:
+    """Show a user's words as they are: neither Markdown nor HTML nor a mention."""
+    import html
+    import re
+
+    # A full stop or a digit is left alone; a mention needs its @ at the beginning of a word.
+    plain = re.sub(r"([\\`*_{}\[\]~|#])", r"\\\1", html.escape(text, quote=False))
+    return " ".join(plain.replace("@", "&#64;").split())
+
+
+def _xml(text: str) -> str:
+    """Leave out control characters, which XML 1.0 cannot hold however they are written."""
+    return "".join(c if c.isprintable() or c == " " else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path}: {(error.strerror or 'unknown cause').lower()}; "
+            "give --junit a file in a folder that exists and can be written to"
+        ) from error

@@ -1,0 +1,64 @@
+"""Backends by a third party, each with one fault; put this folder on ``PYTHONPATH``."""
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from greenbatch.runners.backends import Setting
+from greenbatch.runners.backends.onnx_session import OnnxSession
+
+ROOM_BYTES = 120 << 20
+
+
+class Wrong(OnnxSession):
+    """Puts out other numbers."""
+
+    def outputs(self) -> np.ndarray:
+        """Return the last run's logits, one of them wrong by a twentieth."""
+        logits = super().outputs()
+        logits[0, 0] += 0.05 * np.abs(logits).max()
+        return logits
+
+
+class Hanging(OnnxSession):
+    """Never returns from its first run."""
+
+    def run(self) -> None:
+        """Sleep for good."""
+        time.sleep(3600)
+
+
+class Crashing(OnnxSession):
+    """Dies in its first run as a fault in native code does."""
+
+    def run(self) -> None:
+        """End the process."""
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Restless(OnnxSession):
+    """Says after a while that it uses another number of threads."""
+
+    asked = 0
+
+    @property
+    def settings(self) -> Mapping[str, Setting]:
+        """What is in force: one more thread each time it is asked."""
+        self.asked += 1
+        return {**super().settings, "threads": self.asked}
+
+
+class Hungry(OnnxSession):
+    """May take little more memory than it has when it is loaded."""
+
+    def run(self) -> None:
+        """Run under a limit of the operating system."""
+        with open("/proc/self/statm") as file:  # noqa: PTH123
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+            resource.setrlimit(resource.RLIMIT_AS, (used + ROOM_BYTES, used + ROOM_BYTES))
+        super().run()

@@ -1,0 +1,217 @@
+"""``gb compare``: verdicts as a table, Markdown, JUnit XML, JSON and an exit code."""
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import typer
+
+from greenbatch.cli.compare import compare, read_threshold
+from greenbatch.errors import RunError, UsageError
+from greenbatch.records import Cell, EnergySource, Record
+from tests.fakes import runs
+
+HOSTILE = "<script>alert(1)</script>|*`@all\\"
+QUIET = (1.0, 1.002, 0.998, 1.001)
+
+
+def run_of(
+    path: Path,
+    factor: float = 1.0,
+    *,
+    model: str = "alexnet",
+    batch_sizes: tuple[int, ...] = (1, 4),
+    source: EnergySource = EnergySource.COUNTER,
+    environment: dict[str, Any] | None = None,
+    **study: Any,
+) -> Path:
+    """A run whose energies and latencies are those of the base, times ``factor``."""
+    records: list[Record] = [
+        runs.repetition(
+            Cell(model, "onnxruntime-cpu", batch_size=batch),
+            block,
+            energy=[runs.figure(40.0 * factor * noise, source=source)],
+            latency_s=0.01 * factor * noise,
+            duration_s=runs.WINDOW_S * factor * noise,
+        )
+        for batch in batch_sizes
+        for block, noise in enumerate(QUIET)
+    ]
+    members = runs.study((model,), batch_sizes=batch_sizes, repetitions=len(QUIET)) | study
+    return runs.write_run(path, records, members, environment)
+
+
+def told(capsys: pytest.CaptureFixture[str], base: Path, new: Path, **more: Any) -> tuple[int, str]:
+    code = compare(base, new, **more)
+    return code, capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_of(tmp_path_factory.mktemp("runs") / "base")
+
+
+@pytest.mark.parametrize(("factor", "code"), [(1.05, 1), (1.01, 0), (1.0, 0), (0.9, 0)])
+def test_only_worse_beyond_the_threshold_exits_1(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path, factor: float, code: int
+) -> None:
+    assert told(capsys, base, run_of(tmp_path / "new", factor))[0] == code
+
+
+def test_the_command_exits_with_the_code(base: Path, tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(compare)
+    new = run_of(tmp_path / "new", 1.05)
+    assert app([str(base), str(new)], standalone_mode=False) == 1
+    assert app([str(base), str(new), "--threshold", "6%"], standalone_mode=False) == 0
+
+
+def test_the_table_says_verdict_ratio_and_what_it_means(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
+) -> None:
+    code, out = told(capsys, base, run_of(tmp_path / "new", 1.05))
+    assert code == 1
+    line = next(line for line in out.splitlines() if "at batch 4" in line)
+    assert line.split("  ")[0] == "alexnet on onnxruntime-cpu at batch 4"
+    assert "worse" in line
+    assert "1.050× (1.047 … 1.053)" in line
+    assert "Energy per image, new over base: 2 worse." in out
+    assert "Two runs share no blocks" in " ".join(out.split())
+
+
+def test_a_higher_latency_is_worse_and_a_higher_throughput_better(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
+) -> None:
+    from greenbatch.cli.compare import Metric
+
+    new = run_of(tmp_path / "new", 1.1)
+    for one, other, metric, expected in (
+        (base, new, Metric.LATENCY, (1, "worse")),
+        (base, new, Metric.THROUGHPUT, (1, "worse")),
+        (new, base, Metric.THROUGHPUT, (0, "better")),
+    ):
+        code, out = told(capsys, one, other, metric=metric, as_json=True)
+        assert (code, json.loads(out)["cells"][0]["verdict"]) == expected
+
+
+def test_json_holds_everything(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
+) -> None:
+    new = run_of(tmp_path / "new", 1.05, batch_sizes=(4, 16))
+    code, out = told(capsys, base, new, as_json=True)
+    found = json.loads(out)
+    assert (code, found["worse"], found["metric"]) == (1, True, "energy_per_image")
+    verdicts = {cell["cell"].split()[-1]: cell for cell in found["cells"]}
+    assert verdicts["1"]["reason"] == "the new run does not have this cell"
+    assert verdicts["16"]["reason"] == "the base does not have this cell"
+    assert verdicts["4"]["ratio"]["centre"] == pytest.approx(1.05)
+    assert verdicts["4"]["repetitions"] == [4, 4]
+    assert found["overall"]["centre"] == pytest.approx(1.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"protocol": {"window_s": 0.5}}, "window: 2 s against 0.5 s"),
+        (
+            {"artifacts": {"alexnet": {"file": "a.onnx", "sha256": "1" * 64}}},
+            "artifact: 000000000000 against 111111111111",
+        ),
+        (
+            {"environment": runs.environment(machine={"cpu": "Other CPU", "cores": 2})},
+            "cpu: Example CPU 9000 against Other CPU",
+        ),
+        ({"source": EnergySource.ESTIMATED}, "measured against estimated"),
+    ],
+)
+def test_unlike_runs_are_refused_with_the_difference_named(
+    tmp_path: Path, base: Path, change: dict[str, Any], difference: str
+) -> None:
+    new = run_of(tmp_path / "new", 1.05, **change)
+    with pytest.raises(RunError, match=difference):
+        compare(base, new)
+
+
+def test_a_difference_that_is_meant_is_allowed_by_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
+) -> None:
+    artifacts = {"alexnet": {"file": "a.onnx", "sha256": "1" * 64}}
+    new = run_of(tmp_path / "new", 1.05, artifacts=artifacts)
+    assert told(capsys, base, new, allow_difference=["artifact"])[0] == 1
+    with pytest.raises(UsageError, match="'artefact' is nothing that the runs tell; choose one of"):
+        compare(base, new, allow_difference=["artefact"])
+
+
+def test_what_the_runtime_did_with_a_setting_is_compared_too(tmp_path: Path, base: Path) -> None:
+    new = run_of(tmp_path / "new")
+    journal = new / "journal.jsonl"
+    from dataclasses import replace
+
+    from greenbatch.records import encode, parse
+
+    records = parse(journal.read_bytes(), "journal").repetitions
+    journal.write_bytes(b"".join(encode(replace(r, settings={"threads": 3})) for r in records))
+    with pytest.raises(RunError, match="threads: 2 against 3"):
+        compare(base, new)
+
+
+def test_markdown_and_xml_show_names_as_text(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    old = run_of(tmp_path / "base", model=HOSTILE)
+    new = run_of(tmp_path / "new", 1.05, model=HOSTILE)
+    junit = tmp_path / "junit.xml"
+    code, out = told(capsys, old, new, markdown=True, junit=junit)
+    assert code == 1
+    assert out.startswith("### greenbatch: worse\n")
+    assert "<script" not in out
+    assert "@all" not in out
+    row = next(line for line in out.splitlines() if "batch 4" in line)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\|\\*\\`&#64;all\\\\" in row
+    assert row.replace("\\|", "").count("|") == 7
+    suite = ET.parse(junit).getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("2", "2", "0")
+    assert suite[0].get("name") == f"{HOSTILE} on onnxruntime-cpu at batch 1"
+    failure = suite[0].find("failure")
+    assert failure is not None
+    assert "1.050×" in (failure.get("message") or "")
+
+
+def test_xml_survives_control_characters(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    old, new = (run_of(tmp_path / name, model="a\x1bb") for name in ("base", "new"))
+    told(capsys, old, new, junit=tmp_path / "junit.xml")
+    assert ET.parse(tmp_path / "junit.xml").getroot()[0].get("name", "").startswith("a\ufffdb on")
+
+
+def test_xml_skips_what_was_not_compared(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
+) -> None:
+    new = run_of(tmp_path / "new", batch_sizes=(4, 16))
+    code, _ = told(capsys, base, new, junit=tmp_path / "junit.xml")
+    suite = ET.parse(tmp_path / "junit.xml").getroot()
+    skipped = [case.find("skipped") is not None for case in suite]
+    assert (code, suite.get("skipped"), skipped) == (0, "2", [True, False, True])
+
+
+@pytest.mark.parametrize(("text", "share"), [("3%", 0.03), ("0.03", 0.03), (" 2.5 % ", 0.025)])
+def test_thresholds_are_read(text: str, share: float) -> None:
+    assert read_threshold(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["3", "0", "-1%", "100%", "much", "%", "nan", "3%%", "3%x"])
+def test_thresholds_that_mean_nothing_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"write it as 3% or 0\.03"):
+        read_threshold(text)
+
+
+def test_wrong_use_is_refused(tmp_path: Path, base: Path) -> None:
+    with pytest.raises(UsageError, match="choose one"):
+        compare(base, base, markdown=True, as_json=True)
+    with pytest.raises(RunError, match="is no directory"):
+        compare(base, tmp_path / "nowhere")
+    with pytest.raises(RunError, match="cannot write"):
+        compare(base, run_of(tmp_path / "new"), junit=tmp_path / "no" / "junit.xml")
