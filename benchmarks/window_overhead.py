@@ -55,10 +55,17 @@ def main() -> None:
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
     parser.add_argument("--run", type=Path, help="take the shares from this run's journal")
     parser.add_argument("--compare", choices=BARE, help="print the ratios of this one as JSON")
+    parser.add_argument(
+        "--bare-first", action="store_true", help="make the bare loop's network first"
+    )
+    parser.add_argument("--backend", choices=BARE, help="this one alone")
     options = parser.parse_args()
     if options.compare:
         artifact = load_artifact(options.artifacts, MODEL, "fp32")
-        ratios = [compare(options.compare, artifact, size, options.rounds) for size in BATCH_SIZES]
+        ratios = [
+            compare(options.compare, artifact, size, options.rounds, options.bare_first)
+            for size in BATCH_SIZES
+        ]
         print(json.dumps(ratios))
         return
 
@@ -77,7 +84,7 @@ def main() -> None:
         journal = parse((run / "journal.jsonl").read_bytes())
 
     print(f"{MODEL}: throughput of a cell over that of the runtime's own bare loop", flush=True)
-    for name in BARE:
+    for name in [options.backend] if options.backend else BARE:
         if reason := probe(name):
             print(f"  {name}: not compared, {reason}")
             continue
@@ -89,25 +96,28 @@ def main() -> None:
             phases[name] = phases.get(name, 0.0) + seconds
         phases["rest"] += repetition.conditions.rest_s
     rest_s, wall_s = phases.pop("rest"), phases.pop("wall")
-    phases["idle, meters, the rest"] = wall_s - sum(phases.values())
+    phases["idle, meters, less imports during the rests"] = wall_s - sum(phases.values())
     print(
         f"share of a run's {units.duration(wall_s)} (all its repetitions; the {rest_s:.0f} s of "
         "rests that the protocol asks for are not counted)"
     )
+    reported_s = sum(phases[name] for name in ("load", "first", "window"))
+    print(f"  in windows whose energy is reported, of the start or steady: {reported_s / wall_s:.1%}")
     for name, seconds in sorted(phases.items(), key=lambda item: -item[1]):
-        print(f"  {name:24} {seconds / wall_s:6.1%}")
+        print(f"  {name:45} {seconds / wall_s:6.1%}")
 
 
 def print_ratios(backend: str, artifacts: Path, rounds: int, processes: int) -> None:
     """Print a backend's ratios, a line for each batch size."""
     command = [sys.executable, __file__, "--compare", backend, "--rounds", str(rounds)]
     command += ["--artifacts", str(artifacts)]
-    told = [
-        json.loads(
-            subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1]
-        )
-        for _ in range(processes)
-    ]
+    told = []
+    for process in range(processes):
+        # torch.compile shares what it compiled within a process: the cell is to compile its own.
+        bare_first = process % 2 and "compile" not in backend
+        order = ["--bare-first"] if bare_first else []
+        answer = subprocess.run([*command, *order], check=True, stdout=subprocess.PIPE).stdout
+        told.append(json.loads(answer.splitlines()[-1]))
     for number, batch_size in enumerate(BATCH_SIZES):
         ratios = [ratio for process in told for ratio in process[number][0]]
         bare_s = median(process[number][1] for process in told)
@@ -121,7 +131,7 @@ def print_ratios(backend: str, artifacts: Path, rounds: int, processes: int) -> 
 
 
 def compare(
-    backend: str, artifact: Artifact, batch_size: int, rounds: int
+    backend: str, artifact: Artifact, batch_size: int, rounds: int, bare_first: bool
 ) -> tuple[list[float], float]:
     """Return, turn by turn, the cell's throughput over the bare loop's; and the latter's latency.
 
@@ -137,10 +147,11 @@ def compare(
         threads=threads,
         images=images,
     )
-    cell = backends.resolve(backends.find(backend))(task)
-    cell.run()  # compiled here, and so counted as its own, before the other side compiles
     with contextlib.ExitStack() as stack:
-        bare = BARE[backend](artifact, images, threads, stack)
+        bare = BARE[backend](artifact, images, threads, stack) if bare_first else None
+        cell = backends.resolve(backends.find(backend))(task)
+        cell.run()
+        bare = bare or BARE[backend](artifact, images, threads, stack)
         sides = {
             "cell": lambda seconds: _cell_throughput(cell, seconds),
             "bare": lambda seconds: _bare_throughput(bare, seconds),

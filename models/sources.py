@@ -97,6 +97,8 @@ def parse_source(text: str) -> Source:
             raise UsageError("timm: names no network; write timm:NAME, as in timm:resnet18")
         return Source("timm", text[5:])
     if suffix in _FILES:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; name a file in it")
         if not path.is_file():
             raise UsageError(f"there is no file {path}; check its path")
         return Source(_FILES[suffix], text)
@@ -104,6 +106,11 @@ def parse_source(text: str) -> Source:
         raise UsageError(
             f"{path} holds weights, which are no network; name the network and give "
             f"--weights {path}"
+        )
+    if suffix == ".py":
+        raise UsageError(
+            f"{path} is a Python file, and which of its callables makes the network is not said; "
+            f"write {path.stem}:CALLABLE, as in {path.stem}:build"
         )
     if ":" in text:
         if not _CALLABLE.fullmatch(text):
@@ -449,7 +456,9 @@ def _kind_of(value: object) -> str:
         return f"a {name} with {', '.join(field.name for field in fields(value))}"
     if isinstance(value, (tuple, list)):
         return f"a {name} of {len(value)}"
-    return "None" if value is None else f"a {name}"
+    if value is None:
+        return "None"
+    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"
 
 
 def _said(error: BaseException) -> str:

@@ -121,7 +121,7 @@ def folder(path: Path) -> None:
     [
         (torn, (), 2, "its protobuf cannot be read"),
         (outside, (), 2, "which is outside its own folder"),
-        (folder, (), 2, "there is no file"),
+        (folder, (), 2, "is a folder; name a file in it"),
         (Path.unlink, (), 2, "there is no file"),
         (Path.is_file, (), 2, "fixes the batch at 1; free it with: gb export"),
         (Path.is_file, ("--dynamic-batch", "--input", "3x0x5"), 2, "the input '3x0x5'"),

@@ -94,6 +94,7 @@ def test_each_kind_of_source_is_told_from_its_text(tmp_path: Path) -> None:
     [
         ("alexnett", "did you mean 'alexnet'"),
         ("gone.pt2", "there is no file gone.pt2"),
+        ("nets.py", "write nets:CALLABLE, as in nets:build"),
         ("gone.onnx", "there is no file gone.onnx"),
         ("weights.pth", "--weights weights.pth"),
         ("nets.py:", "write package.module:callable"),
