@@ -25,6 +25,9 @@ _FLAG_MEANINGS = {
     "disturbed": "other work took part of the machine",
     "meter_disagrees": "two ways of metering the same device differ",
     "fallback": "part of the graph ran on another provider than the one asked for",
+    "overloaded": "the server did not hold the rate, and its response times grow while it is "
+    "watched",
+    "late": "requests were handed over later than planned",
 }
 
 
@@ -232,7 +235,7 @@ def _failures(rows: Sequence[CellRow]) -> Iterator[Caveat]:
             )
     for (cell, how, why), sizes in alike.items():
         which = ", ".join(map(str, sizes))
-        name = str(cell).removesuffix("1") + which
+        name = str(cell) if cell.is_server else str(cell).removesuffix("1") + which
         each = ", each" if len(sizes) > 1 else ""
         yield Caveat("failed", Severity.CAUTION, f"Failed: {name} ({how}{each}): {why}.")
 

@@ -13,7 +13,16 @@ from greenbatch.analysis.energy_totals import add_totals
 from greenbatch.analysis.run_files import RunFiles
 from greenbatch.analysis.variables import CACHES, COORDINATES, SOURCES, STATUSES, VARIABLES
 from greenbatch.errors import RunError
-from greenbatch.records import Capacity, EnergySource, Idle, IdleFigure, Repetition, Status
+from greenbatch.records import (
+    TRAFFIC,
+    Capacity,
+    EnergySource,
+    Idle,
+    IdleFigure,
+    Queue,
+    Repetition,
+    Status,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,9 +60,10 @@ def from_files(files: RunFiles) -> "xr.Dataset":
             strict=True,
         )
     )
-    for backend, settings in grid.designed():
-        every: tuple[Any, ...] = (slice(None), backend, ..., *settings)
-        arrays["in_design"][every] = 1
+    for backend, scenario, size, settings in grid.designed():
+        rest = (slice(None), slice(None), scenario, size, *settings)
+        where: tuple[Any, ...] = (slice(None), backend, *rest)
+        arrays["in_design"][where] = 1
     for repetition in _once_each(files.journal.repetitions):
         cell = grid.cell(repetition.cell)
         arrays["in_design"][cell] = 1
@@ -166,10 +176,17 @@ def _fill(
     for name, value in scalars.items():
         arrays[name][place] = _number(value)
     arrays["reason"][place] = record.reason or ""
-    for quantile, latency_s in record.latency_s.items():
-        if float(quantile) in grid.along["quantile"]:
-            spot = (*place, grid.place("quantile", float(quantile)))
-            arrays["latency"][spot] = latency_s
+    if record.queue and record.duration_s:
+        _fill_queue(arrays, place, record.queue, record.duration_s, record.images)
+    queue = record.queue
+    for name, quantiles in (
+        ("latency", record.latency_s),
+        ("response_time", queue.response_s if queue else {}),
+        ("lateness", queue.lateness_s if queue else {}),
+    ):
+        for quantile, seconds in quantiles.items():
+            if float(quantile) in grid.along["quantile"]:
+                arrays[name][(*place, grid.place("quantile", float(quantile)))] = seconds
     for dim, name, values in (
         ("sensor", "temperature", conditions.temperature_c),
         ("clock_domain", "clock", conditions.clock_hz),
@@ -204,6 +221,25 @@ def _fill(
             arrays["one_off_energy_source"][spot] = SOURCES.index(str(figure.source))
             arrays["one_off_energy"][spot] = _number(figure.energy_j)
             arrays["one_off_energy_uncertainty"][spot] = _number(figure.uncertainty_j)
+
+
+def _fill_queue(
+    arrays: "Arrays", place: tuple[int, ...], queue: Queue, duration_s: float, images: int | None
+) -> None:
+    batches = sum(queue.batch_sizes.values())
+    published_j = queue.as_published.energy_j / images if queue.as_published and images else None
+    for name, value in (
+        ("response_time_mean", queue.response_mean_s),
+        ("requests", queue.requests),
+        ("unserved", queue.unserved),
+        ("busy", queue.busy_s / duration_s),
+        ("batch_size_mean", sum(n * count for n, count in queue.batch_sizes.items()) / batches),
+        ("waiting_mean", queue.waiting_mean),
+        ("waiting_max", queue.waiting_max),
+        ("queue_growth", queue.growth_hz),
+        ("energy_per_request_as_published", _number(published_j)),
+    ):
+        arrays[name][place] = value
 
 
 def _fill_capacities(arrays: "Arrays", capacities: Iterable[Capacity], grid: Labels) -> None:
@@ -250,9 +286,10 @@ def _attrs(name: str) -> dict[str, Any]:
 
 
 def _setting_attrs(grid: Labels, dim: str) -> dict[str, Any]:
-    """Say what is set, and which label stands for cells on whose backend it is not."""
+    """Say what is set, and which label stands for cells in which it is not."""
     name = grid.settings[dim]
-    attrs = {"units": "1", "long_name": f"what {name} was set to", "setting": name}
+    said = TRAFFIC.get(name, f"what {name} was set to")
+    attrs = {"units": "1", "long_name": said, "setting": name}
     return attrs | ({"not_set": grid.not_set[dim]} if dim in grid.not_set else {})
 
 

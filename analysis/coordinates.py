@@ -17,7 +17,8 @@ from greenbatch.analysis.variables import (
     VARIABLES,
 )
 from greenbatch.errors import RunError, UnknownNameError
-from greenbatch.records import PRECISIONS, Cell, EnergyFigure
+from greenbatch.queueing.policies import parse_policy
+from greenbatch.records import PRECISIONS, TRAFFIC, Cell, EnergyFigure
 
 _STUDY_KEYS = {
     "model": "models",
@@ -30,6 +31,8 @@ _STUDY_KEYS = {
 PHASES = ("start", "load", "first", "warm_up", "window", "wall")
 MEMORIES = ("host", "device", "children")
 NOT_SET = "default"
+NO_TRAFFIC = "none"
+"""The label of an offline cell along the dimensions of a server's traffic."""
 MOST_PLACES = 3_000_000
 """Places in the grid of repetitions; a dataset needs about a kilobyte for each."""
 
@@ -40,16 +43,19 @@ class Labels:
 
     Attributes:
         along: Labels by dimension.
-        settings: What is set, by its dimension; in the order of the dimensions.
-        not_set: The label of cells on whose backend that is not set, by dimension; only where
-            there are such cells.
-        variants: What the design sets on each backend: a list of texts for each of ``settings``.
+        settings: What is set, by its dimension, in the order of the dimensions; what makes up a
+            server's traffic comes last.
+        not_set: The label of cells in which that is not set, by dimension; only where there are
+            such cells.
+        variants: What the design sets on each backend: a list of texts for each setting.
+        loads: The design's scenarios: their (largest) batch size and the texts of their traffic.
     """
 
     along: Mapping[str, tuple[Any, ...]]
     settings: Mapping[str, str]
     not_set: Mapping[str, str]
     variants: Mapping[str, Sequence[Sequence[str]]]
+    loads: Sequence[tuple[str, int, Sequence[str]]]
 
     @cached_property
     def _places(self) -> dict[str, dict[Hashable, int]]:
@@ -69,18 +75,24 @@ class Labels:
 
     def settings_of(self, cell: Cell) -> tuple[int, ...]:
         """Index of what was set for a cell along the dimensions of the settings."""
-        texts = dict(cell.settings)
+        texts = dict((*cell.settings, *cell.traffic))
         return tuple(
             self.place(dim, texts[name] if name in texts else self.not_set[dim])
             for dim, name in self.settings.items()
         )
 
-    def designed(self) -> Iterable[tuple[int, tuple[int, ...]]]:
-        """List the positions of every backend and of the settings that the design has for it."""
+    def designed(self) -> Iterable[tuple[int, int, int, tuple[int, ...]]]:
+        """List positions of backend, scenario, batch size and settings that go together."""
         for backend, texts in self.variants.items():
-            places = zip(self.settings, texts, strict=True)
-            for spot in product(*([self.place(d, text) for text in ts] for d, ts in places)):
-                yield self.place("backend", backend), spot
+            for scenario, size, traffic in self.loads:
+                choices = zip(self.settings, (*texts, *([t] for t in traffic)), strict=True)
+                for spot in product(*([self.place(d, text) for text in ts] for d, ts in choices)):
+                    yield (
+                        self.place("backend", backend),
+                        self.place("scenario", scenario),
+                        self.place("batch_size", size),
+                        spot,
+                    )
 
 
 def _union(designed: Iterable[Any], found: Iterable[Any]) -> tuple[Any, ...]:
@@ -101,10 +113,15 @@ def labels(files: RunFiles) -> Labels:
     probed = {capacity.cell for capacity in journal.capacities}
     along: dict[str, tuple[Any, ...]] = {}
     for dim, key in _STUDY_KEYS.items():
-        # The batch size of a capacity is an answer, not a factor.
-        known = cells if dim == "batch_size" else cells | probed
-        along[dim] = _union(study.get(key) or (), (getattr(cell, dim) for cell in known))
+        along[dim] = _union(study.get(key) or (), (getattr(cell, dim) for cell in cells | probed))
+    traffic = _traffic(study, along["scenario"], cells)
+    loads = _loads(study, along["scenario"], traffic)
+    # The batch size of a capacity is an answer, not a factor.
+    sizes = _union((size for _, size, _ in loads), (cell.batch_size for cell in cells))
+    along["batch_size"] = sizes
     texts, not_set, variants = _settings(study, along["backend"], cells | probed)
+    texts |= traffic
+    not_set |= {name: NO_TRAFFIC for name in traffic if NO_TRAFFIC in traffic[name]}
     settings = setting_dims(texts)
     along |= {dim: texts[name] for dim, name in settings.items()}
     blocks = max([int(study.get("repetitions") or 0), *(r.block + 1 for r in repetitions)])
@@ -131,7 +148,46 @@ def labels(files: RunFiles) -> Labels:
         settings,
         {dim: not_set[name] for dim, name in settings.items() if name in not_set},
         variants,
+        loads,
     )
+
+
+def _traffic(
+    study: Mapping[str, Any], scenarios: Sequence[str], cells: Iterable[Cell]
+) -> dict[str, tuple[str, ...]]:
+    """Return the texts of a server's traffic; empty in a study without one."""
+    if "server" not in scenarios:
+        return {}
+    rates = [f"{float(rate):g}" for rate in study.get("rates") or ()]
+    designed = {
+        "arrivals": study.get("arrivals") or (),
+        "policy": study.get("policies") or (),
+        "rate": rates or ["recorded"],
+    }
+    nothing = (NO_TRAFFIC,) if set(scenarios) != {"server"} else ()
+    return {
+        name: _union(
+            map(str, designed[name]), (dict(c.traffic)[name] for c in cells if c.is_server)
+        )
+        + nothing
+        for name in TRAFFIC
+    }
+
+
+def _loads(
+    study: Mapping[str, Any], scenarios: Sequence[str], traffic: Mapping[str, Sequence[str]]
+) -> list[tuple[str, int, tuple[str, ...]]]:
+    """Return the design's scenarios with their batch sizes and traffic."""
+    loads: list[tuple[str, int, tuple[str, ...]]] = []
+    for scenario in scenarios:
+        if scenario == "offline":
+            nothing = (NO_TRAFFIC,) * len(traffic)
+            loads += [(scenario, int(size), nothing) for size in study.get("batch_sizes") or ()]
+            continue
+        texts = ([text for text in traffic[name] if text != NO_TRAFFIC] for name in TRAFFIC)
+        for arrivals, policy, rate in product(*texts):
+            loads.append((scenario, parse_policy(policy).largest, (arrivals, policy, rate)))
+    return loads
 
 
 def setting_dims(names: Iterable[str]) -> dict[str, str]:

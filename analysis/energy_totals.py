@@ -46,6 +46,12 @@ def add_totals(arrays: "Arrays", counts: "np.ndarray[Any, Any]") -> None:
     arrays["energy_per_image_net"][...] = total("energy_net") / images
     arrays["energy_per_image_net_uncertainty"][...] = total("energy_net_uncertainty") / images
 
+    # The rest of the energy is of running batches, what they draw above idle and below alike.
+    waiting_s = (1 - arrays["busy"]) * duration_s
+    waiting_j = np.where(like, arrays["idle_power"] * waiting_s[..., np.newaxis], np.nan)
+    if counts.any():
+        arrays["energy_per_request_waiting"][...] = waiting_j[..., counts].sum(axis=-1) / images
+
     known = np.isfinite(arrays["energy_per_image"])
     sources = arrays["energy_source"][..., counts]
     arrays["energy_per_image_source"][...] = provenance_codes(known, sources)

@@ -145,7 +145,7 @@ def start_ups(dataset: "xr.Dataset", rows: Sequence[CellRow] | None = None) -> l
 
     Args:
         dataset: As `greenbatch.analysis.open_run` gives it.
-        rows: Its cells, where `cell_rows` was already asked for them.
+        rows: Those of its cells that are asked for; all, if nothing is said.
     """
     by_cell = {row.cell: row for row in (cell_rows(dataset) if rows is None else rows)}
     arrays = CellArrays(dataset)
@@ -157,7 +157,7 @@ def start_ups(dataset: "xr.Dataset", rows: Sequence[CellRow] | None = None) -> l
             warm=_cost(arrays, place, counts, warm=True),
         )
         for cell, place in arrays.cells()
-        if (row := by_cell[cell]).ok
+        if (row := by_cell.get(cell)) and row.ok
     ]
 
 

@@ -20,6 +20,7 @@ from greenbatch.analysis.figures import write_figures
 from greenbatch.analysis.one_off import break_evens, start_ups
 from greenbatch.analysis.palette import colours, markers
 from greenbatch.analysis.run_files import read_run
+from greenbatch.analysis.serving_tables import serving_lead, serving_table
 from greenbatch.analysis.start_tables import starts_table
 from greenbatch.analysis.surroundings import (
     artifacts_table,
@@ -70,16 +71,17 @@ def write_report(run: Path) -> Path:
         journal = read_run(run).journal
     try:
         (folder / "tables").mkdir(parents=True, exist_ok=True)
-        rows = cell_rows(dataset)
+        every = cell_rows(dataset)
+        rows = [row for row in every if not row.cell.is_server]
         compared, best = comparison_rows(rows), best_rows(rows)
         for name, text in (
-            ("cells", cells_csv(rows)),
+            ("cells", cells_csv(every)),
             ("comparison", comparison_csv(compared)),
             ("best", best_csv(best)),
         ):
             _write(folder / "tables" / f"{name}.csv", text)
         figures = write_figures(rows, folder / "figures")
-        page = page_facts(dataset, rows, journal)
+        page = page_facts(dataset, every, journal)
         page["figure_files"] = [f"figures/{path.name}" for path in figures if path.suffix == ".svg"]
         _write(folder / "report.md", _render("report.md.j2", page))
         _write(folder / "index.html", _render("report.html.j2", page | _scripts(page["sections"])))
@@ -91,12 +93,13 @@ def write_report(run: Path) -> Path:
     return folder / "index.html"
 
 
-def page_facts(dataset: "xr.Dataset", rows: Sequence[CellRow], journal: Journal) -> dict[str, Any]:
+def page_facts(dataset: "xr.Dataset", every: Sequence[CellRow], journal: Journal) -> dict[str, Any]:
     """Gather what the templates show; no formatting beyond finished text."""
+    rows = [row for row in every if not row.cell.is_server]
     study = json.loads(dataset.attrs["study"])
     environment = json.loads(dataset.attrs["environment"])
-    in_force = fairness(journal.repetitions, (row.cell for row in rows))
-    found = caveats(dataset, rows, in_force)
+    in_force = fairness(journal.repetitions, (row.cell for row in every))
+    found = caveats(dataset, every, in_force)
     answered = answers(rows)
     variants = list(dict.fromkeys(row.cell.variant for row in rows))
     starts = start_ups(dataset, rows)
@@ -108,12 +111,12 @@ def page_facts(dataset: "xr.Dataset", rows: Sequence[CellRow], journal: Journal)
         "source": dataset.attrs["source"],
         "provenance": dataset.attrs["energy_provenance"],
         "machine": machine_line(environment),
-        "lead": lead(answered),
+        "lead": lead(answered) if rows or not every else "",
         "answers": answered,
         "years": {str(model): int(year) for model, year in years if year == year},
         "serious": [caveat for caveat in found if caveat.severity is Severity.SERIOUS],
         "caveats": [caveat for caveat in found if caveat.severity is not Severity.SERIOUS],
-        "sections": _sections(rows, found),
+        "sections": _sections(rows, found) if rows or not every else [],
         "variants": [(name, colours(variants)[name], markers(variants)[name]) for name in variants],
         "comparison": comparison_table(compared, settings),
         "mismatched": mismatched,
@@ -121,13 +124,15 @@ def page_facts(dataset: "xr.Dataset", rows: Sequence[CellRow], journal: Journal)
         "unrecorded": [factor_name(f) for f in FACTORS if f not in in_force.recorded],
         "starts": starts_table(starts, break_evens(starts)),
         "outputs": outputs_table(rows),
+        "serving": serving_table(every),
+        "serving_lead": serving_lead(every),
         "best": best_table(best_rows(rows)),
         "cells": cells_table(rows),
         "environment": environment_groups(environment),
         "design": design_facts(study),
         "artifacts": artifacts_table(study),
-        "measured": sum(row.ok for row in rows),
-        "planned": sum(row.planned for row in rows),
+        "measured": sum(row.ok for row in every),
+        "planned": sum(row.planned for row in every),
         "window_s": window_s(study, environment),
     }
 

@@ -17,7 +17,7 @@ from greenbatch.analysis.variables import (
     cell_dims,
     settings_of,
 )
-from greenbatch.records import Cell
+from greenbatch.records import TRAFFIC, Cell
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -72,6 +72,11 @@ class CellRow:
             where it was not probed.
         min_failing_batch_size: The smallest batch that was tried and does not.
         accuracy: Of the artifact; ``None`` where nothing is known.
+        response_mean_s, response_p99_s, response_max_s: Of a server's requests.
+        busy: Share of a server's window in which a batch was running.
+        waiting_share: Share of a server's energy that idle power takes while no batch is running.
+        as_published_j: Energy per request by the estimator of the study that is repeated.
+        batch_size_mean: Of the batches that a server formed.
         series: The figures by block, for ratios: ``energy``, ``latency_p50``, ``latency_p99``,
             ``throughput``.
     """
@@ -97,6 +102,13 @@ class CellRow:
     max_batch_size: int | None = None
     min_failing_batch_size: int | None = None
     accuracy: AccuracyFigure | None = None
+    response_mean_s: Interval | None = None
+    response_p99_s: Interval | None = None
+    response_max_s: Interval | None = None
+    busy: Interval | None = None
+    waiting_share: Interval | None = None
+    as_published_j: Interval | None = None
+    batch_size_mean: Interval | None = None
     series: Mapping[str, Series] = field(repr=False)
 
     @property
@@ -152,12 +164,16 @@ class CellArrays:
 
     def _cell(self, place: tuple[int, ...], labels: list[list[Any]]) -> Cell:
         told = {d: v[i] for d, v, i in zip(self._dims, labels, place, strict=True)}
-        settings = tuple(
+        pairs = [
             (name, told[dim])
             for dim, name in self._settings.items()
             if told[dim] != self._not_set[dim]
+        ]
+        return Cell(
+            **{dim: told[dim] for dim in CELL_FACTORS},
+            settings=tuple(pair for pair in pairs if pair[0] not in TRAFFIC),
+            traffic=tuple(pair for pair in pairs if pair[0] in TRAFFIC),
         )
-        return Cell(**{dim: told[dim] for dim in CELL_FACTORS}, settings=settings)
 
     def __call__(self, name: str, place: tuple[int, ...]) -> Any:
         """Return a variable's values at a cell: its dimensions but those of the cell are left.
@@ -206,6 +222,10 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
         for name, quantile in (("latency_p50", 0.5), ("latency_p99", 0.99))
     }
     throughput = series(view("throughput", place))
+
+    def response(quantile: float) -> Interval | None:
+        return series(view("response_time", place)[:, QUANTILES.index(quantile)]).interval()
+
     return CellRow(
         cell=cell,
         planned=len(status),
@@ -233,6 +253,15 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
         max_batch_size=_whole(view("max_batch_size", place)),
         min_failing_batch_size=_whole(view("min_failing_batch_size", place)),
         accuracy=_accuracy(view, place),
+        response_mean_s=series(view("response_time_mean", place)).interval(),
+        response_p99_s=response(0.99),
+        response_max_s=response(1.0),
+        busy=series(view("busy", place)).interval(),
+        waiting_share=series(
+            view("energy_per_request_waiting", place) / view("energy_per_image", place)
+        ).interval(),
+        as_published_j=series(view("energy_per_request_as_published", place)).interval(),
+        batch_size_mean=series(view("batch_size_mean", place)).interval(),
         series={"energy": energy, "throughput": throughput, **latency},
     )
 

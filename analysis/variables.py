@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 CELL_FACTORS = ("model", "backend", "precision", "io", "scenario", "batch_size")
-"""The dimensions of a cell in every study; those of its settings follow them."""
+"""The dimensions of a cell in every study; those of its settings follow them, and in a study with a
+server those of its traffic."""
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
 
 STATUSES = tuple(str(status) for status in Status)
@@ -45,7 +46,7 @@ class Variable:
             ``meanings``), ``mask`` (int8, the sum of ``meanings``' bits) or ``text``.
         meanings: Of a code or mask.
         over: All its dimensions, where it does not belong to a repetition; ``settings`` stands
-            for those of the study's settings.
+            for those of the study's settings and traffic.
     """
 
     units: str
@@ -89,7 +90,10 @@ class Variable:
 
 
 def settings_of(dataset: "xr.Dataset") -> dict[str, str]:
-    """Return what was set in a study: names by dimension. A dataset of schema 1 has none."""
+    """Return what was set in a study, traffic included: names by dimension.
+
+    A dataset of schema 1 has none.
+    """
     return dict(json.loads(dataset.attrs.get("settings", "{}")))
 
 
@@ -113,6 +117,7 @@ def _code(
 
 
 _D = ("domain",)
+_Q = ("quantile",)
 _ONE_OFF = ("one_off_phase", "domain")
 _CELL = (*CELL_FACTORS, "settings")
 _ANY_BATCH = ("model", "backend", "precision", "io", "settings")
@@ -131,8 +136,25 @@ VARIABLES: dict[str, Variable] = {
     "throughput": Variable("s-1", "images per second"),
     "latency": Variable("s", "latency of one batch, from submit to result", ("quantile",)),
     "response_time": Variable(
-        "s", "response time of one request, from arrival to result", ("quantile",)
+        "s", "response time of one request, from planned arrival to result", _Q
     ),
+    "response_time_mean": Variable("s", "mean response time of the requests of the window"),
+    "requests": Variable("1", "requests that were planned to arrive in the window"),
+    "unserved": Variable("1", "requests still waiting when an overloaded server was given up"),
+    "busy": Variable("1", "share of the window in which a batch was running"),
+    "batch_size_mean": Variable("1", "mean size of the batches that a server formed"),
+    "waiting_mean": Variable("1", "mean number of requests waiting when a batch started"),
+    "waiting_max": Variable("1", "most requests waiting when a batch started"),
+    "lateness": Variable("s", "how much later than planned requests were handed over", _Q),
+    "energy_per_request_waiting": Variable(
+        "J", "part of the energy per request that idle power takes while no batch is running"
+    ),
+    "energy_per_request_as_published": Variable(
+        "J",
+        "energy per request by the estimator of the study that is repeated: mean power, with "
+        "an idle tail, times duration; of its GPU alone where there is one",
+    ),
+    "queue_growth": Variable("s-1", "requests by which the queue grew each second"),
     "energy": Variable("J", "gross energy in the window", _D),
     "energy_uncertainty": Variable("J", "half-width of the energy's metering error", _D),
     "energy_source": _code("how the energy was obtained", SOURCES, _D),

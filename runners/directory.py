@@ -11,7 +11,8 @@ from filelock import FileLock, Timeout
 
 from greenbatch.errors import RunError
 from greenbatch.records import Cell, Journal, Record, encode, parse
-from greenbatch.runners.study import Study, read_study
+from greenbatch.runners.study import Study
+from greenbatch.runners.study_files import read_study
 
 
 class RunDirectory:

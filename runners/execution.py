@@ -71,7 +71,8 @@ def execute(
     bounds = MemoryBounds(directory.journal.capacities, done)
     if left:
         references = make_references(study, artifacts, directory.path / "reference")
-        for cell in bounds.unknown(study.cells()) if study.probe_max_batch else ():
+        offline = [cell for cell in study.cells() if not cell.is_server]
+        for cell in bounds.unknown(offline) if study.probe_max_batch else ():
             artifact = artifacts[artifact_key(cell.model, cell.precision)]
             on_step(f"finding the largest batch of {cell.model} on {cell.variant}")
             capacity = find_capacity(cell, artifact, study)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -89,7 +89,7 @@ class ChildProcess:
         self,
         request: dict[str, Any],
         last: str,
-        on_event: Callable[[str], None] = lambda event: None,
+        on_event: Callable[[Mapping[str, Any]], None] = lambda event: None,
     ) -> dict[str, Any]:
         """Send the request of the job that was begun, and return its last event.
 
@@ -106,7 +106,7 @@ class ChildProcess:
         self._send(request)
         while event["event"] != last:
             if event["event"] != "ready":
-                on_event(event["event"])
+                on_event(event)
             stage = "loading" if event["event"] == "ready" else "measuring"
             event = self._wait(stage)
         return event

@@ -11,12 +11,14 @@ from typing import Any
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import (
     Agreement,
+    AsPublished,
     Cell,
     Conditions,
     EnergyFigure,
     Flag,
     Idle,
     OneOff,
+    Queue,
     Record,
     Repetition,
     Status,
@@ -27,14 +29,20 @@ from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampler import Recorder
 from greenbatch.runners.order import Slot
 from greenbatch.runners.process import ChildFailed, ChildProcess
-from greenbatch.runners.study import Study, artifact_key
+from greenbatch.runners.study import AS_RECORDED, Study, artifact_key
 
 # Beyond these a repetition is flagged: a tenth of the cores lost to others, and counter and
 # integrated power further apart than the 5 % that NVML states for its power reading.
 DISTURBED_ABOVE = 0.10
 DISAGREES_ABOVE = 0.05
 
+SERVER_LEAD_S = 1.0
+"""Requests arrive for so long before a server's window, that its queue reaches its usual length."""
+
 _PROBE_TIMEOUT_S = 120.0
+_TAIL_GAPS, _TAIL_S = 2.0, 1.0
+"""How long yarally/green-ai (part2) went on reading power after its last request: two gaps between
+requests and a second, in which its queue was waited for in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +69,6 @@ class Station:
     references: Mapping[str, Path]
     cache: Path
 
-    @property
-    def window_s(self) -> float:
-        """Length of the shortest window that the protocol allows with these meters, in s."""
-        return self.study.rules.window_for(self.metering.slowest_period_s)
-
 
 def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> list[Record]:
     """Measure a slot in a fresh child process.
@@ -84,7 +87,7 @@ def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> lis
     """
     began_s = time.perf_counter()
     repetition = _Draft(slot, station, datetime.now(UTC).isoformat(timespec="milliseconds"))
-    latencies = station.traces / f".{repetition.name}.npy"
+    arrays = station.traces / f".child-{repetition.name}.npz"
     cache = station.cache / slot.cell.slug
     conditions = Conditions()
 
@@ -94,16 +97,18 @@ def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> lis
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with Recorder(station.metering.meters, time.perf_counter) as recorder:
-            with ChildProcess(station.study.rules.timeout_s) as child:
+            with ChildProcess(_timeout_s(slot.cell, station)) as child:
                 child.begin("repetition", slot.cell.backend)
                 station.metering.follow(child.pid)
                 conditions = rest()
-                lead_s = recorder.focus_s
-                request = _request(slot, station, latencies, cache) | {"lead_s": lead_s}
-                told = child.finish(request, "measured", _Focus(recorder, lead_s, station.window_s))
-                last_s = max(told["window"][1], *(end for _, end in told["idle"].values()), 0.0)
+                lead_s = max(recorder.focus_s, SERVER_LEAD_S if slot.cell.is_server else 0.0)
+                request = _request(slot, station, arrays, cache) | {"lead_s": lead_s}
+                focus = _Focus(recorder, lead_s, request["window_s"])
+                told = child.finish(request, "measured", focus)
+                ends_s = (end for _, end in (told["window"], *told["idle"].values()))
+                last_s = max(*ends_s, told["window"][1] + request["tail_s"])
                 recorder.settle(last_s, recorder.patience_s)
-            _save_trace(station.traces / f"{repetition.name}.npz", latencies, recorder, told)
+            _save_trace(station.traces / f"{repetition.name}.npz", arrays, recorder, told)
             return [
                 *repetition.idles(told, recorder),
                 repetition.ok(told, recorder, conditions, wall_s()),
@@ -112,7 +117,7 @@ def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> lis
         shutil.rmtree(cache, ignore_errors=True)
         return [repetition.failed(failure, conditions, wall_s())]
     finally:
-        latencies.unlink(missing_ok=True)
+        arrays.unlink(missing_ok=True)
 
 
 def probe(backend: str) -> str | None:
@@ -133,12 +138,12 @@ class _Focus:
     lead_s: float
     window_s: float
 
-    def __call__(self, event: str) -> None:
-        if event == "warm":
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "warm":
             start_s = self.recorder.mark() + self.lead_s
-            for end_s in (start_s, start_s + self.window_s):
+            for end_s in (start_s, start_s + event.get("window_s", self.window_s)):
                 self.recorder.focus(end_s - self.lead_s, end_s + self.lead_s)
-        elif event == "ended":
+        elif event["event"] == "ended":
             self.recorder.mark()
 
 
@@ -176,7 +181,7 @@ class _Draft:
             flags=_flags(told, energy, conditions).names,
             duration_s=end_s - start_s,
             iterations=told["iterations"],
-            images=told["iterations"] * self.slot.cell.batch_size,
+            images=told["images"],
             latency_s=told["latency_s"],
             energy=energy,
             memory_host_bytes=told["memory_host_bytes"],
@@ -191,6 +196,7 @@ class _Draft:
                 for phase, (start_s, end_s) in told["one_off"].items()
             },
             cache=told["cache"],
+            queue=_queue(told, recorder) if "queue" in told else None,
             phases_s=told["phases_s"] | {"wall": wall_s},
             trace=f"{self.name}.npz",
         )
@@ -240,22 +246,53 @@ class _Draft:
         )
 
 
+def _queue(told: dict[str, Any], recorder: Recorder) -> Queue:
+    queue = Queue(**told["queue"])
+    if not told["tail_s"]:
+        return queue
+    start_s, end_s = told["window"]
+    with_tail_s = end_s + told["tail_s"] - start_s
+    figures = [f for f in recorder.energy(start_s, start_s + with_tail_s) if f.counts]
+    gpus = [figure for figure in figures if figure.domain.startswith("gpu-")]
+    energies = {figure.domain: figure.energy_j for figure in gpus or figures}
+    if not energies or None in energies.values():
+        return queue
+    mean_w = sum(energy for energy in energies.values() if energy is not None) / with_tail_s
+    published = AsPublished(
+        energy_j=mean_w * (end_s - start_s), domains=tuple(energies), tail_s=told["tail_s"]
+    )
+    return replace(queue, as_published=published)
+
+
 def _known(values: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _request(slot: Slot, station: Station, latencies: Path, cache: Path) -> dict[str, Any]:
+def _request(slot: Slot, station: Station, arrays: Path, cache: Path) -> dict[str, Any]:
     rules = station.study.rules
     artifact = station.artifacts[artifact_key(slot.cell.model, slot.cell.precision)]
     return loading(slot.cell, artifact, station.study) | {
         "reference": str(station.references[slot.cell.model]),
         "cache": str(cache),
         "protocol": asdict(rules),
-        "window_s": station.window_s,
+        "window_s": station.study.window_for(slot.cell, station.metering.slowest_period_s),
+        "arrivals_seed": station.study.seed + slot.block,
+        "tail_s": _tail_s(slot.cell) if station.study.as_published else 0.0,
         "idle_before_s": rules.idle_s if slot.idle_before else 0.0,
         "idle_after_s": rules.idle_s if slot.idle_after else 0.0,
-        "latencies": str(latencies),
+        "arrays": str(arrays),
     }
+
+
+def _timeout_s(cell: Cell, station: Station) -> float:
+    """The protocol's, on top of a server's window, however many requests the study asks for."""
+    window_s = station.study.window_for(cell, station.metering.slowest_period_s)
+    return station.study.rules.timeout_s + (2 * window_s if cell.is_server else 0.0)
+
+
+def _tail_s(cell: Cell) -> float:
+    rate = dict(cell.traffic).get("rate")
+    return _TAIL_S + (_TAIL_GAPS / float(rate) if rate not in (None, AS_RECORDED) else 0.0)
 
 
 def loading(cell: Cell, artifact: Artifact, study: Study) -> dict[str, Any]:
@@ -283,17 +320,23 @@ def _flags(told: dict[str, Any], energy: tuple[EnergyFigure, ...], conditions: C
     for figure in energy:
         if figure.disagreement is not None and abs(figure.disagreement) > DISAGREES_ABOVE:
             flags |= Flag.METER_DISAGREES
-    if told["fell_back"]:
-        flags |= Flag.FALLBACK
+    for name, flag in (
+        ("fell_back", Flag.FALLBACK),
+        ("overloaded", Flag.OVERLOADED),
+        ("late", Flag.LATE),
+    ):
+        if told.get(name):
+            flags |= flag
     return flags
 
 
-def _save_trace(path: Path, latencies: Path, recorder: Recorder, told: dict[str, Any]) -> None:
-    """Write latencies and power traces as one ``.npz``, whole before the journal names it."""
+def _save_trace(path: Path, of_child: Path, recorder: Recorder, told: dict[str, Any]) -> None:
+    """Write the child's arrays and power traces as one ``.npz``, before the journal names it."""
     import numpy as np
 
     start_s, end_s = told["window"]
-    arrays = {"latency_s": np.load(latencies), **recorder.trace(start_s, end_s)}
+    with np.load(of_child) as arrays_of_child:
+        arrays = {**arrays_of_child, **recorder.trace(start_s, end_s)}
     unfinished = path.with_name(f".{path.name}")
     with unfinished.open("wb") as file:
         np.savez_compressed(file, **arrays)

@@ -1,23 +1,33 @@
 """The design of a run: which cells, how often, under which rules."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from greenbatch.errors import StudyError
+from greenbatch.errors import StudyError, UnknownNameError
 from greenbatch.models import registry
 from greenbatch.models.artifacts import Artifact, stem
-from greenbatch.records import Cell
+from greenbatch.queueing.arrivals import parse_arrivals
+from greenbatch.queueing.policies import parse_policy
+from greenbatch.records import TRAFFIC, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.cores import default_threads
 from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 LARGEST_BATCH = 65536
+FEWEST_REQUESTS = 200
+AS_RECORDED = "recorded"
+"""The rate of a replay that keeps its own."""
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH, strict=True)]
 Name = Annotated[str, Field(min_length=1)]
 
@@ -52,8 +62,18 @@ class Study(BaseModel):
 
     Attributes:
         name: Of the run, for titles.
-        models, backends, precisions, io, scenarios, batch_sizes: The factors; a cell is one of
-            each.
+        about: Where the design comes from, what it keeps and what it corrects.
+        models, backends, precisions, io, scenarios: Factors; a cell is one of each.
+        batch_sizes: The factor of ``offline``.
+        arrivals, rates, policies: The factors of ``server``: how requests arrive (see
+            `greenbatch.queueing.arrivals.parse_arrivals`), how many a second in the mean, and how
+            they are batched (see `greenbatch.queueing.policies.parse_policy`). A replay needs no
+            rate.
+        requests: How many arrive in the window of a server; 0: for as long as the protocol's
+            window lasts, and at least `FEWEST_REQUESTS`.
+        as_published: Tell also what the estimator of 'Batching for Green AI' gives for a server:
+            mean power of its GPU, an idle tail included, times duration.
+        scale: By how much times, requests and repetitions were shortened.
         repetitions: Number of blocks.
         seed: Of the order and of the images.
         profile: Whose rules ``protocol`` starts from.
@@ -79,14 +99,21 @@ class Study(BaseModel):
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     name: Name = "study"
+    about: str = ""
     models: tuple[Name, ...] = Field(default=registry.STUDY, min_length=1)
     backends: tuple[Name, ...] = Field(min_length=1)
     precisions: tuple[Literal["fp32", "fp16", "bf16", "int8"], ...] = Field(
         default=("fp32",), min_length=1
     )
     io: tuple[Literal["host", "device"], ...] = Field(default=("host",), min_length=1)
-    scenarios: tuple[Literal["offline"], ...] = Field(default=("offline",), min_length=1)
-    batch_sizes: tuple[BatchSize, ...] = Field(min_length=1)
+    scenarios: tuple[Literal["offline", "server"], ...] = Field(default=("offline",), min_length=1)
+    batch_sizes: tuple[BatchSize, ...] = ()
+    arrivals: tuple[Name, ...] = Field(default=("poisson",), min_length=1)
+    rates: tuple[Rate, ...] = ()
+    policies: tuple[Name, ...] = Field(default=("greedy:16",), min_length=1)
+    requests: Annotated[int, Field(ge=0, strict=True)] = 0
+    as_published: Annotated[bool, Field(strict=True)] = False
+    scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     repetitions: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 3
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     profile: Literal["quick", "standard", "rigorous"] = "standard"
@@ -122,12 +149,44 @@ class Study(BaseModel):
             cls._distinct(values)
         return settings
 
-    @field_validator("models", "backends", "precisions", "io", "scenarios", "batch_sizes")
+    @field_validator("policies")
+    @classmethod
+    def _written_policies(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """Write each in its shortest form, as datasets do."""
+        return tuple(parse_policy(text).text for text in texts)
+
+    @field_validator("arrivals")
+    @classmethod
+    def _known_arrivals(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            parse_arrivals(text, Path())
+        return texts
+
+    @field_validator(
+        "models",
+        "backends",
+        "precisions",
+        "io",
+        "scenarios",
+        "batch_sizes",
+        "arrivals",
+        "rates",
+        "policies",
+    )
     @classmethod
     def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if twice := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
             raise ValueError(f"{twice[0]!r} is named twice; name each once")
         return values
+
+    @model_validator(mode="after")
+    def _complete_scenarios(self) -> "Study":
+        if "offline" in self.scenarios and not self.batch_sizes:
+            raise ValueError("batch_sizes is missing or empty; give one, as batch_sizes: [1, 8]")
+        recorded = all(text.startswith("replay:") for text in self.arrivals)
+        if "server" in self.scenarios and not self.rates and not recorded:
+            raise ValueError("rates is missing or empty; a server needs one, as rates: [100]")
+        return self
 
     @model_validator(mode="after")
     def _known_models(self) -> "Study":
@@ -183,6 +242,17 @@ class Study(BaseModel):
         """Threads of CPU backends: as given, else as many as the cores granted."""
         return self.threads or default_threads()
 
+    def window_for(self, cell: Cell, period_s: float | None) -> float:
+        """Return the length of a cell's window, in s: of a server, how long requests arrive.
+
+        It is at least what the protocol asks with a slowest meter of this period.
+        """
+        shortest_s = self.rules.window_for(period_s)
+        rate = dict(cell.traffic).get("rate", AS_RECORDED)
+        if rate == AS_RECORDED:
+            return shortest_s
+        return max(shortest_s, (self.requests or FEWEST_REQUESTS) / float(rate))
+
     @property
     def rules(self) -> MeasurementProtocol:
         """The protocol as its record."""
@@ -190,13 +260,26 @@ class Study(BaseModel):
 
     def cells(self) -> list[Cell]:
         """Return every combination of the factors."""
-        factors = (self.precisions, self.io, self.scenarios, self.batch_sizes)
         return [
-            Cell(model, backend, *levels, settings=settings)
+            Cell(model, backend, precision, io, scenario, batch_size, settings, traffic)
             for model, backend in product(self.models, self.backends)
             for settings in self._variants(backend)
-            for levels in product(*factors)
+            for precision, io in product(self.precisions, self.io)
+            for scenario, batch_size, traffic in self._loads()
         ]
+
+    def _loads(self) -> list[tuple[str, int, tuple[tuple[str, str], ...]]]:
+        """Return each scenario with its (largest) batch size and its traffic."""
+        loads: list[tuple[str, int, tuple[tuple[str, str], ...]]] = []
+        for scenario in self.scenarios:
+            if scenario == "offline":
+                loads += [(scenario, size, ()) for size in self.batch_sizes]
+                continue
+            rates = [f"{rate:g}" for rate in self.rates] or [AS_RECORDED]
+            for texts in product(self.arrivals, self.policies, rates):
+                largest = parse_policy(texts[1]).largest
+                loads.append((scenario, largest, tuple(zip(TRAFFIC, texts, strict=True))))
+        return loads
 
     def _variants(self, backend: str) -> list[tuple[tuple[str, str], ...]]:
         """Return every combination of what is set on a backend; one empty one if nothing is."""
@@ -221,59 +304,58 @@ def _text(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def make_study(members: Mapping[str, Any], source: str = "the study") -> Study:
+def make_study(
+    members: Mapping[str, Any],
+    source: str = "the study",
+    lines: Mapping[tuple[str | int, ...], int] = MappingProxyType({}),
+) -> Study:
     """Check a study's members.
 
     Args:
         members: As in ``study.yaml``.
         source: What to call it in a message.
+        lines: Where they stand in a file, by the path to each.
 
     Raises:
         UnknownNameError: A model or backend is not in its registry.
         StudyError: Anything else does not hold together; the message names the member.
     """
-    for backend in _listed(members, "backends"):
-        backends.find(backend)
     try:
+        for backend in listed(members, "backends"):
+            backends.find(backend)
         return Study.model_validate(dict(members))
+    except UnknownNameError as error:
+        named = (line for place, line in lines.items() if _at(members, place) == error.got)
+        if line := next(named, None):
+            raise StudyError(f"{source}, line {line}: {error}") from error
+        raise
     except ValidationError as error:
-        raise StudyError(f"{source}: {_first_fault(error)}") from error
+        fault = error.errors()[0]
+        sentence = _sentence(fault)
+        place = fault["loc"] or tuple(sentence.partition(" ")[0].split("."))
+        while place and place not in lines:
+            place = place[:-1]
+        where = f", line {lines[place]}" if place else ""
+        raise StudyError(f"{source}{where}: {sentence}") from error
 
 
-def read_study(path: Path) -> Study:
-    """Read a study file.
-
-    Raises:
-        StudyError: It cannot be read, is not YAML, or does not hold together.
-    """
-    try:
-        members = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StudyError(
-            f"cannot read the study file {path}: {error.strerror}; name an existing, readable file"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it is not text"
-        raise StudyError(
-            f"the study file {path} is not YAML{where}: {problem}; correct it there"
-        ) from error
-    if not isinstance(members, dict):
-        raise StudyError(
-            f"the study file {path} holds {type(members).__name__}; wanted a mapping such as "
-            "'models: [alexnet]'"
-        )
-    return make_study(members, str(path))
+def _at(members: Any, place: Sequence[str | int]) -> Any:
+    for key in place:
+        members = members.get(key) if isinstance(members, Mapping) else members[key]
+    return members
 
 
-def _listed(members: Mapping[str, Any], key: str) -> list[str]:
+def listed(members: Mapping[str, Any], key: str) -> list[str]:
+    """Return the names that a member of an unchecked study lists."""
     values = members.get(key)
-    return [value for value in values if isinstance(value, str)] if values else []
+    return (
+        [each for each in values if isinstance(each, str)]
+        if isinstance(values, list | tuple)
+        else []
+    )
 
 
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors()[0]
+def _sentence(fault: "ErrorDetails") -> str:
     where = ".".join(str(part) for part in fault["loc"]) or "it"
     got = fault["input"]
     message = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]

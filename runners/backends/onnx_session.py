@@ -1,6 +1,7 @@
 """ONNX Runtime: an InferenceSession whose inputs and outputs are bound once."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenbatch.errors import UnsupportedCell
@@ -80,8 +81,30 @@ class OnnxSession:
         told = self._session.get_provider_options().get(name) or asked
         self._provider_options = told if started else {}
         self._result: np.ndarray | None = None
+        self._output: Any = None
         self._host_memory: str | None = None
+        self._task = task
         self._run = self._bind(ort, task)
+
+    def resized(self, size: int) -> Callable[[], None]:
+        """Return what runs the first ``size`` images of the batch, in buffers of their own.
+
+        `outputs` goes on to tell those of `run`.
+
+        Raises:
+            UnsupportedCell: A CUDA graph is replayed, which was captured for one size.
+        """
+        import onnxruntime as ort
+
+        if onnx_settings.captures_graph(self._provider, self._provider_options):
+            raise UnsupportedCell(
+                f"{self._task.cell.backend} replays a CUDA graph of one batch size, and this cell "
+                "forms batches of several; leave enable_cuda_graph out, or batch by fixed:N"
+            )
+        kept = self._output
+        run = self._bind(ort, replace(self._task, images=self._task.images[:size]))
+        self._output = kept
+        return run
 
     def run(self) -> None:
         """Run the batch once; return when the outputs are where ``io`` says and complete."""

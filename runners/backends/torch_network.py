@@ -143,14 +143,24 @@ class TorchBackend:
 
     def run(self) -> None:
         """Run the batch and wait for the device."""
+        self._logits = self._run(self._images, self._source, self._result)
+
+    def _run(
+        self,
+        images: "torch.Tensor",
+        source: "torch.Tensor | None",
+        result: "torch.Tensor | None",
+    ) -> "torch.Tensor":
+        """Run images on the device, copied from ``source`` and to ``result`` if there are any."""
         with self._inference_mode():
-            if self._source is not None:
-                self._images.copy_(self._source, non_blocking=True)
-            self._logits = self._forward(self._images)
-            if self._result is not None:
-                self._result.copy_(self._logits, non_blocking=True)
+            if source is not None:
+                images.copy_(source, non_blocking=True)
+            logits = self._forward(images)
+            if result is not None:
+                result.copy_(logits, non_blocking=True)
             if self._device.type == "cuda":
                 self._wait()
+        return logits
 
     def _wait(self) -> None:
         import torch

@@ -49,14 +49,16 @@ class OpenLoop:
     """What was measured. Instants in s on the run's clock.
 
     Attributes:
-        served: The requests, by the instants when they were planned to arrive, and the batches.
-        handed_over_s: When each request was handed over to the server.
+        served: The requests that were served, by the instants when they were planned to arrive, and
+            the batches.
+        planned_s, handed_over_s: When each request was to be, and was, handed over to the server.
         window: From the end of the lead to the last planned arrival. What is left then is served,
             so that no response time is cut off, but outside the window.
         generator_cpu_s: CPU time of whoever handed requests over, all in all.
     """
 
     served: Served
+    planned_s: "Floats"
     handed_over_s: "Floats"
     window: tuple[float, float]
     generator_cpu_s: float
@@ -64,7 +66,12 @@ class OpenLoop:
     @property
     def lateness_s(self) -> "Floats":
         """How much later than planned each request was handed over."""
-        return self.handed_over_s - self.served.arrival_s
+        return self.handed_over_s - self.planned_s
+
+    @property
+    def unserved(self) -> int:
+        """How many requests were still waiting when the server was given up."""
+        return len(self.planned_s) - len(self.served.arrival_s)
 
     @property
     def late(self) -> bool:
@@ -97,6 +104,7 @@ def serve(
     source: Source,
     clock: Callable[[], float],
     lead_s: float = 0.0,
+    drain_s: float = math.inf,
 ) -> OpenLoop:
     """Serve every request that the source hands over; the policy decides when, and how many.
 
@@ -109,6 +117,8 @@ def serve(
         clock: Monotonic, in s; the source's.
         lead_s: The first stretch, outside the window: the meters get ready, and the queue reaches
             its usual length.
+        drain_s: For how long what is left after the last arrival is served. A server that cannot
+            hold its rate may have a queue that takes hours.
 
     Raises:
         MeasurementError: The source gave up, or its last request arrives within the lead.
@@ -131,8 +141,9 @@ def serve(
         )
     served = arrived = 0
     until_s = math.inf
+    over_s = planned[-1] + drain_s
     with collector_held_off():
-        while served < total:
+        while served < total and (not starts or ends[-1] < over_s):
             arrived = source.handed_over(arrived, until_s)
             waiting = arrived - served
             decision = policy.decide(waiting, planned[served], clock(), more=arrived < total)
@@ -150,7 +161,7 @@ def serve(
     handed_over_s, cpu_s = source.finish()
     return OpenLoop(
         served=Served(
-            arrival_s=planned_s,
+            arrival_s=planned_s[:served],
             batch_start_s=np.array(starts, dtype=np.float64),
             batch_end_s=np.array(ends, dtype=np.float64),
             batch_size=np.array(sizes, dtype=np.int64),
@@ -158,6 +169,7 @@ def serve(
             flushed=flushed,
         ),
         handed_over_s=handed_over_s,
+        planned_s=planned_s,
         window=(start_s + lead_s, planned[-1]),
         generator_cpu_s=cpu_s,
     )

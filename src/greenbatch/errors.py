@@ -37,9 +37,14 @@ class UsageError(GreenbatchError):
 
 
 class UnknownNameError(UsageError):
-    """A name that is not in its registry."""
+    """A name that is not in its registry.
+
+    Attributes:
+        got: The name.
+    """
 
     def __init__(self, kind: str, got: str, known: Iterable[str]) -> None:
+        self.got = got
         names = list(known)
         near = get_close_matches(got.lower(), names, n=1, cutoff=0.5)
         shown = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")

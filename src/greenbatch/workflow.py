@@ -100,13 +100,14 @@ def plan(
         providers = ["cpu"] if any(probe(name) for name in known) else ["cuda"]
     path = out or fresh_path()
     sources = _sources(models, artifacts_dir)
+    offline = "offline" in members.get("scenarios", ["offline"])
     study = make_study(
         {
             "name": path.name,
             **({"models": list(sources)} if models else {}),
             "sources": {name: text for name, text in sources.items() if name != text},
             "backends": backends.pair(chosen, list(providers)),
-            "batch_sizes": list(batch_sizes),
+            "batch_sizes": list(batch_sizes) if offline else [],
             "artifacts_dir": str(artifacts_dir),
             **members,
         },

@@ -13,7 +13,7 @@ import pytest
 
 from greenbatch.records import parse
 from greenbatch.runners.order import slots
-from greenbatch.runners.study import read_study
+from greenbatch.runners.study_files import read_study
 
 KILLS = 10
 

@@ -37,7 +37,7 @@ def test_a_child_that_hangs_is_stopped() -> None:
 def test_a_child_that_fails_says_why() -> None:
     with ChildProcess(60.0) as process:
         process.begin("repetition", "onnxruntime-cpu")
-        with pytest.raises(ChildFailed, match="KeyError: 'protocol'"):
+        with pytest.raises(ChildFailed, match="KeyError: 'cell'"):
             process.finish({}, "measured")
 
 

@@ -209,3 +209,14 @@ def test_a_generator_ends_with_its_context_whatever_it_still_has_to_do() -> None
         generator.begin(time.perf_counter())
         process = generator._process
     assert process.poll() is not None
+
+
+def test_a_server_that_cannot_hold_its_rate_is_given_up_and_the_rest_is_counted() -> None:
+    arrivals_s = np.arange(1, 101) * 0.1  # 10 a second, of which it serves one
+    world = World(arrivals_s, lambda size: float(size))
+    loop = serve(world.run, parse_policy("greedy:1"), world, world.clock, drain_s=5.0)
+    assert loop.window[1] == pytest.approx(100 + arrivals_s[-1], abs=0.5)
+    assert len(loop.served.arrival_s) == pytest.approx(15, abs=1)
+    assert loop.unserved == 100 - len(loop.served.arrival_s)
+    assert len(loop.lateness_s) == 100
+    assert len(loop.response_s) == len(loop.served.arrival_s)

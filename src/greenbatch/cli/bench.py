@@ -1,11 +1,14 @@
 """``gb bench``: measure energy and latency, and report."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from greenbatch.errors import MeasurementError, UsageError
+
+if TYPE_CHECKING:
+    from greenbatch.runners.study import Study
 
 
 def bench(
@@ -32,6 +35,34 @@ def bench(
     ] = None,
     batch_sizes: Annotated[
         str | None, typer.Option(help="1,8,32 or 1..128 (powers of two). Default: 1..128.")
+    ] = None,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="offline: batches back to back. server: single requests arrive and are batched; "
+            "needs --rate. Repeatable. Default: offline."
+        ),
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option(help="Of a server: requests per second, as 50,100.")
+    ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of a server: fixed:N, greedy:N or dynamic:N:WAIT, as dynamic:16:5ms; repeatable. "
+            "Default: greedy:16."
+        ),
+    ] = None,
+    arrivals: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of a server: poisson, uniform, constant, bursty:RATIO:LENGTH or replay:FILE; "
+            "repeatable. Default: poisson."
+        ),
+    ] = None,
+    requests: Annotated[
+        int | None,
+        typer.Option(help="Of a server: how many arrive in its window. Default: 200 or more."),
     ] = None,
     repetitions: Annotated[int | None, typer.Option(help="Repetitions. Default: 3.")] = None,
     profile: Annotated[
@@ -98,12 +129,16 @@ def bench(
     """Measure energy and latency across runtimes and batch sizes, and write a report."""
     from greenbatch import workflow
     from greenbatch.cli.options import batch_sizes as parse_batch_sizes
+    from greenbatch.cli.options import rates as parse_rates
     from greenbatch.cli.options import settings as parse_settings
-    from greenbatch.cli.progress import Display
-    from greenbatch.cli.result import run_as_json, show_run
-    from greenbatch.runners.study import read_study
+    from greenbatch.runners.study_files import read_study
 
     given = {
+        "scenarios": scenario,
+        "rates": parse_rates(rate) if rate is not None else None,
+        "policies": policy,
+        "arrivals": arrivals,
+        "requests": requests,
         "repetitions": repetitions,
         "profile": profile,
         "precisions": precision,
@@ -134,6 +169,19 @@ def bench(
         design, path = read_study(study).fresh(), out or workflow.fresh_path()
     else:
         design, path = workflow.plan(models or [], out=out, artifacts_dir=artifacts, **options)
+    measure(design, path, as_json)
+
+
+def measure(design: "Study | None", path: Path, as_json: bool) -> None:
+    """Measure a study in a new run, or go on with the one in ``path``, and tell what was found.
+
+    Raises:
+        MeasurementError: Nothing could be measured.
+    """
+    from greenbatch import workflow
+    from greenbatch.cli.progress import Display
+    from greenbatch.cli.result import run_as_json, show_run
+
     try:
         with Display() as display:
             if design:

@@ -27,6 +27,27 @@ def batch_sizes(text: str) -> list[int]:
     return list(dict.fromkeys(sizes))
 
 
+def rates(text: str) -> list[float]:
+    """Read ``50,100``.
+
+    Raises:
+        UsageError: One is not a number above 0.
+    """
+    found = []
+    for part in text.split(","):
+        try:
+            rate = float(part)
+        except ValueError:
+            rate = 0.0
+        if not 0 < rate < float("inf"):
+            raise UsageError(
+                f"rate {part.strip()!r} is not a number above 0; write requests per second, as "
+                "--rate 50,100"
+            )
+        found.append(rate)
+    return found
+
+
 def _wrong(text: str, part: str) -> UsageError:
     where = "" if part == text else f" (in {text!r})"
     return UsageError(

@@ -13,6 +13,7 @@ from rich.text import Text
 from greenbatch import units
 
 if TYPE_CHECKING:
+    from greenbatch.analysis import text_tables
     from greenbatch.analysis.statistics import Interval
     from greenbatch.analysis.tables import CellRow
 
@@ -28,6 +29,7 @@ def show_run(run: Path) -> None:
     from greenbatch.analysis.fairness import fairness
     from greenbatch.analysis.one_off import break_evens, start_ups
     from greenbatch.analysis.run_files import read_run
+    from greenbatch.analysis.serving_tables import serving_lead, serving_table
     from greenbatch.analysis.start_tables import slow_starts
     from greenbatch.analysis.tables import cell_rows
 
@@ -35,18 +37,25 @@ def show_run(run: Path) -> None:
     if not console.is_terminal:
         console.width = WIDTH_ELSEWHERE
     with open_run(run) as dataset:
-        rows = cell_rows(dataset)
+        every = cell_rows(dataset)
+        rows = [row for row in every if not row.cell.is_server]
         with warnings.catch_warnings(action="ignore"):  # a torn line is among the caveats
             journal = read_run(run).journal
-        in_force = fairness(journal.repetitions, (row.cell for row in rows))
-        found = caveats(dataset, rows, in_force)
+        in_force = fairness(journal.repetitions, (row.cell for row in every))
+        found = caveats(dataset, every, in_force)
         starts = start_ups(dataset, rows)
     for caveat in found:
         if caveat.severity != "note":
             console.print(Text(caveat.sentence, style="yellow"))
     console.print()
-    console.print(cell_table(rows, console.width))
-    console.print()
+    if rows:
+        console.print(cell_table(rows, console.width))
+        console.print()
+    if len(rows) < len(every):
+        console.print(_plain(serving_table(every)))
+        console.print()
+        for sentence in serving_lead(every):
+            console.print(Text(sentence))
     answered = answers(rows)
     for answer in answered:
         if answer.best is None:
@@ -94,6 +103,16 @@ def run_as_json(run: Path) -> str:
         ],
     }
     return json.dumps(told, indent=2)
+
+
+def _plain(written: "text_tables.Table") -> Table:
+    """Lay out a report's table for the terminal."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column, right in zip(written.columns, written.numeric, strict=True):
+        table.add_column(column, justify="right" if right else "left")
+    for row in written.rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def cell_table(rows: Sequence["CellRow"], width: int) -> Table:

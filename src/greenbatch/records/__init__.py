@@ -9,7 +9,7 @@ from greenbatch.records.artifact import (
     WeightsRecord,
     parse_manifest,
 )
-from greenbatch.records.cells import IO, PRECISIONS, SCENARIOS, Cell, Flag, Status
+from greenbatch.records.cells import IO, PRECISIONS, SCENARIOS, TRAFFIC, Cell, Flag, Status
 from greenbatch.records.energy import (
     EnergyFigure,
     EnergySource,
@@ -22,10 +22,12 @@ from greenbatch.records.journal import Journal, Record, decode, encode, parse
 from greenbatch.records.results import (
     SCHEMA,
     Agreement,
+    AsPublished,
     Capacity,
     Conditions,
     Idle,
     OneOff,
+    Queue,
     Repetition,
     WarmUp,
 )
@@ -36,7 +38,9 @@ __all__ = [
     "PRECISIONS",
     "SCENARIOS",
     "SCHEMA",
+    "TRAFFIC",
     "Agreement",
+    "AsPublished",
     "Capacity",
     "Cell",
     "Conditions",
@@ -52,6 +56,7 @@ __all__ = [
     "Manifest",
     "OneOff",
     "Parity",
+    "Queue",
     "Record",
     "Repetition",
     "Status",

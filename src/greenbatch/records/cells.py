@@ -1,12 +1,19 @@
 """What is measured: a cell of the design, and the verdicts a repetition of it can carry."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntFlag, StrEnum
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 IO = ("host", "device")
 SCENARIOS = ("offline", "server")
+TRAFFIC: Mapping[str, str] = {
+    "arrivals": "how requests arrive",
+    "policy": "how requests are batched",
+    "rate": "requests per second, in the mean",
+}
+"""What makes up a server's traffic, in the order of the alphabet, and what it says."""
 
 
 class Status(StrEnum):
@@ -28,6 +35,8 @@ class Flag(IntFlag):
     DISTURBED = 4
     METER_DISAGREES = 8
     FALLBACK = 16
+    OVERLOADED = 32
+    LATE = 64
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -41,6 +50,8 @@ class Cell:
 
     Attributes:
         settings: What was set on the backend, as pairs of name and text, sorted by name.
+        traffic: Of a server: what arrives and how it is batched, as pairs of a name of `TRAFFIC`
+            and a text; empty offline. ``batch_size`` is then the largest batch.
 
     Raises:
         ValueError: A factor is empty, unknown or not positive.
@@ -53,11 +64,12 @@ class Cell:
     scenario: str = "offline"
     batch_size: int = 1
     settings: tuple[tuple[str, str], ...] = ()
+    traffic: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        # JSON and YAML give lists.
-        settings = tuple(sorted((str(name), str(text)) for name, text in self.settings))
-        object.__setattr__(self, "settings", settings)
+        for name in ("settings", "traffic"):  # JSON and YAML give lists
+            pairs = tuple(sorted((str(key), str(text)) for key, text in getattr(self, name)))
+            object.__setattr__(self, name, pairs)
         if not self.model or not self.backend:
             raise ValueError("a cell needs a model and a backend")
         for name, value, known in (
@@ -67,6 +79,11 @@ class Cell:
         ):
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; it is one of {', '.join(known)}")
+        if [name for name, _ in self.traffic] != [*(TRAFFIC if self.is_server else ())]:
+            raise ValueError(
+                f"the scenario {self.scenario} has the traffic {dict(self.traffic)}; a server has "
+                f"{', '.join(TRAFFIC)}, and nothing else has any"
+            )
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}; it is at least 1")
 
@@ -77,7 +94,7 @@ class Cell:
             f"{self.model}_{self.backend}_{self.precision}_{self.io}_{self.scenario}"
             f"_b{self.batch_size}"
         )
-        told = "".join(f"_{key}-{text}" for key, text in self.settings)
+        told = "".join(f"_{key}-{text}" for key, text in (*self.traffic, *self.settings))
         return name + re.sub(r"[^\w.-]", "-", told)
 
     @property
@@ -91,7 +108,18 @@ class Cell:
     def how(self) -> str:
         """What it is but for the model: ``onnxruntime-cpu at batch 8``, with what is unusual."""
         unusual = "" if self.precision == "fp32" else f" in {self.precision}"
+        if self.is_server:
+            traffic = dict(self.traffic)
+            return (
+                f"{self.variant}{unusual} with {traffic['policy']} at {traffic['rate']} requests/s "
+                f"({traffic['arrivals']})"
+            )
         return f"{self.variant}{unusual} at batch {self.batch_size}"
+
+    @property
+    def is_server(self) -> bool:
+        """Whether single requests arrive; else batches run back to back."""
+        return self.scenario == "server"
 
     def __str__(self) -> str:
         return f"{self.model} on {self.how}"

@@ -74,6 +74,57 @@ class OneOff:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AsPublished:
+    """Energy by the estimator of a study that is repeated, to be held against ours.
+
+    Mean power, the idle tail after the last batch included, times the window's length without it.
+
+    Attributes:
+        energy_j: By that estimator.
+        domains: Which it is of.
+        tail_s: How long power was read after the window.
+    """
+
+    energy_j: float
+    domains: tuple[str, ...]
+    tail_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """What became of the requests of a server in its window.
+
+    Attributes:
+        requests: Planned to arrive in the window; the response times are theirs.
+        unserved: Requests that were still waiting when a server that did not hold its rate was
+            given up; the response times lack theirs.
+        response_s: Quantiles of the time from planned arrival to result, keyed ``0.5``, ...; in s.
+        response_mean_s: Their mean.
+        busy_s: For how long a batch was running.
+        batch_sizes: How many batches of which size were formed.
+        waiting_mean, waiting_max: Requests that waited when a batch started, its own among them.
+        lateness_s: Quantiles of how much later than planned requests were handed over, in s.
+        growth_hz: By how much the queue grew each second: where the server is overloaded, what the
+            rate exceeds it by.
+        generator_cpu_s: CPU time of the process that let requests arrive.
+        as_published: Where the study asks for it, and the energy is known.
+    """
+
+    requests: int
+    response_s: dict[str, float]
+    response_mean_s: float
+    busy_s: float
+    batch_sizes: dict[int, int]
+    waiting_mean: float
+    waiting_max: int
+    lateness_s: dict[str, float]
+    growth_hz: float
+    generator_cpu_s: float
+    as_published: AsPublished | None = None
+    unserved: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Repetition:
     """A cell measured once in a fresh process.
 
@@ -86,7 +137,8 @@ class Repetition:
         reason: Why it is not ok; one sentence.
         flags: Names of the doubts that apply, see `Flag`.
         started_at: Wall time (ISO 8601, UTC); a label, never used for durations.
-        duration_s, images, iterations: Of the window.
+        duration_s, images, iterations: Of the window; of a server, the results that came in it
+            and the batches that were started.
         latency_s: Quantiles of the latency of one batch, keyed ``0.5``, ``0.9``, ...; in s.
         energy: A figure for each domain.
         memory_host_bytes: Peak resident memory of the child.
@@ -99,6 +151,7 @@ class Repetition:
             (the first inference, with what the runtime puts off until then).
         cache: Whether what the backend compiles was at hand: ``cold``, ``warm`` (kept from an
             earlier repetition of the cell), or ``None`` where it keeps nothing.
+        queue: Of a server; ``None`` offline.
         phases_s: Seconds of ``start`` (interpreter and imports), ``load``, ``first``
             (first inference), ``warm_up``, ``window``, ``wall`` (the whole repetition).
         trace: Name of the file in ``traces/``; ``None`` where nothing was measured.
@@ -129,6 +182,7 @@ class Repetition:
     agreement: Agreement | None = None
     one_off: dict[str, OneOff] = field(default_factory=dict)
     cache: Literal["cold", "warm"] | None = None
+    queue: Queue | None = None
     phases_s: dict[str, float] = field(default_factory=dict)
     trace: str | None = None
 
@@ -141,7 +195,10 @@ class Repetition:
             return
         if not self.duration_s or not math.isfinite(self.duration_s) or self.duration_s < 0:
             raise ValueError(f"duration_s is {self.duration_s}; an ok repetition has a window")
-        if not self.iterations or self.images != self.iterations * self.cell.batch_size:
+        if self.cell.is_server:
+            if self.queue is None:
+                raise ValueError("an ok repetition of a server has a queue")
+        elif not self.iterations or self.images != self.iterations * self.cell.batch_size:
             raise ValueError("images must be iterations x batch size, and at least one")
         if not self.latency_s:
             raise ValueError("an ok repetition has latencies")

@@ -1,0 +1,90 @@
+"""Study files: YAML, whose faults are told with their line."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from greenbatch.errors import StudyError
+from greenbatch.runners.study import Study, make_study
+
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """What a study file holds.
+
+    Attributes:
+        name: What to call it in a message.
+        members: As they stand in it.
+        lines: Where each member and each of its values stands, by the path to it, from line 1.
+    """
+
+    name: str
+    members: dict[str, Any]
+    lines: Mapping[Place, int] = field(default_factory=dict, repr=False)
+
+    def study(self) -> Study:
+        """Return the study.
+
+        Raises:
+            UnknownNameError, StudyError: It does not hold together; the line is told.
+        """
+        return make_study(self.members, self.name, self.lines)
+
+
+def read_study(path: Path) -> Study:
+    """Read a study from a file.
+
+    Raises:
+        UnknownNameError, StudyError: It cannot be read, is not YAML, or does not hold together.
+    """
+    return load(path).study()
+
+
+def load(path: Path, name: str = "") -> StudyFile:
+    """Read a study file as it stands.
+
+    Args:
+        path: Of the file.
+        name: What to call it in messages; the path, if nothing else is said.
+
+    Raises:
+        StudyError: It cannot be read, or is not a mapping in YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        members = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise StudyError(
+            f"cannot read the study file {path}: {error.strerror}; name an existing, readable file"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it is not text"
+        raise StudyError(
+            f"the study file {path} is not YAML{where}: {problem}; correct it there"
+        ) from error
+    if not isinstance(members, dict):
+        raise StudyError(
+            f"the study file {path} holds {type(members).__name__}; wanted a mapping such as "
+            "'models: [alexnet]'"
+        )
+    return StudyFile(name or str(path), members, _lines(node))
+
+
+def _lines(node: Any, place: Place = ()) -> dict[Place, int]:
+    lines = {place: node.start_mark.line + 1} if place else {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*place, str(key.value))
+            lines |= _lines(value, inner) | {inner: key.start_mark.line + 1}
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            lines |= _lines(value, (*place, number))
+    return lines

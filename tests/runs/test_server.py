@@ -1,0 +1,96 @@
+"""The server scenario as a user types it: policies and rates side by side, and a rate too high."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from tests.conftest import Gb
+
+pytestmark = pytest.mark.slow
+
+MODEL = "shufflenet_v2_x0_5"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, gb: Gb, artifacts: Path) -> Path:
+    """Two policies at a low and at an impossible rate, and the closed loop beside them."""
+    path = tmp_path_factory.mktemp("server") / "a"
+    gb(
+        *("bench", MODEL, "--provider", "cpu", "--runtime", "onnxruntime"),
+        *("--scenario", "offline", "--scenario", "server", "--batch-sizes", "4"),
+        *("--policy", "greedy:4", "--policy", "dynamic:4:20ms", "--rate", "20,20000"),
+        *("--requests", 60, "--repetitions", 1, "--profile", "quick", "--meter", "none"),
+        *("--weights", "random", "--artifacts", artifacts, "--out", path),
+    )
+    return path
+
+
+def test_traffic_is_dimensions_and_only_designed_cells_are_planned(run: Path) -> None:
+    with xr.open_dataset(run / "dataset.nc") as dataset:
+        assert list(dataset["policy"].to_numpy()) == ["greedy:4", "dynamic:4:20ms", "none"]
+        assert list(dataset["rate"].to_numpy()) == ["20", "20000", "none"]
+        assert list(dataset["arrivals"].to_numpy()) == ["poisson", "none"]
+        assert int(dataset["in_design"].sum()) == 1 + 4
+        measured = dataset["status"].where(dataset["in_design"] == 1)
+        assert int((measured == 0).sum()) == 5
+
+
+def test_response_times_count_from_the_arrival_and_waiting_shows(run: Path) -> None:
+    with xr.open_dataset(run / "dataset.nc") as dataset:
+        cell = dataset.squeeze(["model", "backend", "precision", "io", "batch_size"])
+        cell = cell.sel(scenario="server", arrivals="poisson", rate="20").squeeze("repetition")
+        mean, longest = cell["response_time_mean"], cell["response_time"].sel(quantile=1.0)
+        served = mean.notnull()
+        assert served.sum() == 2
+        assert (longest >= mean).where(served, True).all()
+        # The one waits for others, the other does not.
+        assert mean.sel(policy="dynamic:4:20ms") > mean.sel(policy="greedy:4")
+        assert mean.sel(policy="dynamic:4:20ms") > 0.010
+        assert (cell["requests"].sel(policy="greedy:4") > 20).all()
+        assert 0 < cell["busy"].sel(policy="greedy:4") < 1
+
+
+def test_a_rate_that_the_server_cannot_hold_is_flagged_not_averaged_away(run: Path) -> None:
+    with xr.open_dataset(run / "dataset.nc") as dataset:
+        masks = dict(
+            zip(
+                dataset["flags"].attrs["flag_meanings"].split(),
+                np.atleast_1d(dataset["flags"].attrs["flag_masks"]),
+                strict=True,
+            )
+        )
+        cell = dataset.sel(scenario="server", arrivals="poisson", policy="greedy:4")
+        flagged = (cell["flags"].squeeze() & int(masks["overloaded"])) > 0
+        assert bool(flagged.sel(rate="20000"))
+        assert not bool(flagged.sel(rate="20"))
+        assert float(cell["queue_growth"].sel(rate="20000").squeeze()) > 1000
+    report = (run / "report/report.md").read_text()
+    assert "Requests that arrive one by one" in report
+    assert "overloaded" in report
+
+
+def test_what_every_request_did_is_kept(run: Path) -> None:
+    (trace,) = (run / "traces").glob("*greedy-4*20_*.npz")
+    with np.load(trace) as arrays:
+        assert len(arrays["arrival_s"]) == arrays["batch_size"].sum()
+        assert (arrays["handed_over_s"] >= arrays["arrival_s"]).all()
+        assert (np.diff(arrays["batch_start_s"]) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--scenario", "server"), "rates is missing or empty; a server needs one"),
+        (("--scenario", "server", "--rate", "0"), "rate '0' is not a number above 0"),
+        (("--scenario", "server", "--rate", "5", "--policy", "often"), "batching policy 'often'"),
+        (("--scenario", "server", "--rate", "5", "--arrivals", "rain"), "arrivals"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_sentence(
+    gb: Gb, tmp_path: Path, options: tuple[str, ...], sentence: str
+) -> None:
+    told = gb("bench", MODEL, "--provider", "cpu", *options, "--out", tmp_path / "x", expect=2)
+    assert sentence in told.stderr
+    assert told.stderr.count("\n") == 1
