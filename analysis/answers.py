@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from greenbatch import units
 from greenbatch.analysis.comparisons import energy_ratio
-from greenbatch.analysis.statistics import Interval, ratio
+from greenbatch.analysis.statistics import Summary, ratio
 from greenbatch.analysis.tables import CellRow
 from greenbatch.analysis.text_tables import plain
 from greenbatch.records import Cell
@@ -32,13 +32,13 @@ class Answer:
     model: str
     criterion: str
     best: Cell | None = None
-    figure: Interval | None = None
+    figure: Summary | None = None
     energy_source: str = "missing"
     runner_up: Cell | None = None
-    margin: Interval | None = None
+    margin: Summary | None = None
     clear: bool = False
     why_not_energy: str | None = None
-    latency_p50_s: Interval | None = None
+    latency_p50_s: Summary | None = None
 
     @property
     def value(self) -> str:

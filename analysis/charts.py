@@ -8,7 +8,7 @@ from typing import Any
 from greenbatch import units
 from greenbatch.analysis.curves import Curve, bounds, curves, log_range, log_ticks
 from greenbatch.analysis.palette import GRID, INK, MUTED, colours, markers
-from greenbatch.analysis.statistics import Interval
+from greenbatch.analysis.statistics import Summary
 from greenbatch.analysis.tables import CellRow
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -152,7 +152,7 @@ class _Styles:
         }
 
 
-def _errors(values: Sequence[Interval]) -> dict[str, Any]:
+def _errors(values: Sequence[Summary]) -> dict[str, Any]:
     ends = [bounds(value) for value in values]
     return {
         "type": "data",
@@ -164,7 +164,7 @@ def _errors(values: Sequence[Interval]) -> dict[str, Any]:
     }
 
 
-def _said(value: Interval, unit: str) -> str:
+def _said(value: Summary, unit: str) -> str:
     text = units.si(value.centre, unit)
     if value.low is None or value.high is None:
         return text

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from greenbatch.analysis.statistics import Interval, ratio
+from greenbatch.analysis.statistics import Summary, ratio
 from greenbatch.analysis.tables import CellRow
 from greenbatch.errors import UnknownNameError
 from greenbatch.records import Cell
@@ -13,7 +13,7 @@ from greenbatch.records import Cell
 class Ratio:
     """A figure of one cell over that of another; withheld (``None``) with a reason."""
 
-    interval: Interval | None
+    interval: Summary | None
     reason: str | None = None
 
 
@@ -41,9 +41,9 @@ class BestRow:
 
     cell: Cell
     energy_source: str
-    energy_per_image_j: Interval
-    latency_p50_s: Interval | None
-    throughput: Interval | None
+    energy_per_image_j: Summary
+    latency_p50_s: Summary | None
+    throughput: Summary | None
 
 
 def comparison_rows(rows: Sequence[CellRow], reference: str | None = None) -> list[ComparisonRow]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from greenbatch.analysis.comparisons import BestRow, ComparisonRow
 from greenbatch.analysis.one_off import BreakEven, StartUp
-from greenbatch.analysis.statistics import Interval
+from greenbatch.analysis.statistics import Summary
 from greenbatch.analysis.tables import CellRow
 from greenbatch.analysis.variables import ONE_OFF_PHASES
 from greenbatch.records import Cell
@@ -142,7 +142,7 @@ class _Factors:
         return [getattr(cell, f) for f in _CELL_HEADER] + [texts.get(n) for n in self._settings]
 
 
-def _bounds(value: Interval | None) -> list[object]:
+def _bounds(value: Summary | None) -> list[object]:
     return [value.centre, value.low, value.high] if value else [None, None, None]
 
 

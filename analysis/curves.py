@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from greenbatch import units
-from greenbatch.analysis.statistics import Interval
+from greenbatch.analysis.statistics import Summary
 from greenbatch.analysis.tables import CellRow
 
 
@@ -23,7 +23,7 @@ class Curve:
     variant: str
     label: str
     batch_sizes: tuple[int, ...]
-    values: tuple[Interval, ...]
+    values: tuple[Summary, ...]
     estimated: bool = False
 
 
@@ -47,9 +47,9 @@ def curves(rows: Iterable[CellRow], quantity: str) -> dict[str, list[Curve]]:
         for name in ("precision", "io", "scenario")
         if len({getattr(row.cell, name) for row in rows}) > 1
     ]
-    grouped: dict[tuple[str, str, str, str, bool], list[tuple[int, Interval]]] = {}
+    grouped: dict[tuple[str, str, str, str, bool], list[tuple[int, Summary]]] = {}
     for row in rows:
-        value: Interval | None = getattr(row, _QUANTITIES[quantity])
+        value: Summary | None = getattr(row, _QUANTITIES[quantity])
         if value is None or value.centre <= 0:  # nothing at or below zero on a log axis
             continue
         label = " ".join([row.cell.variant, *(getattr(row.cell, name) for name in varied)])
@@ -93,7 +93,7 @@ def log_ticks(low: float, high: float, unit: str, most: int = 7) -> tuple[list[f
     return ticks, [units.si(tick, unit) for tick in ticks]
 
 
-def bounds(value: Interval) -> tuple[float, float]:
+def bounds(value: Summary) -> tuple[float, float]:
     """The interval's ends, or the centre where there is none."""
     low = value.centre if value.low is None else value.low
     high = value.centre if value.high is None else value.high

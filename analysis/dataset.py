@@ -42,7 +42,7 @@ def write_dataset(run: Path) -> Path:
     return _store(compile_dataset(run), run / DATASET)
 
 
-def open_run(run: Path) -> "xr.Dataset":
+def open_run(run: Path | str) -> "xr.Dataset":
     """Open a run's dataset, compiled again where it is missing or not of this journal.
 
     Whether it is up to date is told by a hash of the run's files, not by modification times.
@@ -56,6 +56,9 @@ def open_run(run: Path) -> "xr.Dataset":
     """
     import xarray as xr
 
+    import greenbatch.analysis.accessor  # noqa: F401  # registers ``ds.gb``
+
+    run = Path(run)
     path = run / DATASET
     current = digest(run)
     if path.is_file():

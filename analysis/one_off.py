@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from greenbatch.analysis.comparisons import with_reference
 from greenbatch.analysis.curves import bounds
 from greenbatch.analysis.energy_totals import provenance_codes
-from greenbatch.analysis.statistics import Interval, interval, ratio
+from greenbatch.analysis.statistics import Summary, interval, ratio
 from greenbatch.analysis.tables import CellArrays, CellRow, cell_rows
 from greenbatch.analysis.variables import CACHES, ONE_OFF_PHASES, PROVENANCES, STATUSES
 from greenbatch.records import Cell
@@ -36,11 +36,11 @@ class Cost:
         phases_s, phases_j: The same of each phase.
     """
 
-    duration_s: Interval | None
-    energy_j: Interval | None
+    duration_s: Summary | None
+    energy_j: Summary | None
     energy_source: str
-    phases_s: Mapping[str, Interval]
-    phases_j: Mapping[str, Interval]
+    phases_s: Mapping[str, Summary]
+    phases_j: Mapping[str, Summary]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +63,12 @@ class StartUp:
         return self.row.cell
 
     @property
-    def per_image_s(self) -> Interval | None:
+    def per_image_s(self) -> Summary | None:
         """The window's duration over its images, in s."""
         return interval(self.series("time").values())
 
     @property
-    def per_image_j(self) -> Interval | None:
+    def per_image_j(self) -> Summary | None:
         """The window's gross energy over its images, in J."""
         return self.row.energy_per_image_j
 
@@ -223,7 +223,7 @@ def _pay_back(a: StartUp, b: StartUp, quantity: Quantity) -> PayBack:
 
 
 def _bounds(
-    more: Interval, less: Interval, per_image: Interval, over: Interval
+    more: Summary, less: Summary, per_image: Summary, over: Summary
 ) -> tuple[float | None, float | None]:
     """Corners of the intervals; none where the ratio of the costs per image has no interval."""
     if over.low is None or over.high is None:
@@ -236,7 +236,7 @@ def _bounds(
     return low, (more_high - less_low) / (cost_low * (over.low - 1))
 
 
-def _costs(start: StartUp, quantity: Quantity) -> tuple[Interval | None, Interval | None]:
+def _costs(start: StartUp, quantity: Quantity) -> tuple[Summary | None, Summary | None]:
     """Return the cost of the cold start and that of an image."""
     if quantity == "energy":
         return start.cold.energy_j if start.cold else None, start.per_image_j
@@ -278,7 +278,7 @@ def _cost(arrays: CellArrays, place: tuple[int, ...], counts: Any, *, warm: bool
     )
 
 
-def _by_phase(values: Any) -> dict[str, Interval]:
+def _by_phase(values: Any) -> dict[str, Summary]:
     """Summarise values of shape (repetition, phase) by phase; a missing one is left out."""
     summaries = zip(ONE_OFF_PHASES, map(interval, values.T), strict=True)
     return {phase: summary for phase, summary in summaries if summary}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from greenbatch.analysis.statistics import Interval
+from greenbatch.analysis.statistics import Summary
 from greenbatch.analysis.tables import CellRow
 from greenbatch.analysis.text_tables import DASH, Table, notes, spread
 
@@ -78,7 +78,7 @@ def serving_lead(rows: Sequence[CellRow]) -> list[str]:
     return sentences
 
 
-def _answer(row: CellRow, energy: Interval) -> str:
+def _answer(row: CellRow, energy: Summary) -> str:
     source = "" if row.energy_source == "measured" else f" ({row.energy_source})"
     return (
         f"least energy per request{source} with {dict(row.cell.traffic)['policy']} on "
@@ -87,7 +87,7 @@ def _answer(row: CellRow, energy: Interval) -> str:
     )
 
 
-def _percent(share: Interval | None) -> str:
+def _percent(share: Summary | None) -> str:
     return DASH if share is None else f"{share.centre:.0%}"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from greenbatch import units
 from greenbatch.analysis.answers import Answer
 from greenbatch.analysis.one_off import BreakEven, Cost, PayBack, StartUp
-from greenbatch.analysis.statistics import Interval
+from greenbatch.analysis.statistics import Summary
 from greenbatch.analysis.text_tables import DASH, Table, spread
 from greenbatch.records import Cell
 
@@ -130,5 +130,5 @@ def _warm(cost: Cost | None) -> str:
     return f"{_centre(cost.duration_s, 's')}, {_centre(cost.energy_j, 'J')}"
 
 
-def _centre(value: Interval | None, unit: str) -> str:
+def _centre(value: Summary | None, unit: str) -> str:
     return units.si(value.centre, unit) if value else DASH

@@ -20,7 +20,7 @@ Kind = Literal["t", "range", "none"]
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class Summary:
     """A centre and how far it is known.
 
     Attributes:
@@ -54,7 +54,7 @@ class Interval:
         return not self.low <= value <= self.high
 
 
-def interval(values: Iterable[float], *, geometric: bool = True) -> Interval | None:
+def interval(values: Iterable[float], *, geometric: bool = True) -> Summary | None:
     """Summarise one figure over repetitions.
 
     Args:
@@ -77,15 +77,15 @@ def interval(values: Iterable[float], *, geometric: bool = True) -> Interval | N
     back = math.exp if geometric else float
     centre = back(mean)
     if n == 1:
-        return Interval(centre, None, None, 1, "none", geometric)
+        return Summary(centre, None, None, 1, "none", geometric)
     if n == 2:
-        return Interval(centre, min(known), max(known), 2, "range", geometric)
+        return Summary(centre, min(known), max(known), 2, "range", geometric)
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in scale) / (n - 1))
     half = _t(n - 1) * deviation / math.sqrt(n)
-    return Interval(centre, back(mean - half), back(mean + half), n, "t", geometric)
+    return Summary(centre, back(mean - half), back(mean + half), n, "t", geometric)
 
 
-def ratio(over: Mapping[int, float], under: Mapping[int, float]) -> Interval | None:
+def ratio(over: Mapping[int, float], under: Mapping[int, float]) -> Summary | None:
     """Compare two cells by the ratios of the blocks that both were measured in.
 
     A block is a pass over all cells close in time, so what drifts between blocks (room

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from greenbatch.analysis.statistics import Interval, interval
+from greenbatch.analysis.statistics import Summary, interval
 from greenbatch.analysis.variables import (
     ACCURACIES,
     CELL_FACTORS,
@@ -29,7 +29,7 @@ class Series:
 
     by_block: Mapping[int, float] = field(default_factory=dict)
 
-    def interval(self) -> Interval | None:
+    def interval(self) -> Summary | None:
         """Summarise over the repetitions."""
         return interval(self.by_block.values())
 
@@ -87,13 +87,13 @@ class CellRow:
     flags: Mapping[str, int]
     failures: tuple[str, ...]
     energy_source: str
-    energy_per_image_j: Interval | None
-    energy_per_image_net_j: Interval | None
+    energy_per_image_j: Summary | None
+    energy_per_image_net_j: Summary | None
     metering_error: float | None
-    latency_p50_s: Interval | None
-    latency_p99_s: Interval | None
-    throughput: Interval | None
-    power_w: Interval | None
+    latency_p50_s: Summary | None
+    latency_p99_s: Summary | None
+    throughput: Summary | None
+    power_w: Summary | None
     memory_host_bytes: float | None
     memory_device_bytes: float | None = None
     memory_children_bytes: float | None = None
@@ -102,13 +102,13 @@ class CellRow:
     max_batch_size: int | None = None
     min_failing_batch_size: int | None = None
     accuracy: AccuracyFigure | None = None
-    response_mean_s: Interval | None = None
-    response_p99_s: Interval | None = None
-    response_max_s: Interval | None = None
-    busy: Interval | None = None
-    waiting_share: Interval | None = None
-    as_published_j: Interval | None = None
-    batch_size_mean: Interval | None = None
+    response_mean_s: Summary | None = None
+    response_p99_s: Summary | None = None
+    response_max_s: Summary | None = None
+    busy: Summary | None = None
+    waiting_share: Summary | None = None
+    as_published_j: Summary | None = None
+    batch_size_mean: Summary | None = None
     series: Mapping[str, Series] = field(repr=False)
 
     @property
@@ -223,7 +223,7 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
     }
     throughput = series(view("throughput", place))
 
-    def response(quantile: float) -> Interval | None:
+    def response(quantile: float) -> Summary | None:
         return series(view("response_time", place)[:, QUANTILES.index(quantile)]).interval()
 
     return CellRow(

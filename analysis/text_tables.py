@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from greenbatch import units
 from greenbatch.analysis.comparisons import BestRow, ComparisonRow, Ratio
-from greenbatch.analysis.statistics import Interval
+from greenbatch.analysis.statistics import Summary
 from greenbatch.analysis.tables import CellRow
 from greenbatch.records import Cell
 
@@ -134,7 +134,7 @@ def best_table(rows: Sequence[BestRow]) -> Table:
     return Table("best", title, columns, body, _numeric(columns))
 
 
-def spread(value: Interval | None, unit: str) -> str:
+def spread(value: Summary | None, unit: str) -> str:
     """Write a figure and the wider side of its interval: ``12.3 mJ ± 1.2 %``.
 
     Bounds stand instead where they are far from even, ``12.3 mJ (6.1 mJ … 25 mJ)``: on a

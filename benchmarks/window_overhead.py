@@ -102,7 +102,9 @@ def main() -> None:
         "rests that the protocol asks for are not counted)"
     )
     reported_s = sum(phases[name] for name in ("load", "first", "window"))
-    print(f"  in windows whose energy is reported, of the start or steady: {reported_s / wall_s:.1%}")
+    print(
+        f"  in windows whose energy is reported, of the start or steady: {reported_s / wall_s:.1%}"
+    )
     for name, seconds in sorted(phases.items(), key=lambda item: -item[1]):
         print(f"  {name:45} {seconds / wall_s:6.1%}")
 

@@ -247,7 +247,8 @@ class _Draft:
 
 
 def _queue(told: dict[str, Any], recorder: Recorder) -> Queue:
-    queue = Queue(**told["queue"])
+    sizes = {int(size): count for size, count in told["queue"]["batch_sizes"].items()}  # from JSON
+    queue = Queue(**(told["queue"] | {"batch_sizes": sizes}))
     if not told["tail_s"]:
         return queue
     start_s, end_s = told["window"]

@@ -17,13 +17,14 @@ MODEL = "shufflenet_v2_x0_5"
 def run(tmp_path_factory: pytest.TempPathFactory, gb: Gb, artifacts: Path) -> Path:
     """Two policies at a low and at an impossible rate, and the closed loop beside them."""
     path = tmp_path_factory.mktemp("server") / "a"
-    gb(
+    told = gb(
         *("bench", MODEL, "--provider", "cpu", "--runtime", "onnxruntime"),
         *("--scenario", "offline", "--scenario", "server", "--batch-sizes", "4"),
         *("--policy", "greedy:4", "--policy", "dynamic:4:20ms", "--rate", "20,20000"),
         *("--requests", 60, "--repetitions", 1, "--profile", "quick", "--meter", "none"),
         *("--weights", "random", "--artifacts", artifacts, "--out", path),
     )
+    assert "Warning" not in told.stderr
     return path
 
 

@@ -13,7 +13,7 @@ from greenbatch.analysis.caveats import Severity, caveats
 from greenbatch.analysis.comparisons import Ratio, best_rows, comparison_rows
 from greenbatch.analysis.csv_tables import best_csv, cells_csv, comparison_csv
 from greenbatch.analysis.dataset import compile_dataset
-from greenbatch.analysis.statistics import Interval
+from greenbatch.analysis.statistics import Summary
 from greenbatch.analysis.tables import CellRow, cell_rows
 from greenbatch.analysis.text_tables import (
     best_table,
@@ -125,19 +125,19 @@ def test_net_energy_never_exceeds_gross_however_wide_the_spread(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (Interval(0.0123, 0.0122, 0.01245, 3, "t"), "12.3 mJ ± 1.2 %"),
-        (Interval(0.0123, 0.0122, 0.01245, 2, "range"), "12.3 mJ ± 1.2 % (range)"),
-        (Interval(2.18, 0.56, 8.52, 3, "t"), "2.18 J (560 mJ … 8.52 J)"),
-        (Interval(2.18, None, None, 1, "none"), "2.18 J"),
+        (Summary(0.0123, 0.0122, 0.01245, 3, "t"), "12.3 mJ ± 1.2 %"),
+        (Summary(0.0123, 0.0122, 0.01245, 2, "range"), "12.3 mJ ± 1.2 % (range)"),
+        (Summary(2.18, 0.56, 8.52, 3, "t"), "2.18 J (560 mJ … 8.52 J)"),
+        (Summary(2.18, None, None, 1, "none"), "2.18 J"),
         (None, "–"),
     ],
 )
-def test_a_figure_is_written_with_its_interval(value: Interval | None, text: str) -> None:
+def test_a_figure_is_written_with_its_interval(value: Summary | None, text: str) -> None:
     assert spread(value, "J") == text
 
 
 def test_a_small_ratio_keeps_its_digits() -> None:
-    ratio = Ratio(Interval(0.0137, 0.00358, 0.0525, 3, "t"))
+    ratio = Ratio(Summary(0.0137, 0.00358, 0.0525, 3, "t"))
     assert times(ratio) == "0.0137× (0.00358 … 0.0525)"
 
 

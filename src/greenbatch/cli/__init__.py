@@ -7,7 +7,18 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from greenbatch.cli import bench, compare, doctor, eval, export, meter, models, report, study
+from greenbatch.cli import (
+    bench,
+    compare,
+    doctor,
+    eval,
+    export,
+    meter,
+    models,
+    recommend,
+    report,
+    study,
+)
 from greenbatch.errors import GreenbatchError
 
 # Typer has click inside or beside it, by its version; this base class is the same in both.
@@ -59,6 +70,7 @@ app.command("eval")(eval.evaluate)
 app.command("bench")(bench.bench)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.command("recommend")(recommend.recommend)
 app.add_typer(study.study, name="study")
 app.command("meter", context_settings={"allow_interspersed_args": False})(meter.meter)
 app.command("doctor")(doctor.doctor)

@@ -14,7 +14,7 @@ from greenbatch import units
 
 if TYPE_CHECKING:
     from greenbatch.analysis import text_tables
-    from greenbatch.analysis.statistics import Interval
+    from greenbatch.analysis.statistics import Summary
     from greenbatch.analysis.tables import CellRow
 
 WIDTH_ELSEWHERE = 120  # a pipe or a file has no width of its own
@@ -161,7 +161,7 @@ def _cell_table(rows: Sequence["CellRow"], *, with_net: bool) -> Table:
     return table
 
 
-def _spread(interval: "Interval | None", unit: str) -> str:
+def _spread(interval: "Summary | None", unit: str) -> str:
     if interval is None:
         return "–"
     text = units.si(interval.centre, unit)

@@ -1,0 +1,148 @@
+"""``ds.gb``: the trade-offs of a dataset, at hand on the dataset itself.
+
+Registered by importing this module, which `greenbatch.open` does.
+"""
+
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from greenbatch.analysis import tradeoffs
+from greenbatch.analysis.curve_selection import Labels, curves
+from greenbatch.analysis.footprint import carbon_and_cost
+from greenbatch.analysis.labelled_intervals import (
+    LOGARITHMIC,
+    designed,
+    figure_of,
+    intervals_of,
+    ratios_of,
+)
+from greenbatch.analysis.tidy_table import tidy
+from greenbatch.analysis.turning_points import (
+    Crossover,
+    Knee,
+    Method,
+    Saturation,
+    crossover,
+    knee,
+    saturation,
+)
+from greenbatch.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Accessor"]
+
+_NEEDED = ("energy_per_image", "energy_per_image_source", "status")
+
+
+@xr.register_dataset_accessor("gb")  # type: ignore[no-untyped-call]
+class Accessor:
+    """Trade-offs of a dataset that `greenbatch.open` gave, or of a part of it (``sel``).
+
+    Each method says in its own words what the function of the same name does; their docstrings
+    have the arguments, units, sources and errors in full.
+    """
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        lacking = [name for name in _NEEDED if name not in dataset]
+        if lacking:
+            raise UsageError(
+                f"the dataset has no {' and no '.join(lacking)}; ds.gb works on what "
+                "greenbatch.open gives"
+            )
+        self._dataset = dataset
+
+    def energy_per_image(self, *, net: bool = False, method: str = LOGARITHMIC) -> xr.Dataset:
+        """Bound the energy per image (J) of each cell, gross or net; see `intervals_of`."""
+        return intervals_of(figure_of(self._dataset, tradeoffs.energy_metric(net)), method)
+
+    def summary(
+        self, metric: str, *, quantile: float = 0.5, method: str = LOGARITHMIC
+    ) -> xr.Dataset:
+        """Bound any metric of each cell: ``latency``, ``throughput``, ...; see `figure_of`."""
+        return intervals_of(figure_of(self._dataset, metric, quantile), method)
+
+    def relative_to(
+        self, *, metric: str = "energy_per_image", quantile: float = 0.5, **reference: Hashable
+    ) -> xr.Dataset:
+        """Divide every cell by its reference, paired by block; see `ratios_of`."""
+        return ratios_of(self._dataset, reference, metric, quantile)
+
+    def pareto(
+        self, *, accuracy: bool = False, net: bool = False, quantile: float = 0.5
+    ) -> xr.Dataset:
+        """Mark the energy-latency(-accuracy) front; see `tradeoffs.pareto`."""
+        return tradeoffs.pareto(self._dataset, accuracy=accuracy, net=net, quantile=quantile)
+
+    def energy_delay_product(
+        self, *, net: bool = False, quantile: float = 0.5, exponent: int = 1
+    ) -> xr.Dataset:
+        """Bound energy times latency; see `tradeoffs.energy_delay_product`."""
+        return tradeoffs.energy_delay_product(
+            self._dataset, net=net, quantile=quantile, exponent=exponent
+        )
+
+    def footprint(
+        self,
+        *,
+        carbon_intensity: float | str | None = None,
+        price: float | None = None,
+        currency: str = "currency",
+        net: bool = False,
+        images: float = 1e6,
+    ) -> xr.Dataset:
+        """Say what a million images cost in carbon and money; see `carbon_and_cost`."""
+        return carbon_and_cost(
+            self._dataset,
+            carbon_intensity=carbon_intensity,
+            price=price,
+            currency=currency,
+            net=net,
+            images=images,
+        )
+
+    def best_batch(
+        self,
+        *,
+        max_latency: float | None = None,
+        quantile: float = 0.99,
+        net: bool = False,
+        **labels: Hashable,
+    ) -> tradeoffs.BestBatch:
+        """Find the cell of least energy that is fast enough; see `tradeoffs.best_batch`."""
+        return tradeoffs.best_batch(
+            self._dataset, max_latency=max_latency, quantile=quantile, net=net, **labels
+        )
+
+    def crossover(
+        self,
+        a: str | Labels,
+        b: str | Labels,
+        *,
+        metric: str = "energy_per_image",
+        method: Method = "inversion",
+        **labels: Hashable,
+    ) -> Crossover:
+        """Find from which batch size one needs less than the other; see `crossover`."""
+        return crossover(self._dataset, a, b, metric=metric, method=method, **labels)
+
+    def knee(self, *, metric: str = "energy_per_image", **labels: Hashable) -> Knee:
+        """Find the knee of a curve over the batch size, by kneedle's rule; see `knee`."""
+        return knee(self._dataset, metric=metric, **labels)
+
+    def saturation(
+        self, percent: float, *, metric: str = "energy_per_image", **labels: Hashable
+    ) -> Saturation:
+        """Find from where it falls by less than ``percent`` per doubling; see `saturation`."""
+        return saturation(self._dataset, percent, metric=metric, **labels)
+
+    def curves(self) -> Iterator[dict[str, Hashable]]:
+        """List the labels of every curve over the batch size: what the methods above ask for."""
+        return curves(designed(self._dataset))
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Lay out one row for each cell and repetition; units in ``.attrs["units"]``."""
+        return tidy(self._dataset)

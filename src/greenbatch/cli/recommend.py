@@ -1,0 +1,218 @@
+"""``gb recommend``: the backend, batching policy and wait for a traffic."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from greenbatch.errors import RunError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from greenbatch.analysis.recommendation import Choice, Recommendation
+    from greenbatch.analysis.statistics import Summary
+
+
+def recommend(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or a dataset.nc.")],
+    rate: Annotated[
+        float | None, typer.Option(help="Requests per second; a replay may keep its own.")
+    ] = None,
+    p99: Annotated[
+        str | None, typer.Option(help="99th percentile of response time allowed, as 50ms.")
+    ] = None,
+    mean: Annotated[str | None, typer.Option(help="Mean response time allowed, as 20ms.")] = None,
+    arrivals: Annotated[
+        str, typer.Option(help="poisson, constant, uniform:.., bursty:.. or replay:FILE.")
+    ] = "poisson",
+    model: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
+    backend: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="Repeatable; all if left out.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the simulation.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Find the batching for a traffic; exit 1 if what is asked cannot be met."""
+    from greenbatch.analysis.recommendation import recommend as answer_for
+    from greenbatch.analysis.recommendation_search import Limits
+    from greenbatch.analysis.service_curves import read_service_curves
+    from greenbatch.queueing.arrivals import parse_arrivals
+
+    arriving = parse_arrivals(arrivals)
+    if rate is not None and not 0 < rate < math.inf:
+        raise UsageError(f"--rate {rate:g} cannot arrive; give requests per second above 0")
+    if rate is None and not arrivals.strip().startswith("replay"):
+        raise UsageError("no rate was given; pass --rate with the requests per second, as 200")
+    limits = Limits(_limit("--p99", p99), _limit("--mean", mean))
+    dataset, traces = _opened(run)
+    with dataset:
+        for name, wanted in (("model", model), ("backend", backend), ("precision", precision)):
+            known = [str(label) for label in dataset[name].values]
+            for one in wanted or ():
+                if one not in known:
+                    raise UnknownNameError(f"{name} in {run}", one, known)
+        curves = read_service_curves(dataset, traces, model or ())
+    curves = [
+        curve
+        for curve in curves
+        if (not backend or curve.cell.backend in backend)
+        and (not precision or curve.cell.precision in precision)
+    ]
+    if not curves:
+        raise RunError(
+            f"{run} has no offline cell of these models and backends that was measured; measure "
+            "them with 'gb bench', or ask for others"
+        )
+    by_model = {name: [c for c in curves if c.cell.model == name] for name in _models(curves)}
+    found = [answer_for(some, arriving, rate, limits, seed) for some in by_model.values()]
+    if as_json:
+        typer.echo(as_json_text(found, arrivals, seed))
+    else:
+        _print(found, arrivals)
+    return int(not all(one.met for one in found))
+
+
+def _models(curves: Sequence[Any]) -> list[str]:
+    return list(dict.fromkeys(curve.cell.model for curve in curves))
+
+
+def _limit(option: str, text: str | None) -> float | None:
+    from greenbatch.queueing.durations import seconds
+
+    if text is None:
+        return None
+    try:
+        value_s = seconds(text, bare="")
+    except ValueError:
+        value_s = math.nan
+    if not 0 < value_s < math.inf:
+        raise UsageError(f"{option} {text!r} is no duration above 0; write it as 50ms or 0.2s")
+    return value_s
+
+
+def _opened(path: Path) -> "tuple[xr.Dataset, Path | None]":
+    """Open a run, or a dataset file; and find the traces beside it."""
+    from greenbatch.analysis.dataset import open_run
+
+    folder = path if path.is_dir() else path.parent
+    traces = folder / "traces"
+    beside = traces if traces.is_dir() else None
+    if not path.is_file():
+        return open_run(path), beside
+    import xarray as xr
+
+    try:
+        return xr.load_dataset(path, engine="h5netcdf"), beside
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"cannot read {path} as a dataset: {error}; give the folder that 'gb bench' wrote"
+        ) from error
+
+
+def as_json_text(found: "Sequence[Recommendation]", arrivals: str, seed: int) -> str:
+    """Write everything for a script; quantities in SI units."""
+    from greenbatch.analysis.recommendation_text import answer
+
+    told = {
+        "arrivals": arrivals,
+        "seed": seed,
+        "met": all(one.met for one in found),
+        "models": [
+            {
+                "model": one.model,
+                "rate_hz": one.rate_hz,
+                "p99_limit_s": one.limits.p99_s,
+                "mean_limit_s": one.limits.mean_s,
+                "met": one.met,
+                "criterion": one.criterion,
+                "answer": answer(one),
+                "best": _choice(one.best),
+                "runner_up": _choice(one.runner_up),
+                "runner_up_over_best": _bounds(one.margin),
+                "tie": None if one.margin is None else not one.clear,
+                "batch_1": _choice(one.batch_one),
+                "fastest": _choice(one.fastest),
+                "energy_over_batch_1": _bounds(one.against_one.interval),
+                "energy_over_fastest": _bounds(one.against_fastest.interval),
+                "pareto": [_choice(choice) for choice in one.pareto],
+                "largest_rate_hz": _bounds(one.most_hz),
+                "idle_energy_counted": one.idle_counted,
+                "notes": list(one.notes),
+            }
+            for one in found
+        ],
+    }
+    return json.dumps(told, indent=2, allow_nan=False)
+
+
+def _choice(choice: "Choice | None") -> dict[str, Any] | None:
+    if choice is None:
+        return None
+    return {
+        "backend": choice.cell.backend,
+        "settings": dict(choice.cell.settings),
+        "precision": choice.cell.precision,
+        "io": choice.cell.io,
+        "policy": choice.policy.text,
+        "batch_limit": choice.policy.largest,
+        "wait_s": None if math.isinf(choice.policy.wait_s) else choice.policy.wait_s,
+        "p99_s": _bounds(choice.p99_s),
+        "mean_s": _bounds(choice.mean_s),
+        "energy_per_request_j": _bounds(choice.energy_j),
+        "energy_source": choice.energy_source,
+        "mean_batch": choice.batch,
+        "busy": choice.busy,
+        "interpolated": choice.interpolated,
+        "largest_rate_hz": _bounds(choice.holds_hz),
+        "met": choice.met,
+        "sure": choice.sure,
+    }
+
+
+def _bounds(value: "Summary | None") -> dict[str, Any] | None:
+    if value is None:
+        return None
+    return {
+        "low": value.low,
+        "centre": value.centre,
+        "high": value.high,
+        "kind": value.kind,
+        "repetitions": value.n,
+    }
+
+
+def _print(found: "Sequence[Recommendation]", arrivals: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from greenbatch.analysis.recommendation_text import answer, choices_table, question
+    from greenbatch.cli.result import WIDTH_ELSEWHERE
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_ELSEWHERE
+    for place, one in enumerate(found):
+        if place:
+            console.print()
+        console.print(Text(question(one, arrivals), style="bold"))
+        first, *rest = answer(one)
+        console.print(Text(first, style="green" if one.met else "yellow"))
+        for sentence in rest:
+            console.print(Text(sentence))
+        listed = choices_table(one)
+        if listed.rows:
+            table = Table(box=None, pad_edge=False, header_style="bold")
+            for name, right in zip(listed.columns, listed.numeric, strict=True):
+                table.add_column(name, justify="right" if right else "left")
+            for row in listed.rows:
+                table.add_row(*map(Text, row))
+            console.print()
+            console.print(table)
+        for note in one.notes:
+            console.print(Text(note, style="dim"))
