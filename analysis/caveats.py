@@ -167,8 +167,17 @@ def window_s(study: Mapping[str, Any], environment: Mapping[str, Any]) -> float 
 
 
 def _window(study: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterator[Caveat]:
+    scale = study.get("scale", 1.0)
+    if scale < 1:
+        yield Caveat(
+            "scaled",
+            Severity.CAUTION,
+            f"The study was shortened to {scale:g} of its times, requests and repetitions: it shows "
+            "how it works here, and its figures do not repeat those of the whole.",
+        )
     length_s = window_s(study, environment)
-    if length_s is not None and length_s < STANDARD_WINDOW_S:
+    offline = "offline" in study.get("scenarios", ["offline"])
+    if scale == 1 and offline and length_s is not None and length_s < STANDARD_WINDOW_S:
         yield Caveat(
             "window-short",
             Severity.CAUTION,

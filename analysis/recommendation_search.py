@@ -54,7 +54,7 @@ class Candidate:
 
     def can_hold(self, rate_hz: float) -> bool:
         """Whether every repetition of the backend was fast enough."""
-        return True
+        return min(self.holds_hz.values()) > rate_hz
 
 
 def batch_limits(curve: ServiceCurve) -> list[int]:

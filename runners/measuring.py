@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import MeasurementError
-from greenbatch.records import FACTORS, Cell, Manifest, WarmUp, parse_manifest
+from greenbatch.records import AS_RECORDED, FACTORS, Cell, Manifest, WarmUp, parse_manifest
 from greenbatch.runners import backends
 from greenbatch.runners.profiles import MeasurementProtocol
-from greenbatch.runners.study import AS_RECORDED
 
 if TYPE_CHECKING:
     import numpy as np

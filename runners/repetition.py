@@ -10,6 +10,7 @@ from typing import Any
 
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import (
+    AS_RECORDED,
     Agreement,
     AsPublished,
     Cell,
@@ -29,7 +30,7 @@ from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampler import Recorder
 from greenbatch.runners.order import Slot
 from greenbatch.runners.process import ChildFailed, ChildProcess
-from greenbatch.runners.study import AS_RECORDED, Study, artifact_key
+from greenbatch.runners.study import Study, artifact_key
 
 # Beyond these a repetition is flagged: a tenth of the cores lost to others, and counter and
 # integrated power further apart than the 5 % that NVML states for its power reading.

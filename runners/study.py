@@ -15,7 +15,7 @@ from greenbatch.models import registry
 from greenbatch.models.artifacts import Artifact, stem
 from greenbatch.queueing.arrivals import parse_arrivals
 from greenbatch.queueing.policies import parse_policy
-from greenbatch.records import TRAFFIC, Cell
+from greenbatch.records import AS_RECORDED, TRAFFIC, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.cores import default_threads
 from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 LARGEST_BATCH = 65536
 FEWEST_REQUESTS = 200
-AS_RECORDED = "recorded"
-"""The rate of a replay that keeps its own."""
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH, strict=True)]
 Name = Annotated[str, Field(min_length=1)]

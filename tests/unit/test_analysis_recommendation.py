@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 
 from greenbatch.analysis import (
+    Choice,
     Limits,
     Recommendation,
     open_run,
     read_service_curves,
     recommend,
     recommendation,
+    recommendation_outcomes,
 )
 from greenbatch.analysis.recommendation_outcomes import draw_traffic, serve
+from greenbatch.analysis.recommendation_search import Candidate
 from greenbatch.analysis.recommendation_text import answer, choices_table, question
 from greenbatch.analysis.service_curves import POINTS, Repeated, ServiceCurve
 from greenbatch.errors import RunError
@@ -99,6 +102,7 @@ def _short(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(recommendation, "SEARCHED", 1_000)
         monkeypatch.setattr(recommendation, "SIMULATED", 8_000)
         monkeypatch.setattr(recommendation, "LEAST_SIMULATED", 2_000)
+        monkeypatch.setattr(recommendation_outcomes, "_MOST_FOR_BURSTS", 6_000)
 
 
 def constant(time_s: float, energy_j: float | None = None, idle_w: float | None = None) -> Any:
@@ -200,6 +204,19 @@ def test_a_limit_on_p99_excludes_waiting_for_larger_batches(plain: Path) -> None
     assert bound.best.p99_s.centre > 1.5 * bound.fastest.p99_s.centre
 
 
+def test_the_runner_up_differs_in_more_than_the_wait(tmp_path: Path) -> None:
+    found = asked(server_run(tmp_path / "run", sizes=(1, 2)), 50.0, p99_s=0.05)
+    fit = sorted((c for c in found.choices if c.met and c.energy_j), key=_energy_j)
+    assert found.best is fit[0]
+    assert fit[1].kind == fit[0].kind  # only the wait differs
+    assert found.runner_up is next(c for c in fit if c.kind != fit[0].kind)
+
+
+def _energy_j(choice: Choice) -> float:
+    assert choice.energy_j is not None
+    return choice.energy_j.centre
+
+
 def test_a_limit_on_the_mean_is_kept_too(plain: Path) -> None:
     found = asked(plain, 50.0, p99_s=0.5, mean_s=0.012)
     assert found.best is not None
@@ -231,6 +248,14 @@ def test_only_batches_that_hold_the_rate_are_chosen(plain: Path) -> None:
     assert found.batch_one is None
     assert min(choice.policy.largest for choice in found.choices) > 4
     assert any("does not hold the rate" in line for line in answer(found))
+
+
+def test_a_rate_is_held_only_if_every_repetition_holds_it(plain: Path) -> None:
+    (curve,) = curves_of(plain)
+    candidate = Candidate(curve, parse_policy("fixed:16"))
+    holds_hz = 16 / batch_s(16)
+    assert candidate.can_hold(holds_hz / 1.02)
+    assert not candidate.can_hold(holds_hz / 1.005)  # the slowest is 1 % below
 
 
 def test_interpolated_sizes_are_told_and_never_beyond_the_largest(tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ def show_run(run: Path) -> None:
         console.print(cell_table(rows, console.width))
         console.print()
     if len(rows) < len(every):
-        console.print(_plain(serving_table(every)))
+        table = serving_table(every, short=True)
+        console.print(Text(table.title, style="bold"))
+        console.print(_plain(table))
         console.print()
         for sentence in serving_lead(every):
             console.print(Text(sentence))

@@ -9,7 +9,16 @@ from greenbatch.records.artifact import (
     WeightsRecord,
     parse_manifest,
 )
-from greenbatch.records.cells import IO, PRECISIONS, SCENARIOS, TRAFFIC, Cell, Flag, Status
+from greenbatch.records.cells import (
+    AS_RECORDED,
+    IO,
+    PRECISIONS,
+    SCENARIOS,
+    TRAFFIC,
+    Cell,
+    Flag,
+    Status,
+)
 from greenbatch.records.energy import (
     EnergyFigure,
     EnergySource,
@@ -33,6 +42,7 @@ from greenbatch.records.results import (
 )
 
 __all__ = [
+    "AS_RECORDED",
     "FACTORS",
     "IO",
     "PRECISIONS",

@@ -14,6 +14,8 @@ TRAFFIC: Mapping[str, str] = {
     "rate": "requests per second, in the mean",
 }
 """What makes up a server's traffic, in the order of the alphabet, and what it says."""
+AS_RECORDED = "recorded"
+"""The rate of a replay that keeps its own."""
 
 
 class Status(StrEnum):
