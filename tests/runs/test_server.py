@@ -1,11 +1,18 @@
 """The server scenario as a user types it: policies and rates side by side, and a rate too high."""
 
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import xarray as xr
 
+from greenbatch.records import parse
 from tests.conftest import Gb
 
 pytestmark = pytest.mark.slow
@@ -78,6 +85,54 @@ def test_what_every_request_did_is_kept(run: Path) -> None:
         assert len(arrays["arrival_s"]) == arrays["batch_size"].sum()
         assert (arrays["handed_over_s"] >= arrays["arrival_s"]).all()
         assert (np.diff(arrays["batch_start_s"]) > 0).all()
+
+
+def test_a_run_killed_among_requests_loses_only_the_repetition_that_ran(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    study, run = tmp_path / "own.yaml", tmp_path / "run"
+    study.write_text(
+        f"models: [{MODEL}]\nbackends: [onnxruntime-cpu]\nscenarios: [server]\nrates: [50]\n"
+        "policies: [greedy:2]\nrequests: 250\nrepetitions: 3\nprofile: quick\nmeters: [none]\n"
+        f"weights: random\nartifacts_dir: {artifacts}\n"
+    )
+    command = [sys.executable, "-m", "greenbatch.cli", "bench", "--study", study, "--out", run]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    journal = run / "journal.jsonl"
+    _wait(lambda: journal.is_file() and journal.read_bytes().count(b'"repetition"') >= 1)
+    _wait(lambda: any("generator" in name for name in _descendants(process.pid).values()))
+    family = _descendants(process.pid)
+    process.kill()
+    process.wait()
+    _wait(lambda: not any(psutil.pid_exists(pid) for pid in family))
+
+    kept = journal.read_bytes()
+    told = subprocess.run(
+        [sys.executable, "-m", "greenbatch.cli", "bench", "--resume", run],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert journal.read_bytes().startswith(kept)
+    repetitions = parse(journal.read_bytes()).repetitions
+    assert [(r.block, str(r.status)) for r in repetitions] == [(0, "ok"), (1, "ok"), (2, "ok")]
+
+
+def _descendants(pid: int) -> dict[int, str]:
+    """Return the command lines of what a process has started, by process id."""
+    found = {}
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            found[child.pid] = " ".join(child.cmdline())
+    return found
+
+
+def _wait(until: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not until():
+        assert time.monotonic() < deadline_s, "it did not happen in time"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
