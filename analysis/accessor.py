@@ -4,6 +4,7 @@ Registered by importing this module, which `greenbatch.open` does.
 """
 
 from collections.abc import Hashable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xarray as xr
@@ -32,6 +33,8 @@ from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from greenbatch.analysis.traces import Trace
 
 __all__ = ["Accessor"]
 
@@ -142,6 +145,24 @@ class Accessor:
     def curves(self) -> Iterator[dict[str, Hashable]]:
         """List the labels of every curve over the batch size: what the methods above ask for."""
         return curves(designed(self._dataset))
+
+    def traces(self, run: Path | str | None = None, /, **labels: Hashable) -> "list[Trace]":
+        """Find the traces of the repetitions; see `greenbatch.analysis.traces.open_traces`.
+
+        Args:
+            run: The run directory; ``None`` is that which the dataset was opened from.
+            labels: Which, as ``batch_size=4, repetition=0``.
+        """
+        from greenbatch.analysis.traces import traces_of
+
+        source = self._dataset.encoding.get("source")
+        if run is None and source is None:
+            raise UsageError(
+                "the dataset no longer tells which run it was opened from; name its directory: "
+                "ds.gb.traces('runs/a')"
+            )
+        folder = Path(str(source)).parent if run is None else Path(run)
+        return traces_of(self._dataset, folder, labels)
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Lay out one row for each cell and repetition; units in ``.attrs["units"]``."""

@@ -1,13 +1,13 @@
 """The question answered: for each model, the variant and batch size of least energy per image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from greenbatch import units
 from greenbatch.analysis.comparisons import energy_ratio
 from greenbatch.analysis.statistics import Summary, ratio
 from greenbatch.analysis.tables import CellRow
-from greenbatch.analysis.text_tables import plain
+from greenbatch.analysis.text_tables import amount, plain
 from greenbatch.records import Cell
 
 
@@ -27,6 +27,8 @@ class Answer:
             having been picked among many: a close call deserves more repetitions.
         why_not_energy: Why the criterion is not energy.
         latency_p50_s: Of the best cell.
+        saved: Its energy per image over that of batch 1 of the same variant, by block; ``None``
+            where batch 1 is the best or was not measured.
     """
 
     model: str
@@ -39,6 +41,7 @@ class Answer:
     clear: bool = False
     why_not_energy: str | None = None
     latency_p50_s: Summary | None = None
+    saved: Summary | None = None
 
     @property
     def value(self) -> str:
@@ -59,21 +62,61 @@ class Answer:
         return "per image" if self.criterion == "energy" else "images/s"
 
     @property
+    def span(self) -> str:
+        """The interval of the figure: ``95 %: 44.1 mJ … 46.3 mJ``."""
+        if self.figure is None:
+            return ""
+        if self.figure.low is None or self.figure.high is None:
+            return "one repetition: no interval"
+        unit = "J" if self.criterion == "energy" else ""
+        low, high = (amount(end, unit) for end in (self.figure.low, self.figure.high))
+        return f"{_kind(self.figure)}: {low} … {high}"
+
+    @property
+    def saving(self) -> str:
+        """What the best saves against batch 1, a clause; empty where that cannot be said."""
+        if self.saved is None or self.best is None:
+            return ""
+        change, word = _change(self.saved), "less" if self.saved.centre < 1 else "more"
+        if self.saved.kind == "t" and not self.saved.excludes(1.0):
+            return f"not told apart from batch 1: {change} {word}"
+        return f"{change} {word} than at batch 1"
+
+    @property
     def certainty(self) -> str:
         """How sure it is; a clause without a full stop."""
         if self.best is None:
             return "nothing was measured"
         if self.runner_up is None or self.margin is None:
             return "the only cell that was measured"
-        percent = 100 * abs(self.margin.centre - 1)
-        shown = f"{percent:.1f}" if percent < 9.95 else f"{percent:.0f}"
-        word = "more" if self.criterion == "energy" else "less"
-        gap = f"next is {self.runner_up.how} with {shown} % {word}"
+        word = "more" if self.margin.centre >= 1 else "less"
+        gap = f"next is {self.runner_up.how} with {_change(self.margin)} {word}"
         if self.margin.kind != "t":
             return (
                 f"{gap}; {self.margin.n} repetition{'s'[: self.margin.n > 1]}, too few to be sure"
             )
         return gap if self.clear else f"{gap}, within the spread of the repetitions: a tie"
+
+
+def _change(factor: Summary) -> str:
+    """Write a ratio as a change without its sign: ``3.8 % (1.2 … 6.4 %)``."""
+    sign = 1 if factor.centre >= 1 else -1
+    centre = f"{_percent(abs(factor.centre - 1))} %"
+    if factor.low is None or factor.high is None:
+        return centre
+    low, high = sorted(sign * (end - 1) for end in (factor.low, factor.high))
+    word = "" if factor.kind == "t" else "range "
+    return f"{centre} ({word}{_percent(low)} … {_percent(high)} %)"
+
+
+def _percent(share: float) -> str:
+    percent = 100 * share
+    text = f"{percent:.1f}" if abs(percent) < 9.95 else f"{percent:.0f}"
+    return "0.0" if text == "-0.0" else text.replace("-", "−")
+
+
+def _kind(summary: Summary) -> str:
+    return "95 %" if summary.kind == "t" else "range"
 
 
 def answers(rows: Sequence[CellRow]) -> list[Answer]:
@@ -101,6 +144,7 @@ def _answer(model: str, rows: list[CellRow]) -> Answer:
             margin=margin,
             clear=bool(margin and margin.excludes(1.0)),
             latency_p50_s=best.latency_p50_s,
+            saved=_saved(best, rows),
         )
     why = "some energies are estimated and others measured" if sources else "there is no energy"
     ordered = sorted(
@@ -124,3 +168,11 @@ def _answer(model: str, rows: list[CellRow]) -> Answer:
         why_not_energy=why,
         latency_p50_s=best.latency_p50_s,
     )
+
+
+def _saved(best: CellRow, rows: Sequence[CellRow]) -> Summary | None:
+    alone = replace(best.cell, batch_size=1)
+    first = next((row for row in rows if row.cell == alone), None)
+    if first is None or first is best:
+        return None
+    return energy_ratio(best, first).interval

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.fairness import Fairness, Kind, mismatches
 from greenbatch.analysis.tables import CellRow, cell_rows
-from greenbatch.analysis.variables import SOURCES
+from greenbatch.analysis.variables import SOURCES, STOPS
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from greenbatch.records import Cell
 
+_NAMED = 5  # broken files in a sentence
 STANDARD_WINDOW_S = 2.0
 """DESIGN, section 3.4: shorter windows are for a first look."""
 
@@ -69,9 +70,12 @@ def caveats(
     found = [
         *_energy(dataset, rows, environment),
         *_weights(dataset),
+        *image_caveats(study, int(dataset["batch_size"].max())),
+        *_preprocessing(dataset),
         *_window(study, environment),
         *_settings(in_force or Fairness()),
         *_repetitions(rows),
+        *_repeats(dataset, study),
         *_flags(rows),
         *_journal(dataset),
     ]
@@ -158,6 +162,63 @@ def _weights(dataset: "xr.Dataset") -> Iterator[Caveat]:
         )
 
 
+def image_caveats(study: Mapping[str, Any], largest: int) -> Iterator[Caveat]:
+    """Say what the folder of a study's images lacks.
+
+    Args:
+        study: As in ``study.yaml``.
+        largest: Most images in a batch.
+    """
+    images = study.get("images")
+    if not images:
+        return
+    folder, count, found = images["folder"], images["count"], images["found"]
+    broken = images.get("broken") or {}
+    looked_at = count + len(broken)
+    if broken:
+        named = "; ".join(f"{name} ({reason})" for name, reason in list(broken.items())[:_NAMED])
+        more = f"; and {len(broken) - _NAMED} more, see study.yaml" if len(broken) > _NAMED else ""
+        which, were = ("1 file", "was") if len(broken) == 1 else (f"{len(broken)} files", "were")
+        yield Caveat(
+            "images-broken",
+            Severity.CAUTION,
+            f"{which} of {looked_at} in {folder} could not be read and {were} left out: "
+            f"{named}{more}.",
+        )
+    if count < largest:
+        yield Caveat(
+            "images-repeated",
+            Severity.CAUTION,
+            f"The folder {folder} gave {count} images, fewer than the largest batch of {largest}: "
+            "there they are repeated.",
+        )
+    if looked_at < found:
+        yield Caveat(
+            "images-chosen",
+            Severity.NOTE,
+            f"Of the {found} images in {folder}, {looked_at} were taken, evenly spread.",
+        )
+
+
+def _preprocessing(dataset: "xr.Dataset") -> Iterator[Caveat]:
+    shares = []
+    for name, what in (
+        ("preprocessing_time_share", "the window"),
+        ("preprocessing_cpu_share", "the measuring process's CPU time"),
+    ):
+        if name in dataset and dataset[name].notnull().any():
+            low, high = float(dataset[name].min()) * 100, float(dataset[name].max()) * 100
+            span = f"{low:.0f} %" if f"{low:.0f}" == f"{high:.0f}" else f"{low:.0f} to {high:.0f} %"
+            shares.append(f"{span} of {what}")
+    if shares:
+        yield Caveat(
+            "preprocessing-inside",
+            Severity.CAUTION,
+            "Images were decoded and transformed in the window, and are part of every figure: "
+            f"they took {' and '.join(shares)}.",
+        )
+
+
 def window_s(study: Mapping[str, Any], environment: Mapping[str, Any]) -> float | None:
     """Least length of a window: the one in force, which the meters may have raised, else asked."""
     for value in (environment.get("window_s"), (study.get("protocol") or {}).get("window_s")):
@@ -172,8 +233,8 @@ def _window(study: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterato
         yield Caveat(
             "scaled",
             Severity.CAUTION,
-            f"The study was shortened to {scale:g} of its times, requests and repetitions: it shows "
-            "how it works here, and its figures do not repeat those of the whole.",
+            f"The study was shortened to {scale:g} of its times, requests and repetitions: it "
+            "shows how it works here, and its figures do not repeat those of the whole.",
         )
     length_s = window_s(study, environment)
     offline = "offline" in study.get("scenarios", ["offline"])
@@ -229,6 +290,29 @@ def _repetitions(rows: Sequence[CellRow]) -> Iterator[Caveat]:
             f"The run is incomplete: {not_run} of {total} repetitions were not run.",
         )
     yield from _failures(rows)
+
+
+def _repeats(dataset: "xr.Dataset", study: Mapping[str, Any]) -> Iterator[Caveat]:
+    """Tell of attempts that were superseded, and of cells that are less precise than was asked."""
+    if "stopped" not in dataset:  # an older dataset
+        return
+    if again := int(dataset["disturbed_attempts"].sum()):
+        yield Caveat(
+            "disturbed-attempts",
+            Severity.NOTE,
+            f"{_repetition_count(again)} superseded: disturbed, and measured again at the end of "
+            "the block; the journal keeps both.",
+        )
+    wide = dataset["stopped"] == STOPS.index("maximum")
+    if count := int(wide.sum()):
+        asked = int((dataset["in_design"] == 1).sum())
+        widest = float(dataset["stopped_half_width"].where(wide).max())
+        yield Caveat(
+            "target-missed",
+            Severity.CAUTION,
+            f"{count} of {asked} cells are not within ± {study['precision_target']:.2g} of their "
+            f"mean after {study['max_repetitions']} repetitions; the widest is ± {widest:.2g}.",
+        )
 
 
 def _failures(rows: Sequence[CellRow]) -> Iterator[Caveat]:

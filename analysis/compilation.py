@@ -11,7 +11,15 @@ from greenbatch.analysis.accuracies import fill_accuracies
 from greenbatch.analysis.coordinates import Labels, backend_facts, counting, labels, model_facts
 from greenbatch.analysis.energy_totals import add_totals
 from greenbatch.analysis.run_files import RunFiles
-from greenbatch.analysis.variables import CACHES, COORDINATES, SOURCES, STATUSES, VARIABLES
+from greenbatch.analysis.variables import (
+    CACHES,
+    COORDINATES,
+    FLAGS,
+    SOURCES,
+    STATUSES,
+    STOPS,
+    VARIABLES,
+)
 from greenbatch.errors import RunError
 from greenbatch.records import (
     TRAFFIC,
@@ -19,6 +27,7 @@ from greenbatch.records import (
     EnergySource,
     Idle,
     IdleFigure,
+    Pipeline,
     Queue,
     Repetition,
     Status,
@@ -52,6 +61,8 @@ def from_files(files: RunFiles) -> "xr.Dataset":
         )
         for name, variable in VARIABLES.items()
     }
+    repeated = arrays["status"]
+    strides = [stride // repeated.itemsize for stride in repeated.strides[:-1]]
     idle = _idle_power(files.journal.idles, grid)
     devices = dict(
         zip(
@@ -64,16 +75,26 @@ def from_files(files: RunFiles) -> "xr.Dataset":
         rest = (slice(None), slice(None), scenario, size, *settings)
         where: tuple[Any, ...] = (slice(None), backend, *rest)
         arrays["in_design"][where] = 1
-    for repetition in _once_each(files.journal.repetitions):
+    # The dimensions of a repetition as one: an index of one number is set in half the time.
+    rows = {
+        name: arrays[name].reshape(repeated.size, *arrays[name].shape[repeated.ndim :])
+        for name, variable in VARIABLES.items()
+        if variable.over is None
+    }
+    chosen = _once_each(files.journal.repetitions)
+    for repetition, superseded in chosen:
         cell = grid.cell(repetition.cell)
         arrays["in_design"][cell] = 1
-        place = (*cell, grid.place("repetition", repetition.block))
-        _fill(arrays, place, repetition, grid, devices[repetition.cell.backend])
+        first = sum(at * stride for at, stride in zip(cell, strides, strict=True))
+        place = (first + grid.place("repetition", repetition.block),)
+        _fill(rows, place, repetition, grid, devices[repetition.cell.backend])
+        rows["disturbed_attempts"][place] = superseded
         block = (repetition.cell.backend, repetition.cell.settings, repetition.block)
         for domain, mean in idle.get(block, {}).items():
-            arrays["idle_power"][(*place, domain)] = mean.power_w
-            arrays["idle_power_uncertainty"][(*place, domain)] = mean.uncertainty_w
-            arrays["idle_power_source"][(*place, domain)] = mean.source
+            rows["idle_power"][(*place, domain)] = mean.power_w
+            rows["idle_power_uncertainty"][(*place, domain)] = mean.uncertainty_w
+            rows["idle_power_source"][(*place, domain)] = mean.source
+    _fill_stops(arrays, (repetition for repetition, _ in chosen), grid)
     _fill_capacities(arrays, files.journal.capacities, grid)
     accuracies = fill_accuracies(arrays, files, grid)
     counts = np.array(counting(files, grid.along["domain"]), dtype=np.int8)
@@ -83,25 +104,33 @@ def from_files(files: RunFiles) -> "xr.Dataset":
     return dataset
 
 
-def _once_each(repetitions: Iterable[Repetition]) -> list[Repetition]:
-    """One record for each cell and block: a failure that was measured again gives way.
+def _once_each(repetitions: Iterable[Repetition]) -> list[tuple[Repetition, int]]:
+    """One record for each cell and block, and how many disturbed attempts it supersedes.
+
+    A failure that was measured again gives way, and so does an attempt that was disturbed.
 
     Raises:
-        RunError: Two records are ok.
+        RunError: Two records of one attempt are ok.
     """
     chosen: dict[tuple[Any, int], Repetition] = {}
+    disturbed: dict[tuple[Any, int], int] = defaultdict(int)
     for record in repetitions:
         key = (record.cell, record.block)
+        disturbed[key] += "disturbed" in record.flags
         other = chosen.setdefault(key, record)
         if other is record:
             continue
-        if other.status is Status.OK and record.status is Status.OK:
+        if other.status is record.status is Status.OK and other.attempt == record.attempt:
             raise RunError(
                 f"the journal holds {record.cell}, block {record.block}, twice; delete one of "
                 "the two lines"
             )
-        chosen[key] = max(other, record, key=lambda r: (r.status is Status.OK, r.started_at))
-    return list(chosen.values())
+        chosen[key] = max(
+            other, record, key=lambda r: (r.status is Status.OK, r.attempt, r.started_at)
+        )
+    return [
+        (record, disturbed[key] - ("disturbed" in record.flags)) for key, record in chosen.items()
+    ]
 
 
 class _IdleMean(NamedTuple):
@@ -159,7 +188,7 @@ def _fill(
     rate = record.images / record.duration_s if record.images and record.duration_s else None
     scalars: dict[str, float | int | None] = {
         "status": STATUSES.index(str(record.status)),
-        "flags": int(record.mask),
+        "flags": sum(FLAGS[name] for name in record.flags),
         "duration": record.duration_s,
         "images": record.images,
         "iterations": record.iterations,
@@ -176,6 +205,8 @@ def _fill(
     for name, value in scalars.items():
         arrays[name][place] = _number(value)
     arrays["reason"][place] = record.reason or ""
+    if record.pipeline and record.duration_s:
+        _fill_pipeline(arrays, place, record.pipeline, record.duration_s)
     if record.queue and record.duration_s:
         _fill_queue(arrays, place, record.queue, record.duration_s, record.images)
     queue = record.queue
@@ -223,13 +254,22 @@ def _fill(
             arrays["one_off_energy_uncertainty"][spot] = _number(figure.uncertainty_j)
 
 
+def _fill_pipeline(
+    arrays: "Arrays", place: tuple[int, ...], pipeline: Pipeline, duration_s: float
+) -> None:
+    spent_s = pipeline.decode_s + pipeline.transform_s
+    arrays["preprocessing_time_share"][place] = spent_s / duration_s
+    if pipeline.process_cpu_s:
+        arrays["preprocessing_cpu_share"][place] = pipeline.cpu_s / pipeline.process_cpu_s
+
+
 def _fill_queue(
     arrays: "Arrays", place: tuple[int, ...], queue: Queue, duration_s: float, images: int | None
 ) -> None:
     batches = sum(queue.batch_sizes.values())
     published_j = queue.as_published.energy_j / images if queue.as_published and images else None
     for name, value in (
-        ("response_time_mean", queue.response_mean_s),
+        ("response_time_mean", _number(queue.response_mean_s)),
         ("requests", queue.requests),
         ("unserved", queue.unserved),
         ("busy", queue.busy_s / duration_s),
@@ -240,6 +280,17 @@ def _fill_queue(
         ("energy_per_request_as_published", _number(published_j)),
     ):
         arrays[name][place] = value
+
+
+def _fill_stops(arrays: "Arrays", repetitions: Iterable[Repetition], grid: Labels) -> None:
+    """Fill in why each cell was left out, as its latest block says."""
+    quantities = VARIABLES["stopped_quantity"].meanings
+    for repetition in sorted(repetitions, key=lambda r: r.block):
+        if stop := repetition.stop:
+            place = grid.cell(repetition.cell)
+            arrays["stopped"][place] = STOPS.index(stop.why)
+            arrays["stopped_quantity"][place] = quantities.index(stop.quantity or "none")
+            arrays["stopped_half_width"][place] = _number(stop.half_width)
 
 
 def _fill_capacities(arrays: "Arrays", capacities: Iterable[Capacity], grid: Labels) -> None:
@@ -276,7 +327,9 @@ def _labelled(files: RunFiles, grid: Labels, arrays: "Arrays", counts: Any) -> "
         coords[name] = ("model", np.array(facts, dtype=_dtype(name, facts)), _attrs(name))
     data = {}
     for name, variable in VARIABLES.items():
-        array = arrays[name].astype(str) if variable.kind == "text" else arrays[name]
+        array = arrays[name]
+        if variable.kind == "text" and not array.size:
+            array = array.astype(str)  # an empty array of objects is a text to nobody
         data[name] = (variable.along(tuple(grid.settings)), array, variable.attributes())
     return xr.Dataset(data, coords, _global_attributes(files, grid, arrays))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from greenbatch.analysis.labelled_intervals import designed, figure_of, refuse_unlike, select
 from greenbatch.analysis.variables import CELL_FACTORS, COORDINATES, settings_of
 from greenbatch.errors import UsageError
+from greenbatch.records import TRAFFIC
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,7 +43,8 @@ class Curve:
 
 def free_dims(dataset: "xr.Dataset") -> tuple[str, ...]:
     """List the dimensions that a user chooses along; others say what is to be done."""
-    known = ("backend", "precision", "batch_size", "policy", *settings_of(dataset))
+    settings = (dim for dim in settings_of(dataset) if dim not in TRAFFIC)
+    known = ("backend", "precision", "batch_size", "policy", *settings)
     return tuple(dim for dim in known if dim in dataset["energy_per_image"].dims)
 
 

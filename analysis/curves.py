@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from greenbatch import units
 from greenbatch.analysis.statistics import Summary
 from greenbatch.analysis.tables import CellRow
+from greenbatch.records import Cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +43,13 @@ def curves(rows: Iterable[CellRow], quantity: str) -> dict[str, list[Curve]]:
         quantity: ``energy`` (J per image), ``latency_p50`` or ``latency_p99`` (s).
     """
     rows = list(rows)
-    varied = [
-        name
-        for name in ("precision", "io", "scenario")
-        if len({getattr(row.cell, name) for row in rows}) > 1
-    ]
+    labels = curve_labels(rows)
     grouped: dict[tuple[str, str, str, str, bool], list[tuple[int, Summary]]] = {}
     for row in rows:
         value: Summary | None = getattr(row, _QUANTITIES[quantity])
         if value is None or value.centre <= 0:  # nothing at or below zero on a log axis
             continue
-        label = " ".join([row.cell.variant, *(getattr(row.cell, name) for name in varied)])
+        label = labels[row.cell]
         estimated = quantity == "energy" and row.energy_source in ("estimated", "mixed")
         key = (row.cell.model, row.cell.backend, row.cell.variant, label, estimated)
         grouped.setdefault(key, []).append((row.cell.batch_size, value))
@@ -64,6 +61,20 @@ def curves(rows: Iterable[CellRow], quantity: str) -> dict[str, list[Curve]]:
         batch_sizes, values = zip(*points, strict=True)
         found[model].append(Curve(backend, variant, label, batch_sizes, values, estimated))
     return found
+
+
+def curve_labels(rows: Iterable[CellRow]) -> dict[Cell, str]:
+    """Name the curve of each cell: its variant, with the factors that differ within the run."""
+    cells = [row.cell for row in rows]
+    varied = [
+        name
+        for name in ("precision", "io", "scenario")
+        if len({getattr(cell, name) for cell in cells}) > 1
+    ]
+    return {
+        cell: " ".join([cell.variant, *(str(getattr(cell, name)) for name in varied)])
+        for cell in cells
+    }
 
 
 def log_range(values: Sequence[float]) -> tuple[float, float]:

@@ -1,11 +1,14 @@
 """A run's dataset: compiled, written whole or not at all, opened, made again when out of date."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.compilation import DATASET_SCHEMA, from_files
 from greenbatch.analysis.run_files import digest, read_run
+from greenbatch.analysis.variables import VARIABLES
 from greenbatch.errors import RunError
 
 if TYPE_CHECKING:
@@ -27,7 +30,8 @@ def compile_dataset(run: Path) -> "xr.Dataset":
     Raises:
         RunError: The run cannot be read, or measured a repetition twice.
     """
-    return from_files(read_run(run))
+    with _without_collector():
+        return from_files(read_run(run))
 
 
 def write_dataset(run: Path) -> Path:
@@ -39,7 +43,7 @@ def write_dataset(run: Path) -> Path:
     Raises:
         RunError: The run cannot be read or written to.
     """
-    return _store(compile_dataset(run), run / DATASET)
+    return store(compile_dataset(run), run / DATASET)
 
 
 def open_run(run: Path | str) -> "xr.Dataset":
@@ -47,6 +51,9 @@ def open_run(run: Path | str) -> "xr.Dataset":
 
     Whether it is up to date is told by a hash of the run's files, not by modification times.
     A run that cannot be written to is compiled in memory.
+
+    Args:
+        run: The run directory; or a dataset file alone, which is taken as it is.
 
     Returns:
         The dataset, loaded; no file stays open.
@@ -59,6 +66,8 @@ def open_run(run: Path | str) -> "xr.Dataset":
     import greenbatch.analysis.accessor  # noqa: F401  # registers ``ds.gb``
 
     run = Path(run)
+    if run.is_file():
+        return _open_file(run)
     path = run / DATASET
     current = digest(run)
     if path.is_file():
@@ -69,15 +78,54 @@ def open_run(run: Path | str) -> "xr.Dataset":
         if stored is not None and (
             (stored.attrs.get("run_digest"), int(stored.attrs.get("schema", 0)))
             == (current, DATASET_SCHEMA)
+            and VARIABLES.keys() <= stored.keys()
         ):
             return stored
     compiled = compile_dataset(run)
     if os.access(run, os.W_OK):
-        _store(compiled, path)
+        store(compiled, path)
+    compiled.encoding["source"] = str(path)  # as of one that was loaded
     return compiled
 
 
-def _store(dataset: "xr.Dataset", path: Path) -> Path:
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Let the cycle collector rest: among millions of records, none is in a cycle."""
+    import gc
+
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _open_file(path: Path) -> "xr.Dataset":
+    import xarray as xr
+
+    try:
+        dataset = xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"cannot read {path} as a dataset: {error}; give a directory that 'gb bench' wrote, "
+            "or a dataset.nc"
+        ) from error
+    if "run_digest" not in dataset.attrs:
+        raise RunError(
+            f"{path} is no dataset of greenbatch; give a directory that 'gb bench' wrote, or a "
+            "dataset.nc"
+        )
+    return dataset
+
+
+def store(dataset: "xr.Dataset", path: Path) -> Path:
+    """Write a dataset to a file, whole or not at all.
+
+    Raises:
+        RunError: It cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         # Deflate: most of a grid is NaN or repeated codes.

@@ -1,18 +1,23 @@
-"""The figures on paper: SVG and PNG by matplotlib, one panel for each model."""
+"""The figures on paper: SVG, PDF and PNG by matplotlib, one panel for each model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenbatch.analysis.curves import Curve, bounds, curves, log_range, log_ticks
+from greenbatch.analysis.curves import Curve, bounds, curve_labels, curves, log_range, log_ticks
 from greenbatch.analysis.palette import GRID, INK, MUTED, colours, markers
+from greenbatch.analysis.statistics import Summary
 from greenbatch.analysis.tables import CellRow
+from greenbatch.analysis.timeline import Network
+from greenbatch.analysis.timeline_figure import timeline_figure
+from greenbatch.records import Cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _COLUMNS = 3
+_DASHES: Any = (0, (4, 2))
 _MARKERS = {
     "circle": "o",
     "square": "s",
@@ -33,34 +38,57 @@ _STYLE: dict[Any, Any] = {
     "text.color": INK,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
+    "pdf.fonttype": 42,  # TrueType: journals refuse type 3
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
     "svg.fonttype": "none",  # text stays text: searchable, and small
     "svg.hashsalt": "greenbatch",  # the same run gives the same file
 }
 
 
-def write_figures(rows: Sequence[CellRow], folder: Path) -> list[Path]:
-    """Write ``energy`` and ``latency`` against batch size, each as SVG and PNG.
+_ENDINGS: dict[str, dict[str, Any]] = {
+    "svg": {"metadata": {"Date": None}},
+    "pdf": {"metadata": {"CreationDate": None}},
+    "png": {"dpi": 160},
+}
+
+
+def write_figures(
+    rows: Sequence[CellRow],
+    folder: Path,
+    standing: Mapping[Cell, str] | None = None,
+    networks: Sequence[Network] = (),
+) -> list[Path]:
+    """Write ``energy``, ``latency``, ``tradeoff`` and ``timeline``, each as SVG, PDF and PNG.
 
     Args:
         rows: As `cell_rows` gives them.
         folder: Where to; it is made.
+        standing: Of each cell against the front: ``front``, ``unsure`` or ``dominated``.
+        networks: As `greenbatch.analysis.timeline.timeline` gives them.
 
     Returns:
-        The files. There is no energy figure where no cell has energy, and no latency figure
-        where nothing was measured.
+        The files. A figure with nothing to draw (no energy, nothing measured, fewer than two
+        networks with a year) is not there.
     """
     import matplotlib as mpl
 
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     with mpl.rc_context(_STYLE):
-        for name, figure in (("energy", energy_figure(rows)), ("latency", latency_figure(rows))):
-            if figure is None:  # one of an earlier report must not stand for this run
-                for ending in ("svg", "png"):
-                    (folder / f"{name}.{ending}").unlink(missing_ok=True)
-                continue
-            for ending, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 160})):
+        for name, figure in (
+            ("energy", energy_figure(rows)),
+            ("latency", latency_figure(rows)),
+            ("tradeoff", tradeoff_figure(rows, standing or {})),
+            ("timeline", timeline_figure(networks)),
+        ):
+            if figure is not None:  # laid out once, not anew for each file
+                figure.draw_without_rendering()
+                figure.set_layout_engine("none")
+            for ending, options in _ENDINGS.items():
                 path = folder / f"{name}.{ending}"
+                if figure is None:  # one of an earlier report must not stand for this run
+                    path.unlink(missing_ok=True)
+                    continue
                 figure.savefig(path, bbox_inches="tight", pad_inches=0.12, **options)
                 written.append(path)
     return written
@@ -78,42 +106,113 @@ def latency_figure(rows: Sequence[CellRow]) -> "Figure | None":
     return _draw(rows, both, "Latency of one batch: p50 (solid), p99 (dotted)", "s")
 
 
+def tradeoff_figure(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> "Figure | None":
+    """Draw energy per image against p50 latency, a point for each batch size.
+
+    Cells on the front are large, those beaten in both small.
+    """
+    energies, latencies = curves(rows, "energy"), curves(rows, "latency_p50")
+    labels = curve_labels(rows)
+    stands = {(c.model, labels[c], c.batch_size): text for c, text in standing.items()}
+
+    def draw(axes: "Axes", model: str, look: "_Look") -> None:
+        delays = {
+            (curve.label, size): value.centre
+            for curve in latencies[model]
+            for size, value in zip(curve.batch_sizes, curve.values, strict=True)
+        }
+        xs: list[float] = []
+        ends: list[float] = []
+        for curve in energies[model]:
+            known = [
+                (delays[curve.label, size], value, size)
+                for size, value in zip(curve.batch_sizes, curve.values, strict=True)
+                if (curve.label, size) in delays
+            ]
+            if not known:
+                continue
+            x, values, _ = zip(*known, strict=True)
+            look.line(axes, curve, x, values, markersize=0, linewidth=0.8)
+            for delay, value, size in known:
+                place = stands.get((model, curve.label, size), "")
+                colour = look.colour[curve.variant]
+                axes.plot(
+                    delay,
+                    value.centre,
+                    color=colour,
+                    marker=_MARKERS[look.marker[curve.variant]],
+                    markersize={"front": 7, "dominated": 3}.get(place, 5),
+                    markerfacecolor="white" if curve.estimated else colour,
+                    markeredgewidth=1.2,
+                )
+                if place == "front":  # nothing lies below and left of the front
+                    axes.annotate(
+                        str(size),
+                        (delay, value.centre),
+                        (-4, -4),
+                        textcoords="offset points",
+                        ha="right",
+                        va="top",
+                        fontsize=7,
+                        fontweight="bold",
+                        color=colour,
+                    )
+            xs += [*x, min(x) / 1.25]  # room for the batch size beside the first point
+            ends += [end for value in values for end in bounds(value)]
+        if xs:
+            _log_axis(axes.xaxis, axes.set_xlim, xs, "s", most=4)
+            _log_axis(axes.yaxis, axes.set_ylim, ends, "J")
+        _plain(axes, model)
+
+    models = [model for model, found in energies.items() if found and latencies[model]]
+    title = "Energy per image against p50 latency; large, with their batch size: on the front"
+    return _panels(rows, models, title, "p50 latency of a batch", draw)
+
+
 def _draw(
     rows: Sequence[CellRow],
     layers: Sequence[Mapping[str, list[Curve]]],
     title: str,
     unit: str,
 ) -> "Figure | None":
-    from matplotlib.figure import Figure  # no pyplot: nothing global, no window
+    def draw(axes: "Axes", model: str, look: "_Look") -> None:
+        for layer, found in enumerate(layers):
+            for curve in found[model]:
+                look.line(axes, curve, curve.batch_sizes, curve.values, layer)
+        _axes(axes, model, [curve for found in layers for curve in found[model]], unit)
 
     models = [model for model, found in layers[0].items() if found]
+    return _panels(rows, models, title, "batch size", draw)
+
+
+def _panels(
+    rows: Sequence[CellRow],
+    models: Sequence[str],
+    title: str,
+    across: str,
+    draw: Callable[["Axes", str, "_Look"], None],
+) -> "Figure | None":
+    """Draw a panel for each model, with one legend."""
+    from matplotlib.figure import Figure  # no pyplot: nothing global, no window
+
     if not models:
         return None
-    variants = list(dict.fromkeys(row.cell.variant for row in rows))
-    colour, marker = colours(variants), markers(variants)
+    look = _Look(rows)
     width = min(_COLUMNS, len(models))
     height = -(-len(models) // width)
     figure = Figure(figsize=(0.6 + 2.9 * width, 0.9 + 2.35 * height), layout="constrained")
     panels = figure.subplots(height, width, squeeze=False)
-    handles: dict[str, Any] = {}
     for spare in panels.flat[len(models) :]:
         spare.set_axis_off()
     for axes, model in zip(panels.flat, models, strict=False):
-        for layer, found in enumerate(layers):
-            for curve in found[model]:
-                label = curve.label + (" (estimated)" if curve.estimated else "")
-                line = _curve(axes, curve, colour[curve.variant], marker[curve.variant], layer)
-                if layer == 0:
-                    handles.setdefault(label, line)
-        shown = [curve for found in layers for curve in found[model]]
-        _axes(axes, model, shown, unit)
+        draw(axes, model, look)
     for column in range(width):  # under the lowest panel of each column
         lowest = (len(models) - 1 - column) // width * width + column
-        panels.flat[lowest].set_xlabel("batch size", color=MUTED)
+        panels.flat[lowest].set_xlabel(across, color=MUTED)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
     figure.legend(
-        handles.values(),
-        handles.keys(),
+        look.handles.values(),
+        look.handles.keys(),
         loc="outside lower left",
         ncols=4,
         frameon=False,
@@ -122,45 +221,108 @@ def _draw(
     return figure
 
 
-def _curve(axes: "Axes", curve: Curve, colour: str, marker: str, layer: int) -> Any:
-    centres = [value.centre for value in curve.values]
-    ends = [bounds(value) for value in curve.values]
+class _Look:
+    """How each variant is drawn, and the legend's entries of those that were."""
+
+    def __init__(self, rows: Sequence[CellRow]) -> None:
+        variants = list(dict.fromkeys(row.cell.variant for row in rows))
+        self.colour, self.marker = colours(variants), markers(variants)
+        self.handles: dict[str, Any] = {}
+
+    def line(
+        self,
+        axes: "Axes",
+        curve: Curve,
+        x: Sequence[float],
+        values: Sequence[Summary],
+        layer: int = 0,
+        **more: Any,
+    ) -> None:
+        colour, marker = self.colour[curve.variant], self.marker[curve.variant]
+        _curve(axes, curve, x, values, colour, marker, layer, **more)
+        if layer == 0:
+            self.name(curve)
+
+    def name(self, curve: Curve) -> None:
+        """Put a curve into the legend."""
+        from matplotlib.lines import Line2D
+
+        colour = self.colour[curve.variant]
+        label = curve.label + (" (estimated)" if curve.estimated else "")
+        self.handles[label] = Line2D(
+            [],
+            [],
+            color=colour,
+            linewidth=1.5,
+            linestyle=_DASHES if curve.estimated else "-",
+            marker=_MARKERS[self.marker[curve.variant]],
+            markersize=5,
+            markerfacecolor="white" if curve.estimated else colour,
+            markeredgewidth=1.2,
+        )
+
+
+def _curve(
+    axes: "Axes",
+    curve: Curve,
+    x: Sequence[float],
+    values: Sequence[Summary],
+    colour: str,
+    marker: str,
+    layer: int,
+    **more: Any,
+) -> Any:
+    centres = [value.centre for value in values]
+    ends = [bounds(value) for value in values]
     errors = [
         [c - low for c, (low, _) in zip(centres, ends, strict=True)],
         [high - c for c, (_, high) in zip(centres, ends, strict=True)],
     ]
     first = layer == 0
+    style = {"linewidth": 1.5 if first else 1.0, "markersize": 5} | more
     return axes.errorbar(
-        curve.batch_sizes,
+        x,
         centres,
         yerr=errors,
         color=colour,
-        linewidth=1.5 if first else 1.0,
-        linestyle=(0, (4, 2)) if curve.estimated else "-" if first else (0, (1, 1.6)),
+        linestyle=_DASHES if curve.estimated else "-" if first else (0, (1, 1.6)),
         marker=_MARKERS[marker] if first else None,
-        markersize=5,
         markerfacecolor="white" if curve.estimated else colour,
         markeredgewidth=1.2,
         elinewidth=1.0,
         capsize=2.5,
+        **style,
     )
 
 
 def _axes(axes: "Axes", model: str, shown: Sequence[Curve], unit: str) -> None:
     from matplotlib.ticker import NullLocator
 
-    axes.set_title(model, loc="left", fontsize=9.5, color=INK)
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
     batch_sizes = sorted({size for curve in shown for size in curve.batch_sizes})
     axes.set_xticks(batch_sizes, [str(size) for size in batch_sizes])
     axes.set_xlim(batch_sizes[0] / 1.3, batch_sizes[-1] * 1.3)
-    ends = [end for curve in shown for value in curve.values for end in bounds(value)]
-    low, high = log_range(ends)
-    axes.set_ylim(low, high)
-    axes.set_yticks(*log_ticks(low, high, unit))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_minor_locator(NullLocator())
+    ends = [end for curve in shown for value in curve.values for end in bounds(value)]
+    _log_axis(axes.yaxis, axes.set_ylim, ends, unit)
+    _plain(axes, model)
+
+
+def _log_axis(
+    axis: Any, set_limits: Any, values: Sequence[float], unit: str, most: int = 7
+) -> None:
+    from matplotlib.ticker import NullLocator
+
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    low, high = log_range(values)
+    set_limits(low, high)
+    ticks, words = log_ticks(low, high, unit, most)
+    axis.set_ticks(ticks, words)
+    axis.set_minor_locator(NullLocator())
+
+
+def _plain(axes: "Axes", model: str) -> None:
+    axes.set_title(model, loc="left", fontsize=9.5, color=INK)
     axes.grid(axis="y", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)

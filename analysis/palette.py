@@ -17,12 +17,28 @@ _FIXED = {
 }
 _OTHERS = ("#7a5195", "#5c7f00", "#006d77", "#8c564b", "#9d3c3c", "#2f7fb8")
 
+_ON_DARK = {
+    "#0072b2": "#56b4e9",
+    "#d55e00": "#f0803c",
+    "#00875f": "#2fbf94",
+    "#b0568b": "#df8dbb",
+    "#2b2b2b": "#d0d4d8",
+    "#a87000": "#e6a817",
+    "#7a5195": "#b694d6",
+    "#5c7f00": "#9dc243",
+    "#006d77": "#4bb3bd",
+    "#8c564b": "#c98f83",
+    "#9d3c3c": "#e07a7a",
+    "#2f7fb8": "#7fb8e6",
+}
+
 MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon")
 """Marker shapes in plotly's words, by position in the study: colour never stands alone."""
 
 INK = "#1c2126"
 MUTED = "#59636e"
 GRID = "#e3e6ea"
+ACCENT = "#1b6b43"
 
 
 def colours(variants: Iterable[str]) -> dict[str, str]:
@@ -41,6 +57,24 @@ def colours(variants: Iterable[str]) -> dict[str, str]:
     return chosen
 
 
+def on_dark(colour: str) -> str:
+    """Give a colour of `colours` its lighter sister, for a dark ground at the same contrast."""
+    return _ON_DARK[colour]
+
+
 def markers(variants: Iterable[str]) -> dict[str, str]:
     """Give each variant its marker shape."""
     return {variant: MARKERS[i % len(MARKERS)] for i, variant in enumerate(variants)}
+
+
+THEMES = {
+    "light": {"ink": INK, "muted": MUTED, "grid": GRID, "paper": "#ffffff", "accent": ACCENT},
+    "dark": {
+        "ink": "#e8ebee",
+        "muted": "#a3adb7",
+        "grid": "#2c333a",
+        "paper": "#14181c",
+        "accent": "#5fc596",
+    },
+}
+"""The page's colours: text, quiet text, lines, ground, and one that stands out."""

@@ -3,23 +3,25 @@
 import json
 import os
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.answers import Answer, answers
-from greenbatch.analysis.caveats import Caveat, Severity, caveats, window_s
-from greenbatch.analysis.charts import Chart, energy_charts, latency_charts, tradeoff_charts
+from greenbatch.analysis.caveats import Severity, caveats, window_s
+from greenbatch.analysis.charts import styles
 from greenbatch.analysis.comparisons import best_rows, comparison_rows
 from greenbatch.analysis.csv_tables import best_csv, cells_csv, comparison_csv
 from greenbatch.analysis.dataset import open_run
 from greenbatch.analysis.detail_tables import beside_ratios, fairness_table, outputs_table
 from greenbatch.analysis.fairness import factor_name, fairness
 from greenbatch.analysis.figures import write_figures
+from greenbatch.analysis.latex_tables import latex
 from greenbatch.analysis.one_off import break_evens, start_ups
-from greenbatch.analysis.palette import colours, markers
+from greenbatch.analysis.palette import THEMES
+from greenbatch.analysis.power_traces import PowerTrace, power_traces
 from greenbatch.analysis.run_files import read_run
+from greenbatch.analysis.sections import batch_sections, power_sections, timeline_sections
 from greenbatch.analysis.serving_tables import serving_lead, serving_table
 from greenbatch.analysis.start_tables import starts_table
 from greenbatch.analysis.surroundings import (
@@ -29,7 +31,20 @@ from greenbatch.analysis.surroundings import (
     machine_line,
 )
 from greenbatch.analysis.tables import CellRow, cell_rows
-from greenbatch.analysis.text_tables import best_table, cells_table, comparison_table
+from greenbatch.analysis.text_tables import Table, best_table, cells_table, comparison_table
+from greenbatch.analysis.tidy_table import tidy
+from greenbatch.analysis.timeline import timeline
+from greenbatch.analysis.tradeoff_tables import (
+    Footprint,
+    crossing_sentences,
+    footprint_table,
+    front_table,
+    offline,
+    standings,
+    turning_sentences,
+    turning_table,
+    turnings,
+)
 from greenbatch.errors import RunError
 from greenbatch.records import FACTORS, Journal
 
@@ -39,52 +54,56 @@ if TYPE_CHECKING:
 FOLDER = "report"
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Charts of one quantity, or why there are none."""
-
-    name: str
-    title: str
-    text: str
-    charts: Sequence[Chart]
-    absent: str
-    second_line: bool = False
-    estimated: bool = False
-
-
-def write_report(run: Path) -> Path:
+def write_report(
+    run: Path,
+    *,
+    carbon_intensity: float | str | None = None,
+    price: float | None = None,
+    currency: str = "",
+) -> Path:
     """Compile a run and write its report.
 
     Args:
         run: The run directory; ``report/`` in it is written anew, ``dataset.nc``
             where it is out of date.
+        carbon_intensity: In g CO2e per kWh, or a country or region as
+            `greenbatch.analysis.intensity_of` takes it: the report then says what a million
+            images emit.
+        price: Of a kWh: the report then says what a million images cost.
+        currency: Of the price.
 
     Returns:
         Path of ``report/index.html``.
 
     Raises:
         RunError: The run cannot be read or written to.
+        UsageError: The intensity or the price is not positive; or a place is given and
+            codecarbon is not installed.
+        UnknownNameError: The place is not known.
     """
     folder = run / FOLDER
     dataset = open_run(run)
     with warnings.catch_warnings(action="ignore"):  # a torn line is a caveat of the page
         journal = read_run(run).journal
+    asked = Footprint(carbon_intensity=carbon_intensity, price=price, currency=currency)
+    every = cell_rows(dataset)
+    traces = power_traces(run, journal.repetitions)
+    page = page_facts(dataset, every, journal, traces, asked)
     try:
         (folder / "tables").mkdir(parents=True, exist_ok=True)
-        every = cell_rows(dataset)
         rows = [row for row in every if not row.cell.is_server]
-        compared, best = comparison_rows(rows), best_rows(rows)
         for name, text in (
             ("cells", cells_csv(every)),
-            ("comparison", comparison_csv(compared)),
-            ("best", best_csv(best)),
+            ("comparison", comparison_csv(comparison_rows(rows))),
+            ("best", best_csv(best_rows(rows))),
         ):
             _write(folder / "tables" / f"{name}.csv", text)
-        figures = write_figures(rows, folder / "figures")
-        page = page_facts(dataset, every, journal)
+        _write_latex(folder / "tables", [page[name] for name in TABLES])
+        page["parquet"] = _write_parquet(dataset, folder / "tables" / "repetitions.parquet")
+        figures = write_figures(rows, folder / "figures", page["standing"], page["networks"])
         page["figure_files"] = [f"figures/{path.name}" for path in figures if path.suffix == ".svg"]
         _write(folder / "report.md", _render("report.md.j2", page))
-        _write(folder / "index.html", _render("report.html.j2", page | _scripts(page["sections"])))
+        _write(folder / "index.html", _render("report.html.j2", page | _scripts(page)))
     except OSError as error:
         raise RunError(
             f"cannot write {folder}: {(error.strerror or 'unknown cause').lower()}; "
@@ -93,19 +112,58 @@ def write_report(run: Path) -> Path:
     return folder / "index.html"
 
 
-def page_facts(dataset: "xr.Dataset", every: Sequence[CellRow], journal: Journal) -> dict[str, Any]:
+TABLES = (
+    "serving",
+    "best",
+    "front",
+    "turning",
+    "footprint",
+    "comparison",
+    "fairness",
+    "starts",
+    "outputs",
+    "cells",
+    "artifacts",
+)
+"""The tables of a report, in the order in which they are shown."""
+
+
+MOST_MODELS = 12
+"""Of more, the page begins with the first one: a page of charts takes its time to draw."""
+
+
+def page_facts(
+    dataset: "xr.Dataset",
+    every: Sequence[CellRow],
+    journal: Journal,
+    traces: Sequence[PowerTrace] = (),
+    asked: Footprint | None = None,
+) -> dict[str, Any]:
     """Gather what the templates show; no formatting beyond finished text."""
+    servers = [row for row in every if row.cell.is_server]
     rows = [row for row in every if not row.cell.is_server]
     study = json.loads(dataset.attrs["study"])
     environment = json.loads(dataset.attrs["environment"])
     in_force = fairness(journal.repetitions, (row.cell for row in every))
     found = caveats(dataset, every, in_force)
     answered = answers(rows)
-    variants = list(dict.fromkeys(row.cell.variant for row in rows))
     starts = start_ups(dataset, rows)
     compared = comparison_rows(rows)
     settings, mismatched = beside_ratios(compared, in_force)
     years = zip(dataset["model"].values, dataset["year"].values, strict=True)
+    closed = offline(dataset)
+    models = list(dict.fromkeys(row.cell.model for row in rows))
+    standing, refused = standings(closed)
+    bends = turnings(closed)
+    networks, left_out = timeline(dataset, rows)
+    best = best_rows(rows)
+    footprint, assumed = Table("footprint", "", (), (), ()), ""
+    if asked and (asked.carbon_intensity is not None or asked.price is not None):
+        footprint, assumed = footprint_table(closed, best, asked)
+    turns = [*turning_sentences(answered, bends), *crossing_sentences(closed, bends)]
+    sections = batch_sections(rows, found, standing, turns, refused) if rows or not every else []
+    sections += timeline_sections(networks, left_out)
+    sections += power_sections(traces, [*rows, *servers])
     return {
         "title": dataset.attrs["title"],
         "source": dataset.attrs["source"],
@@ -116,8 +174,14 @@ def page_facts(dataset: "xr.Dataset", every: Sequence[CellRow], journal: Journal
         "years": {str(model): int(year) for model, year in years if year == year},
         "serious": [caveat for caveat in found if caveat.severity is Severity.SERIOUS],
         "caveats": [caveat for caveat in found if caveat.severity is not Severity.SERIOUS],
-        "sections": _sections(rows, found) if rows or not every else [],
-        "variants": [(name, colours(variants)[name], markers(variants)[name]) for name in variants],
+        "sections": sections,
+        "themes": THEMES,
+        "models": models,
+        "many": len(models) > MOST_MODELS,
+        "styles": styles([*rows, *servers]),
+        "variants": styles(rows),
+        "standing": standing,
+        "networks": networks,
         "comparison": comparison_table(compared, settings),
         "mismatched": mismatched,
         "fairness": fairness_table(in_force),
@@ -126,7 +190,11 @@ def page_facts(dataset: "xr.Dataset", every: Sequence[CellRow], journal: Journal
         "outputs": outputs_table(rows),
         "serving": serving_table(every),
         "serving_lead": serving_lead(every),
-        "best": best_table(best_rows(rows)),
+        "best": best_table(best),
+        "front": front_table(rows, standing),
+        "turning": turning_table(bends),
+        "footprint": footprint,
+        "assumed": assumed,
         "cells": cells_table(rows),
         "environment": environment_groups(environment),
         "design": design_facts(study),
@@ -173,62 +241,55 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
-def _sections(rows: Sequence[CellRow], found: Sequence[Caveat]) -> list[Section]:
-    missing = [caveat.sentence for caveat in found if caveat.code == "energy-missing"]
-    why = missing[0] if missing else "No cell has energy per image."
-    estimated = any(row.energy_source in ("estimated", "mixed") for row in rows)
-    mark = " Estimates are dashed and hollow." if estimated else ""
-    return [
-        Section(
-            "energy",
-            "Energy per image" + (" (estimated)" if estimated else ""),
-            "Gross energy in the window over the images in it, against batch size; both axes are "
-            f"logarithmic, lower is better.{mark}",
-            energy_charts(rows),
-            why,
-            estimated=estimated,
-        ),
-        Section(
-            "latency",
-            "Latency",
-            "Time from submitting a batch to its result, against batch size; both axes are "
-            "logarithmic, lower is better.",
-            latency_charts(rows),
-            "Nothing was measured.",
-            second_line=True,
-        ),
-        Section(
-            "tradeoff",
-            "Energy against latency" + (" (energy estimated)" if estimated else ""),
-            f"Each point is a batch size. Low and left is better.{mark}",
-            tradeoff_charts(rows),
-            why,
-            estimated=estimated,
-        ),
-    ]
+def _write_latex(folder: Path, tables: Sequence[Table]) -> None:
+    for table in tables:
+        path = folder / f"{table.name}.tex"
+        if table.rows:
+            _write(path, latex(table))
+        else:  # one of an earlier report must not stand for this run
+            path.unlink(missing_ok=True)
 
 
-def _scripts(sections: Sequence[Section]) -> dict[str, str]:
+def _write_parquet(dataset: "xr.Dataset", path: Path) -> bool:
+    """Write every repetition as parquet where pyarrow is installed; say whether it is."""
+    from importlib.util import find_spec
+
+    path.unlink(missing_ok=True)
+    if find_spec("pyarrow") is None:
+        return False
+    tidy(dataset).to_parquet(path, engine="pyarrow", index=False)
+    return True
+
+
+def _scripts(page: Mapping[str, Any]) -> dict[str, str]:
     from plotly.offline import get_plotlyjs
 
-    figures = {chart.name: chart.figure for section in sections for chart in section.charts}
+    charts = {c.name: c.facts for section in page["sections"] for c in section.charts}
+    facts = {"charts": charts, "styles": page["styles"], "themes": page["themes"]}
     # Inside a script element only '<' can end it or begin a comment; JSON may spell it so.
-    text = json.dumps(figures, allow_nan=False).replace("<", "\\u003c")
-    return {"plotly_js": get_plotlyjs() if figures else "", "figures_json": text}
+    text = json.dumps(facts, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return {"plotly_js": get_plotlyjs() if charts else "", "figures_json": text}
 
 
 def _render(template: str, facts: dict[str, Any]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    page = template.endswith(".html.j2")
     environment = Environment(
         loader=PackageLoader("greenbatch.analysis"),
-        autoescape=template.endswith(".html.j2"),
+        autoescape=page,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=None if page else _no_tags,
     )
     return environment.get_template(template).render(facts)
+
+
+def _no_tags(value: Any) -> Any:
+    """Markdown lets HTML through: a name from a user is text."""
+    return value if isinstance(value, str) else value
 
 
 def _write(path: Path, text: str) -> None:

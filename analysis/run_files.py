@@ -1,21 +1,26 @@
 """A run directory, read: the study, the environment, the journal and the accuracies."""
 
 import hashlib
+import io
 import json
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from greenbatch.errors import RunError
-from greenbatch.records import Journal, parse
+from greenbatch.records import Journal
 from greenbatch.records.accuracy import FOLDER, Accuracy, parse_accuracy
+from greenbatch.records.journal import parse_lines
 
 STUDY = "study.yaml"
 ENVIRONMENT = "environment.json"
 JOURNAL = "journal.jsonl"
 SCHEMA = 1
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ def read_run(run: Path) -> RunFiles:
     stamp = digest(run)  # first: a journal that grows meanwhile then looks newer, not older
     study = _study(run / STUDY)
     environment = _environment(run / ENVIRONMENT)
-    journal = parse(_bytes(run / JOURNAL), JOURNAL)
+    journal = _journal(run / JOURNAL)
     if journal.torn:
         warnings.warn(journal.torn, stacklevel=2)
     accuracies = tuple(parse_accuracy(_bytes(path), str(path)) for path in _accuracies(run))
@@ -68,9 +73,13 @@ def digest(run: Path) -> str:
     _require_run(run)
     total = hashlib.sha256()
     for path in (run / STUDY, run / ENVIRONMENT, run / JOURNAL, *_accuracies(run)):
-        data = _bytes(path)
-        total.update(f"{path.name} {len(data)}\n".encode())
-        total.update(data)
+        with _opened(path) as file:
+            left = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            total.update(f"{path.name} {left}\n".encode())
+            while left and (data := file.read(min(left, _CHUNK_BYTES))):
+                total.update(data)
+                left -= len(data)
     return total.hexdigest()
 
 
@@ -87,11 +96,24 @@ def _require_run(run: Path) -> None:
         )
 
 
+def _journal(path: Path) -> Journal:
+    with _opened(path) as file:
+        return parse_lines(file, JOURNAL)
+
+
 def _bytes(path: Path) -> bytes:
+    with _opened(path) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of the run; one that is not there is empty."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except FileNotFoundError:  # nothing measured yet, or an environment that was not recorded
-        return b""
+        yield io.BytesIO()
     except OSError as error:
         raise RunError(
             f"cannot read {path}: {(error.strerror or 'unknown cause').lower()}; "

@@ -13,6 +13,7 @@ from greenbatch.analysis.variables import (
     PROVENANCES,
     QUANTILES,
     STATUSES,
+    STOPS,
     VARIABLES,
     cell_dims,
     settings_of,
@@ -56,7 +57,7 @@ class CellRow:
     """A cell and its figures; an interval is ``None`` where the figure is missing.
 
     Attributes:
-        planned: Repetitions in the design.
+        planned: Repetitions in the design; fewer of a cell that was within its target before.
         statuses: How many repetitions ended how.
         flags: How many ok repetitions carry each flag; they are counted in, not dropped.
         failures: Distinct reasons of the repetitions that are not ok.
@@ -203,6 +204,10 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
 
     status = [STATUSES[code] for code in view("status", place)]
     ok = np.array([name == "ok" for name in status])
+    asked = status
+    if STOPS[int(view("stopped", place))] in ("target", "failed"):  # later blocks went without it
+        told = zip(status, view("reason", place), strict=True)
+        asked = [name for name, reason in told if name != "not_run" or reason]
     masks = view("flags", place)[ok].tolist()
     reasons = [str(text) for text in view("reason", place) if text]
 
@@ -228,8 +233,8 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
 
     return CellRow(
         cell=cell,
-        planned=len(status),
-        statuses=dict(Counter(status)),
+        planned=len(asked),
+        statuses=dict(Counter(asked)),
         flags={
             name: count
             for name, bit in FLAGS.items()

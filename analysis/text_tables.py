@@ -33,6 +33,11 @@ class Table:
     numeric: tuple[bool, ...]
     wraps: bool = False
 
+    @property
+    def groups(self) -> bool:
+        """Whether lines with the same first entry belong together."""
+        return self.name not in ("artifacts", "fairness")
+
     def markdown(self) -> str:
         """Write a GitHub-flavoured Markdown table."""
         rule = ["--:" if right else ":--" for right in self.numeric]
@@ -142,17 +147,18 @@ def spread(value: Summary | None, unit: str) -> str:
     """
     if value is None:
         return DASH
-    centre = _amount(value.centre, unit)
+    centre = amount(value.centre, unit)
     if value.low is None or value.high is None or value.relative is None:
         return centre
     word = "" if value.kind == "t" else "range"
     if value.relative > 0.5:
         word = f"{word} " if word else ""
-        return f"{centre} ({word}{_amount(value.low, unit)} … {_amount(value.high, unit)})"
+        return f"{centre} ({word}{amount(value.low, unit)} … {amount(value.high, unit)})"
     return f"{centre} ± {_percent(value.relative)}" + (f" ({word})" if word else "")
 
 
-def _amount(value: float, unit: str) -> str:
+def amount(value: float, unit: str) -> str:
+    """Write a number to three digits, with its unit where it has one."""
     return units.si(value, unit) if unit else plain(value)
 
 

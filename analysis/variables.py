@@ -26,6 +26,9 @@ FLAGS = {str(flag.name).lower(): int(flag) for flag in Flag}
 PROVENANCES = ("missing", "measured", "estimated", "mixed")
 """What a sum over domains rests on: ``measured`` is counter or integrated; ``mixed`` is both
 measured and estimated parts."""
+STOPS = ("open", "fixed", "target", "maximum", "failed")
+"""Why a cell was not measured in later blocks; ``open``: no repetition says so, as in a run that is
+not complete."""
 CACHES = ("none", "cold", "warm")
 ACCURACIES = ("missing", "published", "measured")
 ONE_OFF_PHASES = ("load", "first")
@@ -127,6 +130,18 @@ VARIABLES: dict[str, Variable] = {
     "in_design": _code(
         "whether the study has the cell, or it was measured", ("no", "yes"), over=_CELL
     ),
+    "stopped": _code("why the cell was not measured more often", STOPS, over=_CELL),
+    "stopped_quantity": _code(
+        "per image, what the interval is of that decided how often the cell was measured",
+        ("none", "energy", "time"),
+        over=_CELL,
+    ),
+    "stopped_half_width": Variable(
+        "1", "relative half-width of that interval when the cell was left out", over=_CELL
+    ),
+    "disturbed_attempts": Variable(
+        "1", "disturbed attempts in the block that the repetition supersedes"
+    ),
     "status": _code("how the repetition ended", STATUSES),
     "reason": Variable("1", "why the repetition is not ok", kind="text"),
     "flags": Variable("1", "doubts about the repetition", kind="mask", meanings=tuple(FLAGS)),
@@ -153,6 +168,12 @@ VARIABLES: dict[str, Variable] = {
         "J",
         "energy per request by the estimator of the study that is repeated: mean power, with "
         "an idle tail, times duration; of its GPU alone where there is one",
+    ),
+    "preprocessing_time_share": Variable(
+        "1", "share of the window in which images were decoded and transformed"
+    ),
+    "preprocessing_cpu_share": Variable(
+        "1", "share of the measuring process's CPU time that decoding and transforming took"
     ),
     "queue_growth": Variable("s-1", "requests by which the queue grew each second"),
     "energy": Variable("J", "gross energy in the window", _D),

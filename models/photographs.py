@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from greenbatch.errors import UsageError
 from greenbatch.models.spec import InputSpec
@@ -28,6 +28,18 @@ _MODES = {1: "L", 3: "RGB"}
 _DECODERS = 2  # threads that decode the next batch while a network runs this one
 
 Broken = Callable[[Path, str], object]
+
+
+class BrokenImage(UsageError):
+    """An image file that cannot be read.
+
+    Attributes:
+        reason: Why.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"cannot read the image {name}: {reason}; remove it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,23 +146,62 @@ def load_photograph(path: Path, form: InputSpec) -> "NDArray[np.float32]":
         Float32 array (C, H, W).
 
     Raises:
-        UsageError: The file cannot be read, or ``form`` is nothing that a photograph can become.
+        BrokenImage: The file cannot be read.
+        UsageError: ``form`` is nothing that a photograph can become.
     """
-    import numpy as np
-    from PIL import Image
+    check_form(form)
+    return transform(decode(path, form.shape[0], str(path)), form)
 
-    _check_form(form)
+
+def decode(file: "Path | IO[bytes]", channels: int, name: str) -> "Image":
+    """Decode an image file into pixels.
+
+    Args:
+        file: Its path, or its bytes.
+        channels: 1 or 3; transparency is dropped, palettes are resolved.
+        name: What to call it in a message.
+
+    Raises:
+        BrokenImage: It cannot be read.
+    """
+    from PIL import Image, UnidentifiedImageError
+
     try:
-        with Image.open(path) as image:
-            pixels = _crop(_resize(image.convert(_MODES[form.shape[0]]), form), form.crop)
+        with Image.open(file) as image:
+            return image.convert(_MODES[channels])
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         # Pillow raises SyntaxError for a broken PNG.
         cause = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UsageError(f"cannot read the image {path}: {cause.rstrip('.')}; remove it") from error
+        if isinstance(error, UnidentifiedImageError):  # it names the object that it read from
+            cause = "it is not an image of a known format"
+        raise BrokenImage(name, cause.rstrip(".")) from error
+
+
+def transform(
+    image: "Image", form: InputSpec, out: "NDArray[np.float32] | None" = None
+) -> "NDArray[np.float32]":
+    """Resize, cut and normalise pixels as a network takes them.
+
+    Args:
+        image: As `decode` gives it.
+        form: Size, statistics and interpolation; see `check_form`.
+        out: Where to write (C, H, W), float32; a new array if not given.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        UsageError: The interpolation is not known.
+    """
+    import numpy as np
+
+    pixels = _crop(_resize(image, form), form.crop)
     values = np.asarray(pixels, np.float32).reshape(form.crop, form.crop, -1) / np.float32(255)
     values -= np.asarray(form.mean, np.float32)
     values /= np.asarray(form.std, np.float32)
-    return np.ascontiguousarray(values.transpose(2, 0, 1))
+    out = np.empty(form.shape, np.float32) if out is None else out
+    out[...] = values.transpose(2, 0, 1)
+    return out
 
 
 def read_batches(
@@ -172,7 +223,7 @@ def read_batches(
     """
     import numpy as np
 
-    _check_form(form)
+    check_form(form)
 
     def read(path: Path) -> "NDArray[np.float32] | str":
         try:
@@ -197,7 +248,12 @@ def read_batches(
             pool.shutdown(cancel_futures=True)  # the caller may stop early
 
 
-def _check_form(form: InputSpec) -> None:
+def check_form(form: InputSpec) -> None:
+    """Check that a photograph can become such an input.
+
+    Raises:
+        UsageError: It cannot.
+    """
     if form.shape[1:] != (form.crop, form.crop) or form.shape[0] not in _MODES:
         raise UsageError(
             f"an input of shape {form.shape} cannot be cut from a photograph (crop {form.crop}); "

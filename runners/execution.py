@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from statistics import fmean
 
 from greenbatch.errors import RunError
@@ -16,10 +17,11 @@ from greenbatch.runners.cores import granted_cores
 from greenbatch.runners.directory import RunDirectory
 from greenbatch.runners.host import HostSampler, cpu_temperatures_c
 from greenbatch.runners.metering import Conditioned, Metering
-from greenbatch.runners.order import Slot, slots
+from greenbatch.runners.order import Slot
 from greenbatch.runners.profiles import MeasurementProtocol
 from greenbatch.runners.reference import make_references
 from greenbatch.runners.repetition import Station, measure
+from greenbatch.runners.schedule import Schedule
 from greenbatch.runners.study import artifact_key, reference
 
 
@@ -28,7 +30,7 @@ class Progress:
     """Where a run stands.
 
     Attributes:
-        done, total: Repetitions.
+        done, total: Repetitions; with a precision target the total is the least that is known.
         left_s: Estimated time left, in s; ``None`` before anything is known.
         next: What is measured now; ``None`` when the run is complete.
         last: What has just been measured.
@@ -65,11 +67,12 @@ def execute(
     """
     study = directory.study
     _check_artifacts(directory, artifacts)
-    left = slots(study.cells(), study.repetitions, study.seed, directory.finished)
     done = list(directory.journal.repetitions)
-    total = len(done) + len(left)
+    schedule = Schedule(study, done)
+    slots = schedule.slots()
+    slot = next(slots, None)
     bounds = MemoryBounds(directory.journal.capacities, done)
-    if left:
+    if slot:
         references = make_references(study, artifacts, directory.path / "reference")
         offline = [cell for cell in study.cells() if not cell.is_server]
         for cell in bounds.unknown(offline) if study.probe_max_batch else ():
@@ -79,7 +82,7 @@ def execute(
             directory.append([capacity])
             bounds.take(capacity)
     with ExitStack() as stack:
-        if not left:
+        if not slot:
             return done
         station = Station(
             study=study,
@@ -92,10 +95,8 @@ def execute(
             cache=directory.path / "cache",
         )
         reference_c = temperatures_c(metering)
-        on_progress(
-            Progress(len(done), total, time_left_s(done, left), next(iter(left), None), None)
-        )
-        for index, slot in enumerate(left):
+        on_progress(_progress(done, schedule, slot, None))
+        while slot:
             if too_large := bounds.reason(slot.cell):
                 records: list[Record] = [_not_run(slot, too_large)]
             else:
@@ -104,23 +105,35 @@ def execute(
                     station,
                     lambda: rest(study.rules, reference_c, lambda: temperatures_c(metering)),
                 )
-            directory.append(records)
             repetition = records[-1]
             assert isinstance(repetition, Repetition)
+            repetition = schedule.add(repetition, slot.attempt)
+            if schedule.is_repeated(repetition):
+                repetition = _set_aside(repetition, station.traces)
+            directory.append([*records[:-1], repetition])
             bounds.see(repetition)
             done.append(repetition)
-            behind = left[index + 1 :]
-            on_progress(
-                Progress(
-                    len(done),
-                    total,
-                    time_left_s(done, behind),
-                    next(iter(behind), None),
-                    repetition,
-                )
-            )
+            slot = next(slots, None)
+            on_progress(_progress(done, schedule, slot, repetition))
     shutil.rmtree(directory.path / "cache", ignore_errors=True)
     return done
+
+
+def _progress(
+    done: list[Repetition], schedule: Schedule, slot: Slot | None, last: Repetition | None
+) -> Progress:
+    left = schedule.left()
+    return Progress(len(done), len(done) + len(left), time_left_s(done, left), slot, last)
+
+
+def _set_aside(repetition: Repetition, traces: Path) -> Repetition:
+    """Give the trace of a repetition another name; the next attempt takes the one it has."""
+    if repetition.trace is None:
+        return repetition
+    trace = Path(repetition.trace)
+    name = f"{trace.stem}_attempt{repetition.attempt}{trace.suffix}"
+    (traces / trace).replace(traces / name)
+    return replace(repetition, trace=name)
 
 
 class MemoryBounds:

@@ -7,33 +7,27 @@ of a machine shares.
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import MeasurementError
-from greenbatch.records import AS_RECORDED, FACTORS, Cell, Manifest, WarmUp, parse_manifest
-from greenbatch.runners import backends
-from greenbatch.runners.profiles import MeasurementProtocol
+from greenbatch.records import FACTORS, Cell, Manifest, parse_manifest
+from greenbatch.runners import backends, windows
+from greenbatch.runners.windows import Request, Tell, clock
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from greenbatch.queueing.arrivals import Arrivals
+    from greenbatch.records import InputSpec
+    from greenbatch.runners.images import Photograph, Preprocessor
 
-Request = Mapping[str, Any]
-Tell = Callable[..., None]
-
-QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
 REFERENCE_IMAGES = 4
 """How many of a batch's images are held to the reference: enough for a wrong row to show, few
 enough to cost little. That every row is right at any batch size is the artifact's own proof."""
 
-clock = time.perf_counter
-_RUNS_EACH = 2  # of each size that can occur, before the warm-up
-_FEWEST_BATCHES = 2  # that a server's window has time for
 # ONNX Runtime's threads go on spinning for a while after a run: idle begins when they sleep.
 _CALM_S = 0.2
 
@@ -42,33 +36,6 @@ def prepare(backend: str) -> None:
     """Import all that a job on a backend needs, so that its load is timed without it."""
     for package in ("numpy", *backends.resolve(backends.find(backend)).packages):
         import_module(package)
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A backend that has run its batch once.
-
-    Attributes:
-        backend: With its network.
-        task: It was loaded with.
-        first_s: How long its first inference took.
-        settings: What was in force then.
-    """
-
-    backend: backends.Backend
-    task: backends.Task
-    first_s: float
-    settings: Mapping[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """What a scenario gave: the ends of its window, and the members of the event it is told in."""
-
-    window: tuple[float, float]
-    warm_up: WarmUp
-    arrays: Mapping[str, "np.ndarray"]
-    members: Mapping[str, Any]
 
 
 def measure_repetition(request: Request, tell: Tell, born_s: float) -> None:
@@ -88,6 +55,7 @@ def measure_repetition(request: Request, tell: Tell, born_s: float) -> None:
 
     ready_s = clock()
     task = _task(request)
+    preprocessor = _preprocessor(request, task)
     cached = task.cache is not None and any(task.cache.iterdir())
     load_s = clock()
     backend = backends.resolve(backends.find(task.cell.backend))(task)
@@ -96,13 +64,16 @@ def measure_repetition(request: Request, tell: Tell, born_s: float) -> None:
 
     backend.run()
     first_s = clock()
+    if preprocessor:  # until now it ran others: that it takes new images is held to the reference
+        preprocessor.before(backend, backend.run, task.cell.batch_size)()
     agreement = _agreement(backend.outputs(), task, request["reference"])
     settings = dict(backend.settings)
     idle: dict[str, tuple[float, float]] = {}
     if request["idle_before_s"]:
         idle["before"] = _idle(request["idle_before_s"])
-    measure = _serve if task.cell.is_server else _run_back_to_back
-    measured = measure(Loaded(backend, task, first_s - loaded_s, settings), request, tell)
+    measure = windows.measure_server if task.cell.is_server else windows.measure_offline
+    loaded = windows.Loaded(backend, task, first_s - loaded_s, settings, preprocessor)
+    measured = measure(loaded, request, tell)
     _check_logits(backend.outputs(), task.cell.batch_size)
     _check_unchanged(settings, dict(backend.settings))
     if request["idle_after_s"]:
@@ -123,7 +94,7 @@ def measure_repetition(request: Request, tell: Tell, born_s: float) -> None:
         "memory_children_bytes": children_bytes,
         "placement": dict(backend.placement),
         "fell_back": backend.fell_back,
-        "settings": {**_surroundings(task.cell), **settings},
+        "settings": {**_surroundings(task.cell), **settings, **measured.settings},
         "phases_s": {
             "start": ready_s - born_s,
             "images": load_s - ready_s,
@@ -134,147 +105,6 @@ def measure_repetition(request: Request, tell: Tell, born_s: float) -> None:
         },
     }
     tell(**(members | dict(measured.members)), event="measured")
-
-
-def _run_back_to_back(loaded: Loaded, request: Request, tell: Tell) -> Measured:
-    """Measure the closed loop."""
-    import numpy as np
-
-    from greenbatch.runners.scenarios import offline
-
-    run = loaded.backend.run
-    protocol = MeasurementProtocol(**request["protocol"])
-    warm_up = offline.warm_up(run, clock, protocol, loaded.first_s)
-    tell(event="warm")
-    offline.keep_warm(run, clock, request["lead_s"], warm_up)
-    cpu_before_s = time.process_time()
-    window = offline.measure(run, clock, request["window_s"], protocol.window_iterations)
-    cpu_s = time.process_time() - cpu_before_s
-    tell(event="ended")
-    latencies = np.asarray(window.latencies_s)
-    return Measured(
-        (window.start_s, window.end_s),
-        warm_up,
-        {"latency_s": latencies},
-        {
-            "iterations": len(latencies),
-            "images": len(latencies) * loaded.task.cell.batch_size,
-            "latency_s": _quantiles(latencies),
-            "steady": _steady_halves(latencies, protocol.steady_tolerance),
-            "cpu_s": cpu_s,
-        },
-    )
-
-
-def _serve(loaded: Loaded, request: Request, tell: Tell) -> Measured:
-    """Measure the open loop: requests arrive, and a policy forms the batches."""
-    from greenbatch.queueing.overload import load
-    from greenbatch.queueing.policies import parse_policy
-    from greenbatch.runners.scenarios import offline
-    from greenbatch.runners.scenarios.batches import Batches
-    from greenbatch.runners.scenarios.generator import Generator
-    from greenbatch.runners.scenarios.server import serve
-
-    task = loaded.task
-    policy = parse_policy(dict(task.cell.traffic)["policy"])
-    protocol = MeasurementProtocol(**request["protocol"])
-    batches = Batches(loaded.backend, task, policy.batch_sizes())
-    began_s = clock()
-    warmed = batches.warm(_RUNS_EACH, clock, protocol.warm_up_max_s)
-    warm_up = offline.warm_up(loaded.backend.run, clock, protocol, loaded.first_s)
-    batch_s = warm_up.duration_s / warm_up.iterations
-    warm_up = replace(warm_up, duration_s=clock() - began_s)
-    arrivals, rate_hz = _traffic(task.cell)
-    # The largest batch fills and runs in it, twice, if its requests come as often as that.
-    fill_s = policy.largest / rate_hz if rate_hz else 0.0
-    window_s = max(request["window_s"], fill_s + _FEWEST_BATCHES * batch_s)
-    duration_s = request["lead_s"] + window_s
-    planned_s = arrivals.times(rate_hz, seed=request["arrivals_seed"], duration_s=duration_s)
-    with Generator(planned_s) as generator:
-        tell(event="warm", window_s=window_s)
-        cpu_before_s = time.process_time()
-        drain_s = max(window_s / 2, _FEWEST_BATCHES * batch_s)
-        loop = serve(batches.run, policy, generator, clock, request["lead_s"], drain_s)
-        cpu_s = time.process_time() - cpu_before_s
-    tell(event="ended")
-    time.sleep(request["tail_s"])
-    served, (start_s, end_s) = loop.served, loop.window
-    inside = (served.batch_start_s >= start_s) & (served.batch_start_s < end_s)
-    latencies = (served.batch_end_s - served.batch_start_s)[inside]
-    response_s, lateness_s = loop.response_s, loop.lateness_s
-    if not len(response_s) or not len(latencies) or not loop.completed:
-        raise MeasurementError(
-            f"no request was both planned and served in the window of {end_s - start_s:.3g} s; "
-            "ask for more requests, a higher rate, or a smaller batch"
-        )
-    sizes, counts = _counted(served.batch_size[inside])
-    load_seen = load(served, policy.largest)
-    return Measured(
-        (start_s, end_s),
-        warm_up,
-        {
-            "latency_s": latencies,
-            "arrival_s": loop.planned_s,
-            "handed_over_s": loop.handed_over_s,
-            "batch_start_s": served.batch_start_s,
-            "batch_end_s": served.batch_end_s,
-            "batch_size": served.batch_size,
-            "waiting": served.waiting,
-        },
-        {
-            "iterations": int(inside.sum()),
-            "images": loop.completed,
-            "latency_s": _quantiles(latencies),
-            "steady": True,  # sizes differ from batch to batch: halves of the window tell nothing
-            "cpu_s": cpu_s + loop.generator_cpu_s,
-            "overloaded": load_seen.overloaded or loop.unserved > 0,
-            "late": loop.late,
-            "tail_s": request["tail_s"],
-            "settings": {
-                **_surroundings(task.cell),
-                **loaded.settings,
-                "batches_padded_to": batches.padding,
-                "batch_sizes_warmed": f"{warmed} of {len(batches.each())}",
-            },
-            "queue": {
-                "requests": len(response_s),
-                "unserved": loop.unserved,
-                "response_s": _quantiles(response_s),
-                "response_mean_s": float(response_s.mean()),
-                "busy_s": loop.busy_s,
-                "batch_sizes": dict(zip(sizes, counts, strict=True)),
-                "waiting_mean": float(served.waiting[inside].mean()),
-                "waiting_max": int(served.waiting[inside].max()),
-                "lateness_s": _quantiles(lateness_s),
-                "growth_hz": load_seen.growth_hz,
-                "generator_cpu_s": loop.generator_cpu_s,
-            },
-        },
-    )
-
-
-def _traffic(cell: Cell) -> "tuple[Arrivals, float | None]":
-    """Return how requests arrive, and their rate in Hz; a replay may keep its own."""
-    from greenbatch.queueing.arrivals import parse_arrivals
-
-    traffic = dict(cell.traffic)
-    rate_hz = None if traffic["rate"] == AS_RECORDED else float(traffic["rate"])
-    return parse_arrivals(traffic["arrivals"]), rate_hz
-
-
-def _counted(numbers: "np.ndarray") -> tuple[list[int], list[int]]:
-    import numpy as np
-
-    values, counts = np.unique(numbers, return_counts=True)
-    return values.tolist(), counts.tolist()
-
-
-def _quantiles(values: "np.ndarray") -> dict[str, float]:
-    """Return quantiles by nearest rank: each is a value that happened, as in MLPerf."""
-    import numpy as np
-
-    found = np.quantile(values, QUANTILES, method="inverted_cdf")
-    return {str(q): float(value) for q, value in zip(QUANTILES, found, strict=True)}
 
 
 def try_batch(request: Request, tell: Tell, born_s: float) -> None:
@@ -304,8 +134,6 @@ JOBS = {"repetition": measure_repetition, "batch": try_batch, "reference": make_
 
 
 def _task(request: Request) -> backends.Task:
-    from greenbatch.models import inputs
-
     cell = Cell(**request["cell"])
     manifest = _manifest(Path(request["manifest"]))
     return backends.Task(
@@ -314,12 +142,40 @@ def _task(request: Request) -> backends.Task:
         weights=Path(request["weights"]),
         manifest=manifest,
         threads=request["threads"],
-        images=inputs.synthetic_images(manifest.input, cell.batch_size, seed=request["seed"]),
+        images=_images(request, manifest.input, cell.batch_size),
         allow_fallback=request["allow_fallback"],
         settings=backends.check_settings(cell.backend, dict(cell.settings)),
         source=request["source"],
         cache=Path(request["cache"]) if request.get("cache") else None,
     )
+
+
+def _images(request: Request, form: "InputSpec", size: int) -> "np.ndarray":
+    """Return the batch: the study's images, or synthetic ones until they come in the window."""
+    from greenbatch.models import inputs
+    from greenbatch.runners import images
+
+    if not request["images"] or _in_window(request):
+        return inputs.synthetic_images(form, size, seed=request["seed"])
+    return images.batch(_photographs(request), form, size)
+
+
+def _preprocessor(request: Request, task: backends.Task) -> "Preprocessor | None":
+    from greenbatch.runners.images import Preprocessor
+
+    if not _in_window(request):
+        return None
+    return Preprocessor(_photographs(request), task.manifest.input, task.cell.batch_size, clock)
+
+
+def _photographs(request: Request) -> "list[Photograph]":
+    from greenbatch.runners import images
+
+    return images.in_order(images.read(images.ImageSet(**request["images"])), request["seed"])
+
+
+def _in_window(request: Request) -> bool:
+    return request.get("preprocessing") == "pipeline"
 
 
 def _manifest(path: Path) -> Manifest:
@@ -404,17 +260,6 @@ def _cache(folder: Path | None, cached: bool) -> str | None:
     if folder is None or not any(folder.iterdir()):
         return None
     return "warm" if cached else "cold"
-
-
-def _steady_halves(latencies: Any, tolerance: float) -> bool:
-    """Tell whether the window's halves agree: a drift that began after the warm-up shows here."""
-    import numpy as np
-
-    if len(latencies) < 2:
-        return True
-    first, second = np.array_split(latencies, 2)
-    middle = float(np.median(latencies))
-    return abs(float(np.median(second)) - float(np.median(first))) <= tolerance * middle
 
 
 def _idle(seconds: float) -> tuple[float, float]:

@@ -20,6 +20,8 @@ class MeasurementProtocol:
         rest_min_s, rest_max_s: Bounds of the rest between cells.
         rest_band_c: The device is rested when it is at most this much warmer than at the start.
         timeout_s: A repetition that takes longer is stopped.
+        repeat_disturbed: How often at most a disturbed repetition is measured again at the end of
+            its block.
     """
 
     window_s: float
@@ -34,6 +36,7 @@ class MeasurementProtocol:
     rest_max_s: float
     rest_band_c: float
     timeout_s: float
+    repeat_disturbed: int
 
     def window_for(self, period_s: float | None) -> float:
         """Return the window length, in s, for a slowest meter with this period (None: no meter)."""
@@ -54,13 +57,14 @@ PROFILES = {
         rest_max_s=10.0,
         rest_band_c=5.0,
         timeout_s=300.0,
+        repeat_disturbed=0,
     ),
     "standard": MeasurementProtocol(
         window_s=2.0,
         window_ticks=20,
         window_iterations=5,
         warm_up_iterations=3,
-        warm_up_min_s=1.0,
+        warm_up_min_s=2.0,
         warm_up_max_s=20.0,
         steady_tolerance=0.05,
         idle_s=2.0,
@@ -68,13 +72,14 @@ PROFILES = {
         rest_max_s=60.0,
         rest_band_c=3.0,
         timeout_s=900.0,
+        repeat_disturbed=1,
     ),
     "rigorous": MeasurementProtocol(
         window_s=10.0,
         window_ticks=100,
         window_iterations=10,
         warm_up_iterations=10,
-        warm_up_min_s=3.0,
+        warm_up_min_s=5.0,
         warm_up_max_s=60.0,
         steady_tolerance=0.03,
         idle_s=10.0,
@@ -82,5 +87,6 @@ PROFILES = {
         rest_max_s=300.0,
         rest_band_c=2.0,
         timeout_s=3600.0,
+        repeat_disturbed=1,
     ),
 }

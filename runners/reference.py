@@ -6,6 +6,7 @@ from pathlib import Path
 from greenbatch.errors import MeasurementError
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Cell
+from greenbatch.runners.images import read
 from greenbatch.runners.measuring import REFERENCE_IMAGES
 from greenbatch.runners.process import ChildFailed, ChildProcess
 from greenbatch.runners.repetition import loading
@@ -20,7 +21,7 @@ def make_references(
     """Compute the reference logits of each model of a study, in a process of its own.
 
     Args:
-        study: Its seed says the images.
+        study: Its images are taken, or its seed says the synthetic ones.
         artifacts: By `artifact_key`; the fp32 one of each model is used.
         folder: Where ``MODEL.npy`` of shape (`REFERENCE_IMAGES`, classes) is kept; what is there
             already is taken.
@@ -30,7 +31,10 @@ def make_references(
 
     Raises:
         MeasurementError: A model does not run there.
+        RunError: The study's images are no longer what they were.
     """
+    if study.images:
+        read(study.images)
     folder.mkdir(exist_ok=True)
     files = {}
     for model in study.models:

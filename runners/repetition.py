@@ -19,6 +19,7 @@ from greenbatch.records import (
     Flag,
     Idle,
     OneOff,
+    Pipeline,
     Queue,
     Record,
     Repetition,
@@ -198,6 +199,7 @@ class _Draft:
             },
             cache=told["cache"],
             queue=_queue(told, recorder) if "queue" in told else None,
+            pipeline=Pipeline(**told["pipeline"]) if told["pipeline"] else None,
             phases_s=told["phases_s"] | {"wall": wall_s},
             trace=f"{self.name}.npz",
         )
@@ -276,6 +278,7 @@ def _request(slot: Slot, station: Station, arrays: Path, cache: Path) -> dict[st
     return loading(slot.cell, artifact, station.study) | {
         "reference": str(station.references[slot.cell.model]),
         "cache": str(cache),
+        "preprocessing": station.study.preprocessing,
         "protocol": asdict(rules),
         "window_s": station.study.window_for(slot.cell, station.metering.slowest_period_s),
         "arrivals_seed": station.study.seed + slot.block,
@@ -307,6 +310,7 @@ def loading(cell: Cell, artifact: Artifact, study: Study) -> dict[str, Any]:
         "source": study.sources.get(cell.model, ""),
         "threads": study.thread_count,
         "seed": study.seed,
+        "images": study.images.model_dump() if study.images else None,
         "allow_fallback": study.allow_fallback,
     }
 

@@ -98,6 +98,8 @@ def scaled(study: Study, scale: float) -> Study:
         "protocol": rules,
         "scale": scale,
         "repetitions": max(1, round(study.repetitions * scale)),
+        "precision_target": None,  # a shortened run is for a look, and takes no more than that
+        "max_repetitions": None,
         "requests": max(_FEWEST_SCALED, round((study.requests or FEWEST_REQUESTS) * scale)),
     }
     return make_study(members, f"{study.name} at scale {scale:g}")

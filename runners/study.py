@@ -8,9 +8,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from greenbatch.errors import StudyError, UnknownNameError
+from greenbatch.errors import StudyError, UnknownNameError, UsageError
 from greenbatch.models import registry
 from greenbatch.models.artifacts import Artifact, stem
 from greenbatch.queueing.arrivals import parse_arrivals
@@ -18,6 +26,8 @@ from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, TRAFFIC, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.cores import default_threads
+from greenbatch.runners.images import ImageSet, survey
+from greenbatch.runners.order import Kind
 from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
 
 if TYPE_CHECKING:
@@ -28,6 +38,23 @@ FEWEST_REQUESTS = 200
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH, strict=True)]
 Name = Annotated[str, Field(min_length=1)]
+FEWEST_WITH_TARGET = 5
+"""Repetitions before an interval is looked at, where a study does not say: with three, a series
+that happens to begin alike is too often taken for a narrow one (docs/method.md has the table)."""
+MOST_WITH_TARGET = 30
+
+
+def _share(value: Any) -> Any:
+    """Read ``2%`` as 0.02; anything else is left to be checked."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip()[:-1]) / 100
+        except ValueError:
+            return value
+    return value
+
+
+Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_share)]
 
 
 class ArtifactRef(BaseModel):
@@ -72,7 +99,13 @@ class Study(BaseModel):
         as_published: Tell also what the estimator of 'Batching for Green AI' gives for a server:
             mean power of its GPU, an idle tail included, times duration.
         scale: By how much times, requests and repetitions were shortened.
-        repetitions: Number of blocks.
+        repetitions: Number of blocks; with a ``precision_target`` the smallest.
+        precision_target: Measure a cell until the 95 % interval of its energy per image (of time
+            per image, where no energy is known) is within ± this share, as 0.02 or ``2%``; see
+            `greenbatch.runners.stopping`.
+        max_repetitions: The largest number of blocks with a ``precision_target``; 30 where it is
+            not said.
+        order: How cells follow each other in a block, see `greenbatch.runners.order.orders`.
         seed: Of the order and of the images.
         profile: Whose rules ``protocol`` starts from.
         protocol: The rules, see `MeasurementProtocol`; a study file may give only what differs
@@ -88,6 +121,10 @@ class Study(BaseModel):
             anything is measured; 0: do not.
         sources: Where a user's own networks come from, by name; see
             `greenbatch.models.sources.parse_source`.
+        images: A folder of images to measure with, as `greenbatch.runners.images.survey` found it;
+            ``None``: synthetic ones. A study file may give the folder alone.
+        preprocessing: When images are decoded and transformed: ``before`` anything is timed, or in
+            the window, before each batch (``pipeline``).
         artifacts_dir: Where exported artifacts are.
         artifacts: What was exported, by model (and precision, where it is not fp32); filled in
             when the run is made.
@@ -113,6 +150,9 @@ class Study(BaseModel):
     as_published: Annotated[bool, Field(strict=True)] = False
     scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     repetitions: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 3
+    precision_target: Share | None = None
+    max_repetitions: Annotated[int, Field(ge=2, le=10_000, strict=True)] | None = None
+    order: Kind = "shuffled"
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     profile: Literal["quick", "standard", "rigorous"] = "standard"
     protocol: dict[str, float] = Field(default_factory=dict)
@@ -124,6 +164,8 @@ class Study(BaseModel):
     allow_fallback: bool = False
     probe_max_batch: Annotated[int, Field(ge=0, le=LARGEST_BATCH, strict=True)] = 0
     sources: dict[str, str] = Field(default_factory=dict)
+    images: ImageSet | None = None
+    preprocessing: Literal["before", "pipeline"] = "before"
     artifacts_dir: str = "artifacts"
     artifacts: dict[str, ArtifactRef] = Field(default_factory=dict)
 
@@ -137,6 +179,27 @@ class Study(BaseModel):
             key: tuple(map(_text, values if isinstance(values, list | tuple) else [values]))
             for key, values in settings.items()
         }
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _surveyed(cls, images: Any) -> Any:
+        if images is None or isinstance(images, Mapping | ImageSet):
+            return images
+        if not images or not isinstance(images, str | Path):
+            raise ValueError("wanted a folder of images")
+        try:
+            return survey(Path(images))
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+
+    @model_validator(mode="after")
+    def _images_to_preprocess(self) -> "Study":
+        if self.preprocessing == "pipeline" and self.images is None:
+            raise ValueError(
+                "preprocessing is pipeline, and there are no images; give a folder of images, or "
+                "leave it out"
+            )
+        return self
 
     @field_validator("settings")
     @classmethod
@@ -191,6 +254,32 @@ class Study(BaseModel):
         for name in self.models:
             if name not in self.sources and not self._artifact_exists(name):
                 registry.find(name)
+        return self
+
+    @model_validator(mode="after")
+    def _resolved_repetitions(self) -> "Study":
+        if self.precision_target is None:
+            if self.max_repetitions is not None:
+                raise ValueError(
+                    "max_repetitions has no meaning without precision_target; give both, or "
+                    "repetitions alone"
+                )
+            return self
+        if "repetitions" not in self.model_fields_set:
+            fewest = min(FEWEST_WITH_TARGET, self.max_repetitions or FEWEST_WITH_TARGET)
+            object.__setattr__(self, "repetitions", fewest)
+        if self.repetitions < 2:
+            raise ValueError(
+                f"repetitions is {self.repetitions}; an interval, and so a precision_target, needs "
+                "at least 2"
+            )
+        most = self.max_repetitions or max(MOST_WITH_TARGET, self.repetitions)
+        if most < self.repetitions:
+            raise ValueError(
+                f"max_repetitions is {most} and repetitions, the fewest, {self.repetitions}; "
+                "wanted at least as many"
+            )
+        object.__setattr__(self, "max_repetitions", most)
         return self
 
     def _artifact_exists(self, model: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from greenbatch.errors import MeasurementError, UnknownNameError, UsageError
 from greenbatch.records import Cell, Manifest
@@ -25,6 +25,7 @@ __all__ = [
     "TRIAL_SHAPE",
     "Backend",
     "BackendSpec",
+    "Fed",
     "Option",
     "Options",
     "Setting",
@@ -52,7 +53,8 @@ class Task:
         weights: The safetensors file with the same weights.
         manifest: Of the artifact.
         threads: Threads for work on the CPU.
-        images: The batch, float32, shape (batch_size, channels, height, width).
+        images: The batch, float32, shape (batch_size, channels, height, width). A backend may read
+            them in place, and then `Fed.feed` writes to them.
         allow_fallback: Let nodes run elsewhere than asked, and record it.
         settings: What was set on the backend, checked against its ``options``.
         source: The text that a user's own network came from, see
@@ -122,6 +124,19 @@ class Backend(Protocol):
 
         Called in a process of its own, after `unavailable` found nothing; raises what a load
         raises, and `MeasurementError` where the result is wrong.
+        """
+
+
+@runtime_checkable
+class Fed(Protocol):
+    """A backend that takes other images than those it was loaded with."""
+
+    def feed(self, images: "np.ndarray") -> None:
+        """Copy images to where the next run reads them.
+
+        Args:
+            images: Float32, as many as that run takes: the batch, or, where the backend is
+                `greenbatch.runners.scenarios.batches.Resizable`, a size that it was asked for.
         """
 
 

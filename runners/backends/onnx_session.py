@@ -83,6 +83,7 @@ class OnnxSession:
         self._result: np.ndarray | None = None
         self._output: Any = None
         self._host_memory: str | None = None
+        self._on_device: dict[int, Any] = {}  # inputs that stay there, by batch size
         self._task = task
         self._run = self._bind(ort, task)
 
@@ -105,6 +106,15 @@ class OnnxSession:
         run = self._bind(ort, replace(self._task, images=self._task.images[:size]))
         self._output = kept
         return run
+
+    def feed(self, images: "np.ndarray") -> None:
+        """Copy images to where the next run of so many reads them."""
+        import numpy as np
+
+        # On the host, sessions of every size read this memory.
+        np.copyto(self._task.images[: len(images)], images)
+        if (given := self._on_device.get(len(images))) is not None:
+            given.update_inplace(images)
 
     def run(self) -> None:
         """Run the batch once; return when the outputs are where ``io`` says and complete."""
@@ -133,6 +143,7 @@ class OnnxSession:
         if memory == "cpu":
             return lambda: forward(binding)
         if task.cell.io == "device":
+            self._on_device[len(images)] = given
 
             def run_on_device() -> None:
                 forward(binding)

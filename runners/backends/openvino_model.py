@@ -91,6 +91,10 @@ class OpenvinoModel:
         self._logits: np.ndarray = self._request.get_output_tensor(0).data  # a view
         self._infer = self._request.infer
 
+    def feed(self, images: "np.ndarray") -> None:
+        """Copy images to the memory that the request reads."""
+        self._images[...] = images
+
     def run(self) -> None:
         """Run the request and wait for it; nothing is passed, copied or converted."""
         self._infer(None, share_inputs=True, share_outputs=True)

@@ -141,6 +141,13 @@ class TorchBackend:
                 "the device"
             )
 
+    def feed(self, images: "np.ndarray") -> None:
+        """Copy images to where the next run reads them: of a GPU, to its memory with io device."""
+        import torch
+
+        taken = self._images if self._source is None else self._source
+        taken[: len(images)].copy_(torch.from_numpy(images))
+
     def run(self) -> None:
         """Run the batch and wait for the device."""
         self._logits = self._run(self._images, self._source, self._result)

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from greenbatch.runners.backends import Backend, Task
+
+if TYPE_CHECKING:
+    from greenbatch.runners.images import Preprocessor
 
 Run = Callable[[], None]
 
@@ -35,15 +38,30 @@ class Batches:
 
     def __init__(self, backend: Backend, task: Task, sizes: Sequence[int]) -> None:
         largest = len(task.images)
+        self._backends = {largest: backend}
         self._runs: dict[int, Run] = {largest: backend.run}
         if isinstance(backend, Resizable):
             self._runs |= {size: backend.resized(size) for size in sizes if size < largest}
             self.padding = "none"
         else:
             steps = _steps(largest) if len(sizes) > 1 else []
-            self._runs |= {size: _load(type(backend), task, size).run for size in steps}
+            self._backends |= {size: _load(type(backend), task, size) for size in steps}
+            self._runs = {size: loaded.run for size, loaded in self._backends.items()}
             self.padding = ", ".join(map(str, sorted(self._runs)))
         self._by_size = self._table(largest)
+
+    def preprocess(self, preprocessor: "Preprocessor") -> None:
+        """From now on, decode and transform the images of a batch before it is run.
+
+        Raises:
+            UnsupportedCell: The backend takes no other images than those it was loaded with.
+        """
+        largest = len(self._by_size) - 1
+        for images in range(1, largest + 1):
+            size = self._padded(images)
+            backend = self._backends.get(size, self._backends[largest])
+            run = self._runs[size]
+            self._by_size[images] = preprocessor.before(backend, run, images, padded_to=size)
 
     def run(self, size: int) -> None:
         """Run a batch of so many images."""
@@ -55,7 +73,7 @@ class Batches:
         Args:
             runs: Of each size.
             clock: Monotonic, in s.
-            most_s: When so much time has gone by, the sizes between powers of two are left out.
+            most_s: When so much time has gone by, the sizes that are left are left out.
 
         Returns:
             How many sizes were run.
@@ -63,7 +81,7 @@ class Batches:
         deadline_s = clock() + most_s
         warmed = 0
         for size in sorted(self._runs, key=lambda size: (size.bit_count() > 1, size)):
-            if size.bit_count() > 1 and clock() > deadline_s:
+            if clock() > deadline_s:
                 break
             for _ in range(runs):
                 self._runs[size]()
@@ -76,11 +94,10 @@ class Batches:
 
     def _table(self, largest: int) -> list[Run]:
         """Return by size what runs it: itself, or the next larger one that there is."""
-        sizes = sorted(self._runs)
-        return [
-            self._runs[next(size for size in sizes if size >= wanted)]
-            for wanted in range(largest + 1)
-        ]
+        return [self._runs[self._padded(wanted)] for wanted in range(largest + 1)]
+
+    def _padded(self, wanted: int) -> int:
+        return next(size for size in sorted(self._runs) if size >= wanted)
 
 
 def _steps(largest: int) -> list[int]:

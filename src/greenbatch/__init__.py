@@ -9,8 +9,8 @@ What stands in ``__all__`` is the public interface; nothing heavy is imported be
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from greenbatch.analysis import open_run as open
     from greenbatch.analysis import write_report as report
+    from greenbatch.analysis.merging import open_runs as open
     from greenbatch.errors import GreenbatchError
     from greenbatch.runners.metering.session import Measurement, Meter
     from greenbatch.workflow import Run, bench, resume
@@ -33,7 +33,7 @@ _HOMES = {
     "Meter": ("greenbatch.runners.metering.session", "Meter"),
     "Run": ("greenbatch.workflow", "Run"),
     "bench": ("greenbatch.workflow", "bench"),
-    "open": ("greenbatch.analysis", "open_run"),
+    "open": ("greenbatch.analysis.merging", "open_runs"),
     "report": ("greenbatch.analysis", "write_report"),
     "resume": ("greenbatch.workflow", "resume"),
 }

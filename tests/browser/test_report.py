@@ -1,5 +1,6 @@
-"""The report in a real browser, without network: drawn whole, no error, nothing asked for."""
+"""The report in a real browser, without network: drawn whole, every control working, no error."""
 
+import base64
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from greenbatch.analysis import write_report
 from greenbatch.records import EnergySource
 from tests.fakes import runs
+from tests.fakes.traced_run import traced_run
 from tests.fakes.unlike_run import unlike_run
 
 pytestmark = [
@@ -21,9 +23,11 @@ pytestmark = [
     ),
 ]
 
+HOSTILE = "<script>alert(1)</script> & <b>$x^{</b>"
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -38,7 +42,7 @@ def browser(tmp_path: Path) -> Iterator[Any]:
         "--disable-component-update",
         "--disable-sync",
         "--disable-quic",
-        f"--user-data-dir={tmp_path / 'profile'}",
+        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
     ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
@@ -53,63 +57,257 @@ def browser(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[EnergySource, Path]:
-    return {
-        source: write_report(runs.realistic_run(tmp_path_factory.mktemp(source), source))
-        for source in (EnergySource.ESTIMATED, EnergySource.MISSING)
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    def made(name: str) -> Path:
+        return tmp_path_factory.mktemp(name)
+
+    models = ("alexnet", "densenet121")
+    hostile = runs.write_run(
+        made("hostile"),
+        runs.realistic_records(models=(HOSTILE,), batch_sizes=(1, 4)),
+        runs.study((HOSTILE,), runs.BACKENDS, (1, 4)) | {"name": HOSTILE},
+    )
+    of = {
+        "estimated": traced_run(made("estimated"), EnergySource.ESTIMATED, models=models),
+        "missing": runs.realistic_run(made("missing"), EnergySource.MISSING, models=models),
+        "unlike": unlike_run(made("unlike")),
+        "hostile": hostile,
     }
+    return {name: write_report(run) for name, run in of.items()}
 
 
-def _requests(browser: Any, page: str) -> list[str]:
-    """What the page asked for; the browser's own start page asks for much of its own."""
-    entries = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [
-        entry["params"]["request"]["url"]
-        for entry in entries
-        if entry["method"] == "Network.requestWillBeSent" and entry["params"]["documentURL"] == page
-    ]
-
-
-@pytest.mark.parametrize("width", [1280, 420])
-@pytest.mark.parametrize(
-    ("source", "charts"), [(EnergySource.ESTIMATED, 15), (EnergySource.MISSING, 5)]
-)
-def test_every_chart_is_drawn_and_nothing_is_asked_for(
-    browser: Any, pages: dict[EnergySource, Path], source: EnergySource, charts: int, width: int
-) -> None:
-    page = pages[source].as_uri()
+def _open(browser: Any, page: Path, width: int = 1400, *, dark: bool = False) -> None:
+    """Open a page and wait until everything is drawn."""
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
     )
-    browser.get(page)
+    for log in ("browser", "performance"):
+        browser.get_log(log)
+    browser.get(page.as_uri())
+    _drawn(browser)
 
-    assert [e for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")] == []
+
+def _drawn(browser: Any) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    told = "return document.documentElement.dataset.drawn"
+    WebDriverWait(browser, 30).until(lambda b: b.execute_script(told) == "yes")
+
+
+def _complaints(browser: Any) -> list[Any]:
+    return [e for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
+
+
+def _requests(browser: Any, page: str) -> set[str]:
+    """What the page asked for; the browser's own start page asks for much of its own."""
+    entries = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return {
+        entry["params"]["request"]["url"]
+        for entry in entries
+        if entry["method"] == "Network.requestWillBeSent" and entry["params"]["documentURL"] == page
+    }
+
+
+def _chart(browser: Any, name: str) -> Any:
+    """Its lines' names and heights, and its y axis, as drawn."""
+    return browser.execute_script(
+        "const chart = document.getElementById(arguments[0]);"
+        "return {names: chart.data.map(t => t.name), y: chart.data.map(t => t.y),"
+        " colours: chart.data.map(t => t.line?.color), axis: chart.layout.yaxis.type,"
+        " title: chart.layout.xaxis.title.text}",
+        name,
+    )
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize(("name", "charts"), [("estimated", 10), ("missing", 2), ("unlike", 3)])
+def test_every_chart_is_drawn_and_nothing_is_asked_for(
+    browser: Any, pages: dict[str, Path], name: str, charts: int, width: int, dark: bool
+) -> None:
+    _open(browser, pages[name], width, dark=dark)
+
+    assert _complaints(browser) == []
     traces = browser.execute_script(
         "return [...document.querySelectorAll('.chart')].map("
         "c => c.querySelectorAll('svg.main-svg .scatterlayer .trace').length)"
     )
     assert len(traces) == charts
-    assert all(count >= len(runs.BACKENDS) for count in traces)
+    assert all(count >= 2 for count in traces)
     # The page itself is the proof that requests are seen at all.
-    assert {url for url in _requests(browser, page) if not url.startswith("data:")} == {page}
+    page = pages[name].as_uri()
+    assert {u for u in _requests(browser, page) if not u.startswith("data:")} == {page}
     # The page itself never scrolls sideways: wide tables scroll inside their frames.
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
-def test_a_page_with_everything_neither_scrolls_sideways_nor_complains(
-    browser: Any, tmp_path: Path
+def test_the_ground_and_the_lines_follow_the_colour_scheme(
+    browser: Any, pages: dict[str, Path]
 ) -> None:
-    page = write_report(unlike_run(tmp_path / "run")).as_uri()
-    for width in (1280, 390):
-        browser.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
+    seen = []
+    for dark in (False, True):
+        _open(browser, pages["estimated"], dark=dark)
+        ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        seen.append((ground, tuple(_chart(browser, "energy-0")["colours"])))
+    assert seen[0][0] == "rgb(255, 255, 255)"
+    assert seen[1][0] == "rgb(20, 24, 28)"
+    assert not set(seen[0][1]) & set(seen[1][1])
+
+
+def test_a_model_is_chosen_by_the_keyboard_alone(browser: Any, pages: dict[str, Path]) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    _open(browser, pages["estimated"])
+    reached = []
+    for _ in range(12):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        active = browser.switch_to.active_element
+        reached.append(
+            active.get_attribute("id") or active.get_attribute("name") or active.tag_name
         )
-        browser.get(page)
-        assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    # The mark is a sign, not the colour alone, and the colour is there.
+    assert {"choose-model", "scale", "per-energy", "per-latency", "per-tradeoff"} <= set(reached)
+    assert "choose-cell" in reached
+
+    browser.find_element(By.ID, "choose-model").send_keys("densenet121")
+    _drawn(browser)
+    shown = browser.execute_script(
+        "return [...document.querySelectorAll('figure[data-model]')]"
+        ".filter(f => f.offsetParent).map(f => f.dataset.model)"
+    )
+    assert shown == ["densenet121"] * 3
+    said = browser.find_element(By.ID, "power-said").text
+    assert said.startswith("densenet121 on onnxruntime-cpu at batch 1")
+
+
+def test_a_backend_is_taken_out_and_put_back_by_the_space_bar(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    _open(browser, pages["estimated"])
+    before = _chart(browser, "energy-0")["names"]
+    assert before == ["onnxruntime-cpu (estimated)", "torch-cpu (estimated)"]
+    box = browser.find_element(By.CSS_SELECTOR, "input[data-variant='0']")
+    for names in (before[1:], before):
+        box.send_keys(Keys.SPACE)
+        _drawn(browser)
+        assert _chart(browser, "energy-0")["names"] == names
+        assert _chart(browser, "tradeoff-1")["names"] == names
+    for place in (0, 1):
+        browser.find_element(By.CSS_SELECTOR, f"input[data-variant='{place}']").send_keys(
+            Keys.SPACE
+        )
+    _drawn(browser)
+    assert "No backend is chosen." in browser.find_element(By.ID, "latency-0").text
+
+
+def test_axes_go_linear_and_back(browser: Any, pages: dict[str, Path]) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    _open(browser, pages["estimated"])
+    charts = ("energy-0", "latency-1", "tradeoff-0", "timeline-energy")
+    logarithmic = browser.find_element(By.CSS_SELECTOR, "input[name=scale][value=log]")
+    logarithmic.send_keys(Keys.ARROW_RIGHT)
+    _drawn(browser)
+    assert {_chart(browser, name)["axis"] for name in charts} == {"linear"}
+    linear = browser.find_element(By.CSS_SELECTOR, "input[name=scale][value=linear]")
+    linear.send_keys(Keys.ARROW_LEFT)
+    _drawn(browser)
+    assert {_chart(browser, name)["axis"] for name in charts} == {"log"}
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "chart", "power"),
+    [
+        ("per-energy", "batch", "energy-0", 1),
+        ("per-tradeoff", "batch", "tradeoff-0", 1),
+        ("per-latency", "image", "latency-0", -1),
+    ],
+)
+def test_figures_are_shown_for_an_image_or_for_a_batch(
+    browser: Any, pages: dict[str, Path], control: str, value: str, chart: str, power: int
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    _open(browser, pages["estimated"])
+    before = _chart(browser, chart)["y"][0]
+    chosen = browser.find_element(By.CSS_SELECTOR, f"input[name={control}]:checked")
+    chosen.send_keys(Keys.ARROW_RIGHT)
+    _drawn(browser)
+    assert browser.find_element(By.CSS_SELECTOR, f"input[value={value}]").is_enabled()
+    after = _chart(browser, chart)["y"][0]
+    ratios = [b / a for a, b in zip(before, after, strict=True)]
+    assert ratios == pytest.approx([size**power for size in (1, 4, 16)])
+
+
+def test_the_power_of_another_cell_is_shown_with_its_window(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import Select
+
+    _open(browser, pages["estimated"])
+    select = Select(browser.find_element(By.ID, "choose-cell"))
+    assert len(select.options) == 2 * 2 * 3
+    select.select_by_visible_text("densenet121 on torch-cpu at batch 4")
+    _drawn(browser)
+    said = browser.find_element(By.ID, "power-said").text
+    assert said == "densenet121 on torch-cpu at batch 4: package-0, estimated."
+    names = _chart(browser, "power-0")["names"]
+    assert names == [f"package-0, repetition {n}" for n in (1, 2, 3)]
+    windows = browser.execute_script(
+        "return document.getElementById('power-0').layout.shapes"
+        ".filter(s => s.type === 'rect').map(s => [s.x0, s.x1])"
+    )
+    assert all(start == 0 and 1.9 < end < 2.6 for start, end in windows)
+
+
+def test_on_paper_a_dark_page_is_light_and_its_notes_are_open(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    _open(browser, pages["estimated"], dark=True)
+    dark = _chart(browser, "energy-0")["colours"]
+    printed = browser.execute_script(
+        "dispatchEvent(new Event('beforeprint'));"
+        "const colours = document.getElementById('energy-0').data.map(t => t.line.color);"
+        "return [colours, [...document.querySelectorAll('details')].every(d => d.open)]"
+    )
+    assert printed[1]
+    assert not set(printed[0]) & set(dark)
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+    _drawn(browser)
+    assert _chart(browser, "energy-0")["colours"] == dark
+    sheet = browser.execute_cdp_cmd("Page.printToPDF", {})["data"]
+    assert base64.b64decode(sheet).startswith(b"%PDF")
+    assert _complaints(browser) == []
+
+
+def test_a_hostile_name_is_text_wherever_it_stands(browser: Any, pages: dict[str, Path]) -> None:
+    from selenium.webdriver.common.by import By
+
+    _open(browser, pages["hostile"])
+    assert _complaints(browser) == []
+    assert browser.find_element(By.TAG_NAME, "h1").text == HOSTILE
+    assert browser.find_element(By.TAG_NAME, "figcaption").text == HOSTILE
+    assert (
+        browser.execute_script("return document.querySelectorAll('main script, h1 *').length") == 0
+    )
+    assert (
+        browser.execute_script("return document.querySelectorAll('figcaption b, td b').length") == 0
+    )
+
+
+def test_what_differs_is_marked_by_a_sign_and_a_colour(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    _open(browser, pages["unlike"])
     sign, colour, plain = browser.execute_script(
         "const row = [...document.querySelectorAll('#table-fairness tr')]"
         ".find(row => row.cells[0].textContent === 'spinning');"

@@ -96,7 +96,8 @@ def test_a_run_killed_among_requests_loses_only_the_repetition_that_ran(
         "policies: [greedy:2]\nrequests: 250\nrepetitions: 3\nprofile: quick\nmeters: [none]\n"
         f"weights: random\nartifacts_dir: {artifacts}\n"
     )
-    command = [sys.executable, "-m", "greenbatch.cli", "bench", "--study", study, "--out", run]
+    command = [sys.executable, "-m", "greenbatch.cli", "bench"]
+    command += ["--study", str(study), "--out", str(run)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     journal = run / "journal.jsonl"
     _wait(lambda: journal.is_file() and journal.read_bytes().count(b'"repetition"') >= 1)

@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,9 +22,10 @@ from greenbatch.analysis.one_off import BreakEven, PayBack, StartUp
 from greenbatch.analysis.palette import colours
 from greenbatch.analysis.start_tables import slow_starts, verdict
 from greenbatch.analysis.tables import AccuracyFigure, Series
+from greenbatch.cli import app
 from greenbatch.cli.result import show_run
-from greenbatch.errors import RunError
-from greenbatch.records import FACTORS, Cell, EnergySource, Record
+from greenbatch.errors import RunError, UsageError
+from greenbatch.records import FACTORS, Cell, EnergySource, Record, Repetition
 from tests.fakes import runs
 from tests.fakes.unlike_run import unlike_run
 
@@ -32,6 +34,12 @@ from tests.fakes.unlike_run import unlike_run
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = runs.realistic_run(tmp_path_factory.mktemp("run"), EnergySource.ESTIMATED)
     return write_report(run).parent
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures on paper, which take most of a report's time."""
+    monkeypatch.setattr("greenbatch.analysis.report.write_figures", lambda *_: [])
 
 
 def own(page: Path) -> str:
@@ -43,8 +51,12 @@ def own(page: Path) -> str:
 
 def test_all_files_are_there(report: Path) -> None:
     names = {str(path.relative_to(report)) for path in report.rglob("*") if path.is_file()}
-    figures = {f"figures/{n}.{e}" for n in ("energy", "latency") for e in ("svg", "png")}
+    drawn = ("energy", "latency", "tradeoff", "timeline")
+    figures = {f"figures/{n}.{e}" for n in drawn for e in ("svg", "pdf", "png")}
     tables = {f"tables/{name}.csv" for name in ("cells", "comparison", "best")}
+    shown = ("artifacts", "best", "cells", "comparison", "fairness", "front", "outputs", "turning")
+    tables |= {f"tables/{name}.tex" for name in shown}
+    names -= {"tables/repetitions.parquet"}
     assert names == {"index.html", "report.md"} | figures | tables
 
 
@@ -82,6 +94,7 @@ def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_names_and_reasons_are_escaped(tmp_path: Path) -> None:
     evil = "<img src=x onerror=alert(1)></script>"
     records = runs.realistic_records(models=(evil,), batch_sizes=(1,))
@@ -93,13 +106,13 @@ def test_names_and_reasons_are_escaped(tmp_path: Path) -> None:
     assert page.count("</script>") == 3
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_without_energy_the_page_says_why_and_draws_latency(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path, EnergySource.MISSING, models=("alexnet",))
     page = own(write_report(run))
     assert page.count("There is no energy per image in this run") == 3
     assert "Highest throughput" in page
     assert 'id="latency-0"' in page
-    assert not (run / "report" / "figures" / "energy.svg").exists()
 
 
 def test_figures_of_an_earlier_report_do_not_outlive_it(tmp_path: Path) -> None:
@@ -110,6 +123,110 @@ def test_figures_of_an_earlier_report_do_not_outlive_it(tmp_path: Path) -> None:
     assert not (run / "report" / "figures" / "energy.svg").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_every_table_for_papers_is_escaped_and_none_outlives_its_run(tmp_path: Path) -> None:
+    write_report(runs.realistic_run(tmp_path, models=("alexnet",)), price=0.3)
+    tables = tmp_path / "report" / "tables"
+    assert (tables / "footprint.tex").exists()
+    assert (tables / "front.tex").exists()
+    runs.realistic_run(tmp_path, EnergySource.MISSING, models=("alexnet",))
+    write_report(tmp_path)
+    assert not (tables / "footprint.tex").exists()
+    assert not (tables / "front.tex").exists()
+
+
+def test_a_hostile_name_stays_text_in_markdown_latex_and_figures(tmp_path: Path) -> None:
+    evil = r"<b>\input{x} $\frac_% & #"
+    records = runs.realistic_records(models=(evil,), batch_sizes=(1, 4))
+    run = runs.write_run(tmp_path, records, runs.study((evil,), runs.BACKENDS, (1, 4)))
+    write_report(run)
+    assert "<b>" not in (run / "report" / "report.md").read_text()
+    assert r"\input{" not in (run / "report" / "tables" / "best.tex").read_text()
+    drawn = ElementTree.parse(run / "report" / "figures" / "energy.svg").getroot()
+    assert evil in {text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")}
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_parquet_is_written_where_pyarrow_is_and_else_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs.realistic_run(tmp_path, models=("alexnet",), batch_sizes=(1,))
+    parquet = run / "report" / "tables" / "repetitions.parquet"
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert "written where pyarrow is installed" in own(write_report(run))
+    assert not parquet.exists()
+    monkeypatch.undo()
+    pytest.importorskip("pyarrow")
+    import pandas as pd
+
+    assert "every repetition as parquet" in own(write_report(run))
+    frame = pd.read_parquet(parquet)
+    assert len(frame) == 2 * 3
+    assert set(frame["status"]) == {"ok"}
+    assert (frame["energy_per_image"] > 0).all()
+
+
+def _failing(record: Repetition) -> Repetition:
+    return runs.failed(record.cell, record.block) if record.cell.batch_size > 1 else record
+
+
+def _without_energy(record: Repetition) -> Repetition:
+    lost = runs.missing("package-0")
+    return replace(record, energy=(lost,)) if record.cell.backend == "torch-cpu" else record
+
+
+def _estimated(record: Repetition) -> Repetition:
+    energy = (runs.figure(50.0, source=EnergySource.ESTIMATED),)
+    return replace(record, energy=energy) if record.cell.batch_size > 1 else record
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("more", "said", "unsaid"),
+    [
+        ({"spoil": _failing}, "Failed: alexnet", "saturates"),
+        ({"spoil": _without_energy}, "energy is missing", "overtakes"),
+        ({"spoil": _estimated}, "No front of alexnet", "Least energy per image"),
+        ({"blocks": 1}, "one repetition: no interval", "95 %:"),
+        ({"blocks": 2}, "2 repetitions, too few to be sure", "a tie"),
+        ({"batch_sizes": (4,)}, "Least energy per image", "saturates"),
+        ({"source": EnergySource.ESTIMATED}, "(estimated)", "(measured)"),
+        ({"source": EnergySource.MISSING}, "Highest throughput", "CO₂e"),
+    ],
+)
+def test_a_run_that_lacks_something_is_told_of_truly(
+    tmp_path: Path, more: dict[str, Any], said: str, unsaid: str
+) -> None:
+    design: dict[str, Any] = {"models": ("alexnet",), "batch_sizes": (1, 4)}
+    run = runs.realistic_run(tmp_path, **(design | more))
+    page = own(write_report(run, price=0.3)).partition('"use strict"')[0]
+    text = (run / "report" / "report.md").read_text()
+    tables = "".join(path.read_text() for path in run.glob("report/tables/*.tex"))
+    assert said in text
+    assert unsaid not in text.partition("## All cells")[0]
+    for shown in (page, text, tables):
+        assert not re.search(r"\b(nan|NaN|inf|Infinity|None)\b", shown)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_million_images_are_priced_from_the_command(tmp_path: Path) -> None:
+    run = runs.realistic_run(tmp_path, models=("alexnet",), batch_sizes=(1,))
+    priced = ["--carbon-intensity", "250", "--price", "0.30", "--currency", "EUR"]
+    app(["report", str(run), *priced], standalone_mode=False)
+    text = (run / "report" / "report.md").read_text()
+    assert "At 250 g CO₂e per kWh and 0.3 EUR per kWh" in text
+    header, _, _, line = lines_of(run / "report", "A million images")
+    assert header == ["model", "backend", "batch", "CO₂e", "electricity, EUR"]
+    assert line[:3] == ["alexnet", "torch-cpu", "1"]
+    # One image takes about 27 W x 20.6 ms = 0.56 J: 0.154 kWh a million.
+    grams, money = (float(entry.split()[0]) for entry in line[3:])
+    assert grams == pytest.approx(38.6, rel=0.05)
+    assert money == pytest.approx(0.0463, rel=0.05)
+    with pytest.raises(UsageError, match="price"):
+        app(["report", str(run), "--price", "-1"], standalone_mode=False)
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_a_run_with_nothing_measured_still_has_a_report(tmp_path: Path) -> None:
     records: list[Record] = []
     page = write_report(runs.write_run(tmp_path, records)).read_text()

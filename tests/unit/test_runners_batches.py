@@ -70,3 +70,13 @@ def test_a_policy_that_forms_full_batches_alone_loads_nothing_more(kind: type[St
     loaded.run(8)
     loaded.run(3)  # what is left at the end is flushed
     assert RAN == [8, 8]
+
+
+def test_sizes_are_warmed_powers_of_two_first_and_for_a_time() -> None:
+    loaded = batches(Flexible, 6, [1, 2, 3, 4, 5, 6])
+    assert loaded.warm(1, lambda: float(len(RAN)), most_s=100) == 6
+    assert RAN == [1, 2, 4, 3, 5, 6]
+
+    RAN.clear()
+    assert loaded.warm(2, lambda: float(len(RAN)), most_s=3) == 2
+    assert RAN == [1, 1, 2, 2]

@@ -9,7 +9,7 @@ import pytest
 
 from greenbatch.records import Cell, Conditions
 from greenbatch.runners.cores import granted_cores
-from greenbatch.runners.execution import rest, time_left_s
+from greenbatch.runners.execution import _set_aside, rest, time_left_s
 from greenbatch.runners.host import HostSampler, cpu_temperatures_c
 from greenbatch.runners.order import Slot
 from greenbatch.runners.profiles import PROFILES
@@ -62,6 +62,17 @@ def test_time_left_follows_what_the_same_cell_took() -> None:
     assert time_left_s(done, [Slot(other, 0, 0)]) == pytest.approx(12.0)
     assert time_left_s(done, []) == 0
     assert time_left_s([], [Slot(other, 0, 0)]) is None
+
+
+def test_the_trace_of_a_superseded_attempt_is_kept_under_a_name_of_its_own(tmp_path: Path) -> None:
+    for attempt in (0, 1):
+        (tmp_path / "cell_r0.npz").write_text(f"attempt {attempt}")
+        kept = _set_aside(repetition(trace="cell_r0.npz", attempt=attempt), tmp_path)
+        assert kept.trace == f"cell_r0_attempt{attempt}.npz"
+        assert (tmp_path / kept.trace).read_text() == f"attempt {attempt}"
+    assert not (tmp_path / "cell_r0.npz").exists()
+    without = repetition(trace=None)
+    assert _set_aside(without, tmp_path) is without
 
 
 def burn(seconds: float) -> None:

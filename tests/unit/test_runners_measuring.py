@@ -7,7 +7,7 @@ import pytest
 
 from greenbatch.errors import MeasurementError
 from greenbatch.records import Cell
-from greenbatch.runners import backends, measuring
+from greenbatch.runners import backends, measuring, windows
 
 
 def test_logits_that_are_not_finite_are_not_measured() -> None:
@@ -18,8 +18,8 @@ def test_logits_that_are_not_finite_are_not_measured() -> None:
 
 
 def test_a_drift_inside_the_window_is_noticed() -> None:
-    assert measuring._steady_halves(np.full(100, 0.01), 0.05)
-    assert not measuring._steady_halves(np.linspace(0.01, 0.02, 100), 0.05)
+    assert windows._steady_halves(np.full(100, 0.01), 0.05)
+    assert not windows._steady_halves(np.linspace(0.01, 0.02, 100), 0.05)
 
 
 def task(precision: str, batch_size: int) -> backends.Task:

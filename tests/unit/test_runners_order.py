@@ -1,12 +1,14 @@
-"""The order of a run: shuffled in blocks, the same for a seed, and resumable."""
+"""The order of a run: shuffled in blocks or a Latin square, the same for a seed, and resumable."""
 
-from itertools import groupby
+from collections import Counter
+from itertools import groupby, islice, pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from greenbatch.records import Cell
-from greenbatch.runners.order import slots
+from greenbatch.runners.order import orders, slots, square_row
 
 CELLS = [
     Cell(model, backend, batch_size=size)
@@ -63,3 +65,42 @@ def test_idle_is_taken_before_and_after_each_block_once_for_each_backend(
             assert [slot.idle_after for slot in of_backend] == [False] * (len(of_backend) - 1) + [
                 True
             ]
+
+
+@given(st.integers(1, 25))
+def test_in_a_latin_square_each_cell_takes_each_place_equally_often(size: int) -> None:
+    blocks = size * (1 + size % 2)
+    rows = [square_row(size, block) for block in range(blocks)]
+    places = Counter((number, place) for row in rows for place, number in enumerate(row))
+    assert set(places.values()) == {blocks // size}
+    assert len(places) == size * size
+
+
+@given(st.integers(2, 25))
+def test_in_a_williams_square_each_cell_follows_each_other_equally_often(size: int) -> None:
+    blocks = size * (1 + size % 2)
+    follows = Counter(pair for block in range(blocks) for pair in pairwise(square_row(size, block)))
+    assert len(follows) == size * (size - 1)
+    assert len(set(follows.values())) == 1
+
+
+@pytest.mark.parametrize("size", [12, 45, 60])
+def test_three_blocks_of_a_square_already_spread_each_cell_over_the_places(size: int) -> None:
+    places: dict[int, list[int]] = {number: [] for number in range(size)}
+    for block in range(3):
+        for place, number in enumerate(square_row(size, block)):
+            places[number].append(place)
+    means = [sum(taken) / 3 for taken in places.values()]
+    # Of cells shuffled independently one in 14 is further from the middle than 0.3 of the block.
+    assert max(abs(mean - (size - 1) / 2) for mean in means) <= 0.3 * size
+    assert all(max(taken) - min(taken) >= size / 4 for taken in places.values())
+
+
+def test_which_cell_has_which_place_in_a_square_depends_on_the_seed_alone() -> None:
+    first, again, other = (
+        list(islice(orders(cells, seed, "latin-square"), 5))
+        for cells, seed in ((CELLS, 1), (CELLS[::-1], 1), (CELLS, 2))
+    )
+    assert first == again
+    assert first != other
+    assert all(sorted(block) == sorted(CELLS) for block in first)

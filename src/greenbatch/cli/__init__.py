@@ -13,6 +13,7 @@ from greenbatch.cli import (
     doctor,
     eval,
     export,
+    merge,
     meter,
     models,
     recommend,
@@ -70,6 +71,7 @@ app.command("eval")(eval.evaluate)
 app.command("bench")(bench.bench)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.command("merge")(merge.merge)
 app.command("recommend")(recommend.recommend)
 app.add_typer(study.study, name="study")
 app.command("meter", context_settings={"allow_interspersed_args": False})(meter.meter)

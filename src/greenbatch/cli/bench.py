@@ -64,7 +64,28 @@ def bench(
         int | None,
         typer.Option(help="Of a server: how many arrive in its window. Default: 200 or more."),
     ] = None,
-    repetitions: Annotated[int | None, typer.Option(help="Repetitions. Default: 3.")] = None,
+    repetitions: Annotated[
+        int | None,
+        typer.Option(help="Repetitions. Default: 3; 5 at the least with --precision-target."),
+    ] = None,
+    precision_target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="As 2%: repeat each cell until the 95 % interval of its energy per image (of time "
+            "per image, where no energy is known) is within ± this.",
+        ),
+    ] = None,
+    max_repetitions: Annotated[
+        int | None, typer.Option(help="The most repetitions for that. Default: 30.")
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the cells in a block: shuffled, or latin-square, in which each takes each "
+            "place equally often. Default: shuffled."
+        ),
+    ] = None,
     profile: Annotated[
         str | None,
         typer.Option(help="quick, standard or rigorous: how long a window is. Default: standard."),
@@ -116,6 +137,17 @@ def bench(
     allow_fallback: Annotated[
         bool, typer.Option("--allow-fallback", help="Measure what runs elsewhere, and record it.")
     ] = False,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder of JPEG or PNG images to measure with. Default: synthetic ones."),
+    ] = None,
+    preprocessing: Annotated[
+        str | None,
+        typer.Option(
+            help="When --images are decoded and transformed: before anything is timed, or in the "
+            "window, before each batch (pipeline). Default: before."
+        ),
+    ] = None,
     artifacts: Annotated[Path, typer.Option(help="Folder of exported artifacts.")] = Path(
         "artifacts"
     ),
@@ -124,6 +156,10 @@ def bench(
     ] = None,
     study: Annotated[Path | None, typer.Option(help="Measure the study in this file.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print cells, order and the least time; measure nothing."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Measure energy and latency across runtimes and batch sizes, and write a report."""
@@ -140,6 +176,9 @@ def bench(
         "arrivals": arrivals,
         "requests": requests,
         "repetitions": repetitions,
+        "precision_target": precision_target,
+        "max_repetitions": max_repetitions,
+        "order": order,
         "profile": profile,
         "precisions": precision,
         "io": [io] if io else None,
@@ -151,6 +190,8 @@ def bench(
         "settings": parse_settings(setting or [], provider_option or []) or None,
         "probe_max_batch": probe_max_batch,
         "allow_fallback": allow_fallback or None,
+        "images": images,
+        "preprocessing": preprocessing,
         "batch_sizes": parse_batch_sizes(batch_sizes) if batch_sizes is not None else None,
         "runtimes": runtime,
         "providers": provider,
@@ -161,6 +202,8 @@ def bench(
             f"{'--resume' if resume else '--study'} takes the design from its file; leave out "
             f"{', '.join([*options, *(['the models'] if models else [])])}"
         )
+    if resume and dry_run:
+        raise UsageError("--dry-run shows a new run; leave it out, or name a --study")
     if resume and (out or study):
         raise UsageError("--resume goes on in the run's own folder; leave out --out and --study")
     if resume:
@@ -169,6 +212,11 @@ def bench(
         design, path = read_study(study).fresh(), out or workflow.fresh_path()
     else:
         design, path = workflow.plan(models or [], out=out, artifacts_dir=artifacts, **options)
+    if design and dry_run:
+        from greenbatch.cli.study import outline
+
+        typer.echo(outline(design))
+        return
     measure(design, path, as_json)
 
 
@@ -181,6 +229,9 @@ def measure(design: "Study | None", path: Path, as_json: bool) -> None:
     from greenbatch import workflow
     from greenbatch.cli.progress import Display
     from greenbatch.cli.result import run_as_json, show_run
+
+    if design and design.images:
+        tell_images(design)
 
     try:
         with Display() as display:
@@ -197,8 +248,29 @@ def measure(design: "Study | None", path: Path, as_json: bool) -> None:
         typer.echo(run_as_json(run.path))
     else:
         show_run(run.path)
+        typer.echo(f"measure it again: {_again(run.path)}")
     if not run.measured:
         reason = next(iter(run.repetitions)).reason
         raise MeasurementError(
             f"no repetition of {run.path} could be measured; the first: {reason}"
         )
+
+
+def _again(run: Path) -> str:
+    """Return the command that measures the study of a run anew."""
+    import shlex
+
+    from greenbatch.runners.study_files import read_study
+
+    file = run / "study.yaml"
+    artifacts = read_study(file).artifacts_dir
+    return shlex.join(["gb", "study", "run", str(file), "--artifacts", artifacts])
+
+
+def tell_images(design: "Study") -> None:
+    """Say on standard error, before anything is measured, what the folder of images lacks."""
+    from greenbatch.analysis.caveats import image_caveats
+
+    largest = max(cell.batch_size for cell in design.cells())
+    for caveat in image_caveats(design.model_dump(), largest):
+        typer.echo(f"gb: {caveat.sentence}", err=True)

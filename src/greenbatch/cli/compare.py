@@ -178,6 +178,8 @@ def _run_facts(study: Any, environment: Any) -> dict[str, str]:
         "energy domains": ", ".join(domains) or "none",
         "threads": study.get("threads"),
         "window": None if window_s is None else f"{window_s:g} s",
+        "images": (study.get("images") or {}).get("sha256", "synthetic")[:12],
+        "preprocessing": study.get("preprocessing") if study.get("images") else None,
     }
     return {name: str(value) for name, value in facts.items() if value is not None}
 

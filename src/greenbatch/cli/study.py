@@ -60,9 +60,9 @@ def run(
         str | None, typer.Option(help="auto, pretrained, random or a weights file.")
     ] = None,
     meter: Annotated[list[str] | None, typer.Option(help="As for 'gb bench'; repeatable.")] = None,
-    artifacts: Annotated[Path, typer.Option(help="Folder of exported artifacts.")] = Path(
-        "artifacts"
-    ),
+    artifacts: Annotated[
+        Path | None, typer.Option(help="Folder of exported artifacts. Default: the study's.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of this run. Default: runs/<now>.")
     ] = None,
@@ -78,7 +78,7 @@ def run(
     from greenbatch.runners import studies
 
     overrides: dict[str, Any] = {
-        "artifacts_dir": str(artifacts),
+        **({"artifacts_dir": str(artifacts)} if artifacts else {}),
         **({"weights": weights} if weights else {}),
         **({"meters": meter} if meter else {}),
     }
@@ -96,7 +96,7 @@ def outline(design: Any) -> str:
     from greenbatch import units
     from greenbatch.runners.order import slots
 
-    order = slots(design.cells(), design.repetitions, design.seed)
+    order = slots(design.cells(), design.repetitions, design.seed, kind=design.order)
     rules = design.rules
     least_s = sum(
         rules.rest_min_s

@@ -99,7 +99,8 @@ class Queue:
         unserved: Requests that were still waiting when a server that did not hold its rate was
             given up; the response times lack theirs.
         response_s: Quantiles of the time from planned arrival to result, keyed ``0.5``, ...; in s.
-        response_mean_s: Their mean.
+        response_mean_s: Their mean; ``None`` where none was served before an overloaded server was
+            given up.
         busy_s: For how long a batch was running.
         batch_sizes: How many batches of which size were formed.
         waiting_mean, waiting_max: Requests that waited when a batch started, its own among them.
@@ -112,7 +113,7 @@ class Queue:
 
     requests: int
     response_s: dict[str, float]
-    response_mean_s: float
+    response_mean_s: float | None
     busy_s: float
     batch_sizes: dict[int, int]
     waiting_mean: float
@@ -122,6 +123,44 @@ class Queue:
     generator_cpu_s: float
     as_published: AsPublished | None = None
     unserved: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """What became of images that were decoded and transformed in the window, before each batch.
+
+    Attributes:
+        images: So many, in the batches that began in the window.
+        decode_s: Time from the bytes of their files to pixels.
+        transform_s: Time from there to the backend's input.
+        cpu_s: CPU time of both, of the one thread that did them.
+        process_cpu_s: CPU time of the whole measuring process in the window, that one's included.
+    """
+
+    images: int
+    decode_s: float
+    transform_s: float
+    cpu_s: float
+    process_cpu_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Why a cell is not measured again.
+
+    Attributes:
+        why: ``fixed``: as often as the study asks; ``target``: its interval is narrow enough;
+            ``maximum``: it is not, after as many repetitions as the study allows; ``failed``: none
+            of as many repetitions as the study asks was ok.
+        quantity: What the interval is of, per image: gross energy, or time where no energy is
+            known; ``None`` where the study has no target.
+        half_width: Relative half-width of that interval, 0.02 for ± 2 %; ``None`` with fewer than
+            two values.
+    """
+
+    why: Literal["fixed", "target", "maximum", "failed"]
+    quantity: Literal["energy", "time"] | None = None
+    half_width: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +191,10 @@ class Repetition:
         cache: Whether what the backend compiles was at hand: ``cold``, ``warm`` (kept from an
             earlier repetition of the cell), or ``None`` where it keeps nothing.
         queue: Of a server; ``None`` offline.
+        pipeline: Where images were preprocessed in the window; else ``None``.
+        attempt: 0, or how often the cell had been measured in this block before; those attempts
+            were disturbed and are superseded by this one.
+        stop: Why the cell is not measured in later blocks; ``None``: it is, or that is open.
         phases_s: Seconds of ``start`` (interpreter and imports), ``load``, ``first``
             (first inference), ``warm_up``, ``window``, ``wall`` (the whole repetition).
         trace: Name of the file in ``traces/``; ``None`` where nothing was measured.
@@ -183,6 +226,9 @@ class Repetition:
     one_off: dict[str, OneOff] = field(default_factory=dict)
     cache: Literal["cold", "warm"] | None = None
     queue: Queue | None = None
+    pipeline: Pipeline | None = None
+    attempt: int = 0
+    stop: Stop | None = None
     phases_s: dict[str, float] = field(default_factory=dict)
     trace: str | None = None
 

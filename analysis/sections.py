@@ -1,0 +1,141 @@
+"""The figures of the page: a question each, with the charts that answer it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from greenbatch.analysis.caveats import Caveat
+from greenbatch.analysis.charts import (
+    Chart,
+    energy_charts,
+    latency_charts,
+    power_chart,
+    timeline_charts,
+    tradeoff_charts,
+)
+from greenbatch.analysis.power_traces import PowerTrace
+from greenbatch.analysis.tables import CellRow
+from greenbatch.analysis.timeline import Network, timeline_sentence
+from greenbatch.records import Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Charts of one quantity, or why there are none.
+
+    Attributes:
+        per: What the reader may have the quantity counted by, value and words; the first stands.
+        sentences: What the charts show, above them.
+        second_line: Whether p50 and p99 are drawn.
+        estimated: Whether an energy in it is an estimate.
+        key: Whether it is drawn by backend.
+        cells: Cells to choose from: place, model, and what else it is.
+    """
+
+    name: str
+    title: str
+    text: str
+    charts: Sequence[Chart]
+    absent: str = ""
+    per: Sequence[tuple[str, str]] = ()
+    sentences: Sequence[str] = ()
+    second_line: bool = False
+    estimated: bool = False
+    key: bool = True
+    cells: Sequence[tuple[int, str, str]] = ()
+
+
+def batch_sections(
+    rows: Sequence[CellRow],
+    found: Sequence[Caveat],
+    standing: Mapping[Cell, str],
+    turns: Sequence[str] = (),
+    refused: Sequence[str] = (),
+) -> list[Section]:
+    """Energy, latency, and one against the other, over the batch size.
+
+    Args:
+        rows: Of the closed loop.
+        found: The run's caveats: one says why energy is missing.
+        standing: Of each cell against its model's front.
+        turns: Sentences on where the curves of energy turn.
+        refused: Sentences on models that have no front.
+    """
+    missing = [caveat.sentence for caveat in found if caveat.code == "energy-missing"]
+    why = missing[0] if missing else "No cell has energy per image."
+    estimated = any(row.energy_source in ("estimated", "mixed") for row in rows)
+    mark = " Estimates are dashed and hollow." if estimated else ""
+    return [
+        Section(
+            "energy",
+            "Which batch size costs the least energy?" + (" (estimated)" if estimated else ""),
+            f"Gross energy in the window against batch size; lower is better.{mark}",
+            energy_charts(rows),
+            why,
+            per=(("image", "per image"), ("batch", "per batch")),
+            sentences=turns,
+            estimated=estimated,
+        ),
+        Section(
+            "latency",
+            "How long does a batch take?",
+            "Time from submitting a batch to its result, against batch size; lower is better.",
+            latency_charts(rows),
+            "Nothing was measured.",
+            per=(("batch", "of a batch"), ("image", "over its images")),
+            second_line=True,
+        ),
+        Section(
+            "tradeoff",
+            "What does less energy cost in latency?" + (" (energy estimated)" if estimated else ""),
+            "Each point is a batch size; low and left is better. Large points, with their batch "
+            "size, are on the front: no other cell of the model needs both less energy and less "
+            "time. Pale ones are beaten in both, beyond the spread of the repetitions."
+            f"{mark}",
+            tradeoff_charts(rows, standing),
+            why,
+            per=(("image", "per image"), ("batch", "per batch")),
+            sentences=refused,
+            estimated=estimated,
+        ),
+    ]
+
+
+def timeline_sections(networks: Sequence[Network], left_out: str) -> list[Section]:
+    """Networks by year; none where there is no timeline."""
+    if not networks:
+        return []
+    estimated = any(network.energy_source != "measured" for network in networks)
+    sizes = [network.parameters for network in networks if network.parameters]
+    span = f" ({min(sizes) / 1e6:.1f} to {max(sizes) / 1e6:.1f} million)" if sizes else ""
+    return [
+        Section(
+            "timeline",
+            "What did the years bring?" + (" (energy estimated)" if estimated else ""),
+            f"A point for each network, its area by its parameters{span}; hollow where accuracy is "
+            "as published, filled where it was measured here. Lines join the best of each time; "
+            "green networks were on the front of accuracy and energy when they came out.",
+            timeline_charts(networks),
+            sentences=[timeline_sentence(networks), *([left_out] if left_out else [])],
+            estimated=estimated,
+            key=False,
+        )
+    ]
+
+
+def power_sections(traces: Sequence[PowerTrace], rows: Sequence[CellRow]) -> list[Section]:
+    """Power over time; none where no trace has it."""
+    charts = power_chart(traces, rows)
+    if not charts:
+        return []
+    cells = charts[0].facts["cells"]
+    return [
+        Section(
+            "power",
+            "What did the meters see?",
+            "Power over time in the repetitions of one cell; the window that counts is shaded. "
+            "Thinned for the page by merging steps, energy kept; all readings are in traces/.",
+            charts,
+            key=False,
+            cells=[(place, cell["model"], cell["how"]) for place, cell in enumerate(cells)],
+        )
+    ]

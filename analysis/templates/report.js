@@ -1,0 +1,386 @@
+"use strict";
+// Draws what the page's data tell, as the controls ask: no network, nothing kept.
+
+const page = JSON.parse(document.getElementById("figures").textContent);
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
+const PRINT_WIDTH = 330;
+const dark = matchMedia("(prefers-color-scheme: dark)");
+let printing = false;
+
+// Plotly reads tags in text; a name from a user is text.
+const text = (name) => String(name).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const theme = () => page.themes[dark.matches && !printing ? "dark" : "light"];
+const colour = (variant) => page.styles[variant][dark.matches && !printing ? "dark" : "light"];
+
+function si(value, unit, digits = 3) {
+  if (!Number.isFinite(value)) return "–";
+  if (value === 0) return `0 ${unit}`;
+  const prefixes = [[1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""], [1e-3, "m"], [1e-6, "µ"], [1e-9, "n"]];
+  const rounded = Number(value.toPrecision(digits));
+  const [scale, prefix] = prefixes.find(([s]) => Math.abs(rounded) >= s) ?? prefixes.at(-1);
+  return `${Number((rounded / scale).toPrecision(digits))} ${prefix}${unit}`;
+}
+
+function said([centre, low, high, kind], unit) {
+  const span = kind === "none" ? "one repetition" : `${kind === "t" ? "95 %" : "range"}: ${si(low, unit)} … ${si(high, unit)}`;
+  return `${si(centre, unit)} (${span})`;
+}
+
+const times = (value, factor) => [value[0] * factor, value[1] * factor, value[2] * factor, value[3]];
+
+// Axes -------------------------------------------------------------------------------------------
+
+function steps(low, high, most, log) {
+  const found = [];
+  if (log) {
+    for (const marks of [[1, 1.5, 2, 3, 4, 5, 6, 8], [1, 2, 3, 5, 7], [1, 2, 5], [1, 3], [1]]) {
+      found.length = 0;
+      for (let decade = Math.floor(Math.log10(low)); decade <= Math.ceil(Math.log10(high)); decade++) {
+        for (const mark of marks) {
+          const tick = Number(`${mark}e${decade}`);
+          if (tick >= low && tick <= high) found.push(tick);
+        }
+      }
+      if (found.length <= most) break;
+    }
+    return found;
+  }
+  const decade = 10 ** Math.floor(Math.log10((high - low) / most));
+  const step = [1, 2, 5, 10].map((m) => m * decade).find((s) => (high - low) / s <= most);
+  for (let i = Math.ceil(low / step); i * step <= high; i++) found.push(i * step);
+  return found;
+}
+
+function axis(low, high, log, ticks, labels, title) {
+  return {
+    type: log ? "log" : "linear",
+    range: log ? [Math.log10(low), Math.log10(high)] : [low, high],
+    tickvals: ticks, ticktext: labels, tickangle: 0,
+    title: title ? {text: title, font: {size: 11.5}, standoff: 6} : undefined,
+    gridcolor: theme().grid, linecolor: theme().muted,
+    zeroline: false, automargin: true,
+    fixedrange: true, // a page that scrolls must not zoom a chart
+  };
+}
+
+function amounts(values, unit, log, title = "", most = title ? 4 : 6) {
+  let low = Math.min(...values) / 1.12;
+  let high = Math.max(...values) * 1.12;
+  if (!log) low = 0;
+  else if (high / low < 3) { // a difference of two percent must not fill a panel
+    const middle = Math.sqrt(low * high);
+    [low, high] = [middle / Math.sqrt(3), middle * Math.sqrt(3)];
+  }
+  const ticks = steps(low, high, most, log);
+  return axis(low, high, log, ticks, ticks.map((tick) => si(tick, unit)), title);
+}
+
+function batches(sizes, log) {
+  const known = [...new Set(sizes)].sort((a, b) => a - b);
+  const last = known.at(-1);
+  const place = (size) => (log ? Math.log2(size) : size);
+  const room = (place(last) - place(known[0])) / 8;
+  const shown = [];
+  for (const size of known) if (!shown.length || place(size) - place(shown.at(-1)) >= room) shown.push(size);
+  const ends = log ? [known[0] / 1.35, last * 1.35] : [0, last * 1.06];
+  return {...axis(...ends, log, shown, shown.map(String), "batch size"), showgrid: false, showline: true};
+}
+
+function layout(x, y, more = {}) {
+  return {
+    xaxis: {...x, showline: true}, yaxis: y, height: 270,
+    ...(printing ? {width: PRINT_WIDTH} : {autosize: true}),
+    margin: {l: 56, r: 10, t: 8, b: 44}, showlegend: false, hovermode: "closest",
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: {family: FONT, size: 11.5, color: theme().muted},
+    hoverlabel: {bgcolor: theme().paper, bordercolor: theme().muted, font: {color: theme().ink}, align: "left"},
+    ...more,
+  };
+}
+
+const nothing = (why) => ({
+  data: [],
+  layout: layout({visible: false, fixedrange: true}, {visible: false, fixedrange: true}, {
+    annotations: [{text: why, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5}],
+  }),
+});
+
+const errors = (values) => ({
+  type: "data", symmetric: false, thickness: 1.2, width: 3,
+  array: values.map(([centre, , high]) => high - centre),
+  arrayminus: values.map(([centre, low]) => centre - low),
+});
+
+function line(curve, x, y, notes, name = curve.label) {
+  const label = text(name + (curve.estimated ? " (estimated)" : ""));
+  const second = curve.layer > 0;
+  const tone = colour(curve.variant);
+  return {
+    type: "scatter", mode: second ? "lines" : "lines+markers", name: label,
+    x, y: y.map(([centre]) => centre), error_y: {...errors(y), color: tone},
+    customdata: notes, hovertemplate: `%{customdata}<extra>${label}</extra>`,
+    line: {color: tone, width: second ? 1.4 : 2.2, dash: second ? "dot" : curve.estimated ? "dash" : "solid"},
+    marker: {
+      symbol: page.styles[curve.variant].symbol + (curve.estimated ? "-open" : ""),
+      size: 8, color: tone, line: {width: 2, color: tone},
+    },
+  };
+}
+
+const ends = (curves) => curves.flatMap(({y}) => y.flatMap(([centre, low, high]) => [centre, low, high]));
+
+// Figures ----------------------------------------------------------------------------------------
+
+const UNITS = {energy: "J", latency: "s"};
+const PER = {
+  energy: {image: "per image", batch: "per batch"},
+  latency: {image: "over the images in the batch", batch: "of the batch"},
+};
+
+function overBatch(facts, chosen) {
+  const unit = UNITS[facts.kind];
+  const per = chosen.per[facts.kind];
+  const own = facts.kind === "energy" ? "image" : "batch"; // what the data are in
+  const curves = facts.curves.filter((c) => chosen.variants.has(c.variant)).map((c) => ({
+    ...c,
+    y: c.y.map((v, i) => times(v, per === own ? 1 : per === "batch" ? c.sizes[i] : 1 / c.sizes[i])),
+  }));
+  if (!curves.length) return nothing("No backend is chosen.");
+  const data = curves.map((c) => line(c, c.sizes, c.y, c.sizes.map(
+    (size, i) => `<b>batch ${size}</b><br>${c.words} ${said(c.y[i], unit)}<br>${PER[facts.kind][per]}`)));
+  const x = batches(curves.flatMap((c) => c.sizes), chosen.log);
+  return {data, layout: layout(x, amounts(ends(curves), unit, chosen.log))};
+}
+
+const STANDING = {
+  front: ["<br>on the front", 9.5, 1],
+  unsure: ["<br>not shown to be beaten", 7, 0.75],
+  dominated: ["<br>beaten in both", 5.5, 0.45],
+};
+
+function tradeoff(facts, chosen) {
+  const curves = facts.curves.filter((c) => chosen.variants.has(c.variant)).map((c) => ({
+    ...c, y: c.y.map((v, i) => (chosen.per.tradeoff === "batch" ? times(v, c.sizes[i]) : v)),
+  }));
+  if (!curves.length) return nothing("No backend is chosen.");
+  const data = curves.map((c) => {
+    const places = c.standing.map((place) => STANDING[place] ?? ["", 8, 1]);
+    const trace = line(c, c.x.map(([centre]) => centre), c.y, c.sizes.map((size, i) =>
+      `<b>batch ${size}</b><br>${said(c.x[i], "s")} p50<br>${said(c.y[i], "J")} per ${chosen.per.tradeoff}${places[i][0]}`));
+    return {
+      ...trace, cliponaxis: false, mode: "lines+markers+text", // labels may stand beyond the last point
+      text: c.sizes.map((size, i) => (c.standing[i] === "front" ? `<b>${size}</b>` : "")),
+      textposition: "bottom left", textfont: {size: 10.5, color: colour(c.variant)},
+      line: {...trace.line, width: 1.2},
+      marker: {...trace.marker, size: places.map(([, size]) => size), opacity: places.map(([, , o]) => o)},
+    };
+  });
+  const delays = curves.flatMap((c) => c.x.map(([centre]) => centre));
+  return {data, layout: layout(amounts(delays, "s", chosen.log, "p50 latency of a batch"), amounts(ends(curves), "J", chosen.log))};
+}
+
+function timeline({view, points, fronts}, chosen, room) {
+  const most = Math.max(...points.map((p) => p.parameters ?? 0), 1);
+  const {ink, muted, accent} = theme();
+  const estimated = points.some((p) => p.estimated);
+  const kind = estimated ? " (estimated)" : "";
+  const width = (p) => 9 + 27 * Math.sqrt((p.parameters ?? 0) / most); // area goes with parameters
+  const x = (p) => (view === "front" ? p.energy[0] : p.year);
+  const y = (p) => (view === "energy" ? p.energy : [...p.top1.map((v) => v ?? p.top1[0]), "t"]);
+  const note = (p) => [
+    `<b>${text(p.model)}</b> ${p.year}`,
+    `top-1 ${p.top1[0].toFixed(1)} %` + (p.measured
+      ? ` measured here (95 %: ${p.top1[1].toFixed(1)} … ${p.top1[2].toFixed(1)})` : " as published"),
+    `${said(p.energy, "J")} per image${kind}`, text(p.how),
+    p.parameters ? `${si(p.parameters, "").trim()} parameters` : "parameters unknown",
+    p.front ? "on the front when it came out" : "",
+  ].filter(Boolean).join("<br>");
+  const data = [];
+  const rule = (xs, ys, tone, more = {}) => data.push({
+    type: "scatter", mode: "lines", x: xs, y: ys, hoverinfo: "skip",
+    line: {shape: "hv", width: 1.6, color: tone, dash: estimated && view !== "accuracy" ? "dash" : "solid"}, ...more,
+  });
+  const years = points.map((p) => p.year);
+  const last = Math.max(...years) + 1;
+  const energies = points.flatMap(({energy}) => energy.slice(0, 3));
+  const dearest = Math.max(...energies);
+  const top1s = points.flatMap((p) => p.top1.filter((v) => v !== null));
+  if (view === "front") {
+    const right = dearest * 1.8;
+    fronts.forEach(({year, models}, i) => {
+      const on = models.map((name) => points.find((p) => p.model === name));
+      const end = on.at(-1).top1[0];
+      const alike = fronts.filter(({models: others}) => points.find((p) => p.model === others.at(-1)).top1[0] === end);
+      const tone = i === fronts.length - 1 ? accent : muted;
+      rule([...on.map((p) => p.energy[0]), right], [...on.map((p) => p.top1[0]), end], tone, {
+        opacity: 0.3 + 0.7 * (i + 1) / fronts.length, mode: "lines+text", cliponaxis: false,
+        text: [...on.map(() => ""), alike[0].year === year ? alike.map((front) => front.year).join(", ") : ""],
+        textposition: "middle right", textfont: {size: 10.5, color: tone},
+      });
+    });
+  } else {
+    const better = view === "energy" ? (a, b) => a < b : (a, b) => a > b;
+    const best = points.filter((p) => !points.some((o) => o.year <= p.year && better(y(o)[0], y(p)[0])));
+    rule([...best.map(x), last], [...best.map((p) => y(p)[0]), y(best.at(-1))[0]], accent);
+  }
+  const percent = () => {
+    const low = Math.max(0, Math.min(...top1s) - 8);
+    const high = Math.min(108, Math.max(...top1s) + 10);
+    const ticks = steps(low, Math.min(100, high), 6, false);
+    return axis(low, high, false, ticks, ticks.map((tick) => `${tick} %`));
+  };
+  const watts = (title) => amounts([...energies, dearest * 3, Math.min(...energies) / 2], "J", chosen.log, title);
+  const marks = steps(Math.min(...years) - 1, last, 6, false).filter(Number.isInteger);
+  const across = view === "front"
+    ? watts(`energy per image${kind}`)
+    : {...axis(Math.min(...years) - 2.5, last + 1.5, false, marks, marks.map(String)), showgrid: false};
+  const up = view === "energy" ? watts("") : percent();
+  const named = points.map((p) => (points.length <= 14 || p.front ? p.model : ""));
+  const spots = placed(points.map((p, i) => [x(p), y(p)[0], width(p) / 2, named[i]]), across, up, room);
+  data.push({
+    type: "scatter", mode: "markers+text", name: "", cliponaxis: false,
+    x: points.map(x), y: points.map((p) => y(p)[0]), error_y: {...errors(points.map(y)), color: muted},
+    text: named.map(text), textposition: spots, textfont: {size: 10.5, color: ink},
+    customdata: points.map(note), hovertemplate: "%{customdata}<extra></extra>",
+    marker: {
+      symbol: points.map((p) => (p.measured ? "circle" : "circle-open")), size: points.map(width),
+      color: points.map((p) => (p.front ? accent : muted)), opacity: 0.9,
+      line: {width: 2, color: points.map((p) => (p.front ? accent : muted))},
+    },
+  });
+  const margin = {l: 56, r: view === "front" ? 62 : 10, t: 8, b: 44}; // years stand beside their fronts
+  return {data, layout: layout(across, up, {height: 320, margin})};
+}
+
+// For each label the first side of its point where it covers no point and no other label.
+function placed(labels, across, up, room) {
+  const scale = ({type, range}, length) => (value) =>
+    ((type === "log" ? Math.log10(value) : value) - range[0]) / (range[1] - range[0]) * length;
+  const [toX, toY] = [scale(across, room - 66), scale(up, 268)];
+  const points = labels.map(([a, b, radius]) => [toX(a) - radius, toY(b) - radius, toX(a) + radius, toY(b) + radius]);
+  const taken = [...points];
+  return labels.map(([a, b, radius, name], i) => {
+    const [px, py, wide] = [toX(a), toY(b), 6.1 * name.length];
+    const boxes = {
+      "top center": [px - wide / 2, py + radius, px + wide / 2, py + radius + 14],
+      "bottom center": [px - wide / 2, py - radius - 14, px + wide / 2, py - radius],
+      "middle left": [px - radius - wide, py - 7, px - radius, py + 7],
+      "middle right": [px + radius, py - 7, px + radius + wide, py + 7],
+    };
+    const free = (box) => box[0] > -20 && box[2] < room - 60 && taken.every((other) => other === points[i]
+      || box[2] < other[0] || box[0] > other[2] || box[3] < other[1] || box[1] > other[3]);
+    const spot = Object.keys(boxes).find((name) => free(boxes[name])) ?? "top center";
+    taken.push(boxes[spot]);
+    return spot;
+  });
+}
+
+const KINDS = {sampled: "sampled", counter: "mean between readings of the counter", estimated: "estimated"};
+
+function power({cells}, chosen) {
+  const cell = cells[chosen.cell] ?? cells[0];
+  const domains = [...new Set(cell.traces.map((t) => t.domain))];
+  const others = page.styles.map((_, i) => i).filter((i) => i !== cell.variant);
+  const tone = (domain) => colour([cell.variant, ...others][domains.indexOf(domain) % page.styles.length]);
+  const dashes = ["solid", "dot", "dashdot"];
+  const data = cell.traces.map((trace) => {
+    const label = text(`${trace.domain}, repetition ${trace.block + 1}`);
+    const alone = domains.length === 1 || page.styles.length > domains.indexOf(trace.domain);
+    return {
+      type: "scatter", mode: "lines", name: label, x: trace.t, y: [...trace.w, trace.w.at(-1)],
+      line: {
+        shape: "hv", color: tone(trace.domain), width: 1.8,
+        dash: trace.kind === "estimated" ? "dash" : alone ? "solid" : dashes[domains.indexOf(trace.domain) % 3],
+      },
+      opacity: [1, 0.7, 0.45][trace.block % 3],
+      hovertemplate: `%{y:.3~s}W at %{x:.2f} s<br>${KINDS[trace.kind]}<extra>${label}</extra>`,
+    };
+  });
+  const windows = [...new Set(cell.traces.map((t) => t.window))];
+  const from = Math.min(0, ...cell.traces.map((t) => t.t[0]));
+  const to = Math.max(...windows, ...cell.traces.map((t) => t.t.at(-1)));
+  const margin = 0.04 * (to - from);
+  const ticks = steps(0, to, 8, false);
+  const shapes = windows.map((end) => ({
+    type: "rect", xref: "x", yref: "paper", x0: 0, x1: end, y0: 0, y1: 1, layer: "below",
+    line: {width: 0}, fillcolor: theme().accent, opacity: 0.22 / windows.length,
+  }));
+  shapes.push({type: "line", xref: "x", yref: "paper", x0: 0, x1: 0, y0: 0, y1: 1, line: {width: 1, dash: "dot", color: theme().muted}});
+  const annotations = [{text: "window", showarrow: false, xref: "x", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "top", font: {size: 11, color: theme().accent}}];
+  const seconds = {...axis(from - margin, to + margin, false, ticks, ticks.map((t) => si(t, "s")), "time since the window began"), showgrid: false};
+  const watts = amounts(cell.traces.flatMap((t) => t.w.map((w) => Math.max(w, 1e-3))), "W", false);
+  document.getElementById("power-said").textContent =
+    `${cell.model} on ${cell.how}: ${domains.join(", ")}, ${[...new Set(cell.traces.map((t) => KINDS[t.kind]))].join(", ")}.`;
+  return {data, layout: layout(seconds, watts, {height: 300, shapes, annotations})};
+}
+
+// The page ---------------------------------------------------------------------------------------
+
+const DRAW = {energy: overBatch, latency: overBatch, tradeoff, timeline, power};
+const field = (id) => document.getElementById(id);
+
+function choice() {
+  const radio = (name) => document.querySelector(`input[name="${name}"]:checked`)?.value;
+  return {
+    model: field("choose-model")?.value ?? "",
+    variants: new Set(all("input[data-variant]:checked").map((box) => Number(box.dataset.variant))),
+    log: radio("scale") !== "linear",
+    per: {energy: radio("per-energy") ?? "image", latency: radio("per-latency") ?? "batch", tradeoff: radio("per-tradeoff") ?? "image"},
+    cell: Number(field("choose-cell")?.value ?? 0),
+  };
+}
+
+function draw(name, chosen) {
+  const facts = page.charts[name];
+  const {data, layout: shape} = DRAW[facts.kind](facts, chosen, printing ? PRINT_WIDTH : field(name).clientWidth);
+  Plotly.react(name, data, shape, {responsive: true, displayModeBar: false});
+}
+
+const waiting = new Set();
+let busy = false;
+
+// One chart at a time, so that the page answers meanwhile; all at once for the printer.
+function update(only = () => true) {
+  const {model} = choice();
+  for (const figure of all("figure[data-model]")) figure.hidden = model !== "" && figure.dataset.model !== model;
+  for (const note of all(".none")) note.hidden = all("figure", note.parentElement).some((figure) => !figure.hidden);
+  for (const name of Object.keys(page.charts)) {
+    if (only(page.charts[name].kind) && !field(name).closest("figure").hidden) waiting.add(name);
+  }
+  document.documentElement.dataset.drawn = "no";
+  if (printing || !busy) next();
+}
+
+function next() {
+  do {
+    const [name] = waiting;
+    busy = name !== undefined;
+    if (!busy) {
+      document.documentElement.dataset.drawn = "yes";
+      return;
+    }
+    waiting.delete(name);
+    if (!field(name).closest("figure").hidden) draw(name, choice());
+  } while (printing);
+  setTimeout(next);
+}
+
+for (const element of all("[data-script]")) element.hidden = false;
+field("choose-model")?.addEventListener("change", () => {
+  const cells = page.charts["power-0"]?.cells ?? [];
+  const first = cells.findIndex((cell) => cell.model === choice().model);
+  if (first >= 0) field("choose-cell").value = String(first);
+  update();
+});
+for (const input of all("input[data-variant], input[name=scale]")) input.addEventListener("change", () => update((kind) => kind !== "power"));
+for (const input of all("input[name^=per-]")) input.addEventListener("change", () => update((kind) => `per-${kind}` === input.name));
+field("choose-cell")?.addEventListener("change", () => update((kind) => kind === "power"));
+dark.addEventListener("change", () => update());
+addEventListener("beforeprint", () => {
+  printing = true;
+  for (const folded of all("details")) folded.open = true;
+  update();
+});
+addEventListener("afterprint", () => { printing = false; update(); });
+update();

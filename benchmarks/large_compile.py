@@ -1,0 +1,196 @@
+"""How long compiling a large journal takes, and how much memory.
+
+Writes a journal of 10,000 cells x 30 repetitions (300,000 records of about three kilobytes, with
+the members of a real one; their latencies would lie in traces, which compiling does not read),
+compiles it in a child of its own and prints wall time and peak memory.
+
+    python benchmarks/large_compile.py [--cells 10000] [--repetitions 30] [--keep FOLDER]
+"""
+
+import argparse
+import itertools
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from greenbatch.records import (
+    Agreement,
+    Cell,
+    Conditions,
+    EnergyFigure,
+    EnergySource,
+    Idle,
+    IdleFigure,
+    OneOff,
+    Record,
+    Repetition,
+    Status,
+    WarmUp,
+    encode,
+)
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+BATCH_SIZES = tuple(2**k for k in range(10))
+DOMAINS = ("package-0", "gpu-0")
+NOTE = (
+    "the driver states energy in millijoules at about 10 ticks a second; the figure is "
+    "interpolated between ticks, and half a tick at each end is its uncertainty"
+)
+QUANTILES = ("0.5", "0.9", "0.95", "0.99", "0.999", "1.0")
+CHILD = "import sys, pathlib; from greenbatch.analysis.dataset import {0}; {0}(pathlib.Path({1!r}))"
+TELL = (
+    "import resource, time; "
+    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time())"
+)
+
+
+def main() -> None:
+    """Make the journal, compile it, open it, and print what each took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=int, default=10_000)
+    parser.add_argument("--repetitions", type=int, default=30)
+    parser.add_argument("--keep", type=Path, help="a folder for the run, kept and used again")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        run = options.keep or Path(temporary)
+        if not (run / "study.yaml").exists():
+            write_run(run, options.cells, options.repetitions)
+        size_mb = (run / "journal.jsonl").stat().st_size / 1e6
+        print(f"{options.cells * options.repetitions:,} records, {size_mb:,.0f} MB")
+        for step in ("write_dataset", "open_run"):
+            began_s = time.perf_counter()
+            code = f"{CHILD.format(step, str(run))}; {TELL}"
+            told = subprocess.run(
+                [sys.executable, "-c", code], check=True, capture_output=True, text=True
+            )
+            wall_s = time.perf_counter() - began_s
+            peak, cpu_s = map(float, told.stdout.split())
+            peak_gb = peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+            print(f"{step}: {wall_s:.1f} s ({cpu_s:.1f} s of one core), {peak_gb:.2f} GB at most")
+        print(f"dataset.nc: {(run / 'dataset.nc').stat().st_size / 1e6:,.0f} MB")
+
+
+def write_run(run: Path, cells: int, repetitions: int) -> None:
+    """Write a run directory of so many cells: models x 10 backends x 4 precisions x 10 sizes."""
+    models = [f"network_{number}" for number in range(max(1, cells // 400))]
+    backends = [f"backend-{number}" for number in range(10)]
+    design = [
+        Cell(model, backend, precision, batch_size=size)
+        for model, backend, precision, size in itertools.product(
+            models, backends, PRECISIONS, BATCH_SIZES
+        )
+    ]
+    run.mkdir(parents=True, exist_ok=True)
+    study = {
+        "schema": 1,
+        "name": "large",
+        "models": models,
+        "backends": backends,
+        "precisions": list(PRECISIONS),
+        "io": ["host"],
+        "scenarios": ["offline"],
+        "batch_sizes": list(BATCH_SIZES),
+        "repetitions": repetitions,
+        "artifacts": {},
+    }
+    with (run / "journal.jsonl").open("wb") as journal:
+        for record in records(design[:cells], repetitions):
+            journal.write(encode(record))
+    (run / "environment.json").write_text(json.dumps({"machine": {}, "meters": []}))
+    (run / "study.yaml").write_text(yaml.safe_dump(study))
+
+
+def records(design: list[Cell], repetitions: int) -> Iterator[Record]:
+    """Draw the records of a run, shuffled within each block."""
+    draw = random.Random(0)
+    backends = list(dict.fromkeys(cell.backend for cell in design))
+    for block in range(repetitions):
+        for backend in backends:
+            yield Idle(
+                backend=backend,
+                model=design[0].model,
+                block=block,
+                when="before",
+                started_at="2026-11-21T08:00:00Z",
+                duration_s=2.0,
+                figures=tuple(
+                    IdleFigure(
+                        domain=domain,
+                        source=EnergySource.COUNTER,
+                        power_w=draw.uniform(10, 20),
+                        uncertainty_w=0.1,
+                    )
+                    for domain in DOMAINS
+                ),
+            )
+        for position, cell in enumerate(draw.sample(design, len(design))):
+            yield repetition(draw, cell, block, position)
+
+
+def repetition(draw: random.Random, cell: Cell, block: int, position: int) -> Repetition:
+    """Draw a repetition with all that a record of a real run has."""
+    batch_s = 0.001 * cell.batch_size**0.8 * draw.lognormvariate(0, 0.02)
+    iterations = max(5, round(2 / batch_s))
+    window_s = iterations * batch_s
+    return Repetition(
+        cell=cell,
+        block=block,
+        position=position,
+        status=Status.OK,
+        started_at=f"2026-11-21T08:{position % 60:02}:00Z",
+        duration_s=window_s,
+        images=iterations * cell.batch_size,
+        iterations=iterations,
+        latency_s={q: batch_s * (1 + 0.1 * n) for n, q in enumerate(QUANTILES)},
+        energy=figures(draw, window_s),
+        memory_host_bytes=500_000_000 + position,
+        memory_children_bytes=0,
+        warm_up=WarmUp(iterations=12, duration_s=draw.uniform(1, 2), settled=True),
+        conditions=Conditions(
+            rest_s=draw.uniform(1, 2),
+            temperature_c={"package": draw.uniform(40, 60), "gpu-0": draw.uniform(40, 60)},
+            clock_hz={"gpu-0": 1.2e9},
+            foreign_load=draw.random() / 100,
+        ),
+        agreement=Agreement(images=4, max_rel=draw.random() * 1e-6, cosine=0.999999),
+        cache="warm",
+        placement={"CUDAExecutionProvider": 120, "CPUExecutionProvider": 0},
+        settings={f"setting_{number}": f"value {number}" for number in range(15)},
+        one_off={
+            phase: OneOff(duration_s=draw.uniform(0.1, 3), energy=figures(draw, 1.0))
+            for phase in ("load", "first")
+        },
+        phases_s={
+            phase: draw.uniform(0.1, 3)
+            for phase in ("start", "load", "first", "warm_up", "window", "wall", "images")
+        },
+        trace=f"traces/{cell.slug}_r{block}.npz",
+    )
+
+
+def figures(draw: random.Random, window_s: float) -> tuple[EnergyFigure, ...]:
+    """Draw the energy of every domain."""
+    powers_w = [draw.uniform(50, 60) for _ in DOMAINS]
+    return tuple(
+        EnergyFigure(
+            domain=domain,
+            source=EnergySource.COUNTER,
+            energy_j=power_w * window_s,
+            uncertainty_j=0.5,
+            power_mean_w=power_w,
+            power_max_w=power_w * 1.1,
+            reason=NOTE,
+        )
+        for domain, power_w in zip(DOMAINS, powers_w, strict=True)
+    )
+
+
+if __name__ == "__main__":
+    main()

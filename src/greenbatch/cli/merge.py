@@ -1,0 +1,113 @@
+"""``gb merge``: several runs as one dataset file."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greenbatch.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import xarray as xr
+
+    from greenbatch.analysis.merging import Along
+
+
+class TraceFormat(StrEnum):
+    """How all traces are written into one file."""
+
+    NETCDF = "netcdf"
+    ZARR = "zarr"
+
+
+class Dimension(StrEnum):
+    """What runs are merged along; ``auto`` goes by the machines that they ran on."""
+
+    AUTO = "auto"
+    MACHINE = "machine"
+    REPETITION = "repetition"
+
+
+def merge(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or dataset files.")],
+    out: Annotated[Path, typer.Option(help="The dataset file to write, FILE.nc.")],
+    along: Annotated[
+        Dimension, typer.Option(help="Other machines, or more repetitions of one design.")
+    ] = Dimension.AUTO,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="Keep runs apart along 'run', alike or not.")
+    ] = False,
+    allow_difference: Annotated[
+        list[str] | None,
+        typer.Option(help="Merge although this differs: version.torch, version, ... Repeatable."),
+    ] = None,
+    traces: Annotated[
+        TraceFormat | None, typer.Option(help="Write all traces too, beside the dataset.")
+    ] = None,
+) -> None:
+    """Merge runs into one dataset; unlike runs are refused."""
+    from greenbatch.analysis.dataset import store
+    from greenbatch.analysis.merging import merge as merged
+
+    if apart and along is not Dimension.AUTO:
+        raise UsageError(f"--apart and --along {along} are both given; choose one")
+    if out.exists():
+        raise RunError(f"{out} exists; choose another --out")
+    if not out.parent.is_dir():
+        raise RunError(f"{out.parent} is no directory; make it, or choose another --out")
+    where: Along | None = "run" if apart else _ALONG[along]
+    if traces is not None:
+        _check_traces(runs, traces)
+    dataset = merged(runs, where, allow_difference or ())
+    store(dataset, out)
+    typer.echo(_summary(dataset))
+    if differing := dataset.attrs.get("allowed_differences"):
+        typer.echo(f"differs, as allowed: {differing}")
+    typer.echo(f"dataset: {out}")
+    if traces is not None:
+        typer.echo(f"traces: {_write_traces(runs, out, traces)}")
+
+
+_ALONG: "dict[Dimension, Along | None]" = {
+    Dimension.AUTO: None,
+    Dimension.MACHINE: "machine",
+    Dimension.REPETITION: "repetition",
+}
+
+
+def _check_traces(runs: "Sequence[Path]", form: TraceFormat) -> None:
+    from greenbatch.analysis.trace_store import check_format
+
+    check_format(form.value)
+    for run in runs:
+        if not (run / "traces").is_dir():
+            raise RunError(f"{run} has no folder of traces; leave out --traces, or give the run")
+
+
+def _write_traces(runs: "Sequence[Path]", out: Path, form: TraceFormat) -> Path:
+    from greenbatch.analysis.likeness import distinct
+    from greenbatch.analysis.trace_store import gathered, write_traces
+    from greenbatch.analysis.traces import open_traces
+
+    suffix = {TraceFormat.NETCDF: ".nc", TraceFormat.ZARR: ".zarr"}[form]
+    path = out.with_name(f"{out.stem}-traces{suffix}")
+    names = distinct([run.resolve().name for run in runs])
+    found = {name: open_traces(run) for name, run in zip(names, runs, strict=True)}
+    write_traces(gathered(found), path, form.value)
+    return path
+
+
+def _summary(dataset: "xr.Dataset") -> str:
+    """Say in one sentence what became of the runs."""
+    cells = int((dataset["in_design"] == 1).sum())
+    size = f"{cells} cells x {dataset.sizes['repetition']} repetitions"
+    dim = dataset.attrs.get("merged_along")
+    if dim in ("machine", "run"):
+        names = ", ".join(str(label) for label in dataset[dim].values)
+        return f"{dataset.sizes[dim]} {dim}s side by side ({names}): {size}"
+    if dim is None:
+        return f"one run, as it is: {size}"
+    return f"repetitions of {', '.join(dict.fromkeys(dataset['run'].values.tolist()))}: {size}"

@@ -1,0 +1,51 @@
+"""A run that is repeated until it is precise enough, as a user types it."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from greenbatch.records import parse
+from greenbatch.runners.study_files import read_study
+from tests.conftest import Gb
+
+OPTIONS = (
+    *("shufflenet_v2_x0_5", "--provider", "cpu", "--runtime", "onnxruntime"),
+    *("--batch-sizes", "1,8", "--profile", "quick", "--meter", "none", "--weights", "random"),
+    *("--repetitions", "2", "--max-repetitions", "9", "--order", "latin-square"),
+)
+
+
+@pytest.mark.slow
+def test_a_run_stops_at_its_target_says_so_and_says_how_to_measure_it_again(
+    gb: Gb, tmp_path: Path, artifacts: Path
+) -> None:
+    run = tmp_path / "a run"
+    told = gb(
+        *("bench", *OPTIONS, "--precision-target", "99%"), "--artifacts", artifacts, "--out", run
+    )
+    journal = parse((run / "journal.jsonl").read_bytes())
+    assert len(journal.repetitions) < 2 * 9
+    stops = [record.stop for record in journal.repetitions if record.stop]
+    assert [(stop.why, stop.quantity) for stop in stops] == [("target", "time")] * 2
+    assert all(stop.half_width is not None and stop.half_width <= 0.99 for stop in stops)
+
+    (line,) = (line for line in told.stdout.splitlines() if line.startswith("measure it again: "))
+    command = shlex.split(line.removeprefix("measure it again: "))
+    assert command[:3] == ["gb", "study", "run"]
+    assert read_study(Path(command[3])) == read_study(run / "study.yaml")
+    assert "4 repetitions of 2 cells" in gb(*command[1:], "--dry-run").stdout
+    before = (run / "journal.jsonl").read_bytes()
+    gb("bench", "--resume", run)
+    assert (run / "journal.jsonl").read_bytes() == before
+
+
+def test_a_dry_run_shows_the_cells_and_measures_nothing(gb: Gb, tmp_path: Path) -> None:
+    told = gb("bench", *OPTIONS, "--precision-target", "2%", "--dry-run", "--out", tmp_path / "run")
+    lines = told.stdout.splitlines()
+    assert len(lines) == 2 * 2 + 1
+    assert lines[0].startswith("block 0: shufflenet_v2_x0_5 on onnxruntime-cpu at batch ")
+    assert "4 repetitions of 2 cells, at least " in lines[-1]
+    assert not (tmp_path / "run").exists()
+    refused = gb("bench", "--resume", tmp_path, "--dry-run", expect=2)
+    assert "--dry-run shows a new run" in refused.stderr
