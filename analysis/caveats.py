@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.fairness import Fairness, Kind, mismatches
 from greenbatch.analysis.tables import CellRow, cell_rows
-from greenbatch.analysis.variables import SOURCES, STOPS
+from greenbatch.analysis.variables import SOURCES, STATUSES, STOPS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -105,10 +105,12 @@ def _energy(
         )
     elif provenance == "missing":
         why = _no_energy_reason(dataset)
+        measured = bool((dataset["status"] == STATUSES.index("ok")).any())
+        rest = "; latency and throughput were measured" if measured else ""
         yield Caveat(
             "energy-missing",
             Severity.SERIOUS,
-            f"There is no energy per image in this run{why}; latency and throughput were measured.",
+            f"There is no energy per image in this run{why}{rest}.",
         )
     for model in _models_of_estimates(dataset):
         yield Caveat("energy-model", Severity.NOTE, f"The model of the estimate: {model}.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.compilation import DATASET_SCHEMA, from_files
-from greenbatch.analysis.run_files import digest, read_run
+from greenbatch.analysis.run_files import RunFiles, digest, read_run
 from greenbatch.analysis.variables import VARIABLES
 from greenbatch.errors import RunError
 
@@ -61,31 +61,55 @@ def open_run(run: Path | str) -> "xr.Dataset":
     Raises:
         RunError: The run cannot be read.
     """
-    import xarray as xr
-
     import greenbatch.analysis.accessor  # noqa: F401  # registers ``ds.gb``
 
     run = Path(run)
     if run.is_file():
         return _open_file(run)
+    stored = _stored(run, digest(run))
+    if stored is not None:
+        return stored
+    with _without_collector():
+        files = read_run(run)
+    return _compiled(run, files)
+
+
+def open_with_files(run: Path) -> "tuple[xr.Dataset, RunFiles]":
+    """Open a run's dataset as `open_run` does, and its files: the journal is read once.
+
+    Raises:
+        RunError: The run cannot be read.
+    """
+    with _without_collector():
+        files = read_run(run)
+    stored = _stored(run, files.digest)
+    return (_compiled(run, files) if stored is None else stored), files
+
+
+def _stored(run: Path, current: str) -> "xr.Dataset | None":
+    """Load the dataset in a run's directory, if it is of the files with this digest."""
+    import xarray as xr
+
     path = run / DATASET
-    current = digest(run)
-    if path.is_file():
-        try:
-            stored = xr.load_dataset(path, engine="h5netcdf")
-        except (OSError, ValueError):  # damaged: it can be made again at any time
-            stored = None
-        if stored is not None and (
-            (stored.attrs.get("run_digest"), int(stored.attrs.get("schema", 0)))
-            == (current, DATASET_SCHEMA)
-            and VARIABLES.keys() <= stored.keys()
-        ):
-            return stored
-    compiled = compile_dataset(run)
+    if not path.is_file():
+        return None
+    try:
+        stored = xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError):  # damaged: it can be made again at any time
+        return None
+    known = (stored.attrs.get("run_digest"), int(stored.attrs.get("schema", 0)))
+    whole = VARIABLES.keys() <= stored.keys()
+    return stored if whole and known == (current, DATASET_SCHEMA) else None
+
+
+def _compiled(run: Path, files: RunFiles) -> "xr.Dataset":
+    with _without_collector():
+        dataset = from_files(files)
+    path = run / DATASET
     if os.access(run, os.W_OK):
-        store(compiled, path)
-    compiled.encoding["source"] = str(path)  # as of one that was loaded
-    return compiled
+        store(dataset, path)
+    dataset.encoding["source"] = str(path)  # as of one that was loaded
+    return dataset
 
 
 @contextmanager

@@ -155,10 +155,11 @@ def ratios_of(
     """
     if not reference:
         raise UsageError("a ratio needs a reference; give one, such as backend='torch-cpu'")
-    if "machine" in reference:
-        raise UsageError(
-            "blocks of two machines are not the same stretch of time; compare them as two runs"
-        )
+    for dim in ("machine", "run"):
+        if dim in reference:
+            raise UsageError(
+                f"blocks of two {dim}s are not the same stretch of time; compare them as two runs"
+            )
     chosen = _with_settings(dataset, reference)
     base = select(dataset, chosen)
     over, under = (figure_of(part, metric, quantile) for part in (dataset, base))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from greenbatch.analysis.caveats import Severity, caveats, window_s
 from greenbatch.analysis.charts import styles
 from greenbatch.analysis.comparisons import best_rows, comparison_rows
 from greenbatch.analysis.csv_tables import best_csv, cells_csv, comparison_csv
-from greenbatch.analysis.dataset import open_run
+from greenbatch.analysis.dataset import open_with_files
 from greenbatch.analysis.detail_tables import beside_ratios, fairness_table, outputs_table
 from greenbatch.analysis.fairness import factor_name, fairness
 from greenbatch.analysis.figures import write_figures
@@ -20,7 +19,6 @@ from greenbatch.analysis.latex_tables import latex
 from greenbatch.analysis.one_off import break_evens, start_ups
 from greenbatch.analysis.palette import THEMES
 from greenbatch.analysis.power_traces import PowerTrace, power_traces
-from greenbatch.analysis.run_files import read_run
 from greenbatch.analysis.sections import batch_sections, power_sections, timeline_sections
 from greenbatch.analysis.serving_tables import serving_lead, serving_table
 from greenbatch.analysis.start_tables import starts_table
@@ -82,9 +80,8 @@ def write_report(
         UnknownNameError: The place is not known.
     """
     folder = run / FOLDER
-    dataset = open_run(run)
-    with warnings.catch_warnings(action="ignore"):  # a torn line is a caveat of the page
-        journal = read_run(run).journal
+    dataset, files = open_with_files(run)
+    journal = files.journal
     asked = Footprint(carbon_intensity=carbon_intensity, price=price, currency=currency)
     every = cell_rows(dataset)
     traces = power_traces(run, journal.repetitions)
@@ -289,7 +286,7 @@ def _render(template: str, facts: dict[str, Any]) -> str:
 
 def _no_tags(value: Any) -> Any:
     """Markdown lets HTML through: a name from a user is text."""
-    return value if isinstance(value, str) else value
+    return value.replace("<", "&lt;") if isinstance(value, str) else value
 
 
 def _write(path: Path, text: str) -> None:

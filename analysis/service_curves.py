@@ -93,11 +93,6 @@ def read_service_curves(
     Raises:
         RunError: The dataset holds several machines, whose repetitions are not alike.
     """
-    if dataset.sizes.get("machine", 1) > 1:
-        raise RunError(
-            f"the dataset holds {dataset.sizes['machine']} machines; a server runs on one, so give "
-            "the run of that machine"
-        )
     arrays = CellArrays(dataset)
     counts = dataset["counts"].values == 1
     wanted = set(models)

@@ -18,6 +18,7 @@ from greenbatch.analysis.variables import (
     cell_dims,
     settings_of,
 )
+from greenbatch.errors import RunError
 from greenbatch.records import TRAFFIC, Cell
 
 if TYPE_CHECKING:
@@ -140,6 +141,13 @@ class CellArrays:
     """
 
     def __init__(self, dataset: "xr.Dataset") -> None:
+        for dim in ("machine", "run"):
+            if dataset.sizes.get(dim, 1) > 1:
+                raise RunError(
+                    f"the dataset holds {dataset.sizes[dim]} {dim}s, whose cells are not alike; "
+                    "take one, as those of greenbatch.analysis.merging.separate, or give its run"
+                )
+        dataset = dataset.squeeze([d for d in ("machine", "run") if d in dataset.dims], drop=True)
         self._dataset = dataset
         self._settings = settings_of(dataset)
         self._not_set = {dim: dataset[dim].attrs.get("not_set") for dim in self._settings}

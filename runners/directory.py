@@ -10,7 +10,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from greenbatch.errors import RunError
-from greenbatch.records import Cell, Journal, Record, encode, parse
+from greenbatch.records import Journal, Record, encode, parse
 from greenbatch.runners.study import Study
 from greenbatch.runners.study_files import read_study
 
@@ -91,11 +91,6 @@ class RunDirectory:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @property
-    def finished(self) -> set[tuple[Cell, int]]:
-        """Cell and block of every repetition that is in the journal."""
-        return {(record.cell, record.block) for record in self.journal.repetitions}
 
     def append(self, records: list[Record]) -> None:
         """Write records as whole lines and flush them to the disk."""

@@ -14,6 +14,8 @@ from greenbatch.runners.study import Study, artifact_key
 
 BACKEND = "onnxruntime-cpu"
 
+_TIMEOUT_S = 600.0  # the protocol may be shorter: its rule is for repetitions
+
 
 def make_references(
     study: Study, artifacts: Mapping[str, Artifact], folder: Path
@@ -48,7 +50,7 @@ def _make(cell: Cell, study: Study, artifacts: Mapping[str, Artifact], file: Pat
     draft = file.with_name(f".{file.name}")  # numpy would add a suffix of its own
     artifact = artifacts[artifact_key(cell.model, "fp32")]
     try:
-        with ChildProcess(study.rules.timeout_s) as child:
+        with ChildProcess(max(study.rules.timeout_s, _TIMEOUT_S)) as child:
             child.begin("reference", cell.backend)
             child.finish(loading(cell, artifact, study) | {"out": str(draft)}, "made")
     except ChildFailed as failure:

@@ -13,9 +13,10 @@ import xarray as xr
 from xarray.testing import assert_identical
 
 import greenbatch
-from greenbatch.analysis.dataset import compile_dataset, store
+from greenbatch.analysis.dataset import compile_dataset, open_with_files, store
 from greenbatch.analysis.likeness import distinct
 from greenbatch.analysis.merging import Along, merge_datasets, separate
+from greenbatch.analysis.run_files import RunFiles, read_run
 from greenbatch.analysis.tables import cell_rows
 from greenbatch.analysis.variables import STATUSES, VARIABLES
 from greenbatch.errors import RunError, UnknownNameError, UsageError
@@ -222,9 +223,8 @@ def test_an_estimate_and_a_measurement_stand_apart_but_are_never_divided(
     b = run_of(tmp_path / "b", 1.1, source=EnergySource.ESTIMATED)
     both = merge([a, b], "run")
     assert both.attrs["energy_provenance"] == "mixed"
-    ratio = both.gb.relative_to(run="a").sel(run="b")
-    assert bool(ratio["energy_per_image_ratio"].isnull().all())
-    assert "estimate" in str(ratio["reason"].values.flat[0])
+    with pytest.raises(UsageError, match="blocks of two runs are not the same stretch of time"):
+        both.gb.relative_to(run="a")
 
 
 def test_a_run_is_not_counted_twice(tmp_path: Path) -> None:
@@ -320,6 +320,31 @@ def test_a_merged_file_reads_back_and_comes_apart(tmp_path: Path) -> None:
         assert_identical(parts["b.nc"], compiled(b))
     with pytest.raises(RunError, match=r"both.nc is merged already"):
         greenbatch.open(path, alone[0])
+
+
+def test_a_dataset_without_a_variable_of_today_is_compiled_again(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "a", models=("alexnet",))
+    store(compile_dataset(run).drop_vars("busy"), run / "dataset.nc")
+    assert "busy" in greenbatch.open(run)
+
+
+def test_a_dataset_and_its_files_are_opened_with_one_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(tmp_path / "a", models=("alexnet",))
+    expected = compiled(run)
+    read: list[Path] = []
+
+    def reading(path: Path) -> RunFiles:
+        read.append(path)
+        return read_run(path)
+
+    monkeypatch.setattr("greenbatch.analysis.dataset.read_run", reading)
+    for times in (1, 2):  # compiled, then loaded
+        opened, files = open_with_files(run)
+        assert len(read) == times
+        assert_identical(opened, expected)
+        assert len(files.journal.repetitions) == 8
 
 
 def test_a_file_that_is_no_dataset_is_refused(tmp_path: Path) -> None:

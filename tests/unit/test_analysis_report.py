@@ -136,7 +136,7 @@ def test_every_table_for_papers_is_escaped_and_none_outlives_its_run(tmp_path: P
 
 
 def test_a_hostile_name_stays_text_in_markdown_latex_and_figures(tmp_path: Path) -> None:
-    evil = r"<b>\input{x} $\frac_% & #"
+    evil = r"<b>\input{x} $\frac_$ % & #"
     records = runs.realistic_records(models=(evil,), batch_sizes=(1, 4))
     run = runs.write_run(tmp_path, records, runs.study((evil,), runs.BACKENDS, (1, 4)))
     write_report(run)

@@ -25,7 +25,7 @@ def begun(path: Path) -> Path:
 def test_what_was_appended_is_finished_when_the_run_is_resumed(tmp_path: Path) -> None:
     with RunDirectory.resume(begun(tmp_path / "run"), ENVIRONMENT) as run:
         assert run.study == STUDY
-        assert run.finished == {(repetition().cell, 0)}
+        assert [(r.cell, r.block) for r in run.journal.repetitions] == [(repetition().cell, 0)]
 
 
 def test_a_directory_that_is_another_runs_is_refused(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_torn_line_is_cut_off_with_a_warning_and_measured_again(tmp_path: Path
     with pytest.warns(UserWarning, match="line 3, the last, is torn"):
         resumed = RunDirectory.resume(path, ENVIRONMENT)
     with resumed as run:
-        assert run.finished == {(repetition().cell, 0)}
+        assert [(r.cell, r.block) for r in run.journal.repetitions] == [(repetition().cell, 0)]
         run.append([repetition(block=1)])
     assert [r.block for r in parse(journal.read_bytes()).repetitions] == [0, 1]
 

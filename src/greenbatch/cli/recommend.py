@@ -102,16 +102,7 @@ def _opened(path: Path) -> "tuple[xr.Dataset, Path | None]":
     folder = path if path.is_dir() else path.parent
     traces = folder / "traces"
     beside = traces if traces.is_dir() else None
-    if not path.is_file():
-        return open_run(path), beside
-    import xarray as xr
-
-    try:
-        return xr.load_dataset(path, engine="h5netcdf"), beside
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"cannot read {path} as a dataset: {error}; give the folder that 'gb bench' wrote"
-        ) from error
+    return open_run(path), beside
 
 
 def as_json_text(found: "Sequence[Recommendation]", arrivals: str, seed: int) -> str:

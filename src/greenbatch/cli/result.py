@@ -25,10 +25,9 @@ def show_run(run: Path) -> None:
     """Print a run's caveats, table and answers, and the path of its report."""
     from greenbatch.analysis.answers import answers
     from greenbatch.analysis.caveats import caveats
-    from greenbatch.analysis.dataset import open_run
+    from greenbatch.analysis.dataset import open_with_files
     from greenbatch.analysis.fairness import fairness
     from greenbatch.analysis.one_off import break_evens, start_ups
-    from greenbatch.analysis.run_files import read_run
     from greenbatch.analysis.serving_tables import serving_lead, serving_table
     from greenbatch.analysis.start_tables import slow_starts
     from greenbatch.analysis.tables import cell_rows
@@ -36,14 +35,13 @@ def show_run(run: Path) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH_ELSEWHERE
-    with open_run(run) as dataset:
-        every = cell_rows(dataset)
-        rows = [row for row in every if not row.cell.is_server]
-        with warnings.catch_warnings(action="ignore"):  # a torn line is among the caveats
-            journal = read_run(run).journal
-        in_force = fairness(journal.repetitions, (row.cell for row in every))
-        found = caveats(dataset, every, in_force)
-        starts = start_ups(dataset, rows)
+    with warnings.catch_warnings(action="ignore"):  # a torn line is among the caveats
+        dataset, files = open_with_files(run)
+    every = cell_rows(dataset)
+    rows = [row for row in every if not row.cell.is_server]
+    in_force = fairness(files.journal.repetitions, (row.cell for row in every))
+    found = caveats(dataset, every, in_force)
+    starts = start_ups(dataset, rows)
     for caveat in found:
         if caveat.severity != "note":
             console.print(Text(caveat.sentence, style="yellow"))

@@ -8,6 +8,7 @@ from greenbatch.records.cells import Cell, Flag, Status
 from greenbatch.records.energy import EnergyFigure, IdleFigure
 
 SCHEMA = 1
+_FLAGS = frozenset(Flag(~Flag(0)).names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +234,7 @@ class Repetition:
     trace: str | None = None
 
     def __post_init__(self) -> None:
-        if unknown := set(self.flags) - set(Flag(~Flag(0)).names):
+        if unknown := set(self.flags) - _FLAGS:
             raise ValueError(f"unknown flags: {', '.join(sorted(unknown))}")
         if self.status is not Status.OK:
             if not self.reason:
