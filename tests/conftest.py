@@ -9,6 +9,27 @@ from typing import Protocol
 
 import pytest
 
+ALONE = (
+    "browser/",
+    "gpu/",
+    "runs/",
+    "unit/test_doctor",
+    "unit/test_fakes_curve",
+    "unit/test_gpu",
+    "unit/test_metering",
+    "unit/test_process",
+    "unit/test_runners_execution",
+    "unit/test_runners_process",
+    "unit/test_runners_server",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what must not share the machine with other tests."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(ALONE):
+            item.add_marker(pytest.mark.alone)
+
 
 class Gb(Protocol):
     """Runs the command in a process of its own."""

@@ -123,9 +123,16 @@ def _chart(browser: Any, name: str) -> Any:
     )
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [1400, 390])
-@pytest.mark.parametrize(("name", "charts"), [("estimated", 10), ("missing", 2), ("unlike", 3)])
+@pytest.mark.parametrize(
+    ("name", "charts", "width", "dark"),
+    [
+        *(("estimated", 10, width, dark) for width in (1400, 390) for dark in (False, True)),
+        ("missing", 2, 1400, False),
+        ("missing", 2, 390, True),
+        ("unlike", 3, 1400, True),
+        ("unlike", 3, 390, False),
+    ],
+)
 def test_every_chart_is_drawn_and_nothing_is_asked_for(
     browser: Any, pages: dict[str, Path], name: str, charts: int, width: int, dark: bool
 ) -> None:
