@@ -104,7 +104,18 @@ def tool_rate(artifact: Artifact, size: int) -> float:
         [
             *(sys.executable, "-c", TOOL, "-m", str(artifact.path), "-d", "CPU"),
             *("-hint", "latency", "-infer_precision", "f32"),
-            *("-api", "sync", "-nireq", "1", "-shape", f"[{shape}]", "-t", str(SECONDS)),
+            *(
+                "-api",
+                "sync",
+                "-nireq",
+                "1",
+                "-ip",
+                "f32",
+                "-shape",
+                f"[{shape}]",
+                "-t",
+                str(SECONDS),
+            ),
         ]
     )
     found = re.search(r"Throughput:\s+([\d.]+) FPS", told)
