@@ -10,8 +10,9 @@ import yaml
 from greenbatch.errors import StudyError, UnknownNameError
 from greenbatch.models import registry
 from greenbatch.runners import backends
+from greenbatch.runners.checks import listed
 from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
-from greenbatch.runners.study import FEWEST_REQUESTS, Study, listed, make_study
+from greenbatch.runners.study import FEWEST_REQUESTS, Study, make_study
 from greenbatch.runners.study_files import StudyFile, load
 
 FOLDER = Path(__file__).parent / "presets"

@@ -1,60 +1,35 @@
 """The design of a run: which cells, how often, under which rules."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from greenbatch.errors import StudyError, UnknownNameError, UsageError
+from greenbatch.errors import UsageError
 from greenbatch.models import registry
 from greenbatch.models.artifacts import Artifact, stem
 from greenbatch.queueing.arrivals import parse_arrivals
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, TRAFFIC, Cell
 from greenbatch.runners import backends
+from greenbatch.runners.checks import Lines, Name, Share, as_text, checked, distinct, resolved_rules
 from greenbatch.runners.cores import default_threads
 from greenbatch.runners.images import ImageSet, survey
 from greenbatch.runners.order import Kind
-from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from greenbatch.runners.profiles import MeasurementProtocol
 
 LARGEST_BATCH = 65536
 FEWEST_REQUESTS = 200
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH, strict=True)]
-Name = Annotated[str, Field(min_length=1)]
 FEWEST_WITH_TARGET = 5
 """Repetitions before an interval is looked at, where a study does not say: with three, a series
 that happens to begin alike is too often taken for a narrow one (docs/method.md has the table)."""
 MOST_WITH_TARGET = 30
-
-
-def _share(value: Any) -> Any:
-    """Read ``2%`` as 0.02; anything else is left to be checked."""
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            return float(value.strip()[:-1]) / 100
-        except ValueError:
-            return value
-    return value
-
-
-Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_share)]
 
 
 class ArtifactRef(BaseModel):
@@ -176,7 +151,7 @@ class Study(BaseModel):
         if not isinstance(settings, Mapping):
             return settings
         return {
-            key: tuple(map(_text, values if isinstance(values, list | tuple) else [values]))
+            key: tuple(map(as_text, values if isinstance(values, list | tuple) else [values]))
             for key, values in settings.items()
         }
 
@@ -236,9 +211,7 @@ class Study(BaseModel):
     )
     @classmethod
     def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        if twice := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
-            raise ValueError(f"{twice[0]!r} is named twice; name each once")
-        return values
+        return distinct(values)
 
     @model_validator(mode="after")
     def _complete_scenarios(self) -> "Study":
@@ -311,16 +284,7 @@ class Study(BaseModel):
 
     @model_validator(mode="after")
     def _resolved_protocol(self) -> "Study":
-        rules = asdict(PROFILES[self.profile])
-        kinds = {field.name: field.type for field in fields(MeasurementProtocol)}
-        for key, value in self.protocol.items():
-            if key not in rules:
-                raise ValueError(f"protocol has no rule {key!r}; it has {', '.join(rules)}")
-            whole = kinds[key] in (int, "int")
-            if value < 0 or (whole and value != int(value)):
-                wanted = "a whole number, not negative" if whole else "a number, not negative"
-                raise ValueError(f"protocol.{key} is {value}; wanted {wanted}")
-            rules[key] = int(value) if whole else value
+        rules = resolved_rules(self.profile, self.protocol)
         object.__setattr__(self, "protocol", rules)
         return self
 
@@ -387,70 +351,15 @@ class Study(BaseModel):
         return yaml.safe_dump(members, sort_keys=False, default_flow_style=None, width=96)
 
 
-def _text(value: Any) -> str:
-    return str(int(value)) if isinstance(value, bool) else str(value)
-
-
 def make_study(
     members: Mapping[str, Any],
     source: str = "the study",
-    lines: Mapping[tuple[str | int, ...], int] = MappingProxyType({}),
+    lines: Lines = MappingProxyType({}),
 ) -> Study:
-    """Check a study's members.
-
-    Args:
-        members: As in ``study.yaml``.
-        source: What to call it in a message.
-        lines: Where they stand in a file, by the path to each.
+    """Check a study's members, see `greenbatch.runners.checks.checked`.
 
     Raises:
         UnknownNameError: A model or backend is not in its registry.
         StudyError: Anything else does not hold together; the message names the member.
     """
-    try:
-        for backend in listed(members, "backends"):
-            backends.find(backend)
-        return Study.model_validate(dict(members))
-    except UnknownNameError as error:
-        named = (line for place, line in lines.items() if _at(members, place) == error.got)
-        if line := next(named, None):
-            raise StudyError(f"{source}, line {line}: {error}") from error
-        raise
-    except ValidationError as error:
-        fault = error.errors()[0]
-        sentence = _sentence(fault)
-        place = fault["loc"] or tuple(sentence.partition(" ")[0].split("."))
-        while place and place not in lines:
-            place = place[:-1]
-        where = f", line {lines[place]}" if place else ""
-        raise StudyError(f"{source}{where}: {sentence}") from error
-
-
-def _at(members: Any, place: Sequence[str | int]) -> Any:
-    for key in place:
-        members = members.get(key) if isinstance(members, Mapping) else members[key]
-    return members
-
-
-def listed(members: Mapping[str, Any], key: str) -> list[str]:
-    """Return the names that a member of an unchecked study lists."""
-    values = members.get(key)
-    return (
-        [each for each in values if isinstance(each, str)]
-        if isinstance(values, list | tuple)
-        else []
-    )
-
-
-def _sentence(fault: "ErrorDetails") -> str:
-    where = ".".join(str(part) for part in fault["loc"]) or "it"
-    got = fault["input"]
-    message = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
-    if fault["type"] == "missing":
-        return f"{where} is missing; give it"
-    if fault["type"] == "extra_forbidden":
-        return f"{where} is not a member of a study; it has {', '.join(Study.model_fields)}"
-    if fault["type"] == "value_error" and not fault["loc"]:
-        return message
-    shown = f" is {got!r}" if isinstance(got, str | int | float | bool) else ""
-    return f"{where}{shown}: {message[0].lower()}{message[1:]}"
+    return checked(Study, members, source, lines)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from greenbatch.errors import JournalError
 from greenbatch.records.results import SCHEMA, Capacity, Idle, Repetition
+from greenbatch.records.training import Beat, Epoch, Training
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-Record: TypeAlias = Repetition | Idle | Capacity
+Record: TypeAlias = Repetition | Idle | Capacity | Epoch | Beat | Training
 
 
 @cache
@@ -94,6 +95,7 @@ class Journal:
         valid_bytes: Length of the part that was read; anything behind it is a torn line.
         torn: A sentence about the torn last line, or ``None``.
         capacities: Largest batches, in the order they were found.
+        trainings, epochs, beats: Of a training run, in the order they were written.
     """
 
     repetitions: tuple[Repetition, ...]
@@ -101,6 +103,9 @@ class Journal:
     valid_bytes: int
     torn: str | None = None
     capacities: tuple[Capacity, ...] = ()
+    trainings: tuple[Training, ...] = ()
+    epochs: tuple[Epoch, ...] = ()
+    beats: tuple[Beat, ...] = ()
 
 
 def parse(data: bytes, name: str = "journal.jsonl") -> Journal:
@@ -149,6 +154,9 @@ def parse_lines(lines: Iterable[bytes], name: str = "journal.jsonl") -> Journal:
         start,
         torn,
         tuple(r for r in records if isinstance(r, Capacity)),
+        tuple(r for r in records if isinstance(r, Training)),
+        tuple(r for r in records if isinstance(r, Epoch)),
+        tuple(r for r in records if isinstance(r, Beat)),
     )
 
 

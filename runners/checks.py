@@ -1,0 +1,132 @@
+"""What designs of every kind share: members that are checked, faults told in a sentence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+
+from greenbatch.errors import StudyError, UnknownNameError
+from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Lines: TypeAlias = Mapping[tuple[str | int, ...], int]
+"""Where each member of a file stands, by the path to it."""
+Name = Annotated[str, Field(min_length=1)]
+_Design = TypeVar("_Design", bound=BaseModel)
+
+
+def _share(value: Any) -> Any:
+    """Read ``2%`` as 0.02; anything else is left to be checked."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip()[:-1]) / 100
+        except ValueError:
+            return value
+    return value
+
+
+Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_share)]
+
+
+def as_text(value: Any) -> str:
+    """Return a value of a factor as it is recorded: ``1`` for a truth."""
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the values of a factor.
+
+    Raises:
+        ValueError: One is named twice.
+    """
+    if twice := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
+        raise ValueError(f"{twice[0]!r} is named twice; name each once")
+    return values
+
+
+def resolved_rules(profile: str, protocol: Mapping[str, float]) -> dict[str, float]:
+    """Return every rule of a profile, with those that a design gives in their place.
+
+    Raises:
+        ValueError: There is no such rule, or its value cannot be meant.
+    """
+    rules: dict[str, float] = asdict(PROFILES[profile])
+    kinds = {field.name: field.type for field in fields(MeasurementProtocol)}
+    for key, value in protocol.items():
+        if key not in rules:
+            raise ValueError(f"protocol has no rule {key!r}; it has {', '.join(rules)}")
+        whole = kinds[key] in (int, "int")
+        if value < 0 or (whole and value != int(value)):
+            wanted = "a whole number, not negative" if whole else "a number, not negative"
+            raise ValueError(f"protocol.{key} is {value}; wanted {wanted}")
+        rules[key] = int(value) if whole else value
+    return rules
+
+
+def checked(
+    design: type[_Design],
+    members: Mapping[str, Any],
+    source: str = "the study",
+    lines: Lines = MappingProxyType({}),
+) -> _Design:
+    """Check a design's members.
+
+    Args:
+        design: Its class.
+        members: As in ``study.yaml``.
+        source: What to call it in a message.
+        lines: Where they stand in a file.
+
+    Raises:
+        UnknownNameError: A name is not in its registry.
+        StudyError: Anything else does not hold together; the message names the member.
+    """
+    try:
+        return design.model_validate(dict(members))
+    except UnknownNameError as error:
+        named = (line for place, line in lines.items() if _at(members, place) == error.got)
+        if line := next(named, None):
+            raise StudyError(f"{source}, line {line}: {error}") from error
+        raise
+    except ValidationError as error:
+        fault = error.errors()[0]
+        sentence = _sentence(design, fault)
+        place = fault["loc"] or tuple(sentence.partition(" ")[0].split("."))
+        while place and place not in lines:
+            place = place[:-1]
+        where = f", line {lines[place]}" if place else ""
+        raise StudyError(f"{source}{where}: {sentence}") from error
+
+
+def _at(members: Any, place: Sequence[str | int]) -> Any:
+    for key in place:
+        members = members.get(key) if isinstance(members, Mapping) else members[key]
+    return members
+
+
+def listed(members: Mapping[str, Any], key: str) -> list[str]:
+    """Return the names that a member of an unchecked study lists."""
+    values = members.get(key)
+    return (
+        [each for each in values if isinstance(each, str)]
+        if isinstance(values, list | tuple)
+        else []
+    )
+
+
+def _sentence(design: type[BaseModel], fault: "ErrorDetails") -> str:
+    where = ".".join(str(part) for part in fault["loc"]) or "it"
+    got = fault["input"]
+    message = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
+    if fault["type"] == "missing":
+        return f"{where} is missing; give it"
+    if fault["type"] == "extra_forbidden":
+        return f"{where} is not a member of a study; it has {', '.join(design.model_fields)}"
+    if fault["type"] == "value_error" and not fault["loc"]:
+        return message
+    shown = f" is {got!r}" if isinstance(got, str | int | float | bool) else ""
+    return f"{where}{shown}: {message[0].lower()}{message[1:]}"
