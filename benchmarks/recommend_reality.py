@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--runtime", default="onnxruntime")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--requests", type=int, default=2000, help="at least, in a window")
-    parser.add_argument("--artifacts", default="artifacts")
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
     parser.add_argument("--out", type=Path, help="folder of the runs; a temporary one otherwise")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
