@@ -1,28 +1,31 @@
 """What `gb recommend` predicts, against the server scenario measured on the same machine.
 
-The closed loop is measured first; then, for each model, the server at 30, 60 and 85 % of what the
-policy with the largest batch holds, with three policies; last the closed loop again. Predictions
-rest on both closed loops, so that a machine that is slower by then shows in their spread. Each
-line gives predicted and measured mean and 99th percentile of the response time and energy per
-request, and the ratio of measured to predicted.
+The closed loop and the server are cells of one run, shuffled in blocks, for the speed of a shared
+machine drifts by more than a prediction may be wrong. The server meets 30, 60 and 85 % of what the
+largest batch holds (by a first run of the closed loop), with three policies. Each block's server is
+predicted from that block's own closed loop, by the simulation that `gb recommend` runs. A line gives
+medians over blocks: mean and 99th percentile of the response time and energy per request, predicted
+and measured, and the ratio of measured to predicted with its range.
 
-    python benchmarks/recommend_reality.py [MODEL ...] [--requests 2000] [--out DIR]
+    python benchmarks/recommend_reality.py [MODEL ...] [--requests 2000] [--repetitions 5]
 """
 
 import argparse
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import fmean, median
-from typing import TYPE_CHECKING
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 from greenbatch import units
 from greenbatch.analysis import open_run, read_service_curves
-from greenbatch.analysis.recommendation_outcomes import Outcome, draw_traffic, figures
+from greenbatch.analysis.recommendation_outcomes import Outcome, draw_traffic
 from greenbatch.analysis.recommendation_outcomes import serve as simulated
-from greenbatch.analysis.tables import CellRow, cell_rows
+from greenbatch.analysis.tables import CellArrays
+from greenbatch.analysis.variables import STATUSES
 from greenbatch.queueing.arrivals import parse_arrivals
 from greenbatch.queueing.policies import parse_policy
+from greenbatch.records import Cell
 from greenbatch.workflow import bench
 
 if TYPE_CHECKING:
@@ -41,18 +44,17 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=MODELS)
     parser.add_argument("--provider", default="cpu")
     parser.add_argument("--runtime", default="onnxruntime")
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--requests", type=int, default=2000, help="at least, in a window")
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
     parser.add_argument("--out", type=Path, help="folder of the runs; a temporary one otherwise")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.out or Path(temporary)
-        lines = [line for model in options.models for line in compare(model, folder, options)]
-    head = ("model", "requests/s", "policy", "mean", "", "", "p99", "", "", "energy", "", "", "ok")
+    head = ("model", "requests/s", "policy", "mean", "", "", "p99", "", "", "energy", "", "")
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
-    for line in lines:
-        print("| " + " | ".join(line) + " |")
+    with tempfile.TemporaryDirectory() as temporary:
+        for model in options.models:
+            for line in compare(model, options.out or Path(temporary), options):
+                print("| " + " | ".join(line) + " |", flush=True)
 
 
 def compare(model: str, folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
@@ -60,72 +62,75 @@ def compare(model: str, folder: Path, options: argparse.Namespace) -> Iterator[t
     common = {
         "providers": [options.provider],
         "runtimes": [options.runtime],
-        "repetitions": options.repetitions,
+        "batch_sizes": BATCH_SIZES,
         "weights": "auto" if options.provider != "cpu" else "random",
         "artifacts_dir": options.artifacts,
     }
-    loops = []
-
-    def closed_loop(name: str) -> None:
-        path = bench(
-            [model], batch_sizes=BATCH_SIZES, out=folder / f"{model}-{name}", **common
-        ).path
-        with open_run(path) as dataset:
-            (curve,) = read_service_curves(dataset, path / "traces")
-        loops.append(curve)
-
-    closed_loop("before")
-    holds_hz = median(loops[0].capacities_hz(max(BATCH_SIZES)).values())
-    rates = [float(f"{share * holds_hz:.2g}") for share in SHARES]
-    server = bench(
+    pilot = bench([model], repetitions=1, out=folder / f"{model}-pilot", **common).path
+    with open_run(pilot) as dataset:
+        (curve,) = read_service_curves(dataset, pilot / "traces")
+    holds_hz = median(curve.capacities_hz(max(BATCH_SIZES)).values())
+    path = bench(
         [model],
-        scenarios=["server"],
-        rates=rates,
+        scenarios=["offline", "server"],
+        rates=[float(f"{share * holds_hz:.2g}") for share in SHARES],
         policies=POLICIES,
         requests=options.requests,
-        out=folder / f"{model}-server",
+        repetitions=options.repetitions,
+        out=folder / model,
         **common,
     ).path
-    closed_loop("after")
-    with open_run(server) as dataset:
-        rows = cell_rows(dataset)
-    for row in rows:
-        yield line(row, predict(loops, row))
+    with open_run(path) as dataset:
+        (curve,) = read_service_curves(dataset, path / "traces")
+        arrays = CellArrays(dataset)
+        for cell, place in arrays.cells():
+            if cell.is_server:
+                yield line(cell, predict(curve, cell), measured(dataset, arrays, place))
 
 
-def predict(loops: "list[ServiceCurve]", row: CellRow) -> list[Outcome]:
-    """Simulate a server on every repetition of the closed loops."""
-    traffic = dict(row.cell.traffic)
+def predict(curve: "ServiceCurve", cell: Cell) -> dict[int, Outcome]:
+    """Simulate a server on each repetition of the closed loop, by block."""
+    traffic = dict(cell.traffic)
     arrivals, rate_hz = parse_arrivals(traffic["arrivals"]), float(traffic["rate"])
-    drawn = draw_traffic(arrivals, rate_hz, SIMULATED, seed=1)
     policy = parse_policy(traffic["policy"])
-    found = [
-        simulated(drawn, policy, curve, one, idle=one.idle_w is not None)
-        for curve in loops
-        for one in curve.blocks.values()
-    ]
-    return [outcome for outcome in found if outcome is not None]
+    found = {}
+    for block, one in curve.blocks.items():
+        drawn = draw_traffic(arrivals, rate_hz, SIMULATED, seed=1 + block)
+        found[block] = simulated(drawn, policy, curve, one, idle=one.idle_w is not None)
+    return {block: outcome for block, outcome in found.items() if outcome is not None}
 
 
-def line(row: CellRow, outcomes: list[Outcome]) -> tuple[str, ...]:
+def measured(dataset: Any, arrays: CellArrays, place: tuple[int, ...]) -> dict[int, list[float]]:
+    """Return mean and 99th percentile of the response time, and energy per request, by block."""
+    p99 = list(dataset["quantile"].values).index(0.99)
+    columns = (
+        arrays("response_time_mean", place),
+        arrays("response_time", place)[..., p99],
+        arrays("energy_per_image", place),
+    )
+    ok = arrays("status", place) == STATUSES.index("ok")
+    return {block: [float(c[block]) for c in columns] for block in range(len(ok)) if ok[block]}
+
+
+def line(
+    cell: Cell, predicted: dict[int, Outcome], found: dict[int, list[float]]
+) -> tuple[str, ...]:
     """Put prediction beside measurement."""
-    traffic = dict(row.cell.traffic)
-    entries = [row.cell.model, traffic["rate"], traffic["policy"]]
-    by_number = dict(enumerate(outcomes))
-    for name, measured, unit in (
-        ("mean_s", row.response_mean_s, "s"),
-        ("p99_s", row.response_p99_s, "s"),
-        ("energy_j", row.energy_per_image_j, "J"),
-    ):
-        values = figures(by_number, name).values()
-        if measured is None or not values:
+    traffic = dict(cell.traffic)
+    entries = [cell.model, traffic["rate"], traffic["policy"]]
+    for column, (name, unit) in enumerate((("mean_s", "s"), ("p99_s", "s"), ("energy_j", "J"))):
+        pairs = [
+            (getattr(predicted[block], name), values[column])
+            for block, values in found.items()
+            if block in predicted and getattr(predicted[block], name) is not None
+        ]
+        if not pairs:
             entries += ["unknown", "unknown", ""]
             continue
-        wanted = fmean(values)
-        entries += [units.si(wanted, unit), units.si(measured.centre, unit)]
-        entries.append(f"{measured.centre / wanted:.2f}")
-    flags = [name for name, count in row.flags.items() if count]
-    return (*entries, f"{row.ok}/{row.planned} {' '.join(flags)}".strip())
+        ratios = sorted(got / wanted for wanted, got in pairs)
+        entries += [units.si(median(side), unit) for side in zip(*pairs, strict=True)]
+        entries.append(f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    return tuple(entries)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from greenbatch.models import agreement
 from greenbatch.records import FACTORS
 from greenbatch.runners import backends
 from greenbatch.runners.doctor.backends import look
+from greenbatch.runners.scenarios.batches import Resizable
 from greenbatch.testing.conftest import Load, MakeTask
 
 BATCH_SIZES = (1, 3, 8)
@@ -171,6 +173,35 @@ def test_a_cache_changes_nothing_but_the_time(
         backend.run()
         logits.append(backend.outputs())
     assert agreement.difference(*logits).max_rel < 1e-5
+
+
+def test_other_images_give_their_own_logits(
+    backend_class: BackendClass, make_task: MakeTask, reference: Reference
+) -> None:
+    """With ``--images`` every batch brings new ones; a feed that does nothing would be fast."""
+    task = make_task(3)
+    backend = backend_class(replace(task, images=task.images[::-1].copy()))
+    if not isinstance(backend, backends.Fed):
+        pytest.skip("it takes no other images than those it was loaded with")
+    backend.run()
+    images = task.images.copy()
+    backend.feed(images)
+    images[...] = 0  # it copied them
+    backend.run()
+    assert agreement.fault(agreement.difference(reference(3), backend.outputs()), "fp32") is None
+
+
+def test_a_smaller_batch_between_leaves_the_larger_as_it_is(
+    backend_class: BackendClass, make_task: MakeTask, reference: Reference
+) -> None:
+    """A server forms batches of several sizes in turn, on one network."""
+    backend = backend_class(make_task(3))
+    if not isinstance(backend, Resizable):
+        pytest.skip("it is loaded for each size, and batches are padded to the next of them")
+    one, two = backend.resized(1), backend.resized(2)
+    for run in (backend.run, one, two, one, backend.run):
+        run()
+    assert agreement.fault(agreement.difference(reference(3), backend.outputs()), "fp32") is None
 
 
 def check_placement(placement: Mapping[str, int]) -> None:
