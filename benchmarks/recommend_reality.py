@@ -3,7 +3,7 @@
 The closed loop and the server are cells of one run, shuffled in blocks, for the speed of a shared
 machine drifts by more than a prediction may be wrong. The server meets 30, 60 and 85 % of what the
 largest batch holds (by a first run of the closed loop), with three policies. Each block's server is
-predicted from that block's own closed loop, by the simulation that `gb recommend` runs. A line gives
+predicted from that block's own closed loop, by the simulation that `gb recommend` runs. A line has
 medians over blocks: mean and 99th percentile of the response time and energy per request, predicted
 and measured, and the ratio of measured to predicted with its range.
 
