@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         best_rows,
         comparison_rows,
     )
+    from greenbatch.analysis.crossovers import Crossover, crossover
     from greenbatch.analysis.dataset import compile_dataset, open_run, write_dataset
     from greenbatch.analysis.footprint import carbon_and_cost, intensity_of
     from greenbatch.analysis.intervals import Interval, mean, median, ratio
@@ -34,14 +35,7 @@ if TYPE_CHECKING:
     from greenbatch.analysis.tables import CellRow, cell_rows
     from greenbatch.analysis.tidy_table import tidy
     from greenbatch.analysis.tradeoffs import BestBatch, best_batch, energy_delay_product, pareto
-    from greenbatch.analysis.turning_points import (
-        Crossover,
-        Knee,
-        Saturation,
-        crossover,
-        knee,
-        saturation,
-    )
+    from greenbatch.analysis.turning_points import Knee, Saturation, knee, saturation
     from greenbatch.analysis.verdicts import CellVerdict, Judgement, Side, Verdict, judge
 
 __all__ = [
@@ -103,6 +97,7 @@ _HOMES = {
     "answers": ("Answer",),
     "caveats": ("Caveat", "Severity"),
     "comparisons": ("BestRow", "ComparisonRow", "Ratio", "best_rows", "comparison_rows"),
+    "crossovers": ("Crossover", "crossover"),
     "dataset": ("compile_dataset", "open_run", "write_dataset"),
     "footprint": ("carbon_and_cost", "intensity_of"),
     "intervals": ("Interval", "mean", "median", "ratio"),
@@ -116,7 +111,7 @@ _HOMES = {
     "tables": ("CellRow", "cell_rows"),
     "tidy_table": ("tidy",),
     "tradeoffs": ("BestBatch", "best_batch", "energy_delay_product", "pareto"),
-    "turning_points": ("Crossover", "Knee", "Saturation", "crossover", "knee", "saturation"),
+    "turning_points": ("Knee", "Saturation", "knee", "saturation"),
     "verdicts": ("CellVerdict", "Judgement", "Side", "Verdict", "judge"),
 }
 

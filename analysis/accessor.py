@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from greenbatch.analysis import tradeoffs
+from greenbatch.analysis.crossovers import Crossover, Method, crossover
 from greenbatch.analysis.curve_selection import Labels, curves
 from greenbatch.analysis.footprint import carbon_and_cost
 from greenbatch.analysis.labelled_intervals import (
@@ -20,15 +21,7 @@ from greenbatch.analysis.labelled_intervals import (
     ratios_of,
 )
 from greenbatch.analysis.tidy_table import tidy
-from greenbatch.analysis.turning_points import (
-    Crossover,
-    Knee,
-    Method,
-    Saturation,
-    crossover,
-    knee,
-    saturation,
-)
+from greenbatch.analysis.turning_points import Knee, Saturation, knee, saturation
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:

@@ -52,10 +52,21 @@ class Caveat:
     sentence: str
 
 
+ALONE = Caveat(
+    "dataset-alone",
+    Severity.CAUTION,
+    "This report is of a dataset file alone. What was in force for each backend, where its graph "
+    "ran and the power traces are in the folder of the run, which is not at hand: nothing here "
+    "tells whether the backends were set alike.",
+)
+
+
 def caveats(
     dataset: "xr.Dataset",
     rows: Sequence[CellRow] | None = None,
     in_force: Fairness | None = None,
+    *,
+    alone: bool = False,
 ) -> list[Caveat]:
     """List the caveats of a run, the gravest first.
 
@@ -63,6 +74,7 @@ def caveats(
         dataset: As `greenbatch.analysis.open_run` gives it.
         rows: Its cells, where `cell_rows` was already asked for them.
         in_force: What its journal tells of the backends' settings.
+        alone: Whether there is the dataset and no journal.
     """
     rows = cell_rows(dataset) if rows is None else rows
     study = json.loads(dataset.attrs["study"])
@@ -72,6 +84,7 @@ def caveats(
         *_weights(dataset),
         *image_caveats(study, int(dataset["batch_size"].max())),
         *_preprocessing(dataset),
+        *([ALONE] if alone else []),
         *_window(study, environment),
         *_settings(in_force or Fairness()),
         *_repetitions(rows),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from greenbatch.analysis.accuracy_front import Rival
 from greenbatch.analysis.curves import Curve, bounds, curve_labels, curves
 from greenbatch.analysis.palette import colours, markers, on_dark
 from greenbatch.analysis.power_traces import PowerTrace
@@ -44,7 +45,7 @@ def styles(rows: Sequence[CellRow]) -> list[dict[str, str]]:
 
 
 def energy_charts(rows: Sequence[CellRow]) -> list[Chart]:
-    """Energy per image against batch size; estimates are dashed and hollow."""
+    """Energy per image against batch size, gross and net; estimates are dashed and hollow."""
     return _over_batch(rows, "energy", [("energy", "energy")], "J")
 
 
@@ -53,15 +54,21 @@ def latency_charts(rows: Sequence[CellRow]) -> list[Chart]:
     return _over_batch(rows, "latency", [("latency_p50", "p50"), ("latency_p99", "p99")], "s")
 
 
-def tradeoff_charts(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> list[Chart]:
+def tradeoff_charts(
+    rows: Sequence[CellRow], standing: Mapping[Cell, str], net_standing: Mapping[Cell, str]
+) -> list[Chart]:
     """Energy per image against p50 latency, a point for each batch size: low and left is good.
 
     Args:
         rows: As `cell_rows` gives them.
         standing: Of each cell against its model's front: ``front``, ``unsure`` or ``dominated``.
+        net_standing: The same by net energy.
     """
-    places, labels = _places(rows), curve_labels(rows)
-    stands = {(c.model, labels[c], c.batch_size): text for c, text in standing.items()}
+    places, labels, nets = _places(rows), curve_labels(rows), _nets(rows)
+    stands, net_stands = (
+        {(c.model, labels[c], c.batch_size): text for c, text in found.items()}
+        for found in (standing, net_standing)
+    )
     energies, latencies = curves(rows, "energy"), curves(rows, "latency_p50")
     charts = []
     for number, (model, found) in enumerate(energies.items()):
@@ -84,6 +91,10 @@ def tradeoff_charts(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> li
                     | {
                         "x": [_summary(value) for value in x],
                         "standing": [stands.get((model, curve.label, size)) for size in sizes],
+                        "net": [nets.get((model, curve.label, size)) for size in sizes],
+                        "net_standing": [
+                            net_stands.get((model, curve.label, size)) for size in sizes
+                        ],
                     }
                 )
         if drawn:
@@ -131,6 +142,36 @@ def timeline_charts(networks: Sequence[Network]) -> list[Chart]:
     ]
 
 
+def accuracy_charts(found: Sequence[Rival], variants: Sequence[str]) -> list[Chart]:
+    """Energy against latency of all networks; a line for each along its part of the front.
+
+    Args:
+        found: As `greenbatch.analysis.accuracy_front.accuracy_front` gives them.
+        variants: All of the run, in its order.
+    """
+    if not found:
+        return []
+    points = [
+        {
+            "model": rival.cell.model,
+            "how": rival.cell.how,
+            "variant": variants.index(rival.cell.variant),
+            "estimated": rival.energy_source != "measured",
+            "energy": _summary(rival.energy_j),
+            "net": _summary(rival.net_j) if rival.net_j else None,
+            "latency": _summary(rival.latency_s),
+            "top1": [rival.accuracy.top1, rival.accuracy.low, rival.accuracy.high],
+            "measured": rival.accuracy.source == "measured",
+            "standing": rival.standing,
+            "net_standing": rival.net_standing,
+        }
+        for rival in found
+    ]
+    names = ", ".join(dict.fromkeys(rival.cell.model for rival in found))
+    label = f"Energy per image against latency of {names}; labelled by top-1 accuracy"
+    return [Chart("accuracy-0", "", label, {"kind": "accuracy", "points": points})]
+
+
 def power_chart(traces: Sequence[PowerTrace], rows: Sequence[CellRow]) -> list[Chart]:
     """Power over time of one cell at a time, as the page's selection asks."""
     if not traces:
@@ -168,12 +209,20 @@ def _over_batch(
     rows: Sequence[CellRow], name: str, layers: Sequence[tuple[str, str]], unit: str
 ) -> list[Chart]:
     places = _places(rows)
+    nets = _nets(rows)
+
+    def net(model: str, curve: Curve) -> dict[str, Any]:
+        if name != "energy":
+            return {}
+        return {"net": [nets.get((model, curve.label, size)) for size in curve.batch_sizes]}
+
     found = [(curves(rows, quantity), words) for quantity, words in layers]
     charts = []
     for number, model in enumerate(found[0][0]):
         drawn = [
             _curve(curve, places, curve.batch_sizes, curve.values)
             | {"layer": layer, "words": words}
+            | net(model, curve)
             for layer, (panels, words) in enumerate(found)
             for curve in panels[model]
         ]
@@ -195,6 +244,18 @@ def _curve(
         "estimated": curve.estimated,
         "sizes": list(sizes),
         "y": [_summary(value) for value in values],
+    }
+
+
+def _nets(rows: Sequence[CellRow]) -> dict[tuple[str, str, int], list[Any]]:
+    """Net energy per image by model, curve and batch size."""
+    labels = curve_labels(rows)
+    return {
+        (row.cell.model, labels[row.cell], row.cell.batch_size): _summary(
+            row.energy_per_image_net_j
+        )
+        for row in rows
+        if row.energy_per_image_net_j is not None
     }
 
 

@@ -2,14 +2,14 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenbatch.analysis.accuracies import fill_accuracies
 from greenbatch.analysis.coordinates import Labels, backend_facts, counting, labels, model_facts
-from greenbatch.analysis.energy_totals import add_totals
+from greenbatch.analysis.energy_totals import add_totals, provenance
 from greenbatch.analysis.run_files import RunFiles
 from greenbatch.analysis.variables import (
     CACHES,
@@ -331,7 +331,8 @@ def _labelled(files: RunFiles, grid: Labels, arrays: "Arrays", counts: Any) -> "
         if variable.kind == "text" and not array.size:
             array = array.astype(str)  # an empty array of objects is a text to nobody
         data[name] = (variable.along(tuple(grid.settings)), array, variable.attributes())
-    return xr.Dataset(data, coords, _global_attributes(files, grid, arrays))
+    attributes = global_attributes(files, DATASET_SCHEMA, grid.settings, provenance(arrays))
+    return xr.Dataset(data, coords, attributes)
 
 
 def _attrs(name: str) -> dict[str, Any]:
@@ -352,9 +353,17 @@ def _dtype(name: str, values: Iterable[Any]) -> Any:
     return "i8" if name in ("batch_size", "repetition") else "f8"
 
 
-def _global_attributes(files: RunFiles, grid: Labels, arrays: "Arrays") -> dict[str, str | int]:
-    from greenbatch.analysis.energy_totals import provenance
+def global_attributes(
+    files: RunFiles, schema: int, settings: Mapping[str, str], energy_provenance: str
+) -> dict[str, str | int]:
+    """Gather what a dataset says of its run: design, environment, and how to tell it is of it.
 
+    Args:
+        files: The run.
+        schema: Of the dataset.
+        settings: What is set, by its dimension.
+        energy_provenance: What its energies rest on, one of ``PROVENANCES``.
+    """
     try:
         source = f"greenbatch {version('greenbatch')}"
     except PackageNotFoundError:  # used from a source tree that is not installed
@@ -364,9 +373,9 @@ def _global_attributes(files: RunFiles, grid: Labels, arrays: "Arrays") -> dict[
         "Conventions": "CF-1.11",
         "title": str(files.study.get("name") or files.path.resolve().name),
         "source": source,
-        "schema": DATASET_SCHEMA,
-        "settings": json.dumps(dict(grid.settings)),
-        "energy_provenance": provenance(arrays),
+        "schema": schema,
+        "settings": json.dumps(dict(settings)),
+        "energy_provenance": energy_provenance,
         "study": json.dumps(dict(files.study), default=str),
         "environment": json.dumps(dict(files.environment), default=str),
         "journal_torn": files.journal.torn or "",

@@ -1,7 +1,7 @@
 """The dataset's labels: the full grid of the design, and what is known of models and backends."""
 
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -18,7 +18,7 @@ from greenbatch.analysis.variables import (
 )
 from greenbatch.errors import RunError, UnknownNameError
 from greenbatch.queueing.policies import parse_policy
-from greenbatch.records import PRECISIONS, TRAFFIC, Cell, EnergyFigure
+from greenbatch.records import PRECISIONS, TRAFFIC, Cell, EnergyFigure, Phase
 
 _STUDY_KEYS = {
     "model": "models",
@@ -95,8 +95,8 @@ class Labels:
                     )
 
 
-def _union(designed: Iterable[Any], found: Iterable[Any]) -> tuple[Any, ...]:
-    """The design's labels in its order, then what only the journal has, sorted."""
+def union(designed: Iterable[Any], found: Iterable[Any]) -> tuple[Any, ...]:
+    """Join the design's labels in its order and what only the journal has, sorted."""
     known = tuple(dict.fromkeys(designed))
     return known + tuple(sorted(set(found) - set(known)))
 
@@ -113,11 +113,11 @@ def labels(files: RunFiles) -> Labels:
     probed = {capacity.cell for capacity in journal.capacities}
     along: dict[str, tuple[Any, ...]] = {}
     for dim, key in _STUDY_KEYS.items():
-        along[dim] = _union(study.get(key) or (), (getattr(cell, dim) for cell in cells | probed))
+        along[dim] = union(study.get(key) or (), (getattr(cell, dim) for cell in cells | probed))
     traffic = _traffic(study, along["scenario"], cells)
     loads = _loads(study, along["scenario"], traffic)
     # The batch size of a capacity is an answer, not a factor.
-    sizes = _union((size for _, size, _ in loads), (cell.batch_size for cell in cells))
+    sizes = union((size for _, size, _ in loads), (cell.batch_size for cell in cells))
     along["batch_size"] = sizes
     texts, not_set, variants = _settings(study, along["backend"], cells | probed)
     texts |= traffic
@@ -127,22 +127,15 @@ def labels(files: RunFiles) -> Labels:
     blocks = max([int(study.get("repetitions") or 0), *(r.block + 1 for r in repetitions)])
     along["repetition"] = tuple(range(blocks))
     _check_size(files, along)
-    metered = [
-        str(domain["name"])
-        for meter in files.environment.get("meters") or ()
-        for domain in meter.get("domains") or ()
-        if "name" in domain
-    ]
-    seen = {figure.domain for figure in energy_figures(files)}
-    seen |= {figure.domain for idle in journal.idles for figure in idle.figures}
-    # A domain that the machine has but no record speaks of would make every sum incomplete.
-    along["domain"] = _union((name for name in metered if name in seen), seen)
+    along["domain"] = domains(
+        files, (figure.domain for idle in journal.idles for figure in idle.figures)
+    )
     along["quantile"] = QUANTILES
     along["memory"] = MEMORIES
-    along["phase"] = _union(PHASES, (phase for r in repetitions for phase in r.phases_s))
-    along["one_off_phase"] = _union(ONE_OFF_PHASES, (p for r in repetitions for p in r.one_off))
-    along["sensor"] = _union((), (s for r in repetitions for s in r.conditions.temperature_c))
-    along["clock_domain"] = _union((), (c for r in repetitions for c in r.conditions.clock_hz))
+    along["phase"] = union(PHASES, (phase for r in repetitions for phase in r.phases_s))
+    along["one_off_phase"] = union(ONE_OFF_PHASES, (p for r in repetitions for p in r.one_off))
+    along["sensor"] = union((), (s for r in repetitions for s in r.conditions.temperature_c))
+    along["clock_domain"] = union((), (c for r in repetitions for c in r.conditions.clock_hz))
     return Labels(
         along,
         settings,
@@ -166,9 +159,7 @@ def _traffic(
     }
     nothing = (NO_TRAFFIC,) if set(scenarios) != {"server"} else ()
     return {
-        name: _union(
-            map(str, designed[name]), (dict(c.traffic)[name] for c in cells if c.is_server)
-        )
+        name: union(map(str, designed[name]), (dict(c.traffic)[name] for c in cells if c.is_server))
         + nothing
         for name in TRAFFIC
     }
@@ -190,7 +181,9 @@ def _loads(
     return loads
 
 
-def setting_dims(names: Iterable[str]) -> dict[str, str]:
+def setting_dims(
+    names: Iterable[str], taken: Collection[str] = (*VARIABLES, *COORDINATES)
+) -> dict[str, str]:
     """Name a dimension for each setting: an identifier that nothing else in a dataset has.
 
     >>> setting_dims(["intra_op.allow_spinning", "device"])
@@ -199,7 +192,7 @@ def setting_dims(names: Iterable[str]) -> dict[str, str]:
     dims: dict[str, str] = {}
     for name in names:
         dim = re.sub(r"\W", "_", name)
-        while dim in dims or dim in VARIABLES or dim in COORDINATES:
+        while dim in dims or dim in taken:
             dim = f"setting_{dim}"
         dims[dim] = name
     return dims
@@ -218,10 +211,10 @@ def _settings(
         for name, text in cell.settings:
             found.setdefault(name, set()).add(text)
     texts, not_set = {}, {}
-    for name in _union(designed, found):
+    for name in union(designed, found):
         by_backend = designed.get(name, {})
         stated = (text for backend in by_backend for text in by_backend[backend])
-        texts[name] = _union(stated, found.get(name, ()))
+        texts[name] = union(stated, found.get(name, ()))
         lacking = any(backend not in by_backend for backend in backends)
         if lacking or any(name not in dict(cell.settings) for cell in cells):
             label = NOT_SET
@@ -248,12 +241,39 @@ def _check_size(files: RunFiles, along: Mapping[str, tuple[Any, ...]]) -> None:
         )
 
 
+def domains(files: RunFiles, idle: Iterable[str]) -> tuple[str, ...]:
+    """List the domains that records speak of, in the order of the meters.
+
+    A domain that the machine has but no record speaks of would make every sum incomplete.
+
+    Args:
+        idle: Domains whose idle power is recorded.
+    """
+    metered = [
+        str(domain["name"])
+        for meter in files.environment.get("meters") or ()
+        for domain in meter.get("domains") or ()
+        if "name" in domain
+    ]
+    seen = {figure.domain for figure in energy_figures(files)} | set(idle)
+    return union((name for name in metered if name in seen), seen)
+
+
 def energy_figures(files: RunFiles) -> Iterable[EnergyFigure]:
-    """List all energies of a journal: of windows and of starts."""
-    for repetition in files.journal.repetitions:
+    """List all energies of a journal: of windows and of starts, of trainings and their epochs."""
+    journal = files.journal
+    for repetition in journal.repetitions:
         yield from repetition.energy
         for start in repetition.one_off.values():
             yield from start.energy
+    phases: list[Phase | None] = [beat.lost for beat in journal.beats]
+    for training in journal.trainings:
+        phases += (training.whole, training.lost)
+    for epoch in journal.epochs:
+        phases += (epoch.train, epoch.validation, epoch.checkpoint)
+    for phase in phases:
+        if phase is not None:
+            yield from phase.energy
 
 
 def counting(files: RunFiles, domains: Iterable[str]) -> list[int]:

@@ -1,13 +1,13 @@
 """A run's dataset: compiled, written whole or not at all, opened, made again when out of date."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.compilation import DATASET_SCHEMA, from_files
-from greenbatch.analysis.run_files import RunFiles, digest, read_run
+from greenbatch.analysis.run_files import RunFiles, digest, read_run, read_study
 from greenbatch.analysis.variables import VARIABLES
 from greenbatch.errors import RunError
 
@@ -30,8 +30,9 @@ def compile_dataset(run: Path) -> "xr.Dataset":
     Raises:
         RunError: The run cannot be read, or measured a repetition twice.
     """
+    files = _read(run)
     with _without_collector():
-        return from_files(read_run(run))
+        return from_files(files)
 
 
 def write_dataset(run: Path) -> Path:
@@ -65,13 +66,11 @@ def open_run(run: Path | str) -> "xr.Dataset":
 
     run = Path(run)
     if run.is_file():
-        return _open_file(run)
-    stored = _stored(run, digest(run))
-    if stored is not None:
-        return stored
-    with _without_collector():
-        files = read_run(run)
-    return _compiled(run, files)
+        dataset = load_dataset(run)
+        _require_inference(dataset.attrs.get("kind"), run)
+        return dataset
+    found = stored(run, digest(run))
+    return _compiled(run, _read(run)) if found is None else found
 
 
 def open_with_files(run: Path) -> "tuple[xr.Dataset, RunFiles]":
@@ -80,31 +79,75 @@ def open_with_files(run: Path) -> "tuple[xr.Dataset, RunFiles]":
     Raises:
         RunError: The run cannot be read.
     """
+    files = _read(run)
+    found = stored(run, files.digest)
+    return (_compiled(run, files) if found is None else found), files
+
+
+def kind_of(run: Path | str) -> str:
+    """Tell what a run measured: ``inference`` or ``training``.
+
+    Args:
+        run: The run directory, or a dataset file.
+
+    Raises:
+        RunError: It cannot be read.
+    """
+    run = Path(run)
+    told = load_dataset(run).attrs if run.is_file() else read_study(run)
+    return str(told.get("kind", "inference"))
+
+
+def _read(run: Path) -> RunFiles:
     with _without_collector():
         files = read_run(run)
-    stored = _stored(run, files.digest)
-    return (_compiled(run, files) if stored is None else stored), files
+    _require_inference(files.study.get("kind"), run)
+    return files
 
 
-def _stored(run: Path, current: str) -> "xr.Dataset | None":
-    """Load the dataset in a run's directory, if it is of the files with this digest."""
+def _require_inference(kind: object, run: Path) -> None:
+    if kind == "training":
+        raise RunError(
+            f"{run} is a run of trainings, and this needs one of inference; 'gb report' and "
+            "greenbatch.open take both"
+        )
+
+
+def stored(
+    run: Path,
+    current: str,
+    variables: Collection[str] = VARIABLES.keys(),
+    schema: int = DATASET_SCHEMA,
+) -> "xr.Dataset | None":
+    """Load the dataset in a run's directory, if it is of the files with this digest.
+
+    Args:
+        run: The run directory.
+        current: Digest of its files.
+        variables, schema: What a dataset of this program has.
+    """
     import xarray as xr
 
     path = run / DATASET
     if not path.is_file():
         return None
     try:
-        stored = xr.load_dataset(path, engine="h5netcdf")
+        found = xr.load_dataset(path, engine="h5netcdf")
     except (OSError, ValueError):  # damaged: it can be made again at any time
         return None
-    known = (stored.attrs.get("run_digest"), int(stored.attrs.get("schema", 0)))
-    whole = VARIABLES.keys() <= stored.keys()
-    return stored if whole and known == (current, DATASET_SCHEMA) else None
+    known = (found.attrs.get("run_digest"), int(found.attrs.get("schema", 0)))
+    whole = {*variables} <= found.keys()
+    return found if whole and known == (current, schema) else None
 
 
 def _compiled(run: Path, files: RunFiles) -> "xr.Dataset":
     with _without_collector():
         dataset = from_files(files)
+    return compiled(run, dataset)
+
+
+def compiled(run: Path, dataset: "xr.Dataset") -> "xr.Dataset":
+    """Keep a dataset in its run's directory, where that can be written to."""
     path = run / DATASET
     if os.access(run, os.W_OK):
         store(dataset, path)
@@ -126,7 +169,12 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _open_file(path: Path) -> "xr.Dataset":
+def load_dataset(path: Path) -> "xr.Dataset":
+    """Load a dataset file.
+
+    Raises:
+        RunError: It cannot be read, or is none of greenbatch.
+    """
     import xarray as xr
 
     try:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.analysis.accuracy_figure import accuracy_figure
+from greenbatch.analysis.accuracy_front import Rival
 from greenbatch.analysis.curves import Curve, bounds, curve_labels, curves, log_range, log_ticks
 from greenbatch.analysis.palette import GRID, INK, MUTED, colours, markers
 from greenbatch.analysis.statistics import Summary
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 3
-_DASHES: Any = (0, (4, 2))
-_MARKERS = {
+DASHES: Any = (0, (4, 2))
+SHAPES = {
     "circle": "o",
     "square": "s",
     "diamond": "D",
@@ -26,6 +28,7 @@ _MARKERS = {
     "triangle-down": "v",
     "pentagon": "p",
 }
+"""Of matplotlib, by plotly's words."""
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
@@ -57,30 +60,52 @@ def write_figures(
     folder: Path,
     standing: Mapping[Cell, str] | None = None,
     networks: Sequence[Network] = (),
+    rivals: Sequence[Rival] = (),
 ) -> list[Path]:
-    """Write ``energy``, ``latency``, ``tradeoff`` and ``timeline``, each as SVG, PDF and PNG.
+    """Write every figure of the report but power, each as SVG, PDF and PNG.
 
     Args:
         rows: As `cell_rows` gives them.
         folder: Where to; it is made.
         standing: Of each cell against the front: ``front``, ``unsure`` or ``dominated``.
         networks: As `greenbatch.analysis.timeline.timeline` gives them.
+        rivals: As `greenbatch.analysis.accuracy_front.accuracy_front` gives them.
 
     Returns:
         The files. A figure with nothing to draw (no energy, nothing measured, fewer than two
         networks with a year) is not there.
+    """
+    stands = standing or {}
+    return save_figures(
+        {
+            "energy": lambda: energy_figure(rows),
+            "latency": lambda: latency_figure(rows),
+            "tradeoff": lambda: tradeoff_figure(rows, stands),
+            "accuracy": lambda: accuracy_figure(rivals),
+            "timeline": lambda: timeline_figure(networks),
+        },
+        folder,
+    )
+
+
+def save_figures(makers: Mapping[str, "Callable[[], Figure | None]"], folder: Path) -> list[Path]:
+    """Write figures as SVG, PDF and PNG in the style of the report.
+
+    Args:
+        makers: What makes each figure, by its name; ``None`` where there is nothing to draw, and
+            files of an earlier report are removed.
+        folder: Where to; it is made.
+
+    Returns:
+        The files.
     """
     import matplotlib as mpl
 
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     with mpl.rc_context(_STYLE):
-        for name, figure in (
-            ("energy", energy_figure(rows)),
-            ("latency", latency_figure(rows)),
-            ("tradeoff", tradeoff_figure(rows, standing or {})),
-            ("timeline", timeline_figure(networks)),
-        ):
+        for name, make in makers.items():
+            figure = make()
             if figure is not None:  # laid out once, not anew for each file
                 figure.draw_without_rendering()
                 figure.set_layout_engine("none")
@@ -140,7 +165,7 @@ def tradeoff_figure(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> "F
                     delay,
                     value.centre,
                     color=colour,
-                    marker=_MARKERS[look.marker[curve.variant]],
+                    marker=SHAPES[look.marker[curve.variant]],
                     markersize={"front": 7, "dominated": 3}.get(place, 5),
                     markerfacecolor="white" if curve.estimated else colour,
                     markeredgewidth=1.2,
@@ -160,8 +185,8 @@ def tradeoff_figure(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> "F
             xs += [*x, min(x) / 1.25]  # room for the batch size beside the first point
             ends += [end for value in values for end in bounds(value)]
         if xs:
-            _log_axis(axes.xaxis, axes.set_xlim, xs, "s", most=4)
-            _log_axis(axes.yaxis, axes.set_ylim, ends, "J")
+            log_axis(axes.xaxis, axes.set_xlim, xs, "s", most=4)
+            log_axis(axes.yaxis, axes.set_ylim, ends, "J")
         _plain(axes, model)
 
     models = [model for model, found in energies.items() if found and latencies[model]]
@@ -254,8 +279,8 @@ class _Look:
             [],
             color=colour,
             linewidth=1.5,
-            linestyle=_DASHES if curve.estimated else "-",
-            marker=_MARKERS[self.marker[curve.variant]],
+            linestyle=DASHES if curve.estimated else "-",
+            marker=SHAPES[self.marker[curve.variant]],
             markersize=5,
             markerfacecolor="white" if curve.estimated else colour,
             markeredgewidth=1.2,
@@ -285,8 +310,8 @@ def _curve(
         centres,
         yerr=errors,
         color=colour,
-        linestyle=_DASHES if curve.estimated else "-" if first else (0, (1, 1.6)),
-        marker=_MARKERS[marker] if first else None,
+        linestyle=DASHES if curve.estimated else "-" if first else (0, (1, 1.6)),
+        marker=SHAPES[marker] if first else None,
         markerfacecolor="white" if curve.estimated else colour,
         markeredgewidth=1.2,
         elinewidth=1.0,
@@ -304,13 +329,12 @@ def _axes(axes: "Axes", model: str, shown: Sequence[Curve], unit: str) -> None:
     axes.set_xlim(batch_sizes[0] / 1.3, batch_sizes[-1] * 1.3)
     axes.xaxis.set_minor_locator(NullLocator())
     ends = [end for curve in shown for value in curve.values for end in bounds(value)]
-    _log_axis(axes.yaxis, axes.set_ylim, ends, unit)
+    log_axis(axes.yaxis, axes.set_ylim, ends, unit)
     _plain(axes, model)
 
 
-def _log_axis(
-    axis: Any, set_limits: Any, values: Sequence[float], unit: str, most: int = 7
-) -> None:
+def log_axis(axis: Any, set_limits: Any, values: Sequence[float], unit: str, most: int = 7) -> None:
+    """Make an axis logarithmic around the values, with labelled ticks at round numbers."""
     from matplotlib.ticker import NullLocator
 
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})

@@ -83,7 +83,8 @@ def _scaled(
     energy: Figure, name: str, factor: float, unit: str, what: str, images: float
 ) -> Figure:
     attrs = {"units": unit, "long_name": f"{what} of {images:,.0f} images"}
-    return Figure(name, (energy.values * factor).assign_attrs(attrs), energy.source, energy.why)
+    values = (energy.values * factor).assign_attrs(attrs)
+    return Figure(name, values, energy.source, lambda: energy.why)
 
 
 def intensity_of(place: str) -> tuple[float, str]:

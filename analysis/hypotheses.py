@@ -71,9 +71,16 @@ def shapiro_wilk(groups: Groups) -> list[Test]:
 
 def levene(groups: Groups) -> Test:
     """Test for equal spread, about the medians (Brown & Forsythe, JASA 69, 1974)."""
+    import numpy as np
     from scipy import stats
 
     arrays = _arrays(groups, 2)
+    distances = [np.abs(values - np.median(values)) for values in arrays.values()]
+    if all(np.ptp(found) <= 1e-9 * found.max() for found in distances):  # as those of two values
+        raise UsageError(
+            "in no group do the distances from the median differ; a test of spread needs some that "
+            "do"
+        )
     statistic, p = stats.levene(*arrays.values(), center="median")
     freedom = _freedom(arrays)
     effect = eta_squared(float(statistic), freedom)
@@ -191,6 +198,40 @@ def games_howell(groups: Groups) -> list[Test]:
     return found
 
 
+def spearman(pairs: Mapping[str, tuple[float, float]]) -> Test:
+    """Test whether two figures rise together; the effect is rho.
+
+    Args:
+        pairs: Both figures of each thing that has them.
+
+    Raises:
+        UsageError: Fewer than four pairs, one that is not finite, or a figure without spread.
+
+    Source:
+        Bonett & Wright, Psychometrika 65, 2000, for the interval; p is of all permutations up to
+        eight pairs, and of Student's t beyond.
+    """
+    from itertools import permutations
+
+    import numpy as np
+    from scipy import stats
+
+    columns = {name: [pair[at] for pair in pairs.values()] for at, name in enumerate("xy")}
+    x, y = _arrays(columns, 4, spread=True).values()
+    rho, p = (float(found) for found in stats.spearmanr(x, y))
+    n = x.size
+    if n <= 8:
+        ranks = [stats.rankdata(values) - (n + 1) / 2 for values in (x, y)]
+        every = np.array([*permutations(ranks[1])]) @ ranks[0]
+        # Sums of halves are exact, so that what is as far out is counted.
+        p = float((np.abs(every) >= abs(ranks[0] @ ranks[1])).mean())
+    half = 1.96 * ((1 + rho**2 / 2) / (n - 3)) ** 0.5
+    with np.errstate(divide="ignore"):  # a perfect rho has no width
+        low, high = (float(np.tanh(np.arctanh(rho) + side * half)) for side in (-1, 1))
+    effect = Interval(min(low, rho), rho, max(high, rho), "Bonett & Wright")
+    return make_test("Spearman", " - ".join(pairs), rho, (), p, "rho", effect)
+
+
 def cliffs_delta(a: Sequence[float] | Any, b: Sequence[float] | Any) -> Interval | None:
     """Return how much more often a value of ``a`` exceeds one of ``b`` than the reverse: -1 to 1.
 
@@ -282,13 +323,13 @@ def _freedom(arrays: Mapping[str, "Array"]) -> tuple[float, float]:
 
 def eta_squared(f: float, freedom: tuple[float, float]) -> Interval:
     """Partial eta squared from F, bounded by inverting the noncentral F (Steiger, 2004)."""
-    from scipy import optimize, stats
+    from scipy import optimize
 
     within, rest = freedom
 
     def bound(q: float) -> float:
         def over(noncentrality: float) -> float:
-            return float(stats.ncf.cdf(f, within, rest, noncentrality)) - q
+            return _noncentral_f(f, within, rest, noncentrality) - q
 
         if over(0.0) <= 0:  # no effect at all would seldom give so small an F
             return 0.0
@@ -298,6 +339,22 @@ def eta_squared(f: float, freedom: tuple[float, float]) -> Interval:
     tail = (1 - CONFIDENCE) / 2
     share = f * within / (f * within + rest)
     return Interval(bound(1 - tail), share, bound(tail), "noncentral F")
+
+
+def _noncentral_f(f: float, within: float, rest: float, noncentrality: float) -> float:
+    """Return the probability of a smaller F; by Severo & Zelen where scipy has no value.
+
+    Source: Abramowitz & Stegun, Handbook of Mathematical Functions, 1964, 26.6.27.
+    """
+    from scipy import stats
+
+    found = float(stats.ncf.cdf(f, within, rest, noncentrality))
+    if found == found:
+        return found
+    scaled = (f * within / (within + noncentrality)) ** (1 / 3)
+    spread = 2 * (within + 2 * noncentrality) / (9 * (within + noncentrality) ** 2)
+    width = (spread + 2 / (9 * rest) * scaled**2) ** 0.5
+    return float(stats.norm.cdf(((1 - 2 / (9 * rest)) * scaled - (1 - spread)) / width))
 
 
 def _eta_squared_h(*samples: "Array", axis: int = -1) -> Any:
@@ -317,18 +374,22 @@ def _eta_squared_h(*samples: "Array", axis: int = -1) -> Any:
 
 
 def _bootstrapped(statistic: Callable[..., Any], *samples: "Array") -> Interval | None:
+    import warnings
+
     import numpy as np
     from scipy.stats import bootstrap
 
-    found = bootstrap(
-        samples,
-        statistic,
-        n_resamples=_RESAMPLES,
-        vectorized=True,
-        axis=-1,
-        method="percentile",
-        rng=SEED,
-    ).confidence_interval
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where all resamples are alike the bounds are NaN
+        found = bootstrap(
+            samples,
+            statistic,
+            n_resamples=_RESAMPLES,
+            vectorized=True,
+            axis=-1,
+            method="percentile",
+            rng=SEED,
+        ).confidence_interval
     if np.isnan([found.low, found.high]).any():
         return None
     centre = float(statistic(*samples))

@@ -4,8 +4,9 @@ Everything here goes by the names of dimensions, so that a dataset may be narrow
 more of them. What an energy rests on goes along; an estimate is never set against a measurement.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -33,13 +34,23 @@ class Figure:
         values: NaN where a repetition is not ok or the figure is missing; with ``units`` and
             ``long_name``.
         source: What an energy rests on, by cell; ``None`` for anything else.
-        why: By cell, what to say where no repetition has it.
+        reasons: Gives `why`; not called before it is asked for, as texts take their time.
     """
 
     name: str
     values: "xr.DataArray"
     source: "xr.DataArray | None"
-    why: "xr.DataArray"
+    reasons: "Callable[[], xr.DataArray]"
+
+    @cached_property
+    def why(self) -> "xr.DataArray":
+        """By cell, what to say where no repetition has it."""
+        return self.reasons()
+
+    @property
+    def cells(self) -> "xr.DataArray":
+        """The first repetition, for the dimensions and coordinates of the cells."""
+        return self.values.isel(repetition=0, drop=True)
 
 
 def figure_of(dataset: "xr.Dataset", metric: str, quantile: float = 0.5) -> Figure:
@@ -65,9 +76,8 @@ def figure_of(dataset: "xr.Dataset", metric: str, quantile: float = 0.5) -> Figu
         attrs["long_name"] += f", quantile {quantile:g}"
     values = values.where(dataset["status"] == STATUSES.index("ok")).assign_attrs(attrs)
     energy = metric in _ENERGIES
-    return Figure(
-        metric, values, source_of(dataset) if energy else None, _why_missing(dataset, energy)
-    )
+    source = source_of(dataset) if energy else None
+    return Figure(metric, values, source, partial(_why_missing, dataset, source))
 
 
 def source_of(dataset: "xr.Dataset") -> "xr.DataArray":
@@ -163,9 +173,7 @@ def ratios_of(
     chosen = _with_settings(dataset, reference)
     base = select(dataset, chosen)
     over, under = (figure_of(part, metric, quantile) for part in (dataset, base))
-    why = over.why
-    alone = over.values.notnull().any("repetition")
-    why = why.where(~alone, "no block has both")
+    unlike: xr.DataArray | None = None
     divisor = _without(under.values, chosen)
     pairs = (over.values / divisor).where((over.values > 0) & (divisor > 0))
     if over.source is not None and under.source is not None:
@@ -173,7 +181,14 @@ def ratios_of(
         unlike = (over.source != other) | (over.source == _MIXED)
         unlike &= (over.source != _MISSING) & (other != _MISSING)
         pairs = pairs.where(~unlike)
-        why = why.where(~unlike, "an estimate is not compared with a measurement")
+
+    def why() -> "xr.DataArray":
+        alone = over.values.notnull().any("repetition")
+        text = over.why.where(~alone, "no block has both")
+        if unlike is None:
+            return text
+        return text.where(~unlike, "an estimate is not compared with a measurement")
+
     told = ", ".join(f"{dim} {label}" for dim, label in chosen.items())
     attrs = {"units": "1", "long_name": f"{over.values.attrs['long_name']}, over that of {told}"}
     ratio = Figure(f"{metric}_ratio", pairs.assign_attrs(attrs), over.source, why)
@@ -219,8 +234,16 @@ def _with_settings(dataset: "xr.Dataset", reference: Mapping[str, Hashable]) -> 
     return chosen
 
 
-def _bounded(values: Any, method: str) -> tuple[Any, Any, Any, Any]:
-    """Bound the last axis; cells with equally many values are done at once."""
+def bounded(values: Any, method: str) -> tuple[Any, Any, Any, Any]:
+    """Bound the last axis, whose NaN are left out; cells with equally many values at once.
+
+    Args:
+        values: Shape (..., repetition).
+        method: As for `intervals_of`.
+
+    Returns:
+        Lower bounds, centres, upper bounds and counts; bounds are NaN of fewer than two values.
+    """
     import numpy as np
 
     known = np.isfinite(values)
@@ -249,23 +272,23 @@ def _summarised(figure: Figure, method: str, method_name: str) -> "xr.Dataset":
     import xarray as xr
 
     low, centre, high, counts = xr.apply_ufunc(
-        lambda values: _bounded(values, method),
+        lambda values: bounded(values, method),
         figure.values,
         input_core_dims=[["repetition"]],
         output_core_dims=[[], [], [], []],
     )
     # Bootstrap-t of three, or BCa without spread, has no bounds.
-    bounded = low.notnull() & high.notnull()
+    has_bounds = low.notnull() & high.notnull()
     reason = figure.why.where(counts == 0, "the method has no bounds for these values")
-    reason = reason.where(counts != 1, "one repetition has no interval").where(~bounded, "")
+    reason = reason.where(counts != 1, "one repetition has no interval").where(~has_bounds, "")
     name, attrs = figure.name, figure.values.attrs
     told = attrs["long_name"]
     variables = {
         name: centre.assign_attrs(attrs),
-        f"{name}_low": low.where(bounded).assign_attrs(
+        f"{name}_low": low.where(has_bounds).assign_attrs(
             attrs | {"long_name": f"{told}, lower bound"}
         ),
-        f"{name}_high": high.where(bounded).assign_attrs(
+        f"{name}_high": high.where(has_bounds).assign_attrs(
             attrs | {"long_name": f"{told}, upper bound"}
         ),
         "repetitions": counts.assign_attrs(units="1", long_name="repetitions behind the figure"),
@@ -296,13 +319,13 @@ def _without(array: "xr.DataArray", dims: Mapping[str, Hashable]) -> "xr.DataArr
     return array.drop_vars(gone)
 
 
-def _why_missing(dataset: "xr.Dataset", energy: bool) -> "xr.DataArray":
+def _why_missing(dataset: "xr.Dataset", source: "xr.DataArray | None") -> "xr.DataArray":
     """Tell for each cell what the run says of a figure that is missing."""
     text = _first_told(dataset["reason"], "repetition")
-    if energy:
+    if source is not None:
         text = text.where(text != "", _first_told(dataset["energy_reason"], "repetition", "domain"))
         idle = "idle power is missing, or estimated where the energy is measured"
-        text = text.where(source_of(dataset) == _MISSING, idle)
+        text = text.where(source == _MISSING, idle)
     if "in_design" in dataset:
         text = text.where(dataset["in_design"] == 1, "not in the design")
     return text.where(text != "", "not measured")
@@ -332,7 +355,7 @@ def summarise(values: Any) -> Summary:
     """Bound one figure over repetitions, as `intervals_of` does."""
     import numpy as np
 
-    low, centre, high, n = (v.item() for v in _bounded(np.atleast_2d(values), LOGARITHMIC))
+    low, centre, high, n = (v.item() for v in bounded(np.atleast_2d(values), LOGARITHMIC))
     geometric = bool((np.asarray(values)[np.isfinite(values)] > 0).all())
     if n < 2:
         return Summary(centre, None, None, n, "none", geometric)

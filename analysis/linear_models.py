@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import combinations
+from typing import Any, Literal
 
 from greenbatch.analysis.hypotheses import Test, corrected, eta_squared, make_test
 from greenbatch.analysis.intervals import CONFIDENCE, Interval
@@ -23,48 +24,45 @@ class Term:
     eta_squared: float
 
 
+Rows = Sequence[Mapping[str, Any]]
+
+
 def anova(
-    rows: Sequence[Mapping[str, Any]], value: str, factors: Sequence[str], *, crossed: bool = True
+    rows: Rows,
+    value: str,
+    factors: Sequence[str],
+    *,
+    crossed: bool = True,
+    typ: Literal[2, 3] = 2,
+    block: str | None = None,
 ) -> list[Term]:
-    """Analyse variance over factors, type II: each term after all that do not contain it.
+    """Analyse variance over factors.
 
     Args:
         rows: One for each repetition: the value and a level of each factor.
         value: Key of the value.
         factors: Keys of the factors; their levels are names, also where they are numbers.
         crossed: With all interactions; needs repetitions in every combination.
+        typ: 2: each term after all that do not contain it. 3: each term after all others, with
+            contrasts that sum to zero.
+        block: Key of what the repetitions were blocked by: a factor that has no interactions and
+            is not of the family that p is corrected over.
 
     Raises:
-        UsageError: Too few rows for the terms, or a factor with one level.
+        UsageError: Too few rows for the terms, a factor with one level, or values all alike.
 
     Source:
         Langsrud, Statistics and Computing 13, 2003, for type II; Steiger, Psychological Methods 9,
         2004, for the interval of partial eta squared from the noncentral F.
     """
-    import pandas as pd
-    from statsmodels.formula.api import ols
     from statsmodels.stats.anova import anova_lm
 
-    # Plain columns: a factor's name need not be a name in a formula.
-    names = {f"f{place}": factor for place, factor in enumerate(factors)}
-    table = pd.DataFrame(
-        {"y": [float(row[value]) for row in rows]}
-        | {key: [str(row[factor]) for row in rows] for key, factor in names.items()}
-    )
-    for key, factor in names.items():
-        if table[key].nunique() < 2:
-            raise UsageError(f"{factor} has one level; leave it out of the factors")
-    terms = (" * " if crossed else " + ").join(f"C({key}, Sum)" for key in names)
-    model = ols(f"y ~ {terms}", table).fit()
-    if model.df_resid < 1 or model.model.rank < model.model.exog.shape[1]:
-        raise UsageError(
-            f"{len(table)} values do not determine all terms of {' x '.join(factors)}; "
-            "measure every combination more than once, or leave interactions out"
-        )
-    found = anova_lm(model, typ=2)
+    fit, names = _fitted(rows, value, factors, crossed, block)
+    found = anova_lm(fit, typ=typ).drop(index="Intercept", errors="ignore")
     residual = float(found.loc["Residual", "sum_sq"])
     free = float(found.loc["Residual", "df"])
-    total = float(((table["y"] - table["y"].mean()) ** 2).sum())
+    y = fit.model.endog
+    total = float(((y - y.mean()) ** 2).sum())
     tests, shares = [], []
     for term, line in found.drop(index="Residual").iterrows():
         label = " x ".join(names[part.strip()[2:].split(",")[0]] for part in str(term).split(":"))
@@ -73,13 +71,104 @@ def anova(
         effect = replace(
             eta_squared(float(line["F"]), freedom), centre=square / (square + residual)
         )
+        kind = f"ANOVA {'I' * typ}"
         tests.append(
             make_test(
-                "ANOVA II", label, line["F"], freedom, line["PR(>F)"], "partial eta squared", effect
+                kind, label, line["F"], freedom, line["PR(>F)"], "partial eta squared", effect
             )
         )
         shares.append(square / total)
-    return [Term(test, share) for test, share in zip(corrected(tests), shares, strict=True)]
+    family = iter(corrected([test for test in tests if test.of != block]))
+    return [
+        Term(test if test.of == block else next(family), share)
+        for test, share in zip(tests, shares, strict=True)
+    ]
+
+
+def tukey(
+    rows: Rows,
+    value: str,
+    factors: Sequence[str],
+    of: str,
+    *,
+    crossed: bool = True,
+    block: str | None = None,
+) -> list[Test]:
+    """Compare the levels of one factor within the model of `anova`, all pairs at once.
+
+    The effect is the difference of the levels' means, the other factors weighing alike. p and
+    interval are of the whole family already, by the studentised range.
+
+    Args:
+        rows, value, factors, crossed, block: As for `anova`.
+        of: Key of the factor.
+
+    Raises:
+        UsageError: As for `anova`.
+
+    Source:
+        Tukey (1949) and Kramer, Biometrics 12, 1956, on the model's residual.
+    """
+    import numpy as np
+    from scipy.stats import studentized_range
+
+    fit, names = _fitted(rows, value, factors, crossed, block)
+    key = next(key for key, name in names.items() if name == of)
+    columns = [
+        place
+        for place, name in enumerate(fit.model.exog_names)
+        if name.startswith(f"C({key}, Sum)[") and ":" not in name
+    ]
+    levels = sorted({str(row[of]) for row in rows})
+    free, k = float(fit.df_resid), len(levels)
+    codes = np.vstack([np.eye(k - 1), -np.ones(k - 1)])  # the last level is less all others
+    reach = float(studentized_range.ppf(CONFIDENCE, k, free)) / 2**0.5
+    found = []
+    for i, j in combinations(range(k), 2):
+        contrast = np.zeros(len(fit.params))
+        contrast[columns] = codes[i] - codes[j]
+        difference = float(contrast @ fit.params)
+        error = float(contrast @ fit.cov_params() @ contrast) ** 0.5
+        half = reach * error
+        effect = Interval(difference - half, difference, difference + half, "simultaneous")
+        t = difference / error
+        p = float(studentized_range.sf(abs(t) * 2**0.5, k, free))
+        label = f"{of} {levels[i]} - {levels[j]}"
+        found.append(make_test("Tukey", label, t, (free,), p, "difference of means", effect))
+    return found
+
+
+def _fitted(
+    rows: Rows, value: str, factors: Sequence[str], crossed: bool, block: str | None
+) -> tuple[Any, dict[str, str]]:
+    """Fit the model; the second are the factors' names by those in the formula."""
+    import numpy as np
+    import pandas as pd
+    from statsmodels.formula.api import ols
+
+    # Plain columns: a factor's name need not be a name in a formula.
+    names = {f"f{place}": factor for place, factor in enumerate(factors)}
+    every = names | ({f"f{len(factors)}": block} if block else {})
+    table = pd.DataFrame(
+        {"y": [float(row[value]) for row in rows]}
+        | {key: [str(row[factor]) for row in rows] for key, factor in every.items()}
+    )
+    for key, factor in every.items():
+        if table[key].nunique() < 2:
+            raise UsageError(f"{factor} has one level; leave it out of the factors")
+    if table["y"].nunique() < 2:
+        raise UsageError(f"all values of {value} are alike; there is no variance to analyse")
+    terms = (" * " if crossed else " + ").join(f"C({key}, Sum)" for key in names)
+    if block:
+        terms += f" + C(f{len(factors)}, Sum)"
+    model = ols(f"y ~ {terms}", table)
+    columns = model.exog.shape[1]
+    if len(table) <= columns or np.linalg.matrix_rank(model.exog) < columns:
+        raise UsageError(
+            f"{len(table)} values do not determine all terms of {' x '.join(factors)}; "
+            "measure every combination more than once, or leave interactions out"
+        )
+    return model.fit(), every
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

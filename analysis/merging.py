@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from greenbatch.analysis.dataset import open_run
+from greenbatch.analysis.dataset import kind_of, open_run
 from greenbatch.analysis.likeness import (
     Facts,
     check_alike,
@@ -42,7 +42,7 @@ def open_runs(
         UsageError: No run was given.
         RunError: A run cannot be read, or the runs are unlike.
     """
-    if len(runs) == 1:
+    if len(runs) == 1 and kind_of(runs[0]) == "inference":
         return open_run(runs[0])
     return merge(runs, along, allow)
 
@@ -72,9 +72,15 @@ def merge(
         UsageError: Fewer than one run, or an unknown ``along``.
         RunError: A run cannot be read, is given twice, is merged already; or the runs are unlike.
     """
-    if not runs:
-        raise UsageError("no run was given; name one or more directories that 'gb bench' wrote")
-    names = distinct([Path(run).resolve().name for run in runs])
+    names = run_names(runs)
+    kinds = {name: kind_of(run) for name, run in zip(names, runs, strict=True)}
+    if len({*kinds.values()}) > 1:
+        told = ", ".join(f"{name} of {kind}" for name, kind in kinds.items())
+        raise RunError(f"the runs are unlike: {told}; merge runs of one kind")
+    if "training" in kinds.values():
+        from greenbatch.analysis.training.merging import merge_training
+
+        return merge_training(runs, along, allow)
     parts = dict(zip(names, (open_run(run) for run in runs), strict=True))
     return merge_datasets(parts, along, allow)
 
@@ -87,7 +93,7 @@ def merge_datasets(
         raise UnknownNameError("dimension to merge along", along, get_args(Along))
     if len(parts) == 1:
         return next(iter(parts.values()))
-    _check_inputs(parts)
+    check_inputs(parts)
     facts = {name: facts_of(part) for name, part in parts.items()}
     check_known(facts.values(), allow)
     if along == "run":
@@ -148,7 +154,19 @@ def _part(dataset: "xr.Dataset", part: Mapping[str, Any]) -> "xr.Dataset":
     return dataset
 
 
-def _check_inputs(parts: "Mapping[str, xr.Dataset]") -> None:
+def run_names(runs: Sequence[Path | str]) -> list[str]:
+    """Name runs by their directories, each apart from the others.
+
+    Raises:
+        UsageError: No run was given.
+    """
+    if not runs:
+        raise UsageError("no run was given; name one or more directories that 'gb bench' wrote")
+    return distinct([Path(run).resolve().name for run in runs])
+
+
+def check_inputs(parts: "Mapping[str, xr.Dataset]") -> None:
+    """Refuse datasets that are merged already, and a run that is given twice."""
     seen: dict[str, str] = {}
     for name, part in parts.items():
         if "merged_along" in part.attrs:
@@ -211,7 +229,7 @@ def _repeated(parts: "Mapping[str, xr.Dataset]", allowed: list[str]) -> "xr.Data
             merged[name] = _agreed(name, [part[name] for part in wide], [*parts])
     merged = merged.assign_coords(kept)[[*wide[0].data_vars]]
     merged = _of_runs(merged, [*parts], counts)
-    merged.attrs = _attributes(parts, "repetition", settings, allowed)
+    merged.attrs = merged_attributes(parts, "repetition", settings, allowed)
     study = json.loads(merged.attrs["study"]) | {"repetitions": int(starts[-1])}
     merged.attrs["study"] = json.dumps(study)
     return merged
@@ -299,18 +317,26 @@ def _stacked(
         combine_attrs="override",
     )
     merged = merged.assign_coords({**kept, dim: labels})
-    merged.attrs = _attributes(parts, dim, settings, allowed, wide)
+    merged.attrs = merged_attributes(parts, dim, settings, allowed, wide)
     return merged
 
 
-def _attributes(
+def merged_attributes(
     parts: "Mapping[str, xr.Dataset]",
     along: Along,
     settings: Mapping[str, str],
     allowed: Sequence[str],
     wide: "Sequence[xr.Dataset]" = (),
 ) -> dict[str, Any]:
-    """Gather the attributes of the whole; those of the parts go along as JSON."""
+    """Gather the attributes of the whole; those of the parts go along as JSON.
+
+    Args:
+        parts: By label, as they were.
+        along: The dimension that they are merged along.
+        settings: Names of the settings of all, by dimension.
+        allowed: What differs all the same, a phrase each.
+        wide: The parts with the labels of all, where they stand side by side.
+    """
     first = next(iter(parts.values())).attrs
     every = [part.attrs for part in parts.values()]
     provenances = {str(one["energy_provenance"]) for one in every} - {"missing"} or {"missing"}

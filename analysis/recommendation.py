@@ -81,6 +81,8 @@ class Recommendation:
             ``None`` where no policy holds the rate.
         runner_up: The next choice that differs in more than the wait.
         margin: Its figure of the criterion over the best one's.
+        elsewhere: The best choice of every other backend (precision, io) that holds the rate, the
+            cheapest first; then the nearest of those of which none is within the limits.
         batch_one: The same backend serving one at a time; ``None`` where that does not hold the
             rate or cannot be priced.
         fastest: The choice of the lowest p99.
@@ -101,6 +103,7 @@ class Recommendation:
     best: Choice | None
     runner_up: Choice | None
     margin: Summary | None
+    elsewhere: tuple[Choice, ...]
     batch_one: Choice | None
     fastest: Choice | None
     against_one: Ratio
@@ -154,6 +157,7 @@ def recommend(
     fit = sorted((c for c in choices if c.met), key=lambda c: (cost(c), c.p99_s.centre))
     best = fit[0] if fit else min(choices, key=lambda c: _strain(c, limits), default=None)
     second = next((c for c in fit[1:] if best and c.kind != best.kind), None)
+    elsewhere = _elsewhere(choices, fit, best, limits)
     one = next((c for c in choices if best and _is_batch_one(c, best)), None)
     fastest = min(choices, key=lambda c: c.p99_s.centre, default=None)
     holds = interval(most.holds_hz.values())
@@ -167,6 +171,7 @@ def recommend(
         best=best,
         runner_up=second,
         margin=_over(second, best, "energy_j" if energy else "p99_s"),
+        elsewhere=elsewhere,
         batch_one=one,
         fastest=fastest,
         against_one=_energies(best, one),
@@ -176,7 +181,7 @@ def recommend(
         most_hz=holds,
         most=(most.curve.cell, most.policy.largest),
         idle_counted=idle,
-        notes=notes,
+        notes=(*notes, *_without_choice(curves, choices)),
     )
 
 
@@ -300,6 +305,30 @@ def _choice(candidate: Candidate, outcomes: Mapping[int, Outcome], limits: Limit
 def _strain(choice: Choice, limits: Limits) -> tuple[float, float]:
     p99_s = choice.p99_s.centre
     return limits.strain(p99_s, choice.mean_s.centre), p99_s
+
+
+def _elsewhere(
+    choices: Sequence[Choice], fit: Sequence[Choice], best: Choice | None, limits: Limits
+) -> tuple[Choice, ...]:
+    """Take one choice of every backend but the best one's: the first that fits, or the nearest."""
+    nearest = sorted((c for c in choices if not c.met), key=lambda c: _strain(c, limits))
+    found: dict[tuple[str, str, str], Choice] = {}
+    for choice in (*fit, *nearest):
+        if best is not None and choice.kind[:3] != best.kind[:3]:
+            found.setdefault(choice.kind[:3], choice)
+    return tuple(found.values())
+
+
+def _without_choice(curves: Sequence[ServiceCurve], choices: Sequence[Choice]) -> list[str]:
+    """Say which backends hold the rate under no policy, where others do."""
+    held = {choice.kind[:3] for choice in choices}
+    names = [
+        _name(curve)
+        for curve in curves
+        if held and (curve.cell.variant, curve.cell.precision, curve.cell.io) not in held
+    ]
+    verb = "holds" if len(names) == 1 else "hold"
+    return [f"{', '.join(names)} {verb} the rate under no policy."] if names else []
 
 
 def _is_batch_one(choice: Choice, best: Choice) -> bool:

@@ -96,8 +96,9 @@ def shortlist(
 ) -> list[Candidate]:
     """Simulate each candidate shortly, and keep those that may be the answer or stand beside it.
 
-    Kept are batch 1 of every backend, the fastest, and: with limits, the few of least energy of
-    each of the best kinds, within the limits and a margin; without, the front of energy and p99.
+    Kept are batch 1 of every backend, its best and its nearest to the limits, the fastest, and:
+    with limits, the few of least energy of each of the best kinds, within the limits and a margin;
+    without, the front of energy and p99.
 
     Args:
         found: All of which hold the rate.
@@ -118,9 +119,18 @@ def shortlist(
         if outcome is not None and same not in seen:
             seen.add(same)
             tried.append((candidate, outcome))
+
+    def strain(one: tuple[Candidate, Outcome]) -> tuple[float, float]:
+        return limits.strain(one[1].p99_s, one[1].mean_s), one[1].p99_s
+
     kept = [c for c, _ in tried if c.policy.largest == 1]
-    swift = sorted(tried, key=lambda t: (limits.strain(t[1].p99_s, t[1].mean_s), t[1].p99_s))
+    swift = sorted(tried, key=strain)
     kept += [c for c, _ in swift[:_SAFEST]]
+    for place in means:
+        own = [one for one in swift if id(one[0].curve) == place]
+        kept += [c for c, _ in own[:1]]
+        within = [one for one in own if strain(one)[0] <= 1]
+        kept += [c for c, _ in sorted(within, key=_energy)[:_EACH] if energy]
     kept += [c for c, _ in sorted(tried, key=lambda t: t[1].p99_s)[:_SAFEST]]
     if energy and limits.any:
         kept += _frugal(tried, limits)

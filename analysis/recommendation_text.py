@@ -45,6 +45,7 @@ def choices_table(found: Recommendation) -> Table:
     for choice, role in (
         (found.best, "best" if found.met else "nearest"),
         (found.runner_up, "next"),
+        *((c, f"{'best' if c.met else 'nearest'} elsewhere") for c in found.elsewhere),
         (found.batch_one, "batch 1"),
         (found.fastest, "fastest"),
         *((choice, "Pareto") for choice in found.pareto if not found.limits.any),

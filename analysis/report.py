@@ -1,25 +1,34 @@
 """The report: one HTML file that works offline, the same as Markdown, tables and figures."""
 
 import json
-import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.analysis.accuracy_front import accuracy_front, accuracy_table
 from greenbatch.analysis.answers import Answer, answers
 from greenbatch.analysis.caveats import Severity, caveats, window_s
 from greenbatch.analysis.charts import styles
 from greenbatch.analysis.comparisons import best_rows, comparison_rows
 from greenbatch.analysis.csv_tables import best_csv, cells_csv, comparison_csv
-from greenbatch.analysis.dataset import open_with_files
+from greenbatch.analysis.dataset import kind_of, open_run, open_with_files
 from greenbatch.analysis.detail_tables import beside_ratios, fairness_table, outputs_table
 from greenbatch.analysis.fairness import factor_name, fairness
 from greenbatch.analysis.figures import write_figures
-from greenbatch.analysis.latex_tables import latex
+from greenbatch.analysis.likeness import distinct
+from greenbatch.analysis.merging import separate
 from greenbatch.analysis.one_off import break_evens, start_ups
+from greenbatch.analysis.pages import render, scripts, write_latex, write_text
 from greenbatch.analysis.palette import THEMES
 from greenbatch.analysis.power_traces import PowerTrace, power_traces
-from greenbatch.analysis.sections import batch_sections, power_sections, timeline_sections
+from greenbatch.analysis.sections import (
+    accuracy_sections,
+    batch_sections,
+    power_sections,
+    timeline_sections,
+)
 from greenbatch.analysis.serving_tables import serving_lead, serving_table
 from greenbatch.analysis.start_tables import starts_table
 from greenbatch.analysis.surroundings import (
@@ -43,7 +52,7 @@ from greenbatch.analysis.tradeoff_tables import (
     turning_table,
     turnings,
 )
-from greenbatch.errors import RunError
+from greenbatch.errors import RunError, UsageError
 from greenbatch.records import FACTORS, Journal
 
 if TYPE_CHECKING:
@@ -63,7 +72,9 @@ def write_report(
 
     Args:
         run: The run directory; ``report/`` in it is written anew, ``dataset.nc``
-            where it is out of date.
+            where it is out of date. Or a dataset file alone, as one that was merged:
+            ``NAME-report/`` beside it is written, and says what a dataset lacks; of several
+            machines or runs a report each, and a page that leads to them.
         carbon_intensity: In g CO2e per kWh, or a country or region as
             `greenbatch.analysis.intensity_of` takes it: the report then says what a million
             images emit.
@@ -71,7 +82,7 @@ def write_report(
         currency: Of the price.
 
     Returns:
-        Path of ``report/index.html``.
+        Path of ``index.html``.
 
     Raises:
         RunError: The run cannot be read or written to.
@@ -79,14 +90,79 @@ def write_report(
             codecarbon is not installed.
         UnknownNameError: The place is not known.
     """
-    folder = run / FOLDER
-    dataset, files = open_with_files(run)
-    journal = files.journal
     asked = Footprint(carbon_intensity=carbon_intensity, price=price, currency=currency)
-    every = cell_rows(dataset)
-    traces = power_traces(run, journal.repetitions)
-    page = page_facts(dataset, every, journal, traces, asked)
+    if kind_of(run) == "training":
+        return _of_trainings(run, asked)
+    if run.is_file():
+        return _of_file(run, asked)
+    dataset, files = open_with_files(run)
+    traces = power_traces(run, files.journal.repetitions)
+    return _written(run / FOLDER, dataset, files.journal, traces, asked, "../dataset.nc")
+
+
+def _of_trainings(run: Path, asked: Footprint) -> Path:
+    from greenbatch.analysis.training.report import write_training_report
+
+    if asked != Footprint(carbon_intensity=None, price=None, currency=""):
+        raise UsageError(
+            f"{run} is a run of trainings, and what a million images emit or cost is told of "
+            "inference; leave out --carbon-intensity, --price and --currency"
+        )
+    return write_training_report(run)
+
+
+def _of_file(path: Path, asked: Footprint) -> Path:
+    """Write the report of a dataset file beside it."""
+    folder = path.with_name(f"{path.stem}-report")
+    dataset = open_run(path)
+    if dataset.attrs.get("merged_along") not in ("machine", "run"):
+        return _written(folder, dataset, None, (), asked, f"../{path.name}")
+    parts = separate(dataset)
+    names = dict(zip(parts, distinct([_folder_name(label) for label in parts]), strict=True))
+    told = []
+    for label, part in parts.items():
+        _written(folder / names[label], part, None, (), asked, f"../../{path.name}")
+        rows = [row for row in cell_rows(part) if not row.cell.is_server]
+        machine = machine_line(json.loads(part.attrs["environment"]))
+        told.append((label, f"{names[label]}/index.html", machine, lead(answers(rows))))
+    facts = {
+        "title": dataset.attrs["title"],
+        "source": dataset.attrs["source"],
+        "themes": THEMES,
+        "along": dataset.attrs["merged_along"],
+        "parts": told,
+    }
+    with _writing(folder):
+        write_text(folder / "index.html", render("overview.html.j2", facts))
+    return folder / "index.html"
+
+
+def _folder_name(label: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", label).strip(".-") or "part"
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
     try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write {folder}: {(error.strerror or 'unknown cause').lower()}; "
+            "make the directory that it stands in writable, or copy the run"
+        ) from error
+
+
+def _written(
+    folder: Path,
+    dataset: "xr.Dataset",
+    journal: Journal | None,
+    traces: Sequence[PowerTrace],
+    asked: Footprint,
+    data_file: str,
+) -> Path:
+    every = cell_rows(dataset)
+    page = page_facts(dataset, every, journal, traces, asked) | {"data_file": data_file}
+    with _writing(folder):
         (folder / "tables").mkdir(parents=True, exist_ok=True)
         rows = [row for row in every if not row.cell.is_server]
         for name, text in (
@@ -94,18 +170,15 @@ def write_report(
             ("comparison", comparison_csv(comparison_rows(rows))),
             ("best", best_csv(best_rows(rows))),
         ):
-            _write(folder / "tables" / f"{name}.csv", text)
-        _write_latex(folder / "tables", [page[name] for name in TABLES])
+            write_text(folder / "tables" / f"{name}.csv", text)
+        write_latex(folder / "tables", [page[name] for name in TABLES])
         page["parquet"] = _write_parquet(dataset, folder / "tables" / "repetitions.parquet")
-        figures = write_figures(rows, folder / "figures", page["standing"], page["networks"])
+        figures = write_figures(
+            rows, folder / "figures", page["standing"], page["networks"], page["rivals"]
+        )
         page["figure_files"] = [f"figures/{path.name}" for path in figures if path.suffix == ".svg"]
-        _write(folder / "report.md", _render("report.md.j2", page))
-        _write(folder / "index.html", _render("report.html.j2", page | _scripts(page)))
-    except OSError as error:
-        raise RunError(
-            f"cannot write {folder}: {(error.strerror or 'unknown cause').lower()}; "
-            "make the run's directory writable or copy the run"
-        ) from error
+        write_text(folder / "report.md", render("report.md.j2", page))
+        write_text(folder / "index.html", render("report.html.j2", page | scripts(page)))
     return folder / "index.html"
 
 
@@ -113,6 +186,7 @@ TABLES = (
     "serving",
     "best",
     "front",
+    "accuracy",
     "turning",
     "footprint",
     "comparison",
@@ -132,17 +206,26 @@ MOST_MODELS = 12
 def page_facts(
     dataset: "xr.Dataset",
     every: Sequence[CellRow],
-    journal: Journal,
+    journal: Journal | None,
     traces: Sequence[PowerTrace] = (),
     asked: Footprint | None = None,
 ) -> dict[str, Any]:
-    """Gather what the templates show; no formatting beyond finished text."""
+    """Gather what the templates show; no formatting beyond finished text.
+
+    Args:
+        dataset: Of one run.
+        every: Its cells.
+        journal: Of the run; ``None`` where there is the dataset alone.
+        traces: Of the run.
+        asked: What is to be told of a million images.
+    """
+    alone = journal is None
     servers = [row for row in every if row.cell.is_server]
     rows = [row for row in every if not row.cell.is_server]
     study = json.loads(dataset.attrs["study"])
     environment = json.loads(dataset.attrs["environment"])
-    in_force = fairness(journal.repetitions, (row.cell for row in every))
-    found = caveats(dataset, every, in_force)
+    in_force = fairness(journal.repetitions if journal else (), (row.cell for row in every))
+    found = caveats(dataset, every, in_force, alone=alone)
     answered = answers(rows)
     starts = start_ups(dataset, rows)
     compared = comparison_rows(rows)
@@ -151,6 +234,7 @@ def page_facts(
     closed = offline(dataset)
     models = list(dict.fromkeys(row.cell.model for row in rows))
     standing, refused = standings(closed)
+    rivals, weighed = accuracy_front(closed, rows)
     bends = turnings(closed)
     networks, left_out = timeline(dataset, rows)
     best = best_rows(rows)
@@ -158,9 +242,13 @@ def page_facts(
     if asked and (asked.carbon_intensity is not None or asked.price is not None):
         footprint, assumed = footprint_table(closed, best, asked)
     turns = [*turning_sentences(answered, bends), *crossing_sentences(closed, bends)]
-    sections = batch_sections(rows, found, standing, turns, refused) if rows or not every else []
+    sections = []
+    if rows or not every:
+        net_standing, _ = standings(closed, net=True)
+        sections += batch_sections(rows, found, standing, turns, refused, net_standing)
+    sections += accuracy_sections(rivals, weighed, [style["name"] for style in styles(rows)])
     sections += timeline_sections(networks, left_out)
-    sections += power_sections(traces, [*rows, *servers])
+    sections += power_sections(traces, [*rows, *servers], alone=alone)
     return {
         "title": dataset.attrs["title"],
         "source": dataset.attrs["source"],
@@ -172,6 +260,8 @@ def page_facts(
         "serious": [caveat for caveat in found if caveat.severity is Severity.SERIOUS],
         "caveats": [caveat for caveat in found if caveat.severity is not Severity.SERIOUS],
         "sections": sections,
+        "net": any(section.net and section.charts for section in sections),
+        "alone": alone,
         "themes": THEMES,
         "models": models,
         "many": len(models) > MOST_MODELS,
@@ -179,10 +269,14 @@ def page_facts(
         "variants": styles(rows),
         "standing": standing,
         "networks": networks,
+        "rivals": rivals,
+        "accuracy": accuracy_table(rivals),
         "comparison": comparison_table(compared, settings),
         "mismatched": mismatched,
         "fairness": fairness_table(in_force),
-        "unrecorded": [factor_name(f) for f in FACTORS if f not in in_force.recorded],
+        "unrecorded": []
+        if alone
+        else [factor_name(f) for f in FACTORS if f not in in_force.recorded],
         "starts": starts_table(starts, break_evens(starts)),
         "outputs": outputs_table(rows),
         "serving": serving_table(every),
@@ -198,6 +292,7 @@ def page_facts(
         "artifacts": artifacts_table(study),
         "measured": sum(row.ok for row in every),
         "planned": sum(row.planned for row in every),
+        "most": max((row.ok for row in every), default=0),
         "window_s": window_s(study, environment),
     }
 
@@ -238,15 +333,6 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
-def _write_latex(folder: Path, tables: Sequence[Table]) -> None:
-    for table in tables:
-        path = folder / f"{table.name}.tex"
-        if table.rows:
-            _write(path, latex(table))
-        else:  # one of an earlier report must not stand for this run
-            path.unlink(missing_ok=True)
-
-
 def _write_parquet(dataset: "xr.Dataset", path: Path) -> bool:
     """Write every repetition as parquet where pyarrow is installed; say whether it is."""
     from importlib.util import find_spec
@@ -256,43 +342,3 @@ def _write_parquet(dataset: "xr.Dataset", path: Path) -> bool:
         return False
     tidy(dataset).to_parquet(path, engine="pyarrow", index=False)
     return True
-
-
-def _scripts(page: Mapping[str, Any]) -> dict[str, str]:
-    from plotly.offline import get_plotlyjs
-
-    charts = {c.name: c.facts for section in page["sections"] for c in section.charts}
-    facts = {"charts": charts, "styles": page["styles"], "themes": page["themes"]}
-    # Inside a script element only '<' can end it or begin a comment; JSON may spell it so.
-    text = json.dumps(facts, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return {"plotly_js": get_plotlyjs() if charts else "", "figures_json": text}
-
-
-def _render(template: str, facts: dict[str, Any]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    page = template.endswith(".html.j2")
-    environment = Environment(
-        loader=PackageLoader("greenbatch.analysis"),
-        autoescape=page,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=None if page else _no_tags,
-    )
-    return environment.get_template(template).render(facts)
-
-
-def _no_tags(value: Any) -> Any:
-    """Markdown lets HTML through: a name from a user is text."""
-    return value.replace("<", "&lt;") if isinstance(value, str) else value
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

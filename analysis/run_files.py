@@ -65,6 +65,16 @@ def read_run(run: Path) -> RunFiles:
     return RunFiles(run, study, environment, journal, stamp, accuracies)
 
 
+def read_study(run: Path) -> Mapping[str, Any]:
+    """Read the design of a run alone.
+
+    Raises:
+        RunError: It is not a run directory, or the design cannot be read.
+    """
+    _require_run(run)
+    return _study(run / STUDY)
+
+
 def digest(run: Path) -> str:
     """Hash the files that a dataset is made of.
 

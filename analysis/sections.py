@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from greenbatch.analysis.accuracy_front import Rival
 from greenbatch.analysis.caveats import Caveat
 from greenbatch.analysis.charts import (
     Chart,
+    accuracy_charts,
     energy_charts,
     latency_charts,
     power_chart,
@@ -29,6 +31,7 @@ class Section:
         estimated: Whether an energy in it is an estimate.
         key: Whether it is drawn by backend.
         cells: Cells to choose from: place, model, and what else it is.
+        net: What to know of it where net energy is chosen; empty where it shows no energy.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Section:
     estimated: bool = False
     key: bool = True
     cells: Sequence[tuple[int, str, str]] = ()
+    net: str = ""
 
 
 def batch_sections(
@@ -50,6 +54,7 @@ def batch_sections(
     standing: Mapping[Cell, str],
     turns: Sequence[str] = (),
     refused: Sequence[str] = (),
+    net_standing: Mapping[Cell, str] | None = None,
 ) -> list[Section]:
     """Energy, latency, and one against the other, over the batch size.
 
@@ -59,21 +64,25 @@ def batch_sections(
         standing: Of each cell against its model's front.
         turns: Sentences on where the curves of energy turn.
         refused: Sentences on models that have no front.
+        net_standing: As ``standing``, by net energy.
     """
     missing = [caveat.sentence for caveat in found if caveat.code == "energy-missing"]
     why = missing[0] if missing else "No cell has energy per image."
     estimated = any(row.energy_source in ("estimated", "mixed") for row in rows)
     mark = " Estimates are dashed and hollow." if estimated else ""
+    net = net_words(rows)
     return [
         Section(
             "energy",
             "Which batch size costs the least energy?" + (" (estimated)" if estimated else ""),
-            f"Gross energy in the window against batch size; lower is better.{mark}",
+            f"{'Energy' if net else 'Gross energy'} in the window against batch size; lower is "
+            f"better.{mark}",
             energy_charts(rows),
             why,
             per=(("image", "per image"), ("batch", "per batch")),
             sentences=turns,
             estimated=estimated,
+            net=net,
         ),
         Section(
             "latency",
@@ -91,13 +100,61 @@ def batch_sections(
             "size, are on the front: no other cell of the model needs both less energy and less "
             "time. Pale ones are beaten in both, beyond the spread of the repetitions."
             f"{mark}",
-            tradeoff_charts(rows, standing),
+            tradeoff_charts(rows, standing, net_standing or {}),
             why,
             per=(("image", "per image"), ("batch", "per batch")),
             sentences=refused,
             estimated=estimated,
+            net=net,
         ),
     ]
+
+
+def accuracy_sections(
+    found: Sequence[Rival], said: Sequence[str], variants: Sequence[str]
+) -> list[Section]:
+    """Energy, latency and accuracy of all networks; none where too few have an accuracy.
+
+    Args:
+        found: The cells that are weighed.
+        said: What they show.
+        variants: All of the run, in its order.
+    """
+    if not said:
+        return []
+    estimated = any(rival.energy_source != "measured" for rival in found)
+    nets = any(rival.net_standing is not None for rival in found)
+    return [
+        Section(
+            "accuracy",
+            "Energy, latency and accuracy" + (" (energy estimated)" if estimated else ""),
+            "Every cell of every network; low and left is better. A line joins the cells of a "
+            "network that are on the front of all three, and the paler it is, the less accurate "
+            "the network. Hollow where accuracy is as published, filled where it was measured "
+            "here; grey points are beaten.",
+            accuracy_charts(found, variants),
+            absent=" ".join(said),
+            sentences=said,
+            estimated=estimated,
+            key=False,
+            net="Net: less idle power times duration; the front is by net energy." if nets else "",
+        )
+    ]
+
+
+def net_words(rows: Sequence[CellRow]) -> str:
+    """Say what net energy is, and of which backends it is not known; empty where of none."""
+    measured = [row for row in rows if row.energy_per_image_j is not None]
+    lacking = dict.fromkeys(r.cell.variant for r in measured if r.energy_per_image_net_j is None)
+    if all(row.energy_per_image_net_j is None for row in measured):
+        return ""
+    words = "Net: less idle power (process alive, model loaded) times duration."
+    if lacking:
+        names = ", ".join(lacking)
+        words += (
+            f" Not known everywhere of {names}: idle power is missing there, or of another kind."
+        )
+    return f"{words} Sentences and tables are of gross energy."
 
 
 def timeline_sections(networks: Sequence[Network], left_out: str) -> list[Section]:
@@ -112,7 +169,8 @@ def timeline_sections(networks: Sequence[Network], left_out: str) -> list[Sectio
             "timeline",
             "What did the years bring?" + (" (energy estimated)" if estimated else ""),
             f"A point for each network, its area by its parameters{span}; hollow where accuracy is "
-            "as published, filled where it was measured here. Lines join the best of each time; "
+            "as published, filled where it was measured here. Energy is gross. Lines join the best "
+            "of each time; "
             "green networks were on the front of accuracy and energy when they came out.",
             timeline_charts(networks),
             sentences=[timeline_sentence(networks), *([left_out] if left_out else [])],
@@ -122,9 +180,20 @@ def timeline_sections(networks: Sequence[Network], left_out: str) -> list[Sectio
     ]
 
 
-def power_sections(traces: Sequence[PowerTrace], rows: Sequence[CellRow]) -> list[Section]:
-    """Power over time; none where no trace has it."""
+def power_sections(
+    traces: Sequence[PowerTrace], rows: Sequence[CellRow], *, alone: bool = False
+) -> list[Section]:
+    """Power over time; none where no trace has it.
+
+    Args:
+        traces: Of the run.
+        rows: Its cells.
+        alone: Whether there is only a dataset, and the traces are elsewhere.
+    """
     charts = power_chart(traces, rows)
+    if alone:
+        why = "Power traces are in the folder of the run; this report is of its dataset alone."
+        return [Section("power", "What did the meters see?", "", [], why, key=False)]
     if not charts:
         return []
     cells = charts[0].facts["cells"]

@@ -52,9 +52,9 @@ def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Netwo
         fewer than ``FEWEST`` have year, accuracy and energy, or where their energies do not rest
         on one kind of source.
     """
-    years = _along_models(dataset, "year")
-    parameters = _along_models(dataset, "parameters")
-    published = _along_models(dataset, "top1")
+    years = along_models(dataset, "year")
+    parameters = along_models(dataset, "parameters")
+    published = along_models(dataset, "top1")
     weights = dict(zip(dataset["model"].values, dataset["weights"].values, strict=True))
     found: list[Network] = []
     without: list[str] = []
@@ -66,7 +66,8 @@ def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Netwo
             (energy.centre, place, accuracy)
             for place, row in enumerate(of_model)
             if (energy := row.energy_per_image_j) is not None
-            and (accuracy := row.accuracy or _published(row, published.get(model))) is not None
+            and (accuracy := row.accuracy or published_accuracy(row, published.get(model)))
+            is not None
         ]
         if model not in years or not known:
             without.append(model)
@@ -133,8 +134,8 @@ def _standing(network: Network, others: Sequence[Network]) -> Network:
     return replace(network, front=not any(_beats(rival, network) for rival in rivals))
 
 
-def _published(row: CellRow, top1: float | None) -> AccuracyFigure | None:
-    """What was published for the network holds in fp32, whatever weights ran."""
+def published_accuracy(row: CellRow, top1: float | None) -> AccuracyFigure | None:
+    """Take what was published for the network (percent): it holds in fp32, whatever weights ran."""
     if top1 is None or row.cell.precision != "fp32":
         return None
     return AccuracyFigure(top1=top1, source="published")
@@ -147,7 +148,8 @@ def _beats(one: Network, other: Network) -> bool:
     return as_good and (energies[0] < energies[1] or accuracies[0] > accuracies[1])
 
 
-def _along_models(dataset: "xr.Dataset", name: str) -> Mapping[str, float]:
+def along_models(dataset: "xr.Dataset", name: str) -> Mapping[str, float]:
+    """Read a number that goes along ``model``; a network without it has no entry."""
     if name not in dataset:
         return {}
     pairs = zip(dataset["model"].values.tolist(), dataset[name].values.tolist(), strict=True)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.answers import Answer
 from greenbatch.analysis.comparisons import BestRow
+from greenbatch.analysis.crossovers import crossover
 from greenbatch.analysis.curve_selection import curves
 from greenbatch.analysis.footprint import carbon_and_cost
-from greenbatch.analysis.labelled_intervals import designed
+from greenbatch.analysis.labelled_intervals import designed, figure_of
 from greenbatch.analysis.tables import CellArrays, CellRow
 from greenbatch.analysis.text_tables import DASH, Table, amount, spread
-from greenbatch.analysis.tradeoffs import FRONT, pareto
-from greenbatch.analysis.turning_points import Knee, Saturation, crossover, knee, saturation
+from greenbatch.analysis.tradeoffs import FRONT, energy_metric, front_of
+from greenbatch.analysis.turning_points import Knee, Saturation, knee, saturation
 from greenbatch.analysis.variables import cell_dims, settings_of
 from greenbatch.errors import UsageError
 from greenbatch.records import Cell
@@ -70,11 +71,12 @@ def offline(dataset: "xr.Dataset") -> "xr.Dataset":
     return designed(needed.sel(scenario=["offline"]))
 
 
-def standings(dataset: "xr.Dataset") -> tuple[dict[Cell, str], list[str]]:
+def standings(dataset: "xr.Dataset", *, net: bool = False) -> tuple[dict[Cell, str], list[str]]:
     """Say of each cell whether it is on its model's front of energy and latency.
 
     Args:
         dataset: Of the closed loop.
+        net: By the energy less idle power; a cell without it has no standing.
 
     Returns:
         ``front``, ``unsure`` or ``dominated`` by cell; and for models whose energies cannot be
@@ -85,7 +87,8 @@ def standings(dataset: "xr.Dataset") -> tuple[dict[Cell, str], list[str]]:
     for model in dataset["model"].values.tolist() if dataset.sizes["scenario"] else ():
         part = designed(dataset.sel(model=[model]))
         try:
-            codes = pareto(part)["front"]
+            energy, latency = figure_of(part, energy_metric(net)), figure_of(part, "latency")
+            codes = front_of(part, energy, latency)
         except UsageError:  # energies that rest on different things
             refused.append(str(model))
             continue

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch import units
 from greenbatch.analysis.curve_selection import free_dims, named, narrowed, scalars
-from greenbatch.analysis.intervals import student
 from greenbatch.analysis.labelled_intervals import (
+    PLAIN,
     Figure,
+    bounded,
     figure_of,
     intervals_of,
     provenance_of,
@@ -58,7 +59,10 @@ def energy_delay_product(
         "long_name": f"{energy.values.attrs['long_name']} times {delay.values.attrs['long_name']}",
     }
     values = (energy.values * delay.values**exponent).assign_attrs(attrs)
-    why = energy.why.where(energy.values.isnull().all("repetition"), "latency is missing")
+
+    def why() -> "xr.DataArray":
+        return energy.why.where(energy.values.isnull().all("repetition"), "latency is missing")
+
     return intervals_of(Figure("energy_delay_product", values, energy.source, why))
 
 
@@ -83,11 +87,40 @@ def pareto(
     Raises:
         UsageError: Energies that compete rest on different things.
     """
+    metric = energy_metric(net)
+    energy, latency = figure_of(dataset, metric), figure_of(dataset, "latency", quantile)
+    front = front_of(dataset, energy, latency, accuracy=accuracy)
+    parts = [intervals_of(figure) for figure in (energy, latency)]
+    result = parts[0].merge(parts[1].drop_vars(["repetitions", "reason"]))
+    result["front"] = front
+    lacking = parts[1]["reason"].where(parts[1]["latency"].isnull(), "accuracy is missing")
+    explained = (result["front"] != FRONT.index("missing")) | result[metric].isnull()
+    result["reason"] = (
+        result["reason"].where(explained, lacking).assign_attrs(parts[0]["reason"].attrs)
+    )
+    if accuracy:
+        result["accuracy_top1"] = dataset["accuracy_top1"]
+        result["accuracy_source"] = dataset["accuracy_source"]
+    result.attrs = parts[0].attrs
+    return result
+
+
+def front_of(
+    dataset: "xr.Dataset", energy: Figure, latency: Figure, *, accuracy: bool = False
+) -> "xr.DataArray":
+    """Give the codes of `pareto` alone.
+
+    Args:
+        dataset: What the figures are of; has ``accuracy_top1`` where ``accuracy`` counts.
+        energy, latency: As `figure_of` gives them.
+        accuracy: As for `pareto`.
+
+    Raises:
+        UsageError: Energies that compete rest on different things.
+    """
     import numpy as np
     import xarray as xr
 
-    metric = energy_metric(net)
-    energy, latency = figure_of(dataset, metric), figure_of(dataset, "latency", quantile)
     rivals = [*free_dims(dataset), *(["model"] if accuracy and "model" in dataset.dims else [])]
     apart = [str(d) for d in energy.values.dims if d not in (*rivals, "repetition")]
     order = (*apart, *rivals)
@@ -99,7 +132,7 @@ def pareto(
     e, t = (array.reshape(-1, cells, array.shape[-1]) for array in objectives)
     top1 = np.zeros(e.shape[:2])
     if accuracy:
-        accuracies = dataset["accuracy_top1"].broadcast_like(energy.why)
+        accuracies = dataset["accuracy_top1"].broadcast_like(energy.cells)
         top1 = accuracies.transpose(*order).values.reshape(-1, cells)
     assert energy.source is not None
     source = energy.source.transpose(*order).values.reshape(-1, cells)
@@ -115,20 +148,8 @@ def pareto(
         "flag_values": np.arange(len(FRONT), dtype=np.int8),
         "flag_meanings": " ".join(FRONT),
     }
-    front = xr.DataArray(codes.reshape(shape), dims=order).transpose(*energy.why.dims)
-    parts = [intervals_of(figure) for figure in (energy, latency)]
-    result = parts[0].merge(parts[1].drop_vars(["repetitions", "reason"]))
-    result["front"] = front.assign_coords(energy.why.coords).assign_attrs(attrs)
-    lacking = parts[1]["reason"].where(parts[1]["latency"].isnull(), "accuracy is missing")
-    explained = (result["front"] != FRONT.index("missing")) | result[metric].isnull()
-    result["reason"] = (
-        result["reason"].where(explained, lacking).assign_attrs(parts[0]["reason"].attrs)
-    )
-    if accuracy:
-        result["accuracy_top1"] = dataset["accuracy_top1"]
-        result["accuracy_source"] = dataset["accuracy_source"]
-    result.attrs = parts[0].attrs | {"energy_provenance": provenance_of(source)}
-    return result
+    front = xr.DataArray(codes.reshape(shape), dims=order).transpose(*energy.cells.dims)
+    return front.assign_coords(energy.cells.coords).assign_attrs(attrs)
 
 
 def _fronts(energy: Any, latency: Any, top1: Any) -> Any:
@@ -144,20 +165,10 @@ def _fronts(energy: Any, latency: Any, top1: Any) -> Any:
         better = (means <= mean).all(-1) & (means < mean).any(-1)
         if not better.any():
             continue
-        found[i] = FRONT.index("unsure")
-        for j in np.flatnonzero(better):
-            if all(_shown(x[i] - x[j]) for x in (energy, latency)):
-                found[i] = FRONT.index("dominated")
-                break
+        shown = [bounded(x[i] - x[better], PLAIN)[0] > 0 for x in (energy, latency)]
+        beaten = bool((shown[0] & shown[1]).any())
+        found[i] = FRONT.index("dominated" if beaten else "unsure")
     return found
-
-
-def _shown(differences: Any) -> bool:
-    """Whether the interval of the mean lies above zero."""
-    import numpy as np
-
-    known = differences[np.isfinite(differences)]
-    return len(known) > 1 and bool(student(known)[0] > 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +259,7 @@ def best_batch(
         raise UsageError(f"the latency allowed is {max_latency:g} s; give a time above 0 s")
     part = narrowed(dataset, labels, free_dims(dataset), "the best batch")
     energy, latency = figure_of(part, energy_metric(net)), figure_of(part, "latency", quantile)
-    dims = [str(dim) for dim in energy.why.dims]
+    dims = [str(dim) for dim in energy.cells.dims]
     e, t = (
         f.values.transpose(*dims, "repetition").values.reshape(-1, f.values.sizes["repetition"])
         for f in (energy, latency)
@@ -270,7 +281,7 @@ def best_batch(
     best = ordered[0] if able else min(places, key=lambda i: latencies[i].centre)
 
     def labels_of(i: int) -> dict[str, Hashable]:
-        spot = np.unravel_index(i, energy.why.shape)
+        spot = np.unravel_index(i, energy.cells.shape)
         return fixed | {d: part[d].values[k].item() for d, k in zip(dims, spot, strict=True)}
 
     second = ordered[1] if len(ordered) > 1 else None

@@ -1,5 +1,6 @@
 "use strict";
-// Draws what the page's data tell, as the controls ask: no network, nothing kept.
+// Draws what the page's data tell, as the controls ask: no network, nothing kept. A chart is drawn
+// when it comes into view, and plotly is read after the text has been painted.
 
 const page = JSON.parse(document.getElementById("figures").textContent);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -65,9 +66,10 @@ function axis(low, high, log, ticks, labels, title) {
 }
 
 function amounts(values, unit, log, title = "", most = title ? 4 : 6) {
-  let low = Math.min(...values) / 1.12;
-  let high = Math.max(...values) * 1.12;
-  if (!log) low = 0;
+  const shown = log ? values.filter((value) => value > 0) : values; // net energy may be below zero
+  let low = Math.min(...shown) / 1.12;
+  let high = Math.max(...shown) * 1.12;
+  if (!log) [low, high] = [Math.min(0, 1.12 * Math.min(...shown)), Math.max(0, high)];
   else if (high / low < 3) { // a difference of two percent must not fill a panel
     const middle = Math.sqrt(low * high);
     [low, high] = [middle / Math.sqrt(3), middle * Math.sqrt(3)];
@@ -128,6 +130,21 @@ function line(curve, x, y, notes, name = curve.label) {
   };
 }
 
+// The points of a curve that have a figure which its axis can show.
+function kept(curve, values, log) {
+  const at = curve.sizes.map((_, i) => i).filter((i) => values[i] && (!log || values[i][0] > 0));
+  const pick = (list) => at.map((i) => list[i]);
+  const more = curve.x ? {x: pick(curve.x), standing: pick(curve.standing)} : {};
+  return {...curve, sizes: pick(curve.sizes), y: pick(values), ...more};
+}
+
+// Curves of the backends that are chosen, and why there is none.
+function chosenCurves(facts, chosen, values) {
+  const curves = facts.curves.filter((c) => chosen.variants.has(c.variant));
+  const drawn = curves.map((c) => kept(c, values(c), chosen.log)).filter((c) => c.sizes.length);
+  return [drawn, curves.length ? "Net energy is not known here." : "No backend is chosen."];
+}
+
 const ends = (curves) => curves.flatMap(({y}) => y.flatMap(([centre, low, high]) => [centre, low, high]));
 
 // Figures ----------------------------------------------------------------------------------------
@@ -142,13 +159,12 @@ function overBatch(facts, chosen) {
   const unit = UNITS[facts.kind];
   const per = chosen.per[facts.kind];
   const own = facts.kind === "energy" ? "image" : "batch"; // what the data are in
-  const curves = facts.curves.filter((c) => chosen.variants.has(c.variant)).map((c) => ({
-    ...c,
-    y: c.y.map((v, i) => times(v, per === own ? 1 : per === "batch" ? c.sizes[i] : 1 / c.sizes[i])),
-  }));
-  if (!curves.length) return nothing("No backend is chosen.");
-  const data = curves.map((c) => line(c, c.sizes, c.y, c.sizes.map(
-    (size, i) => `<b>batch ${size}</b><br>${c.words} ${said(c.y[i], unit)}<br>${PER[facts.kind][per]}`)));
+  const net = chosen.net && facts.kind === "energy";
+  const [curves, why] = chosenCurves(facts, chosen, (c) => (net ? c.net : c.y).map((v, i) =>
+    v && times(v, per === own ? 1 : per === "batch" ? c.sizes[i] : 1 / c.sizes[i])));
+  if (!curves.length) return nothing(why);
+  const data = curves.map((c) => line(c, c.sizes, c.y, c.sizes.map((size, i) =>
+    `<b>batch ${size}</b><br>${net ? "net " : ""}${c.words} ${said(c.y[i], unit)}<br>${PER[facts.kind][per]}`)));
   const x = batches(curves.flatMap((c) => c.sizes), chosen.log);
   return {data, layout: layout(x, amounts(ends(curves), unit, chosen.log))};
 }
@@ -160,14 +176,14 @@ const STANDING = {
 };
 
 function tradeoff(facts, chosen) {
-  const curves = facts.curves.filter((c) => chosen.variants.has(c.variant)).map((c) => ({
-    ...c, y: c.y.map((v, i) => (chosen.per.tradeoff === "batch" ? times(v, c.sizes[i]) : v)),
-  }));
-  if (!curves.length) return nothing("No backend is chosen.");
+  const source = (c) => (chosen.net ? {...c, y: c.net, standing: c.net_standing} : c);
+  const [curves, why] = chosenCurves({curves: facts.curves.map(source)}, chosen, (c) => c.y.map((v, i) =>
+    v && (chosen.per.tradeoff === "batch" ? times(v, c.sizes[i]) : v)));
+  if (!curves.length) return nothing(why);
   const data = curves.map((c) => {
     const places = c.standing.map((place) => STANDING[place] ?? ["", 8, 1]);
     const trace = line(c, c.x.map(([centre]) => centre), c.y, c.sizes.map((size, i) =>
-      `<b>batch ${size}</b><br>${said(c.x[i], "s")} p50<br>${said(c.y[i], "J")} per ${chosen.per.tradeoff}${places[i][0]}`));
+      `<b>batch ${size}</b><br>${said(c.x[i], "s")} p50<br>${said(c.y[i], "J")} ${chosen.net ? "net " : ""}per ${chosen.per.tradeoff}${places[i][0]}`));
     return {
       ...trace, cliponaxis: false, mode: "lines+markers+text", // labels may stand beyond the last point
       text: c.sizes.map((size, i) => (c.standing[i] === "front" ? `<b>${size}</b>` : "")),
@@ -253,11 +269,65 @@ function timeline({view, points, fronts}, chosen, room) {
   return {data, layout: layout(across, up, {height: 320, margin})};
 }
 
+// A line for each network along its cells on the front; the paler, the less accurate.
+function accuracy({points}, chosen, room) {
+  const energy = (p) => (chosen.net ? p.net : p.energy);
+  const standing = (p) => (chosen.net ? p.net_standing : p.standing);
+  const shown = points.filter((p) => energy(p) && (!chosen.log || energy(p)[0] > 0) && standing(p)
+    && chosen.variants.has(p.variant) && (chosen.model === "" || p.model === chosen.model));
+  if (!shown.length) {
+    return nothing(chosen.variants.size ? "Net energy is not known here." : "No backend is chosen.");
+  }
+  const {ink, muted, accent} = theme();
+  const kind = points.some((p) => p.estimated) ? " (estimated)" : "";
+  const note = (p) => [
+    `<b>${text(p.model)}</b> ${text(p.how)}`,
+    `top-1 ${p.top1[0].toFixed(1)} %` + (p.measured
+      ? ` measured here (95 %: ${p.top1[1].toFixed(1)} … ${p.top1[2].toFixed(1)})` : " as published"),
+    `${said(energy(p), "J")} ${chosen.net ? "net " : ""}per image${kind}`, `${said(p.latency, "s")} p50`,
+    {front: "on the front", unsure: "not shown to be beaten", dominated: "beaten"}[standing(p)],
+  ].join("<br>");
+  const levels = [...new Set(points.map((p) => p.top1[0]))].sort((a, b) => a - b);
+  const strength = (p) => 0.45 + 0.55 * (levels.length > 1 ? levels.indexOf(p.top1[0]) / (levels.length - 1) : 1);
+  const models = [...new Set(points.map((p) => p.model))];
+  const x = ({latency}) => latency[0];
+  const y = (p) => energy(p)[0];
+  const spots = (some, more) => ({
+    type: "scatter", name: "", cliponaxis: false, x: some.map(x), y: some.map(y),
+    customdata: some.map(note), hovertemplate: "%{customdata}<extra></extra>", ...more,
+  });
+  const rest = shown.filter((p) => standing(p) !== "front");
+  const data = [spots(rest, {mode: "markers", marker: {size: 5, color: muted, opacity: 0.3}})];
+  const named = [];
+  for (const model of models) {
+    const front = shown.filter((p) => p.model === model && standing(p) === "front").sort((a, b) => x(a) - x(b));
+    if (!front.length) continue;
+    named.push(front.at(-1));
+    const hollow = front[0].measured ? "" : "-open";
+    const symbol = ["circle", "square", "diamond", "triangle-up", "pentagon"][models.indexOf(model) % 5] + hollow;
+    data.push(spots(front, {
+      mode: "lines+markers", opacity: strength(front[0]),
+      line: {color: accent, width: 1.6, dash: kind ? "dash" : "solid"},
+      marker: {symbol, size: 9, color: accent, line: {width: 2, color: accent}},
+    }));
+  }
+  const across = amounts(shown.map(x), "s", chosen.log, "p50 latency of a batch");
+  const up = amounts(shown.flatMap((p) => energy(p).slice(0, 3)), "J", chosen.log);
+  const labels = named.map((p) => `${p.model} ${p.top1[0].toFixed(1)} %`);
+  const sides = placed(named.map((p, i) => [x(p), y(p), 7, labels[i]]), across, up, room, 354, "middle right");
+  data.push({
+    type: "scatter", mode: "markers+text", x: named.map(x), y: named.map(y), text: labels.map(text),
+    textposition: sides, textfont: {size: 11, color: ink}, hoverinfo: "skip", cliponaxis: false,
+    marker: {size: 12, opacity: 0}, // keeps the words off the point
+  });
+  return {data, layout: layout(across, up, {height: 360, margin: {l: 56, r: 14, t: 14, b: 44}})};
+}
+
 // For each label the first side of its point where it covers no point and no other label.
-function placed(labels, across, up, room) {
+function placed(labels, across, up, room, height = 320, first = "top center") {
   const scale = ({type, range}, length) => (value) =>
     ((type === "log" ? Math.log10(value) : value) - range[0]) / (range[1] - range[0]) * length;
-  const [toX, toY] = [scale(across, room - 66), scale(up, 268)];
+  const [toX, toY] = [scale(across, room - 66), scale(up, height - 52)];
   const points = labels.map(([a, b, radius]) => [toX(a) - radius, toY(b) - radius, toX(a) + radius, toY(b) + radius]);
   const taken = [...points];
   return labels.map(([a, b, radius, name], i) => {
@@ -270,7 +340,7 @@ function placed(labels, across, up, room) {
     };
     const free = (box) => box[0] > -20 && box[2] < room - 60 && taken.every((other) => other === points[i]
       || box[2] < other[0] || box[0] > other[2] || box[3] < other[1] || box[1] > other[3]);
-    const spot = Object.keys(boxes).find((name) => free(boxes[name])) ?? "top center";
+    const spot = [first, ...Object.keys(boxes)].find((name) => free(boxes[name])) ?? "top center";
     taken.push(boxes[spot]);
     return spot;
   });
@@ -317,7 +387,9 @@ function power({cells}, chosen) {
 
 // The page ---------------------------------------------------------------------------------------
 
-const DRAW = {energy: overBatch, latency: overBatch, tradeoff, timeline, power};
+// A page with figures of its own includes them before this file, as training.js.
+const DRAW = {energy: overBatch, latency: overBatch, tradeoff, accuracy, timeline, power, ...globalThis.ownFigures};
+const OF_ENERGY = new Set(["energy", "tradeoff", "accuracy"]);
 const field = (id) => document.getElementById(id);
 
 function choice() {
@@ -326,6 +398,7 @@ function choice() {
     model: field("choose-model")?.value ?? "",
     variants: new Set(all("input[data-variant]:checked").map((box) => Number(box.dataset.variant))),
     log: radio("scale") !== "linear",
+    net: radio("energy") === "net",
     per: {energy: radio("per-energy") ?? "image", latency: radio("per-latency") ?? "batch", tradeoff: radio("per-tradeoff") ?? "image"},
     cell: Number(field("choose-cell")?.value ?? 0),
   };
@@ -337,31 +410,56 @@ function draw(name, chosen) {
   Plotly.react(name, data, shape, {responsive: true, displayModeBar: false});
 }
 
-const waiting = new Set();
+const stale = new Set();
+const MARGIN = 400; // px above and below the window in which a chart is drawn beforehand
 let busy = false;
 
-// One chart at a time, so that the page answers meanwhile; all at once for the printer.
-function update(only = () => true) {
-  const {model} = choice();
-  for (const figure of all("figure[data-model]")) figure.hidden = model !== "" && figure.dataset.model !== model;
-  for (const note of all(".none")) note.hidden = all("figure", note.parentElement).some((figure) => !figure.hidden);
-  for (const name of Object.keys(page.charts)) {
-    if (only(page.charts[name].kind) && !field(name).closest("figure").hidden) waiting.add(name);
-  }
-  document.documentElement.dataset.drawn = "no";
-  if (printing || !busy) next();
+// Plotly stands in the page as text, so that nothing waits for it to be read.
+function load() {
+  const source = field("plotly");
+  if (!source) return;
+  const script = document.createElement("script");
+  script.textContent = source.textContent;
+  source.remove();
+  document.head.append(script);
 }
 
+function near(name) {
+  if (printing) return true;
+  const box = field(name).getBoundingClientRect();
+  return box.width > 0 && box.bottom > -MARGIN && box.top < innerHeight + MARGIN;
+}
+
+function update(only = () => true) {
+  const {model, net} = choice();
+  for (const figure of all("figure[data-model]")) figure.hidden = model !== "" && figure.dataset.model !== model;
+  for (const note of all(".none")) note.hidden = all("figure", note.parentElement).some((figure) => !figure.hidden);
+  for (const words of all("[data-energy]")) words.hidden = words.dataset.energy !== (net ? "net" : "gross");
+  for (const name of Object.keys(page.charts)) if (only(page.charts[name].kind)) stale.add(name);
+  start();
+}
+
+function start() {
+  document.documentElement.dataset.drawn = "no";
+  if (printing) next();
+  else if (!busy) {
+    busy = true;
+    setTimeout(next);
+  }
+}
+
+// One chart at a time, so that the page answers meanwhile; all at once for the printer.
 function next() {
   do {
-    const [name] = waiting;
-    busy = name !== undefined;
-    if (!busy) {
+    const name = [...stale].find((one) => !field(one).closest("figure").hidden && near(one));
+    if (name === undefined) {
+      busy = false;
       document.documentElement.dataset.drawn = "yes";
       return;
     }
-    waiting.delete(name);
-    if (!field(name).closest("figure").hidden) draw(name, choice());
+    load();
+    stale.delete(name);
+    draw(name, choice());
   } while (printing);
   setTimeout(next);
 }
@@ -374,6 +472,7 @@ field("choose-model")?.addEventListener("change", () => {
   update();
 });
 for (const input of all("input[data-variant], input[name=scale]")) input.addEventListener("change", () => update((kind) => kind !== "power"));
+for (const input of all("input[name=energy]")) input.addEventListener("change", () => update((kind) => OF_ENERGY.has(kind)));
 for (const input of all("input[name^=per-]")) input.addEventListener("change", () => update((kind) => `per-${kind}` === input.name));
 field("choose-cell")?.addEventListener("change", () => update((kind) => kind === "power"));
 dark.addEventListener("change", () => update());
@@ -383,4 +482,12 @@ addEventListener("beforeprint", () => {
   update();
 });
 addEventListener("afterprint", () => { printing = false; update(); });
-update();
+const inView = new IntersectionObserver((entries) => {
+  if (entries.some(({isIntersecting, target}) => isIntersecting && stale.has(target.id))) start();
+}, {rootMargin: `${MARGIN}px 0px`});
+for (const name of Object.keys(page.charts)) inView.observe(field(name));
+// Two frames on, the text is on the screen; what is left of the work waits until then.
+requestAnimationFrame(() => requestAnimationFrame(() => {
+  update();
+  (window.requestIdleCallback ?? setTimeout)(load);
+}));

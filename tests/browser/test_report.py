@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from greenbatch.analysis import write_report
-from greenbatch.records import EnergySource
+from greenbatch.records import EnergySource, Idle
 from tests.fakes import runs
 from tests.fakes.traced_run import traced_run
 from tests.fakes.unlike_run import unlike_run
@@ -69,7 +69,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ),
         runs.study((HOSTILE,), ("onnxruntime-cpu", HOSTILE), (1, 4)) | {"name": HOSTILE},
     )
+    study = runs.study(models, runs.BACKENDS, (1, 4, 16))
+    some_idle = [
+        record
+        for record in runs.realistic_records(models=models)
+        if not (isinstance(record, Idle) and record.backend == "torch-cpu")
+    ]
     of = {
+        "partly net": runs.write_run(made("partly-net"), some_idle, study),
         "estimated": traced_run(made("estimated"), EnergySource.ESTIMATED, models=models),
         "missing": runs.realistic_run(made("missing"), EnergySource.MISSING, models=models),
         "unlike": unlike_run(made("unlike")),
@@ -79,7 +86,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def _open(browser: Any, page: Path, width: int = 1400, *, dark: bool = False) -> None:
-    """Open a page and wait until everything is drawn."""
+    """Open a page and wait until every chart has come into view and is drawn."""
+    _land(browser, page, width, dark=dark)
+    for name in browser.execute_script(
+        "return [...document.querySelectorAll('.chart')].map(c => c.id)"
+    ):
+        _show(browser, name)
+    browser.execute_script("scrollTo(0, 0)")
+    _drawn(browser)
+
+
+def _land(browser: Any, page: Path, width: int = 1400, *, dark: bool = False) -> None:
+    """Open a page and wait until what is in view is drawn."""
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     browser.execute_cdp_cmd(
@@ -99,6 +117,16 @@ def _drawn(browser: Any) -> None:
     WebDriverWait(browser, 30).until(lambda b: b.execute_script(told) == "yes")
 
 
+def _show(browser: Any, name: str) -> None:
+    """Scroll a chart into view and wait until it is drawn."""
+    browser.execute_async_script(
+        "document.getElementById(arguments[0]).scrollIntoView({block: 'center'});"
+        "requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(arguments[1])))",
+        name,
+    )
+    _drawn(browser)
+
+
 def _complaints(browser: Any) -> list[Any]:
     return [e for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
 
@@ -114,7 +142,8 @@ def _requests(browser: Any, page: str) -> set[str]:
 
 
 def _chart(browser: Any, name: str) -> Any:
-    """Its lines' names and heights, and its y axis, as drawn."""
+    """Its lines' names and heights, and its y axis, as drawn when it is in view."""
+    _show(browser, name)
     return browser.execute_script(
         "const chart = document.getElementById(arguments[0]);"
         "return {names: chart.data.map(t => t.name), y: chart.data.map(t => t.y),"
@@ -126,7 +155,7 @@ def _chart(browser: Any, name: str) -> Any:
 @pytest.mark.parametrize(
     ("name", "charts", "width", "dark"),
     [
-        *(("estimated", 10, width, dark) for width in (1400, 390) for dark in (False, True)),
+        *(("estimated", 11, width, dark) for width in (1400, 390) for dark in (False, True)),
         ("missing", 2, 1400, False),
         ("missing", 2, 390, True),
         ("unlike", 3, 1400, True),
@@ -171,13 +200,14 @@ def test_a_model_is_chosen_by_the_keyboard_alone(browser: Any, pages: dict[str, 
 
     _open(browser, pages["estimated"])
     reached = []
-    for _ in range(12):
+    for _ in range(13):
         browser.switch_to.active_element.send_keys(Keys.TAB)
         active = browser.switch_to.active_element
         reached.append(
             active.get_attribute("id") or active.get_attribute("name") or active.tag_name
         )
-    assert {"choose-model", "scale", "per-energy", "per-latency", "per-tradeoff"} <= set(reached)
+    radios = {"energy", "scale", "per-energy", "per-latency", "per-tradeoff"}
+    assert {"choose-model"} | radios <= set(reached)
     assert "choose-cell" in reached
 
     browser.find_element(By.ID, "choose-model").send_keys("densenet121")
@@ -187,6 +217,7 @@ def test_a_model_is_chosen_by_the_keyboard_alone(browser: Any, pages: dict[str, 
         ".filter(f => f.offsetParent).map(f => f.dataset.model)"
     )
     assert shown == ["densenet121"] * 3
+    _show(browser, "power-0")
     said = browser.find_element(By.ID, "power-said").text
     assert said.startswith("densenet121 on onnxruntime-cpu at batch 1")
 
@@ -210,7 +241,7 @@ def test_a_backend_is_taken_out_and_put_back_by_the_space_bar(
         browser.find_element(By.CSS_SELECTOR, f"input[data-variant='{place}']").send_keys(
             Keys.SPACE
         )
-    _drawn(browser)
+    _show(browser, "latency-0")
     assert "No backend is chosen." in browser.find_element(By.ID, "latency-0").text
 
 
@@ -283,7 +314,7 @@ def test_on_paper_a_dark_page_is_light_and_its_notes_are_open(
     _open(browser, pages["estimated"], dark=True)
     dark = _chart(browser, "energy-0")["colours"]
     printed = browser.execute_script(
-        "dispatchEvent(new Event('beforeprint'));"
+        "scrollTo(0, 0); dispatchEvent(new Event('beforeprint'));"
         "const colours = document.getElementById('energy-0').data.map(t => t.line.color);"
         "return [colours, [...document.querySelectorAll('details')].every(d => d.open)]"
     )
@@ -295,6 +326,112 @@ def test_on_paper_a_dark_page_is_light_and_its_notes_are_open(
     sheet = browser.execute_cdp_cmd("Page.printToPDF", {})["data"]
     assert base64.b64decode(sheet).startswith(b"%PDF")
     assert _complaints(browser) == []
+
+
+def test_only_what_is_in_view_is_drawn_and_the_rest_as_it_comes(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    _land(browser, pages["estimated"])
+    drawn = "return [...document.querySelectorAll('.chart .main-svg')].length"
+    name = "timeline-front"
+    assert not browser.execute_script(f"return !!document.querySelector('#{name} .main-svg')")
+    before = browser.execute_script(drawn)
+    _show(browser, name)
+    assert browser.execute_script(f"return !!document.querySelector('#{name} .main-svg')")
+    assert browser.execute_script(drawn) > before
+
+
+def test_what_never_came_into_view_is_printed_and_follows_the_controls(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    _land(browser, pages["estimated"])
+    browser.find_element(By.CSS_SELECTOR, "input[name=scale][value=log]").send_keys(
+        Keys.ARROW_RIGHT
+    )
+    printed = browser.execute_script(
+        "dispatchEvent(new Event('beforeprint'));"
+        "return [...document.querySelectorAll('.chart')].map("
+        "c => [c.querySelectorAll('.main-svg .trace').length, c.layout.yaxis.type])"
+    )
+    assert len(printed) == 11
+    assert all(count >= 1 and kind == "linear" for count, kind in printed)
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+    _drawn(browser)
+
+
+def test_net_energy_is_shown_where_idle_power_is_known(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    _open(browser, pages["estimated"])
+    charts = ("energy-0", "tradeoff-0", "accuracy-0")
+    gross = {name: _chart(browser, name)["y"] for name in charts}
+    power = _chart(browser, "latency-0")["y"]
+    button = browser.find_element(By.CSS_SELECTOR, "input[name=energy][value=gross]")
+    button.send_keys(Keys.ARROW_RIGHT)
+    for name in charts:
+        net = _chart(browser, name)["y"]
+        lower = [
+            a < b
+            for ours, theirs in zip(net, gross[name], strict=True)
+            for a, b in zip(ours, theirs, strict=True)
+        ]
+        assert lower
+        assert all(lower)
+    assert _chart(browser, "latency-0")["y"] == power
+    words = browser.find_element(By.CSS_SELECTOR, "#energy [data-energy=net]")
+    assert words.is_displayed()
+    assert words.text.startswith("Net: less idle power")
+    browser.find_element(By.ID, "choose-model").send_keys("densenet121")  # it stays chosen
+    _drawn(browser)
+    assert browser.find_element(By.CSS_SELECTOR, "input[name=energy][value=net]").is_selected()
+    browser.find_element(By.CSS_SELECTOR, "input[name=energy][value=net]").send_keys(
+        Keys.ARROW_LEFT
+    )
+    browser.find_element(By.ID, "choose-model").send_keys("all 2")
+    assert _chart(browser, "energy-0")["y"] == gross["energy-0"]
+    assert _complaints(browser) == []
+
+
+def test_where_net_energy_is_not_known_the_chart_says_so(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    _open(browser, pages["partly net"])
+    button = browser.find_element(By.CSS_SELECTOR, "input[name=energy][value=gross]")
+    button.send_keys(Keys.ARROW_RIGHT)
+    assert _chart(browser, "energy-0")["names"] == ["onnxruntime-cpu"]
+    browser.find_element(By.CSS_SELECTOR, "input[data-variant='0']").send_keys(Keys.SPACE)
+    _show(browser, "energy-0")
+    assert "Net energy is not known here." in browser.find_element(By.ID, "energy-0").text
+
+
+def test_without_scripts_the_page_has_its_words_and_tables_and_links_to_the_figures(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    from selenium.webdriver.common.by import By
+
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(pages["estimated"].as_uri())
+        body = browser.find_element(By.TAG_NAME, "body").text
+        assert "Least energy per image" in body
+        assert "All cells" in body
+        links = browser.find_elements(By.CSS_SELECTOR, "section a[href^=figures]")
+        files = [link.get_dom_attribute("href") for link in links if link.is_displayed()]
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    assert files == [
+        f"figures/{name}.svg" for name in ("energy", "latency", "tradeoff", "accuracy", "timeline")
+    ]
+    assert all((pages["estimated"].parent / name).is_file() for name in files)
 
 
 def test_a_hostile_name_is_text_wherever_it_stands(browser: Any, pages: dict[str, Path]) -> None:

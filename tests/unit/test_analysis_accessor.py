@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import greenbatch
-from greenbatch.analysis import accessor, tradeoffs, turning_points
+from greenbatch.analysis import accessor, crossovers, tradeoffs, turning_points
 from greenbatch.errors import UsageError
 from tests.fakes import runs
 
@@ -64,7 +64,7 @@ def test_the_accessor_gives_what_the_functions_give(example: Path) -> None:
     assert gb.knee(**at) == turning_points.knee(dataset, **at)
     assert gb.saturation(5, **at) == turning_points.saturation(dataset, 5, **at)
     pair = runs.BACKENDS
-    assert gb.crossover(*pair, model="alexnet") == turning_points.crossover(
+    assert gb.crossover(*pair, model="alexnet") == crossovers.crossover(
         dataset, *pair, model="alexnet"
     )
     for net in (False, True):

@@ -217,6 +217,47 @@ def _energy_j(choice: Choice) -> float:
     return choice.energy_j.centre
 
 
+def test_the_best_of_every_other_backend_stands_in_a_row_of_its_own(tmp_path: Path) -> None:
+    backends = {"onnxruntime-cpu": 20.0, "torch-cpu": 200.0, "openvino-cpu": 100.0}
+    found = asked(server_run(tmp_path, backends), 60.0, p99_s=0.3)
+    assert found.best is not None
+    assert found.best.cell.backend == "onnxruntime-cpu"
+    assert [choice.cell.backend for choice in found.elsewhere] == ["openvino-cpu", "torch-cpu"]
+    energies = [c.energy_j.centre for c in (found.best, *found.elsewhere) if c.energy_j]
+    assert energies == sorted(energies)
+    assert all(choice.met for choice in found.elsewhere)
+    curves = curves_of(tmp_path)
+    for choice in found.elsewhere:  # as if there were no other backend
+        own = [curve for curve in curves if curve.cell.backend == choice.cell.backend]
+        alone = recommend(own, POISSON, 60.0, Limits(p99_s=0.3)).best
+        assert alone is not None
+        assert alone.energy_j is not None
+        assert choice.energy_j is not None
+        assert choice.energy_j.centre == pytest.approx(alone.energy_j.centre, rel=2e-3)
+    roles = {row[1]: row[0] for row in choices_table(found).rows if "elsewhere" in row[0]}
+    assert {"openvino-cpu", "torch-cpu"} == set(roles)
+    assert all("best elsewhere" in role for role in roles.values())
+
+
+def test_another_backend_that_is_too_slow_is_the_nearest_elsewhere_or_named_below(
+    tmp_path: Path,
+) -> None:
+    def slower(record: Record) -> Record:
+        if not isinstance(record, Repetition) or record.cell.backend != "torch-cpu":
+            return record
+        late = {key: 4 * value for key, value in record.latency_s.items()}
+        return replace(record, latency_s=late, duration_s=4 * (record.duration_s or 0.0))
+
+    run = server_run(tmp_path, {"onnxruntime-cpu": 20.0, "torch-cpu": 20.0}, spoil=slower)
+    near = asked(run, 20.0, p99_s=0.02)
+    assert [(c.cell.backend, c.met) for c in near.elsewhere] == [("torch-cpu", False)]
+    assert "nearest elsewhere" in {row[0] for row in choices_table(near).rows}
+    assert not any("under no policy" in note for note in near.notes)
+    over = asked(run, 400.0)
+    assert over.elsewhere == ()
+    assert "torch-cpu holds the rate under no policy." in over.notes
+
+
 def test_a_limit_on_the_mean_is_kept_too(plain: Path) -> None:
     found = asked(plain, 50.0, p99_s=0.5, mean_s=0.012)
     assert found.best is not None

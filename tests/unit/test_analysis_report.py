@@ -4,7 +4,9 @@ import csv
 import math
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,24 +47,27 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def own(page: Path) -> str:
     """The page without plotly's own source, which names addresses it never asks for here."""
     text = page.read_text()
-    start = text.index("<script>/**")
+    start = text.index('<script id="plotly" type="text/plain">')
     return text[:start] + text[text.index("</script>", start) :]
 
 
 def test_all_files_are_there(report: Path) -> None:
     names = {str(path.relative_to(report)) for path in report.rglob("*") if path.is_file()}
-    drawn = ("energy", "latency", "tradeoff", "timeline")
+    drawn = ("energy", "latency", "tradeoff", "accuracy", "timeline")
     figures = {f"figures/{n}.{e}" for n in drawn for e in ("svg", "pdf", "png")}
     tables = {f"tables/{name}.csv" for name in ("cells", "comparison", "best")}
     shown = ("artifacts", "best", "cells", "comparison", "fairness", "front", "outputs", "turning")
-    tables |= {f"tables/{name}.tex" for name in shown}
+    tables |= {f"tables/{name}.tex" for name in (*shown, "accuracy")}
     names -= {"tables/repetitions.parquet"}
     assert names == {"index.html", "report.md"} | figures | tables
 
 
 def test_the_page_asks_for_nothing_outside_itself(report: Path) -> None:
     page = own(report / "index.html")
-    assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!data:)", page)
+    assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!data:|figures/)", page)
+    outside = re.sub(r"<noscript>.*?</noscript>", "", page, flags=re.DOTALL)
+    assert "figures/energy.svg" in page
+    assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!data:)", outside)
     assert "default-src 'none'" in page
     assert report.joinpath("index.html").read_text().count("* plotly.js v") == 1
 
@@ -180,30 +185,109 @@ def _estimated(record: Repetition) -> Repetition:
     return replace(record, energy=energy) if record.cell.batch_size > 1 else record
 
 
+SURE = ("overtakes", "a tie", "not told apart", "95 %", "interval holds")
+"""Words that only an interval allows."""
+
+
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     ("more", "said", "unsaid"),
     [
-        ({"spoil": _failing}, "Failed: alexnet", "saturates"),
-        ({"spoil": _without_energy}, "energy is missing", "overtakes"),
-        ({"spoil": _estimated}, "No front of alexnet", "Least energy per image"),
-        ({"blocks": 1}, "one repetition: no interval", "95 %:"),
-        ({"blocks": 2}, "2 repetitions, too few to be sure", "a tie"),
-        ({"batch_sizes": (4,)}, "Least energy per image", "saturates"),
-        ({"source": EnergySource.ESTIMATED}, "(estimated)", "(measured)"),
-        ({"source": EnergySource.MISSING}, "Highest throughput", "CO₂e"),
+        (
+            {"spoil": _failing},
+            [
+                "Failed: alexnet on onnxruntime-cpu at batch 4 (oom 3×): the child was killed",
+                "6 of 12 repetitions measured",
+                "Least energy per image: onnxruntime-cpu at batch 1 for alexnet.",
+                "withheld: no block has both",
+            ],
+            ["saturates", "overtakes", "than at batch 1"],
+        ),
+        (
+            {"spoil": _without_energy},
+            [
+                "6 repetitions are without energy per image, because the figure of a domain",
+                "withheld: energy is missing",
+            ],
+            ["overtakes"],
+        ),
+        (
+            {"spoil": _estimated},
+            [
+                "Energy is measured in part and estimated in part",
+                "No front of alexnet: its energies are estimated in part",
+                "Highest throughput",
+            ],
+            ["Least energy per image", "overtakes"],
+        ),
+        (
+            {"blocks": 1},
+            [
+                "One repetition was asked for, so no spread is known.",
+                "one repetition: no interval",
+                "1 repetition, too few to be sure",
+                "One repetition has no interval: nothing is shown to differ.",
+                "Of one repetition: there is no interval.",
+            ],
+            SURE,
+        ),
+        (
+            {"blocks": 2},
+            [
+                "Two repetitions were asked for, so ranges are shown, not intervals.",
+                "2 repetitions, too few to be sure",
+                "with the range of the two repetitions, which shows nothing to differ.",
+            ],
+            ["a tie", "not told apart"],
+        ),
+        (
+            {"batch_sizes": (4,)},
+            ["Least energy per image: onnxruntime-cpu at batch 4"],
+            ["saturates", "overtakes", "than at batch 1", "The knee"],
+        ),
+        (
+            {"source": EnergySource.ESTIMATED},
+            [
+                "Energy is estimated from CPU time by a stated model, not measured",
+                "Least energy per image (estimated)",
+            ],
+            ["(measured)", "measured energy"],
+        ),
+        (
+            {"source": EnergySource.MISSING},
+            [
+                "There is no energy per image in this run (--meter none was asked for)",
+                "Highest throughput",
+            ],
+            ["CO₂e", "Least energy per image", "saturates", "J per image"],
+        ),
+    ],
+    ids=[
+        "failures",
+        "energy missing in part",
+        "estimates beside measurements",
+        "one repetition",
+        "two repetitions",
+        "one batch size",
+        "estimates only",
+        "no energy",
     ],
 )
 def test_a_run_that_lacks_something_is_told_of_truly(
-    tmp_path: Path, more: dict[str, Any], said: str, unsaid: str
+    tmp_path: Path, more: dict[str, Any], said: list[str], unsaid: Sequence[str]
 ) -> None:
     design: dict[str, Any] = {"models": ("alexnet",), "batch_sizes": (1, 4)}
     run = runs.realistic_run(tmp_path, **(design | more))
     page = own(write_report(run, price=0.3)).partition('"use strict"')[0]
     text = (run / "report" / "report.md").read_text()
     tables = "".join(path.read_text() for path in run.glob("report/tables/*.tex"))
-    assert said in text
-    assert unsaid not in text.partition("## All cells")[0]
+    words = " ".join(unescape(re.sub(r"<[^>]+>", "", page)).split())
+    before_method = words.partition("How it was measured")[0]
+    for sentence in said:
+        assert sentence in words
+    for sentence in unsaid:
+        assert sentence not in before_method
+        assert sentence not in text.partition("## Design")[0]
     for shown in (page, text, tables):
         assert not re.search(r"\b(nan|NaN|inf|Infinity|None)\b", shown)
 
@@ -415,3 +499,12 @@ def test_accuracy_says_whether_it_was_measured_here(
     table = outputs_table(rows)
     assert table.columns[-1] == "top-1 accuracy"
     assert {line[-1] for line in table.rows} == {said}
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_long_table_is_folded_and_a_short_one_is_not(tmp_path: Path) -> None:
+    run = runs.realistic_run(tmp_path, batch_sizes=(1, 2, 4, 8, 16), blocks=1)
+    page = own(write_report(run))
+    table = page.partition('id="table-cells"')[2].partition("</section>")[0]
+    assert "<summary>50 rows</summary>" in table
+    assert "<details>" not in page.partition('id="table-best"')[2].partition("</section>")[0]

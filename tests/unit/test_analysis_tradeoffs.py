@@ -5,18 +5,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from greenbatch.analysis import cell_rows, comparison_rows, turning_points
+from greenbatch.analysis import cell_rows, comparison_rows, crossovers, labelled_intervals
+from greenbatch.analysis.crossovers import crossover
 from greenbatch.analysis.dataset import compile_dataset
 from greenbatch.analysis.footprint import carbon_and_cost, intensity_of
 from greenbatch.analysis.labelled_intervals import figure_of, intervals_of, ratios_of
 from greenbatch.analysis.tidy_table import tidy
 from greenbatch.analysis.tradeoffs import FRONT, best_batch, energy_delay_product, pareto
-from greenbatch.analysis.turning_points import crossover, knee, saturation
+from greenbatch.analysis.turning_points import knee, saturation
 from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.records import Cell, EnergySource, Record
 from tests.fakes import runs
@@ -134,6 +136,20 @@ def test_one_repetition_has_a_figure_no_bounds_and_a_reason(tmp_path: Path) -> N
     assert FRONT.index("dominated") not in front.values
 
 
+def test_reasons_are_not_told_before_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = measured(tmp_path, crossing)
+    asked = Mock(side_effect=labelled_intervals._first_told)
+    monkeypatch.setattr(labelled_intervals, "_first_told", asked)
+    assert crossover(dataset, A, B).verdict == "crosses"
+    assert saturation(dataset, 5, backend=A).largest == 32
+    assert best_batch(dataset).labels is not None
+    assert not asked.called
+    assert set(intervals_of(figure_of(dataset, "energy_per_image"))["reason"].values.flat) == {""}
+    assert asked.called
+
+
 def test_missing_energy_is_missing_with_the_runs_own_reason(tmp_path: Path) -> None:
     missing = EnergySource.MISSING
     dataset = measured(tmp_path, crossing, sources=(missing, missing))
@@ -197,9 +213,7 @@ def test_net_energy_below_zero_has_an_arithmetic_mean(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["inversion", "bootstrap"])
-def test_a_crossover_is_found_where_it_was_put(
-    tmp_path: Path, method: turning_points.Method
-) -> None:
+def test_a_crossover_is_found_where_it_was_put(tmp_path: Path, method: crossovers.Method) -> None:
     dataset = measured(tmp_path, crossing, spread=0.005, blocks=5)
     found = crossover(dataset, A, B, method=method)
     assert (found.verdict, found.winner) == ("crosses", f"alexnet on {B}")
@@ -234,10 +248,10 @@ def test_bounds_of_a_crossover_hold_the_truth_where_the_bootstraps_do_not() -> N
     held = {"inversion": 0, "bootstrap": 0}
     for _ in range(300):
         moved = 0.08 * (truth - x)[:, None] + random.normal(0, 0.03, (8, n))
-        at = turning_points._zero(x, moved.mean(1))
+        at = crossovers._zero(x, moved.mean(1))
         for name, (low, high) in (
-            ("inversion", turning_points._inverted(x, moved, at)),
-            ("bootstrap", turning_points._drawn(x, moved)),
+            ("inversion", crossovers._inverted(x, moved, at)),
+            ("bootstrap", crossovers._drawn(x, moved)),
         ):
             below = low is None or low <= 2**truth
             held[name] += below and (high is None or high >= 2**truth)

@@ -49,6 +49,7 @@ def test_the_answer_is_the_first_sentence_and_the_table_stands_below(
     assert "per request (measured)" in text
     assert "than serving one at a time there" in text
     assert any(line.startswith("best ") for line in lines)
+    assert any("best elsewhere" in line for line in lines)
     assert "nan" not in out
 
 
@@ -69,6 +70,8 @@ def test_json_holds_the_answer_of_every_model_with_its_bounds(
     assert one["energy_over_batch_1"]["centre"] < 1
     assert one["batch_1"]["policy"] == "greedy:1"
     assert isinstance(one["tie"], bool)
+    others = {"onnxruntime-cpu", "torch-cpu"} - {best["backend"]}
+    assert {choice["backend"] for choice in one["elsewhere"]} == others
 
 
 def test_what_cannot_be_met_exits_1_and_names_the_nearest(

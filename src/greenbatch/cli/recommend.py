@@ -37,7 +37,7 @@ def recommend(
     seed: Annotated[int, typer.Option(min=0, help="Of the simulation.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
-    """Find the batching for a traffic; exit 1 if what is asked cannot be met."""
+    """Find the batching for a traffic; exit 1 if what is asked cannot be met for a model."""
     from greenbatch.analysis.recommendation import recommend as answer_for
     from greenbatch.analysis.recommendation_search import Limits
     from greenbatch.analysis.service_curves import read_service_curves
@@ -126,6 +126,7 @@ def as_json_text(found: "Sequence[Recommendation]", arrivals: str, seed: int) ->
                 "runner_up": _choice(one.runner_up),
                 "runner_up_over_best": _bounds(one.margin),
                 "tie": None if one.margin is None else not one.clear,
+                "elsewhere": [_choice(choice) for choice in one.elsewhere],
                 "batch_1": _choice(one.batch_one),
                 "fastest": _choice(one.fastest),
                 "energy_over_batch_1": _bounds(one.against_one.interval),

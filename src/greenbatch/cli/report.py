@@ -7,7 +7,7 @@ import typer
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    run: Annotated[Path, typer.Argument(help="Folder of the run, or a dataset file.")],
     carbon_intensity: Annotated[
         str | None,
         typer.Option(
@@ -21,20 +21,62 @@ def report(
     currency: Annotated[str, typer.Option(help="Of the price, as EUR.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
-    """Compile a run's journal to dataset.nc and write its report."""
+    """Compile a run's journal to dataset.nc and write its report; or that of a dataset file."""
     from greenbatch.analysis import write_report
+    from greenbatch.analysis.dataset import kind_of
     from greenbatch.cli.result import run_as_json, show_run
 
-    write_report(
+    page = write_report(
         run,
         carbon_intensity=None if carbon_intensity is None else _number_or_place(carbon_intensity),
         price=price,
         currency=currency,
     )
-    if as_json:
+    if kind_of(run) == "training":
+        _show_trainings(run, page, as_json=as_json)
+    elif run.is_file():
+        _show_file(run, page, as_json=as_json)
+    elif as_json:
         typer.echo(run_as_json(run))
     else:
         show_run(run)
+
+
+def _show_trainings(run: Path, page: Path, *, as_json: bool) -> None:
+    """Print the answer of a run of trainings, of each machine in it, and where its report is."""
+    import json
+
+    from greenbatch.analysis.training.report import training_answers
+
+    told = training_answers(run)
+    if as_json:
+        typer.echo(json.dumps({"run": str(run), "report": str(page), "answers": told}, indent=2))
+        return
+    for label, sentences in told.items():
+        typer.echo("\n".join([f"{label}: {sentences[0]}", *(f"  {one}" for one in sentences[1:])]))
+    typer.echo(f"report: {page}")
+
+
+def _show_file(path: Path, page: Path, *, as_json: bool) -> None:
+    """Print the answer of a dataset file, of each machine or run in it, and where its report is."""
+    import json
+
+    from greenbatch.analysis import cell_rows, open_run
+    from greenbatch.analysis.answers import answers
+    from greenbatch.analysis.merging import separate
+    from greenbatch.analysis.report import lead
+
+    leads = {
+        label: lead(answers([row for row in cell_rows(part) if not row.cell.is_server]))
+        for label, part in separate(open_run(path)).items()
+    }
+    if as_json:
+        told = {"dataset": str(path), "report": str(page), "answers": leads}
+        typer.echo(json.dumps(told, indent=2))
+        return
+    for label, sentence in leads.items():
+        typer.echo(f"{label}: {sentence}")
+    typer.echo(f"report: {page}")
 
 
 def _number_or_place(text: str) -> float | str:
