@@ -70,17 +70,17 @@ def measure_repetition(request: Request, tell: Tell, born_s: float) -> None:
     settings = dict(backend.settings)
     idle: dict[str, tuple[float, float]] = {}
     if request["idle_before_s"]:
-        idle["before"] = _idle(request["idle_before_s"])
+        idle["before"] = idle_for(request["idle_before_s"])
     measure = windows.measure_server if task.cell.is_server else windows.measure_offline
     loaded = windows.Loaded(backend, task, first_s - loaded_s, settings, preprocessor)
     measured = measure(loaded, request, tell)
     _check_logits(backend.outputs(), task.cell.batch_size)
     _check_unchanged(settings, dict(backend.settings))
     if request["idle_after_s"]:
-        idle["after"] = _idle(request["idle_after_s"])
+        idle["after"] = idle_for(request["idle_after_s"])
 
     np.savez(request["arrays"], **dict(measured.arrays))  # type: ignore[arg-type]
-    host_bytes, children_bytes = _peak_memory_bytes()
+    host_bytes, children_bytes = peak_memory_bytes()
     start_s, end_s = measured.window
     members = {
         "pid": os.getpid(),
@@ -130,7 +130,43 @@ def make_reference(request: Request, tell: Tell, born_s: float) -> None:
     tell(event="made")
 
 
-JOBS = {"repetition": measure_repetition, "batch": try_batch, "reference": make_reference}
+def train(request: Request, tell: Tell, born_s: float) -> None:
+    """Train a network, see `greenbatch.runners.training.fitting`."""
+    from greenbatch.runners.training import fitting
+
+    fitting.fit(request, tell, born_s)
+
+
+def rehearse(request: Request, tell: Tell, born_s: float) -> None:
+    """Load what trainings need, see `greenbatch.runners.training.fitting`."""
+    from greenbatch.runners.training import fitting
+
+    fitting.rehearse(request, tell)
+
+
+def outline(request: Request, tell: Tell, born_s: float) -> None:
+    """Trace operators to layers and cut the network, see `greenbatch.runners.layers.cutting`."""
+    from greenbatch.runners.layers import cutting
+
+    cutting.outline(request, _task(request), tell)
+
+
+def measure_layers(request: Request, tell: Tell, born_s: float) -> None:
+    """Measure a network and its parts, see `greenbatch.runners.layers.windows`."""
+    from greenbatch.runners.layers import windows as layer_windows
+
+    layer_windows.measure_block(request, _task(request), tell)
+
+
+JOBS = {
+    "repetition": measure_repetition,
+    "batch": try_batch,
+    "reference": make_reference,
+    "training": train,
+    "rehearsal": rehearse,
+    "outline": outline,
+    "layers": measure_layers,
+}
 
 
 def _task(request: Request) -> backends.Task:
@@ -236,13 +272,18 @@ def _check_unchanged(before: Mapping[str, Any], after: Mapping[str, Any]) -> Non
 
 def _surroundings(cell: Cell) -> dict[str, str]:
     """Tell the factors that the process sets, not the backend."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     on_cpu = backends.find(cell.backend).device == "cpu"
     inside = "none" if on_cpu or cell.io == "device" else "inputs and outputs, in the window"
     return {
-        "affinity": _ranges(cores) or "not told by the system",
+        "affinity": affinity(),
         "transfers": inside,
     }
+
+
+def affinity() -> str:
+    """Return the cores that this process may run on, as Linux writes them: ``0-3,8``."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return _ranges(cores) or "not told by the system"
 
 
 def _ranges(numbers: list[int]) -> str:
@@ -262,14 +303,15 @@ def _cache(folder: Path | None, cached: bool) -> str | None:
     return "warm" if cached else "cold"
 
 
-def _idle(seconds: float) -> tuple[float, float]:
+def idle_for(seconds: float) -> tuple[float, float]:
+    """Sleep; return begin and end of a stretch of ``seconds`` in which nothing ran."""
     time.sleep(_CALM_S)
     start_s = clock()
     time.sleep(seconds)
     return start_s, clock()
 
 
-def _peak_memory_bytes() -> tuple[int | None, int | None]:
+def peak_memory_bytes() -> tuple[int | None, int | None]:
     """Return the peaks of this process and of the largest that it started, in bytes."""
     try:
         import resource

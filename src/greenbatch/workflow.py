@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from greenbatch.runners.execution import Progress
     from greenbatch.runners.metering import Metering
     from greenbatch.runners.study import Study
+    from greenbatch.runners.training.study import TrainingStudy
 
 PAPER_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -150,9 +151,9 @@ def run_study(study: "Study", path: Path, listener: Listener = Listener()) -> Ru
     from greenbatch.runners.study import reference
 
     check_free(path)
-    _check_backends(study, listener)
-    with _open_meters(study) as metering:
-        artifacts = _export(study, listener)
+    check_backends(study, listener)
+    with meters_for(study) as metering:
+        artifacts = export_models(study, listener)
         references = {name: reference(artifact) for name, artifact in artifacts.items()}
         study = study.model_copy(update={"artifacts": references})
         with RunDirectory.create(path, study, describe(study, metering)) as directory:
@@ -170,10 +171,10 @@ def resume(path: Path, listener: Listener = Listener()) -> Run:
     from greenbatch.runners.environment import describe
 
     study = open_study(path)
-    _check_backends(study, listener)
+    check_backends(study, listener)
     artifacts = _find_artifacts(study)
     with (
-        _open_meters(study) as metering,
+        meters_for(study) as metering,
         RunDirectory.resume(path, describe(study, metering)) as directory,
     ):
         return _measure(directory, artifacts, metering, listener)
@@ -197,7 +198,12 @@ def bench(models: Sequence[str] = (), *, listener: Listener = Listener(), **opti
     return run_study(study, path, listener)
 
 
-def _check_backends(study: "Study", listener: Listener) -> None:
+def check_backends(study: "Study", listener: Listener) -> None:
+    """Ask each backend of a study whether it can run here.
+
+    Raises:
+        BackendUnavailable: One cannot, and no fallback is allowed.
+    """
     from greenbatch.runners.repetition import probe
 
     listener.on_step(f"checking {', '.join(study.backends)}")
@@ -209,7 +215,8 @@ def _check_backends(study: "Study", listener: Listener) -> None:
             listener.on_step(f"{name} may fall back, as allowed: {reason}")
 
 
-def _open_meters(study: "Study") -> "Metering":
+def meters_for(study: "Study | TrainingStudy") -> "Metering":
+    """Open the meters that a study asks for."""
     from greenbatch.runners.metering import MeterOptions, open_meters
 
     return open_meters(study.meters, MeterOptions(cpu_tdp_w=study.cpu_tdp_w))
@@ -227,8 +234,8 @@ def _find_artifacts(study: "Study") -> Mapping[str, "Artifact"]:
     }
 
 
-def _export(study: "Study", listener: Listener) -> Mapping[str, "Artifact"]:
-    """Export in processes of their own, so that this one stays small and quiet."""
+def export_models(study: "Study", listener: Listener) -> Mapping[str, "Artifact"]:
+    """Export what a study needs, in processes of their own: this one stays small and quiet."""
     from greenbatch.models import registry
 
     listener.on_step(f"exporting {', '.join(study.models)} (what is up to date stays)")

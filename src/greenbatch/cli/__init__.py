@@ -13,12 +13,15 @@ from greenbatch.cli import (
     doctor,
     eval,
     export,
+    layers,
     merge,
     meter,
     models,
     recommend,
     report,
     study,
+    train,
+    tune,
 )
 from greenbatch.errors import GreenbatchError
 
@@ -73,6 +76,9 @@ app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("merge")(merge.merge)
 app.command("recommend")(recommend.recommend)
+app.command("layers")(layers.layers)
+app.command("tune")(tune.tune)
+app.command("train")(train.train)
 app.add_typer(study.study, name="study")
 app.command("meter", context_settings={"allow_interspersed_args": False})(meter.meter)
 app.command("doctor")(doctor.doctor)

@@ -1,0 +1,204 @@
+"""What a child measures: windows of the whole, of the profiled whole and of the parts, shuffled."""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from greenbatch.records.layers import PROFILED, WHOLE
+from greenbatch.runners import backends
+from greenbatch.runners.layers import onnx_runs, torch_runs
+from greenbatch.runners.layers.onnx_runs import Called
+from greenbatch.runners.profiles import MeasurementProtocol
+from greenbatch.runners.scenarios import offline
+from greenbatch.runners.windows import Request, Tell, clock
+
+Told = list[tuple[Called, str]]
+"""Operators, and for torch the path of the module of each."""
+
+
+class _Profiler(Protocol):
+    """A network that can be profiled."""
+
+    most_runs: int
+
+    def run(self) -> None:
+        """Run the batch, profiled inside `window`."""
+
+    def window(self) -> AbstractContextManager[None]:
+        """Profile what runs inside."""
+
+    def told(self, runs: int) -> Told:
+        """Tell the operators of the last ``runs`` runs."""
+
+
+@dataclass(slots=True)
+class _Target:
+    """Something that has windows."""
+
+    what: str
+    run: Callable[[], None]
+    window: Callable[[], AbstractContextManager[None]] = nullcontext
+    most_runs: int | None = None
+    settled: bool = False
+    warm_s: float = 0.0  # of one run, as the warm-up found it
+
+
+class _OnnxProfiler:
+    """A session of its own with ONNX Runtime's profiler, which cannot be switched on later."""
+
+    def __init__(self, task: backends.Task, folder: Path, events: int) -> None:
+        self._session = onnx_runs.OnnxRun(task.artifact, task.images, task, folder / "profile")
+        self.run = self._session.run
+        # It records from its first run on: warm-up and lead take a half, the window the other.
+        self.most_runs = max(4, onnx_runs.MOST_EVENTS // max(events, 1))
+
+    def window(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def told(self, runs: int) -> Told:
+        file = self._session.end_profile()
+        called = onnx_runs.read_profile(file, runs)
+        file.unlink()
+        return [(each, "") for each in called]
+
+
+class _TorchProfiler:
+    """The very network that is measured without; hooks and profiler come for the window alone."""
+
+    def __init__(self, backend: Any) -> None:
+        self._network = backend.network
+        self.run = backend.run
+        self._events: list[Any] = []
+        with torch_runs.profiled(self._network) as events:  # its first start takes long
+            self.run()
+        self.most_runs = max(4, torch_runs.MOST_EVENTS // max(len(events), 1))
+
+    @contextmanager
+    def window(self) -> Iterator[None]:
+        with torch_runs.profiled(self._network) as self._events:
+            yield
+
+    def told(self, runs: int) -> Told:
+        return torch_runs.sum_up(self._events)
+
+
+def measure_block(request: Request, task: backends.Task, tell: Tell) -> None:
+    """Measure a repetition: a window of each, in shuffled order, with idle power before and after.
+
+    All are loaded at once, so that windows follow each other closely and what drifts meets all of
+    them; the parts together weigh as much as the whole.
+
+    Args:
+        request: ``parts`` (names), ``folder`` (of their files), ``events`` (of a profile, a run),
+            ``protocol``, ``window_s``, ``lead_s``, ``order_seed``.
+        task: What is loaded.
+        tell: Writes an event: ``warm`` and ``ended`` for each window, ``measured``.
+    """
+    protocol = MeasurementProtocol(**request["protocol"])
+    whole, profiler, targets = _load(request, task)
+    for target in targets:
+        _warm(target, protocol)
+    targets[1].settled = targets[0].settled  # the same network; too few runs of it to judge
+    idle = [_idle(protocol.idle_s)]
+    random.Random(request["order_seed"]).shuffle(targets)
+    told: list[dict[str, Any]] = []
+    for target in targets:
+        tell(event="warm", window_s=request["window_s"])
+        _keep_warm(target, request["lead_s"])
+        window, runs = _measure(target, request["window_s"], protocol.window_iterations)
+        tell(event="ended")
+        told.append(
+            {
+                "what": target.what,
+                "window": window,
+                "iterations": runs,
+                "settled": target.settled,
+            }
+        )
+    idle.append(_idle(protocol.idle_s))
+    profiled = next(each for each in told if each["what"] == PROFILED)
+    operators = profiler.told(profiled["iterations"])
+    tell(
+        event="measured",
+        windows=told,
+        idle=idle,
+        operators=[asdict(each) | {"layer": layer} for each, layer in operators],
+        settings={name: str(value) for name, value in whole.settings.items()},
+    )
+
+
+def _load(
+    request: Request, task: backends.Task
+) -> tuple[backends.Backend, _Profiler, list[_Target]]:
+    import numpy as np
+
+    folder = Path(request["folder"])
+    whole: backends.Backend
+    profiler: _Profiler
+    if backends.find(task.cell.backend).runtime == "torch":
+        whole = torch_runs.module_run(task)
+        whole.run()
+        profiler = _TorchProfiler(whole)
+    else:
+        whole = backends.resolve(backends.find(task.cell.backend))(task)
+        whole.run()
+        profiler = _OnnxProfiler(task, folder, request["events"])
+    targets = [
+        _Target(WHOLE, whole.run),
+        _Target(PROFILED, profiler.run, profiler.window, profiler.most_runs),
+    ]
+    for name in request["parts"]:
+        part = onnx_runs.OnnxRun(folder / f"{name}.onnx", np.load(folder / f"{name}.npy"), task)
+        targets.append(_Target(name, part.run))
+    return whole, profiler, targets
+
+
+def _warm(target: _Target, protocol: MeasurementProtocol) -> None:
+    """Warm a target up; where runs are limited, a quarter of them at most, and unjudged."""
+    began_s = clock()
+    if target.most_runs is None:
+        target.run()
+        found = offline.warm_up(target.run, clock, protocol, clock() - began_s)
+        target.settled = found.settled
+        target.warm_s = found.duration_s / found.iterations
+        return
+    runs = 0
+    most = max(1, target.most_runs // 4)
+    while runs < most and clock() - began_s < protocol.warm_up_min_s:
+        target.run()
+        runs += 1
+    target.warm_s = (clock() - began_s) / max(runs, 1)
+
+
+def _keep_warm(target: _Target, lead_s: float) -> None:
+    most = target.most_runs // 4 if target.most_runs else None
+    end_s = clock() + lead_s
+    runs = 0
+    while target.warm_s < lead_s and clock() < end_s and (most is None or runs < most):
+        target.run()
+        runs += 1
+    while clock() < end_s:
+        time.sleep(min(0.01, lead_s))
+
+
+def _measure(target: _Target, window_s: float, fewest: int) -> tuple[tuple[float, float], int]:
+    """Run back to back; return begin and end, and how often it ran."""
+    most = max(fewest, target.most_runs // 2) if target.most_runs else None
+    run, runs = target.run, 0
+    with offline.collector_held_off(), target.window():
+        start_s = now_s = clock()
+        while (now_s - start_s < window_s or runs < fewest) and runs != most:
+            run()
+            runs += 1
+            now_s = clock()
+    return (start_s, now_s), runs
+
+
+def _idle(seconds: float) -> Sequence[float]:
+    from greenbatch.runners.measuring import idle_for
+
+    return idle_for(seconds)

@@ -1,0 +1,106 @@
+"""``gb layers``: where time and energy of an inference go."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from greenbatch.errors import UsageError
+
+
+def layers(
+    model: Annotated[str, typer.Argument(help="Model; as 'gb bench' takes it.")],
+    provider: Annotated[str, typer.Option(help="cpu.")] = "cpu",
+    runtime: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 8,
+    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8.")] = "fp32",
+    check: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Cut the ONNX graph into N parts and measure them too; 0: do not. Default: 4.",
+        ),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(min=1, help="How deep layers are told: 1 for features of features.0.conv."),
+    ] = None,
+    repetitions: Annotated[
+        int | None, typer.Option(help="Repetitions, each in a fresh process. Default: 3.")
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="quick, standard or rigorous: how long a window is. Default: standard."),
+    ] = None,
+    meter: Annotated[
+        list[str] | None,
+        typer.Option(help="auto, none or a meter's name (see 'gb doctor'); repeatable."),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="auto, pretrained, random or a .safetensors or .pth file."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads. Default: the cores granted.")
+    ] = None,
+    cpu_tdp: Annotated[
+        float | None,
+        typer.Option(help="Maximum power in W of the granted cores, for the estimate."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of order, images and random weights.")] = None,
+    artifacts: Annotated[Path, typer.Option(help="Folder of exported artifacts.")] = Path(
+        "artifacts"
+    ),
+    csv: Annotated[
+        Path | None, typer.Option(help="Write a row for each operator to this file.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with a chart to this file.")
+    ] = None,
+    raw: Annotated[
+        Path | None, typer.Option(help="Write all windows of all blocks to this file, as JSON.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """Tell where time and energy of an inference go, by operator and by layer."""
+    from greenbatch.analysis.layers import attribute
+    from greenbatch.cli import layer_tables
+    from greenbatch.cli.progress import Display
+    from greenbatch.layers_workflow import measure_layers
+
+    for path in (csv, html, raw):
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"the folder of {path} does not exist; make {path.parent} first")
+    given = {
+        "repetitions": repetitions,
+        "profile": profile,
+        "meters": meter,
+        "weights": weights,
+        "threads": threads,
+        "cpu_tdp_w": cpu_tdp,
+        "seed": seed,
+    }
+    members: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    with Display() as display:
+        run = measure_layers(
+            model,
+            runtime=runtime,
+            provider=provider,
+            precision=precision,
+            batch_size=batch_size,
+            parts=check,
+            artifacts_dir=artifacts,
+            listener=display.listener,
+            **members,
+        )
+    found = attribute(run)
+    if raw is not None:
+        raw.write_text(run.to_json(), encoding="utf-8")
+    if csv is not None:
+        layer_tables.write_csv(found, csv)
+    if html is not None:
+        layer_tables.write_page(found, html, depth)
+    if as_json:
+        typer.echo(layer_tables.as_json(found, depth))
+    else:
+        layer_tables.show(found, depth)
