@@ -4,7 +4,7 @@ Arrived is the first trial whose true value is within a bound of the optimum, wh
 what the strategy was told. A search that never arrives counts with its whole budget, which favours
 the slower one. The table in docs/training.md is made by this.
 
-    python benchmarks/search_strategies.py [--seeds 20] [--trials 60]
+    python benchmarks/search_strategies.py [--seeds 20] [--trials 100]
 """
 
 import argparse
@@ -72,10 +72,10 @@ _ACCURACY_SPACE: dict[str, Any] = {
     "conv_layers": [1, 4],
 }
 SURFACES = (
-    Surface("Branin", branin, _BRANIN_SPACE, within=2.0),
-    Surface("Branin, noise 2", branin, _BRANIN_SPACE, within=2.0, noise=2.0),
-    Surface("accuracy", accuracy, _ACCURACY_SPACE, within=0.005),
-    Surface("accuracy, noise 0.005", accuracy, _ACCURACY_SPACE, within=0.005, noise=0.005),
+    Surface("Branin", branin, _BRANIN_SPACE, within=0.5),
+    Surface("Branin, noise 2", branin, _BRANIN_SPACE, within=0.5, noise=2.0),
+    Surface("accuracy", accuracy, _ACCURACY_SPACE, within=0.002),
+    Surface("accuracy, noise 0.005", accuracy, _ACCURACY_SPACE, within=0.002, noise=0.005),
 )
 
 
@@ -99,7 +99,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--trials", type=int, default=100)
     asked = parser.parse_args()
     print("| surface | strategy | arrived | trials, geometric mean | to random | s a proposal |")
     print("|---|---|---|---|---|---|")

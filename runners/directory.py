@@ -3,19 +3,23 @@
 import json
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
 from greenbatch.errors import RunError
 from greenbatch.records import Journal, Record, encode, parse
 from greenbatch.runners.study import Study
-from greenbatch.runners.study_files import read_study
+from greenbatch.runners.study_files import load, read_study, read_training_study
+from greenbatch.runners.training.study import TrainingStudy
+
+Design = TypeVar("Design", bound=Study | TrainingStudy)
 
 
-class RunDirectory:
+class Directory(ABC, Generic[Design]):
     """The files of one run, held by a lock from `create` or `resume` until `close`.
 
     A context manager. The lock is the operating system's: it ends with the process, however that
@@ -25,9 +29,12 @@ class RunDirectory:
         path: The directory.
         study: The resolved design.
         journal: What had been measured when the directory was opened.
+        again: The command that measures a study file anew.
     """
 
-    def __init__(self, path: Path, study: Study, journal: Journal, lock: FileLock) -> None:
+    again: ClassVar[str]
+
+    def __init__(self, path: Path, study: Design, journal: Journal, lock: FileLock) -> None:
         self.path = path
         self.study = study
         self.journal = journal
@@ -36,8 +43,13 @@ class RunDirectory:
             path / "journal.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT | _O_BINARY, 0o644
         )
 
+    @staticmethod
+    @abstractmethod
+    def read(path: Path) -> Design:
+        """Read the design of the run in ``path``."""
+
     @classmethod
-    def create(cls, path: Path, study: Study, environment: Mapping[str, Any]) -> Self:
+    def create(cls, path: Path, study: Design, environment: Mapping[str, Any]) -> Self:
         """Make the directory of a new run.
 
         Raises:
@@ -66,14 +78,14 @@ class RunDirectory:
                 that it began on; the message says what differs.
             JournalError: The journal is damaged.
         """
-        study = open_study(path)
+        study = cls.read(path)
         lock = _locked(path)
         try:
             before = read_environment(path)
             if changes := differences(before, environment):
                 raise RunError(
                     f"cannot resume {path}: {'; '.join(changes)}; measure a new run with: "
-                    f"gb bench --study {path / 'study.yaml'} --out NEW"
+                    f"gb {cls.again} {path / 'study.yaml'} --out NEW"
                 )
             file = path / "journal.jsonl"
             journal = parse(file.read_bytes() if file.exists() else b"", str(file))
@@ -105,6 +117,28 @@ class RunDirectory:
         self._lock.release()
 
 
+class RunDirectory(Directory[Study]):
+    """Of a run of inference."""
+
+    again = "bench --study"
+
+    @staticmethod
+    def read(path: Path) -> Study:
+        """Read the design, see `open_study`."""
+        return open_study(path)
+
+
+class TrainingDirectory(Directory[TrainingStudy]):
+    """Of a run of trainings; it has a folder ``checkpoints`` too while they run."""
+
+    again = "study run"
+
+    @staticmethod
+    def read(path: Path) -> TrainingStudy:
+        """Read the design, see `open_training_study`."""
+        return open_training_study(path)
+
+
 def check_free(path: Path) -> None:
     """Check that a new run may be made in ``path``.
 
@@ -124,18 +158,32 @@ def check_free(path: Path) -> None:
 
 
 def open_study(path: Path) -> Study:
-    """Read the design of the run in ``path``.
+    """Read the design of the run of inference in ``path``.
 
     Raises:
         RunError: There is no run.
-        StudyError: Its ``study.yaml`` cannot be read.
+        StudyError: Its ``study.yaml`` cannot be read, or is of trainings.
     """
+    return read_study(_study_file(path))
+
+
+def open_training_study(path: Path) -> TrainingStudy:
+    """Read the design of the run of trainings in ``path``; see `open_study`."""
+    return read_training_study(_study_file(path))
+
+
+def holds_trainings(path: Path) -> bool:
+    """Tell whether the run in ``path`` is one of trainings; see `open_study`."""
+    return load(_study_file(path)).is_training
+
+
+def _study_file(path: Path) -> Path:
     file = path / "study.yaml"
     if not file.exists():
         raise RunError(
             f"{path} is not a run: it has no study.yaml; name a directory that gb bench made"
         )
-    return read_study(file)
+    return file
 
 
 def read_environment(path: Path) -> dict[str, Any]:

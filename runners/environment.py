@@ -1,7 +1,7 @@
 """What a run was measured on: hardware, versions, meters and why a meter is absent."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from importlib import metadata
 from typing import Any
@@ -10,8 +10,10 @@ from greenbatch.runners import backends
 from greenbatch.runners.doctor import gpus, machine
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.study import Study
+from greenbatch.runners.training.study import TrainingStudy
 
 PACKAGES = ("greenbatch", "numpy", "onnx", "openvino", "torch", "torchvision", "triton")
+TRAINING_PACKAGES = ("optuna", "scikit-learn", "timm")
 # Several distributions provide the module onnxruntime, and CUDA's libraries are named by version.
 _FAMILIES = (
     "onnxruntime",
@@ -23,7 +25,7 @@ _FAMILIES = (
 )
 
 
-def describe(study: Study, metering: Metering) -> dict[str, Any]:
+def describe(study: Study | TrainingStudy, metering: Metering) -> dict[str, Any]:
     """Return the members of ``environment.json``.
 
     ``matters`` holds what a resumed run must share with its beginning.
@@ -33,7 +35,8 @@ def describe(study: Study, metering: Metering) -> dict[str, Any]:
         metering: The open meters, and the reasons of the absent ones.
     """
     this_machine = machine.look()
-    versions = _versions()
+    trains = isinstance(study, TrainingStudy)
+    versions = _versions((*PACKAGES, *(TRAINING_PACKAGES if trains else ())))
     meters = [
         {
             "name": meter.name,
@@ -65,7 +68,7 @@ def describe(study: Study, metering: Metering) -> dict[str, Any]:
         "meters_absent": dict(metering.absent),
         "backends": {name: _backend(name) for name in study.backends},
         "threads": study.thread_count,
-        "window_s": study.rules.window_for(metering.slowest_period_s),
+        **({} if trains else {"window_s": study.rules.window_for(metering.slowest_period_s)}),
         "matters": {
             "cpu": this_machine.cpu or this_machine.architecture,
             "cores_granted": this_machine.cores_granted,
@@ -81,11 +84,11 @@ def _backend(name: str) -> Mapping[str, str]:
     return {"runtime": spec.runtime, "provider": spec.provider, "device": spec.device}
 
 
-def _versions() -> dict[str, str]:
+def _versions(packages: Collection[str]) -> dict[str, str]:
     """Return the versions of what is measured and of what measures, by distribution."""
     found = {
         distribution.name: distribution.version
         for distribution in metadata.distributions()
-        if distribution.name in PACKAGES or distribution.name.startswith(_FAMILIES)
+        if distribution.name in packages or distribution.name.startswith(_FAMILIES)
     }
     return {"python": platform.python_version(), **dict(sorted(found.items()))}

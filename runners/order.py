@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from math import gcd
-from typing import Literal
+from typing import Literal, TypeVar
 
-from greenbatch.records import Cell
+from greenbatch.records import Cell, TrainingCell
 
+AnyCell = TypeVar("AnyCell", Cell, TrainingCell)
 Kind = Literal["shuffled", "latin-square"]
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -35,7 +36,7 @@ class Slot:
     attempt: int = 0
 
 
-def orders(cells: Iterable[Cell], seed: int, kind: Kind = "shuffled") -> Iterator[list[Cell]]:
+def orders(cells: Iterable[AnyCell], seed: int, kind: Kind = "shuffled") -> Iterator[list[AnyCell]]:
     """Yield the order of one block after another, without end.
 
     It depends on the cells and the seed alone, so that a resumed run goes on in the order it began

@@ -35,10 +35,12 @@ class ChildProcess:
     Args:
         timeout_s: From now, for all that is asked of it.
         arguments: Passed on to the child's command line.
+        renews: Each event gives it the whole time again: only silence is limited.
     """
 
-    def __init__(self, timeout_s: float, *arguments: str) -> None:
+    def __init__(self, timeout_s: float, *arguments: str, renews: bool = False) -> None:
         self._timeout_s = timeout_s
+        self._renews = renews
         self._deadline_s = time.perf_counter() + timeout_s
         self._oom_kills = _oom_kills()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by __exit__
@@ -138,11 +140,14 @@ class ChildProcess:
         except queue.Empty:
             raise ChildFailed(
                 Status.TIMEOUT,
-                f"stopped while {stage}: it took longer than {self._timeout_s:g} s "
+                f"stopped while {stage}: it {'told nothing' if self._renews else 'took longer'} "
+                f"{'for' if self._renews else 'than'} {self._timeout_s:g} s "
                 "(the protocol's timeout_s)",
             ) from None
         if line is None:
             raise self._death(stage)
+        if self._renews:
+            self._deadline_s = time.perf_counter() + self._timeout_s
         event: dict[str, Any] = json.loads(line)
         return event
 

@@ -176,7 +176,8 @@ class _Draft:
     ) -> Repetition:
         start_s, end_s = told["window"]
         energy = recorder.energy(start_s, end_s)
-        conditions = self._around(told, recorder, conditions)
+        station = self.station
+        conditions = conditions_around(told, recorder, station.host, station.cores, conditions)
         return Repetition(
             **self._common,
             status=Status.OK,
@@ -228,25 +229,48 @@ class _Draft:
             for when, (start_s, end_s) in told["idle"].items()
         ]
 
-    def _around(self, told: dict[str, Any], recorder: Recorder, before: Conditions) -> Conditions:
-        start_s, end_s = told["window"]
-        pid = told["pid"]
-        devices = recorder.conditions(start_s, end_s, own_pids=(pid,))
-        load = self.station.host.foreign_load(start_s, end_s, told["cpu_s"], self.station.cores)
-        return replace(
-            before,
-            foreign_load=load,
-            clock_hz=_known({d.device: d.clock_hz for d in devices})
-            | _known({f"{d.device}-memory": d.memory_clock_hz for d in devices}),
-            power_limit_w=_known({d.device: d.power_limit_w for d in devices}),
-            throttle_reasons=tuple(sorted({r for d in devices for r in d.throttle_reasons})),
-            memory_device_bytes={
-                d.device: d.memory_bytes for d in devices if d.memory_bytes is not None
-            },
-            foreign_processes=tuple(
-                f"{d.device}: {other}" for d in devices for other in d.foreign_pids
-            ),
-        )
+
+def conditions_around(
+    told: Mapping[str, Any], recorder: Recorder, host: HostSampler, cores: float, before: Conditions
+) -> Conditions:
+    """Add what the machine was like in a window to the conditions before it.
+
+    Args:
+        told: By the child: its ``pid``, its ``window``, and ``cpu_s`` that it used in it.
+        recorder: That read the meters meanwhile.
+        host: Sampled the machine's load meanwhile.
+        cores: Granted to this run.
+        before: The conditions before.
+    """
+    start_s, end_s = told["window"]
+    devices = recorder.conditions(start_s, end_s, own_pids=(told["pid"],))
+    return replace(
+        before,
+        foreign_load=host.foreign_load(start_s, end_s, told["cpu_s"], cores),
+        clock_hz=_known({d.device: d.clock_hz for d in devices})
+        | _known({f"{d.device}-memory": d.memory_clock_hz for d in devices}),
+        power_limit_w=_known({d.device: d.power_limit_w for d in devices}),
+        throttle_reasons=tuple(sorted({r for d in devices for r in d.throttle_reasons})),
+        memory_device_bytes={
+            d.device: d.memory_bytes for d in devices if d.memory_bytes is not None
+        },
+        foreign_processes=tuple(
+            f"{d.device}: {other}" for d in devices for other in d.foreign_pids
+        ),
+    )
+
+
+def doubts(energy: tuple[EnergyFigure, ...], conditions: Conditions) -> Flag:
+    """Return the flags that energy and conditions of any window ask for."""
+    flags = Flag(0)
+    if conditions.throttle_reasons:
+        flags |= Flag.THROTTLED
+    if (conditions.foreign_load or 0.0) > DISTURBED_ABOVE or conditions.foreign_processes:
+        flags |= Flag.DISTURBED
+    for figure in energy:
+        if figure.disagreement is not None and abs(figure.disagreement) > DISAGREES_ABOVE:
+            flags |= Flag.METER_DISAGREES
+    return flags
 
 
 def _queue(told: dict[str, Any], recorder: Recorder) -> Queue:
@@ -316,16 +340,9 @@ def loading(cell: Cell, artifact: Artifact, study: Study) -> dict[str, Any]:
 
 
 def _flags(told: dict[str, Any], energy: tuple[EnergyFigure, ...], conditions: Conditions) -> Flag:
-    flags = Flag(0)
+    flags = doubts(energy, conditions)
     if not (told["warm_up"]["settled"] and told["steady"]):
         flags |= Flag.UNSTEADY
-    if conditions.throttle_reasons:
-        flags |= Flag.THROTTLED
-    if (conditions.foreign_load or 0.0) > DISTURBED_ABOVE or conditions.foreign_processes:
-        flags |= Flag.DISTURBED
-    for figure in energy:
-        if figure.disagreement is not None and abs(figure.disagreement) > DISAGREES_ABOVE:
-            flags |= Flag.METER_DISAGREES
     for name, flag in (
         ("fell_back", Flag.FALLBACK),
         ("overloaded", Flag.OVERLOADED),

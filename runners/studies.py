@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -11,14 +11,17 @@ from greenbatch.errors import StudyError, UnknownNameError
 from greenbatch.models import registry
 from greenbatch.runners import backends
 from greenbatch.runners.checks import listed
-from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
-from greenbatch.runners.study import FEWEST_REQUESTS, Study, make_study
+from greenbatch.runners.profiles import MeasurementProtocol
+from greenbatch.runners.scaling import scaled
+from greenbatch.runners.study import Study, make_study
 from greenbatch.runners.study_files import StudyFile, load
+from greenbatch.runners.training.scaling import scaled_training
+from greenbatch.runners.training.study import Search, TrainingStudy, make_training_study
 
 FOLDER = Path(__file__).parent / "presets"
-_TIMES = ("window_s", "warm_up_min_s", "warm_up_max_s", "idle_s", "rest_min_s", "rest_max_s")
-_FEWEST_SCALED = 20
+AnyStudy: TypeAlias = Study | TrainingStudy
 _ALL_MODELS = "all"
+_TRAINING_PROVIDERS = ("cpu", "cuda")
 
 
 def presets() -> list[str]:
@@ -46,16 +49,20 @@ def resolve(
     *,
     changes: Sequence[str] = (),
     provider: str | None = None,
+    data: Sequence[str] = (),
     scale: float | None = None,
     overrides: Mapping[str, Any] | None = None,
-) -> Study:
-    """Return the study called ``name``, changed as asked.
+) -> AnyStudy:
+    """Return the study called ``name``, of inference or of trainings, changed as asked.
 
     Args:
         name: A preset, or a study file.
-        changes: ``KEY=VALUE`` each; the value is read as YAML, ``protocol.RULE`` names a rule.
+        changes: ``KEY=VALUE`` each; the value is read as YAML. ``protocol.RULE`` names a rule, and
+            of trainings ``search.MEMBER`` a member of the search.
         provider: Measure the same runtimes on this provider.
-        scale: Shorten windows, rests, requests and repetitions by this factor; it is recorded.
+        data: Train on these data sets.
+        scale: Shorten windows, rests, requests and repetitions by this factor, of trainings also
+            epochs, trials and images; it is recorded.
         overrides: Members that take the place of the study's.
 
     Raises:
@@ -65,48 +72,50 @@ def resolve(
     file = read(name)
     members = dict(file.members)
     for change in changes:
-        _change(members, change)
-    if members.get("models") == [_ALL_MODELS]:
-        members["models"] = list(registry.names())
-    if provider:
-        runtimes = [backends.find(each).runtime for each in listed(members, "backends")]
-        if runtimes:  # else the study does not hold together, which is told below
-            members["backends"] = backends.pair(list(dict.fromkeys(runtimes)), [provider])
+        _change(members, change, TrainingStudy if file.is_training else Study)
+    if file.is_training:
+        members |= _training_options(provider, data)
+    elif data:
+        raise StudyError(
+            f"--data {data[0]} is for a study of trainings, and {file.name} is one of inference; "
+            "leave it out"
+        )
+    else:
+        members |= _inference_options(members, provider)
     members |= overrides or {}
     lines = {
         place: line
         for place, line in file.lines.items()
         if members.get(str(place[0])) is file.members.get(str(place[0]))
     }
+    if file.is_training:
+        trainings = make_training_study(members, file.name, lines)
+        return trainings if scale is None else scaled_training(trainings, scale)
     study = make_study(members, file.name, lines)
     return study if scale is None else scaled(study, scale)
 
 
-def scaled(study: Study, scale: float) -> Study:
-    """Shorten a study: its times, requests and repetitions, each down to what still makes sense.
-
-    Raises:
-        StudyError: The scale is not above 0 and at most 1.
-    """
-    if not 0 < scale <= 1:
-        raise StudyError(f"the scale is {scale:g}; wanted a number above 0 and at most 1")
-    quick = PROFILES["quick"]
-    rules = dict(study.protocol)
-    for rule in _TIMES:
-        rules[rule] = min(rules[rule], max(rules[rule] * scale, getattr(quick, rule)))
-    rules["window_ticks"] = min(rules["window_ticks"], max(quick.window_ticks, 1))
-    members = study.model_dump(mode="json", by_alias=True) | {
-        "protocol": rules,
-        "scale": scale,
-        "repetitions": max(1, round(study.repetitions * scale)),
-        "precision_target": None,  # a shortened run is for a look, and takes no more than that
-        "max_repetitions": None,
-        "requests": max(_FEWEST_SCALED, round((study.requests or FEWEST_REQUESTS) * scale)),
+def _training_options(provider: str | None, data: Sequence[str]) -> dict[str, Any]:
+    if provider and provider not in _TRAINING_PROVIDERS:
+        raise UnknownNameError("provider of trainings", provider, _TRAINING_PROVIDERS)
+    return {
+        **({"backends": [f"torch-{provider}"]} if provider else {}),
+        **({"data": list(data)} if data else {}),
     }
-    return make_study(members, f"{study.name} at scale {scale:g}")
 
 
-def _change(members: dict[str, Any], change: str) -> None:
+def _inference_options(members: Mapping[str, Any], provider: str | None) -> dict[str, Any]:
+    found = {}
+    if members.get("models") == [_ALL_MODELS]:
+        found["models"] = list(registry.names())
+    if provider:
+        runtimes = [backends.find(each).runtime for each in listed(members, "backends")]
+        if runtimes:  # else the study does not hold together, which is told later
+            found["backends"] = backends.pair(list(dict.fromkeys(runtimes)), [provider])
+    return found
+
+
+def _change(members: dict[str, Any], change: str, design: type[AnyStudy]) -> None:
     key, equals, text = change.partition("=")
     if not equals or not key:
         raise StudyError(f"--set {change!r} cannot be read; write KEY=VALUE, as repetitions=5")
@@ -116,13 +125,26 @@ def _change(members: dict[str, Any], change: str) -> None:
         raise StudyError(
             f"--set {change!r}: {text!r} is not YAML; write it as in a file"
         ) from error
-    head, _, rule = key.partition(".")
-    if head == "protocol" and rule:
-        known = [field.name for field in fields(MeasurementProtocol)]
-        if rule not in known:
-            raise UnknownNameError("rule of the protocol", rule, known)
-        members["protocol"] = {**(members.get("protocol") or {}), rule: value}
+    head, _, inner = key.partition(".")
+    if head not in design.model_fields or (inner and head not in _NESTED):
+        raise UnknownNameError("member of a study", key, design.model_fields)
+    if not inner:
+        members[key] = value
         return
-    if head not in Study.model_fields or rule:
-        raise UnknownNameError("member of a study", key, Study.model_fields)
-    members[key] = value
+    what, known = _NESTED[head]
+    if inner not in known:
+        raise UnknownNameError(what, inner, known)
+    before = members.get(head) or {}
+    if not isinstance(before, Mapping):
+        raise StudyError(f"--set {change!r} changes a part of {head}, which is {before!r}")
+    members[head] = {**before, inner: value}
+
+
+_NESTED: Mapping[str, tuple[str, Sequence[str]]] = {
+    "protocol": (
+        "rule of the protocol",
+        tuple(field.name for field in fields(MeasurementProtocol)),
+    ),
+    "search": ("member of a search", tuple(Search.model_fields)),
+}
+"""Members of a study whose own members can be changed, what they are called, and their names."""

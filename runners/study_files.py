@@ -9,6 +9,7 @@ import yaml
 
 from greenbatch.errors import StudyError
 from greenbatch.runners.study import Study, make_study
+from greenbatch.runners.training.study import TrainingStudy, make_training_study
 
 Place = tuple[str | int, ...]
 
@@ -27,22 +28,50 @@ class StudyFile:
     members: dict[str, Any]
     lines: Mapping[Place, int] = field(default_factory=dict, repr=False)
 
+    @property
+    def is_training(self) -> bool:
+        """Whether it is a study of trainings; else it is one of inference."""
+        return self.members.get("kind") == "training"
+
     def study(self) -> Study:
-        """Return the study.
+        """Return the study of inference.
 
         Raises:
             UnknownNameError, StudyError: It does not hold together; the line is told.
         """
+        if self.is_training:
+            raise StudyError(
+                f"{self.name} is a study of trainings, and one of inference is wanted here; "
+                "run it with: gb study run"
+            )
         return make_study(self.members, self.name, self.lines)
+
+    def training_study(self) -> TrainingStudy:
+        """Return the study of trainings.
+
+        Raises:
+            UnknownNameError, StudyError: It does not hold together; the line is told.
+        """
+        if not self.is_training:
+            raise StudyError(
+                f"{self.name} is a study of inference, and one of trainings is wanted here; it "
+                "has 'kind: training'"
+            )
+        return make_training_study(self.members, self.name, self.lines)
 
 
 def read_study(path: Path) -> Study:
-    """Read a study from a file.
+    """Read a study of inference from a file.
 
     Raises:
         UnknownNameError, StudyError: It cannot be read, is not YAML, or does not hold together.
     """
     return load(path).study()
+
+
+def read_training_study(path: Path) -> TrainingStudy:
+    """Read a study of trainings from a file; see `read_study`."""
+    return load(path).training_study()
 
 
 def load(path: Path, name: str = "") -> StudyFile:

@@ -61,7 +61,7 @@ def training(**changed: Any) -> Training:
 
 def test_a_journal_gives_back_what_was_written() -> None:
     beat = Beat(cell=CELL, block=0, session=1, epoch=4, lost=phase())
-    journal = parse(b"".join(map(encode, (epoch(), beat, training()))))
+    journal = parse(encode(epoch()) + encode(beat) + encode(training()))
     assert journal.epochs == (epoch(),)
     assert journal.beats == (beat,)
     assert journal.trainings == (training(),)

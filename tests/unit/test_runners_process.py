@@ -34,6 +34,17 @@ def test_a_child_that_hangs_is_stopped() -> None:
     assert not psutil.pid_exists(pids[0])
 
 
+def test_only_silence_is_limited_where_each_event_renews_the_time() -> None:
+    with ChildProcess(8.0, renews=True) as process:
+        process.begin("repetition", "onnxruntime-cpu")
+        before_s = process._deadline_s
+        assert process.event()["event"] == "ready"
+        assert process._deadline_s > before_s
+        process._deadline_s = 0.0
+        with pytest.raises(ChildFailed, match=r"it told nothing for 8 s"):
+            process.event("training")
+
+
 def test_a_child_that_fails_says_why() -> None:
     with ChildProcess(60.0) as process:
         process.begin("repetition", "onnxruntime-cpu")

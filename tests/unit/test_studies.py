@@ -1,6 +1,7 @@
 """Presets and study files: what there is runs, what is wrong is one sentence with its line."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -9,6 +10,7 @@ from greenbatch.cli import main
 from greenbatch.errors import StudyError, UnknownNameError, UsageError
 from greenbatch.runners import studies
 from greenbatch.runners.studies import presets, resolve
+from greenbatch.runners.study import Study
 from greenbatch.runners.study_files import load, read_study
 
 NAMES = {
@@ -21,6 +23,7 @@ NAMES = {
     "yarally-batching-strict",
     "zeus-stable",
 }
+TRAINING = {"delrey", "yarally-training-layers", "yarally-training-search"}
 GOOD = "models: [alexnet]\nbackends: [torch-cpu]\nscenarios: [server]\nrates: [16]\n"
 
 
@@ -32,11 +35,18 @@ def gb(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str
     return int(exit_.value.code or 0), told.out, told.err
 
 
+def inference(name: str, **options: Any) -> Study:
+    """Resolve a study that is one of inference."""
+    design = resolve(name, **options)
+    assert isinstance(design, Study)
+    return design
+
+
 def test_every_preset_of_the_design_is_there() -> None:
-    assert set(presets()) == NAMES
+    assert set(presets()) == NAMES | TRAINING
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("name", sorted(NAMES | TRAINING))
 def test_a_preset_says_its_source_and_holds_together(name: str) -> None:
     design = resolve(name)
     assert design.cells()
@@ -46,7 +56,7 @@ def test_a_preset_says_its_source_and_holds_together(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_a_preset_at_a_hundredth_fits_a_small_machine_and_says_so(name: str) -> None:
-    whole, design = resolve(name), resolve(name, provider="cpu", scale=0.01)
+    whole, design = inference(name), inference(name, provider="cpu", scale=0.01)
     assert design.scale == 0.01
     assert design.repetitions == 1
     assert {backend.rpartition("-")[2] for backend in design.backends} == {"cpu"}
@@ -56,7 +66,7 @@ def test_a_preset_at_a_hundredth_fits_a_small_machine_and_says_so(name: str) -> 
 
 
 def test_the_batching_paper_is_repeated_as_it_was() -> None:
-    design = resolve("yarally-batching")
+    design = inference("yarally-batching")
     assert (design.requests, design.rates, design.repetitions) == (8192, (16.0,), 1)
     assert design.policies == ("fixed:16", "fixed:32", "fixed:64", "fixed:128", "greedy:128")
     assert design.as_published
@@ -73,7 +83,7 @@ def test_what_is_shown_is_the_file_that_would_run_it(
 
 
 def test_members_and_rules_are_changed_as_in_a_file() -> None:
-    design = resolve(
+    design = inference(
         "zeus-stable", changes=["models=[alexnet]", "protocol.window_s=4", "batch_sizes=[2]"]
     )
     assert design.models == ("alexnet",)

@@ -167,6 +167,7 @@ def bench(
     from greenbatch.cli.options import batch_sizes as parse_batch_sizes
     from greenbatch.cli.options import rates as parse_rates
     from greenbatch.cli.options import settings as parse_settings
+    from greenbatch.runners.directory import holds_trainings
     from greenbatch.runners.study_files import read_study
 
     given = {
@@ -206,6 +207,13 @@ def bench(
         raise UsageError("--dry-run shows a new run; leave it out, or name a --study")
     if resume and (out or study):
         raise UsageError("--resume goes on in the run's own folder; leave out --out and --study")
+    if resume and holds_trainings(resume):
+        from greenbatch.cli import train, tune
+        from greenbatch.runners.directory import open_training_study
+
+        show = tune.measure if open_training_study(resume).search else train.measure
+        show(None, resume, as_json)
+        return
     if resume:
         design, path = None, resume
     elif study:

@@ -1,9 +1,15 @@
 """``gb study``: experiments that are there to be run, and those in files."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from greenbatch.errors import UsageError
+
+if TYPE_CHECKING:
+    from greenbatch.runners.studies import AnyStudy
+    from greenbatch.runners.training.study import TrainingStudy
 
 study = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show and run studies.")
 
@@ -22,7 +28,14 @@ _Provider = Annotated[
 ]
 _Scale = Annotated[
     float | None,
-    typer.Option(help="Shorten times, requests and repetitions, as 0.01; the dataset says so."),
+    typer.Option(
+        help="Shorten times, requests, epochs, trials, images and repetitions, as 0.01; the "
+        "dataset says so."
+    ),
+]
+_Data = Annotated[
+    list[str] | None,
+    typer.Option(help="Of a study of trainings: train on this data set, as digits; repeatable."),
 ]
 
 
@@ -41,12 +54,15 @@ def show(
     name: _Name,
     changes: _Changes = None,
     provider: _Provider = None,
+    data: _Data = None,
     scale: _Scale = None,
 ) -> None:
     """Print a study as the file that would run it."""
     from greenbatch.runners import studies
 
-    design = studies.resolve(name, changes=changes or (), provider=provider, scale=scale)
+    design = studies.resolve(
+        name, changes=changes or (), provider=provider, data=data or (), scale=scale
+    )
     typer.echo(design.to_yaml(), nl=False)
 
 
@@ -55,6 +71,7 @@ def run(
     name: _Name,
     changes: _Changes = None,
     provider: _Provider = None,
+    data: _Data = None,
     scale: _Scale = None,
     weights: Annotated[
         str | None, typer.Option(help="auto, pretrained, random or a weights file.")
@@ -74,28 +91,47 @@ def run(
 ) -> None:
     """Run a study."""
     from greenbatch import workflow
-    from greenbatch.cli.bench import measure
+    from greenbatch.cli import bench, train, tune
     from greenbatch.runners import studies
+    from greenbatch.runners.study import Study
 
     overrides: dict[str, Any] = {
         **({"artifacts_dir": str(artifacts)} if artifacts else {}),
         **({"weights": weights} if weights else {}),
         **({"meters": meter} if meter else {}),
     }
+    if studies.read(name).is_training and (weights or artifacts):
+        raise UsageError(
+            f"{name} is a study of trainings, which begin with weights of their own; leave out "
+            f"{'--weights' if weights else '--artifacts'}"
+        )
     design = studies.resolve(
-        name, changes=changes or (), provider=provider, scale=scale, overrides=overrides
+        name,
+        changes=changes or (),
+        provider=provider,
+        data=data or (),
+        scale=scale,
+        overrides=overrides,
     )
+    path = out or workflow.fresh_path()
     if dry_run:
         typer.echo(outline(design))
-        return
-    measure(design.fresh(), out or workflow.fresh_path(), as_json)
+    elif isinstance(design, Study):
+        bench.measure(design.fresh(), path, as_json)
+    elif design.search:
+        tune.measure(design, path, as_json)
+    else:
+        train.measure(design, path, as_json)
 
 
-def outline(design: Any) -> str:
+def outline(design: "AnyStudy") -> str:
     """Return a design's cells in their order, and the least time that they take."""
     from greenbatch import units
     from greenbatch.runners.order import slots
+    from greenbatch.runners.study import Study
 
+    if not isinstance(design, Study):
+        return _outline_of_trainings(design)
     order = slots(design.cells(), design.repetitions, design.seed, kind=design.order)
     rules = design.rules
     least_s = sum(
@@ -109,5 +145,36 @@ def outline(design: Any) -> str:
     lines.append(
         f"{len(order)} repetitions of {len(design.cells())} cells, at least "
         f"{units.duration(least_s)}: starts, longer warm-ups and slow batches come on top"
+    )
+    return "\n".join(lines)
+
+
+def _outline_of_trainings(design: "TrainingStudy") -> str:
+    from itertools import islice
+
+    from greenbatch import units
+    from greenbatch.runners.order import orders
+    from greenbatch.runners.training import schedule
+    from greenbatch.runners.training.search import BATCH_SIZE, grid_size
+
+    how, cells = "", {cell: str(cell) for cell in design.cells()}
+    if search := design.search:
+        trials = dict.fromkeys(search.strategies, search.trials)
+        if "grid" in trials:
+            trials["grid"] = min(search.trials, grid_size(search))
+        each = ", ".join(f"{name} {number}" for name, number in trials.items())
+        how = f"; search of {', '.join(search.space)}; trials, in turns: {each}"
+        if BATCH_SIZE in search.space:
+            cells = {c: t.replace(f", batch {c.batch_size}", "") for c, t in cells.items()}
+    blocks = islice(orders(cells, design.seed, design.order), design.repetitions)
+    lines = [
+        f"block {block}: {cells[cell]}{how}" for block, order in enumerate(blocks) for cell in order
+    ]
+    trainings = schedule.total(design)
+    rules = design.rules
+    least_s = trainings * (rules.rest_min_s + rules.warm_up_min_s + rules.idle_s)
+    lines.append(
+        f"{trainings} trainings of up to {design.epochs} epochs, at least "
+        f"{units.duration(least_s)} beside the epochs: rests, warm-ups and idle power"
     )
     return "\n".join(lines)

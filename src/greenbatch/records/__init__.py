@@ -48,6 +48,7 @@ from greenbatch.records.training import (
     Phase,
     Training,
     TrainingCell,
+    holding,
 )
 
 __all__ = [
@@ -91,6 +92,7 @@ __all__ = [
     "WeightsRecord",
     "decode",
     "encode",
+    "holding",
     "parse",
     "parse_manifest",
     "total_energy",

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -126,9 +127,22 @@ class Epoch:
                 raise ValueError(f"{name} is {getattr(self, name)}; an epoch's is finite")
 
 
+def holding(epochs: Iterable[Epoch]) -> tuple[Epoch, ...]:
+    """Return the epochs that hold, of those in a journal.
+
+    A session that could not read the last checkpoint goes back to one before it: an epoch that is
+    repeated takes the place of the earlier one and of all that came behind that.
+    """
+    held: dict[tuple[TrainingCell, int], list[Epoch]] = {}
+    for epoch in epochs:
+        training = held.setdefault((epoch.cell, epoch.block), [])
+        training[epoch.epoch :] = [epoch]
+    return tuple(epoch for training in held.values() for epoch in training)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """How far a session has come behind its last checkpoint, told every few seconds.
+    """How far a session has come behind its last checkpoint, told first and every few seconds.
 
     The last beat of a session that did not end by itself is what was lost with it, at the least:
     what came between it and the end is not known.

@@ -1,0 +1,193 @@
+"""``gb train``: train networks under the meters, and report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from greenbatch.errors import MeasurementError, UsageError
+
+if TYPE_CHECKING:
+    from greenbatch.runners.training.study import TrainingStudy
+
+
+def train(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Networks: dense, simple-cnn, a torchvision classifier as mobilenet_v2, or "
+            "timm:NAME."
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="digits, cifar10, fashion-mnist or folder:PATH; repeatable. Default: digits."
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="The most. Default: 10.")] = None,
+    batch_sizes: Annotated[str | None, typer.Option(help="32,64 or 16..128. Default: 32.")] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="fp32, amp-fp16 or amp-bf16; repeatable. Default: fp32."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=V1,V2",
+            help="A hyperparameter or what the network takes; several values are trained side by "
+            "side. As learning_rate=0.01,0.1. Repeatable.",
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            help="Stop after so many epochs in which the validation loss did not get lower; "
+            "0: do not stop early. Default: 0."
+        ),
+    ] = None,
+    repetitions: Annotated[int | None, typer.Option(help="Repetitions. Default: 3.")] = None,
+    provider: Annotated[
+        list[str] | None, typer.Option(help="cpu or cuda; repeatable. Default: cpu.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Resize images to this height and width.")
+    ] = None,
+    train_images: Annotated[
+        int | None, typer.Option(help="The most to train on, balanced over classes. Default: all.")
+    ] = None,
+    validation_images: Annotated[
+        int | None, typer.Option(help="The most to validate with. Default: all.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where data sets are or are downloaded to. Default: data.")
+    ] = None,
+    meter: Annotated[
+        list[str] | None,
+        typer.Option(help="auto, none or a meter's name (see 'gb doctor'); repeatable."),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="quick, standard or rigorous: how long is rested and warmed up. Default: standard."
+        ),
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(help="Of the trainings in a block: shuffled or latin-square."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights, of the order of images and of trainings.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads on the CPU. Default: the cores granted.")
+    ] = None,
+    cpu_tdp: Annotated[
+        float | None,
+        typer.Option(help="Maximum power in W of the granted cores, for the estimate."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of this run. Default: runs/<now>.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the trainings in their order; do nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """Train networks epoch by epoch under the meters, and write a report."""
+    from greenbatch import training_workflow, workflow
+    from greenbatch.cli.options import batch_sizes as parse_batch_sizes
+
+    given = {
+        "data": data,
+        "epochs": epochs,
+        "batch_sizes": parse_batch_sizes(batch_sizes) if batch_sizes is not None else None,
+        "precisions": precision,
+        "settings": _settings(setting or []) or None,
+        "patience": patience,
+        "repetitions": repetitions,
+        "providers": provider,
+        "image_size": image_size,
+        "train_images": train_images,
+        "validation_images": validation_images,
+        "data_dir": str(data_dir) if data_dir else None,
+        "meters": meter,
+        "profile": profile,
+        "order": order,
+        "seed": seed,
+        "threads": threads,
+        "cpu_tdp_w": cpu_tdp,
+    }
+    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if resume:
+        if options or models or out or dry_run:
+            raise UsageError(
+                f"--resume takes the design from {resume / 'study.yaml'} and goes on in that "
+                "folder; leave out everything else but --json"
+            )
+        from greenbatch.runners.directory import open_training_study
+
+        if open_training_study(resume).search:
+            from greenbatch.cli import tune
+
+            tune.measure(None, resume, as_json)
+        else:
+            measure(None, resume, as_json)
+        return
+    if not models:
+        raise UsageError("no network is named; name one, as: gb train simple-cnn")
+    path = out or workflow.fresh_path()
+    design = training_workflow.plan(models, name=path.name, **options)
+    if dry_run:
+        from greenbatch.cli.study import outline
+
+        typer.echo(outline(design))
+        return
+    measure(design, path, as_json)
+
+
+def measure(design: "TrainingStudy | None", path: Path, as_json: bool) -> None:
+    """Run a study of trainings, or go on with the run in ``path``, and tell what was found.
+
+    Raises:
+        MeasurementError: No training came to its end.
+    """
+    from greenbatch import training_workflow
+    from greenbatch.cli.training_progress import TrainingDisplay
+    from greenbatch.cli.training_result import show_trainings, trainings_as_json
+
+    try:
+        with TrainingDisplay() as display:
+            if design:
+                run = training_workflow.run_training(design, path, display.training_listener)
+            else:
+                run = training_workflow.resume_training(path, display.training_listener)
+    except KeyboardInterrupt:
+        if not (path / "study.yaml").exists():
+            raise
+        kept = f"what was trained is kept; go on with: gb train --resume {path}"
+        raise KeyboardInterrupt(kept) from None
+    if as_json:
+        typer.echo(trainings_as_json(run))
+    else:
+        show_trainings(run)
+    if not run.measured:
+        reason = next((training.reason for training in run.trainings), "there was none")
+        raise MeasurementError(f"no training of {run.path} came to its end; the first: {reason}")
+
+
+def _settings(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Read what is set, ``NAME=V1,V2`` each."""
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        name = name.strip()
+        if not name or not all(values.split(",")):
+            raise UsageError(f"--set {text!r} cannot be read; write it as learning_rate=0.01,0.1")
+        if name in found:
+            raise UsageError(f"{name} is set twice; give all its values at once")
+        found[name] = [value.strip() for value in values.split(",")]
+    return found

@@ -1,0 +1,267 @@
+"""``gb tune``: search strategies side by side, every trial metered."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from greenbatch.errors import MeasurementError, RunError, UsageError
+
+if TYPE_CHECKING:
+    from greenbatch.runners.training.study import TrainingStudy
+
+_SPACE: dict[str, Any] = {
+    "learning_rate": {"low": 0.0001, "high": 0.1, "log": True},
+    "batch_size": [16, 32, 64, 128],
+    "linear_layers": [3, 7],
+    "conv_layers": [1, 4],
+    "relu": [0, 1],
+    "dropout": [0, 0.25, 0.5],
+}
+"""What is searched where nothing else is said, of it what the network takes."""
+_OF_EVERY_CELL = "batch_size"
+
+
+def tune(
+    model: Annotated[str | None, typer.Argument(help="What to train, see 'gb train'.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="digits, cifar10, fashion-mnist or folder:PATH. Default: digits."),
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="grid, random, gp (Bayesian, Gaussian process) or tpe (Bayesian, Parzen "
+            "estimators); repeatable. Default: grid, random and gp."
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trainings of each strategy. Default: 16.")
+    ] = None,
+    space: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUES",
+            help="What to search: conv_layers=1,4 or learning_rate=0.001..0.1:log; between whole "
+            "ends only whole numbers; :8 for a grid of 8 steps. Repeatable. Default: learning "
+            "rate, batch size and what the network takes.",
+        ),
+    ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="accuracy, energy or both (their Pareto front). Default: accuracy."),
+    ] = None,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="A search has arrived within this of its final best. Default: 1%.",
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="The most of a trial. Default: 10.")] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="End a trial after so many epochs without a lower loss; 0: never."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Set what is not searched, as optimizer=sgd."
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Where it is not searched. Default: 32.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, amp-fp16 or amp-bf16. Default: fp32.")
+    ] = None,
+    provider: Annotated[str | None, typer.Option(help="cpu or cuda. Default: cpu.")] = None,
+    train_images: Annotated[
+        int | None, typer.Option(help="The most to train on. Default: all.")
+    ] = None,
+    validation_images: Annotated[
+        int | None, typer.Option(help="The most to validate on. Default: all.")
+    ] = None,
+    repetitions: Annotated[
+        int | None,
+        typer.Option(help="Whole searches, each with another seed. Default: 3."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all that is drawn.")] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="quick, standard or rigorous: rests and warm-up. Default: standard."),
+    ] = None,
+    meter: Annotated[list[str] | None, typer.Option(help="As for 'gb bench'; repeatable.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of the CPU. Default: the cores granted.")
+    ] = None,
+    cpu_tdp: Annotated[
+        float | None,
+        typer.Option(help="Maximum power in W of the granted cores, for the estimate."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of this run. Default: runs/<now>.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print what would be done, and do nothing."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """Search for hyperparameters by several strategies, and tell what each one costs."""
+    from greenbatch import workflow
+    from greenbatch.cli.study import outline
+    from greenbatch.runners.training.study import make_training_study
+
+    search = {
+        "strategies": strategy,
+        "trials": trials,
+        "objective": objective,
+        "within": within,
+    }
+    given = {
+        "data": [data] if data else None,
+        "epochs": epochs,
+        "patience": patience,
+        "settings": _settings(setting or []) or None,
+        "batch_sizes": [batch_size] if batch_size is not None else None,
+        "precisions": [precision] if precision else None,
+        "backends": [f"torch-{provider}"] if provider else None,
+        "train_images": train_images,
+        "validation_images": validation_images,
+        "repetitions": repetitions,
+        "seed": seed,
+        "profile": profile,
+        "meters": meter,
+        "threads": threads,
+        "cpu_tdp_w": cpu_tdp,
+    }
+    searched: dict[str, Any] = {key: value for key, value in search.items() if value is not None}
+    members: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if resume:
+        if model or space or searched or members or out or dry_run:
+            raise UsageError(
+                f"--resume takes the design from {resume / 'study.yaml'} and goes on in that "
+                "folder; leave out everything else but --json"
+            )
+        measure(None, resume, as_json)
+        return
+    if not model:
+        raise UsageError("no network is named; name one, as: gb tune simple-cnn")
+    path = out or workflow.fresh_path()
+    searched["space"] = (
+        read_space(space) if space else default_space(model, set(members.get("settings", ())))
+    )
+    if batch_size is not None and _OF_EVERY_CELL in searched["space"]:
+        if space:
+            raise UsageError("batch_size is set and is searched; leave it out of one of them")
+        del searched["space"][_OF_EVERY_CELL]
+    design = make_training_study(
+        {"name": path.name, "models": [model], "search": searched, **members}, "the options"
+    )
+    if dry_run:
+        typer.echo(outline(design))
+        return
+    measure(design, path, as_json)
+
+
+def measure(design: "TrainingStudy | None", path: Path, as_json: bool) -> None:
+    """Do the searches of a study, or go on with the run in ``path``, and tell what was found.
+
+    Raises:
+        RunError: The run in ``path`` is no search.
+        MeasurementError: No trial came to its end.
+    """
+    from greenbatch import training_workflow
+    from greenbatch.cli.search_result import searches_as_json, show_searches
+    from greenbatch.cli.training_progress import TrainingDisplay
+    from greenbatch.runners.directory import open_training_study
+
+    if not (design or open_training_study(path)).search:
+        raise RunError(f"{path} holds trainings and no search; go on by: gb train --resume {path}")
+    try:
+        with TrainingDisplay() as display:
+            if design:
+                run = training_workflow.run_training(design, path, display.training_listener)
+            else:
+                run = training_workflow.resume_training(path, display.training_listener)
+    except KeyboardInterrupt:
+        if not (path / "study.yaml").exists():
+            raise
+        kept = f"what was trained is kept; go on with: gb tune --resume {path}"
+        raise KeyboardInterrupt(kept) from None
+    if as_json:
+        typer.echo(searches_as_json(run.path))
+    else:
+        show_searches(run.path)
+    if not run.measured:
+        reason = next((training.reason for training in run.trainings), "there was none")
+        raise MeasurementError(f"no trial of {run.path} came to its end; the first: {reason}")
+
+
+def default_space(model: str, fixed: set[str]) -> dict[str, Any]:
+    """Return what is searched of a network where nothing else is said, but for what is set.
+
+    Raises:
+        UnknownNameError: There is no such network.
+    """
+    from greenbatch.runners.training.hyperparameters import taken
+
+    known = {setting.name for setting in taken(model)} | {_OF_EVERY_CELL}
+    return {name: values for name, values in _SPACE.items() if name in known - fixed}
+
+
+def read_space(texts: Sequence[str]) -> dict[str, Any]:
+    """Read a search space as the command takes it, into that of a study file.
+
+    Args:
+        texts: ``NAME=V1,V2`` or ``NAME=LOW..HIGH`` with ``:log``, ``:STEPS`` or both behind it.
+
+    Raises:
+        UsageError: One is not written so, or is given twice.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, _, values = (part.strip() for part in text.partition("="))
+        if name in found:
+            raise UsageError(f"--space names {name} twice; give all its values at once")
+        given = _range(values) if ".." in values else [part.strip() for part in values.split(",")]
+        if not name or not given or (isinstance(given, list) and not all(given)):
+            raise UsageError(
+                f"--space {text!r} cannot be read; write conv_layers=1,4 or "
+                "learning_rate=0.001..0.1:log"
+            )
+        found[name] = given
+    return found
+
+
+def _range(text: str) -> dict[str, Any] | None:
+    """Read ``LOW..HIGH:log:STEPS``; ``None`` where it is not written so."""
+    ends, *marks = text.split(":")
+    low, _, high = ends.partition("..")
+    whole = all(end.strip().lstrip("+-").isdigit() for end in (low, high))
+    try:
+        found: dict[str, Any] = {"low": float(low), "high": float(high)}
+        steps = [int(mark) for mark in marks if mark != "log"]
+    except ValueError:
+        return None
+    if len(steps) > 1 or marks.count("log") > 1:
+        return None
+    return {
+        **found,
+        **({"log": True} if "log" in marks else {}),
+        **({"whole": True} if whole else {}),
+        **({"steps": steps[0]} if steps else {}),
+    }
+
+
+def _settings(texts: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        name, _, values = (part.strip() for part in text.partition("="))
+        if not name or not all(values.split(",")) or name in found:
+            raise UsageError(f"--set {text!r} cannot be read; write NAME=VALUE, each name once")
+        found[name] = [value.strip() for value in values.split(",")]
+    return found

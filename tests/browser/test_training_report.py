@@ -1,0 +1,178 @@
+"""The page of a training run in a real browser, without network."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenbatch.analysis.training.report import write_training_report
+from greenbatch.records import EnergySource
+from tests.fakes import training_runs
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")),
+        reason="chromium or chromedriver is not installed",
+    ),
+]
+
+HOSTILE = "<img src=x onerror=alert(1)><b>$x^{</b>"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for argument in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd(
+        "Network.emulateNetworkConditions",
+        {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0},
+    )
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    def made(name: str) -> Path:
+        return tmp_path_factory.mktemp(name)
+
+    runs = {
+        "trainings": training_runs.delrey_run(made("trainings"), blocks=3),
+        "factors": training_runs.factorial_run(made("factors"), source=EnergySource.ESTIMATED),
+        "search": training_runs.search_run(made("search"), failures=True),
+        "missing": training_runs.search_run(made("missing"), source=EnergySource.MISSING),
+        "hostile": training_runs.plain_run(
+            made("hostile"), models=(HOSTILE, "b"), blocks=2, study_members={"name": HOSTILE}
+        ),
+    }
+    with pytest.MonkeyPatch.context() as patch:  # figures on paper take most of the time
+        patch.setattr("greenbatch.analysis.training.report.write_training_figures", lambda *_: [])
+        return {name: write_training_report(run) for name, run in runs.items()}
+
+
+def _open(browser: Any, page: Path, width: int = 1400, *, dark: bool = False) -> None:
+    """Open a page and draw every chart, as on the way down to its end."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    size = {"width": width, "height": 9000, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get_log("browser")
+    browser.get(page.as_uri())
+    WebDriverWait(browser, 30).until(
+        lambda b: b.execute_script(
+            "return document.documentElement.dataset.drawn === 'yes'"
+            " && [...document.querySelectorAll('.chart')].every(c => c.data)"
+        )
+    )
+
+
+def _complaints(browser: Any) -> list[Any]:
+    return [e for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
+
+
+@pytest.mark.parametrize(
+    ("name", "charts", "width", "dark"),
+    [
+        ("trainings", 4, 1400, False),
+        ("trainings", 4, 390, True),
+        ("factors", 5, 1400, True),
+        ("factors", 5, 390, False),
+        ("search", 2, 1400, False),
+        ("search", 2, 390, True),
+        ("missing", 1, 390, False),
+    ],
+)
+def test_every_chart_is_drawn_and_nothing_scrolls_sideways(
+    browser: Any, pages: dict[str, Path], name: str, charts: int, width: int, dark: bool
+) -> None:
+    _open(browser, pages[name], width, dark=dark)
+    assert _complaints(browser) == []
+    traces = browser.execute_script(
+        "return [...document.querySelectorAll('.chart')].map("
+        "c => c.querySelectorAll('svg.main-svg .scatterlayer .trace').length)"
+    )
+    assert len(traces) == charts
+    assert all(count >= 3 for count in traces)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    words = browser.execute_script("return document.body.innerText")
+    assert "NaN" not in words
+    assert "undefined" not in words
+
+
+def test_a_line_is_taken_out_of_all_charts_and_put_back(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def names() -> list[str]:
+        found: list[str] = browser.execute_script(
+            "return document.getElementById('search-0').data.map(t => t.name).filter(Boolean)"
+        )
+        return found
+
+    _open(browser, pages["search"])
+    assert names() == ["grid", "random", "gp"]
+    box = browser.find_element(By.CSS_SELECTOR, "input[data-variant='1']")
+    box.send_keys(Keys.SPACE)
+    WebDriverWait(browser, 10).until(lambda _: names() == ["grid", "gp"])
+    box.send_keys(Keys.SPACE)
+    WebDriverWait(browser, 10).until(lambda _: names() == ["grid", "random", "gp"])
+
+
+def test_lines_follow_the_colour_scheme(browser: Any, pages: dict[str, Path]) -> None:
+    seen = []
+    for dark in (False, True):
+        _open(browser, pages["trainings"], dark=dark)
+        seen.append(
+            browser.execute_script(
+                "return document.getElementById('learning-epochs-0').data"
+                ".filter(t => t.name).map(t => t.line.color)"
+            )
+        )
+    assert len(seen[0]) == 5
+    assert not set(seen[0]) & set(seen[1])
+
+
+def test_energy_axes_go_linear(browser: Any, pages: dict[str, Path]) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    _open(browser, pages["trainings"])
+    told = "return document.getElementById('front-0').layout.xaxis.type"
+    assert browser.execute_script(told) == "log"
+    chosen = browser.find_element(By.CSS_SELECTOR, "input[name=scale][value=log]")
+    chosen.send_keys(Keys.ARROW_RIGHT)
+    WebDriverWait(browser, 10).until(lambda b: b.execute_script(told) == "linear")
+
+
+def test_a_hostile_name_is_text_where_plotly_writes_it(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    _open(browser, pages["hostile"])
+    assert _complaints(browser) == []
+    assert browser.execute_script("return document.querySelectorAll('main img').length") == 0
+    browser.execute_script("Plotly.Fx.hover('front-0', [{curveNumber: 1, pointNumber: 0}])")
+    label = browser.execute_script("return document.querySelector('#front-0').textContent")
+    assert "<img src=x" in label
