@@ -10,9 +10,17 @@ from typing import Protocol
 import pytest
 
 ALONE = (
-    "browser/",
     "gpu/",
-    "runs/",
+    "runs/test_backends",
+    "runs/test_bench",
+    "runs/test_images",
+    "runs/test_interruption",
+    "runs/test_known_power",
+    "runs/test_layers",
+    "runs/test_meter",
+    "runs/test_repeats",
+    "runs/test_server",
+    "runs/test_training",
     "unit/test_doctor",
     "unit/test_fakes_curve",
     "unit/test_gpu",
