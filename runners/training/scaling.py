@@ -7,15 +7,19 @@ from greenbatch.runners.scaling import shortened
 from greenbatch.runners.training.study import TrainingStudy, make_training_study
 
 FEWEST_TRAIN_IMAGES, FEWEST_VALIDATION_IMAGES = 64, 32
+FEWEST_PIXELS = FEWEST_TRAIN_IMAGES * 128**2
+"""In all training images of a channel, half as many in those of validation: an epoch over fewer
+is done before a meter has ticked."""
 FEWEST_TRIALS = 4
 """A strategy with fewer has nothing to learn from."""
-_IMAGES: Mapping[str, tuple[float, float]] = {
-    "digits": (1437, 360),
-    "cifar10": (50_000, 10_000),
-    "fashion-mnist": (60_000, 10_000),
+_IMAGES: Mapping[str, tuple[float, float, int]] = {
+    "digits": (1437, 360, 8),
+    "cifar10": (50_000, 10_000, 32),
+    "fashion-mnist": (60_000, 10_000, 28),
 }
-"""Images to train and to validate on of the data sets whose size is known without a look."""
-_NOT_COUNTED = (math.inf, math.inf)
+"""Images to train and to validate on, and their height and width, of the data sets of which that
+is known without a look."""
+_NOT_COUNTED = (math.inf, math.inf, 128)
 
 
 def scaled_training(study: TrainingStudy, scale: float) -> TrainingStudy:
@@ -35,10 +39,15 @@ def scaled_training(study: TrainingStudy, scale: float) -> TrainingStudy:
         "epochs": _share(study.epochs, scale, fewest=1),
     }
     sizes = [_IMAGES.get(name, _NOT_COUNTED) for name in study.data]
-    trained, validated = map(max, zip(*sizes, strict=True))
+    trained, validated, side = map(max, zip(*sizes, strict=True))
+    pixels = (study.image_size or side) ** 2
     for name, there, fewest in (
-        ("train_images", trained, FEWEST_TRAIN_IMAGES),
-        ("validation_images", validated, FEWEST_VALIDATION_IMAGES),
+        ("train_images", trained, max(FEWEST_TRAIN_IMAGES, FEWEST_PIXELS // pixels)),
+        (
+            "validation_images",
+            validated,
+            max(FEWEST_VALIDATION_IMAGES, FEWEST_PIXELS // 2 // pixels),
+        ),
     ):
         taken = min(there, math.inf if members[name] is None else members[name])
         members[name] = _share(int(taken), scale, fewest) if taken < math.inf else None

@@ -43,7 +43,7 @@ def test_everything_that_takes_time_is_shortened_and_the_scale_is_kept() -> None
 def test_nothing_is_shortened_beyond_what_makes_sense() -> None:
     short = scaled_training(study(search=SEARCH), 0.0001)
     assert (short.epochs, short.repetitions) == (1, 2)
-    assert (short.train_images, short.validation_images) == (64, 32)
+    assert (short.train_images, short.validation_images) == (1024, 512)
     assert (short.rules.rest_min_s, short.rules.warm_up_min_s, short.rules.idle_s) == (
         0.1,
         0.2,
@@ -51,6 +51,12 @@ def test_nothing_is_shortened_beyond_what_makes_sense() -> None:
     )
     assert short.search is not None
     assert short.search.trials == 4
+
+
+def test_the_larger_an_image_the_fewer_are_enough() -> None:
+    for size, images in ((32, (1024, 512)), (64, (256, 128)), (128, (64, 32)), (224, (64, 32))):
+        short = scaled_training(study(image_size=size), 0.0001)
+        assert (short.train_images, short.validation_images) == images, size
 
 
 def test_what_is_shorter_already_is_not_made_longer() -> None:
@@ -73,7 +79,7 @@ def test_what_is_shorter_already_is_not_made_longer() -> None:
 def test_a_share_of_all_images_is_a_share_of_the_largest_data_set() -> None:
     every: dict[str, Any] = {"train_images": None, "validation_images": None}
     for data, images in (
-        (["digits"], (718, 180)),
+        (["digits"], (1437, 360)),
         (["digits", "cifar10"], (25_000, 5000)),
         (["folder:own"], (None, None)),
     ):
@@ -81,8 +87,7 @@ def test_a_share_of_all_images_is_a_share_of_the_largest_data_set() -> None:
         assert (short.train_images, short.validation_images) == images, data
     more_than_there_are = study(data=["digits"], train_images=60_000, validation_images=200)
     short = scaled_training(more_than_there_are, 0.5)
-    assert (short.train_images, short.validation_images) == (718, 100)
-    assert scaled_training(study(data=["digits"], **every), 0.01).train_images == 64
+    assert (short.train_images, short.validation_images) == (1437, 200)
 
 
 def test_factors_space_and_seed_stay() -> None:
