@@ -5,6 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbatch.cli.shared_options import (
+    Artifacts,
+    AsJson,
+    CpuTdp,
+    Meters,
+    Out,
+    Resume,
+    Threads,
+    Weights,
+)
 from greenbatch.errors import MeasurementError, UsageError
 
 if TYPE_CHECKING:
@@ -94,21 +104,10 @@ def bench(
         str | None,
         typer.Option(help="host or device: where inputs start and outputs end. Default: host."),
     ] = None,
-    meter: Annotated[
-        list[str] | None,
-        typer.Option(help="auto, none or a meter's name (see 'gb doctor'); repeatable."),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="auto, pretrained, random or a .safetensors or .pth file."),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads of CPU backends. Default: the cores granted.")
-    ] = None,
-    cpu_tdp: Annotated[
-        float | None,
-        typer.Option(help="Maximum power in W of the granted cores, for the estimate."),
-    ] = None,
+    meter: Meters = None,
+    weights: Weights = None,
+    threads: Threads = None,
+    cpu_tdp: CpuTdp = None,
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -148,19 +147,15 @@ def bench(
             "window, before each batch (pipeline). Default: before."
         ),
     ] = None,
-    artifacts: Annotated[Path, typer.Option(help="Folder of exported artifacts.")] = Path(
-        "artifacts"
-    ),
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of this run. Default: runs/<now>.")
-    ] = None,
+    artifacts: Artifacts = Path("artifacts"),
+    out: Out = None,
     study: Annotated[Path | None, typer.Option(help="Measure the study in this file.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    resume: Resume = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print cells, order and the least time; measure nothing."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure energy and latency across runtimes and batch sizes, and write a report."""
     from greenbatch import workflow

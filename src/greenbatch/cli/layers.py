@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from greenbatch.cli.shared_options import Artifacts, AsJson, CpuTdp, Meters, Threads, Weights
 from greenbatch.errors import UsageError
 
 
@@ -32,25 +33,12 @@ def layers(
         str | None,
         typer.Option(help="quick, standard or rigorous: how long a window is. Default: standard."),
     ] = None,
-    meter: Annotated[
-        list[str] | None,
-        typer.Option(help="auto, none or a meter's name (see 'gb doctor'); repeatable."),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="auto, pretrained, random or a .safetensors or .pth file."),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads. Default: the cores granted.")
-    ] = None,
-    cpu_tdp: Annotated[
-        float | None,
-        typer.Option(help="Maximum power in W of the granted cores, for the estimate."),
-    ] = None,
+    meter: Meters = None,
+    weights: Weights = None,
+    threads: Threads = None,
+    cpu_tdp: CpuTdp = None,
     seed: Annotated[int | None, typer.Option(help="Of order, images and random weights.")] = None,
-    artifacts: Annotated[Path, typer.Option(help="Folder of exported artifacts.")] = Path(
-        "artifacts"
-    ),
+    artifacts: Artifacts = Path("artifacts"),
     csv: Annotated[
         Path | None, typer.Option(help="Write a row for each operator to this file.")
     ] = None,
@@ -60,7 +48,7 @@ def layers(
     raw: Annotated[
         Path | None, typer.Option(help="Write all windows of all blocks to this file, as JSON.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tell where time and energy of an inference go, by operator and by layer."""
     from greenbatch.analysis.layers import attribute

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenbatch import units
+from greenbatch.cli.shared_options import CpuTdp, Meters
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,18 +31,12 @@ def meter(
     command: Annotated[
         list[str], typer.Argument(metavar="-- CMD [ARGS]...", help="The command to measure.")
     ],
-    meter: Annotated[
-        list[str] | None,
-        typer.Option(help="auto, none or a meter's name (see 'gb doctor'); repeatable."),
-    ] = None,
+    meter: Meters = None,
     interval: Annotated[
         float | None,
         typer.Option(help="How often to read the meters, in s. Default: as each asks for."),
     ] = None,
-    cpu_tdp: Annotated[
-        float | None,
-        typer.Option(help="Maximum power in W of the granted cores, for the estimate."),
-    ] = None,
+    cpu_tdp: CpuTdp = None,
     trace: Annotated[
         Path | None, typer.Option(help="Keep what was read in this .csv or .npz file.")
     ] = None,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from greenbatch.cli.shared_options import AsJson
+
 
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of the run, or a dataset file.")],
@@ -19,7 +21,7 @@ def report(
         float | None, typer.Option(help="Say what a million images cost: the price of a kWh.")
     ] = None,
     currency: Annotated[str, typer.Option(help="Of the price, as EUR.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compile a run's journal to dataset.nc and write its report; or that of a dataset file."""
     from greenbatch.analysis import write_report

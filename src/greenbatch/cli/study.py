@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbatch.cli.shared_options import AsJson, Meters, Out
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,18 +77,16 @@ def run(
     weights: Annotated[
         str | None, typer.Option(help="auto, pretrained, random or a weights file.")
     ] = None,
-    meter: Annotated[list[str] | None, typer.Option(help="As for 'gb bench'; repeatable.")] = None,
+    meter: Meters = None,
     artifacts: Annotated[
         Path | None, typer.Option(help="Folder of exported artifacts. Default: the study's.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of this run. Default: runs/<now>.")
-    ] = None,
+    out: Out = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print cells, order and the least time; measure nothing."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a study."""
     from greenbatch import workflow

@@ -6,6 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbatch.cli.shared_options import (
+    AsJson,
+    CpuTdp,
+    Meters,
+    Out,
+    Resume,
+    Threads,
+    TrainImages,
+    ValidationImages,
+)
 from greenbatch.errors import MeasurementError, UsageError
 
 if TYPE_CHECKING:
@@ -55,19 +65,12 @@ def train(
     image_size: Annotated[
         int | None, typer.Option(help="Resize images to this height and width.")
     ] = None,
-    train_images: Annotated[
-        int | None, typer.Option(help="The most to train on, balanced over classes. Default: all.")
-    ] = None,
-    validation_images: Annotated[
-        int | None, typer.Option(help="The most to validate with. Default: all.")
-    ] = None,
+    train_images: TrainImages = None,
+    validation_images: ValidationImages = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Where data sets are or are downloaded to. Default: data.")
     ] = None,
-    meter: Annotated[
-        list[str] | None,
-        typer.Option(help="auto, none or a meter's name (see 'gb doctor'); repeatable."),
-    ] = None,
+    meter: Meters = None,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -81,21 +84,14 @@ def train(
     seed: Annotated[
         int | None, typer.Option(help="Of weights, of the order of images and of trainings.")
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads on the CPU. Default: the cores granted.")
-    ] = None,
-    cpu_tdp: Annotated[
-        float | None,
-        typer.Option(help="Maximum power in W of the granted cores, for the estimate."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of this run. Default: runs/<now>.")
-    ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    threads: Threads = None,
+    cpu_tdp: CpuTdp = None,
+    out: Out = None,
+    resume: Resume = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the trainings in their order; do nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train networks epoch by epoch under the meters, and write a report."""
     from greenbatch import training_workflow, workflow

@@ -6,6 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbatch.cli.shared_options import (
+    AsJson,
+    CpuTdp,
+    Meters,
+    Out,
+    Resume,
+    Threads,
+    TrainImages,
+    ValidationImages,
+)
 from greenbatch.errors import MeasurementError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -77,12 +87,8 @@ def tune(
         str | None, typer.Option(help="fp32, amp-fp16 or amp-bf16. Default: fp32.")
     ] = None,
     provider: Annotated[str | None, typer.Option(help="cpu or cuda. Default: cpu.")] = None,
-    train_images: Annotated[
-        int | None, typer.Option(help="The most to train on. Default: all.")
-    ] = None,
-    validation_images: Annotated[
-        int | None, typer.Option(help="The most to validate on. Default: all.")
-    ] = None,
+    train_images: TrainImages = None,
+    validation_images: ValidationImages = None,
     repetitions: Annotated[
         int | None,
         typer.Option(help="Whole searches, each with another seed. Default: 3."),
@@ -92,23 +98,16 @@ def tune(
         str | None,
         typer.Option(help="quick, standard or rigorous: rests and warm-up. Default: standard."),
     ] = None,
-    meter: Annotated[list[str] | None, typer.Option(help="As for 'gb bench'; repeatable.")] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads of the CPU. Default: the cores granted.")
-    ] = None,
-    cpu_tdp: Annotated[
-        float | None,
-        typer.Option(help="Maximum power in W of the granted cores, for the estimate."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of this run. Default: runs/<now>.")
-    ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    meter: Meters = None,
+    threads: Threads = None,
+    cpu_tdp: CpuTdp = None,
+    out: Out = None,
+    resume: Resume = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print what would be done, and do nothing."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Search for hyperparameters by several strategies, and tell what each one costs."""
     from greenbatch import workflow
