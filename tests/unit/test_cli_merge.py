@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from greenbatch.records import Cell
+from tests.fakes.training_runs import plain_run
 from tests.unit.test_analysis_merging import on, run_of
 from tests.unit.test_cli import gb
 
@@ -78,3 +79,15 @@ def test_traces_are_written_beside_the_dataset(
     with xr.open_dataset(tmp_path / "both-traces.nc") as traces:
         assert traces["run"].values.tolist() == ["a", "b"]
         assert traces["latency"].values.tolist() == [0.1, 0.2, 0.1, 0.2]
+
+
+def test_traces_of_trainings_are_refused_before_anything_is_written(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = plain_run(tmp_path / "a")
+    (run / "traces").mkdir(exist_ok=True)
+    out = tmp_path / "both.nc"
+    code, _, errors = gb(capsys, "merge", run, run, "--out", out, "--traces", "netcdf")
+    assert code == 2
+    assert "a run of trainings, whose traces are not merged" in errors
+    assert not out.exists()

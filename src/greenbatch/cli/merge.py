@@ -79,12 +79,18 @@ _ALONG: "dict[Dimension, Along | None]" = {
 
 
 def _check_traces(runs: "Sequence[Path]", form: TraceFormat) -> None:
+    from greenbatch.analysis.dataset import kind_of
     from greenbatch.analysis.trace_store import check_format
 
     check_format(form.value)
     for run in runs:
         if not (run / "traces").is_dir():
             raise RunError(f"{run} has no folder of traces; leave out --traces, or give the run")
+        if kind_of(run) == "training":
+            raise RunError(
+                f"{run} is a run of trainings, whose traces are not merged; leave out --traces, "
+                f"they are in {run / 'traces'}"
+            )
 
 
 def _write_traces(runs: "Sequence[Path]", out: Path, form: TraceFormat) -> Path:
