@@ -34,7 +34,7 @@ bench: install
 
 # Two at a time what only computes; then what needs the machine's time to itself.
 test: install
-	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m alone
 
 check: install
