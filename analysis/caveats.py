@@ -359,7 +359,8 @@ def _flags(rows: Sequence[CellRow]) -> Iterator[Caveat]:
         yield Caveat(
             f"flag-{name.replace('_', '-')}",
             severity,
-            f"{_repetition_count(count)} flagged as {word} ({meaning}); they are counted in.",
+            f"{_repetition_count(count)} flagged as {word} ({meaning}); "
+            f"{'it is' if count == 1 else 'they are'} counted in.",
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from greenbatch.errors import StudyError, UnknownNameError
 from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
@@ -37,6 +37,16 @@ def as_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
+def _as_settings(settings: Any) -> Any:
+    """Take numbers and truths as a user writes them in a file, and one value without a list."""
+    if not isinstance(settings, Mapping):
+        return settings
+    return {
+        key: tuple(map(as_text, values if isinstance(values, list | tuple) else [values]))
+        for key, values in settings.items()
+    }
+
+
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the values of a factor.
 
@@ -46,6 +56,20 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if twice := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
         raise ValueError(f"{twice[0]!r} is named twice; name each once")
     return values
+
+
+def _distinct_values(settings: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    for key, values in settings.items():
+        if not values:
+            raise ValueError(f"{key} has no value; give one, or leave it out")
+        distinct(values)
+    return settings
+
+
+Settings = Annotated[
+    dict[str, tuple[str, ...]], BeforeValidator(_as_settings), AfterValidator(_distinct_values)
+]
+"""Values of factors by name, as texts."""
 
 
 def resolved_rules(profile: str, protocol: Mapping[str, float]) -> dict[str, float]:

@@ -16,7 +16,15 @@ from greenbatch.queueing.arrivals import parse_arrivals
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, TRAFFIC, Cell
 from greenbatch.runners import backends
-from greenbatch.runners.checks import Lines, Name, Share, as_text, checked, distinct, resolved_rules
+from greenbatch.runners.checks import (
+    Lines,
+    Name,
+    Settings,
+    Share,
+    checked,
+    distinct,
+    resolved_rules,
+)
 from greenbatch.runners.cores import default_threads
 from greenbatch.runners.images import ImageSet, survey
 from greenbatch.runners.order import Kind
@@ -135,7 +143,7 @@ class Study(BaseModel):
     meters: tuple[Name, ...] = Field(default=("auto",), min_length=1)
     cpu_tdp_w: Annotated[float, Field(gt=0)] | None = None
     weights: Name = "auto"
-    settings: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    settings: Settings = Field(default_factory=dict)
     allow_fallback: bool = False
     probe_max_batch: Annotated[int, Field(ge=0, le=LARGEST_BATCH, strict=True)] = 0
     sources: dict[str, str] = Field(default_factory=dict)
@@ -143,17 +151,6 @@ class Study(BaseModel):
     preprocessing: Literal["before", "pipeline"] = "before"
     artifacts_dir: str = "artifacts"
     artifacts: dict[str, ArtifactRef] = Field(default_factory=dict)
-
-    @field_validator("settings", mode="before")
-    @classmethod
-    def _texts(cls, settings: Any) -> Any:
-        """Take numbers and truths as a user writes them in a file, and one value without a list."""
-        if not isinstance(settings, Mapping):
-            return settings
-        return {
-            key: tuple(map(as_text, values if isinstance(values, list | tuple) else [values]))
-            for key, values in settings.items()
-        }
 
     @field_validator("images", mode="before")
     @classmethod
@@ -175,15 +172,6 @@ class Study(BaseModel):
                 "leave it out"
             )
         return self
-
-    @field_validator("settings")
-    @classmethod
-    def _distinct_values(cls, settings: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        for key, values in settings.items():
-            if not values:
-                raise ValueError(f"{key} has no value; give one, or leave it out")
-            cls._distinct(values)
-        return settings
 
     @field_validator("policies")
     @classmethod

@@ -12,8 +12,8 @@ from greenbatch.records import TrainingCell
 from greenbatch.runners.checks import (
     Lines,
     Name,
+    Settings,
     Share,
-    as_text,
     checked,
     distinct,
     resolved_rules,
@@ -114,7 +114,7 @@ class TrainingStudy(BaseModel):
         default=("fp32",), min_length=1
     )
     batch_sizes: tuple[Count, ...] = Field(default=(32,), min_length=1)
-    settings: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    settings: Settings = Field(default_factory=dict)
     epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 10
     patience: Annotated[int, Field(ge=0, strict=True)] = 0
     search: Search | None = None
@@ -128,26 +128,6 @@ class TrainingStudy(BaseModel):
     threads: Annotated[int, Field(ge=0, strict=True)] = 0
     meters: tuple[Name, ...] = Field(default=("auto",), min_length=1)
     cpu_tdp_w: Annotated[float, Field(gt=0)] | None = None
-
-    @field_validator("settings", mode="before")
-    @classmethod
-    def _texts(cls, settings: Any) -> Any:
-        """Take numbers and truths as a user writes them in a file, and one value without a list."""
-        if not isinstance(settings, Mapping):
-            return settings
-        return {
-            key: tuple(map(as_text, values if isinstance(values, list | tuple) else [values]))
-            for key, values in settings.items()
-        }
-
-    @field_validator("settings")
-    @classmethod
-    def _distinct_values(cls, settings: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        for key, values in settings.items():
-            if not values:
-                raise ValueError(f"{key} has no value; give one, or leave it out")
-            distinct(values)
-        return settings
 
     @field_validator("models", "data", "backends", "precisions", "batch_sizes")
     @classmethod
