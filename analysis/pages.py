@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,15 @@ def write_latex(folder: Path, tables: Sequence[Table]) -> None:
 
 def scripts(page: Mapping[str, Any]) -> dict[str, str]:
     """Return what the page's scripts read: plotly, and the charts as JSON."""
-    from plotly.offline import get_plotlyjs
-
     charts = {c.name: c.facts for section in page["sections"] for c in section.charts}
     facts = {"charts": charts, "styles": page["styles"], "themes": page["themes"]}
     # Inside a script element only '<' can end it or begin a comment; JSON may spell it so.
     text = json.dumps(facts, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return {"plotly_js": get_plotlyjs() if charts else "", "figures_json": text}
+    plotly = files("greenbatch.analysis") / "assets" / "plotly-basic.min.js"
+    return {
+        "plotly_js": plotly.read_text(encoding="utf-8") if charts else "",
+        "figures_json": text,
+    }
 
 
 def render(template: str, facts: Mapping[str, Any]) -> str:

@@ -36,7 +36,7 @@ class Table:
     @property
     def groups(self) -> bool:
         """Whether lines with the same first entry belong together."""
-        return self.name not in ("artifacts", "fairness")
+        return self.name not in ("artifacts", "fairness", "parts")
 
     def markdown(self) -> str:
         """Write a GitHub-flavoured Markdown table."""

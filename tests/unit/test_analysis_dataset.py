@@ -303,7 +303,7 @@ def test_importing_analysis_loads_nothing_heavy() -> None:
     code = (
         "import sys, greenbatch.analysis as a; "
         "from greenbatch.analysis import answers, caveats, charts, dataset, figures, report; "
-        "heavy = {'numpy', 'xarray', 'scipy', 'matplotlib', 'plotly', 'torch', 'onnxruntime',"
+        "heavy = {'numpy', 'xarray', 'scipy', 'matplotlib', 'torch', 'onnxruntime',"
         " 'jinja2', 'yaml'}; "
         "print(sorted(heavy & set(sys.modules)), callable(a.open_run))"
     )

@@ -69,7 +69,7 @@ def test_the_page_asks_for_nothing_outside_itself(report: Path) -> None:
     assert "figures/energy.svg" in page
     assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!data:)", outside)
     assert "default-src 'none'" in page
-    assert report.joinpath("index.html").read_text().count("* plotly.js v") == 1
+    assert report.joinpath("index.html").read_text().count("* plotly.js (basic - minified) v") == 1
 
 
 def test_an_estimate_is_said_before_any_figure_in_page_and_markdown(report: Path) -> None:

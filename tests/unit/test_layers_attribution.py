@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -261,6 +262,17 @@ def test_the_tables_tell_the_window_its_rows_and_what_they_rest_on(
 def test_the_page_works_offline_and_has_a_bar_for_each_layer(tmp_path: Path) -> None:
     layer_tables.write_page(attribute(THREE), tmp_path / "page.html", None)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "<script src=" not in page
-    assert page.count('"features.0"') == page.count('"head"') >= 1
+    assert "<script" not in page
+    assert page.count('<td class="name">features.0</td>') == 1
+    assert page.count('<td class="name">head</td>') == 1
     assert "per image 24.9 ms" in page
+    assert "features.0 .. features.1" in page
+    assert max(float(width) for width in re.findall(r"width:([0-9.]+)%\"></i>", page)) == 100
+
+
+def test_a_name_with_tags_is_text_on_the_page(tmp_path: Path) -> None:
+    hostile = replace(THREE, model="<script>alert(1)</script>")
+    layer_tables.write_page(attribute(hostile), tmp_path / "page.html", None)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page

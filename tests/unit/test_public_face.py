@@ -7,7 +7,7 @@ import pytest
 
 import greenbatch
 
-HEAVY = "torch torchvision onnx onnxruntime xarray pandas scipy matplotlib plotly numpy pynvml"
+HEAVY = "torch torchvision onnx onnxruntime xarray pandas scipy matplotlib numpy pynvml"
 
 
 def imported_by(code: str) -> set[str]:

@@ -12,6 +12,7 @@ from greenbatch import units
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from greenbatch.analysis import text_tables
     from greenbatch.analysis.layers import Attribution, Check, PartShare, Row
     from greenbatch.analysis.statistics import Summary
 
@@ -154,24 +155,50 @@ def _joules(row: "Row", estimated: bool) -> str:
     return f"{units.si(row.energy_j, 'J')} ± {units.si(row.energy_uncertainty_j, 'J')}"
 
 
-def _parts_table(check: "Check") -> "Table":
-    from rich.table import Table
-    from rich.text import Text
+def _parts(check: "Check") -> "text_tables.Table":
+    """Set what was measured of each part beside what was attributed to it."""
+    from greenbatch.analysis.text_tables import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("part", no_wrap=True)
-    table.add_column("from .. to", overflow="fold")
-    for name in ("operators' share, attributed", "share of time, measured", "of net energy"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for each in check.parts:
-        part = each.part
-        table.add_row(
-            str(part.number),
-            Text(f"{part.first_layer or part.reads} .. {part.last_layer or part.writes}"),
+    rows = [
+        (
+            str(each.part.number),
+            " .. ".join(
+                (
+                    each.part.first_layer or each.part.reads,
+                    each.part.last_layer or each.part.writes,
+                )
+            ),
             f"{each.attributed_share.centre:.1%}",
             f"{each.time_share.centre:.1%}",
             f"{each.energy_share.centre:.1%}" if each.energy_share else "–",
         )
+        for each in check.parts
+    ]
+    shares = ("operators' share, attributed", "share of time, measured", "of net energy")
+    return Table(
+        name="parts",
+        title="Parts by themselves",
+        columns=("part", "from .. to", *shares),
+        rows=tuple(rows),
+        numeric=(False, False, True, True, True),
+    )
+
+
+def _parts_table(check: "Check") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    parts = _parts(check)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, numeric in zip(parts.columns, parts.numeric, strict=True):
+        table.add_column(
+            name,
+            justify="right" if numeric else "left",
+            no_wrap=name != "from .. to",
+            overflow="fold",
+        )
+    for row in parts.rows:
+        table.add_row(*map(Text, row))
     return table
 
 
@@ -283,40 +310,42 @@ def write_csv(found: "Attribution", path: Path) -> None:
 
 
 def write_page(found: "Attribution", path: Path, depth: int | None) -> None:
-    """Write one page that works offline: the layers as bars, and the sentences."""
-    import html
+    """Write one page that works offline: layers and operators as bars, the check, the sentences."""
+    from greenbatch import __version__
+    from greenbatch.analysis.pages import render, write_text
+    from greenbatch.analysis.palette import THEMES
 
-    import plotly.graph_objects as go
+    layers = found.by_layer(depth)
+    left = len(layers) - 1 - _CHART_LAYERS
+    shown = layers if left <= 0 else [*layers[:_CHART_LAYERS], layers[-1]]
+    more = f"{left} layers that take less are in --csv and --json." if left > 0 else ""
+    run = found.run
+    facts = {
+        "title": f"{run.model}: where the energy goes",
+        "where": f"{run.backend} · {run.precision} · batch {run.batch_size}",
+        "lead": headline(found),
+        "sentences": sentences(found),
+        "charts": [
+            ("layer", "By layer", _bars(found, shown), more),
+            ("operator", "By operator", _bars(found, found.by_operator()), ""),
+        ],
+        "parts": _parts(found.check) if found.check else None,
+        "estimated": found.net.source == "estimated",
+        "source": f"greenbatch {__version__}",
+        "themes": THEMES,
+    }
+    write_text(path, render("layers.html.j2", facts))
 
-    rows = list(found.by_layer(depth))
-    shown = [*rows[:-1][:_CHART_LAYERS], rows[-1]][::-1]
-    estimated = found.net.source == "estimated"
-    chart = go.Figure(
-        go.Bar(
-            x=[100 * row.share.centre for row in shown],
-            y=[row.name for row in shown],
-            orientation="h",
-            customdata=[
-                [units.si(row.time_s, "s"), _joules(row, estimated), row.operator] for row in shown
-            ],
-            hovertemplate="%{y}<br>%{x:.1f} %, %{customdata[0]} and %{customdata[1]} per image"
-            "<br>%{customdata[2]}<extra></extra>",
-        )
-    )
-    chart.update_layout(
-        template="plotly_white",
-        height=160 + 22 * len(shown),
-        margin={"l": 10, "r": 10, "t": 10, "b": 40},
-        xaxis_title="share of the window, %",
-        yaxis={"automargin": True},
-    )
-    title = html.escape(headline(found))
-    said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences(found))
-    drawn = chart.to_html(full_html=False, include_plotlyjs=True)
-    path.write_text(
-        "<!doctype html><html lang='en'><meta charset='utf-8'>"
-        f"<title>{html.escape(found.run.model)}: layers</title>"
-        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;"
-        f"padding:0 1rem}}</style><h1>{title}</h1>{drawn}<ul>{said}</ul></html>",
-        encoding="utf-8",
-    )
+
+def _bars(found: "Attribution", rows: Sequence["Row"]) -> list[dict[str, Any]]:
+    widest = max(row.share.centre for row in rows)
+    return [
+        {
+            "name": row.name,
+            "width": 100 * row.share.centre / widest,
+            "share": f"{row.share.centre:.1%}",
+            "time": units.si(row.time_s, "s"),
+            "energy": _joules(row, found.net.source == "estimated"),
+        }
+        for row in rows
+    ]
