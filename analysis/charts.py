@@ -11,6 +11,7 @@ from greenbatch.analysis.accuracy_front import Rival
 from greenbatch.analysis.curves import Curve, bounds, curve_labels, curves
 from greenbatch.analysis.palette import colours, markers, on_dark
 from greenbatch.analysis.power_traces import PowerTrace
+from greenbatch.analysis.serving_curves import ServingPanel, policy_of
 from greenbatch.analysis.statistics import Summary
 from greenbatch.analysis.tables import CellRow
 from greenbatch.analysis.timeline import Network, fronts
@@ -26,12 +27,14 @@ class Chart:
         title: The model.
         label: What is drawn, for those who do not see it.
         facts: What is drawn, for the page's script.
+        note: Stands beside the title, where several charts are of one model.
     """
 
     name: str
     title: str
     label: str
     facts: Mapping[str, Any]
+    note: str = ""
 
 
 def styles(rows: Sequence[CellRow]) -> list[dict[str, str]]:
@@ -101,6 +104,42 @@ def tradeoff_charts(
             label = f"Energy per image against latency of {model}, points labelled by batch size"
             facts = {"kind": "tradeoff", "model": model, "curves": drawn}
             charts.append(Chart(f"tradeoff-{number}", model, label, facts))
+    return charts
+
+
+def serving_charts(panels: Sequence[ServingPanel], variants: Sequence[str]) -> list[Chart]:
+    """Energy per request against response time, a point for each policy: low and left is good.
+
+    Args:
+        panels: As `greenbatch.analysis.serving_curves.serving_panels` gives them.
+        variants: All of the run, in its order.
+    """
+    charts = []
+    for number, panel in enumerate(panels):
+        drawn = [
+            {
+                "variant": variants.index(curve.variant),
+                "label": f"{curve.kind}, {curve.label}",
+                "policy": curve.kind,
+                "estimated": curve.estimated,
+                "points": [
+                    {
+                        "policy": policy_of(row),
+                        "energy": _known(row.energy_per_image_j),
+                        "net": _known(row.energy_per_image_net_j),
+                        "p99": _known(row.response_p99_s),
+                        "mean": _known(row.response_mean_s),
+                        "standing": panel.standing.get(row.cell),
+                        "net_standing": panel.net_standing.get(row.cell),
+                    }
+                    for row in curve.rows
+                ],
+            }
+            for curve in panel.curves
+        ]
+        label = f"Energy per request against response time of {panel.model}, {panel.words}"
+        facts = {"kind": "serving", "model": panel.model, "curves": drawn}
+        charts.append(Chart(f"serving-{number}", panel.model, label, facts, panel.words))
     return charts
 
 
@@ -262,6 +301,10 @@ def _nets(rows: Sequence[CellRow]) -> dict[tuple[str, str, int], list[Any]]:
 def _places(rows: Sequence[CellRow]) -> dict[str, int]:
     variants = dict.fromkeys(row.cell.variant for row in rows)
     return {variant: place for place, variant in enumerate(variants)}
+
+
+def _known(value: Summary | None) -> list[Any] | None:
+    return None if value is None else _summary(value)
 
 
 def _summary(value: Summary) -> list[Any]:

@@ -8,6 +8,8 @@ from greenbatch.analysis.accuracy_figure import accuracy_figure
 from greenbatch.analysis.accuracy_front import Rival
 from greenbatch.analysis.curves import Curve, bounds, curve_labels, curves, log_range, log_ticks
 from greenbatch.analysis.palette import GRID, INK, MUTED, colours, markers
+from greenbatch.analysis.serving_curves import serving_panels
+from greenbatch.analysis.serving_figure import serving_figure
 from greenbatch.analysis.statistics import Summary
 from greenbatch.analysis.tables import CellRow
 from greenbatch.analysis.timeline import Network
@@ -76,11 +78,13 @@ def write_figures(
         networks with a year) is not there.
     """
     stands = standing or {}
+    every, rows = rows, [row for row in rows if not row.cell.is_server]
     return save_figures(
         {
             "energy": lambda: energy_figure(rows),
             "latency": lambda: latency_figure(rows),
             "tradeoff": lambda: tradeoff_figure(rows, stands),
+            "serving": lambda: serving_figure(every, serving_panels(every)),
             "accuracy": lambda: accuracy_figure(rivals),
             "timeline": lambda: timeline_figure(networks),
         },

@@ -27,8 +27,10 @@ from greenbatch.analysis.sections import (
     accuracy_sections,
     batch_sections,
     power_sections,
+    serving_sections,
     timeline_sections,
 )
+from greenbatch.analysis.serving_curves import serving_panels
 from greenbatch.analysis.serving_tables import serving_lead, serving_table
 from greenbatch.analysis.start_tables import starts_table
 from greenbatch.analysis.surroundings import (
@@ -174,7 +176,7 @@ def _written(
         write_latex(folder / "tables", [page[name] for name in TABLES])
         page["parquet"] = _write_parquet(dataset, folder / "tables" / "repetitions.parquet")
         figures = write_figures(
-            rows, folder / "figures", page["standing"], page["networks"], page["rivals"]
+            every, folder / "figures", page["standing"], page["networks"], page["rivals"]
         )
         page["figure_files"] = [f"figures/{path.name}" for path in figures if path.suffix == ".svg"]
         write_text(folder / "report.md", render("report.md.j2", page))
@@ -232,7 +234,10 @@ def page_facts(
     settings, mismatched = beside_ratios(compared, in_force)
     years = zip(dataset["model"].values, dataset["year"].values, strict=True)
     closed = offline(dataset)
-    models = list(dict.fromkeys(row.cell.model for row in rows))
+    panels = serving_panels(servers)
+    drawn = [*rows, *servers] if panels else rows
+    models = list(dict.fromkeys(row.cell.model for row in drawn))
+    looks = styles([*rows, *servers])
     standing, refused = standings(closed)
     rivals, weighed = accuracy_front(closed, rows)
     bends = turnings(closed)
@@ -246,6 +251,7 @@ def page_facts(
     if rows or not every:
         net_standing, _ = standings(closed, net=True)
         sections += batch_sections(rows, found, standing, turns, refused, net_standing)
+    sections += serving_sections(panels, [style["name"] for style in looks])
     sections += accuracy_sections(rivals, weighed, [style["name"] for style in styles(rows)])
     sections += timeline_sections(networks, left_out)
     sections += power_sections(traces, [*rows, *servers], alone=alone)
@@ -265,8 +271,8 @@ def page_facts(
         "themes": THEMES,
         "models": models,
         "many": len(models) > MOST_MODELS,
-        "styles": styles([*rows, *servers]),
-        "variants": styles(rows),
+        "styles": looks,
+        "variants": styles(drawn),
         "standing": standing,
         "networks": networks,
         "rivals": rivals,

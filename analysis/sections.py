@@ -11,10 +11,12 @@ from greenbatch.analysis.charts import (
     energy_charts,
     latency_charts,
     power_chart,
+    serving_charts,
     timeline_charts,
     tradeoff_charts,
 )
 from greenbatch.analysis.power_traces import PowerTrace
+from greenbatch.analysis.serving_curves import ServingPanel
 from greenbatch.analysis.tables import CellRow
 from greenbatch.analysis.timeline import Network, timeline_sentence
 from greenbatch.records import Cell
@@ -108,6 +110,41 @@ def batch_sections(
             net=net,
         ),
     ]
+
+
+def serving_sections(panels: Sequence[ServingPanel], variants: Sequence[str]) -> list[Section]:
+    """Energy against response time of servers; none where no server has both.
+
+    Args:
+        panels: The servers by model and traffic.
+        variants: All of the run, in its order.
+    """
+    if not panels:
+        return []
+    drawn = [curve for panel in panels for curve in panel.curves]
+    estimated = any(curve.estimated for curve in drawn)
+    kinds = dict.fromkeys(curve.kind for curve in drawn)
+    shapes = ", ".join(f"{kind} ({_SHAPES[kind]})" for kind in kinds)
+    net = net_words([row for curve in drawn for row in curve.rows])
+    return [
+        Section(
+            "serving",
+            "What does less energy cost in response time?"
+            + (" (energy estimated)" if estimated else ""),
+            "Each point is a server under a batching policy; low and left is better. A line joins "
+            f"the sizes of one kind of policy: {shapes}. Large points are on the front of energy "
+            "and 99th percentile. Where no policy holds the rate, all points are pale: their "
+            "response times only tell how long they were watched."
+            + (" Estimates are dashed and hollow." if estimated else ""),
+            serving_charts(panels, variants),
+            per=(("p99", "99th percentile"), ("mean", "mean")),
+            estimated=estimated,
+            net=net,
+        )
+    ]
+
+
+_SHAPES = {"greedy": "circles", "fixed": "squares", "dynamic": "diamonds"}
 
 
 def accuracy_sections(

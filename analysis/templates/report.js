@@ -110,6 +110,7 @@ const nothing = (why) => ({
 
 const errors = (values) => ({
   type: "data", symmetric: false, thickness: 1.2, width: 3,
+  visible: values.some(([, low, high]) => low !== high),
   array: values.map(([centre, , high]) => high - centre),
   arrayminus: values.map(([centre, low]) => centre - low),
 });
@@ -194,6 +195,52 @@ function tradeoff(facts, chosen) {
   });
   const delays = curves.flatMap((c) => c.x.map(([centre]) => centre));
   return {data, layout: layout(amounts(delays, "s", chosen.log, "p50 latency of a batch"), amounts(ends(curves), "J", chosen.log))};
+}
+
+const POLICIES = {greedy: "circle", fixed: "square", dynamic: "diamond"};
+const SERVERS = {
+  front: ["<br>on the front", 10, 1],
+  beaten: ["<br>beaten in both", 7, 0.7],
+  overloaded: ["<br>does not hold the rate", 7, 0.3],
+};
+const MOST_NAMED = 8; // of more servers, those on the front have their policy beside them
+
+function serving({curves}, chosen, room) {
+  const when = chosen.per.serving;
+  const energy = (p) => (chosen.net ? p.net : p.energy);
+  const standing = (p) => SERVERS[chosen.net ? p.net_standing : p.standing] ?? ["", 7, 1];
+  const visible = curves.filter((c) => chosen.variants.has(c.variant));
+  const shown = visible.map((c) => ({...c, points: c.points.filter((p) =>
+    energy(p) && p[when] && (!chosen.log || energy(p)[0] > 0))})).filter((c) => c.points.length);
+  if (!shown.length) return nothing(visible.length ? "Net energy is not known here." : "No backend is chosen.");
+  const x = (p) => p[when][0];
+  const y = (p) => energy(p)[0];
+  const data = shown.map((c) => {
+    const notes = c.points.map((p) => `<b>${text(p.policy)}</b><br>${said(p[when], "s")} ${when}<br>`
+      + `${said(energy(p), "J")} ${chosen.net ? "net " : ""}per request${standing(p)[0]}`);
+    const trace = line(c, c.points.map(x), c.points.map(energy), notes);
+    const symbol = POLICIES[c.policy] + (c.estimated ? "-open" : "");
+    return {
+      ...trace, cliponaxis: false, line: {...trace.line, width: 1.2},
+      marker: {...trace.marker, symbol, size: c.points.map((p) => standing(p)[1]), opacity: c.points.map((p) => standing(p)[2])},
+    };
+  });
+  const points = shown.flatMap((c) => c.points);
+  const reach = points.map(x);
+  const end = Math.max(...reach) * (chosen.log ? 1.8 : 1.15); // for the last policy's name
+  const across = amounts([...reach, end], "s", chosen.log, `response time, ${when === "mean" ? "mean" : "99th percentile"}`);
+  const up = amounts(points.flatMap((p) => energy(p).slice(0, 3)), "J", chosen.log);
+  const front = (p) => standing(p) === SERVERS.front;
+  const order = [...points.filter(front), ...points.filter((p) => !front(p) && points.length <= MOST_NAMED)];
+  const found = placed(order.map((p) => [x(p), y(p), 7, p.policy, true]), across, up, room, 264);
+  const named = order.filter((_, i) => found[i]);
+  const [labels, sides] = [named.map((p) => p.policy), found.filter(Boolean)];
+  data.push({
+    type: "scatter", mode: "markers+text", x: named.map(x), y: named.map(y), text: labels.map(text),
+    textposition: sides, textfont: {size: 10.5, color: theme().ink}, hoverinfo: "skip", cliponaxis: false,
+    marker: {size: 12, opacity: 0}, // keeps the words off the point
+  });
+  return {data, layout: layout(across, up)};
 }
 
 function timeline({view, points, fronts}, chosen, room) {
@@ -323,14 +370,15 @@ function accuracy({points}, chosen, room) {
   return {data, layout: layout(across, up, {height: 360, margin: {l: 56, r: 14, t: 14, b: 44}})};
 }
 
-// For each label the first side of its point where it covers no point and no other label.
+// For each label the first side of its point where it covers no point and no other label. One that
+// may be left out has no side where there is none.
 function placed(labels, across, up, room, height = 320, first = "top center") {
   const scale = ({type, range}, length) => (value) =>
     ((type === "log" ? Math.log10(value) : value) - range[0]) / (range[1] - range[0]) * length;
   const [toX, toY] = [scale(across, room - 66), scale(up, height - 52)];
   const points = labels.map(([a, b, radius]) => [toX(a) - radius, toY(b) - radius, toX(a) + radius, toY(b) + radius]);
   const taken = [...points];
-  return labels.map(([a, b, radius, name], i) => {
+  return labels.map(([a, b, radius, name, optional], i) => {
     const [px, py, wide] = [toX(a), toY(b), 6.1 * name.length];
     const boxes = {
       "top center": [px - wide / 2, py + radius, px + wide / 2, py + radius + 14],
@@ -340,8 +388,8 @@ function placed(labels, across, up, room, height = 320, first = "top center") {
     };
     const free = (box) => box[0] > -20 && box[2] < room - 60 && taken.every((other) => other === points[i]
       || box[2] < other[0] || box[0] > other[2] || box[3] < other[1] || box[1] > other[3]);
-    const spot = [first, ...Object.keys(boxes)].find((name) => free(boxes[name])) ?? "top center";
-    taken.push(boxes[spot]);
+    const spot = [first, ...Object.keys(boxes)].find((name) => free(boxes[name])) ?? (optional ? null : "top center");
+    if (spot) taken.push(boxes[spot]);
     return spot;
   });
 }
@@ -388,8 +436,8 @@ function power({cells}, chosen) {
 // The page ---------------------------------------------------------------------------------------
 
 // A page with figures of its own includes them before this file, as training.js.
-const DRAW = {energy: overBatch, latency: overBatch, tradeoff, accuracy, timeline, power, ...globalThis.ownFigures};
-const OF_ENERGY = new Set(["energy", "tradeoff", "accuracy"]);
+const DRAW = {energy: overBatch, latency: overBatch, tradeoff, serving, accuracy, timeline, power, ...globalThis.ownFigures};
+const OF_ENERGY = new Set(["energy", "tradeoff", "serving", "accuracy"]);
 const field = (id) => document.getElementById(id);
 
 function choice() {
@@ -399,7 +447,7 @@ function choice() {
     variants: new Set(all("input[data-variant]:checked").map((box) => Number(box.dataset.variant))),
     log: radio("scale") !== "linear",
     net: radio("energy") === "net",
-    per: {energy: radio("per-energy") ?? "image", latency: radio("per-latency") ?? "batch", tradeoff: radio("per-tradeoff") ?? "image"},
+    per: {energy: radio("per-energy") ?? "image", latency: radio("per-latency") ?? "batch", tradeoff: radio("per-tradeoff") ?? "image", serving: radio("per-serving") ?? "p99"},
     cell: Number(field("choose-cell")?.value ?? 0),
   };
 }

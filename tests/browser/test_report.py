@@ -11,6 +11,7 @@ import pytest
 from greenbatch.analysis import write_report
 from greenbatch.records import EnergySource, Idle
 from tests.fakes import runs
+from tests.fakes.served_run import served_run
 from tests.fakes.traced_run import traced_run
 from tests.fakes.unlike_run import unlike_run
 
@@ -49,6 +50,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "estimated": traced_run(made("estimated"), EnergySource.ESTIMATED, models=models),
         "missing": runs.realistic_run(made("missing"), EnergySource.MISSING, models=models),
         "unlike": unlike_run(made("unlike")),
+        "servers": served_run(made("servers"), EnergySource.ESTIMATED, models=models),
         "hostile": hostile,
     }
     return {name: write_report(run) for name, run in of.items()}
@@ -127,6 +129,7 @@ def _chart(browser: Any, name: str) -> Any:
         *(("estimated", 11, width, dark) for width in (1400, 390) for dark in (False, True)),
         ("missing", 2, 1400, False),
         ("missing", 2, 390, True),
+        *(("servers", 4, width, dark) for width in (1400, 390) for dark in (False, True)),
         ("unlike", 3, 1400, True),
         ("unlike", 3, 390, False),
     ],
@@ -148,6 +151,31 @@ def test_every_chart_is_drawn_and_nothing_is_asked_for(
     assert {u for u in _requests(browser, page) if not u.startswith("data:")} == {page}
     # The page itself never scrolls sideways: wide tables scroll inside their frames.
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_a_server_is_read_by_its_mean_or_its_tail_and_by_model(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    from selenium.webdriver.common.by import By
+
+    _open(browser, pages["servers"])
+    reach = (
+        "return document.getElementById('serving-0').data.slice(0, -1).map(t => Math.max(...t.x))"
+    )
+    assert _chart(browser, "serving-0")["names"][0] == "greedy, onnxruntime-cpu (estimated)"
+    tail_s = browser.execute_script(reach)
+    browser.find_element(By.CSS_SELECTOR, "input[name=per-serving][value=mean]").click()
+    _drawn(browser)
+    mean_s = browser.execute_script(reach)
+    assert all(mean < tail for mean, tail in zip(mean_s, tail_s, strict=True))
+
+    browser.find_element(By.ID, "choose-model").send_keys("densenet121")
+    _drawn(browser)
+    shown = browser.execute_script(
+        "return [...document.querySelectorAll('figure[data-model]')]"
+        ".filter(f => f.offsetParent).map(f => f.dataset.model)"
+    )
+    assert shown == ["densenet121"] * 2
 
 
 def test_the_ground_and_the_lines_follow_the_colour_scheme(
