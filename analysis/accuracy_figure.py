@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.accuracy_front import Rival
-from greenbatch.analysis.curves import bounds, log_range, log_ticks
-from greenbatch.analysis.palette import ACCENT, GRID, INK, MUTED
+from greenbatch.analysis.curves import bounds
+from greenbatch.analysis.palette import ACCENT, INK, MUTED
+from greenbatch.analysis.paper import DASHES, log_axis, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +54,7 @@ def accuracy_figure(found: Sequence[Rival]) -> "Figure | None":
             color=ACCENT,
             alpha=0.45 + 0.55 * share,
             linewidth=1.3,
-            linestyle=(0, (4, 2)) if kind else "-",
+            linestyle=DASHES if kind else "-",
             marker=_MARKERS[models.index(model) % len(_MARKERS)],
             markersize=5,
             markerfacecolor=ACCENT if accuracy.source == "measured" else "white",
@@ -70,19 +71,12 @@ def accuracy_figure(found: Sequence[Rival]) -> "Figure | None":
             annotation_clip=False,
         )
     drawn = [*on, *rest]
-    axes.set_xscale("log")
-    low, high = log_range([r.latency_s.centre for r in drawn])
-    axes.set_xlim(low, high * 1.6)  # room for the names
-    axes.set_xticks(*log_ticks(low, high, "s", most=6))
-    axes.set_yscale("log")
-    low, high = log_range([end for r in drawn for end in bounds(r.energy_j)])
-    axes.set_ylim(low, high)
-    axes.set_yticks(*log_ticks(low, high, "J"))
+    delays_s = [r.latency_s.centre for r in drawn]
+    reach_s = 1.6 * max(delays_s)  # room for the names
+    log_axis(axes.xaxis, axes.set_xlim, [*delays_s, reach_s], "s", most=6)
+    log_axis(axes.yaxis, axes.set_ylim, [end for r in drawn for end in bounds(r.energy_j)], "J")
     axes.set_xlabel("p50 latency of a batch", color=MUTED)
-    axes.grid(axis="y", color=GRID, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0)
-    axes.minorticks_off()
+    plain(axes)
     figure.suptitle(
         f"Energy per image{kind}, latency and accuracy: the front\n"
         "hollow: accuracy as published; grey: beaten",

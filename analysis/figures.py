@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.accuracy_figure import accuracy_figure
 from greenbatch.analysis.accuracy_front import Rival
-from greenbatch.analysis.curves import Curve, bounds, curve_labels, curves, log_range, log_ticks
-from greenbatch.analysis.palette import GRID, INK, MUTED, colours, markers
+from greenbatch.analysis.curves import Curve, bounds, curve_labels, curves
+from greenbatch.analysis.palette import MUTED, colours, markers
+from greenbatch.analysis.paper import DASHES, SHAPES, log_axis, plain, save_figures
 from greenbatch.analysis.serving_curves import serving_panels
 from greenbatch.analysis.serving_figure import serving_figure
 from greenbatch.analysis.statistics import Summary
@@ -21,40 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 3
-DASHES: Any = (0, (4, 2))
-SHAPES = {
-    "circle": "o",
-    "square": "s",
-    "diamond": "D",
-    "triangle-up": "^",
-    "triangle-down": "v",
-    "pentagon": "p",
-}
-"""Of matplotlib, by plotly's words."""
-_STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
-    "font.size": 9,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.7,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "pdf.fonttype": 42,  # TrueType: journals refuse type 3
-    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
-    "svg.fonttype": "none",  # text stays text: searchable, and small
-    "svg.hashsalt": "greenbatch",  # the same run gives the same file
-}
-
-
-_ENDINGS: dict[str, dict[str, Any]] = {
-    "svg": {"metadata": {"Date": None}},
-    "pdf": {"metadata": {"CreationDate": None}},
-    "png": {"dpi": 160},
-}
 
 
 def write_figures(
@@ -90,37 +57,6 @@ def write_figures(
         },
         folder,
     )
-
-
-def save_figures(makers: Mapping[str, "Callable[[], Figure | None]"], folder: Path) -> list[Path]:
-    """Write figures as SVG, PDF and PNG in the style of the report.
-
-    Args:
-        makers: What makes each figure, by its name; ``None`` where there is nothing to draw, and
-            files of an earlier report are removed.
-        folder: Where to; it is made.
-
-    Returns:
-        The files.
-    """
-    import matplotlib as mpl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
-    with mpl.rc_context(_STYLE):
-        for name, make in makers.items():
-            figure = make()
-            if figure is not None:  # laid out once, not anew for each file
-                figure.draw_without_rendering()
-                figure.set_layout_engine("none")
-            for ending, options in _ENDINGS.items():
-                path = folder / f"{name}.{ending}"
-                if figure is None:  # one of an earlier report must not stand for this run
-                    path.unlink(missing_ok=True)
-                    continue
-                figure.savefig(path, bbox_inches="tight", pad_inches=0.12, **options)
-                written.append(path)
-    return written
 
 
 def energy_figure(rows: Sequence[CellRow]) -> "Figure | None":
@@ -191,7 +127,7 @@ def tradeoff_figure(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> "F
         if xs:
             log_axis(axes.xaxis, axes.set_xlim, xs, "s", most=4)
             log_axis(axes.yaxis, axes.set_ylim, ends, "J")
-        _plain(axes, model)
+        plain(axes, model)
 
     models = [model for model, found in energies.items() if found and latencies[model]]
     title = "Energy per image against p50 latency; large, with their batch size: on the front"
@@ -334,23 +270,4 @@ def _axes(axes: "Axes", model: str, shown: Sequence[Curve], unit: str) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     ends = [end for curve in shown for value in curve.values for end in bounds(value)]
     log_axis(axes.yaxis, axes.set_ylim, ends, unit)
-    _plain(axes, model)
-
-
-def log_axis(axis: Any, set_limits: Any, values: Sequence[float], unit: str, most: int = 7) -> None:
-    """Make an axis logarithmic around the values, with labelled ticks at round numbers."""
-    from matplotlib.ticker import NullLocator
-
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    low, high = log_range(values)
-    set_limits(low, high)
-    ticks, words = log_ticks(low, high, unit, most)
-    axis.set_ticks(ticks, words)
-    axis.set_minor_locator(NullLocator())
-
-
-def _plain(axes: "Axes", model: str) -> None:
-    axes.set_title(model, loc="left", fontsize=9.5, color=INK)
-    axes.grid(axis="y", color=GRID, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0)
+    plain(axes, model)

@@ -1,10 +1,12 @@
 """Servers on paper: energy per request against response time, a panel for each traffic."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from greenbatch.analysis.curves import bounds, log_range, log_ticks
-from greenbatch.analysis.palette import GRID, INK, MUTED, colours
+from greenbatch.analysis.curves import bounds
+from greenbatch.analysis.palette import INK, MUTED, colours
+from greenbatch.analysis.paper import DASHES, log_axis, plain
 from greenbatch.analysis.serving_curves import (
     BEATEN,
     FRONT,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 3
+_TITLE = 40  # characters in a line of a panel's title
 _MARKERS = {"greedy": "o", "fixed": "s", "dynamic": "D"}
 _STRENGTH = {BEATEN: 0.6, OVERLOADED: 0.3}
 
@@ -85,7 +88,7 @@ def _draw(axes: "Axes", panel: ServingPanel, curve: PolicyCurve, colour: str) ->
         "markerfacecolor": "white" if curve.estimated else colour,
         "markeredgewidth": 1.2,
     }
-    dashes: Any = (0, (4, 2)) if curve.estimated else "-"
+    dashes = DASHES if curve.estimated else "-"
     axes.plot(
         [x for _, x, _ in points],
         [y for _, _, y in points],
@@ -117,17 +120,8 @@ def _scale(axes: "Axes", panel: ServingPanel) -> None:
     energies_j = [
         end for row in rows if row.energy_per_image_j for end in bounds(row.energy_per_image_j)
     ]
-    axes.set_xscale("log")
-    low, high = log_range(responses_s)
-    axes.set_xlim(low, high * 1.5)  # room for the policies' names
-    axes.set_xticks(*log_ticks(low, high, "s", most=4))
-    axes.set_yscale("log")
-    low, high = log_range(energies_j)
-    axes.set_ylim(low, high)
-    axes.set_yticks(*log_ticks(low, high, "J"))
-    axes.set_title(f"{panel.model}, {panel.words}", loc="left", fontsize=8.5, fontweight="bold")
+    reach_s = 1.5 * max(responses_s)  # room for the policies' names
+    log_axis(axes.xaxis, axes.set_xlim, [*responses_s, reach_s], "s", most=3)
+    log_axis(axes.yaxis, axes.set_ylim, energies_j, "J")
     axes.set_xlabel("response time, p99", color=MUTED)
-    axes.grid(axis="y", color=GRID, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0)
-    axes.minorticks_off()
+    plain(axes, textwrap.fill(f"{panel.model}, {panel.words}", _TITLE))

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.curves import bounds, log_range, log_ticks
-from greenbatch.analysis.palette import ACCENT, GRID, INK, MUTED
+from greenbatch.analysis.palette import ACCENT, INK, MUTED
+from greenbatch.analysis.paper import plain
 from greenbatch.analysis.timeline import MOST_NAMED, Network, fronts
 
 if TYPE_CHECKING:
@@ -79,11 +80,7 @@ def timeline_figure(networks: Sequence[Network]) -> "Figure | None":
         (energy, f"Energy per image{kind} by year"),
         (front, f"Accuracy against energy per image{kind}"),
     ):
-        axes.set_title(title, loc="left", fontsize=9.5, color=INK)
-        axes.grid(axis="y", color=GRID, linewidth=0.7)
-        axes.set_axisbelow(True)
-        axes.tick_params(length=0)
-        axes.minorticks_off()
+        plain(axes, title)
     figure.draw_without_rendering()  # where points come to lie decides where their names go
     for place, axes in enumerate((accuracy, energy, front)):
         _name(axes, networks, [_places(network)[place] for network in networks], most)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch import units
 from greenbatch.analysis.charts import Chart
-from greenbatch.analysis.figures import DASHES, SHAPES, log_axis, save_figures
 from greenbatch.analysis.palette import ACCENT, GRID, INK, MUTED
+from greenbatch.analysis.paper import DASHES, SHAPES, log_axis, save_figures
 from greenbatch.analysis.training.sections import Figures
 
 if TYPE_CHECKING:

@@ -123,6 +123,14 @@ def _chart(browser: Any, name: str) -> Any:
     )
 
 
+def _models(browser: Any) -> Any:
+    """Of which models charts are shown."""
+    return browser.execute_script(
+        "return [...document.querySelectorAll('figure[data-model]')]"
+        ".filter(f => f.offsetParent).map(f => f.dataset.model)"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "charts", "width", "dark"),
     [
@@ -171,11 +179,7 @@ def test_a_server_is_read_by_its_mean_or_its_tail_and_by_model(
 
     browser.find_element(By.ID, "choose-model").send_keys("densenet121")
     _drawn(browser)
-    shown = browser.execute_script(
-        "return [...document.querySelectorAll('figure[data-model]')]"
-        ".filter(f => f.offsetParent).map(f => f.dataset.model)"
-    )
-    assert shown == ["densenet121"] * 2
+    assert _models(browser) == ["densenet121"] * 2
 
 
 def test_the_ground_and_the_lines_follow_the_colour_scheme(
@@ -209,11 +213,7 @@ def test_a_model_is_chosen_by_the_keyboard_alone(browser: Any, pages: dict[str, 
 
     browser.find_element(By.ID, "choose-model").send_keys("densenet121")
     _drawn(browser)
-    shown = browser.execute_script(
-        "return [...document.querySelectorAll('figure[data-model]')]"
-        ".filter(f => f.offsetParent).map(f => f.dataset.model)"
-    )
-    assert shown == ["densenet121"] * 3
+    assert _models(browser) == ["densenet121"] * 3
     _show(browser, "power-0")
     said = browser.find_element(By.ID, "power-said").text
     assert said.startswith("densenet121 on onnxruntime-cpu at batch 1")
