@@ -12,6 +12,10 @@ NO_BATCH_SIZE = (
     "two between\n"
 )
 
+TWICE = (
+    "was given 2 times; give it once, and if it takes several values, with commas between them\n"
+)
+
 
 def gb(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     """Run the command in this process; return its exit code, output and errors."""
@@ -36,6 +40,8 @@ def test_batch_sizes_are_lists_and_ranges(text: str, sizes: list[int]) -> None:
         (["bench", "--batch-sizes", "0"], f"gb: batch size '0' {NO_BATCH_SIZE}"),
         (["bench", "--batch-sizes", "1,-4"], f"gb: batch size '-4' (in '1,-4') {NO_BATCH_SIZE}"),
         (["bench", "--batch-sizes", "many"], f"gb: batch size 'many' {NO_BATCH_SIZE}"),
+        (["bench", "--rate", "50", "--rate", "200"], f"gb: --rate {TWICE}"),
+        (["study", "run", "delrey", "--scale", "1", "--scale", "1"], f"gb: --scale {TWICE}"),
         (["bench", "--provider", "cdua"], "gb: unknown provider 'cdua'; did you mean 'cuda'?\n"),
         (
             ["bench", "--provider", "cpu", "--runtime", "tensorflow"],

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ from greenbatch.cli import (
     train,
     tune,
 )
+from greenbatch.cli.command import Command
 from greenbatch.errors import GreenbatchError
 
 # Typer has click inside or beside it, by its version; this base class is the same in both.
@@ -68,20 +70,24 @@ def _options(
     """Hold the options that stand before a command."""
 
 
-app.command("models")(models.models)
-app.command("export")(export.export)
-app.command("eval")(eval.evaluate)
-app.command("bench")(bench.bench)
-app.command("report")(report.report)
-app.command("compare")(compare.compare)
-app.command("merge")(merge.merge)
-app.command("recommend")(recommend.recommend)
-app.command("layers")(layers.layers)
-app.command("tune")(tune.tune)
-app.command("train")(train.train)
+_COMMANDS: dict[str, Callable[..., Any]] = {
+    "models": models.models,
+    "export": export.export,
+    "eval": eval.evaluate,
+    "bench": bench.bench,
+    "report": report.report,
+    "compare": compare.compare,
+    "merge": merge.merge,
+    "recommend": recommend.recommend,
+    "layers": layers.layers,
+    "tune": tune.tune,
+    "train": train.train,
+}
+for _name, _function in _COMMANDS.items():
+    app.command(_name, cls=Command)(_function)
 app.add_typer(study.study, name="study")
-app.command("meter", context_settings={"allow_interspersed_args": False})(meter.meter)
-app.command("doctor")(doctor.doctor)
+app.command("meter", cls=Command, context_settings={"allow_interspersed_args": False})(meter.meter)
+app.command("doctor", cls=Command)(doctor.doctor)
 
 
 def main(arguments: list[str] | None = None) -> None:

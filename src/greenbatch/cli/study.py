@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbatch.cli.command import Command
 from greenbatch.cli.shared_options import AsJson, Meters, Out
 from greenbatch.errors import UsageError
 
@@ -40,7 +41,7 @@ _Data = Annotated[
 ]
 
 
-@study.command("list")
+@study.command("list", cls=Command)
 def list_studies() -> None:
     """List the presets, and what each is after."""
     from greenbatch.runners import studies
@@ -50,7 +51,7 @@ def list_studies() -> None:
         typer.echo(f"{name}\n    {about.partition(':')[0]}")
 
 
-@study.command("show")
+@study.command("show", cls=Command)
 def show(
     name: _Name,
     changes: _Changes = None,
@@ -67,7 +68,7 @@ def show(
     typer.echo(design.to_yaml(), nl=False)
 
 
-@study.command("run")
+@study.command("run", cls=Command)
 def run(
     name: _Name,
     changes: _Changes = None,

@@ -1,0 +1,28 @@
+"""What a command refuses that Typer lets pass."""
+
+from collections import Counter
+from typing import Any
+
+import typer.core
+
+from greenbatch.errors import UsageError
+
+
+class Command(typer.core.TyperCommand):
+    """Refuses an option that is given twice and takes one value; Typer would drop all but the last.
+
+    Raises:
+        UsageError: One is.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, and count what was given."""
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for option, times in Counter(given).items():
+            alone = option.param_type_name == "option" and not (option.multiple or option.is_flag)
+            if times > 1 and alone:
+                raise UsageError(
+                    f"{option.opts[0]} was given {times} times; give it once, and if it takes "
+                    "several values, with commas between them"
+                )
+        return super().parse_args(ctx, args)
