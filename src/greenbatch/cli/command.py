@@ -19,8 +19,9 @@ class Command(typer.core.TyperCommand):
         """Parse, and count what was given."""
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))
         for option, times in Counter(given).items():
-            alone = option.param_type_name == "option" and not (option.multiple or option.is_flag)
-            if times > 1 and alone:
+            if not isinstance(option, typer.core.TyperOption):
+                continue
+            if times > 1 and not option.multiple and not option.is_flag:
                 raise UsageError(
                     f"{option.opts[0]} was given {times} times; give it once, and if it takes "
                     "several values, with commas between them"
