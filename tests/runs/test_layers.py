@@ -56,7 +56,7 @@ def test_torch_tells_its_modules_and_its_check_says_that_it_was_not_cut(
 ) -> None:
     told = gb(
         *("layers", "shufflenet_v2_x0_5", *QUICK, "--runtime", "torch", "--weights", "random"),
-        *("--repetitions", 1, "--meter", "none", "--artifacts", artifacts),
+        *("--meter", "none", "--artifacts", artifacts),
     ).stdout
     assert "aten::conv2d" in told
     assert "between operators" in told
