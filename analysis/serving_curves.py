@@ -82,13 +82,14 @@ def serving_panels(rows: Iterable[CellRow]) -> list[ServingPanel]:
     for (model, arrivals, rate), members in loads.items():
         words = "as recorded" if rate == AS_RECORDED else f"{rate} requests/s"
         held = [row for row in members if not row.flags.get("overloaded")]
-        drawn = held or members
+        late = [row for row in members if row.flags.get("overloaded")]
+        drawn = held or late
         panels.append(
             ServingPanel(
                 model,
                 f"{words}, {arrivals}" if several else words,
                 _curves(drawn, labels),
-                _names([row for row in members if row not in drawn], labels),
+                _names(late if held else (), labels),
                 _standing(drawn, lambda row: row.energy_per_image_j),
                 _standing(drawn, lambda row: row.energy_per_image_net_j),
             )

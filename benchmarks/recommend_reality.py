@@ -9,7 +9,7 @@ mean response time of a queue at 85 % by more than the prediction may be wrong. 
 over blocks: mean and 99th percentile of the response time and energy per request, predicted and
 measured, and the ratio of measured to predicted with its range.
 
-    python benchmarks/recommend_reality.py [MODEL ...] [--requests 2000] [--repetitions 5]
+    python benchmarks/recommend_reality.py [MODEL ...] [--threads 1] [--requests 2000]
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """The wheel holds the real files of the four linked folders and works outside the checkout."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_the_bundled_plotly_is_the_one_that_is_named() -> None:
+    assets = ROOT / "analysis" / "assets"
+    found = hashlib.sha256((assets / "plotly-basic.min.js").read_bytes()).hexdigest()
+    assert found in (assets / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -25,6 +32,7 @@ def test_a_wheel_built_from_the_sdist_works_outside_the_checkout(tmp_path: Path)
         "models/registry.py",
         "exporter/export.py",
         "runners/metering/nvml.py",
+        "analysis/assets/plotly-basic.min.js",
         "analysis/templates/report.html.j2",
         "py.typed",
     ):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from greenbatch.analysis import text_tables
     from greenbatch.analysis.layers import Attribution, Check, PartShare, Row
     from greenbatch.analysis.statistics import Summary
+    from greenbatch.records.layers import Part
 
 SCHEMA = 1
 WIDTH_ELSEWHERE = 120
@@ -162,12 +163,7 @@ def _parts(check: "Check") -> "text_tables.Table":
     rows = [
         (
             str(each.part.number),
-            " .. ".join(
-                (
-                    each.part.first_layer or each.part.reads,
-                    each.part.last_layer or each.part.writes,
-                )
-            ),
+            _span(each.part),
             f"{each.attributed_share.centre:.1%}",
             f"{each.time_share.centre:.1%}",
             f"{each.energy_share.centre:.1%}" if each.energy_share else "–",
@@ -182,6 +178,10 @@ def _parts(check: "Check") -> "text_tables.Table":
         rows=tuple(rows),
         numeric=(False, False, True, True, True),
     )
+
+
+def _span(part: "Part") -> str:
+    return f"{part.first_layer or part.reads} .. {part.last_layer or part.writes}"
 
 
 def _parts_table(check: "Check") -> "Table":
