@@ -7,6 +7,7 @@ import pytest
 
 from greenbatch.analysis import open_run, write_report
 from greenbatch.analysis.charts import serving_charts
+from greenbatch.analysis.report import page_facts
 from greenbatch.analysis.serving_curves import policy_of, serving_panels
 from greenbatch.analysis.tables import CellRow, cell_rows
 from greenbatch.records import EnergySource
@@ -106,7 +107,11 @@ def test_page_markdown_and_paper_have_the_figure(run: Path) -> None:
 
 
 def test_without_energy_there_is_no_figure_and_no_control(tmp_path: Path) -> None:
-    report = write_report(served_run(tmp_path / "run", EnergySource.MISSING, rates_hz=(40.0,)))
+    run = served_run(tmp_path / "run", EnergySource.MISSING, rates_hz=(40.0,))
+    dataset = open_run(run)
+    page_of = page_facts(dataset, cell_rows(dataset), None)
+    assert page_of["variants"] == []  # no control for backends, should there be a power chart
+    report = write_report(run)
     page = report.read_text(encoding="utf-8")
     assert "per-serving" not in page
     assert 'id="controls"' not in page
