@@ -6,6 +6,7 @@
     │   ├── StudyError            a study that does not hold together
     │   └── RunError              a run directory that cannot be used
     │       └── JournalError      a journal that cannot be read
+    ├── FileError                 a file cannot be read or written safely     exit 2
     ├── ArtifactError             an .onnx or its manifest is damaged         exit 2
     ├── ExportError               a network did not become a verified artifact
     │   └── ParityError           the artifact computes something else
@@ -62,6 +63,10 @@ class RunError(UsageError):
 
 class JournalError(RunError):
     """A journal that cannot be read."""
+
+
+class FileError(GreenbatchError):
+    """A file cannot be read or written, or not safely."""
 
 
 class ArtifactError(GreenbatchError):
