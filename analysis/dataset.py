@@ -1,7 +1,8 @@
 """A run's dataset: compiled, written whole or not at all, opened, made again when out of date."""
 
 import os
-from collections.abc import Collection, Iterator
+import warnings
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 from greenbatch.analysis.compilation import DATASET_SCHEMA, from_files
 from greenbatch.analysis.run_files import RunFiles, digest, read_run, read_study
 from greenbatch.analysis.variables import VARIABLES
-from greenbatch.errors import RunError
+from greenbatch.errors import FileError, RunError
+from greenbatch.files import write_atomically
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,7 +44,8 @@ def write_dataset(run: Path) -> Path:
         The file's path; it opens with plain ``xarray.open_dataset``.
 
     Raises:
-        RunError: The run cannot be read or written to.
+        RunError: The run cannot be read.
+        FileError: It holds a link, or cannot be written to.
     """
     return store(compile_dataset(run), run / DATASET)
 
@@ -150,7 +153,10 @@ def compiled(run: Path, dataset: "xr.Dataset") -> "xr.Dataset":
     """Keep a dataset in its run's directory, where that can be written to."""
     path = run / DATASET
     if os.access(run, os.W_OK):
-        store(dataset, path)
+        try:
+            store(dataset, path)
+        except FileError as error:  # it can be compiled again at any time
+            warnings.warn(f"the dataset is not kept: {error}", stacklevel=2)
     dataset.encoding["source"] = str(path)  # as of one that was loaded
     return dataset
 
@@ -196,20 +202,23 @@ def store(dataset: "xr.Dataset", path: Path) -> Path:
     """Write a dataset to a file, whole or not at all.
 
     Raises:
-        RunError: It cannot be written.
+        FileError: It cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # Deflate: most of a grid is NaN or repeated codes.
-        numeric = [name for name in dataset.data_vars if dataset[name].dtype.kind in "fi"]
-        encoding = {name: {"zlib": True, "complevel": 4} for name in numeric if dataset[name].size}
-        dataset.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
-        temporary.replace(path)
-    except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {(error.strerror or 'unknown cause').lower()}; "
-            "make the run's directory writable or copy the run"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Deflate: most of a grid is NaN or repeated codes.
+    numeric = [name for name in dataset.data_vars if dataset[name].dtype.kind in "fi"]
+    write_atomically(path, netcdf(dataset, [name for name in numeric if dataset[name].size]))
     return path
+
+
+def netcdf(dataset: "xr.Dataset", deflated: Iterable[Hashable]) -> memoryview:
+    """Return a dataset as the bytes of a netCDF4 file.
+
+    Made in memory: on a full disk the HDF5 library (1.14, by h5py 3.16) ends the process by a
+    segmentation fault.
+
+    Args:
+        dataset: What is written.
+        deflated: Names of variables to compress; none of them is empty.
+    """
+    encoding = {name: {"zlib": True, "complevel": 4} for name in deflated}
+    return dataset.to_netcdf(engine="h5netcdf", encoding=encoding)

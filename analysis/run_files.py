@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from greenbatch.errors import RunError
+from greenbatch.files import open_regular, read_bytes, require_plain
 from greenbatch.records import Journal
 from greenbatch.records.accuracy import FOLDER, Accuracy, parse_accuracy
-from greenbatch.records.journal import parse_lines
+from greenbatch.records.journal import MOST_BYTES, lines_of, parse_lines
 
 STUDY = "study.yaml"
 ENVIRONMENT = "environment.json"
 JOURNAL = "journal.jsonl"
 SCHEMA = 1
 _CHUNK_BYTES = 1 << 20
+_MOST_BYTES = 10_000_000  # of a design, an environment or an accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ def read_run(run: Path) -> RunFiles:
 
     Raises:
         RunError: It is not a run directory, or one of its files cannot be read.
+        FileError: A link or anything but files and folders is in it.
         JournalError: The journal is damaged before its last line.
         ArtifactError: A record of accuracy is damaged.
     """
@@ -86,6 +89,10 @@ def digest(run: Path) -> str:
         with _opened(path) as file:
             left = file.seek(0, os.SEEK_END)
             file.seek(0)
+            if left > MOST_BYTES:
+                raise RunError(
+                    f"{path} is larger than 2 GB, which no file of a run is; restore the file"
+                )
             total.update(f"{path.name} {left}\n".encode())
             while left and (data := file.read(min(left, _CHUNK_BYTES))):
                 total.update(data)
@@ -104,31 +111,29 @@ def _require_run(run: Path) -> None:
         raise RunError(
             f"{run} is not a run: it has no {STUDY}; give the directory that 'gb bench' wrote"
         )
+    require_plain(run)
 
 
 def _journal(path: Path) -> Journal:
     with _opened(path) as file:
-        return parse_lines(file, JOURNAL)
+        return parse_lines(lines_of(file, JOURNAL), JOURNAL)
 
 
 def _bytes(path: Path) -> bytes:
-    with _opened(path) as file:
-        return file.read()
+    try:
+        return read_bytes(path, _MOST_BYTES)
+    except FileNotFoundError:  # nothing measured yet, or an environment that was not recorded
+        return b""
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file of the run; one that is not there is empty."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             yield file
-    except FileNotFoundError:  # nothing measured yet, or an environment that was not recorded
+    except FileNotFoundError:
         yield io.BytesIO()
-    except OSError as error:
-        raise RunError(
-            f"cannot read {path}: {(error.strerror or 'unknown cause').lower()}; "
-            "mend its permissions or copy the run"
-        ) from error
 
 
 def _study(path: Path) -> Mapping[str, Any]:
@@ -167,7 +172,7 @@ def _environment(path: Path) -> Mapping[str, Any]:
         return {}
     try:
         environment = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(
             f"cannot read {path}: {error}; restore the file as 'gb bench' wrote it"
         ) from error

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from greenbatch.errors import FileError
 from greenbatch.records import Status
 
 
@@ -102,6 +103,7 @@ class ChildProcess:
 
         Raises:
             ChildFailed: It failed, died or took too long.
+            FileError: It could not write a file, for the disk is full, read-only or faulty.
         """
         stage = "starting"
         event = self._wait(stage)
@@ -121,6 +123,8 @@ class ChildProcess:
 
     def _wait(self, stage: str) -> dict[str, Any]:
         event = self.event(stage)
+        if event["event"] == "failed" and event.get("disk"):
+            raise FileError(event["reason"])
         if event["event"] == "failed":
             raise ChildFailed(Status(event["status"]), event["reason"])
         return event

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from greenbatch.errors import MeasurementError
+from greenbatch.files import make_folder
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Cell
 from greenbatch.runners.images import read
@@ -37,7 +38,7 @@ def make_references(
     """
     if study.images:
         read(study.images)
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     files = {}
     for model in study.models:
         file = files[model] = folder / f"{model}.npy"
@@ -47,15 +48,13 @@ def make_references(
 
 
 def _make(cell: Cell, study: Study, artifacts: Mapping[str, Artifact], file: Path) -> None:
-    draft = file.with_name(f".{file.name}")  # numpy would add a suffix of its own
     artifact = artifacts[artifact_key(cell.model, "fp32")]
     try:
         with ChildProcess(max(study.rules.timeout_s, _TIMEOUT_S)) as child:
             child.begin("reference", cell.backend)
-            child.finish(loading(cell, artifact, study) | {"out": str(draft)}, "made")
+            child.finish(loading(cell, artifact, study) | {"out": str(file)}, "made")
     except ChildFailed as failure:
         raise MeasurementError(
             f"cannot compute what outputs of {cell.model} are held to, on {cell.how}: "
             f"{failure.reason}; export it again, or leave the model out"
         ) from failure
-    draft.replace(file)

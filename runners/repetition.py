@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from greenbatch.arrays import read_arrays
+from greenbatch.files import draft, make_folder
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import (
     AS_RECORDED,
@@ -97,7 +99,7 @@ def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> lis
         return time.perf_counter() - began_s - conditions.rest_s
 
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
         with Recorder(station.metering.meters, time.perf_counter) as recorder:
             with ChildProcess(_timeout_s(slot.cell, station)) as child:
                 child.begin("repetition", slot.cell.backend)
@@ -358,9 +360,6 @@ def _save_trace(path: Path, of_child: Path, recorder: Recorder, told: dict[str, 
     import numpy as np
 
     start_s, end_s = told["window"]
-    with np.load(of_child) as arrays_of_child:
-        arrays = {**arrays_of_child, **recorder.trace(start_s, end_s)}
-    unfinished = path.with_name(f".{path.name}")
-    with unfinished.open("wb") as file:
+    arrays: dict[str, Any] = {**read_arrays(of_child), **recorder.trace(start_s, end_s)}
+    with draft(path) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, **arrays)
-    unfinished.replace(path)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FIGURES = ("learning", "epochs", "front", "effects", "search", "trials")
+"""Every figure that a report of trainings may have, by its section's name; the report may replace
+and delete files of these names."""
 _COLUMNS = 2
 _LABELLED, _SHORT = 14, 25  # points that are named, and letters of a name that has room
 
@@ -31,14 +34,13 @@ def write_training_figures(
     Returns:
         The files.
     """
-    for path in folder.glob("*.*"):
-        if path.stem not in {section.name for section in sections}:
-            path.unlink()
-    return save_figures({section.name: _maker(section, styles) for section in sections}, folder)
+    there = {section.name: section for section in sections}
+    names = dict.fromkeys((*there, *FIGURES))
+    return save_figures({name: _maker(there.get(name), styles) for name in names}, folder)
 
 
-def _maker(section: Figures, styles: Sequence[Mapping[str, str]]) -> Any:
-    return lambda: _figure(section, styles)
+def _maker(section: Figures | None, styles: Sequence[Mapping[str, str]]) -> Any:
+    return lambda: _figure(section, styles) if section else None
 
 
 def _figure(section: Figures, styles: Sequence[Mapping[str, str]]) -> "Figure | None":

@@ -137,6 +137,7 @@ def _train(directory: "TrainingDirectory", metering: "Metering", listener: Liste
     from greenbatch.analysis import write_report
     from greenbatch.runners.training.execution import execute
 
-    trainings = execute(directory, metering, listener.on_progress, listener.on_step)
+    with directory.resumable():
+        trainings = execute(directory, metering, listener.on_progress, listener.on_step)
     listener.on_step("writing the report")
     return Run(directory.path, trainings, write_report(directory.path))

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenbatch import files
 from greenbatch.errors import BackendUnavailable, ExportError, UsageError
 from greenbatch.records import Repetition, Status
 
@@ -157,7 +158,6 @@ def run_study(study: "Study", path: Path, listener: Listener = Listener()) -> Ru
         references = {name: reference(artifact) for name, artifact in artifacts.items()}
         study = study.model_copy(update={"artifacts": references})
         with RunDirectory.create(path, study, describe(study, metering)) as directory:
-            _keep_accuracies(study, artifacts, path)
             return _measure(directory, artifacts, metering, listener)
 
 
@@ -259,12 +259,12 @@ def _keep_accuracies(study: "Study", artifacts: Mapping[str, "Artifact"], path: 
     for artifact in artifacts.values():
         manifest = artifact.manifest
         file = Path(study.artifacts_dir) / FOLDER / f"{manifest.model}-{manifest.precision}.json"
-        if not file.is_file():
+        if not file.is_file() or (path / FOLDER / file.name).exists():
             continue
-        text = file.read_text(encoding="utf-8")
+        text = files.read_text(file, files.MEGABYTE_BYTES)
         if parse_accuracy(text, str(file)).artifact_sha256 == manifest.sha256:
-            (path / FOLDER).mkdir(exist_ok=True)
-            (path / FOLDER / file.name).write_text(text, encoding="utf-8")
+            files.make_folder(path / FOLDER)
+            files.write_atomically(path / FOLDER / file.name, text)
 
 
 def _gb_export(words: Sequence[str], options: Sequence[str], listener: Listener) -> None:
@@ -304,6 +304,10 @@ def _measure(
     from greenbatch.analysis import write_report
     from greenbatch.runners.execution import execute
 
-    repetitions = execute(directory, artifacts, metering, listener.on_progress, listener.on_step)
+    with directory.resumable():
+        _keep_accuracies(directory.study, artifacts, directory.path)
+        repetitions = execute(
+            directory, artifacts, metering, listener.on_progress, listener.on_step
+        )
     listener.on_step("writing the report")
     return Run(directory.path, tuple(repetitions), write_report(directory.path))

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from greenbatch.cli.compare import compare, read_threshold
-from greenbatch.errors import RunError, UsageError
+from greenbatch.errors import FileError, RunError, UsageError
 from greenbatch.records import Cell, EnergySource, Record
 from tests.fakes import runs
 
@@ -213,5 +213,5 @@ def test_wrong_use_is_refused(tmp_path: Path, base: Path) -> None:
         compare(base, base, markdown=True, as_json=True)
     with pytest.raises(RunError, match="is no directory"):
         compare(base, tmp_path / "nowhere")
-    with pytest.raises(RunError, match="cannot write"):
+    with pytest.raises(FileError, match="cannot write"):
         compare(base, run_of(tmp_path / "new"), junit=tmp_path / "no" / "junit.xml")

@@ -1,5 +1,6 @@
 """The ``gb`` command: a file per command, and here what they share."""
 
+import contextlib
 import sys
 import warnings
 from collections.abc import Callable
@@ -25,7 +26,8 @@ from greenbatch.cli import (
     tune,
 )
 from greenbatch.cli.command import Command
-from greenbatch.errors import GreenbatchError
+from greenbatch.errors import FileError, GreenbatchError
+from greenbatch.files import disk_error, explain
 
 # Typer has click inside or beside it, by its version; this base class is the same in both.
 _USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
@@ -99,6 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code = app(args=arguments, prog_name="gb", standalone_mode=False)
+            sys.stdout.flush()
     except GreenbatchError as error:
         _say(str(error))
         sys.exit(error.exit_code)
@@ -108,7 +111,20 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort) as stop:
         _say("; ".join(["interrupted", *map(str, stop.args)]))
         sys.exit(130)
+    except Exception as error:  # a full disk where nothing else saw to it; all else is a fault
+        _exit_for_disk(error)
+        raise
     sys.exit(code or 0)
+
+
+def _exit_for_disk(error: Exception) -> None:
+    """Exit with one sentence, if a disk that is full, read-only or faulty is the cause."""
+    if found := disk_error(error):
+        cause, cure = explain(found)
+        _say(f"cannot write {found.filename or 'a file'}: {cause}; {cure}")
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # what it could not write would be tried again at exit
+        sys.exit(FileError.exit_code)
 
 
 def _say(sentence: str) -> None:

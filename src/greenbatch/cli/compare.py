@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from greenbatch.errors import RunError, UsageError
+from greenbatch.files import write_output
 
 if TYPE_CHECKING:
     from greenbatch.analysis.intervals import Interval
@@ -65,7 +66,7 @@ def compare(
             "measure both alike, or pass --allow-difference for what may differ"
         )
     if junit is not None:
-        _write(junit, junit_xml(judgement, metric))
+        write_output(junit, junit_xml(judgement, metric))
     if as_json:
         typer.echo(as_json_text(judgement, metric))
     elif markdown:
@@ -351,13 +352,3 @@ def _escaped(text: str) -> str:
 def _xml(text: str) -> str:
     """Leave out control characters, which XML 1.0 cannot hold however they are written."""
     return "".join(c if c.isprintable() or c == " " else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {(error.strerror or 'unknown cause').lower()}; "
-            "give --junit a file in a folder that exists and can be written to"
-        ) from error

@@ -1,13 +1,13 @@
 """What ``gb layers`` tells: tables on the terminal, JSON, CSV, a page."""
 
-import csv
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenbatch import units
+from greenbatch import files, units
+from greenbatch.csv_text import csv_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -303,16 +303,13 @@ def _summary(summary: "Summary | None") -> dict[str, Any] | None:
 def write_csv(found: "Attribution", path: Path) -> None:
     """Write a row for each operator, with the source of the energy that is shared out."""
     rows = [_row(row) | {"energy_source": found.net.source} for row in found.operators]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    files.write_output(path, csv_text([list(rows[0]), *(list(row.values()) for row in rows)]))
 
 
 def write_page(found: "Attribution", path: Path, depth: int | None) -> None:
     """Write one page that works offline: layers and operators as bars, the check, the sentences."""
     from greenbatch import __version__
-    from greenbatch.analysis.pages import render, write_text
+    from greenbatch.analysis.pages import render
     from greenbatch.analysis.palette import THEMES
 
     layers = found.by_layer(depth)
@@ -334,7 +331,7 @@ def write_page(found: "Attribution", path: Path, depth: int | None) -> None:
         "source": f"greenbatch {__version__}",
         "themes": THEMES,
     }
-    write_text(path, render("layers.html.j2", facts))
+    files.write_output(path, render("layers.html.j2", facts))
 
 
 def _bars(found: "Attribution", rows: Sequence["Row"]) -> list[dict[str, Any]]:

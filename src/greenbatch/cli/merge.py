@@ -54,7 +54,7 @@ def merge(
 
     if apart and along is not Dimension.AUTO:
         raise UsageError(f"--apart and --along {along} are both given; choose one")
-    if out.exists():
+    if out.exists() or out.is_symlink():
         raise RunError(f"{out} exists; choose another --out")
     if not out.parent.is_dir():
         raise RunError(f"{out.parent} is no directory; make it, or choose another --out")

@@ -14,7 +14,9 @@ import typer
 
 from greenbatch import units
 from greenbatch.cli.shared_options import CpuTdp, Meters
+from greenbatch.csv_text import csv_text
 from greenbatch.errors import UsageError
+from greenbatch.files import write_output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,7 +74,7 @@ def meter(
     else:
         text = _as_text(command, code, measurement, output)
     if output is not None:
-        output.write_text(text)
+        write_output(output, text)
     else:
         (sys.stdout if as_json else sys.stderr).write(text)
     raise typer.Exit(code)
@@ -123,26 +125,27 @@ def write_trace(path: Path, measurement: "Measurement") -> None:
     The CSV has the columns ``domain``, ``t_s`` (since the window's start), ``energy_j`` (since the
     domain's first row) and ``power_w``; empty where a read had no such value.
     """
-    import csv
+    import io
     import math
 
     import numpy as np
 
     if path.suffix == ".npz":
-        np.savez_compressed(path, **measurement.trace)
+        packed = io.BytesIO()
+        np.savez_compressed(packed, **measurement.trace)
+        write_output(path, packed.getvalue())
         return
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["domain", "t_s", "energy_j", "power_w"])
-        for figure in measurement.domains:
-            times_s = measurement.trace.get(f"{figure.domain}_t_s", ())
-            columns = [
-                measurement.trace.get(f"{figure.domain}_{name}", [math.nan] * len(times_s))
-                for name in ("energy_j", "power_w")
-            ]
-            for t_s, *values in zip(times_s, *columns, strict=True):
-                cells = ["" if math.isnan(value) else f"{value:.6g}" for value in values]
-                writer.writerow([figure.domain, f"{t_s:.6f}", *cells])
+    lines: list[Sequence[object]] = [("domain", "t_s", "energy_j", "power_w")]
+    for figure in measurement.domains:
+        times_s = measurement.trace.get(f"{figure.domain}_t_s", ())
+        columns = [
+            measurement.trace.get(f"{figure.domain}_{name}", [math.nan] * len(times_s))
+            for name in ("energy_j", "power_w")
+        ]
+        for t_s, *values in zip(times_s, *columns, strict=True):
+            cells = ["" if math.isnan(value) else f"{value:.6g}" for value in values]
+            lines.append([figure.domain, f"{t_s:.6f}", *cells])
+    write_output(path, csv_text(lines))
 
 
 def _as_text(

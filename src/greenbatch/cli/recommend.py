@@ -99,10 +99,13 @@ def _opened(path: Path) -> "tuple[xr.Dataset, Path | None]":
     """Open a run, or a dataset file; and find the traces beside it."""
     from greenbatch.analysis.dataset import open_run
 
-    folder = path if path.is_dir() else path.parent
-    traces = folder / "traces"
-    beside = traces if traces.is_dir() else None
-    return open_run(path), beside
+    traces = (path if path.is_dir() else path.parent) / "traces"
+    dataset = open_run(path)
+    if not traces.is_dir():
+        return dataset, None
+    require_folder(traces)
+    require_plain(traces)
+    return dataset, traces
 
 
 def as_json_text(found: "Sequence[Recommendation]", arrivals: str, seed: int) -> str:

@@ -180,10 +180,9 @@ def _search_of(dataset: "xr.Dataset") -> "Search":
 
 
 def _journal_of(run: Path) -> "Journal":
-    from greenbatch.records import parse
+    from greenbatch.records import journal as journals
 
-    file = run / "journal.jsonl"
-    return parse(file.read_bytes(), str(file))
+    return journals.read(run / "journal.jsonl")
 
 
 def _told(trial: BestTrial) -> str:

@@ -17,9 +17,9 @@ from greenbatch.records import (
     Training,
     TrainingCell,
     holding,
-    parse,
     total_energy,
 )
+from greenbatch.records import journal as journals
 
 if TYPE_CHECKING:
     from greenbatch.analysis.statistics import Summary
@@ -133,8 +133,7 @@ def show_trainings(run: "Run") -> None:
 
 
 def _rows_of(run: "Run") -> list[TrainingRow]:
-    journal = run.path / "journal.jsonl"
-    return training_rows(run.trainings, parse(journal.read_bytes(), str(journal)).epochs)
+    return training_rows(run.trainings, journals.read(run.path / "journal.jsonl").epochs)
 
 
 def training_table(rows: Sequence[TrainingRow]) -> Table:
