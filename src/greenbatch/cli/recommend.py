@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greenbatch.errors import RunError, UnknownNameError, UsageError
+from greenbatch.errors import FileError, RunError, UnknownNameError, UsageError
+from greenbatch.files import require_plain
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -103,7 +104,8 @@ def _opened(path: Path) -> "tuple[xr.Dataset, Path | None]":
     dataset = open_run(path)
     if not traces.is_dir():
         return dataset, None
-    require_folder(traces)
+    if traces.is_symlink():  # beside a dataset file; in a run, none gets here
+        raise FileError(f"{traces} is a symbolic link; replace it by the folder, or remove it")
     require_plain(traces)
     return dataset, traces
 
