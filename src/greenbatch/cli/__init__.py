@@ -1,6 +1,6 @@
 """The ``gb`` command: a file per command, and here what they share."""
 
-import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -121,9 +121,11 @@ def _exit_for_disk(error: Exception) -> None:
     """Exit with one sentence, if a disk that is full, read-only or faulty is the cause."""
     if found := disk_error(error):
         cause, cure = explain(found)
-        _say(f"cannot write {found.filename or 'a file'}: {cause}; {cure}")
-        with contextlib.suppress(OSError):
-            sys.stdout.close()  # what it could not write would be tried again at exit
+        _say(f"cannot write {found.filename or 'the output'}: {cause}; {cure}")
+        try:
+            sys.stdout.flush()
+        except OSError:  # what is left in its buffer would be tried, and complained of, at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FileError.exit_code)
 
 
