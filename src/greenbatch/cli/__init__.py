@@ -1,5 +1,6 @@
 """The ``gb`` command: a file per command, and here what they share."""
 
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from greenbatch.cli import (
     tune,
 )
 from greenbatch.cli.command import Command
+from greenbatch.cli.signals import BY_SIGNAL, interrupted_by_signals
 from greenbatch.errors import GreenbatchError
 
 # Typer has click inside or beside it, by its version; this base class is the same in both.
@@ -93,22 +95,24 @@ app.command("doctor", cls=Command)(doctor.doctor)
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit.
 
-    0: done. 1: a measured verdict of worse. 2: wrong use. 3: nothing could be measured.
+    0: done. 1: a measured verdict of worse. 2: wrong use. 3: nothing could be measured. 128 + n:
+    signal n ended it.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            code = app(args=arguments, prog_name="gb", standalone_mode=False)
-    except GreenbatchError as error:
-        _say(str(error))
-        sys.exit(error.exit_code)
-    except _USAGE_ERROR as error:
-        _say(f"{error.format_message().rstrip('.')}; see 'gb --help'")
-        sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort) as stop:
-        _say("; ".join(["interrupted", *map(str, stop.args)]))
-        sys.exit(130)
-    sys.exit(code or 0)
+    with interrupted_by_signals() as received:
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                code = app(args=arguments, prog_name="gb", standalone_mode=False)
+        except GreenbatchError as error:
+            _say(str(error))
+            sys.exit(error.exit_code)
+        except _USAGE_ERROR as error:
+            _say(f"{error.format_message().rstrip('.')}; see 'gb --help'")
+            sys.exit(2)
+        except (KeyboardInterrupt, typer.Abort) as stop:
+            _say("; ".join(["interrupted", *map(str, stop.args)]))
+            sys.exit(BY_SIGNAL + (received or [signal.SIGINT])[0])
+        sys.exit(code or 0)
 
 
 def _say(sentence: str) -> None:
