@@ -21,6 +21,7 @@ ALONE = (
     "runs/test_repeats",
     "runs/test_server",
     "runs/test_training",
+    "security/test_processes",
     "unit/test_doctor",
     "unit/test_fakes_curve",
     "unit/test_gpu",
@@ -75,9 +76,7 @@ def gb() -> Gb:
         environment = {**os.environ, **(env or {})}
         if env and "PYTHONPATH" in env and "PYTHONPATH" in os.environ:
             environment["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
-        told = subprocess.run(
-            command, capture_output=True, text=True, env=environment, check=False
-        )
+        told = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert expect is None or told.returncode == expect, told.stdout + told.stderr
         return told
 
