@@ -3,13 +3,14 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from greenbatch.errors import FileError, StudyError, UsageError
 from greenbatch.models import sources
-from greenbatch.records import parse
+from greenbatch.records import Repetition, parse
 from greenbatch.runners import consent
 from greenbatch.runners.caches import compiled_code, of_cell
 from greenbatch.runners.study import Study, make_study
@@ -36,10 +37,15 @@ def stranger(tmp_path: Path) -> Path:
     """A folder with a study and two runs that name a module which lies beside them."""
     plant(tmp_path, "evilmod", code="def build():\n    raise SystemExit('built')\n")
     (tmp_path / "s.yaml").write_text(STUDY)
-    for name, blocks in (("base", 3), ("new", 4)):
-        members = study(["cool"], repetitions=blocks, sources={"cool": "evilmod:build"})
-        write_run(tmp_path / name, realistic_records(models=["cool"], blocks=blocks), members)
+    members = study(["cool"], sources={"cool": "evilmod:build"})
+    write_run(tmp_path / "base", realistic_records(models=["cool"]), members)
+    write_run(tmp_path / "new", realistic_records(models=["cool"], spoil=_slower), members)
     return tmp_path
+
+
+def _slower(repetition: Repetition) -> Repetition:
+    """Another measurement, and no copy of it."""
+    return replace(repetition, duration_s=1.01 * (repetition.duration_s or 0.0))
 
 
 def own_study(**members: object) -> Study:
