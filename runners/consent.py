@@ -85,7 +85,8 @@ def require(
     """
     code = code_of(study)
     if members is not None:
-        code = tuple(each for each in code if each in code_of(members))
+        in_file = code_of(members)
+        code = tuple(each for each in code if each in in_file)
     if code and not (run and _began(run, study)):
         raise UsageError(
             f"{source} names code that would run on this machine: {', '.join(code)}; look at it "

@@ -74,24 +74,36 @@ def machine_for(
         on_step: Receives a sentence where another run measures too.
 
     Raises:
-        MeasurementError: Another run measures, and this one is not to share the machine.
+        MeasurementError: Another run measures, and this one is not to share the machine; or the
+            lock cannot be made.
         FileError: The folder of the lock belongs to another user.
     """
-    lock = MachineLock(runtime_folder(), run)
-    if not lock.acquire():
-        if not share:
-            offer = ", or add --share-machine: its repetitions are then flagged as disturbed"
-            raise MeasurementError(
-                f"{lock.holder} is measuring on this machine, and two runs would disturb each "
-                f"other; wait for it{'' if share is None else offer}"
-            )
-        on_step(f"{lock.holder} is measuring too; repetitions beside it are flagged as disturbed")
-    for other in _of_other_users():
-        on_step(f"{other} is measuring on this machine too; both runs are disturbed")
     try:
+        lock = MachineLock(runtime_folder(), run)
+        alone = lock.acquire()
+    except OSError as error:
+        raise MeasurementError(
+            f"this machine cannot be locked for one run: {error}; set XDG_RUNTIME_DIR to a folder "
+            "that you may write to"
+        ) from error
+    try:
+        if not alone:
+            _share(lock, share, on_step)
+        for other in _of_other_users():
+            on_step(f"{other} is measuring on this machine too; both runs are disturbed")
         yield lock
     finally:
         lock.release()
+
+
+def _share(lock: MachineLock, share: bool | None, on_step: Callable[[str], None]) -> None:
+    if not share:
+        offer = ", or add --share-machine: its repetitions are then flagged as disturbed"
+        raise MeasurementError(
+            f"{lock.holder} is measuring on this machine, and two runs would disturb each other; "
+            f"wait for it{'' if share is None else offer}"
+        )
+    on_step(f"{lock.holder} is measuring too; repetitions beside it are flagged as disturbed")
 
 
 def _of_other_users() -> list[str]:

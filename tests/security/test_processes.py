@@ -15,6 +15,7 @@ import pytest
 from greenbatch.cli.signals import interrupted_by_signals
 from greenbatch.errors import MeasurementError
 from greenbatch.processes import python_command
+from greenbatch.runners import machine_lock
 from greenbatch.runners.machine_lock import MachineLock, machine_for
 from tests.fakes.hostile import NETWORK, SHADOWING, command, gb_in, imported, plant
 from tests.fakes.runs import realistic_run
@@ -295,3 +296,12 @@ def test_what_cannot_be_flagged_does_not_share_the_machine() -> None:
         with machine_for("b", share=True, on_step=steps.append) as second:
             assert not second.held
     assert "is measuring too; repetitions beside it are flagged as disturbed" in steps[0]
+
+
+def test_a_machine_that_cannot_be_locked_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(machine_lock, "runtime_folder", full)
+    with pytest.raises(MeasurementError, match=r"No space left .*; set XDG_RUNTIME_DIR to"):
+        machine_for("a", share=False).__enter__()
