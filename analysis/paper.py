@@ -63,7 +63,9 @@ def save_figures(makers: Mapping[str, "Callable[[], Figure | None]"], folder: Pa
 
     make_folder(folder)
     written: list[Path] = []
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # not what a matplotlibrc in the current folder says
+        mpl.rcParams.update(_STYLE)
         for name, make in makers.items():
             figure = make()
             if figure is not None:  # laid out once, not anew for each file

@@ -6,7 +6,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from greenbatch.errors import FileError
+from greenbatch.processes import python_command
 from greenbatch.records import Status
 
 
@@ -46,7 +46,7 @@ class ChildProcess:
         self._oom_kills = _oom_kills()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by __exit__
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "greenbatch.runners.child", str(os.getpid()), *arguments],
+            python_command("greenbatch.runners.child", *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -28,6 +28,7 @@ from greenbatch.records import (
     Status,
     WarmUp,
 )
+from greenbatch.runners.caches import of_cell
 from greenbatch.runners.host import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampler import Recorder
@@ -61,7 +62,7 @@ class Station:
         cores: Granted to this run.
         traces: The run's folder of traces.
         references: The file of reference logits, by model.
-        cache: The run's folder for what backends compile.
+        cache: The folder for what backends compile in this run.
     """
 
     study: Study
@@ -92,7 +93,7 @@ def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> lis
     began_s = time.perf_counter()
     repetition = _Draft(slot, station, datetime.now(UTC).isoformat(timespec="milliseconds"))
     arrays = station.traces / f".child-{repetition.name}.npz"
-    cache = station.cache / slot.cell.slug
+    cache = of_cell(station.cache, slot.cell.slug)
     conditions = Conditions()
 
     def wall_s() -> float:
@@ -256,8 +257,9 @@ def conditions_around(
         memory_device_bytes={
             d.device: d.memory_bytes for d in devices if d.memory_bytes is not None
         },
-        foreign_processes=tuple(
-            f"{d.device}: {other}" for d in devices for other in d.foreign_pids
+        foreign_processes=(
+            *before.foreign_processes,
+            *(f"{d.device}: {other}" for d in devices for other in d.foreign_pids),
         ),
     )
 

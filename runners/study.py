@@ -152,6 +152,17 @@ class Study(BaseModel):
     artifacts_dir: str = "artifacts"
     artifacts: dict[str, ArtifactRef] = Field(default_factory=dict)
 
+    @field_validator("sources")
+    @classmethod
+    def _no_options(cls, sources: dict[str, str]) -> dict[str, str]:
+        for name, text in sources.items():
+            if text.startswith("-"):
+                raise ValueError(
+                    f"{name} comes from {text!r}, which reads like an option; write what "
+                    "'gb export' takes, e.g. mypkg.nets:build"
+                )
+        return sources
+
     @field_validator("images", mode="before")
     @classmethod
     def _surveyed(cls, images: Any) -> Any:

@@ -213,15 +213,17 @@ def _export_many(
     from greenbatch.cli.fleet import show_fleet
     from greenbatch.exporter.fleet import Plan
     from greenbatch.models.weights import Weights
+    from greenbatch.processes import python_command
     from greenbatch.runners.cores import default_threads
 
     Weights.parse(weights)
     at_once = min(jobs or min(default_threads(), _MOST_JOBS), len(specs))
 
     def command(name: str) -> list[str]:
-        line = [sys.executable, "-m", "greenbatch.cli", "export", name, "--json"]
-        line += ["--out", str(out), "--weights", weights, "--seed", str(seed)]
-        return [*line, "--force"] if force else line
+        options = ["--json", f"--out={out}", f"--weights={weights}", f"--seed={seed}"]
+        return python_command(
+            "greenbatch.cli", "export", *options, *(["--force"] if force else []), "--", name
+        )
 
     plan = Plan(
         folder=out,

@@ -1,11 +1,10 @@
 """Many exports on the screen: a bar on a terminal, plain lines elsewhere, a table at the end."""
 
 import json
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ def show_fleet(
     outcomes: list[Outcome] = []
     told: set[str] = set()
     fleet = Fleet(plan)
-    with _ended_by_signals(), _Screen(len(specs), quiet=as_json) as screen:
+    with _Screen(len(specs), quiet=as_json) as screen:
 
         def take(outcome: Outcome, left: Sequence[ModelSpec]) -> None:
             outcomes.append(outcome)
@@ -100,22 +99,6 @@ def show_fleet(
             console.print(Text(f"{outcome.model}: {outcome.reason}"), soft_wrap=True)
         console.print(Text(summary(outcomes, time.perf_counter() - began_s, fleet)))
     return NOT_PROVED if failed else 0
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Take a wish to terminate like Ctrl-C: the workers are ended and leave nothing."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _left_s(

@@ -14,6 +14,7 @@ import typer
 
 from greenbatch import units
 from greenbatch.cli.shared_options import CpuTdp, Meters
+from greenbatch.cli.signals import BY_SIGNAL
 from greenbatch.csv_text import csv_text
 from greenbatch.errors import UsageError
 from greenbatch.files import write_output
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 TRACE_FORMATS = (".csv", ".npz")
 # As a shell does: 127 and 126 where a command cannot be started, 128 + n where signal n ended it.
-NOT_FOUND, NOT_EXECUTABLE, BY_SIGNAL = 127, 126, 128
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
 WIDTH_ELSEWHERE = 100
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from greenbatch.cli.command import Command
-from greenbatch.cli.shared_options import AsJson, Meters, Out
+from greenbatch.cli.shared_options import AsJson, Meters, Out, ShareMachine, Trust
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def run(
         Path | None, typer.Option(help="Folder of exported artifacts. Default: the study's.")
     ] = None,
     out: Out = None,
+    trust: Trust = False,
+    share_machine: ShareMachine = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print cells, order and the least time; measure nothing."),
@@ -100,7 +102,8 @@ def run(
         **({"weights": weights} if weights else {}),
         **({"meters": meter} if meter else {}),
     }
-    if studies.read(name).is_training and (weights or artifacts):
+    file = studies.read(name)
+    if file.is_training and (weights or artifacts):
         raise UsageError(
             f"{name} is a study of trainings, which begin with weights of their own; leave out "
             f"{'--weights' if weights else '--artifacts'}"
@@ -116,12 +119,15 @@ def run(
     path = out or workflow.fresh_path()
     if dry_run:
         typer.echo(outline(design))
-    elif isinstance(design, Study):
-        bench.measure(design.fresh(), path, as_json)
+        return
+    if not trust:
+        bench.require_consent(design, Path(name), file.members)
+    if isinstance(design, Study):
+        bench.measure(design.fresh(), path, as_json, trust=True, share_machine=share_machine)
     elif design.search:
-        tune.measure(design, path, as_json)
+        tune.measure(design, path, as_json, trust=True, share_machine=share_machine)
     else:
-        train.measure(design, path, as_json)
+        train.measure(design, path, as_json, trust=True, share_machine=share_machine)
 
 
 def outline(design: "AnyStudy") -> str:
