@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from greenbatch.errors import BackendUnavailable, MeasurementError, PlacementError, UsageError
 from greenbatch.models.artifacts import Artifact
 from greenbatch.models.photographs import LabelledPhotographs, read_batches
+from greenbatch.privacy import masked
 from greenbatch.records.accuracy import FOLDER, Accuracy, Rate
 from greenbatch.runners.backends.onnx_session import OnnxSession
 
@@ -108,7 +109,7 @@ def evaluate(
         precision=manifest.precision,
         artifact_sha256=manifest.sha256,
         weights=f"{manifest.weights.kind} ({manifest.weights.detail})",
-        data=data,
+        data=masked(data),
         mapping=photographs.mapping,
         images=images,
         limit=limit,

@@ -64,6 +64,18 @@ def masked_members(value: Any) -> Any:
     return value
 
 
+def contracted(path: str) -> str:
+    """Return a path below this user's home folder from ``~`` on, another one as it is."""
+    home = _home()
+    inside = home != "/" and path.startswith(f"{home}/")
+    return f"~{path.removeprefix(home)}" if inside else path
+
+
+def expanded(path: str) -> str:
+    """Return the path that `contracted` was given, or one that a user wrote with ``~/``."""
+    return f"{_home()}{path[1:]}" if path.startswith("~/") else path
+
+
 def _without_secret(found: "re.Match[str]") -> str:
     key, value = found.groups()
     literal = is_secret(key) and not value.startswith("{")

@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from greenbatch.errors import JournalError
+from greenbatch.privacy import masked_members
 from greenbatch.records.results import SCHEMA, Capacity, Idle, Repetition
 from greenbatch.records.training import Beat, Epoch, Training
 
@@ -39,12 +40,12 @@ def _checksum(members: dict[str, Any]) -> str:
 
 
 def encode(record: Record) -> bytes:
-    """Write a record as one line, newline included.
+    """Write a record as one line, newline included; home folders and secrets in it are masked.
 
     Raises:
         ValueError: The record holds a number that is not finite.
     """
-    members = _adapter().dump_python(record, mode="json") | {"schema": SCHEMA}
+    members = masked_members(_adapter().dump_python(record, mode="json")) | {"schema": SCHEMA}
     return _canonical(members | {"checksum": _checksum(members)}) + b"\n"
 
 
