@@ -113,9 +113,10 @@ def resume_training(path: Path, listener: Listener = Listener()) -> Run:
         RunError: It cannot be the same run any more: the message says what differs.
     """
     from greenbatch.runners.directory import TrainingDirectory, open_training_study
-    from greenbatch.runners.environment import describe
+    from greenbatch.runners.environment import describe, describe_without_meters
 
     study = open_training_study(path)
+    TrainingDirectory.require_same(path, describe_without_meters(study))  # no meter was opened
     with (
         meters_for(study) as metering,
         TrainingDirectory.resume(path, describe(study, metering)) as directory,

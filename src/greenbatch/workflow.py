@@ -168,9 +168,10 @@ def resume(path: Path, listener: Listener = Listener()) -> Run:
         RunError: It cannot be the same run any more: the message says what differs.
     """
     from greenbatch.runners.directory import RunDirectory, open_study
-    from greenbatch.runners.environment import describe
+    from greenbatch.runners.environment import describe, describe_without_meters
 
     study = open_study(path)
+    RunDirectory.require_same(path, describe_without_meters(study))  # nothing was opened or asked
     check_backends(study, listener)
     artifacts = _find_artifacts(study)
     with (

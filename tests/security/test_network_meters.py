@@ -1,5 +1,6 @@
 """A meter that reads an address: consent, credentials for their host alone, bounded answers."""
 
+import json
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
@@ -7,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from greenbatch.errors import MeterUnavailable, UsageError
+from greenbatch import training_workflow, workflow
+from greenbatch.errors import MeterUnavailable, RunError, UsageError
+from greenbatch.runners.directory import RunDirectory, TrainingDirectory
 from greenbatch.runners.metering import MeterLost, MeterOptions
 from greenbatch.runners.metering.adapters.wall import WallMeter
+from greenbatch.runners.study import make_study
+from greenbatch.runners.training.study import make_training_study
 from tests.fakes.plug import FakePlug, shelly
 from tests.fakes.raw_server import OK, dribble, serving
 
@@ -148,3 +153,46 @@ def test_a_server_that_dribbles_in_mid_run_is_a_missing_reading_with_a_reason(
     plug.hold_s = 1.0
     with pytest.raises(MeterLost, match=r"no answer within 0\.3 s"):
         meter.read()
+
+
+def test_no_request_leaves_where_a_run_cannot_be_resumed_here(
+    plug: FakePlug, tmp_path: Path
+) -> None:
+    path = _begun(tmp_path / "run", plug)
+    file = path / "environment.json"
+    file.write_text(json.dumps({"matters": {"cpu": "another one"}}))
+    with pytest.raises(RunError, match=r"cannot resume .*: cores_granted was None"):
+        workflow.resume(path)
+    assert plug.paths == []
+
+
+def test_no_request_leaves_where_trainings_cannot_be_resumed_here(
+    plug: FakePlug, tmp_path: Path
+) -> None:
+    study = make_training_study({"models": ["simple-cnn"], "meters": [f"wall:{plug.url}#power=p"]})
+    path = tmp_path / "run"
+    with TrainingDirectory.create(path, study, {"matters": {"cpu": "another one"}}):
+        pass
+    with pytest.raises(RunError, match=r"cannot resume .*: cores_granted was None"):
+        training_workflow.resume_training(path)
+    assert plug.paths == []
+
+
+def test_a_network_meter_that_a_study_names_needs_consent() -> None:
+    consent = pytest.importorskip("greenbatch.runners.consent")
+    members = {"meters": ["auto", "wall:http://plug.local/#power=w"]}
+    (named,) = consent.code_of(members)
+    assert "wall:http://plug.local/#power=w" in named
+
+
+def _begun(path: Path, plug: FakePlug) -> Path:
+    study = make_study(
+        {
+            "models": ["alexnet"],
+            "backends": ["torch-cpu"],
+            "batch_sizes": [1],
+            "meters": [f"wall:{plug.url}#power=apower"],
+        }
+    )
+    with RunDirectory.create(path, study, {"matters": {}}):
+        return path
