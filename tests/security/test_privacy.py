@@ -11,7 +11,7 @@ import yaml
 import greenbatch
 from greenbatch.errors import UsageError
 from greenbatch.privacy import contracted, expanded, is_secret, masked
-from greenbatch.records import Status, encode, parse
+from greenbatch.records import Cell, EnergyFigure, EnergySource, Status, encode, parse
 from greenbatch.runners import environment
 from greenbatch.runners.directory import differences
 from greenbatch.runners.doctor import machine
@@ -57,10 +57,20 @@ def test_parameters_that_say_nothing_secret_stay() -> None:
     assert all(map(is_secret, ("auth_key", "apiKey", "access_token", "pwd", "sig", "x-signature")))
 
 
-def test_reasons_in_the_journal_name_no_home_folder(home: Path) -> None:
-    record = repetition(status=Status.ERROR, reason=f"cannot read {home}/images/x.png: /home/bob/y")
+def test_prose_in_the_journal_names_no_home_folder_and_the_cell_stays_itself(home: Path) -> None:
+    figure = EnergyFigure(domain="wall", source=EnergySource.MISSING, reason=f"{home}/a is gone")
+    record = repetition(
+        cell=Cell("alexnet", "torch-cpu", settings=(("library", f"{home}/l.so"),)),
+        status=Status.ERROR,
+        reason=f"cannot read {home}/images/x.png: /home/bob/y",
+        energy=(figure,),
+        settings={"CACHE_DIR": f"{home}/.cache"},
+    )
     (kept,) = parse(encode(record)).repetitions
     assert kept.reason == "cannot read ~/images/x.png: ~/y"
+    assert kept.energy[0].reason == "~/a is gone"
+    assert kept.settings == {"CACHE_DIR": "~/.cache"}
+    assert kept.cell == record.cell, "a resume looks for it"
 
 
 def test_the_environment_holds_neither_the_hosts_name_nor_whole_uuids(

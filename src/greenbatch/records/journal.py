@@ -40,13 +40,26 @@ def _checksum(members: dict[str, Any]) -> str:
 
 
 def encode(record: Record) -> bytes:
-    """Write a record as one line, newline included; home folders and secrets in it are masked.
+    """Write a record as one line, newline included; home folders and secrets in prose are masked.
 
     Raises:
         ValueError: The record holds a number that is not finite.
     """
-    members = masked_members(_adapter().dump_python(record, mode="json")) | {"schema": SCHEMA}
+    members = _published(_adapter().dump_python(record, mode="json")) | {"schema": SCHEMA}
     return _canonical(members | {"checksum": _checksum(members)}) + b"\n"
+
+
+def _published(members: dict[str, Any]) -> dict[str, Any]:
+    """Mask reasons and effective settings; what identifies a cell stays: a resume looks for it."""
+    found = dict(members)
+    for name, value in members.items():
+        if name == "reason" or (name == "settings" and isinstance(value, dict)):
+            found[name] = masked_members(value)
+        elif name != "cell" and isinstance(value, dict):
+            found[name] = _published(value)
+        elif isinstance(value, list):
+            found[name] = [_published(each) if isinstance(each, dict) else each for each in value]
+    return found
 
 
 def decode(line: bytes) -> Record:
