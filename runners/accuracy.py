@@ -13,6 +13,7 @@ from greenbatch.errors import BackendUnavailable, MeasurementError, PlacementErr
 from greenbatch.files import make_folder, write_atomically
 from greenbatch.models.artifacts import Artifact
 from greenbatch.models.photographs import LabelledPhotographs, read_batches
+from greenbatch.privacy import masked
 from greenbatch.records.accuracy import FOLDER, Accuracy, Rate
 from greenbatch.runners.backends.onnx_session import OnnxSession
 
@@ -109,7 +110,7 @@ def evaluate(
         precision=manifest.precision,
         artifact_sha256=manifest.sha256,
         weights=f"{manifest.weights.kind} ({manifest.weights.detail})",
-        data=data,
+        data=masked(data),
         mapping=photographs.mapping,
         images=images,
         limit=limit,

@@ -5,9 +5,17 @@ from dataclasses import asdict, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
 
 from greenbatch.errors import StudyError, UnknownNameError
+from greenbatch.privacy import contracted, expanded
 from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
 
 if TYPE_CHECKING:
@@ -16,6 +24,12 @@ if TYPE_CHECKING:
 Lines: TypeAlias = Mapping[tuple[str | int, ...], int]
 """Where each member of a file stands, by the path to it."""
 Name = Annotated[str, Field(min_length=1)]
+PathText = Annotated[
+    str,
+    AfterValidator(expanded),
+    PlainSerializer(contracted, return_type=str, when_used="json"),
+]
+"""A path or a word; in a study file, which may be published, a home folder is written ``~``."""
 _Design = TypeVar("_Design", bound=BaseModel)
 
 

@@ -1,7 +1,8 @@
-"""What a study makes this machine execute beyond greenbatch, and whether the user agreed to it.
+"""What a study makes this machine execute or contact, and whether the user agreed to it.
 
-A study file or a run may come from somebody else. Code that it names runs only if the user allows
-it, or began the run on this machine: the user's state folder keeps a note of each such run.
+A study file or a run may come from somebody else. Code and addresses that it names are used only
+if the user allows it, or began the run on this machine: the user's state folder keeps a note of
+each such run.
 """
 
 import contextlib
@@ -48,6 +49,8 @@ def _named(members: Mapping[str, Any]) -> Iterator[str]:
     for name in listed(members, "meters"):
         if not opening.targets().get(name.partition(":")[0], _OWN).startswith(_OWN):
             yield f"the installed meter {name}"
+    for name in opening.network_meters(listed(members, "meters")):
+        yield f"the meter {name}, which sends requests to that address"
     for name, given in _mapping(members, "settings").items():
         for value in given if isinstance(given, list | tuple) else [given]:
             if _names_file(str(value)):
@@ -89,8 +92,9 @@ def require(
         code = tuple(each for each in code if each in in_file)
     if code and not (run and _began(run, study)):
         raise UsageError(
-            f"{source} names code that would run on this machine: {', '.join(code)}; look at it "
-            "first, and if you trust it, add --trust (in Python: trust=True)"
+            f"{source} names what would run on this machine or be contacted from it: "
+            f"{', '.join(code)}; look at it first, and if you trust it, add --trust (in Python: "
+            "trust=True)"
         )
 
 

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from greenbatch import files
 from greenbatch.errors import FileError, MeasurementError, RunError
+from greenbatch.privacy import masked_members
 from greenbatch.records import Journal, Record, encode
 from greenbatch.records import journal as journals
 from greenbatch.runners.study import Study
@@ -86,12 +87,7 @@ class Directory(ABC, Generic[Design]):
         study = cls.read(path)
         lock = _locked(path)
         with _released_on_error(lock):
-            before = read_environment(path)
-            if changes := differences(before, environment):
-                raise RunError(
-                    f"cannot resume {path}: {'; '.join(changes)}; measure a new run with: "
-                    f"gb {cls.again} {path / 'study.yaml'} --out NEW"
-                )
+            cls.require_same(path, environment)
             journal = journals.read(path / _JOURNAL)
             if journal.torn:
                 warnings.warn(journal.torn, stacklevel=2)
@@ -99,6 +95,23 @@ class Directory(ABC, Generic[Design]):
                 files.remove_old_drafts(folder)
             _write_environment(path, environment)
             return cls(path, study, journal, lock)
+
+    @classmethod
+    def require_same(cls, path: Path, environment: Mapping[str, Any]) -> None:
+        """Check that the environment is the one in which the run in ``path`` began.
+
+        Args:
+            path: The run's directory.
+            environment: That of now; before meters are opened, it has no ``domains``.
+
+        Raises:
+            RunError: It is another one; the message says what differs.
+        """
+        if changes := differences(read_environment(path), environment):
+            raise RunError(
+                f"cannot resume {path}: {'; '.join(changes)}; measure a new run with: "
+                f"gb {cls.again} {path / 'study.yaml'} --out NEW"
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -233,11 +246,15 @@ def read_environment(path: Path) -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what differs of the environment's ``matters``, a phrase for each member."""
-    old, new = before.get("matters", {}), now.get("matters", {})
+    """Return what differs of the environment's ``matters``, a phrase for each member.
+
+    ``domains`` are compared where ``now`` has them: without open meters they are not known.
+    """
+    old, new = masked_members(before.get("matters", {})), now.get("matters", {})
+    unknown = {"domains"} - new.keys()
     return [
         f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
-        for key in sorted({*old, *new})
+        for key in sorted({*old, *new} - unknown)
         if old.get(key) != new.get(key)
     ]
 

@@ -24,6 +24,7 @@ from greenbatch.models.photographs import (
 )
 from greenbatch.records import InputSpec, Pipeline
 from greenbatch.runners.backends import Backend, Fed
+from greenbatch.runners.checks import PathText
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +54,7 @@ class ImageSet(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    folder: str
+    folder: PathText
     found: int = Field(ge=1)
     count: int = Field(ge=1)
     broken: dict[str, str] = Field(default_factory=dict)

@@ -19,6 +19,7 @@ from greenbatch.runners import backends
 from greenbatch.runners.checks import (
     Lines,
     Name,
+    PathText,
     Settings,
     Share,
     checked,
@@ -142,14 +143,14 @@ class Study(BaseModel):
     threads: Annotated[int, Field(ge=0, strict=True)] = 0
     meters: tuple[Name, ...] = Field(default=("auto",), min_length=1)
     cpu_tdp_w: Annotated[float, Field(gt=0)] | None = None
-    weights: Name = "auto"
+    weights: Annotated[PathText, Field(min_length=1)] = "auto"
     settings: Settings = Field(default_factory=dict)
     allow_fallback: bool = False
     probe_max_batch: Annotated[int, Field(ge=0, le=LARGEST_BATCH, strict=True)] = 0
-    sources: dict[str, str] = Field(default_factory=dict)
+    sources: dict[str, PathText] = Field(default_factory=dict)
     images: ImageSet | None = None
     preprocessing: Literal["before", "pipeline"] = "before"
-    artifacts_dir: str = "artifacts"
+    artifacts_dir: PathText = "artifacts"
     artifacts: dict[str, ArtifactRef] = Field(default_factory=dict)
 
     @field_validator("sources")

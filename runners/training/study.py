@@ -12,6 +12,7 @@ from greenbatch.records import TrainingCell
 from greenbatch.runners.checks import (
     Lines,
     Name,
+    PathText,
     Settings,
     Share,
     checked,
@@ -103,7 +104,7 @@ class TrainingStudy(BaseModel):
     about: str = ""
     models: tuple[Name, ...] = Field(min_length=1)
     data: tuple[Name, ...] = Field(default=("digits",), min_length=1)
-    data_dir: str = "data"
+    data_dir: PathText = "data"
     image_size: Annotated[int, Field(ge=8, le=4096, strict=True)] | None = None
     train_images: Annotated[int, Field(ge=2, strict=True)] | None = None
     validation_images: Annotated[int, Field(ge=2, strict=True)] | None = None

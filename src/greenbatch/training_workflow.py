@@ -152,12 +152,13 @@ def resume_training(
     """
     from greenbatch.runners import consent
     from greenbatch.runners.directory import TrainingDirectory, open_training_study
-    from greenbatch.runners.environment import describe
+    from greenbatch.runners.environment import describe, describe_without_meters
     from greenbatch.runners.machine_lock import machine_for
 
     study = open_training_study(path)
     if not trust:
         consent.require(study, f"the run {path}", run=path)
+    TrainingDirectory.require_same(path, describe_without_meters(study))  # no meter was opened
     with (
         machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine,
         meters_for(study) as metering,

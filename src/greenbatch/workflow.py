@@ -209,12 +209,13 @@ def resume(
     """
     from greenbatch.runners import consent
     from greenbatch.runners.directory import RunDirectory, open_study
-    from greenbatch.runners.environment import describe
+    from greenbatch.runners.environment import describe, describe_without_meters
     from greenbatch.runners.machine_lock import machine_for
 
     study = open_study(path)
     if not trust:
         consent.require(study, f"the run {path}", run=path)
+    RunDirectory.require_same(path, describe_without_meters(study))  # nothing was opened or asked
     with machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine:
         check_backends(study, listener)
         artifacts = _find_artifacts(study)

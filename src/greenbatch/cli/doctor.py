@@ -1,7 +1,6 @@
 """``gb doctor``: the machine on one page, what can be measured on it, and what mends the rest."""
 
 import json
-import os
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -299,10 +298,9 @@ def _disturbances(diagnosis: "Diagnosis") -> Iterator[Line]:
 
 def _fix(group: str | None, apply: bool, as_json: bool) -> None:
     from greenbatch.runners.doctor import permissions
-    from greenbatch.runners.doctor.machine import sysfs_root
 
-    user = os.environ.get("SUDO_USER") or os.environ.get("USER")
-    remedy = permissions.plan(group or permissions.GROUP, sysfs=sysfs_root(), user=user)
+    # Of this machine's own /sys, whatever GB_SYSFS says: root changes no file that is named there.
+    remedy = permissions.plan(group or permissions.GROUP, user=permissions.calling_user())
     if apply:
         permissions.apply(remedy)
     if as_json:

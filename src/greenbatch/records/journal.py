@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
 
 from greenbatch.errors import JournalError
 from greenbatch.files import open_regular
+from greenbatch.privacy import masked_members
 from greenbatch.records.results import SCHEMA, Capacity, Idle, Repetition
 from greenbatch.records.training import Beat, Epoch, Training
 
@@ -47,13 +48,26 @@ def _checksum(members: dict[str, Any]) -> str:
 
 
 def encode(record: Record) -> bytes:
-    """Write a record as one line, newline included.
+    """Write a record as one line, newline included; home folders and secrets in prose are masked.
 
     Raises:
         ValueError: The record holds a number that is not finite.
     """
-    members = _adapter().dump_python(record, mode="json") | {"schema": SCHEMA}
+    members = _published(_adapter().dump_python(record, mode="json")) | {"schema": SCHEMA}
     return _canonical(members | {"checksum": _checksum(members)}) + b"\n"
+
+
+def _published(members: dict[str, Any]) -> dict[str, Any]:
+    """Mask reasons and effective settings; what identifies a cell stays: a resume looks for it."""
+    found = dict(members)
+    for name, value in members.items():
+        if name == "reason" or (name == "settings" and isinstance(value, dict)):
+            found[name] = masked_members(value)
+        elif name != "cell" and isinstance(value, dict):
+            found[name] = _published(value)
+        elif isinstance(value, list):
+            found[name] = [_published(each) if isinstance(each, dict) else each for each in value]
+    return found
 
 
 def decode(line: bytes) -> Record:
