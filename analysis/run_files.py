@@ -91,8 +91,8 @@ def digest(run: Path) -> str:
             file.seek(0)
             if left > (limit_bytes := MOST_BYTES if path.name == JOURNAL else _MOST_BYTES):
                 raise RunError(
-                    f"{path} is larger than {limit_bytes / 1e6:g} MB, which no such file of a run "
-                    "is; restore the file"
+                    f"{path} is larger than {limit_bytes / 1e6:.0f} MB, which no such file of a "
+                    "run is; restore the file"
                 )
             total.update(f"{path.name} {left}\n".encode())
             while left and (data := file.read(min(left, _CHUNK_BYTES))):

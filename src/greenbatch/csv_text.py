@@ -22,6 +22,9 @@ def csv_text(lines: Iterable[Sequence[object]]) -> str:
 
 
 def _plain(cell: object) -> object:
-    if isinstance(cell, str) and cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell):
-        return f"'{cell}"
-    return cell
+    if not isinstance(cell, str):
+        return cell
+    text = cell.replace("\r\n", "\n").replace(
+        "\r", "\n"
+    )  # the writer quotes its own line end alone
+    return f"'{text}" if cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell) else text

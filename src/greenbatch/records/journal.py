@@ -25,8 +25,8 @@ from greenbatch.records.training import Beat, Epoch, Training
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-MOST_BYTES = 2_000_000_000
-"""Of a journal: hundred thousands of repetitions, with all that is known of each."""
+MOST_BYTES = 10_000_000_000
+"""Of a journal: two million repetitions, with all that is known of each."""
 _LONGEST_LINE_BYTES = 10_000_000
 
 Record: TypeAlias = Repetition | Idle | Capacity | Epoch | Beat | Training
@@ -169,7 +169,7 @@ def lines_of(file: BinaryIO, name: str) -> Iterator[bytes]:
         JournalError: The file or a line is larger than any that this program writes.
     """
     if file.seek(0, os.SEEK_END) > MOST_BYTES:
-        raise JournalError(f"{name} is larger than 2 GB, which no journal is; restore the file")
+        raise JournalError(f"{name} is larger than 10 GB, which no journal is; restore the file")
     file.seek(0)
     number = 0
     while line := file.readline(_LONGEST_LINE_BYTES + 1):
