@@ -111,8 +111,8 @@ def test_code_that_a_study_or_a_run_names_is_refused_with_its_name_and_the_cure(
     assert told.returncode == 2
     assert told.stderr.startswith("gb: the ")
     assert told.stderr.endswith(
-        f" names code that would run on this machine: {NAMED}; look at it first, and if you trust "
-        "it, add --trust (in Python: trust=True)\n"
+        f" names what would run on this machine or be contacted from it: {NAMED}; look at it "
+        "first, and if you trust it, add --trust (in Python: trust=True)\n"
     )
 
 
@@ -140,7 +140,7 @@ def test_a_source_that_reads_like_an_option_is_refused(stranger: Path) -> None:
         own_study(sources={"cool": "--help"})
 
 
-def test_all_that_is_imported_or_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_that_is_imported_loaded_or_contacted_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "fakes/backends"))
     named = consent.code_of(
         {
@@ -166,7 +166,10 @@ def test_all_that_is_imported_or_loaded_is_named(monkeypatch: pytest.MonkeyPatch
         "the file /tmp/evil.so (onnxruntime-tensorrt.provider.trt_extra_plugin_lib_paths)",
         "the file evil.so (onnxruntime-qnn.provider.backend_path)",
     )
-    assert named[1:-2] == ("the installed backend wrong-cpu",)
+    assert named[1:-2] == (
+        "the installed backend wrong-cpu",
+        "the meter wall:http://plug, which sends requests to that address",
+    )
     assert consent.code_of(make_training_study({"models": ["dense"]})) == ()
 
 
