@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from greenbatch.errors import StudyError, UnknownNameError
+from greenbatch.names import check_name
+from greenbatch.records.training import check_network
 from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
 
 if TYPE_CHECKING:
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 Lines: TypeAlias = Mapping[tuple[str | int, ...], int]
 """Where each member of a file stands, by the path to it."""
 Name = Annotated[str, Field(min_length=1)]
+ModelName = Annotated[str, AfterValidator(partial(check_name, "model"))]
+NetworkName = Annotated[str, AfterValidator(check_network)]
 _Design = TypeVar("_Design", bound=BaseModel)
 
 
@@ -143,7 +148,7 @@ def listed(members: Mapping[str, Any], key: str) -> list[str]:
 
 
 def _sentence(design: type[BaseModel], fault: "ErrorDetails") -> str:
-    where = ".".join(str(part) for part in fault["loc"]) or "it"
+    where = ".".join(str(part) for part in fault["loc"] if part != "[key]") or "it"
     got = fault["input"]
     message = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
     if fault["type"] == "missing":

@@ -245,10 +245,10 @@ def export_models(study: "Study", listener: Listener) -> Mapping[str, "Artifact"
     listed = [name for name in study.models if name in registry.names()]
     if listed:
         _gb_export(
-            [*listed, "--weights", study.weights, "--seed", str(study.seed)], options, listener
+            listed, [*options, "--weights", study.weights, "--seed", str(study.seed)], listener
         )
     for name, text in study.sources.items():
-        _gb_export([text, "--name", name], options, listener)
+        _gb_export([text], [*options, "--name", name], listener)
     return _find_artifacts(study)
 
 
@@ -267,8 +267,8 @@ def _keep_accuracies(study: "Study", artifacts: Mapping[str, "Artifact"], path: 
             (path / FOLDER / file.name).write_text(text, encoding="utf-8")
 
 
-def _gb_export(words: Sequence[str], options: Sequence[str], listener: Listener) -> None:
-    command = [sys.executable, "-m", "greenbatch.cli", "export", *words, *options]
+def _gb_export(networks: Sequence[str], options: Sequence[str], listener: Listener) -> None:
+    command = [sys.executable, "-m", "greenbatch.cli", "export", *options, "--", *networks]
     reasons = []
     with (
         tempfile.TemporaryFile("w+") as errors,

@@ -25,6 +25,7 @@ from greenbatch.cli import (
     tune,
 )
 from greenbatch.cli.command import Command
+from greenbatch.cli.printing import note
 from greenbatch.errors import GreenbatchError
 
 # Typer has click inside or beside it, by its version; this base class is the same in both.
@@ -100,20 +101,16 @@ def main(arguments: list[str] | None = None) -> None:
             warnings.showwarning = _show_warning
             code = app(args=arguments, prog_name="gb", standalone_mode=False)
     except GreenbatchError as error:
-        _say(str(error))
+        note(str(error))
         sys.exit(error.exit_code)
     except _USAGE_ERROR as error:
-        _say(f"{error.format_message().rstrip('.')}; see 'gb --help'")
+        note(f"{error.format_message().rstrip('.')}; see 'gb --help'")
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort) as stop:
-        _say("; ".join(["interrupted", *map(str, stop.args)]))
+        note("; ".join(["interrupted", *map(str, stop.args)]))
         sys.exit(130)
     sys.exit(code or 0)
 
 
-def _say(sentence: str) -> None:
-    print(f"gb: {sentence}", file=sys.stderr)
-
-
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    _say(f"warning: {message}")
+    note(f"warning: {message}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbatch.cli.printing import echo, note
 from greenbatch.cli.shared_options import (
     Artifacts,
     AsJson,
@@ -218,7 +219,7 @@ def bench(
     if design and dry_run:
         from greenbatch.cli.study import outline
 
-        typer.echo(outline(design))
+        echo(*outline(design))
         return
     measure(design, path, as_json)
 
@@ -251,7 +252,7 @@ def measure(design: "Study | None", path: Path, as_json: bool) -> None:
         typer.echo(run_as_json(run.path))
     else:
         show_run(run.path)
-        typer.echo(f"measure it again: {_again(run.path)}")
+        echo(f"measure it again: {_again(run.path)}")
     if not run.measured:
         reason = next(iter(run.repetitions)).reason
         raise MeasurementError(
@@ -276,4 +277,4 @@ def tell_images(design: "Study") -> None:
 
     largest = max(cell.batch_size for cell in design.cells())
     for caveat in image_caveats(design.model_dump(), largest):
-        typer.echo(f"gb: {caveat.sentence}", err=True)
+        note(caveat.sentence)

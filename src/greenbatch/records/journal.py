@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from greenbatch.errors import JournalError
+from greenbatch.records.reading import cause_of
 from greenbatch.records.results import SCHEMA, Capacity, Idle, Repetition
 from greenbatch.records.training import Beat, Epoch, Training
 
@@ -134,7 +135,7 @@ def parse_lines(lines: Iterable[bytes], name: str = "journal.jsonl") -> Journal:
     for number, line in enumerate(lines, 1):
         if damage is not None:
             raise JournalError(
-                f"{name} is damaged in line {number - 1}: {_cause(damage)}; restore the file, or "
+                f"{name} is damaged in line {number - 1}: {cause_of(damage)}; restore the file, or "
                 "delete that line and resume the run to measure its repetition again"
             ) from damage
         try:
@@ -145,7 +146,7 @@ def parse_lines(lines: Iterable[bytes], name: str = "journal.jsonl") -> Journal:
             records.append(record)
         except ValueError as error:
             damage = error
-            torn = f"{name}: line {number}, the last, is torn ({_cause(error)}) and was left out"
+            torn = f"{name}: line {number}, the last, is torn ({cause_of(error)}) and was left out"
             continue
         start += len(line)
     return Journal(
@@ -172,7 +173,3 @@ def _share(record: Record, seen: dict[Any, Any]) -> None:
         own = getattr(record, name)
         # Written out, for 1 and True are equal.
         object.__setattr__(record, name, seen.setdefault((name, repr(own)), own))
-
-
-def _cause(error: ValueError) -> str:
-    return str(error).splitlines()[0]
