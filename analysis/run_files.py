@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from greenbatch.errors import RunError
+from greenbatch.plain_text import storable
 from greenbatch.records import Journal
 from greenbatch.records.accuracy import FOLDER, Accuracy, parse_accuracy
 from greenbatch.records.journal import parse_lines
@@ -158,7 +159,7 @@ def _study(path: Path) -> Mapping[str, Any]:
             f"{path} has schema {schema!r}, this program reads schema {SCHEMA}; "
             "use the version of greenbatch that wrote it"
         )
-    return study
+    return cast("Mapping[str, Any]", storable(study))
 
 
 def _environment(path: Path) -> Mapping[str, Any]:
@@ -176,4 +177,4 @@ def _environment(path: Path) -> Mapping[str, Any]:
             f"cannot read {path}: it holds a {type(environment).__name__}, not an object; "
             "restore the file as 'gb bench' wrote it"
         )
-    return environment
+    return cast("Mapping[str, Any]", storable(environment))

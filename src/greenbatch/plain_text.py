@@ -1,6 +1,7 @@
 """Text that comes from a file, shown as the characters that it has."""
 
 import re
+from typing import Any
 
 _HIDDEN = re.compile(
     "["
@@ -10,6 +11,7 @@ _HIDDEN = re.compile(
     "\ud800-\udfff"  # bytes of a file's name that are not UTF-8: they cannot be encoded
     "]"
 )
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
@@ -18,7 +20,7 @@ def visible(text: str) -> str:
     What a terminal, an editor or a reader would act on instead of showing it: control characters,
     line breaks among them, marks that turn the direction of reading, and lone surrogates.
     """
-    return _HIDDEN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+    return _HIDDEN.sub(_escape, text)
 
 
 def one_line(text: str) -> str:
@@ -27,3 +29,23 @@ def one_line(text: str) -> str:
     For sentences of other libraries, which may be broken into lines.
     """
     return visible(" ".join(part for line in text.splitlines() if (part := line.strip())))
+
+
+def storable(value: Any) -> Any:
+    """Return what JSON or YAML holds with every text in it such that a file can hold it.
+
+    NUL and lone surrogates are written as their escapes: netCDF has no way to store the one, and
+    UTF-8 none for the others.
+
+    Args:
+        value: A text, number, ``None``, or lists and mappings of such.
+    """
+    if isinstance(value, str):
+        return _UNSTORABLE.sub(_escape, value)
+    if isinstance(value, dict):
+        return {storable(key): storable(each) for key, each in value.items()}
+    return [storable(each) for each in value] if isinstance(value, list) else value
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ArtifactError
 from greenbatch.names import check_name
+from greenbatch.plain_text import storable
 from greenbatch.records.reading import cause_of
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def parse_accuracy(text: str | bytes, name: str) -> Accuracy:
         members: Any = json.loads(text)
         if not isinstance(members, dict) or members.get("schema") != ACCURACY_SCHEMA:
             raise ValueError(f"it is no accuracy of schema {ACCURACY_SCHEMA}")
-        return _adapter().validate_python(members)
+        return _adapter().validate_python(storable(members))
     except ValueError as error:
         raise ArtifactError(
             f"cannot read the accuracy {name}: {cause_of(error)}; delete it, or run 'gb eval' again"

@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from greenbatch.errors import JournalError
+from greenbatch.plain_text import storable
 from greenbatch.records.reading import cause_of
 from greenbatch.records.results import SCHEMA, Capacity, Idle, Repetition
 from greenbatch.records.training import Beat, Epoch, Training
@@ -65,7 +66,7 @@ def decode(line: bytes) -> Record:
         raise ValueError("the checksum does not match")
     if (schema := members.pop("schema", None)) != SCHEMA:
         raise ValueError(f"schema {schema} is not known; this program reads schema {SCHEMA}")
-    return _adapter().validate_python(members)
+    return _adapter().validate_python(storable(members))
 
 
 _CHECKSUM = re.compile(rb'"checksum":"([0-9a-f]{16})",')
@@ -76,10 +77,12 @@ def _is_canonical(line: bytes) -> bool:
     """Check a line as `encode` writes it by its bytes alone, a third of the time of `json`.
 
     Nothing is accepted that `decode` would refuse: a line that has the members twice, or is
-    written otherwise, is left to it.
+    written otherwise, is left to it; so is one with the character NUL, which no dataset can hold.
     """
     found = _CHECKSUM.search(line)
     if found is None or line.count(b'"checksum":') != 1 or line.count(b'"schema":') != 1:
+        return False
+    if b"\\u0000" in line:
         return False
     total = hashlib.sha256(line[: found.start()])
     total.update(line[found.end() :].rstrip(b"\n"))
