@@ -1,13 +1,16 @@
 """What every page is made of: templates rendered, files written whole or not at all."""
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.latex_tables import latex
+from greenbatch.analysis.markdown import finalize
 from greenbatch.analysis.text_tables import Table
 from greenbatch.errors import FileError, RunError
 from greenbatch.files import (
@@ -17,6 +20,9 @@ from greenbatch.files import (
     sentence,
     write_atomically,
 )
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
 @contextmanager
@@ -78,11 +84,25 @@ def render(template: str, facts: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=None if page else _no_tags,
+        finalize=None if page else finalize,
     )
+    environment.globals["policy"] = _policy
     return environment.get_template(template).render(facts)
 
 
-def _no_tags(value: Any) -> Any:
-    """Markdown lets HTML through: a name from a user is text."""
-    return value.replace("<", "&lt;") if isinstance(value, str) else value
+def _policy(*scripts: str) -> "Markup":
+    """Return what a page may load: nothing from elsewhere, and of scripts those of its own alone.
+
+    A script that somebody gets into the page by a fault of escaping does not run.
+
+    Args:
+        scripts: The text of each, exactly as it stands in the page.
+    """
+    from markupsafe import Markup
+
+    hashes = (b64encode(sha256(str(script).encode()).digest()).decode() for script in scripts)
+    own = " ".join(f"'sha256-{text}'" for text in hashes) or "'none'"
+    return Markup(
+        f"default-src 'none'; script-src {own}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
+    )

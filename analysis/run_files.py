@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from greenbatch.errors import RunError
 from greenbatch.files import open_regular, read_bytes, require_plain
+from greenbatch.plain_text import storable
 from greenbatch.records import Journal
 from greenbatch.records.accuracy import FOLDER, Accuracy, parse_accuracy
 from greenbatch.records.journal import MOST_BYTES, lines_of, parse_lines
@@ -164,7 +165,7 @@ def _study(path: Path) -> Mapping[str, Any]:
             f"{path} has schema {schema!r}, this program reads schema {SCHEMA}; "
             "use the version of greenbatch that wrote it"
         )
-    return study
+    return cast("Mapping[str, Any]", storable(study))
 
 
 def _environment(path: Path) -> Mapping[str, Any]:
@@ -182,4 +183,4 @@ def _environment(path: Path) -> Mapping[str, Any]:
             f"cannot read {path}: it holds a {type(environment).__name__}, not an object; "
             "restore the file as 'gb bench' wrote it"
         )
-    return environment
+    return cast("Mapping[str, Any]", storable(environment))

@@ -12,6 +12,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from greenbatch.analysis.dataset import open_run
+from greenbatch.analysis.labelled_cells import make_cell
 from greenbatch.analysis.variables import CELL_FACTORS, STATUSES, repetition_dims, settings_of
 from greenbatch.arrays import StoredArray, stored_arrays
 from greenbatch.errors import FileError, RunError, UnknownNameError, UsageError
@@ -142,7 +143,8 @@ def _measured(dataset: xr.Dataset, labels: Mapping[str, Hashable]) -> Iterator[t
             for dim, name in settings.items()
             if told[dim] != dataset[dim].attrs.get("not_set")
         ]
-        cell = Cell(
+        cell = make_cell(
+            Cell,
             **{dim: told[dim] for dim in CELL_FACTORS},
             settings=tuple(pair for pair in pairs if pair[0] not in TRAFFIC),
             traffic=tuple(pair for pair in pairs if pair[0] in TRAFFIC),

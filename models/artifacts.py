@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from greenbatch.errors import ArtifactError
+from greenbatch.names import check_name
 from greenbatch.records import Manifest, parse_manifest
 
 DATA_SUFFIX = ".onnx.data"
@@ -50,7 +51,15 @@ class Artifact:
 
 
 def stem(model: str, precision: str) -> str:
-    """Return the name that an artifact's files share, without a suffix."""
+    """Return the name that an artifact's files share, without a suffix.
+
+    Raises:
+        ArtifactError: The model's name has not the form of one.
+    """
+    try:
+        check_name("model", model)
+    except ValueError as error:
+        raise ArtifactError(str(error)) from error
     return f"{model}-{precision}"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
@@ -15,7 +16,9 @@ from pydantic import (
 )
 
 from greenbatch.errors import StudyError, UnknownNameError
+from greenbatch.names import check_name
 from greenbatch.privacy import contracted, expanded
+from greenbatch.records.training import check_network
 from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ PathText = Annotated[
     PlainSerializer(contracted, return_type=str, when_used="json"),
 ]
 """A path or a word; in a study file, which may be published, a home folder is written ``~``."""
+ModelName = Annotated[str, AfterValidator(partial(check_name, "model"))]
+NetworkName = Annotated[str, AfterValidator(check_network)]
 _Design = TypeVar("_Design", bound=BaseModel)
 
 
@@ -157,7 +162,7 @@ def listed(members: Mapping[str, Any], key: str) -> list[str]:
 
 
 def _sentence(design: type[BaseModel], fault: "ErrorDetails") -> str:
-    where = ".".join(str(part) for part in fault["loc"]) or "it"
+    where = ".".join(str(part) for part in fault["loc"] if part != "[key]") or "it"
     got = fault["input"]
     message = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
     if fault["type"] == "missing":

@@ -18,6 +18,7 @@ from greenbatch.records import AS_RECORDED, TRAFFIC, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.checks import (
     Lines,
+    ModelName,
     Name,
     PathText,
     Settings,
@@ -119,7 +120,7 @@ class Study(BaseModel):
     schema_version: Literal[1] = Field(default=1, alias="schema")
     name: Name = "study"
     about: str = ""
-    models: tuple[Name, ...] = Field(default=registry.STUDY, min_length=1)
+    models: tuple[ModelName, ...] = Field(default=registry.STUDY, min_length=1)
     backends: tuple[Name, ...] = Field(min_length=1)
     precisions: tuple[Literal["fp32", "fp16", "bf16", "int8"], ...] = Field(
         default=("fp32",), min_length=1
@@ -147,7 +148,7 @@ class Study(BaseModel):
     settings: Settings = Field(default_factory=dict)
     allow_fallback: bool = False
     probe_max_batch: Annotated[int, Field(ge=0, le=LARGEST_BATCH, strict=True)] = 0
-    sources: dict[str, PathText] = Field(default_factory=dict)
+    sources: dict[ModelName, PathText] = Field(default_factory=dict)
     images: ImageSet | None = None
     preprocessing: Literal["before", "pipeline"] = "before"
     artifacts_dir: PathText = "artifacts"

@@ -8,6 +8,7 @@ from greenbatch import units
 from greenbatch.analysis.charts import Chart
 from greenbatch.analysis.palette import ACCENT, GRID, INK, MUTED
 from greenbatch.analysis.paper import DASHES, SHAPES, log_axis, save_figures
+from greenbatch.analysis.statistics import sides
 from greenbatch.analysis.training.sections import Figures
 
 if TYPE_CHECKING:
@@ -161,8 +162,8 @@ def _front(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str,
         axes.errorbar(
             x,
             y,
-            xerr=[[x - x_low], [x_high - x]],
-            yerr=[[y - y_low], [min(1.0, y_high) - y]] if y_high >= y else None,
+            xerr=[[side] for side in sides(x, x_low, x_high)],
+            yerr=[[side] for side in sides(y, y_low, min(1.0, y_high))],
             color=style["light"],
             marker=SHAPES[style["symbol"]],
             markerfacecolor="white" if point["estimated"] else style["light"],
@@ -194,9 +195,8 @@ def _effects(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[st
     for place, one in enumerate(facts["levels"]):
         row = -place - 0.6 * factors.index(one["factor"])
         centre, low, high, _ = one["energy"]
-        axes.errorbar(
-            centre, row, xerr=[[centre - low], [high - centre]], color=ACCENT, marker="o", capsize=2
-        )
+        reach = [[side] for side in sides(centre, low, high)]
+        axes.errorbar(centre, row, xerr=reach, color=ACCENT, marker="o", capsize=2)
         rows.append(row)
         names.append(f"{one['factor'].replace('_', ' ')} {one['level']}")
         ends += [low, high]

@@ -12,6 +12,7 @@ from greenbatch.records import TrainingCell
 from greenbatch.runners.checks import (
     Lines,
     Name,
+    NetworkName,
     PathText,
     Settings,
     Share,
@@ -102,7 +103,7 @@ class TrainingStudy(BaseModel):
     kind: Literal["training"] = "training"
     name: Name = "training"
     about: str = ""
-    models: tuple[Name, ...] = Field(min_length=1)
+    models: tuple[NetworkName, ...] = Field(min_length=1)
     data: tuple[Name, ...] = Field(default=("digits",), min_length=1)
     data_dir: PathText = "data"
     image_size: Annotated[int, Field(ge=8, le=4096, strict=True)] | None = None

@@ -32,7 +32,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "search": training_runs.search_run(made("search"), failures=True),
         "missing": training_runs.search_run(made("missing"), source=EnergySource.MISSING),
         "hostile": training_runs.plain_run(
-            made("hostile"), models=(HOSTILE, "b"), blocks=2, study_members={"name": HOSTILE}
+            made("hostile"), data=HOSTILE, blocks=2, study_members={"name": HOSTILE}
         ),
     }
     with pytest.MonkeyPatch.context() as patch:  # figures on paper take most of the time

@@ -255,6 +255,7 @@ def plain_run(
     path: Path,
     *,
     models: Sequence[str] = ("dense-linear", "simple-cnn"),
+    data: str = "digits",
     batch_sizes: Sequence[int] = (16, 64),
     blocks: int = 3,
     epochs: int = 4,
@@ -271,7 +272,7 @@ def plain_run(
     records: list[Record] = []
     for block in range(blocks):
         cells = [
-            TrainingCell(model, "digits", batch_size=size)
+            TrainingCell(model, data, batch_size=size)
             for model, size in product(models, batch_sizes)
         ]
         for position, cell in enumerate(cells):
@@ -286,7 +287,7 @@ def plain_run(
                 source=source,
                 position=position,
             )
-    members = study(models, blocks, epochs, batch_sizes=list(batch_sizes))
+    members = study(models, blocks, epochs, batch_sizes=list(batch_sizes), data=[data])
     return write(path, records, members | dict(study_members or {}), environment_members)
 
 

@@ -27,6 +27,7 @@ from greenbatch.cli import (
     tune,
 )
 from greenbatch.cli.command import Command
+from greenbatch.cli.printing import note
 from greenbatch.cli.signals import BY_SIGNAL, interrupted_by_signals
 from greenbatch.errors import FileError, GreenbatchError
 from greenbatch.files import disk_error, explain
@@ -107,13 +108,13 @@ def main(arguments: list[str] | None = None) -> None:
                 code = app(args=arguments, prog_name="gb", standalone_mode=False)
                 sys.stdout.flush()
         except GreenbatchError as error:
-            _say(str(error))
+            note(str(error))
             sys.exit(error.exit_code)
         except _USAGE_ERROR as error:
-            _say(f"{error.format_message().rstrip('.')}; see 'gb --help'")
+            note(f"{error.format_message().rstrip('.')}; see 'gb --help'")
             sys.exit(2)
         except (KeyboardInterrupt, typer.Abort) as stop:
-            _say("; ".join(["interrupted", *map(str, stop.args)]))
+            note("; ".join(["interrupted", *map(str, stop.args)]))
             sys.exit(BY_SIGNAL + (received or [signal.SIGINT])[0])
         except Exception as error:  # a full disk that nothing else reported; all else is a fault
             _exit_for_disk(error)
@@ -125,7 +126,7 @@ def _exit_for_disk(error: Exception) -> None:
     """Exit with one sentence, if a disk that is full, read-only or faulty is the cause."""
     if found := disk_error(error):
         cause, cure = explain(found)
-        _say(f"cannot write {found.filename or 'the output'}: {cause}; {cure}")
+        note(f"cannot write {found.filename or 'the output'}: {cause}; {cure}")
         try:
             sys.stdout.flush()
         except OSError:  # what is left in its buffer would be tried, and complained of, at exit
@@ -133,9 +134,5 @@ def _exit_for_disk(error: Exception) -> None:
         sys.exit(FileError.exit_code)
 
 
-def _say(sentence: str) -> None:
-    print(f"gb: {sentence}", file=sys.stderr)
-
-
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    _say(f"warning: {message}")
+    note(f"warning: {message}")

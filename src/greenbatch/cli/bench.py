@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbatch.cli.printing import echo, note
 from greenbatch.cli.shared_options import (
     Artifacts,
     AsJson,
@@ -225,7 +226,7 @@ def bench(
     if design and dry_run:
         from greenbatch.cli.study import outline
 
-        typer.echo(outline(design))
+        echo(*outline(design))
         return
     if design and study and not trust:
         require_consent(design, study)
@@ -289,7 +290,7 @@ def measure(
         typer.echo(run_as_json(run.path))
     else:
         show_run(run.path)
-        typer.echo(f"measure it again: {_again(run.path)}")
+        echo(f"measure it again: {_again(run.path)}")
     if not run.measured:
         reason = next(iter(run.repetitions)).reason
         raise MeasurementError(
@@ -314,4 +315,4 @@ def tell_images(design: "Study") -> None:
 
     largest = max(cell.batch_size for cell in design.cells())
     for caveat in image_caveats(design.model_dump(), largest):
-        typer.echo(f"gb: {caveat.sentence}", err=True)
+        note(caveat.sentence)

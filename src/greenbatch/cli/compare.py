@@ -205,16 +205,18 @@ def caution(judgement: "Judgement") -> str:
 
 def markdown_text(judgement: "Judgement", metric: Metric) -> str:
     """Write a comment for a pull request."""
+    from greenbatch.analysis.markdown import escape
+
     lines = [
         f"### greenbatch: {'worse' if judgement.worse else 'not worse'}",
         "",
-        _escaped(summary(judgement, metric)),
+        escape(summary(judgement, metric)),
         "",
         "| " + " | ".join(_COLUMNS) + " |",
         "|:--|:--|--:|--:|--:|:--|",
-        *("| " + " | ".join(map(_escaped, _entries(c))) + " |" for c in judgement.cells),
+        *("| " + " | ".join(map(escape, _entries(c))) + " |" for c in judgement.cells),
         "",
-        _escaped(caution(judgement)),
+        escape(caution(judgement)),
         "",
     ]
     return "\n".join(lines)
@@ -277,15 +279,12 @@ def as_json_text(judgement: "Judgement", metric: Metric) -> str:
 
 
 def _print(judgement: "Judgement", metric: Metric) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from greenbatch.cli.result import WIDTH_ELSEWHERE
+    from greenbatch.cli.console import open_console
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_ELSEWHERE
+    console = open_console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     noted = any(cell.reason for cell in judgement.cells)
     for name in _COLUMNS if noted else _COLUMNS[:-1]:
@@ -337,16 +336,6 @@ def _bounds(value: "Interval | None") -> dict[str, Any] | None:
     if value is None:
         return None
     return {"low": value.low, "centre": value.centre, "high": value.high, "method": value.method}
-
-
-def _escaped(text: str) -> str:
-    """Show a user's words as they are: neither Markdown nor HTML nor a mention."""
-    import html
-    import re
-
-    # A full stop or a digit is left alone; a mention needs its @ at the beginning of a word.
-    plain = re.sub(r"([\\`*_{}\[\]~|#])", r"\\\1", html.escape(text, quote=False))
-    return " ".join(plain.replace("@", "&#64;").split())
 
 
 def _xml(text: str) -> str:

@@ -18,19 +18,17 @@ if TYPE_CHECKING:
     from greenbatch.records.layers import Part
 
 SCHEMA = 1
-WIDTH_ELSEWHERE = 120
 _MOST_LAYERS = 20  # that a person reads; --csv and --json have all
 _CHART_LAYERS = 40
 
 
 def show(found: "Attribution", depth: int | None) -> None:
     """Print the tables and what is to be known of them."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_ELSEWHERE
+    from greenbatch.cli.console import open_console
+
+    console = open_console()
     console.print()
     console.print(Text(headline(found), style="bold"))
     console.print()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenbatch import units
+from greenbatch.cli.printing import note
 from greenbatch.cli.shared_options import CpuTdp, Meters
 from greenbatch.cli.signals import BY_SIGNAL
 from greenbatch.csv_text import csv_text
@@ -87,7 +88,7 @@ def _check_command(name: str) -> None:
         return
     found = Path(name).exists()
     cause = "it is not executable" if found else "there is no such command"
-    typer.echo(f"gb: cannot run {name!r}: {cause}", err=True)
+    note(f"cannot run {name!r}: {cause}")
     raise typer.Exit(NOT_EXECUTABLE if found else NOT_FOUND)
 
 
@@ -154,12 +155,13 @@ def _as_text(
 ) -> str:
     from io import StringIO
 
-    from rich.console import Console
     from rich.text import Text
+
+    from greenbatch.cli.console import TextConsole
 
     terminal = output is None and sys.stderr.isatty()
     buffer = StringIO()
-    console = Console(file=buffer, force_terminal=terminal, highlight=False)
+    console = TextConsole(file=buffer, force_terminal=terminal)
     if not terminal:
         console.width = WIDTH_ELSEWHERE
     console.print()
@@ -174,8 +176,8 @@ def _as_text(
         for f in measurement.domains
         if f.reason
     ]
-    for note in notes:
-        console.print(Text(note, style="yellow"))
+    for sentence in notes:
+        console.print(Text(sentence, style="yellow"))
     return buffer.getvalue()
 
 

@@ -184,16 +184,13 @@ def _bounds(value: "Summary | None") -> dict[str, Any] | None:
 
 
 def _print(found: "Sequence[Recommendation]", arrivals: str) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from greenbatch.analysis.recommendation_text import answer, choices_table, question
-    from greenbatch.cli.result import WIDTH_ELSEWHERE
+    from greenbatch.cli.console import open_console
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_ELSEWHERE
+    console = open_console()
     for place, one in enumerate(found):
         if place:
             console.print()

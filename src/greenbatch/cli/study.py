@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from greenbatch.cli.command import Command
+from greenbatch.cli.printing import echo
 from greenbatch.cli.shared_options import AsJson, Meters, Out, ShareMachine, Trust
 from greenbatch.errors import UsageError
 
@@ -48,7 +49,7 @@ def list_studies() -> None:
 
     for name in studies.presets():
         about = str(studies.read(name).members.get("about", ""))
-        typer.echo(f"{name}\n    {about.partition(':')[0]}")
+        echo(name, f"    {about.partition(':')[0]}")
 
 
 @study.command("show", cls=Command)
@@ -65,7 +66,7 @@ def show(
     design = studies.resolve(
         name, changes=changes or (), provider=provider, data=data or (), scale=scale
     )
-    typer.echo(design.to_yaml(), nl=False)
+    echo(*design.to_yaml().removesuffix("\n").split("\n"))
 
 
 @study.command("run", cls=Command)
@@ -118,7 +119,7 @@ def run(
     )
     path = out or workflow.fresh_path()
     if dry_run:
-        typer.echo(outline(design))
+        echo(*outline(design))
         return
     if not trust:
         bench.require_consent(design, Path(name), file.members)
@@ -130,7 +131,7 @@ def run(
         train.measure(design, path, as_json, trust=True, share_machine=share_machine)
 
 
-def outline(design: "AnyStudy") -> str:
+def outline(design: "AnyStudy") -> list[str]:
     """Return a design's cells in their order, and the least time that they take."""
     from greenbatch import units
     from greenbatch.runners.order import slots
@@ -152,10 +153,10 @@ def outline(design: "AnyStudy") -> str:
         f"{len(order)} repetitions of {len(design.cells())} cells, at least "
         f"{units.duration(least_s)}: starts, longer warm-ups and slow batches come on top"
     )
-    return "\n".join(lines)
+    return lines
 
 
-def _outline_of_trainings(design: "TrainingStudy") -> str:
+def _outline_of_trainings(design: "TrainingStudy") -> list[str]:
     from itertools import islice
 
     from greenbatch import units
@@ -183,4 +184,4 @@ def _outline_of_trainings(design: "TrainingStudy") -> str:
         f"{trainings} trainings of up to {design.epochs} epochs, at least "
         f"{units.duration(least_s)} beside the epochs: rests, warm-ups and idle power"
     )
-    return "\n".join(lines)
+    return lines

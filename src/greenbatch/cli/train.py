@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbatch.cli.printing import echo
 from greenbatch.cli.shared_options import (
     AsJson,
     CpuTdp,
@@ -144,7 +145,7 @@ def train(
     if dry_run:
         from greenbatch.cli.study import outline
 
-        typer.echo(outline(design))
+        echo(*outline(design))
         return
     measure(design, path, as_json, trust=True, share_machine=share_machine)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbatch.cli.printing import echo
 from greenbatch.cli.shared_options import (
     AsJson,
     CpuTdp,
@@ -165,7 +166,7 @@ def tune(
         {"name": path.name, "models": [model], "search": searched, **members}, "the options"
     )
     if dry_run:
-        typer.echo(outline(design))
+        echo(*outline(design))
         return
     measure(design, path, as_json, trust=True, share_machine=share_machine)
 

@@ -6,6 +6,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ArtifactError
+from greenbatch.names import check_name
+from greenbatch.records.reading import cause_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -140,6 +142,9 @@ class Manifest:
         recipe: A hash of all that went into making it.
         exported_at, export_s: When, and how long it took.
         versions: Of the software that made it.
+
+    Raises:
+        ValueError: ``model`` has not the form of a name.
     """
 
     model: str
@@ -166,6 +171,9 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=dict)
     schema: int = MANIFEST_SCHEMA
 
+    def __post_init__(self) -> None:
+        check_name("model", self.model)
+
     def to_json(self) -> str:
         """Write the manifest as indented JSON."""
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -190,7 +198,7 @@ def parse_manifest(text: str | bytes, name: str) -> Manifest:
             raise ValueError(f"it is no manifest of schema {MANIFEST_SCHEMA}")
         return _adapter().validate_python(members)
     except ValueError as error:
-        cause = str(error).splitlines()[0]
         raise ArtifactError(
-            f"cannot read the manifest {name}: {cause}; delete it and run 'gb export' again"
+            f"cannot read the manifest {name}: {cause_of(error)}; delete it and run 'gb "
+            "export' again"
         ) from error

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
 
 from greenbatch.errors import JournalError
 from greenbatch.files import open_regular
+from greenbatch.plain_text import storable
 from greenbatch.privacy import masked_members
+from greenbatch.records.reading import cause_of
 from greenbatch.records.results import SCHEMA, Capacity, Idle, Repetition
 from greenbatch.records.training import Beat, Epoch, Training
 
@@ -88,7 +90,7 @@ def decode(line: bytes) -> Record:
         )
     if (schema := members.pop("schema", None)) != SCHEMA:
         raise ValueError(f"schema {schema} is not known; this program reads schema {SCHEMA}")
-    return _adapter().validate_python(members)
+    return _adapter().validate_python(storable(members))
 
 
 _CHECKSUM = re.compile(rb'"checksum":"([0-9a-f]{16})",')
@@ -99,10 +101,12 @@ def _is_canonical(line: bytes) -> bool:
     """Check a line as `encode` writes it by its bytes alone, a third of the time of `json`.
 
     Nothing is accepted that `decode` would refuse: a line that has the members twice, or is
-    written otherwise, is left to it.
+    written otherwise, is left to it; so is one with the character NUL, which no dataset can hold.
     """
     found = _CHECKSUM.search(line)
     if found is None or line.count(b'"checksum":') != 1 or line.count(b'"schema":') != 1:
+        return False
+    if b"\\u0000" in line:
         return False
     total = hashlib.sha256(line[: found.start()])
     total.update(line[found.end() :].rstrip(b"\n"))
@@ -188,11 +192,11 @@ def parse_lines(lines: Iterable[bytes], name: str = "journal.jsonl") -> Journal:
     seen: dict[Any, Any] = {}
     start = 0
     torn = None
-    damage: Exception | None = None
+    damage: ValueError | RecursionError | None = None
     for number, line in enumerate(lines, 1):
         if damage is not None:
             raise JournalError(
-                f"cannot read {name}, line {number - 1}: {_cause(damage)}; restore the file, or "
+                f"cannot read {name}, line {number - 1}: {cause_of(damage)}; restore the file, or "
                 "delete that line and resume the run to measure its repetition again"
             ) from damage
         try:
@@ -203,7 +207,7 @@ def parse_lines(lines: Iterable[bytes], name: str = "journal.jsonl") -> Journal:
             records.append(record)
         except (ValueError, RecursionError) as error:
             damage = error
-            torn = f"{name}: line {number}, the last, is torn ({_cause(error)}) and was left out"
+            torn = f"{name}: line {number}, the last, is torn ({cause_of(error)}) and was left out"
             continue
         start += len(line)
     return Journal(
@@ -230,7 +234,3 @@ def _share(record: Record, seen: dict[Any, Any]) -> None:
         own = getattr(record, name)
         # Written out, for 1 and True are equal.
         object.__setattr__(record, name, seen.setdefault((name, repr(own)), own))
-
-
-def _cause(error: Exception) -> str:
-    return str(error).splitlines()[0]
