@@ -250,7 +250,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
     ``domains`` are compared where ``now`` has them: without open meters they are not known.
     """
-    old, new = masked_members(before.get("matters", {})), now.get("matters", {})
+    old, new = (masked_members(one.get("matters", {})) for one in (before, now))
     unknown = {"domains"} - new.keys()
     return [
         f"{key} was {old.get(key)!r} and is {new.get(key)!r}"

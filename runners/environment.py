@@ -74,26 +74,23 @@ def describe(study: Study | TrainingStudy, metering: Metering) -> dict[str, Any]
 
 
 def describe_without_meters(study: Study | TrainingStudy) -> dict[str, Any]:
-    """Return those members that are known before a meter is opened."""
+    """Return those members that are known before a meter is opened; nothing is masked."""
     this_machine = machine.look()
     trains = isinstance(study, TrainingStudy)
     versions = _versions((*PACKAGES, *(TRAINING_PACKAGES if trains else ())))
-    found: dict[str, Any] = masked_members(
-        {
-            "machine": asdict(this_machine),
-            "gpus": [asdict(gpu) for gpu in gpus.look().devices],
-            "versions": versions,
-            "backends": {name: _backend(name) for name in study.backends},
+    return {
+        "machine": asdict(this_machine),
+        "gpus": [asdict(gpu) for gpu in gpus.look().devices],
+        "versions": versions,
+        "backends": {name: _backend(name) for name in study.backends},
+        "threads": study.thread_count,
+        "matters": {
+            "cpu": this_machine.cpu or this_machine.architecture,
+            "cores_granted": this_machine.cores_granted,
             "threads": study.thread_count,
-            "matters": {
-                "cpu": this_machine.cpu or this_machine.architecture,
-                "cores_granted": this_machine.cores_granted,
-                "threads": study.thread_count,
-                **{f"version of {name}": version for name, version in versions.items()},
-            },
-        }
-    )
-    return found
+            **{f"version of {name}": version for name, version in versions.items()},
+        },
+    }
 
 
 def _backend(name: str) -> Mapping[str, str]:

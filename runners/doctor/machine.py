@@ -43,7 +43,7 @@ class Machine:
 
     Attributes:
         name: What its user calls it, by ``GB_MACHINE``; the host's name is not kept.
-        id: Tells machines of one kind apart: a hash from which nothing can be read.
+        id: Tells machines of one kind apart: a keyed hash of its host's name.
         cpu: The processor's name.
         architecture: Of the processor, as ``x86_64``.
         sockets, cores, hardware_threads: Processors, their physical cores, their threads.

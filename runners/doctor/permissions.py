@@ -76,7 +76,7 @@ class Remedy:
     commands: tuple[tuple[str, ...], ...]
 
 
-def counters(sysfs: Path = _SYSFS) -> list[Path]:
+def counters(sysfs: Path) -> list[Path]:
     """List the energy counters below ``sysfs``, nested zones once."""
     powercap = sysfs / "class/powercap"
     found = [

@@ -20,7 +20,7 @@ HIDDEN = "***"
 _SECRET = re.compile(
     r"auth|key|token|secret|pass|pwd|cred|session|jwt|(?:^|[^a-z])(?:sig|signature)$", re.IGNORECASE
 )
-_USER = re.compile(r"(?<=://)[^/?#@\s]*@")
+_USER = re.compile(r"(?<=://)[^/?#@\s'\"]*@")
 _PARAMETER = re.compile(r"(?<=[?&;])([^=&;#?\s]+)=([^&;#\s'\"<>]+)")
 _UUID = re.compile(r"\b((?:GPU|MIG)-[0-9a-f]{8})(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE)
 _ENDS = r"(?=[/\s:;,'\")\]}]|$)"
