@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from greenbatch.documents import DocumentError, parse_json, parse_yaml
 from greenbatch.errors import RunError
 from greenbatch.records import Journal
 from greenbatch.records.accuracy import FOLDER, Accuracy, parse_accuracy
@@ -132,21 +132,12 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _study(path: Path) -> Mapping[str, Any]:
-    import yaml
-
     try:
-        study = yaml.safe_load(_bytes(path))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f" in line {mark.line + 1}" if mark else ""
+        study = parse_yaml(_bytes(path))
+    except DocumentError as error:
+        line = f" in line {error.line}" if error.line else ""
         raise RunError(
-            f"cannot read {path}{line}: {error.problem or 'it is no YAML'}; "
-            "restore the file as 'gb bench' wrote it"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        cause = str(error).splitlines()[0]
-        raise RunError(
-            f"cannot read {path}: {cause}; restore the file as 'gb bench' wrote it"
+            f"cannot read {path}{line}: {error.problem}; restore the file as 'gb bench' wrote it"
         ) from error
     if not isinstance(study, dict):
         raise RunError(
@@ -166,7 +157,7 @@ def _environment(path: Path) -> Mapping[str, Any]:
     if not data:
         return {}
     try:
-        environment = json.loads(data)
+        environment = parse_json(data)
     except ValueError as error:
         raise RunError(
             f"cannot read {path}: {error}; restore the file as 'gb bench' wrote it"

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
+from greenbatch.documents import parse_json
 from greenbatch.errors import RunError
 from greenbatch.records import Journal, Record, encode, parse
 from greenbatch.runners.study import Study
@@ -190,9 +191,13 @@ def read_environment(path: Path) -> dict[str, Any]:
     """Read the environment that the run in ``path`` was last measured in."""
     file = path / "environment.json"
     try:
-        environment: dict[str, Any] = json.loads(file.read_bytes())
+        environment = parse_json(file.read_bytes())
     except (OSError, ValueError) as error:
         raise RunError(f"cannot read {file}: {error}; restore it, or measure a new run") from error
+    if not isinstance(environment, dict) or not isinstance(environment.get("matters", {}), dict):
+        raise RunError(
+            f"cannot read {file}: it holds no environment; restore it, or measure a new run"
+        )
     return environment
 
 

@@ -2,25 +2,31 @@
 
 from collections.abc import Mapping
 from itertools import product
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from greenbatch.documents import write_yaml
 from greenbatch.errors import UsageError
 from greenbatch.models import registry
 from greenbatch.models.artifacts import Artifact, stem
-from greenbatch.queueing.arrivals import parse_arrivals
+from greenbatch.queueing.arrivals import MOST_REQUESTS, parse_arrivals
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, TRAFFIC, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.checks import (
     Lines,
     Name,
+    Power,
+    Seed,
     Settings,
     Share,
+    Threads,
+    check_cells,
+    check_file_names,
     checked,
     distinct,
     resolved_rules,
@@ -32,7 +38,7 @@ from greenbatch.runners.profiles import MeasurementProtocol
 
 LARGEST_BATCH = 65536
 FEWEST_REQUESTS = 200
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)]
 BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH, strict=True)]
 FEWEST_WITH_TARGET = 5
 """Repetitions before an interval is looked at, where a study does not say: with three, a series
@@ -129,19 +135,19 @@ class Study(BaseModel):
     arrivals: tuple[Name, ...] = Field(default=("poisson",), min_length=1)
     rates: tuple[Rate, ...] = ()
     policies: tuple[Name, ...] = Field(default=("greedy:16",), min_length=1)
-    requests: Annotated[int, Field(ge=0, strict=True)] = 0
+    requests: Annotated[int, Field(ge=0, le=MOST_REQUESTS, strict=True)] = 0
     as_published: Annotated[bool, Field(strict=True)] = False
     scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     repetitions: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 3
     precision_target: Share | None = None
     max_repetitions: Annotated[int, Field(ge=2, le=10_000, strict=True)] | None = None
     order: Kind = "shuffled"
-    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+    seed: Seed = 0
     profile: Literal["quick", "standard", "rigorous"] = "standard"
     protocol: dict[str, float] = Field(default_factory=dict)
-    threads: Annotated[int, Field(ge=0, strict=True)] = 0
+    threads: Threads = 0
     meters: tuple[Name, ...] = Field(default=("auto",), min_length=1)
-    cpu_tdp_w: Annotated[float, Field(gt=0)] | None = None
+    cpu_tdp_w: Power | None = None
     weights: Name = "auto"
     settings: Settings = Field(default_factory=dict)
     allow_fallback: bool = False
@@ -271,6 +277,18 @@ class Study(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _cells_apart(self) -> "Study":
+        server = len(self.arrivals) * len(self.policies) * max(1, len(self.rates))
+        loads = sum({"offline": len(self.batch_sizes), "server": server}[s] for s in self.scenarios)
+        variants = sum(
+            prod(len(v) for k, v in self.settings.items() if k.startswith(f"{backend}."))
+            for backend in self.backends
+        )
+        check_cells(len(self.models) * variants * len(self.precisions) * len(self.io) * loads)
+        check_file_names(cell.slug for cell in self.cells())
+        return self
+
+    @model_validator(mode="after")
     def _resolved_protocol(self) -> "Study":
         rules = resolved_rules(self.profile, self.protocol)
         object.__setattr__(self, "protocol", rules)
@@ -335,8 +353,7 @@ class Study(BaseModel):
 
     def to_yaml(self) -> str:
         """Write the study so that `read_study` returns it."""
-        members = self.model_dump(mode="json", by_alias=True)
-        return yaml.safe_dump(members, sort_keys=False, default_flow_style=None, width=96)
+        return write_yaml(self.model_dump(mode="json", by_alias=True))
 
 
 def make_study(

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.documents import parse_json
 from greenbatch.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def parse_manifest(text: str | bytes, name: str) -> Manifest:
         ArtifactError: It is not one, or of a schema this program does not know.
     """
     try:
-        members: Any = json.loads(text)
+        members: Any = parse_json(text)
         if not isinstance(members, dict) or members.get("schema") != MANIFEST_SCHEMA:
             raise ValueError(f"it is no manifest of schema {MANIFEST_SCHEMA}")
         return _adapter().validate_python(members)

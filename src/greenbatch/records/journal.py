@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
+from greenbatch.documents import parse_json
 from greenbatch.errors import JournalError
 from greenbatch.records.results import SCHEMA, Capacity, Idle, Repetition
 from greenbatch.records.training import Beat, Epoch, Training
@@ -56,7 +57,7 @@ def decode(line: bytes) -> Record:
     """
     if _is_canonical(line):
         return _adapter().validate_json(line)
-    members = json.loads(line)
+    members = parse_json(line)
     if not isinstance(members, dict):
         raise ValueError("not a JSON object")
     stated = members.pop("checksum", None)
