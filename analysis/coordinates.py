@@ -18,7 +18,7 @@ from greenbatch.analysis.variables import (
 )
 from greenbatch.errors import RunError, UnknownNameError
 from greenbatch.queueing.policies import parse_policy
-from greenbatch.records import PRECISIONS, TRAFFIC, Cell, EnergyFigure, Phase
+from greenbatch.records import PRECISIONS, TRAFFIC, Cell, EnergyFigure, Phase, artifact_key
 
 _STUDY_KEYS = {
     "model": "models",
@@ -365,7 +365,7 @@ def model_facts(files: RunFiles, models: Iterable[str]) -> dict[str, list[Any]]:
 
 def _artifact(artifacts: Mapping[str, Any], model: str) -> Mapping[str, Any]:
     """Return a model's artifact; of several precisions any, as they share the weights."""
-    keys = (model, *(f"{model}-{precision}" for precision in PRECISIONS))
+    keys = [artifact_key(model, precision) for precision in PRECISIONS]
     return next((artifacts[key] for key in keys if artifacts.get(key)), {})
 
 

@@ -4,12 +4,13 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from greenbatch.analysis.run_description import checked_environment, checked_study
 from greenbatch.documents import DocumentError, parse_json, parse_yaml
 from greenbatch.errors import RunError
 from greenbatch.records import Journal
@@ -139,17 +140,12 @@ def _study(path: Path) -> Mapping[str, Any]:
         raise RunError(
             f"cannot read {path}{line}: {error.problem}; restore the file as 'gb bench' wrote it"
         ) from error
-    if not isinstance(study, dict):
-        raise RunError(
-            f"cannot read {path}: it holds a {type(study).__name__}, not a mapping; "
-            "restore the file as 'gb bench' wrote it"
-        )
-    if (schema := study.get("schema")) != SCHEMA:
+    if isinstance(study, dict) and (schema := study.get("schema")) != SCHEMA:
         raise RunError(
             f"{path} has schema {schema!r}, this program reads schema {SCHEMA}; "
             "use the version of greenbatch that wrote it"
         )
-    return study
+    return _checked(path, checked_study, study)
 
 
 def _environment(path: Path) -> Mapping[str, Any]:
@@ -162,9 +158,15 @@ def _environment(path: Path) -> Mapping[str, Any]:
         raise RunError(
             f"cannot read {path}: {error}; restore the file as 'gb bench' wrote it"
         ) from error
-    if not isinstance(environment, dict):
+    return _checked(path, checked_environment, environment)
+
+
+def _checked(
+    path: Path, check: Callable[[object], dict[str, Any]], members: object
+) -> Mapping[str, Any]:
+    try:
+        return check(members)
+    except ValueError as error:
         raise RunError(
-            f"cannot read {path}: it holds a {type(environment).__name__}, not an object; "
-            "restore the file as 'gb bench' wrote it"
-        )
-    return environment
+            f"cannot read {path}: {error}; restore the file as 'gb bench' wrote it"
+        ) from error

@@ -25,13 +25,14 @@ from greenbatch.records import (
     Repetition,
     Status,
     WarmUp,
+    artifact_key,
 )
 from greenbatch.runners.host import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampler import Recorder
 from greenbatch.runners.order import Slot
 from greenbatch.runners.process import ChildFailed, ChildProcess
-from greenbatch.runners.study import Study, artifact_key
+from greenbatch.runners.study import Study
 
 # Beyond these a repetition is flagged: a tenth of the cores lost to others, and counter and
 # integrated power further apart than the 5 % that NVML states for its power reading.

@@ -15,7 +15,7 @@ from greenbatch.models import registry
 from greenbatch.models.artifacts import Artifact, stem
 from greenbatch.queueing.arrivals import MOST_REQUESTS, parse_arrivals
 from greenbatch.queueing.policies import parse_policy
-from greenbatch.records import AS_RECORDED, TRAFFIC, Cell
+from greenbatch.records import AS_RECORDED, TRAFFIC, Cell, artifact_key, by_artifact_key
 from greenbatch.runners import backends
 from greenbatch.runners.checks import (
     Lines,
@@ -54,11 +54,6 @@ class ArtifactRef(BaseModel):
     file: str
     sha256: str
     weights: dict[str, str]
-
-
-def artifact_key(model: str, precision: str) -> str:
-    """Return what an artifact is called within a study."""
-    return model if precision == "fp32" else f"{model}-{precision}"
 
 
 def reference(artifact: Artifact) -> ArtifactRef:
@@ -115,8 +110,8 @@ class Study(BaseModel):
         preprocessing: When images are decoded and transformed: ``before`` anything is timed, or in
             the window, before each batch (``pipeline``).
         artifacts_dir: Where exported artifacts are.
-        artifacts: What was exported, by model (and precision, where it is not fp32); filled in
-            when the run is made.
+        artifacts: What was exported, by `greenbatch.records.artifact_key`; filled in when the run
+            is made.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -157,6 +152,11 @@ class Study(BaseModel):
     preprocessing: Literal["before", "pipeline"] = "before"
     artifacts_dir: str = "artifacts"
     artifacts: dict[str, ArtifactRef] = Field(default_factory=dict)
+
+    @field_validator("artifacts")
+    @classmethod
+    def _called_apart(cls, artifacts: dict[str, ArtifactRef]) -> dict[str, ArtifactRef]:
+        return by_artifact_key(artifacts, lambda entry: entry.file)
 
     @field_validator("images", mode="before")
     @classmethod
@@ -286,6 +286,8 @@ class Study(BaseModel):
         )
         check_cells(len(self.models) * variants * len(self.precisions) * len(self.io) * loads)
         check_file_names(cell.slug for cell in self.cells())
+        pairs = product(self.models, dict.fromkeys(("fp32", *self.precisions)))
+        distinct(tuple(artifact_key(*pair) for pair in pairs))
         return self
 
     @model_validator(mode="after")

@@ -44,8 +44,8 @@ def measure_layers(
         BackendUnavailable: The backend cannot run here.
         MeasurementError: Nothing could be measured.
     """
+    from greenbatch.records import artifact_key
     from greenbatch.runners.layers.session import LayerPlan, measure
-    from greenbatch.runners.study import artifact_key
 
     listener = listener or Listener()
     study, _ = plan(
