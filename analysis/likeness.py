@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import RunError, UsageError
 from greenbatch.privacy import masked
+from greenbatch.records import by_artifact_key
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -68,7 +69,9 @@ def facts_of(dataset: "xr.Dataset") -> Facts:
     provenance = dataset.attrs.get("energy_provenance")
     everywhere: dict[str, Any] = {
         f"artifact.{name}": str((entry or {}).get("sha256") or "")[:12]
-        for name, entry in (study.get("artifacts") or {}).items()
+        for name, entry in by_artifact_key(
+            study.get("artifacts") or {}, lambda entry: (entry or {}).get("file")
+        ).items()
     }
     everywhere |= {f"protocol.{k}": v for k, v in (study.get("protocol") or {}).items()}
     everywhere |= {f"version.{k}": v for k, v in (environment.get("versions") or {}).items()}

@@ -2,15 +2,16 @@
 
 import hashlib
 import io
-import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
+from greenbatch.analysis.run_description import checked_environment, checked_study
+from greenbatch.documents import DocumentError, parse_json, parse_yaml
 from greenbatch.errors import RunError
 from greenbatch.files import open_regular, read_bytes, require_plain
 from greenbatch.plain_text import storable
@@ -139,33 +140,19 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _study(path: Path) -> Mapping[str, Any]:
-    import yaml
-
     try:
-        study = yaml.safe_load(_bytes(path))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f" in line {mark.line + 1}" if mark else ""
+        study = parse_yaml(_bytes(path))
+    except DocumentError as error:
+        line = f" in line {error.line}" if error.line else ""
         raise RunError(
-            f"cannot read {path}{line}: {error.problem or 'it is no YAML'}; "
-            "restore the file as 'gb bench' wrote it"
+            f"cannot read {path}{line}: {error.problem}; restore the file as 'gb bench' wrote it"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        cause = str(error).splitlines()[0]
-        raise RunError(
-            f"cannot read {path}: {cause}; restore the file as 'gb bench' wrote it"
-        ) from error
-    if not isinstance(study, dict):
-        raise RunError(
-            f"cannot read {path}: it holds a {type(study).__name__}, not a mapping; "
-            "restore the file as 'gb bench' wrote it"
-        )
-    if (schema := study.get("schema")) != SCHEMA:
+    if isinstance(study, dict) and (schema := study.get("schema")) != SCHEMA:
         raise RunError(
             f"{path} has schema {schema!r}, this program reads schema {SCHEMA}; "
             "use the version of greenbatch that wrote it"
         )
-    return cast("Mapping[str, Any]", storable(study))
+    return _checked(path, checked_study, storable(study))
 
 
 def _environment(path: Path) -> Mapping[str, Any]:
@@ -173,14 +160,20 @@ def _environment(path: Path) -> Mapping[str, Any]:
     if not data:
         return {}
     try:
-        environment = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        environment = parse_json(data)
+    except ValueError as error:
         raise RunError(
             f"cannot read {path}: {error}; restore the file as 'gb bench' wrote it"
         ) from error
-    if not isinstance(environment, dict):
+    return _checked(path, checked_environment, storable(environment))
+
+
+def _checked(
+    path: Path, check: Callable[[object], dict[str, Any]], members: object
+) -> Mapping[str, Any]:
+    try:
+        return check(members)
+    except ValueError as error:
         raise RunError(
-            f"cannot read {path}: it holds a {type(environment).__name__}, not an object; "
-            "restore the file as 'gb bench' wrote it"
-        )
-    return cast("Mapping[str, Any]", storable(environment))
+            f"cannot read {path}: {error}; restore the file as 'gb bench' wrote it"
+        ) from error

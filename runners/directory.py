@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from filelock import FileLock, Timeout
 
 from greenbatch import files
+from greenbatch.documents import parse_json
 from greenbatch.errors import FileError, MeasurementError, RunError
 from greenbatch.privacy import masked_members
 from greenbatch.records import Journal, Record, encode
@@ -239,9 +240,13 @@ def read_environment(path: Path) -> dict[str, Any]:
     """Read the environment that the run in ``path`` was last measured in."""
     file = path / _ENVIRONMENT
     try:
-        environment: dict[str, Any] = json.loads(files.read_bytes(file, files.MEGABYTE_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
+        environment = parse_json(files.read_bytes(file, files.MEGABYTE_BYTES))
+    except (OSError, ValueError) as error:
         raise RunError(f"cannot read {file}: {error}; restore it, or measure a new run") from error
+    if not isinstance(environment, dict) or not isinstance(environment.get("matters", {}), dict):
+        raise RunError(
+            f"cannot read {file}: it holds no environment; restore it, or measure a new run"
+        )
     return environment
 
 

@@ -10,7 +10,7 @@ from statistics import fmean
 
 from greenbatch.errors import RunError
 from greenbatch.models.artifacts import Artifact
-from greenbatch.records import Capacity, Cell, Conditions, Record, Repetition, Status
+from greenbatch.records import Capacity, Cell, Conditions, Record, Repetition, Status, artifact_key
 from greenbatch.runners.caches import compiled_code
 from greenbatch.runners.capacity import find_capacity
 from greenbatch.runners.cores import granted_cores
@@ -22,7 +22,7 @@ from greenbatch.runners.profiles import MeasurementProtocol
 from greenbatch.runners.reference import make_references
 from greenbatch.runners.repetition import Station, measure
 from greenbatch.runners.schedule import Schedule
-from greenbatch.runners.study import artifact_key, reference
+from greenbatch.runners.study import reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +281,13 @@ def time_left_s(done: list[Repetition], left: list[Slot]) -> float | None:
 
 
 def _check_artifacts(directory: RunDirectory, artifacts: Mapping[str, Artifact]) -> None:
-    for name, began_with in directory.study.artifacts.items():
+    kept = directory.study.artifacts
+    for name in artifacts if kept else ():
+        if (began_with := kept.get(name)) is None:
+            raise RunError(
+                f"cannot resume {directory.path}: its study.yaml names no artifact of {name}; "
+                "restore the file, or measure a new run"
+            )
         found = reference(artifacts[name])
         if found.sha256 != began_with.sha256 or found.weights != began_with.weights:
             raise RunError(

@@ -6,12 +6,12 @@ from pathlib import Path
 from greenbatch.errors import MeasurementError
 from greenbatch.files import make_folder
 from greenbatch.models.artifacts import Artifact
-from greenbatch.records import Cell
+from greenbatch.records import Cell, artifact_key
 from greenbatch.runners.images import read
 from greenbatch.runners.measuring import REFERENCE_IMAGES
 from greenbatch.runners.process import ChildFailed, ChildProcess
 from greenbatch.runners.repetition import loading
-from greenbatch.runners.study import Study, artifact_key
+from greenbatch.runners.study import Study
 
 BACKEND = "onnxruntime-cpu"
 
@@ -23,11 +23,13 @@ def make_references(
 ) -> dict[str, Path]:
     """Compute the reference logits of each model of a study, in a process of its own.
 
+    They are computed anew whenever a run is begun or resumed, which takes seconds: a file that lies
+    in the run already may have come from somebody else, and would make any output agree.
+
     Args:
         study: Its images are taken, or its seed says the synthetic ones.
         artifacts: By `artifact_key`; the fp32 one of each model is used.
-        folder: Where ``MODEL.npy`` of shape (`REFERENCE_IMAGES`, classes) is kept; what is there
-            already is taken.
+        folder: Where ``MODEL.npy`` of shape (`REFERENCE_IMAGES`, classes) is kept.
 
     Returns:
         The files by model.
@@ -42,8 +44,7 @@ def make_references(
     files = {}
     for model in study.models:
         file = files[model] = folder / f"{model}.npy"
-        if not file.exists():
-            _make(Cell(model, BACKEND, batch_size=REFERENCE_IMAGES), study, artifacts, file)
+        _make(Cell(model, BACKEND, batch_size=REFERENCE_IMAGES), study, artifacts, file)
     return files
 
 

@@ -27,6 +27,7 @@ from greenbatch.records import (
     Repetition,
     Status,
     WarmUp,
+    artifact_key,
 )
 from greenbatch.runners.caches import of_cell
 from greenbatch.runners.host import HostSampler
@@ -34,7 +35,7 @@ from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampler import Recorder
 from greenbatch.runners.order import Slot
 from greenbatch.runners.process import ChildFailed, ChildProcess
-from greenbatch.runners.study import Study, artifact_key
+from greenbatch.runners.study import Study
 
 # Beyond these a repetition is flagged: a tenth of the cores lost to others, and counter and
 # integrated power further apart than the 5 % that NVML states for its power reading.

@@ -105,6 +105,11 @@ def open_regular(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def followed(path: Path) -> Path:
+    """Return what a path leads to: of a file that the user named, and that may be a link."""
+    return Path(os.path.realpath(path))
+
+
 def read_bytes(path: Path, limit_bytes: int) -> bytes:
     """Read a regular file whole.
 

@@ -44,9 +44,9 @@ def measure_layers(
         BackendUnavailable: The backend cannot run here.
         MeasurementError: Nothing could be measured, or another run is measuring on this machine.
     """
+    from greenbatch.records import artifact_key
     from greenbatch.runners.layers.session import LayerPlan, measure
     from greenbatch.runners.machine_lock import machine_for
-    from greenbatch.runners.study import artifact_key
 
     listener = listener or Listener()
     study, _ = plan(

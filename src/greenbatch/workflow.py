@@ -131,8 +131,12 @@ def _sources(models: Sequence[str], artifacts_dir: Path) -> dict[str, str]:
         if (artifacts_dir / f"{stem(text, 'fp32')}.json").is_file():
             found[text] = text
         else:
-            source = parse_source(text)
-            found[source.default_name] = text
+            name = parse_source(text).default_name
+            if found.setdefault(name, text) != text:
+                raise UsageError(
+                    f"{found[name]} and {text} are both called {name}; export one of them by "
+                    f"another name first: gb export {text} --name NAME"
+                )
     return found
 
 
@@ -279,7 +283,7 @@ def meters_for(study: "Study | TrainingStudy") -> "Metering":
 
 def _find_artifacts(study: "Study") -> Mapping[str, "Artifact"]:
     from greenbatch.models.artifacts import load_artifact
-    from greenbatch.runners.study import artifact_key
+    from greenbatch.records import artifact_key
 
     folder = Path(study.artifacts_dir)
     return {

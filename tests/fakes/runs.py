@@ -8,8 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import yaml
-
+from greenbatch.documents import write_yaml
 from greenbatch.records import (
     Agreement,
     Cell,
@@ -234,7 +233,7 @@ def write_run(
 ) -> Path:
     """Write a run directory and return its path."""
     path.mkdir(parents=True, exist_ok=True)
-    (path / "study.yaml").write_text(yaml.safe_dump(study_members or study()))
+    (path / "study.yaml").write_text(write_yaml(study_members or study()))
     (path / "environment.json").write_text(
         json.dumps(environment() if environment_members is None else environment_members)
     )

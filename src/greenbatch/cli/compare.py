@@ -131,7 +131,7 @@ def _read(run: Path, metric: Metric) -> "dict[str, Side]":
     from greenbatch.analysis import cell_rows, open_run
     from greenbatch.analysis.run_files import read_run
     from greenbatch.analysis.verdicts import Side
-    from greenbatch.records import FACTORS
+    from greenbatch.records import FACTORS, artifact_key
 
     with open_run(run) as dataset:
         rows = cell_rows(dataset)
@@ -149,7 +149,7 @@ def _read(run: Path, metric: Metric) -> "dict[str, Side]":
     for row in rows:
         cell = row.cell
         artifacts = files.study.get("artifacts") or {}
-        artifact = artifacts.get(f"{cell.model}-{cell.precision}") or artifacts.get(cell.model)
+        artifact = artifacts.get(artifact_key(cell.model, cell.precision))
         facts = dict(common)
         if artifact and artifact.get("sha256"):
             facts["artifact"] = str(artifact["sha256"])[:12]

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.documents import parse_json
 from greenbatch.errors import ArtifactError
 from greenbatch.names import check_name
 from greenbatch.plain_text import storable
@@ -103,7 +104,7 @@ def parse_accuracy(text: str | bytes, name: str) -> Accuracy:
         ArtifactError: It is not one, or of a schema this program does not know.
     """
     try:
-        members: Any = json.loads(text)
+        members: Any = parse_json(text)
         if not isinstance(members, dict) or members.get("schema") != ACCURACY_SCHEMA:
             raise ValueError(f"it is no accuracy of schema {ACCURACY_SCHEMA}")
         return _adapter().validate_python(storable(members))

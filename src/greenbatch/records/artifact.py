@@ -1,18 +1,49 @@
 """The manifest beside an exported ``.onnx``: where it came from, and proof that it is right."""
 
 import json
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from greenbatch.documents import parse_json
 from greenbatch.errors import ArtifactError
 from greenbatch.names import check_name
+from greenbatch.records.cells import PRECISIONS
 from greenbatch.records.reading import cause_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 MANIFEST_SCHEMA = 2
+_GRAPH = re.compile(rf"(.+)-({'|'.join(PRECISIONS)})\.onnx")
+_Entry = TypeVar("_Entry")
+
+
+def artifact_key(model: str, precision: str) -> str:
+    """Return what an artifact is called within a study: its model, ``MODEL@PRECISION`` but fp32."""
+    return model if precision == "fp32" else f"{model}@{precision}"
+
+
+def by_artifact_key(
+    entries: Mapping[str, _Entry], file_of: Callable[[_Entry], object]
+) -> dict[str, _Entry]:
+    """Call what a study remembers of its artifacts by `artifact_key`.
+
+    Earlier studies joined both names by a hyphen, so that ``net`` in int8 and a model ``net-int8``
+    in fp32 were called alike; the files' names never were.
+
+    Args:
+        entries: As in the study.
+        file_of: Returns the name of an entry's ``.onnx`` file; where it is no such name, the entry
+            is called as before.
+    """
+    found = {}
+    for key, entry in entries.items():
+        match = _GRAPH.fullmatch(str(file_of(entry)))
+        found[artifact_key(match[1], match[2]) if match else key] = entry
+    return found
 
 
 Shape = tuple[int, ...]
@@ -193,7 +224,7 @@ def parse_manifest(text: str | bytes, name: str) -> Manifest:
         ArtifactError: It is not one, or of a schema this program does not know.
     """
     try:
-        members: Any = json.loads(text)
+        members: Any = parse_json(text)
         if not isinstance(members, dict) or members.get("schema") != MANIFEST_SCHEMA:
             raise ValueError(f"it is no manifest of schema {MANIFEST_SCHEMA}")
         return _adapter().validate_python(members)

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
 
+from greenbatch.documents import parse_json
 from greenbatch.errors import JournalError
 from greenbatch.files import open_regular
 from greenbatch.plain_text import storable
@@ -80,7 +81,7 @@ def decode(line: bytes) -> Record:
     """
     if _is_canonical(line):
         return _adapter().validate_json(line)
-    members = json.loads(line)
+    members = parse_json(line)
     if not isinstance(members, dict):
         raise ValueError("not a JSON object")
     stated = members.pop("checksum", None)
