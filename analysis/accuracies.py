@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from greenbatch.analysis.coordinates import Labels, model_facts
 from greenbatch.analysis.run_files import RunFiles
 from greenbatch.analysis.variables import ACCURACIES
+from greenbatch.records import artifact_key
 from greenbatch.records.accuracy import Accuracy
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def fill_accuracies(arrays: "Arrays", files: RunFiles, grid: Labels) -> list[Acc
     taken = []
     for record in files.accuracies:
         where = f"{record.model} in {record.precision}"
-        if _sha256(files, record.model, record.precision) != record.artifact_sha256:
+        known = record.model in grid.along["model"] and record.precision in grid.along["precision"]
+        if not known or _sha256(files, record) != record.artifact_sha256:
             warnings.warn(
                 f"the accuracy of {where} was measured on another artifact than this run's and "
                 "was left out; evaluate the run's own with: gb eval",
@@ -57,8 +59,7 @@ def fill_accuracies(arrays: "Arrays", files: RunFiles, grid: Labels) -> list[Acc
     return taken
 
 
-def _sha256(files: RunFiles, model: str, precision: str) -> str | None:
+def _sha256(files: RunFiles, record: Accuracy) -> str | None:
     artifacts = files.study.get("artifacts") or {}
-    key = model if precision == "fp32" else f"{model}-{precision}"
-    entry = artifacts.get(key) or {}
+    entry = artifacts.get(artifact_key(record.model, record.precision)) or {}
     return str(entry.get("sha256")) if entry else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.analysis.dataset_files import EDITED, NOTE
 from greenbatch.analysis.fairness import Fairness, Kind, mismatches
 from greenbatch.analysis.tables import CellRow, cell_rows
 from greenbatch.analysis.variables import SOURCES, STATUSES, STOPS
@@ -85,6 +86,7 @@ def caveats(
         *image_caveats(study, int(dataset["batch_size"].max())),
         *_preprocessing(dataset),
         *([ALONE] if alone else []),
+        *contents_caveats(dataset),
         *_window(study, environment),
         *_settings(in_force or Fairness()),
         *_repetitions(rows),
@@ -94,6 +96,17 @@ def caveats(
     ]
     order = list(Severity)
     return sorted(found, key=lambda caveat: order.index(caveat.severity))
+
+
+def contents_caveats(dataset: "xr.Dataset") -> Iterator[Caveat]:
+    """Say that a dataset file was edited, or that nobody can know."""
+    if note := dataset.attrs.get(NOTE):
+        edited = EDITED in note
+        yield Caveat(
+            "dataset-edited" if edited else "dataset-unverified",
+            Severity.SERIOUS if edited else Severity.CAUTION,
+            f"{note}: only the journal in the run's directory shows what was measured.",
+        )
 
 
 def _energy(
@@ -309,7 +322,7 @@ def _repetitions(rows: Sequence[CellRow]) -> Iterator[Caveat]:
 
 def _repeats(dataset: "xr.Dataset", study: Mapping[str, Any]) -> Iterator[Caveat]:
     """Tell of attempts that were superseded, and of cells that are less precise than was asked."""
-    if "stopped" not in dataset:  # an older dataset
+    if not {"stopped", "stopped_half_width", "disturbed_attempts", "in_design"} <= dataset.keys():
         return
     if again := int(dataset["disturbed_attempts"].sum()):
         yield Caveat(
@@ -325,8 +338,9 @@ def _repeats(dataset: "xr.Dataset", study: Mapping[str, Any]) -> Iterator[Caveat
         yield Caveat(
             "target-missed",
             Severity.CAUTION,
-            f"{count} of {asked} cells are not within ± {study['precision_target']:.2g} of their "
-            f"mean after {study['max_repetitions']} repetitions; the widest is ± {widest:.2g}.",
+            f"{count} of {asked} cells are not within ± {study.get('precision_target', 0):.2g} of "
+            f"their mean after {study.get('max_repetitions')} repetitions; the widest is "
+            f"± {widest:.2g}.",
         )
 
 

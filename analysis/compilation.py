@@ -21,6 +21,7 @@ from greenbatch.analysis.variables import (
     VARIABLES,
 )
 from greenbatch.errors import RunError
+from greenbatch.privacy import masked_members
 from greenbatch.records import (
     TRAFFIC,
     Capacity,
@@ -358,6 +359,8 @@ def global_attributes(
 ) -> dict[str, str | int]:
     """Gather what a dataset says of its run: design, environment, and how to tell it is of it.
 
+    They are published with it: home folders and secrets are masked, see `greenbatch.privacy`.
+
     Args:
         files: The run.
         schema: Of the dataset.
@@ -376,8 +379,8 @@ def global_attributes(
         "schema": schema,
         "settings": json.dumps(dict(settings)),
         "energy_provenance": energy_provenance,
-        "study": json.dumps(dict(files.study), default=str),
-        "environment": json.dumps(dict(files.environment), default=str),
+        "study": json.dumps(masked_members(files.study), default=str),
+        "environment": json.dumps(masked_members(files.environment), default=str),
         "journal_torn": files.journal.torn or "",
         "run_digest": files.digest,
     }

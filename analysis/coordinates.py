@@ -18,7 +18,7 @@ from greenbatch.analysis.variables import (
 )
 from greenbatch.errors import RunError, UnknownNameError
 from greenbatch.queueing.policies import parse_policy
-from greenbatch.records import PRECISIONS, TRAFFIC, Cell, EnergyFigure, Phase
+from greenbatch.records import PRECISIONS, TRAFFIC, Cell, EnergyFigure, Phase, artifact_key
 
 _STUDY_KEYS = {
     "model": "models",
@@ -35,6 +35,8 @@ NO_TRAFFIC = "none"
 """The label of an offline cell along the dimensions of a server's traffic."""
 MOST_PLACES = 3_000_000
 """Places in the grid of repetitions; a dataset needs about a kilobyte for each."""
+MOST_VALUES = 500_000_000
+"""Of all variables of a dataset together: 4 GB."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def labels(files: RunFiles) -> Labels:
     settings = setting_dims(texts)
     along |= {dim: texts[name] for dim, name in settings.items()}
     blocks = max([int(study.get("repetitions") or 0), *(r.block + 1 for r in repetitions)])
-    along["repetition"] = tuple(range(blocks))
+    along["repetition"] = numbered(files, blocks, "repetitions")
     _check_size(files, along)
     along["domain"] = domains(
         files, (figure.domain for idle in journal.idles for figure in idle.figures)
@@ -136,6 +138,7 @@ def labels(files: RunFiles) -> Labels:
     along["one_off_phase"] = union(ONE_OFF_PHASES, (p for r in repetitions for p in r.one_off))
     along["sensor"] = union((), (s for r in repetitions for s in r.conditions.temperature_c))
     along["clock_domain"] = union((), (c for r in repetitions for c in r.conditions.clock_hz))
+    check_values(files, along, (variable.along([*settings]) for variable in VARIABLES.values()))
     return Labels(
         along,
         settings,
@@ -175,7 +178,12 @@ def _loads(
             nothing = (NO_TRAFFIC,) * len(traffic)
             loads += [(scenario, int(size), nothing) for size in study.get("batch_sizes") or ()]
             continue
-        texts = ([text for text in traffic[name] if text != NO_TRAFFIC] for name in TRAFFIC)
+        texts = [[text for text in traffic[name] if text != NO_TRAFFIC] for name in TRAFFIC]
+        if prod(map(len, texts)) > MOST_PLACES:
+            raise RunError(
+                f"the study has {prod(map(len, texts)):,} combinations of arrivals, policies and "
+                f"rates, and at most {MOST_PLACES:,} can be laid out; restore its study.yaml"
+            )
         for arrivals, policy, rate in product(*texts):
             loads.append((scenario, parse_policy(policy).largest, (arrivals, policy, rate)))
     return loads
@@ -229,6 +237,41 @@ def _settings(
         for backend in backends
     }
     return texts, not_set, variants
+
+
+def numbered(files: RunFiles, count: int, what: str) -> tuple[int, ...]:
+    """Return the labels of a numbered dimension.
+
+    Raises:
+        RunError: They are more than any run has.
+    """
+    if not 0 <= count <= MOST_PLACES:
+        raise RunError(
+            f"{files.path} states {count:,} {what}, and at most {MOST_PLACES:,} can be laid out; "
+            "restore its study.yaml and journal.jsonl as 'gb bench' wrote them"
+        )
+    return tuple(range(count))
+
+
+def check_values(
+    files: RunFiles, along: Mapping[str, Sequence[Any]], dims: Iterable[Sequence[str]]
+) -> None:
+    """Check the size of a dataset before anything is allocated for it.
+
+    Args:
+        files: The run.
+        along: Labels by dimension.
+        dims: The dimensions of each variable.
+
+    Raises:
+        RunError: It is too large.
+    """
+    values = sum(prod(len(along[dim]) for dim in each) for each in dims)
+    if values > MOST_VALUES:
+        raise RunError(
+            f"the dataset of {files.path} would have {values:,} values, and at most "
+            f"{MOST_VALUES:,} can be laid out; measure its factors in several runs"
+        )
 
 
 def _check_size(files: RunFiles, along: Mapping[str, tuple[Any, ...]]) -> None:
@@ -322,7 +365,7 @@ def model_facts(files: RunFiles, models: Iterable[str]) -> dict[str, list[Any]]:
 
 def _artifact(artifacts: Mapping[str, Any], model: str) -> Mapping[str, Any]:
     """Return a model's artifact; of several precisions any, as they share the weights."""
-    keys = (model, *(f"{model}-{precision}" for precision in PRECISIONS))
+    keys = [artifact_key(model, precision) for precision in PRECISIONS]
     return next((artifacts[key] for key in keys if artifacts.get(key)), {})
 
 

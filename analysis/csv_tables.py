@@ -1,7 +1,5 @@
 """Rows for a program: CSV with SI units in the headers, every digit, empty where missing."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 
 from greenbatch.analysis.comparisons import BestRow, ComparisonRow
@@ -9,6 +7,7 @@ from greenbatch.analysis.one_off import BreakEven, StartUp
 from greenbatch.analysis.statistics import Summary
 from greenbatch.analysis.tables import CellRow
 from greenbatch.analysis.variables import ONE_OFF_PHASES
+from greenbatch.csv_text import csv_text
 from greenbatch.records import Cell
 
 _CELL_HEADER = ("model", "backend", "precision", "io", "scenario", "batch_size")
@@ -55,7 +54,7 @@ def cells_csv(rows: Sequence[CellRow]) -> str:
             "; ".join(row.failures),
         ]
         lines.append(line)
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def comparison_csv(rows: Sequence[ComparisonRow]) -> str:
@@ -74,7 +73,7 @@ def comparison_csv(rows: Sequence[ComparisonRow]) -> str:
         line += [row.energy.reason, energy.n if energy else 0, latency.n if latency else 0]
         line.append(latency.kind if latency else None)
         lines.append(line)
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def best_csv(rows: Sequence[BestRow]) -> str:
@@ -89,7 +88,7 @@ def best_csv(rows: Sequence[BestRow]) -> str:
         for value in (row.energy_per_image_j, row.latency_p50_s, row.throughput):
             line += _bounds(value)
         lines.append(line)
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def start_csv(found: Sequence[StartUp]) -> str:
@@ -112,7 +111,7 @@ def start_csv(found: Sequence[StartUp]) -> str:
                 for phase in ONE_OFF_PHASES:
                     line += _bounds(phases.get(phase))
             lines.append(line)
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def break_even_csv(found: Sequence[BreakEven]) -> str:
@@ -126,7 +125,7 @@ def break_even_csv(found: Sequence[BreakEven]) -> str:
             line = [*factors(row.cell), row.reference_cell.variant, back.quantity, back.verdict]
             line += [back.dear.variant if back.dear else None, back.images, back.low, back.high]
             lines.append([*line, int(back.once), back.reason])
-    return _csv(lines)
+    return csv_text(lines)
 
 
 class _Factors:
@@ -144,9 +143,3 @@ class _Factors:
 
 def _bounds(value: Summary | None) -> list[object]:
     return [value.centre, value.low, value.high] if value else [None, None, None]
-
-
-def _csv(lines: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()

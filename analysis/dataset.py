@@ -1,15 +1,18 @@
 """A run's dataset: compiled, written whole or not at all, opened, made again when out of date."""
 
 import os
-from collections.abc import Collection, Iterator
+import warnings
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.compilation import DATASET_SCHEMA, from_files
+from greenbatch.analysis.dataset_files import NOTE, read_dataset_file, sealed
 from greenbatch.analysis.run_files import RunFiles, digest, read_run, read_study
 from greenbatch.analysis.variables import VARIABLES
-from greenbatch.errors import RunError
+from greenbatch.errors import FileError, GreenbatchError, RunError
+from greenbatch.files import write_atomically
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,7 +45,8 @@ def write_dataset(run: Path) -> Path:
         The file's path; it opens with plain ``xarray.open_dataset``.
 
     Raises:
-        RunError: The run cannot be read or written to.
+        RunError: The run cannot be read.
+        FileError: It holds a link, or cannot be written to.
     """
     return store(compile_dataset(run), run / DATASET)
 
@@ -50,11 +54,11 @@ def write_dataset(run: Path) -> Path:
 def open_run(run: Path | str) -> "xr.Dataset":
     """Open a run's dataset, compiled again where it is missing or not of this journal.
 
-    Whether it is up to date is told by a hash of the run's files, not by modification times.
-    A run that cannot be written to is compiled in memory.
+    A stored dataset is used if it is of the run's files, by their hash, and holds what was written
+    into it, by a hash of its contents. A run that cannot be written to is compiled in memory.
 
     Args:
-        run: The run directory; or a dataset file alone, which is taken as it is.
+        run: The run directory; or a dataset file alone, of which a warning says if it was edited.
 
     Returns:
         The dataset, loaded; no file stays open.
@@ -74,14 +78,14 @@ def open_run(run: Path | str) -> "xr.Dataset":
 
 
 def open_with_files(run: Path) -> "tuple[xr.Dataset, RunFiles]":
-    """Open a run's dataset as `open_run` does, and its files: the journal is read once.
+    """Compile a run's dataset from its journal, and return its files too: they are read once.
 
     Raises:
         RunError: The run cannot be read.
     """
     files = _read(run)
-    found = stored(run, files.digest)
-    return (_compiled(run, files) if found is None else found), files
+    stored(run, files.digest)  # for its warning: an edited one is replaced now
+    return _compiled(run, files), files
 
 
 def kind_of(run: Path | str) -> str:
@@ -94,7 +98,7 @@ def kind_of(run: Path | str) -> str:
         RunError: It cannot be read.
     """
     run = Path(run)
-    told = load_dataset(run).attrs if run.is_file() else read_study(run)
+    told = read_dataset_file(run).attrs if run.is_file() else read_study(run)
     return str(told.get("kind", "inference"))
 
 
@@ -126,18 +130,24 @@ def stored(
         current: Digest of its files.
         variables, schema: What a dataset of this program has.
     """
-    import xarray as xr
-
     path = run / DATASET
     if not path.is_file():
         return None
     try:
-        found = xr.load_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError):  # damaged: it can be made again at any time
+        found = read_dataset_file(path)
+    except GreenbatchError:  # damaged, or not ours: it can be made again at any time
         return None
-    known = (found.attrs.get("run_digest"), int(found.attrs.get("schema", 0)))
-    whole = {*variables} <= found.keys()
-    return found if whole and known == (current, schema) else None
+    known = (found.attrs["run_digest"], int(found.attrs.get("schema", 0)))
+    if known != (current, schema) or not {*variables} <= found.keys():
+        return None
+    if note := found.attrs.get(NOTE):
+        warnings.warn(
+            f"{note}: {path} is compiled again from the journal; keep what you edit in another "
+            "folder",
+            stacklevel=2,
+        )
+        return None
+    return found
 
 
 def _compiled(run: Path, files: RunFiles) -> "xr.Dataset":
@@ -150,7 +160,10 @@ def compiled(run: Path, dataset: "xr.Dataset") -> "xr.Dataset":
     """Keep a dataset in its run's directory, where that can be written to."""
     path = run / DATASET
     if os.access(run, os.W_OK):
-        store(dataset, path)
+        try:
+            store(dataset, path)
+        except FileError as error:  # it can be compiled again at any time
+            warnings.warn(f"the dataset is not kept: {error}", stacklevel=2)
     dataset.encoding["source"] = str(path)  # as of one that was loaded
     return dataset
 
@@ -170,24 +183,15 @@ def _without_collector() -> Iterator[None]:
 
 
 def load_dataset(path: Path) -> "xr.Dataset":
-    """Load a dataset file.
+    """Load a dataset file; a warning says if it was edited, or may have been.
 
     Raises:
-        RunError: It cannot be read, or is none of greenbatch.
+        RunError: It cannot be read, is none of greenbatch, or lacks what is needed.
     """
-    import xarray as xr
-
-    try:
-        dataset = xr.load_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"cannot read {path} as a dataset: {error}; give a directory that 'gb bench' wrote, "
-            "or a dataset.nc"
-        ) from error
-    if "run_digest" not in dataset.attrs:
-        raise RunError(
-            f"{path} is no dataset of greenbatch; give a directory that 'gb bench' wrote, or a "
-            "dataset.nc"
+    dataset = read_dataset_file(path)
+    if note := dataset.attrs.get(NOTE):
+        warnings.warn(
+            f"{note}; only 'gb report' of the run's directory shows what was measured", stacklevel=2
         )
     return dataset
 
@@ -196,20 +200,25 @@ def store(dataset: "xr.Dataset", path: Path) -> Path:
     """Write a dataset to a file, whole or not at all.
 
     Raises:
-        RunError: It cannot be written.
+        FileError: It cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # Deflate: most of a grid is NaN or repeated codes.
-        numeric = [name for name in dataset.data_vars if dataset[name].dtype.kind in "fi"]
-        encoding = {name: {"zlib": True, "complevel": 4} for name in numeric if dataset[name].size}
-        dataset.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
-        temporary.replace(path)
-    except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {(error.strerror or 'unknown cause').lower()}; "
-            "make the run's directory writable or copy the run"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Deflate: most of a grid is NaN or repeated codes.
+    numeric = [name for name in dataset.data_vars if dataset[name].dtype.kind in "fi"]
+    write_atomically(
+        path, netcdf(sealed(dataset), [name for name in numeric if dataset[name].size])
+    )
     return path
+
+
+def netcdf(dataset: "xr.Dataset", deflated: Iterable[Hashable]) -> memoryview:
+    """Return a dataset as the bytes of a netCDF4 file.
+
+    Made in memory: on a full disk the HDF5 library (1.14, by h5py 3.16) ends the process by a
+    segmentation fault.
+
+    Args:
+        dataset: What is written.
+        deflated: Names of variables to compress; none of them is empty.
+    """
+    encoding = {name: {"zlib": True, "complevel": 4} for name in deflated}
+    return dataset.to_netcdf(engine="h5netcdf", encoding=encoding)

@@ -11,7 +11,7 @@ from greenbatch.analysis.palette import MUTED, colours, markers
 from greenbatch.analysis.paper import DASHES, SHAPES, log_axis, plain, save_figures
 from greenbatch.analysis.serving_curves import serving_panels
 from greenbatch.analysis.serving_figure import serving_figure
-from greenbatch.analysis.statistics import Summary
+from greenbatch.analysis.statistics import Summary, sides
 from greenbatch.analysis.tables import CellRow
 from greenbatch.analysis.timeline import Network
 from greenbatch.analysis.timeline_figure import timeline_figure
@@ -238,11 +238,7 @@ def _curve(
     **more: Any,
 ) -> Any:
     centres = [value.centre for value in values]
-    ends = [bounds(value) for value in values]
-    errors = [
-        [c - low for c, (low, _) in zip(centres, ends, strict=True)],
-        [high - c for c, (_, high) in zip(centres, ends, strict=True)],
-    ]
+    errors = list(zip(*(sides(value.centre, *bounds(value)) for value in values), strict=True))
     first = layer == 0
     style = {"linewidth": 1.5 if first else 1.0, "markersize": 5} | more
     return axes.errorbar(

@@ -32,6 +32,9 @@ SEED = 0
 class Interval:
     """A figure between its bounds.
 
+    The bounds include the figure: one that rounding, or a bootstrap of few values, left on the
+    wrong side of it is moved to it.
+
     Attributes:
         method: How the bounds were obtained, in words.
     """
@@ -40,6 +43,12 @@ class Interval:
     centre: float
     high: float
     method: str
+
+    def __post_init__(self) -> None:
+        if self.low > self.centre:
+            object.__setattr__(self, "low", self.centre)
+        if self.high < self.centre:
+            object.__setattr__(self, "high", self.centre)
 
     def holds(self, value: float) -> bool:
         """Whether ``value`` lies within the bounds."""

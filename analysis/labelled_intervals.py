@@ -264,7 +264,8 @@ def bounded(values: Any, method: str) -> tuple[Any, Any, Any, Any]:
             place = tuple(axis[rows] for axis in np.nonzero(at))
             centre[place] = mean
             if n > 1:
-                low[place], high[place] = MEANS[way](part)
+                below, above = MEANS[way](part)
+                low[place], high[place] = np.minimum(below, mean), np.maximum(above, mean)
     return low, centre, high, counts
 
 

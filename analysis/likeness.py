@@ -7,11 +7,22 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import RunError, UsageError
+from greenbatch.privacy import masked
+from greenbatch.records import by_artifact_key
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_IDENTITY = ("hostname", "cpu", "architecture", "sockets", "cores", "hardware_threads")
+_IDENTITY = (
+    "name",
+    "id",
+    "hostname",  # of runs before machines had an id
+    "cpu",
+    "architecture",
+    "sockets",
+    "cores",
+    "hardware_threads",
+)
 _CONDITIONS = ("cores_granted", "smt", "governor", "boost")
 _DESIGN = (
     "models",
@@ -53,12 +64,14 @@ def facts_of(dataset: "xr.Dataset") -> Facts:
     memory = machine.get("memory_bytes")
     identity: dict[str, Any] = {name: machine.get(name) for name in _IDENTITY} | {
         "memory": f"{memory / (1 << 30):.0f} GiB" if memory else None,
-        "gpus": ", ".join(str(gpu.get("uuid") or gpu.get("name")) for gpu in gpus),
+        "gpus": ", ".join(masked(str(gpu.get("uuid") or gpu.get("name"))) for gpu in gpus),
     }
     provenance = dataset.attrs.get("energy_provenance")
     everywhere: dict[str, Any] = {
         f"artifact.{name}": str((entry or {}).get("sha256") or "")[:12]
-        for name, entry in (study.get("artifacts") or {}).items()
+        for name, entry in by_artifact_key(
+            study.get("artifacts") or {}, lambda entry: (entry or {}).get("file")
+        ).items()
     }
     everywhere |= {f"protocol.{k}": v for k, v in (study.get("protocol") or {}).items()}
     everywhere |= {f"version.{k}": v for k, v in (environment.get("versions") or {}).items()}
@@ -157,8 +170,10 @@ def check_known(facts: Iterable[Facts], allow: Collection[str]) -> None:
 
 
 def machine_names(machines: Sequence[Mapping[str, str]]) -> list[str]:
-    """Name machines: by host, with the processor where hosts share a name."""
-    hosts = [one.get("hostname") or one.get("cpu") or "machine" for one in machines]
+    """Name machines as users do, else by host or processor, numbered where that is shared."""
+    hosts = [
+        one.get("name") or one.get("hostname") or one.get("cpu") or "machine" for one in machines
+    ]
     longer = [
         host if hosts.count(host) == 1 else ", ".join(dict.fromkeys((host, one.get("cpu") or host)))
         for host, one in zip(hosts, machines, strict=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from greenbatch.analysis.dataset import kind_of, open_run
+from greenbatch.analysis.dataset_files import NOTE
 from greenbatch.analysis.likeness import (
     Facts,
     check_alike,
@@ -150,7 +151,8 @@ def _part(dataset: "xr.Dataset", part: Mapping[str, Any]) -> "xr.Dataset":
     for dim, not_set in part["not_set"].items():
         dataset[dim].attrs.pop("not_set", None)
         dataset[dim].attrs.update({"not_set": not_set} if not_set is not None else {})
-    dataset.attrs = dict(part["attributes"])
+    noted = {NOTE: dataset.attrs[NOTE]} if NOTE in dataset.attrs else {}
+    dataset.attrs = part["attributes"] | noted
     return dataset
 
 
@@ -354,8 +356,10 @@ def merged_attributes(
                 dim: part[dim].attrs.get("not_set") for dim in settings if dim in part.dims
             }
         told.append(described)
+    notes = "; ".join(dict.fromkeys(str(one[NOTE]) for one in every if NOTE in one))
     return {
         **{name: first[name] for name in ("Conventions", "source", "schema")},
+        **({NOTE: notes} if notes else {}),
         "title": " + ".join(str(one["title"]) for one in every),
         "settings": json.dumps(dict(settings)),
         "energy_provenance": provenances.pop() if len(provenances) == 1 else "mixed",

@@ -1,14 +1,52 @@
 """What every page is made of: templates rendered, files written whole or not at all."""
 
 import json
-import os
-from collections.abc import Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.latex_tables import latex
+from greenbatch.analysis.markdown import finalize
 from greenbatch.analysis.text_tables import Table
+from greenbatch.errors import FileError, RunError
+from greenbatch.files import (
+    make_folder,
+    remove_old_drafts,
+    require_plain,
+    sentence,
+    write_atomically,
+)
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+
+@contextmanager
+def written_into(folder: Path, *inside: str) -> Iterator[None]:
+    """Make the folder of a report with the folders inside it; say what is there if that fails.
+
+    Raises:
+        FileError: A link, or anything but files and folders, is in it.
+        RunError: It cannot be written.
+    """
+    page = folder / "index.html"
+    if folder.is_dir() and not folder.is_symlink():
+        require_plain(folder)
+    try:
+        for name in ("", *inside):
+            make_folder(folder / name)
+            remove_old_drafts(folder / name)
+        yield
+    except (FileError, OSError) as error:
+        there = "is that of an earlier report" if page.exists() else "is not written"
+        raise RunError(
+            f"{sentence(error, folder)}, or copy the run, and write the report again: {page} "
+            f"{there}, and tables and figures beside it may be newer"
+        ) from error
 
 
 def write_latex(folder: Path, tables: Sequence[Table]) -> None:
@@ -16,7 +54,7 @@ def write_latex(folder: Path, tables: Sequence[Table]) -> None:
     for table in tables:
         path = folder / f"{table.name}.tex"
         if table.rows:
-            write_text(path, latex(table))
+            write_atomically(path, latex(table))
         else:
             path.unlink(missing_ok=True)
 
@@ -46,21 +84,25 @@ def render(template: str, facts: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=None if page else _no_tags,
+        finalize=None if page else finalize,
     )
+    environment.globals["policy"] = _policy
     return environment.get_template(template).render(facts)
 
 
-def _no_tags(value: Any) -> Any:
-    """Markdown lets HTML through: a name from a user is text."""
-    return value.replace("<", "&lt;") if isinstance(value, str) else value
+def _policy(*scripts: str) -> "Markup":
+    """Return what a page may load: nothing from elsewhere, and of scripts those of its own alone.
 
+    A script that somebody gets into the page by a fault of escaping does not run.
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    Args:
+        scripts: The text of each, exactly as it stands in the page.
+    """
+    from markupsafe import Markup
+
+    hashes = (b64encode(sha256(str(script).encode()).digest()).decode() for script in scripts)
+    own = " ".join(f"'sha256-{text}'" for text in hashes) or "'none'"
+    return Markup(
+        f"default-src 'none'; script-src {own}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
+    )

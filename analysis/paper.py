@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.curves import log_range, log_ticks
 from greenbatch.analysis.palette import GRID, INK, MUTED
+from greenbatch.files import draft, make_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,9 +61,11 @@ def save_figures(makers: Mapping[str, "Callable[[], Figure | None]"], folder: Pa
     """
     import matplotlib as mpl
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     written: list[Path] = []
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # not what a matplotlibrc in the current folder says
+        mpl.rcParams.update(_STYLE)
         for name, make in makers.items():
             figure = make()
             if figure is not None:  # laid out once, not anew for each file
@@ -73,7 +76,10 @@ def save_figures(makers: Mapping[str, "Callable[[], Figure | None]"], folder: Pa
                 if figure is None:  # one of an earlier report must not stand for this run
                     path.unlink(missing_ok=True)
                     continue
-                figure.savefig(path, bbox_inches="tight", pad_inches=0.12, **options)
+                with draft(path) as unfinished:
+                    figure.savefig(
+                        unfinished, format=ending, bbox_inches="tight", pad_inches=0.12, **options
+                    )
                 written.append(path)
     return written
 

@@ -1,11 +1,13 @@
 """Power over time of each cell, thinned so that a page can hold it."""
 
-import zipfile
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.arrays import read_arrays
+from greenbatch.errors import FileError
 from greenbatch.records import Cell, EnergySource, Repetition, Status
 
 if TYPE_CHECKING:
@@ -42,8 +44,9 @@ def power_traces(run: Path, repetitions: Iterable[Repetition]) -> list[PowerTrac
     """Read the power traces of a run's repetitions.
 
     A repetition whose file is not there, damaged, or without power has none; nothing stands in for
-    it. Steps are merged until all traces together are small: a counter's by its energy, so that
-    the area under the steps stays as it was; samples by their mean over time.
+    it, and a warning names the first file that is damaged. Steps are merged until all traces
+    together are small: a counter's by its energy, so that the area under the steps stays as it
+    was; samples by their mean over time.
 
     Args:
         run: The run directory.
@@ -51,9 +54,14 @@ def power_traces(run: Path, repetitions: Iterable[Repetition]) -> list[PowerTrac
     """
     measured = [r for r in repetitions if r.status is Status.OK and r.trace and r.duration_s]
     found: list[PowerTrace] = []
+    damaged: list[str] = []
     most = max(_FEWEST_POINTS, _MOST_POINTS // max(1, len(measured)))
     for repetition in measured:
-        arrays = _arrays(run / FOLDER / Path(str(repetition.trace)).name)
+        try:
+            arrays = _arrays(run / FOLDER / Path(str(repetition.trace)).name)
+        except FileError as error:
+            damaged.append(str(error))
+            continue
         for figure in repetition.energy:
             steps = _steps(arrays, figure.domain, most)
             if steps is None or repetition.duration_s is None:
@@ -71,20 +79,18 @@ def power_traces(run: Path, repetitions: Iterable[Repetition]) -> list[PowerTrac
                     window_s=repetition.duration_s,
                 )
             )
+    if damaged:
+        warnings.warn(
+            f"{len(damaged)} of {len(measured)} traces of power are not shown: {damaged[0]}",
+            stacklevel=2,
+        )
     return found
 
 
 def _arrays(path: Path) -> "Mapping[str, np.ndarray[Any, Any]]":
-    import numpy as np
-
     try:
-        with path.open("rb") as stream, np.load(stream) as file:
-            return {
-                name: file[name]
-                for name in file.files
-                if name.endswith(("_t_s", "_energy_j", "_power_w"))
-            }
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return read_arrays(path, lambda name: name.endswith(("_t_s", "_energy_j", "_power_w")))
+    except FileNotFoundError:
         return {}
 
 

@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from greenbatch.analysis.figures import write_figures
 from greenbatch.analysis.likeness import distinct
 from greenbatch.analysis.merging import separate
 from greenbatch.analysis.one_off import break_evens, start_ups
-from greenbatch.analysis.pages import render, scripts, write_latex, write_text
+from greenbatch.analysis.pages import render, scripts, write_latex, written_into
 from greenbatch.analysis.palette import THEMES
 from greenbatch.analysis.power_traces import PowerTrace, power_traces
 from greenbatch.analysis.sections import (
@@ -54,7 +53,8 @@ from greenbatch.analysis.tradeoff_tables import (
     turning_table,
     turnings,
 )
-from greenbatch.errors import RunError, UsageError
+from greenbatch.errors import UsageError
+from greenbatch.files import draft, remove_old_drafts, write_atomically
 from greenbatch.records import FACTORS, Journal
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def write_report(
 
     Raises:
         RunError: The run cannot be read or written to.
+        FileError: A link is in it.
         UsageError: The intensity or the price is not positive; or a place is given and
             codecarbon is not installed.
         UnknownNameError: The place is not known.
@@ -98,6 +99,7 @@ def write_report(
     if run.is_file():
         return _of_file(run, asked)
     dataset, files = open_with_files(run)
+    remove_old_drafts(run)
     traces = power_traces(run, files.journal.repetitions)
     return _written(run / FOLDER, dataset, files.journal, traces, asked, "../dataset.nc")
 
@@ -122,36 +124,25 @@ def _of_file(path: Path, asked: Footprint) -> Path:
     parts = separate(dataset)
     names = dict(zip(parts, distinct([_folder_name(label) for label in parts]), strict=True))
     told = []
-    for label, part in parts.items():
-        _written(folder / names[label], part, None, (), asked, f"../../{path.name}")
-        rows = [row for row in cell_rows(part) if not row.cell.is_server]
-        machine = machine_line(json.loads(part.attrs["environment"]))
-        told.append((label, f"{names[label]}/index.html", machine, lead(answers(rows))))
-    facts = {
-        "title": dataset.attrs["title"],
-        "source": dataset.attrs["source"],
-        "themes": THEMES,
-        "along": dataset.attrs["merged_along"],
-        "parts": told,
-    }
-    with _writing(folder):
-        write_text(folder / "index.html", render("overview.html.j2", facts))
+    with written_into(folder):
+        for label, part in parts.items():
+            _written(folder / names[label], part, None, (), asked, f"../../{path.name}")
+            rows = [row for row in cell_rows(part) if not row.cell.is_server]
+            machine = machine_line(json.loads(part.attrs["environment"]))
+            told.append((label, f"{names[label]}/index.html", machine, lead(answers(rows))))
+        facts = {
+            "title": dataset.attrs["title"],
+            "source": dataset.attrs["source"],
+            "themes": THEMES,
+            "along": dataset.attrs["merged_along"],
+            "parts": told,
+        }
+        write_atomically(folder / "index.html", render("overview.html.j2", facts))
     return folder / "index.html"
 
 
 def _folder_name(label: str) -> str:
     return re.sub(r"[^\w.-]+", "-", label).strip(".-") or "part"
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"cannot write {folder}: {(error.strerror or 'unknown cause').lower()}; "
-            "make the directory that it stands in writable, or copy the run"
-        ) from error
 
 
 def _written(
@@ -164,23 +155,22 @@ def _written(
 ) -> Path:
     every = cell_rows(dataset)
     page = page_facts(dataset, every, journal, traces, asked) | {"data_file": data_file}
-    with _writing(folder):
-        (folder / "tables").mkdir(parents=True, exist_ok=True)
+    with written_into(folder, "tables", "figures"):
         rows = [row for row in every if not row.cell.is_server]
         for name, text in (
             ("cells", cells_csv(every)),
             ("comparison", comparison_csv(comparison_rows(rows))),
             ("best", best_csv(best_rows(rows))),
         ):
-            write_text(folder / "tables" / f"{name}.csv", text)
+            write_atomically(folder / "tables" / f"{name}.csv", text)
         write_latex(folder / "tables", [page[name] for name in TABLES])
         page["parquet"] = _write_parquet(dataset, folder / "tables" / "repetitions.parquet")
         figures = write_figures(
             every, folder / "figures", page["standing"], page["networks"], page["rivals"]
         )
         page["figure_files"] = [f"figures/{path.name}" for path in figures if path.suffix == ".svg"]
-        write_text(folder / "report.md", render("report.md.j2", page))
-        write_text(folder / "index.html", render("report.html.j2", page | scripts(page)))
+        write_atomically(folder / "report.md", render("report.md.j2", page))
+        write_atomically(folder / "index.html", render("report.html.j2", page | scripts(page)))
     return folder / "index.html"
 
 
@@ -346,5 +336,6 @@ def _write_parquet(dataset: "xr.Dataset", path: Path) -> bool:
     path.unlink(missing_ok=True)
     if find_spec("pyarrow") is None:
         return False
-    tidy(dataset).to_parquet(path, engine="pyarrow", index=False)
+    with draft(path) as unfinished:
+        tidy(dataset).to_parquet(unfinished, engine="pyarrow", index=False)
     return True

@@ -2,25 +2,29 @@
 
 import hashlib
 import io
-import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from greenbatch.analysis.run_description import checked_environment, checked_study
+from greenbatch.documents import DocumentError, parse_json, parse_yaml
 from greenbatch.errors import RunError
+from greenbatch.files import open_regular, read_bytes, require_plain
+from greenbatch.plain_text import storable
 from greenbatch.records import Journal
 from greenbatch.records.accuracy import FOLDER, Accuracy, parse_accuracy
-from greenbatch.records.journal import parse_lines
+from greenbatch.records.journal import MOST_BYTES, lines_of, parse_lines
 
 STUDY = "study.yaml"
 ENVIRONMENT = "environment.json"
 JOURNAL = "journal.jsonl"
 SCHEMA = 1
 _CHUNK_BYTES = 1 << 20
+_MOST_BYTES = 10_000_000  # of a design, an environment or an accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ def read_run(run: Path) -> RunFiles:
 
     Raises:
         RunError: It is not a run directory, or one of its files cannot be read.
+        FileError: A link or anything but files and folders is in it.
         JournalError: The journal is damaged before its last line.
         ArtifactError: A record of accuracy is damaged.
     """
@@ -86,6 +91,11 @@ def digest(run: Path) -> str:
         with _opened(path) as file:
             left = file.seek(0, os.SEEK_END)
             file.seek(0)
+            if left > (limit_bytes := MOST_BYTES if path.name == JOURNAL else _MOST_BYTES):
+                raise RunError(
+                    f"{path} is larger than {limit_bytes / 1e6:.0f} MB, which no such file of a "
+                    "run is; restore the file"
+                )
             total.update(f"{path.name} {left}\n".encode())
             while left and (data := file.read(min(left, _CHUNK_BYTES))):
                 total.update(data)
@@ -104,61 +114,45 @@ def _require_run(run: Path) -> None:
         raise RunError(
             f"{run} is not a run: it has no {STUDY}; give the directory that 'gb bench' wrote"
         )
+    require_plain(run)
 
 
 def _journal(path: Path) -> Journal:
     with _opened(path) as file:
-        return parse_lines(file, JOURNAL)
+        return parse_lines(lines_of(file, JOURNAL), JOURNAL)
 
 
 def _bytes(path: Path) -> bytes:
-    with _opened(path) as file:
-        return file.read()
+    try:
+        return read_bytes(path, _MOST_BYTES)
+    except FileNotFoundError:  # nothing measured yet, or an environment that was not recorded
+        return b""
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file of the run; one that is not there is empty."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             yield file
-    except FileNotFoundError:  # nothing measured yet, or an environment that was not recorded
+    except FileNotFoundError:
         yield io.BytesIO()
-    except OSError as error:
-        raise RunError(
-            f"cannot read {path}: {(error.strerror or 'unknown cause').lower()}; "
-            "mend its permissions or copy the run"
-        ) from error
 
 
 def _study(path: Path) -> Mapping[str, Any]:
-    import yaml
-
     try:
-        study = yaml.safe_load(_bytes(path))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f" in line {mark.line + 1}" if mark else ""
+        study = parse_yaml(_bytes(path))
+    except DocumentError as error:
+        line = f" in line {error.line}" if error.line else ""
         raise RunError(
-            f"cannot read {path}{line}: {error.problem or 'it is no YAML'}; "
-            "restore the file as 'gb bench' wrote it"
+            f"cannot read {path}{line}: {error.problem}; restore the file as 'gb bench' wrote it"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        cause = str(error).splitlines()[0]
-        raise RunError(
-            f"cannot read {path}: {cause}; restore the file as 'gb bench' wrote it"
-        ) from error
-    if not isinstance(study, dict):
-        raise RunError(
-            f"cannot read {path}: it holds a {type(study).__name__}, not a mapping; "
-            "restore the file as 'gb bench' wrote it"
-        )
-    if (schema := study.get("schema")) != SCHEMA:
+    if isinstance(study, dict) and (schema := study.get("schema")) != SCHEMA:
         raise RunError(
             f"{path} has schema {schema!r}, this program reads schema {SCHEMA}; "
             "use the version of greenbatch that wrote it"
         )
-    return study
+    return _checked(path, checked_study, storable(study))
 
 
 def _environment(path: Path) -> Mapping[str, Any]:
@@ -166,14 +160,20 @@ def _environment(path: Path) -> Mapping[str, Any]:
     if not data:
         return {}
     try:
-        environment = json.loads(data)
+        environment = parse_json(data)
     except ValueError as error:
         raise RunError(
             f"cannot read {path}: {error}; restore the file as 'gb bench' wrote it"
         ) from error
-    if not isinstance(environment, dict):
+    return _checked(path, checked_environment, storable(environment))
+
+
+def _checked(
+    path: Path, check: Callable[[object], dict[str, Any]], members: object
+) -> Mapping[str, Any]:
+    try:
+        return check(members)
+    except ValueError as error:
         raise RunError(
-            f"cannot read {path}: it holds a {type(environment).__name__}, not an object; "
-            "restore the file as 'gb bench' wrote it"
-        )
-    return environment
+            f"cannot read {path}: {error}; restore the file as 'gb bench' wrote it"
+        ) from error

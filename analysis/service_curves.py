@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.tables import CellArrays
 from greenbatch.analysis.variables import PROVENANCES, QUANTILES, SOURCES, STATUSES
-from greenbatch.errors import RunError
+from greenbatch.arrays import read_arrays
+from greenbatch.errors import FileError, RunError
 from greenbatch.records import Cell
 
 if TYPE_CHECKING:
@@ -185,21 +186,16 @@ def _idle_w(arrays: CellArrays, place: tuple[int, ...], at: int, counts: Any) ->
 
 
 def _latencies(traces: Path | None, cell: Cell, block: int) -> "Array | None":
-    import zipfile
-
-    import numpy as np
-
-    path = traces / f"{cell.slug}_r{block}.npz" if traces else None
-    if path is None or not path.is_file():
+    if traces is None:
         return None
+    path = traces / f"{cell.slug}_r{block}.npz"
     try:
-        with np.load(path) as trace:
-            found: Array = trace["latency_s"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise RunError(
-            f"cannot read the latencies in {path}: {error}; delete the file to go by the dataset's "
-            "quantiles, or copy the run again"
-        ) from error
+        found: Array = read_arrays(path, lambda name: name == "latency_s")["latency_s"]
+    except FileNotFoundError:
+        return None
+    except (FileError, KeyError) as error:
+        cause = error if isinstance(error, FileError) else f"{path} has no latencies; restore it"
+        raise RunError(f"{cause}, or delete the file to go by the dataset's quantiles") from error
     return found if len(found) else None
 
 

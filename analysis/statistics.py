@@ -10,11 +10,13 @@ so tables of figures and of ratios agree; and a bound is never negative.
 """
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 CONFIDENCE = 0.95
+_LARGEST_LOG = math.log(sys.float_info.max)
 
 Kind = Literal["t", "range", "none"]
 
@@ -22,6 +24,8 @@ Kind = Literal["t", "range", "none"]
 @dataclass(frozen=True, slots=True)
 class Summary:
     """A centre and how far it is known.
+
+    The bounds include the centre: one that rounding left on the wrong side of it is moved to it.
 
     Attributes:
         centre: Geometric mean, or arithmetic mean where ``geometric`` is false.
@@ -39,6 +43,12 @@ class Summary:
     n: int
     kind: Kind
     geometric: bool = True
+
+    def __post_init__(self) -> None:
+        if self.low is not None and self.low > self.centre:
+            object.__setattr__(self, "low", self.centre)
+        if self.high is not None and self.high < self.centre:
+            object.__setattr__(self, "high", self.centre)
 
     @property
     def relative(self) -> float | None:
@@ -74,12 +84,16 @@ def interval(values: Iterable[float], *, geometric: bool = True) -> Summary | No
     scale = [math.log(value) for value in known] if geometric else known
     n = len(scale)
     mean = math.fsum(scale) / n
-    back = math.exp if geometric else float
-    centre = back(mean)
+    back = _exp if geometric else float
+    # exp(log(25)) is a little less than 25, and a mean is never outside its values.
+    smallest, largest = min(known), max(known)
+    centre = min(max(back(mean), smallest), largest)
     if n == 1:
         return Summary(centre, None, None, 1, "none", geometric)
     if n == 2:
-        return Summary(centre, min(known), max(known), 2, "range", geometric)
+        return Summary(centre, smallest, largest, 2, "range", geometric)
+    if smallest == largest:
+        return Summary(centre, centre, centre, n, "t", geometric)
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in scale) / (n - 1))
     half = _t(n - 1) * deviation / math.sqrt(n)
     return Summary(centre, back(mean - half), back(mean + half), n, "t", geometric)
@@ -100,6 +114,15 @@ def ratio(over: Mapping[int, float], under: Mapping[int, float]) -> Summary | No
     """
     pairs = ((over[block], under[block]) for block in sorted(over.keys() & under.keys()))
     return interval(a / b for a, b in pairs if a > 0 and b > 0)
+
+
+def sides(centre: float, low: float, high: float) -> tuple[float, float]:
+    """Return how far an error bar reaches below and above its centre; neither is negative."""
+    return max(0.0, centre - low), max(0.0, high - centre)
+
+
+def _exp(value: float) -> float:
+    return math.exp(min(value, _LARGEST_LOG))
 
 
 def _t(freedom: int) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.analysis.labelled_cells import make_cell
 from greenbatch.analysis.statistics import Summary, interval
 from greenbatch.analysis.variables import (
     ACCURACIES,
@@ -178,7 +179,8 @@ class CellArrays:
             for dim, name in self._settings.items()
             if told[dim] != self._not_set[dim]
         ]
-        return Cell(
+        return make_cell(
+            Cell,
             **{dim: told[dim] for dim in CELL_FACTORS},
             settings=tuple(pair for pair in pairs if pair[0] not in TRAFFIC),
             traffic=tuple(pair for pair in pairs if pair[0] in TRAFFIC),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from greenbatch import units
 from greenbatch.analysis.comparisons import BestRow, ComparisonRow, Ratio
+from greenbatch.analysis.markdown import Markdown, escape
 from greenbatch.analysis.statistics import Summary
 from greenbatch.analysis.tables import CellRow
 from greenbatch.records import Cell
@@ -38,11 +39,11 @@ class Table:
         """Whether lines with the same first entry belong together."""
         return self.name not in ("artifacts", "fairness", "parts")
 
-    def markdown(self) -> str:
+    def markdown(self) -> Markdown:
         """Write a GitHub-flavoured Markdown table."""
         rule = ["--:" if right else ":--" for right in self.numeric]
-        lines = [self.columns, tuple(rule), *self.rows]
-        return "".join("| " + " | ".join(map(_escaped, line)) + " |\n" for line in lines)
+        lines = [map(escape, self.columns), rule, *(map(escape, row) for row in self.rows)]
+        return Markdown("".join("| " + " | ".join(line) + " |\n" for line in lines))
 
 
 def cells_table(rows: Sequence[CellRow]) -> Table:
@@ -194,10 +195,6 @@ def notes(row: CellRow) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
 
 _TEXT_COLUMNS = {

@@ -11,9 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from greenbatch.analysis.dataset import netcdf
 from greenbatch.analysis.traces import Trace
 from greenbatch.analysis.variables import CELL_FACTORS, COORDINATES
 from greenbatch.errors import RunError, UsageError
+from greenbatch.files import draft_folder, write_atomically
 
 Format = Literal["netcdf", "zarr"]
 _QUANTITIES = {
@@ -87,24 +89,18 @@ def write_traces(dataset: xr.Dataset, path: Path, form: Format) -> None:
 
     Raises:
         UsageError: zarr is not installed.
-        RunError: It exists, or cannot be written.
+        RunError: It exists.
+        FileError: It cannot be written.
     """
-    if path.exists():
+    if path.exists() or path.is_symlink():
         raise RunError(f"{path} exists; move it away, or choose another --out")
-    try:
-        if form == "netcdf":
-            compressed = {"zlib": True, "complevel": 4}
-            large = ("latency", *_QUANTITIES)
-            encoding = {name: compressed for name in large if dataset[name].size}
-            dataset.to_netcdf(path, engine="h5netcdf", encoding=encoding)
-            return
-        check_format(form)
-        dataset.to_zarr(path, zarr_format=2, consolidated=True)
-    except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {(error.strerror or 'unknown cause').lower()}; choose another "
-            "--out"
-        ) from error
+    if form == "netcdf":
+        large = ("latency", *_QUANTITIES)
+        write_atomically(path, netcdf(dataset, [name for name in large if dataset[name].size]))
+        return
+    check_format(form)
+    with draft_folder(path) as unfinished:
+        dataset.to_zarr(unfinished, mode="w", zarr_format=2, consolidated=True)
 
 
 def check_format(form: Format) -> None:

@@ -1,8 +1,7 @@
 """The traces of a run: every latency, and power over time, opened lazily as xarray objects."""
 
-import zipfile
-import zlib
 from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from greenbatch.analysis.dataset import open_run
+from greenbatch.analysis.labelled_cells import make_cell
 from greenbatch.analysis.variables import CELL_FACTORS, STATUSES, repetition_dims, settings_of
-from greenbatch.errors import RunError, UnknownNameError, UsageError
+from greenbatch.arrays import StoredArray, stored_arrays
+from greenbatch.errors import FileError, RunError, UnknownNameError, UsageError
 from greenbatch.records import TRAFFIC, Cell
 
 FOLDER = "traces"
@@ -71,14 +72,8 @@ class Trace:
         return found.set_coords([f"time_{domain}" for domain in domains])
 
     def _arrays(self) -> "dict[str, _Stored]":
-        try:
-            with zipfile.ZipFile(self.path) as file:
-                return {
-                    entry.removesuffix(".npy"): _Stored(self.path, entry, *_header(file, entry))
-                    for entry in file.namelist()
-                }
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise _damaged(self.path, error) from error
+        with _damage_named(self.path):
+            return {name: _Stored(array) for name, array in stored_arrays(self.path).items()}
 
 
 def open_traces(run: Path | str, **labels: Hashable) -> list[Trace]:
@@ -148,7 +143,8 @@ def _measured(dataset: xr.Dataset, labels: Mapping[str, Hashable]) -> Iterator[t
             for dim, name in settings.items()
             if told[dim] != dataset[dim].attrs.get("not_set")
         ]
-        cell = Cell(
+        cell = make_cell(
+            Cell,
             **{dim: told[dim] for dim in CELL_FACTORS},
             settings=tuple(pair for pair in pairs if pair[0] not in TRAFFIC),
             traffic=tuple(pair for pair in pairs if pair[0] in TRAFFIC),
@@ -159,8 +155,8 @@ def _measured(dataset: xr.Dataset, labels: Mapping[str, Hashable]) -> Iterator[t
 class _Stored(BackendArray):  # type: ignore[no-any-unimported,misc,unused-ignore]
     """An array in an ``.npz`` file."""
 
-    def __init__(self, path: Path, entry: str, shape: tuple[int, ...], dtype: Any) -> None:
-        self.path, self.entry, self.shape, self.dtype = path, entry, shape, dtype
+    def __init__(self, array: StoredArray) -> None:
+        self.array, self.shape, self.dtype = array, (array.length,), array.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(
@@ -168,18 +164,16 @@ class _Stored(BackendArray):  # type: ignore[no-any-unimported,misc,unused-ignor
         )
 
     def read(self) -> Any:
-        try:
-            with np.load(self.path) as file:
-                return file[self.entry.removesuffix(".npy")]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise _damaged(self.path, error) from error
+        with _damage_named(self.array.path):
+            return self.array.read()
 
 
 class _MeanPower(_Stored):
     """Mean power between the readings of an energy; the first has none before it."""
 
     def __init__(self, time: _Stored, energy: _Stored) -> None:
-        super().__init__(energy.path, energy.entry, energy.shape, np.dtype("f8"))
+        super().__init__(energy.array)
+        self.dtype = np.dtype("f8")
         self._time, self._energy = time, energy
 
     def read(self) -> Any:
@@ -201,16 +195,11 @@ def _lazy(dim: str, array: _Stored, attrs: dict[str, str]) -> xr.Variable:
     return xr.Variable((dim,), indexing.LazilyIndexedArray(array), attrs)
 
 
-def _header(file: zipfile.ZipFile, entry: str) -> tuple[tuple[int, ...], Any]:
-    """Read the shape and type of an array, and none of its values."""
-    with file.open(entry) as data:
-        version = np.lib.format.read_magic(data)
-        read = np.lib.format.read_array_header_1_0
-        if version != (1, 0):
-            read = np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(data)
-    return shape, dtype
-
-
-def _damaged(path: Path, error: Exception) -> RunError:
-    return RunError(f"cannot read {path}: {error}; copy the run again, or leave the trace out")
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, KeyError) as error:  # since it was listed
+        raise RunError(f"cannot read {path}: it has changed; open the trace again") from error
+    except FileError as error:
+        raise RunError(f"{error}, or leave the trace out") from error

@@ -11,11 +11,15 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from greenbatch.errors import ExportError
+from greenbatch.errors import ExportError, FileError
+from greenbatch.files import disk_error, explain, read_bytes, require_own
 from greenbatch.models.artifacts import DATA_SUFFIX, stem
-from greenbatch.records import Manifest
+from greenbatch.records import PRECISIONS, Manifest
 
 Tell = Callable[[str], None]
+
+_FOLDER_LOCK = ".artifacts.lock"
+_MANIFEST_BYTES = 10_000_000
 
 
 @contextlib.contextmanager
@@ -29,6 +33,7 @@ def locked(folder: Path, name: str, tell: Tell) -> Iterator[None]:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        require_own(folder / f".{name}.lock")
         lock = FileLock(folder / f".{name}.lock")
         try:
             lock.acquire(timeout=0)
@@ -39,10 +44,13 @@ def locked(folder: Path, name: str, tell: Tell) -> Iterator[None]:
             yield
         finally:
             lock.release()
-    except OSError as error:
+    except Exception as error:
+        found = error if isinstance(error, OSError) else disk_error(error)
+        if found is None or isinstance(error, FileError):
+            raise
+        cause, cure = explain(found)
         raise ExportError(
-            f"cannot write artifacts into {folder}: {error.strerror or error}; "
-            "choose another folder or make room"
+            f"cannot write artifacts into {folder}: {cause}; {cure} or choose another folder"
         ) from error
 
 
@@ -61,8 +69,11 @@ def clear(folder: Path, name: str) -> None:
     """Remove what a killed export of a model left, unless another works on the model already."""
     from filelock import FileLock, Timeout
 
-    with contextlib.suppress(Timeout, OSError), FileLock(folder / f".{name}.lock", timeout=0):
-        _sweep(folder, name)
+    path = folder / f".{name}.lock"
+    with contextlib.suppress(Timeout, OSError, FileError):
+        require_own(path)
+        with FileLock(path, timeout=0):
+            _sweep(folder, name)
 
 
 def _sweep(folder: Path, name: str) -> None:
@@ -73,21 +84,26 @@ def _sweep(folder: Path, name: str) -> None:
 def publish(folder: Path, manifest: Manifest, files: Iterable[Path]) -> None:
     """Give the files of a proved artifact their names, and write its manifest.
 
-    The manifest goes first and comes last: while it is there, all that it names is right.
+    The manifest goes first and comes last: while it is there, all that it names is right. The
+    folder is locked meanwhile: between the two, no manifest names the files.
 
     Args:
         folder: Of the artifacts.
         manifest: Names all of ``files``.
         files: In a workshop in ``folder``.
     """
+    from filelock import FileLock
+
     files = list(files)
     name = f"{stem(manifest.model, manifest.precision)}.json"
     draft = files[0].parent / name
     draft.write_text(manifest.to_json(), encoding="utf-8")
-    (folder / name).unlink(missing_ok=True)
-    for path in (*files, draft):
-        path.replace(folder / path.name)
-    _sweep_unnamed(folder, manifest.model)
+    require_own(folder / _FOLDER_LOCK)
+    with FileLock(folder / _FOLDER_LOCK):
+        (folder / name).unlink(missing_ok=True)
+        for path in (*files, draft):
+            path.replace(folder / path.name)
+        _sweep_unnamed(folder, manifest.model)
 
 
 def _prefix(name: str) -> str:
@@ -95,9 +111,16 @@ def _prefix(name: str) -> str:
 
 
 def _sweep_unnamed(folder: Path, model: str) -> None:
-    """Remove files named by their content that none of a model's manifests names any more."""
-    used = "".join(path.read_text(encoding="utf-8") for path in folder.glob(f"{model}-*.json"))
-    ours = re.compile(rf"{re.escape(model)}-(\w+-)?[0-9a-f]{{12}}(\.safetensors|{DATA_SUFFIX})")
-    for path in folder.glob(f"{model}-*"):
-        if ours.fullmatch(path.name) and path.name not in used:
+    """Remove files named by their content that no manifest names any more, of this model alone.
+
+    ``net-int8-0123456789ab.onnx.data`` may be of ``net`` in int8 or of a model ``net-int8``: it
+    stays while the manifest of either names it.
+    """
+    used = b"".join(read_bytes(path, _MANIFEST_BYTES) for path in folder.glob("*.json"))
+    stems = "|".join(re.escape(stem(model, precision)) for precision in PRECISIONS)
+    digits = "-[0-9a-f]{12}"
+    weights = rf"{re.escape(model)}{digits}\.safetensors"
+    ours = re.compile(rf"{weights}|({stems}){digits}{re.escape(DATA_SUFFIX)}")
+    for path in folder.iterdir():
+        if ours.fullmatch(path.name) and path.name.encode() not in used:
             path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from greenbatch.errors import ArtifactError
+from greenbatch.names import check_name
 from greenbatch.records import Manifest, parse_manifest
 
 DATA_SUFFIX = ".onnx.data"
@@ -50,7 +51,15 @@ class Artifact:
 
 
 def stem(model: str, precision: str) -> str:
-    """Return the name that an artifact's files share, without a suffix."""
+    """Return the name that an artifact's files share, without a suffix.
+
+    Raises:
+        ArtifactError: The model's name has not the form of one.
+    """
+    try:
+        check_name("model", model)
+    except ValueError as error:
+        raise ArtifactError(str(error)) from error
     return f"{model}-{precision}"
 
 
@@ -58,7 +67,7 @@ def read_manifest(folder: Path, model: str, precision: str = "fp32") -> Manifest
     """Read an artifact's manifest without looking at the artifact.
 
     Raises:
-        ArtifactError: There is none, or it cannot be read.
+        ArtifactError: There is none, it cannot be read, or it is of another artifact.
     """
     path = folder / f"{stem(model, precision)}.json"
     try:
@@ -68,7 +77,13 @@ def read_manifest(folder: Path, model: str, precision: str = "fp32") -> Manifest
             f"cannot read the manifest {path}: {error.strerror}; make the artifact with: "
             f"gb export {model} --out {folder}"
         ) from error
-    return parse_manifest(text, str(path))
+    manifest = parse_manifest(text, str(path))
+    if (manifest.model, manifest.precision) != (model, precision):
+        raise ArtifactError(
+            f"the manifest {path} is of {manifest.model} in {manifest.precision}, and not of "
+            f"{model} in {precision}; make the artifact with: gb export {model} --out {folder}"
+        )
+    return manifest
 
 
 def load_artifact(folder: Path, model: str, precision: str = "fp32") -> Artifact:

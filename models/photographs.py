@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from greenbatch.errors import UsageError
+from greenbatch.models.image_files import CHANNELS, MOST_PIXELS, SUFFIXES, decode
 from greenbatch.models.spec import InputSpec
 
 if TYPE_CHECKING:
@@ -20,26 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 CLASSES_FILE = "classes.txt"
 LABELS_FILE = "labels.csv"
 
-_MODES = {1: "L", 3: "RGB"}
 _DECODERS = 2  # threads that decode the next batch while a network runs this one
 
 Broken = Callable[[Path, str], object]
-
-
-class BrokenImage(UsageError):
-    """An image file that cannot be read.
-
-    Attributes:
-        reason: Why.
-    """
-
-    def __init__(self, name: str, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"cannot read the image {name}: {reason}; remove it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +126,7 @@ def load_photograph(path: Path, form: InputSpec) -> "NDArray[np.float32]":
     """Read an image file as a network takes it.
 
     Args:
-        path: Any format that Pillow reads; transparency is dropped, palettes are resolved.
+        path: The file; see `greenbatch.models.image_files.decode`.
         form: Size, statistics and interpolation.
 
     Returns:
@@ -151,30 +138,6 @@ def load_photograph(path: Path, form: InputSpec) -> "NDArray[np.float32]":
     """
     check_form(form)
     return transform(decode(path, form.shape[0], str(path)), form)
-
-
-def decode(file: "Path | IO[bytes]", channels: int, name: str) -> "Image":
-    """Decode an image file into pixels.
-
-    Args:
-        file: Its path, or its bytes.
-        channels: 1 or 3; transparency is dropped, palettes are resolved.
-        name: What to call it in a message.
-
-    Raises:
-        BrokenImage: It cannot be read.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(file) as image:
-            return image.convert(_MODES[channels])
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        # Pillow raises SyntaxError for a broken PNG.
-        cause = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        if isinstance(error, UnidentifiedImageError):  # it names the object that it read from
-            cause = "it is not an image of a known format"
-        raise BrokenImage(name, cause.rstrip(".")) from error
 
 
 def transform(
@@ -254,7 +217,7 @@ def check_form(form: InputSpec) -> None:
     Raises:
         UsageError: It cannot.
     """
-    if form.shape[1:] != (form.crop, form.crop) or form.shape[0] not in _MODES:
+    if form.shape[1:] != (form.crop, form.crop) or form.shape[0] not in CHANNELS:
         raise UsageError(
             f"an input of shape {form.shape} cannot be cut from a photograph (crop {form.crop}); "
             "wanted 1 or 3 channels and a square of the crop's side"
@@ -281,6 +244,11 @@ def _resize(image: "Image", form: InputSpec) -> "Image":
     short, long = sorted(image.size)
     stretched = int(form.resize * long / short)
     size = (form.resize, stretched) if width <= height else (stretched, form.resize)
+    if form.resize * stretched > MOST_PIXELS:
+        raise UsageError(
+            f"an image of {width} x {height} pixels would become {size[0]} x {size[1]} for this "
+            f"network, more than {MOST_PIXELS} pixels; crop it to a square, or remove it"
+        )
     return image if size == image.size else image.resize(size, methods[form.interpolation])
 
 

@@ -121,6 +121,12 @@ def parse_source(text: str) -> Source:
     return Source("torchvision", registry.find(text).name)
 
 
+def runs_code(text: str) -> bool:
+    """Whether a source is a module that is imported: loading any other runs no code of its own."""
+    known = text.startswith("timm:") or Path(text).suffix.lower() in _FILES
+    return ":" in text and not known
+
+
 def parse_input(text: str) -> InputSpec:
     """Read an input's shape, as in ``3x320x320``.
 
@@ -249,7 +255,7 @@ def _own_spec(name: str, kind: Kind, module: "nn.Module", form: InputSpec) -> Mo
 def _from_callable(text: str) -> "nn.Module":
     """Import a module, call its callable and return the network that it makes.
 
-    Modules are looked for in the current folder first, as ``python -m`` does.
+    Modules of the current folder are found too, behind all that is installed.
     """
     from torch import nn
 
@@ -262,16 +268,17 @@ def _from_callable(text: str) -> "nn.Module":
             if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(
                 f"{missing}."
             ):
+                cure = "check its name, or run gb in the folder that holds it"
                 raise UsageError(
                     f"there is no module {missing!r} in {Path.cwd()} nor among the installed "
-                    "packages; check its name, or run gb in the folder that holds it"
+                    f"packages; {_hidden(module_name) or cure}"
                 ) from error
             raise ExportError(f"importing {module_name} raises {_said(error)}; mend it") from error
         for part in attribute.split("."):
             try:
                 found = getattr(found, part)
             except AttributeError as error:
-                raise UsageError(_no_attribute(found, part)) from error
+                raise UsageError(_no_attribute(found, part, module_name)) from error
         if isinstance(found, nn.Module):
             return found
         if not callable(found):
@@ -295,10 +302,13 @@ def _from_callable(text: str) -> "nn.Module":
 
 @contextlib.contextmanager
 def _current_folder() -> Iterator[None]:
-    """Let modules of the current folder be imported."""
+    """Let modules of the current folder be imported that no installed module is named like."""
     folder = str(Path.cwd())
-    sys.path.insert(0, folder)
     importlib.invalidate_caches()
+    if folder in sys.path:
+        yield
+        return
+    sys.path.append(folder)
     try:
         yield
     finally:
@@ -306,14 +316,24 @@ def _current_folder() -> Iterator[None]:
             sys.path.remove(folder)
 
 
-def _no_attribute(owner: Any, part: str) -> str:
+def _hidden(module_name: str) -> str | None:
+    """Say how to reach a module of the current folder that an installed one comes before."""
+    top = module_name.partition(".")[0]
+    own = next((path for path in (Path(f"{top}.py"), Path(top)) if path.exists()), None)
+    found = getattr(sys.modules.get(top), "__file__", None) or ""
+    if own is None or not found or Path(found).is_relative_to(Path.cwd()):
+        return None
+    return f"the installed module {top} ({found}) comes before ./{own}, which needs another name"
+
+
+def _no_attribute(owner: Any, part: str, module_name: str) -> str:
     names = (
         [name for name in vars(owner) if not name.startswith("_")]
         if hasattr(owner, "__dict__")
         else []
     )
     near = get_close_matches(part, names, n=1, cutoff=0.5)
-    cure = f"did you mean {near[0]!r}?" if near else "check its name"
+    cure = _hidden(module_name) or (f"did you mean {near[0]!r}?" if near else "check its name")
     return f"{getattr(owner, '__name__', type(owner).__name__)} has no {part!r}; {cure}"
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import BackendUnavailable, MeasurementError, PlacementError, UsageError
+from greenbatch.files import make_folder, write_atomically
 from greenbatch.models.artifacts import Artifact
 from greenbatch.models.photographs import LabelledPhotographs, read_batches
+from greenbatch.privacy import masked
 from greenbatch.records.accuracy import FOLDER, Accuracy, Rate
 from greenbatch.runners.backends.onnx_session import OnnxSession
 
@@ -108,7 +110,7 @@ def evaluate(
         precision=manifest.precision,
         artifact_sha256=manifest.sha256,
         weights=f"{manifest.weights.kind} ({manifest.weights.detail})",
-        data=data,
+        data=masked(data),
         mapping=photographs.mapping,
         images=images,
         limit=limit,
@@ -128,18 +130,11 @@ def save(record: Accuracy, artifacts: Path) -> Path:
     """Write a record beside the artifacts; return its file.
 
     Raises:
-        UsageError: The folder cannot be written to.
+        FileError: The folder cannot be written to.
     """
     path = artifacts / FOLDER / f"{record.model}-{record.precision}.json"
-    draft = path.with_suffix(".json.part")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        draft.write_text(record.to_json(), encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {path}: {error.strerror}; make room or check its permissions"
-        ) from error
+    make_folder(path.parent)
+    write_atomically(path, record.to_json())
     return path
 
 

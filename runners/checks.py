@@ -1,13 +1,25 @@
 """What designs of every kind share: members that are checked, faults told in a sentence."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
 
 from greenbatch.errors import StudyError, UnknownNameError
+from greenbatch.names import check_name
+from greenbatch.privacy import contracted, expanded
+from greenbatch.records.training import check_network
 from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
 
 if TYPE_CHECKING:
@@ -16,6 +28,20 @@ if TYPE_CHECKING:
 Lines: TypeAlias = Mapping[tuple[str | int, ...], int]
 """Where each member of a file stands, by the path to it."""
 Name = Annotated[str, Field(min_length=1)]
+PathText = Annotated[
+    str,
+    AfterValidator(expanded),
+    PlainSerializer(contracted, return_type=str, when_used="json"),
+]
+"""A path or a word; in a study file, which may be published, a home folder is written ``~``."""
+ModelName = Annotated[str, AfterValidator(partial(check_name, "model"))]
+NetworkName = Annotated[str, AfterValidator(check_network)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)]
+Threads = Annotated[int, Field(ge=0, le=65_536, strict=True)]
+Power = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+MOST_CELLS = 100_000
+"""Of a design: at a second for each, a day for a single repetition."""
+_LARGEST_RULE = 10_000_000
 _Design = TypeVar("_Design", bound=BaseModel)
 
 
@@ -72,6 +98,35 @@ Settings = Annotated[
 """Values of factors by name, as texts."""
 
 
+def check_cells(count: int) -> None:
+    """Check how many cells the factors of a design make, before they are listed.
+
+    Raises:
+        ValueError: They are too many.
+    """
+    if count > MOST_CELLS:
+        raise ValueError(
+            f"the factors make {count:,} cells; wanted at most {MOST_CELLS:,}: give fewer values, "
+            "or split the study"
+        )
+
+
+def check_file_names(slugs: Iterable[str]) -> None:
+    """Check that no two cells of a design share the name of their files.
+
+    Raises:
+        ValueError: Two do.
+    """
+    seen: set[str] = set()
+    for slug in slugs:
+        if slug in seen:
+            raise ValueError(
+                f"two cells of the study have the same file name, {slug!r}: values that differ in "
+                "punctuation alone; change or remove one of them"
+            )
+        seen.add(slug)
+
+
 def resolved_rules(profile: str, protocol: Mapping[str, float]) -> dict[str, float]:
     """Return every rule of a profile, with those that a design gives in their place.
 
@@ -84,9 +139,11 @@ def resolved_rules(profile: str, protocol: Mapping[str, float]) -> dict[str, flo
         if key not in rules:
             raise ValueError(f"protocol has no rule {key!r}; it has {', '.join(rules)}")
         whole = kinds[key] in (int, "int")
-        if value < 0 or (whole and value != int(value)):
-            wanted = "a whole number, not negative" if whole else "a number, not negative"
-            raise ValueError(f"protocol.{key} is {value}; wanted {wanted}")
+        if not 0 <= value <= _LARGEST_RULE or (whole and value != math.floor(value)):
+            wanted = "a whole number" if whole else "a number"
+            raise ValueError(
+                f"protocol.{key} is {value:g}; wanted {wanted} from 0 to {_LARGEST_RULE}"
+            )
         rules[key] = int(value) if whole else value
     return rules
 
@@ -143,7 +200,7 @@ def listed(members: Mapping[str, Any], key: str) -> list[str]:
 
 
 def _sentence(design: type[BaseModel], fault: "ErrorDetails") -> str:
-    where = ".".join(str(part) for part in fault["loc"]) or "it"
+    where = ".".join(str(part) for part in fault["loc"] if part != "[key]") or "it"
     got = fault["input"]
     message = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
     if fault["type"] == "missing":

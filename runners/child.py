@@ -1,12 +1,12 @@
 """The process that does one job with one backend, and tells its parent how it went.
 
-``python -m greenbatch.runners.child PARENT`` (the parent's process id) reads two lines of JSON
-from its standard input, an order (the job and the backend) and a request, and writes events (JSON
-lines) to its standard output. Between the two it imports what the backend needs and tells
-``ready``. It keeps running after its last event until its input is closed, so that the parent can
-read its meters while the process is still alive.
+``python -m greenbatch.runners.child`` reads two lines of JSON from its standard input, an order
+(the job and the backend) and a request, and writes events (JSON lines) to its standard output.
+Between the two it imports what the backend needs and tells ``ready``. It keeps running after its
+last event until its input is closed, so that the parent can read its meters while the process is
+still alive.
 
-``python -m greenbatch.runners.child PARENT BACKEND`` says whether the backend can run here; with
+``python -m greenbatch.runners.child BACKEND`` says whether the backend can run here; with
 ``trial`` behind it, a one-node network is run to find out.
 """
 
@@ -21,18 +21,17 @@ BORN_S = time.perf_counter()
 
 def main(arguments: list[str]) -> int:
     """Answer a probe, or do the job that is ordered."""
-    _die_with_parent(int(arguments[0]))
     events = _private_stdout()
 
     def tell(**members: Any) -> None:
         events.write(json.dumps(members) + "\n")
         events.flush()
 
-    if arguments[2:] == ["trial"]:
-        tell(event="trial", **trial(arguments[1]))
+    if arguments[1:] == ["trial"]:
+        tell(event="trial", **trial(arguments[0]))
         return 0
-    if len(arguments) > 1:
-        tell(event="probe", reason=probe(arguments[1]))
+    if arguments:
+        tell(event="probe", reason=probe(arguments[0]))
         return 0
     try:
         from greenbatch.runners import measuring
@@ -46,7 +45,7 @@ def main(arguments: list[str]) -> int:
         measuring.JOBS[order["job"]](json.loads(line), tell, BORN_S)
     except BaseException as error:  # whatever it is, the parent must hear of it
         status, reason = _diagnose(error)
-        tell(event="failed", status=status, reason=reason)
+        tell(event="failed", status=status, reason=reason, disk=_is_of_the_disk(error))
         return 1
     sys.stdin.read()  # until the parent has read its meters
     os._exit(0)  # nothing is left to save, and taking a runtime apart can take a second
@@ -103,23 +102,18 @@ def _diagnose(error: BaseException) -> tuple[str, str]:
     return "error", f"{type(error).__name__}: {text[:600]}"
 
 
+def _is_of_the_disk(error: BaseException) -> bool:
+    """Whether a disk is full, read-only or faulty, for which the cell is not to blame."""
+    from greenbatch.files import disk_error
+
+    return disk_error(error) is not None
+
+
 def _private_stdout() -> TextIO:
     """Keep the parent's pipe for events; send what libraries print to standard error."""
     private = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return private
-
-
-def _die_with_parent(parent: int) -> None:
-    """Ask Linux to end this process when its parent ends, however that ends."""
-    if sys.platform == "linux":
-        import ctypes
-        import signal
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the request was made
-            os._exit(1)
 
 
 if __name__ == "__main__":

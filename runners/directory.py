@@ -4,14 +4,19 @@ import json
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
-from greenbatch.errors import RunError
-from greenbatch.records import Journal, Record, encode, parse
+from greenbatch import files
+from greenbatch.documents import parse_json
+from greenbatch.errors import FileError, MeasurementError, RunError
+from greenbatch.privacy import masked_members
+from greenbatch.records import Journal, Record, encode
+from greenbatch.records import journal as journals
 from greenbatch.runners.study import Study
 from greenbatch.runners.study_files import load, read_study, read_training_study
 from greenbatch.runners.training.study import TrainingStudy
@@ -39,9 +44,9 @@ class Directory(ABC, Generic[Design]):
         self.study = study
         self.journal = journal
         self._lock = lock
-        self._file = os.open(
-            path / "journal.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT | _O_BINARY, 0o644
-        )
+        self._file = files.open_to_append(path / _JOURNAL)
+        if journal.torn:
+            os.ftruncate(self._file, journal.valid_bytes)
 
     @staticmethod
     @abstractmethod
@@ -54,18 +59,19 @@ class Directory(ABC, Generic[Design]):
 
         Raises:
             RunError: It holds another run, or something else.
+            FileError: A link is in it, or it cannot be written.
         """
         check_free(path)
         try:
-            (path / "traces").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(
-                f"cannot make the run directory {path}: {error.strerror}; choose another --out"
-            ) from error
+            files.make_folder(path / "traces")
+        except FileError as error:
+            raise RunError(f"{error}, or choose another --out") from error
         lock = _locked(path)
-        _write_whole(path / "environment.json", json.dumps(environment, indent=2) + "\n")
-        _write_whole(path / "study.yaml", study.to_yaml())  # last: with it, it is a run
-        return cls(path, study, Journal((), (), 0), lock)
+        with _released_on_error(lock):
+            _write_environment(path, environment)
+            # last: with it, it is a run
+            files.write_atomically(path / _STUDY, study.to_yaml(), durable=True)
+            return cls(path, study, Journal((), (), 0), lock)
 
     @classmethod
     def resume(cls, path: Path, environment: Mapping[str, Any]) -> Self:
@@ -77,26 +83,36 @@ class Directory(ABC, Generic[Design]):
             RunError: There is no run, another process measures it, or the machine is not the one
                 that it began on; the message says what differs.
             JournalError: The journal is damaged.
+            FileError: A link is in the directory, or it cannot be written.
         """
         study = cls.read(path)
         lock = _locked(path)
-        try:
-            before = read_environment(path)
-            if changes := differences(before, environment):
-                raise RunError(
-                    f"cannot resume {path}: {'; '.join(changes)}; measure a new run with: "
-                    f"gb {cls.again} {path / 'study.yaml'} --out NEW"
-                )
-            file = path / "journal.jsonl"
-            journal = parse(file.read_bytes() if file.exists() else b"", str(file))
+        with _released_on_error(lock):
+            cls.require_same(path, environment)
+            journal = journals.read(path / _JOURNAL)
             if journal.torn:
                 warnings.warn(journal.torn, stacklevel=2)
-                os.truncate(file, journal.valid_bytes)
-            _write_whole(path / "environment.json", json.dumps(environment, indent=2) + "\n")
+            for folder in (path, *(path / name for name in _FOLDERS)):
+                files.remove_old_drafts(folder)
+            _write_environment(path, environment)
             return cls(path, study, journal, lock)
-        except BaseException:
-            lock.release()
-            raise
+
+    @classmethod
+    def require_same(cls, path: Path, environment: Mapping[str, Any]) -> None:
+        """Check that the environment is the one in which the run in ``path`` began.
+
+        Args:
+            path: The run's directory.
+            environment: That of now; before meters are opened, it has no ``domains``.
+
+        Raises:
+            RunError: It is another one; the message says what differs.
+        """
+        if changes := differences(read_environment(path), environment):
+            raise RunError(
+                f"cannot resume {path}: {'; '.join(changes)}; measure a new run with: "
+                f"gb {cls.again} {path / 'study.yaml'} --out NEW"
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -105,11 +121,38 @@ class Directory(ABC, Generic[Design]):
         self.close()
 
     def append(self, records: list[Record]) -> None:
-        """Write records as whole lines and flush them to the disk."""
+        """Write records as whole lines and flush them to the disk, or leave the journal as it was.
+
+        Raises:
+            FileError: They cannot be written.
+        """
         data = b"".join(encode(record) for record in records)
-        while data:
-            data = data[os.write(self._file, data) :]
-        os.fsync(self._file)
+        size_bytes = os.fstat(self._file).st_size
+        try:
+            while data:
+                data = data[os.write(self._file, data) :]
+            os.fsync(self._file)
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._file, size_bytes)
+            raise FileError(files.sentence(error, self.path / _JOURNAL)) from error
+
+    @contextmanager
+    def resumable(self) -> Iterator[None]:
+        """Say how the run goes on, if it ends because its files cannot be written.
+
+        Raises:
+            MeasurementError: They cannot.
+        """
+        try:
+            yield
+        except (FileError, OSError) as error:
+            if not isinstance(error, FileError) and not files.disk_error(error):
+                raise
+            raise MeasurementError(
+                f"{files.sentence(error, self.path)}; what was measured is kept, go on with: "
+                f"gb bench --resume {self.path}"
+            ) from error
 
     def close(self) -> None:
         """Close the journal and give the lock back."""
@@ -144,8 +187,11 @@ def check_free(path: Path) -> None:
 
     Raises:
         RunError: It holds another run, or something that no run left there.
+        FileError: A link is in it.
     """
-    if (path / "study.yaml").exists():
+    if path.is_dir():
+        files.require_plain(path)
+    if (path / _STUDY).exists():
         raise RunError(
             f"{path} already holds a run; go on with it by: gb bench --resume {path}, "
             "or choose another --out"
@@ -153,7 +199,9 @@ def check_free(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file; choose another --out")
     # What is left when a run is killed before its study.yaml was written is not in the way.
-    if path.is_dir() and {entry.name for entry in path.iterdir()} - _BEGINNINGS:
+    if path.is_dir() and any(
+        entry.name not in _BEGINNINGS and not files.is_draft(entry.name) for entry in path.iterdir()
+    ):
         raise RunError(f"{path} is not empty and holds no run; choose another --out")
 
 
@@ -162,6 +210,7 @@ def open_study(path: Path) -> Study:
 
     Raises:
         RunError: There is no run.
+        FileError: A link is in it.
         StudyError: Its ``study.yaml`` cannot be read, or is of trainings.
     """
     return read_study(_study_file(path))
@@ -178,46 +227,50 @@ def holds_trainings(path: Path) -> bool:
 
 
 def _study_file(path: Path) -> Path:
-    file = path / "study.yaml"
+    file = path / _STUDY
     if not file.exists():
         raise RunError(
             f"{path} is not a run: it has no study.yaml; name a directory that gb bench made"
         )
+    files.require_plain(path)
     return file
 
 
 def read_environment(path: Path) -> dict[str, Any]:
     """Read the environment that the run in ``path`` was last measured in."""
-    file = path / "environment.json"
+    file = path / _ENVIRONMENT
     try:
-        environment: dict[str, Any] = json.loads(file.read_bytes())
+        environment = parse_json(files.read_bytes(file, files.MEGABYTE_BYTES))
     except (OSError, ValueError) as error:
         raise RunError(f"cannot read {file}: {error}; restore it, or measure a new run") from error
+    if not isinstance(environment, dict) or not isinstance(environment.get("matters", {}), dict):
+        raise RunError(
+            f"cannot read {file}: it holds no environment; restore it, or measure a new run"
+        )
     return environment
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what differs of the environment's ``matters``, a phrase for each member."""
-    old, new = before.get("matters", {}), now.get("matters", {})
+    """Return what differs of the environment's ``matters``, a phrase for each member.
+
+    ``domains`` are compared where ``now`` has them: without open meters they are not known.
+    """
+    old, new = (masked_members(one.get("matters", {})) for one in (before, now))
+    unknown = {"domains"} - new.keys()
     return [
         f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
-        for key in sorted({*old, *new})
+        for key in sorted({*old, *new} - unknown)
         if old.get(key) != new.get(key)
     ]
 
 
-_O_BINARY = getattr(os, "O_BINARY", 0)
-_BEGINNINGS = {
-    ".lock",
-    "accuracy",
-    "traces",
-    "environment.json",
-    ".environment.json",
-    ".study.yaml",
-}
+_STUDY, _ENVIRONMENT, _JOURNAL = "study.yaml", "environment.json", "journal.jsonl"
+_FOLDERS = ("traces", "accuracy", "reference")
+_BEGINNINGS = {".lock", "accuracy", "traces", _ENVIRONMENT}
 
 
 def _locked(path: Path) -> FileLock:
+    files.require_own(path / ".lock")
     lock = FileLock(path / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -228,11 +281,15 @@ def _locked(path: Path) -> FileLock:
     return lock
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all, even after a power cut."""
-    unfinished = path.with_name(f".{path.name}")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+@contextmanager
+def _released_on_error(lock: FileLock) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _write_environment(path: Path, environment: Mapping[str, Any]) -> None:
+    text = json.dumps(environment, indent=2) + "\n"
+    files.write_atomically(path / _ENVIRONMENT, text, durable=True)

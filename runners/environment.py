@@ -6,6 +6,7 @@ from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
+from greenbatch.privacy import masked_members
 from greenbatch.runners import backends
 from greenbatch.runners.doctor import gpus, machine
 from greenbatch.runners.metering import Metering
@@ -28,15 +29,14 @@ _FAMILIES = (
 def describe(study: Study | TrainingStudy, metering: Metering) -> dict[str, Any]:
     """Return the members of ``environment.json``.
 
-    ``matters`` holds what a resumed run must share with its beginning.
+    ``matters`` holds what a resumed run must share with its beginning. Runs are published, so home
+    folders, secrets and most of a GPU's UUID are masked, see `greenbatch.privacy`.
 
     Args:
         study: Its backends, threads and protocol apply.
         metering: The open meters, and the reasons of the absent ones.
     """
-    this_machine = machine.look()
-    trains = isinstance(study, TrainingStudy)
-    versions = _versions((*PACKAGES, *(TRAINING_PACKAGES if trains else ())))
+    about = describe_without_meters(study)
     meters = [
         {
             "name": meter.name,
@@ -60,20 +60,34 @@ def describe(study: Study | TrainingStudy, metering: Metering) -> dict[str, Any]
         for meter in metering.meters
         for domain in meter.domains
     ]
+    if isinstance(study, Study):
+        about["window_s"] = study.rules.window_for(metering.slowest_period_s)
+    found: dict[str, Any] = masked_members(
+        {
+            **about,
+            "meters": meters,
+            "meters_absent": dict(metering.absent),
+            "matters": {**about["matters"], "domains": domains},
+        }
+    )
+    return found
+
+
+def describe_without_meters(study: Study | TrainingStudy) -> dict[str, Any]:
+    """Return those members that are known before a meter is opened; nothing is masked."""
+    this_machine = machine.look()
+    trains = isinstance(study, TrainingStudy)
+    versions = _versions((*PACKAGES, *(TRAINING_PACKAGES if trains else ())))
     return {
         "machine": asdict(this_machine),
         "gpus": [asdict(gpu) for gpu in gpus.look().devices],
         "versions": versions,
-        "meters": meters,
-        "meters_absent": dict(metering.absent),
         "backends": {name: _backend(name) for name in study.backends},
         "threads": study.thread_count,
-        **({} if trains else {"window_s": study.rules.window_for(metering.slowest_period_s)}),
         "matters": {
             "cpu": this_machine.cpu or this_machine.architecture,
             "cores_granted": this_machine.cores_granted,
             "threads": study.thread_count,
-            "domains": domains,
             **{f"version of {name}": version for name, version in versions.items()},
         },
     }

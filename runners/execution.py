@@ -1,6 +1,5 @@
 """A run: all that is left of a study, measured in order, journaled one by one."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -11,7 +10,8 @@ from statistics import fmean
 
 from greenbatch.errors import RunError
 from greenbatch.models.artifacts import Artifact
-from greenbatch.records import Capacity, Cell, Conditions, Record, Repetition, Status
+from greenbatch.records import Capacity, Cell, Conditions, Record, Repetition, Status, artifact_key
+from greenbatch.runners.caches import compiled_code
 from greenbatch.runners.capacity import find_capacity
 from greenbatch.runners.cores import granted_cores
 from greenbatch.runners.directory import RunDirectory
@@ -22,7 +22,7 @@ from greenbatch.runners.profiles import MeasurementProtocol
 from greenbatch.runners.reference import make_references
 from greenbatch.runners.repetition import Station, measure
 from greenbatch.runners.schedule import Schedule
-from greenbatch.runners.study import artifact_key, reference
+from greenbatch.runners.study import reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ def execute(
     metering: Metering,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_step: Callable[[str], None] = lambda sentence: None,
+    neighbours: Callable[[], tuple[str, ...]] = lambda: (),
 ) -> list[Repetition]:
     """Measure what is left of a run.
 
@@ -58,6 +59,7 @@ def execute(
         metering: The open meters.
         on_progress: Told before the first repetition and after each one.
         on_step: Told of what else is done, in a sentence.
+        neighbours: Names runs that measure on this machine at the same time.
 
     Returns:
         Every repetition of the run, earlier ones included.
@@ -92,7 +94,9 @@ def execute(
             cores=granted_cores(),
             traces=directory.path / "traces",
             references=references,
-            cache=directory.path / "cache",
+            cache=stack.enter_context(
+                compiled_code(directory.path, study, resumed=bool(done), on_step=on_step)
+            ),
         )
         reference_c = temperatures_c(metering)
         on_progress(_progress(done, schedule, slot, None))
@@ -103,7 +107,12 @@ def execute(
                 records = measure(
                     slot,
                     station,
-                    lambda: rest(study.rules, reference_c, lambda: temperatures_c(metering)),
+                    lambda: rest(
+                        study.rules,
+                        reference_c,
+                        lambda: temperatures_c(metering),
+                        neighbours=neighbours,
+                    ),
                 )
             repetition = records[-1]
             assert isinstance(repetition, Repetition)
@@ -115,7 +124,6 @@ def execute(
             done.append(repetition)
             slot = next(slots, None)
             on_progress(_progress(done, schedule, slot, repetition))
-    shutil.rmtree(directory.path / "cache", ignore_errors=True)
     return done
 
 
@@ -206,6 +214,7 @@ def rest(
     read_c: Callable[[], Mapping[str, float]],
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.perf_counter,
+    neighbours: Callable[[], tuple[str, ...]] = lambda: (),
 ) -> Conditions:
     """Rest until every sensor is back within the band, within the bounds of the rules.
 
@@ -214,9 +223,10 @@ def rest(
         reference_c: Temperatures when the run began, by sensor, in degrees Celsius.
         read_c: Reads them now.
         sleep, clock: Passed in by tests.
+        neighbours: Names runs that measure on this machine at the same time.
 
     Returns:
-        How long the rest was, and the temperatures at its end.
+        How long the rest was, and the temperatures and other runs at its end.
     """
     began_s = clock()
     sleep(rules.rest_min_s)
@@ -228,7 +238,9 @@ def rest(
             for sensor in now_c.keys() & reference_c.keys()
         )
         if not warm or rested_s >= rules.rest_max_s:
-            return Conditions(rest_s=rested_s, temperature_c=dict(now_c))
+            return Conditions(
+                rest_s=rested_s, temperature_c=dict(now_c), foreign_processes=neighbours()
+            )
         sleep(min(0.5, rules.rest_max_s - rested_s))
 
 
@@ -269,7 +281,13 @@ def time_left_s(done: list[Repetition], left: list[Slot]) -> float | None:
 
 
 def _check_artifacts(directory: RunDirectory, artifacts: Mapping[str, Artifact]) -> None:
-    for name, began_with in directory.study.artifacts.items():
+    kept = directory.study.artifacts
+    for name in artifacts if kept else ():
+        if (began_with := kept.get(name)) is None:
+            raise RunError(
+                f"cannot resume {directory.path}: its study.yaml names no artifact of {name}; "
+                "restore the file, or measure a new run"
+            )
         found = reference(artifacts[name])
         if found.sha256 != began_with.sha256 or found.weights != began_with.weights:
             raise RunError(

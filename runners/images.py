@@ -15,15 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from greenbatch.errors import RunError, UnsupportedCell, UsageError
-from greenbatch.models.photographs import (
-    BrokenImage,
-    check_form,
-    decode,
-    find_photographs,
-    transform,
-)
+from greenbatch.models.image_files import BrokenImage, decode, read_image
+from greenbatch.models.photographs import check_form, find_photographs, transform
 from greenbatch.records import InputSpec, Pipeline
 from greenbatch.runners.backends import Backend, Fed
+from greenbatch.runners.checks import PathText
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +49,7 @@ class ImageSet(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    folder: str
+    folder: PathText
     found: int = Field(ge=1)
     count: int = Field(ge=1)
     broken: dict[str, str] = Field(default_factory=dict)
@@ -80,10 +76,8 @@ def survey(folder: Path) -> ImageSet:
     for path in _spread(paths):
         name = path.relative_to(folder).as_posix()
         try:
-            data = path.read_bytes()
+            data = read_image(path, name)
             decode(BytesIO(data), _RGB, name)
-        except OSError as error:
-            broken[name] = error.strerror or str(error)
         except BrokenImage as error:
             broken[name] = error.reason
         else:
@@ -113,7 +107,9 @@ def read(images: ImageSet) -> list[Photograph]:
     try:
         found = ((path.relative_to(folder).as_posix(), path) for path in _found(folder))
         used = [
-            Photograph(name, path.read_bytes()) for name, path in found if name not in images.broken
+            Photograph(name, read_image(path, name))
+            for name, path in found
+            if name not in images.broken
         ]
         same = _hash(used) == images.sha256
     except (OSError, UsageError):

@@ -13,7 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.arrays import read_array
 from greenbatch.errors import MeasurementError
+from greenbatch.files import draft
 from greenbatch.records import FACTORS, Cell, Manifest, parse_manifest
 from greenbatch.runners import backends, windows
 from greenbatch.runners.windows import Request, Tell, clock
@@ -79,7 +81,8 @@ def measure_repetition(request: Request, tell: Tell, born_s: float) -> None:
     if request["idle_after_s"]:
         idle["after"] = idle_for(request["idle_after_s"])
 
-    np.savez(request["arrays"], **dict(measured.arrays))  # type: ignore[arg-type]
+    with draft(Path(request["arrays"])) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, **dict(measured.arrays))  # type: ignore[arg-type]
     host_bytes, children_bytes = peak_memory_bytes()
     start_s, end_s = measured.window
     members = {
@@ -126,7 +129,8 @@ def make_reference(request: Request, tell: Tell, born_s: float) -> None:
     backend.run()
     logits = backend.outputs()
     _check_logits(logits, task.cell.batch_size)
-    np.save(request["out"], logits)
+    with draft(Path(request["out"])) as unfinished, unfinished.open("wb") as file:
+        np.save(file, logits)
     tell(event="made")
 
 
@@ -224,13 +228,11 @@ def _agreement(logits: "np.ndarray", task: backends.Task, reference: str) -> dic
     Raises:
         MeasurementError: They are further apart than the precision explains.
     """
-    import numpy as np
-
     from greenbatch.models.agreement import difference, fault
 
     _check_logits(logits, task.cell.batch_size)
     images = min(task.cell.batch_size, REFERENCE_IMAGES)
-    wanted, got = np.load(reference)[:images], logits[:images]
+    wanted, got = read_array(Path(reference))[:images], logits[:images]
     if wanted.shape != got.shape:
         raise MeasurementError(
             f"{task.cell.backend} puts out {got.shape[1]} numbers for an image, the reference "

@@ -6,7 +6,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -14,6 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from greenbatch.errors import FileError
+from greenbatch.processes import python_command
 from greenbatch.records import Status
 
 
@@ -45,7 +46,7 @@ class ChildProcess:
         self._oom_kills = _oom_kills()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by __exit__
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "greenbatch.runners.child", str(os.getpid()), *arguments],
+            python_command("greenbatch.runners.child", *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -102,6 +103,7 @@ class ChildProcess:
 
         Raises:
             ChildFailed: It failed, died or took too long.
+            FileError: It could not write a file, for the disk is full, read-only or faulty.
         """
         stage = "starting"
         event = self._wait(stage)
@@ -121,6 +123,8 @@ class ChildProcess:
 
     def _wait(self, stage: str) -> dict[str, Any]:
         event = self.event(stage)
+        if event["event"] == "failed" and event.get("disk"):
+            raise FileError(event["reason"])
         if event["event"] == "failed":
             raise ChildFailed(Status(event["status"]), event["reason"])
         return event

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from greenbatch.arrays import read_arrays
+from greenbatch.files import draft, make_folder
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import (
     AS_RECORDED,
@@ -25,13 +27,15 @@ from greenbatch.records import (
     Repetition,
     Status,
     WarmUp,
+    artifact_key,
 )
+from greenbatch.runners.caches import of_cell
 from greenbatch.runners.host import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampler import Recorder
 from greenbatch.runners.order import Slot
 from greenbatch.runners.process import ChildFailed, ChildProcess
-from greenbatch.runners.study import Study, artifact_key
+from greenbatch.runners.study import Study
 
 # Beyond these a repetition is flagged: a tenth of the cores lost to others, and counter and
 # integrated power further apart than the 5 % that NVML states for its power reading.
@@ -59,7 +63,7 @@ class Station:
         cores: Granted to this run.
         traces: The run's folder of traces.
         references: The file of reference logits, by model.
-        cache: The run's folder for what backends compile.
+        cache: The folder for what backends compile in this run.
     """
 
     study: Study
@@ -90,14 +94,14 @@ def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> lis
     began_s = time.perf_counter()
     repetition = _Draft(slot, station, datetime.now(UTC).isoformat(timespec="milliseconds"))
     arrays = station.traces / f".child-{repetition.name}.npz"
-    cache = station.cache / slot.cell.slug
+    cache = of_cell(station.cache, slot.cell.slug)
     conditions = Conditions()
 
     def wall_s() -> float:
         return time.perf_counter() - began_s - conditions.rest_s
 
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
         with Recorder(station.metering.meters, time.perf_counter) as recorder:
             with ChildProcess(_timeout_s(slot.cell, station)) as child:
                 child.begin("repetition", slot.cell.backend)
@@ -254,8 +258,9 @@ def conditions_around(
         memory_device_bytes={
             d.device: d.memory_bytes for d in devices if d.memory_bytes is not None
         },
-        foreign_processes=tuple(
-            f"{d.device}: {other}" for d in devices for other in d.foreign_pids
+        foreign_processes=(
+            *before.foreign_processes,
+            *(f"{d.device}: {other}" for d in devices for other in d.foreign_pids),
         ),
     )
 
@@ -358,9 +363,6 @@ def _save_trace(path: Path, of_child: Path, recorder: Recorder, told: dict[str, 
     import numpy as np
 
     start_s, end_s = told["window"]
-    with np.load(of_child) as arrays_of_child:
-        arrays = {**arrays_of_child, **recorder.trace(start_s, end_s)}
-    unfinished = path.with_name(f".{path.name}")
-    with unfinished.open("wb") as file:
+    arrays: dict[str, Any] = {**read_arrays(of_child), **recorder.trace(start_s, end_s)}
+    with draft(path) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, **arrays)
-    unfinished.replace(path)

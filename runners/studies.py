@@ -5,8 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
-
+from greenbatch.documents import DocumentError, parse_yaml
 from greenbatch.errors import StudyError, UnknownNameError
 from greenbatch.models import registry
 from greenbatch.runners import backends
@@ -120,8 +119,8 @@ def _change(members: dict[str, Any], change: str, design: type[AnyStudy]) -> Non
     if not equals or not key:
         raise StudyError(f"--set {change!r} cannot be read; write KEY=VALUE, as repetitions=5")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = parse_yaml(text)
+    except DocumentError as error:
         raise StudyError(
             f"--set {change!r}: {text!r} is not YAML; write it as in a file"
         ) from error

@@ -2,25 +2,33 @@
 
 from collections.abc import Mapping
 from itertools import product
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from greenbatch.documents import write_yaml
 from greenbatch.errors import UsageError
 from greenbatch.models import registry
 from greenbatch.models.artifacts import Artifact, stem
-from greenbatch.queueing.arrivals import parse_arrivals
+from greenbatch.queueing.arrivals import MOST_REQUESTS, parse_arrivals
 from greenbatch.queueing.policies import parse_policy
-from greenbatch.records import AS_RECORDED, TRAFFIC, Cell
+from greenbatch.records import AS_RECORDED, TRAFFIC, Cell, artifact_key, by_artifact_key
 from greenbatch.runners import backends
 from greenbatch.runners.checks import (
     Lines,
+    ModelName,
     Name,
+    PathText,
+    Power,
+    Seed,
     Settings,
     Share,
+    Threads,
+    check_cells,
+    check_file_names,
     checked,
     distinct,
     resolved_rules,
@@ -32,7 +40,7 @@ from greenbatch.runners.profiles import MeasurementProtocol
 
 LARGEST_BATCH = 65536
 FEWEST_REQUESTS = 200
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)]
 BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH, strict=True)]
 FEWEST_WITH_TARGET = 5
 """Repetitions before an interval is looked at, where a study does not say: with three, a series
@@ -48,11 +56,6 @@ class ArtifactRef(BaseModel):
     file: str
     sha256: str
     weights: dict[str, str]
-
-
-def artifact_key(model: str, precision: str) -> str:
-    """Return what an artifact is called within a study."""
-    return model if precision == "fp32" else f"{model}-{precision}"
 
 
 def reference(artifact: Artifact) -> ArtifactRef:
@@ -109,8 +112,8 @@ class Study(BaseModel):
         preprocessing: When images are decoded and transformed: ``before`` anything is timed, or in
             the window, before each batch (``pipeline``).
         artifacts_dir: Where exported artifacts are.
-        artifacts: What was exported, by model (and precision, where it is not fp32); filled in
-            when the run is made.
+        artifacts: What was exported, by `greenbatch.records.artifact_key`; filled in when the run
+            is made.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -118,7 +121,7 @@ class Study(BaseModel):
     schema_version: Literal[1] = Field(default=1, alias="schema")
     name: Name = "study"
     about: str = ""
-    models: tuple[Name, ...] = Field(default=registry.STUDY, min_length=1)
+    models: tuple[ModelName, ...] = Field(default=registry.STUDY, min_length=1)
     backends: tuple[Name, ...] = Field(min_length=1)
     precisions: tuple[Literal["fp32", "fp16", "bf16", "int8"], ...] = Field(
         default=("fp32",), min_length=1
@@ -129,28 +132,44 @@ class Study(BaseModel):
     arrivals: tuple[Name, ...] = Field(default=("poisson",), min_length=1)
     rates: tuple[Rate, ...] = ()
     policies: tuple[Name, ...] = Field(default=("greedy:16",), min_length=1)
-    requests: Annotated[int, Field(ge=0, strict=True)] = 0
+    requests: Annotated[int, Field(ge=0, le=MOST_REQUESTS, strict=True)] = 0
     as_published: Annotated[bool, Field(strict=True)] = False
     scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     repetitions: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 3
     precision_target: Share | None = None
     max_repetitions: Annotated[int, Field(ge=2, le=10_000, strict=True)] | None = None
     order: Kind = "shuffled"
-    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+    seed: Seed = 0
     profile: Literal["quick", "standard", "rigorous"] = "standard"
     protocol: dict[str, float] = Field(default_factory=dict)
-    threads: Annotated[int, Field(ge=0, strict=True)] = 0
+    threads: Threads = 0
     meters: tuple[Name, ...] = Field(default=("auto",), min_length=1)
-    cpu_tdp_w: Annotated[float, Field(gt=0)] | None = None
-    weights: Name = "auto"
+    cpu_tdp_w: Power | None = None
+    weights: Annotated[PathText, Field(min_length=1)] = "auto"
     settings: Settings = Field(default_factory=dict)
     allow_fallback: bool = False
     probe_max_batch: Annotated[int, Field(ge=0, le=LARGEST_BATCH, strict=True)] = 0
-    sources: dict[str, str] = Field(default_factory=dict)
+    sources: dict[ModelName, PathText] = Field(default_factory=dict)
     images: ImageSet | None = None
     preprocessing: Literal["before", "pipeline"] = "before"
-    artifacts_dir: str = "artifacts"
+    artifacts_dir: PathText = "artifacts"
     artifacts: dict[str, ArtifactRef] = Field(default_factory=dict)
+
+    @field_validator("sources")
+    @classmethod
+    def _no_options(cls, sources: dict[str, str]) -> dict[str, str]:
+        for name, text in sources.items():
+            if text.startswith("-"):
+                raise ValueError(
+                    f"{name} comes from {text!r}, which reads like an option; write what "
+                    "'gb export' takes, e.g. mypkg.nets:build"
+                )
+        return sources
+
+    @field_validator("artifacts")
+    @classmethod
+    def _called_apart(cls, artifacts: dict[str, ArtifactRef]) -> dict[str, ArtifactRef]:
+        return by_artifact_key(artifacts, lambda entry: entry.file)
 
     @field_validator("images", mode="before")
     @classmethod
@@ -271,6 +290,20 @@ class Study(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _cells_apart(self) -> "Study":
+        server = len(self.arrivals) * len(self.policies) * max(1, len(self.rates))
+        loads = sum({"offline": len(self.batch_sizes), "server": server}[s] for s in self.scenarios)
+        variants = sum(
+            prod(len(v) for k, v in self.settings.items() if k.startswith(f"{backend}."))
+            for backend in self.backends
+        )
+        check_cells(len(self.models) * variants * len(self.precisions) * len(self.io) * loads)
+        check_file_names(cell.slug for cell in self.cells())
+        pairs = product(self.models, dict.fromkeys(("fp32", *self.precisions)))
+        distinct(tuple(artifact_key(*pair) for pair in pairs))
+        return self
+
+    @model_validator(mode="after")
     def _resolved_protocol(self) -> "Study":
         rules = resolved_rules(self.profile, self.protocol)
         object.__setattr__(self, "protocol", rules)
@@ -335,8 +368,7 @@ class Study(BaseModel):
 
     def to_yaml(self) -> str:
         """Write the study so that `read_study` returns it."""
-        members = self.model_dump(mode="json", by_alias=True)
-        return yaml.safe_dump(members, sort_keys=False, default_flow_style=None, width=96)
+        return write_yaml(self.model_dump(mode="json", by_alias=True))
 
 
 def make_study(

@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from greenbatch.documents import LARGEST_YAML_BYTES, DocumentError, Place, parse_yaml_lines
 from greenbatch.errors import StudyError
+from greenbatch.files import followed, read_bytes
 from greenbatch.runners.study import Study, make_study
 from greenbatch.runners.training.study import TrainingStudy, make_training_study
-
-Place = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -85,35 +83,19 @@ def load(path: Path, name: str = "") -> StudyFile:
         StudyError: It cannot be read, or is not a mapping in YAML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        members = yaml.safe_load(text)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except OSError as error:
+        members, lines = parse_yaml_lines(read_bytes(followed(path), LARGEST_YAML_BYTES))
+    except FileNotFoundError as error:
         raise StudyError(
             f"cannot read the study file {path}: {error.strerror}; name an existing, readable file"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it is not text"
+    except DocumentError as error:
+        where = f" in line {error.line}" if error.line else ""
         raise StudyError(
-            f"the study file {path} is not YAML{where}: {problem}; correct it there"
+            f"the study file {path} is not YAML{where}: {error.problem}; correct it there"
         ) from error
     if not isinstance(members, dict):
         raise StudyError(
             f"the study file {path} holds {type(members).__name__}; wanted a mapping such as "
             "'models: [alexnet]'"
         )
-    return StudyFile(name or str(path), members, _lines(node))
-
-
-def _lines(node: Any, place: Place = ()) -> dict[Place, int]:
-    lines = {place: node.start_mark.line + 1} if place else {}
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*place, str(key.value))
-            lines |= _lines(value, inner) | {inner: key.start_mark.line + 1}
-    elif isinstance(node, yaml.SequenceNode):
-        for number, value in enumerate(node.value):
-            lines |= _lines(value, (*place, number))
-    return lines
+    return StudyFile(name or str(path), members, lines)

@@ -21,6 +21,7 @@ ALONE = (
     "runs/test_repeats",
     "runs/test_server",
     "runs/test_training",
+    "security/test_processes",
     "unit/test_doctor",
     "unit/test_fakes_curve",
     "unit/test_gpu",
@@ -37,6 +38,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(Path(__file__).parent).as_posix().startswith(ALONE):
             item.add_marker(pytest.mark.alone)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each worker has a machine of its own to lock, and leaves no notes with the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -63,9 +73,10 @@ def gb() -> Gb:
         *arguments: object, expect: int | None = 0, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "greenbatch.cli", *map(str, arguments)]
-        told = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, **(env or {})}, check=False
-        )
+        environment = {**os.environ, **(env or {})}
+        if env and "PYTHONPATH" in env and "PYTHONPATH" in os.environ:
+            environment["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
+        told = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert expect is None or told.returncode == expect, told.stdout + told.stderr
         return told
 

@@ -111,8 +111,8 @@ const nothing = (why) => ({
 const errors = (values) => ({
   type: "data", symmetric: false, thickness: 1.2, width: 3,
   visible: values.some(([, low, high]) => low !== high),
-  array: values.map(([centre, , high]) => high - centre),
-  arrayminus: values.map(([centre, low]) => centre - low),
+  array: values.map(([centre, , high]) => Math.max(0, high - centre)),
+  arrayminus: values.map(([centre, low]) => Math.max(0, centre - low)),
 });
 
 function line(curve, x, y, notes, name = curve.label) {

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from greenbatch import units
-from greenbatch.analysis.caveats import Caveat, Severity
+from greenbatch.analysis.caveats import Caveat, Severity, contents_caveats
 from greenbatch.analysis.training.rows import TrainingRow
 from greenbatch.analysis.variables import SOURCES
 
@@ -33,6 +33,7 @@ def training_caveats(dataset: "xr.Dataset", rows: Sequence[TrainingRow]) -> list
     environment = json.loads(dataset.attrs["environment"])
     found = [
         *_energy(dataset, rows, environment),
+        *contents_caveats(dataset),
         *_design(study, rows),
         *_failures(rows),
         *_losses(rows),

@@ -45,7 +45,7 @@ def open_training(run: Path | str) -> "xr.Dataset":
     """Open a training run's dataset, compiled again where it is missing or not of this journal.
 
     Args:
-        run: The run directory; or a dataset file alone, which is taken as it is.
+        run: The run directory; or a dataset file alone, of which a warning says if it was edited.
 
     Returns:
         The dataset, loaded; no file stays open.
@@ -63,14 +63,14 @@ def open_training(run: Path | str) -> "xr.Dataset":
 
 
 def open_training_with_files(run: Path) -> "tuple[xr.Dataset, RunFiles]":
-    """Open a training run's dataset as `open_training` does, and its files, read once.
+    """Compile a training run's dataset from its journal, and return its files too.
 
     Raises:
         RunError: The run cannot be read, or is none of trainings.
     """
     files = _read(run)
-    found = stored(run, files.digest, VARIABLES, TRAINING_SCHEMA)
-    return (_compiled(run, files) if found is None else found), files
+    stored(run, files.digest, VARIABLES, TRAINING_SCHEMA)  # for its warning, as of inference
+    return _compiled(run, files), files
 
 
 def _read(run: Path) -> RunFiles:

@@ -8,12 +8,16 @@ from greenbatch import units
 from greenbatch.analysis.charts import Chart
 from greenbatch.analysis.palette import ACCENT, GRID, INK, MUTED
 from greenbatch.analysis.paper import DASHES, SHAPES, log_axis, save_figures
+from greenbatch.analysis.statistics import sides
 from greenbatch.analysis.training.sections import Figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FIGURES = ("learning", "epochs", "front", "effects", "search", "trials")
+"""Every figure that a report of trainings may have, by its section's name; the report may replace
+and delete files of these names."""
 _COLUMNS = 2
 _LABELLED, _SHORT = 14, 25  # points that are named, and letters of a name that has room
 
@@ -31,14 +35,13 @@ def write_training_figures(
     Returns:
         The files.
     """
-    for path in folder.glob("*.*"):
-        if path.stem not in {section.name for section in sections}:
-            path.unlink()
-    return save_figures({section.name: _maker(section, styles) for section in sections}, folder)
+    there = {section.name: section for section in sections}
+    names = dict.fromkeys((*there, *FIGURES))
+    return save_figures({name: _maker(there.get(name), styles) for name in names}, folder)
 
 
-def _maker(section: Figures, styles: Sequence[Mapping[str, str]]) -> Any:
-    return lambda: _figure(section, styles)
+def _maker(section: Figures | None, styles: Sequence[Mapping[str, str]]) -> Any:
+    return lambda: _figure(section, styles) if section else None
 
 
 def _figure(section: Figures, styles: Sequence[Mapping[str, str]]) -> "Figure | None":
@@ -159,8 +162,8 @@ def _front(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str,
         axes.errorbar(
             x,
             y,
-            xerr=[[x - x_low], [x_high - x]],
-            yerr=[[y - y_low], [min(1.0, y_high) - y]] if y_high >= y else None,
+            xerr=[[side] for side in sides(x, x_low, x_high)],
+            yerr=[[side] for side in sides(y, y_low, min(1.0, y_high))],
             color=style["light"],
             marker=SHAPES[style["symbol"]],
             markerfacecolor="white" if point["estimated"] else style["light"],
@@ -192,9 +195,8 @@ def _effects(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[st
     for place, one in enumerate(facts["levels"]):
         row = -place - 0.6 * factors.index(one["factor"])
         centre, low, high, _ = one["energy"]
-        axes.errorbar(
-            centre, row, xerr=[[centre - low], [high - centre]], color=ACCENT, marker="o", capsize=2
-        )
+        reach = [[side] for side in sides(centre, low, high)]
+        axes.errorbar(centre, row, xerr=reach, color=ACCENT, marker="o", capsize=2)
         rows.append(row)
         names.append(f"{one['factor'].replace('_', ' ')} {one['level']}")
         ends += [low, high]

@@ -7,7 +7,15 @@ from functools import cached_property
 from math import prod
 from typing import Any
 
-from greenbatch.analysis.coordinates import MOST_PLACES, NOT_SET, domains, setting_dims, union
+from greenbatch.analysis.coordinates import (
+    MOST_PLACES,
+    NOT_SET,
+    check_values,
+    domains,
+    numbered,
+    setting_dims,
+    union,
+)
 from greenbatch.analysis.run_files import RunFiles
 from greenbatch.analysis.training.variables import (
     COORDINATES,
@@ -119,13 +127,14 @@ def training_labels(files: RunFiles) -> TrainingLabels:
     if search:
         tried = {cell.trial for cell in cells if cell.trial is not None}
         design["strategy"] = tuple(search.get("strategies") or ())
-        design["trial"] = tuple(range(int(search.get("trials") or 0)))
+        design["trial"] = numbered(files, int(search.get("trials") or 0), "trials")
         along["strategy"] = union(design["strategy"], (c.strategy for c in cells if c.strategy))
         along["trial"] = union(design["trial"], tried)
     dims = tuple(along)
     blocks = max([int(study.get("repetitions") or 0), *(record.block + 1 for record in records)])
-    along["repetition"] = tuple(range(blocks))
-    along["epoch"] = tuple(range(max([0, *(epoch.epoch + 1 for epoch in journal.epochs)])))
+    along["repetition"] = numbered(files, blocks, "repetitions")
+    epochs = max([0, *(epoch.epoch + 1 for epoch in journal.epochs)])
+    along["epoch"] = numbered(files, epochs, "epochs")
     along["phase"] = EPOCH_PHASES
     trainings = journal.trainings
     along["domain"] = domains(files, (domain for t in trainings for domain in t.idle_w))
@@ -133,6 +142,7 @@ def training_labels(files: RunFiles) -> TrainingLabels:
     along["clock_domain"] = union((), (c for t in trainings for c in t.conditions.clock_hz))
     along["stage"] = union((), (stage for t in trainings for stage in t.phases_s))
     _check_size(files, along, dims)
+    check_values(files, along, (variable.along(dims) for variable in VARIABLES.values()))
     searched = {HYPERPARAMETER + re.sub(r"\W", "_", str(name)): str(name) for name in space}
     return TrainingLabels(along, dims, settings, not_set, searched, design)
 

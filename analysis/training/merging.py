@@ -78,7 +78,7 @@ def _refuse_one_machine(facts: Mapping[str, Facts]) -> None:
         machine = json.dumps(dict(one.machine), sort_keys=True)
         other = seen.setdefault(machine, name)
         if other != name:
-            host = one.machine.get("hostname", "one machine")
+            host = one.machine.get("name") or one.machine.get("hostname", "one machine")
             raise RunError(
                 f"{other} and {name} were both trained on {host}; give one run of each machine, "
                 "or set them side by side all the same (--along machine)"

@@ -1,14 +1,13 @@
 """The report of a training run: one HTML file that works offline, Markdown, tables, figures."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.caveats import Severity
 from greenbatch.analysis.merging import separate
-from greenbatch.analysis.pages import render, scripts, write_latex, write_text
+from greenbatch.analysis.pages import render, scripts, write_latex, written_into
 from greenbatch.analysis.palette import THEMES
 from greenbatch.analysis.surroundings import design_facts, environment_groups, machine_line
 from greenbatch.analysis.text_tables import Table
@@ -28,7 +27,7 @@ from greenbatch.analysis.training.tables import (
     trials_csv,
 )
 from greenbatch.analysis.training.variables import is_search
-from greenbatch.errors import RunError
+from greenbatch.files import remove_old_drafts, write_atomically
 from greenbatch.records import Journal
 
 if TYPE_CHECKING:
@@ -37,6 +36,18 @@ if TYPE_CHECKING:
     from greenbatch.analysis.training.findings import Findings
 
 FOLDER = "report"
+TABLES = (
+    "trainings",
+    "trials",
+    "searches",
+    "best-trials",
+    "anova",
+    "pairs",
+    "tests",
+    "settings",
+    "substitutions",
+)
+"""Every table that a report of trainings may have; it replaces and deletes files of these names."""
 
 
 def write_training_report(run: Path) -> Path:
@@ -56,6 +67,7 @@ def write_training_report(run: Path) -> Path:
     """
     if run.is_dir():
         dataset, files = open_training_with_files(run)
+        remove_old_drafts(run)
         return _written(run / FOLDER, dataset, files.journal, "../dataset.nc")
     dataset = open_training(run)
     folder = run.with_name(f"{run.stem}-report")
@@ -63,28 +75,28 @@ def write_training_report(run: Path) -> Path:
         return _written(folder, dataset, None, f"../{run.name}")
     parts = separate(dataset)
     names = [f"machine-{number}" for number in range(1, 1 + len(parts))]
-    pages = zip(names, parts.values(), strict=True)
-    told = [_written(folder / name, part, None, f"../../{run.name}") for name, part in pages]
-    facts = {
-        "title": dataset.attrs["title"],
-        "source": dataset.attrs["source"],
-        "themes": THEMES,
-        "along": "machine",
-        "eyebrow": "greenbatch · energy and correctness of training",
-        "closing": "Machines are compared by energy per image seen, choice by choice.",
-        "tables": [(machines_table(dataset, parts), MACHINES_NOTE)],
-        "parts": [
-            (
-                label,
-                f"{name}/{page.name}",
-                machine_line(json.loads(part.attrs["environment"])),
-                page_facts(part, training_rows(part), None)["lead"],
-            )
-            for (label, part), name, page in zip(parts.items(), names, told, strict=True)
-        ],
-    }
-    with _writing(folder):
-        write_text(folder / "index.html", render("overview.html.j2", facts))
+    with written_into(folder):
+        pages = zip(names, parts.values(), strict=True)
+        told = [_written(folder / name, part, None, f"../../{run.name}") for name, part in pages]
+        facts = {
+            "title": dataset.attrs["title"],
+            "source": dataset.attrs["source"],
+            "themes": THEMES,
+            "along": "machine",
+            "eyebrow": "greenbatch · energy and correctness of training",
+            "closing": "Machines are compared by energy per image seen, choice by choice.",
+            "tables": [(machines_table(dataset, parts), MACHINES_NOTE)],
+            "parts": [
+                (
+                    label,
+                    f"{name}/{page.name}",
+                    machine_line(json.loads(part.attrs["environment"])),
+                    page_facts(part, training_rows(part), None)["lead"],
+                )
+                for (label, part), name, page in zip(parts.items(), names, told, strict=True)
+            ],
+        }
+        write_atomically(folder / "index.html", render("overview.html.j2", facts))
     return folder / "index.html"
 
 
@@ -107,31 +119,19 @@ def training_answers(run: Path) -> dict[str, list[str]]:
 def _written(folder: Path, dataset: "xr.Dataset", journal: Journal | None, data_file: str) -> Path:
     rows = training_rows(dataset)
     page = page_facts(dataset, rows, journal) | {"data_file": data_file}
-    with _writing(folder):
-        (folder / "tables").mkdir(parents=True, exist_ok=True)
+    with written_into(folder, "tables", "figures"):
         _write_tables(folder / "tables", [table for table, _ in page["tables"]])
         name, text = (
             ("trials", trials_csv(dataset))
             if is_search(dataset)
             else ("trainings", trainings_csv(rows))
         )
-        write_text(folder / "tables" / f"{name}.csv", text)
+        write_atomically(folder / "tables" / f"{name}.csv", text)
         figures = write_training_figures(page["sections"], page["styles"], folder / "figures")
         page["figure_files"] = [f"figures/{path.name}" for path in figures if path.suffix == ".svg"]
-        write_text(folder / "report.md", render("training.md.j2", page))
-        write_text(folder / "index.html", render("training.html.j2", page | scripts(page)))
+        write_atomically(folder / "report.md", render("training.md.j2", page))
+        write_atomically(folder / "index.html", render("training.html.j2", page | scripts(page)))
     return folder / "index.html"
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"cannot write {folder}: {(error.strerror or 'unknown cause').lower()}; "
-            "make the directory that it stands in writable, or copy the run"
-        ) from error
 
 
 def page_facts(
@@ -224,8 +224,9 @@ _TURNS = (
 
 
 def _write_tables(folder: Path, tables: Sequence[Table]) -> None:
-    for path in (*folder.glob("*.csv"), *folder.glob("*.tex")):  # none of an earlier report
-        path.unlink()
+    for name in TABLES:  # none of an earlier report
+        for ending in ("csv", "tex"):
+            (folder / f"{name}.{ending}").unlink(missing_ok=True)
     write_latex(folder, tables)
     for table in tables:
-        write_text(folder / f"{table.name}.csv", table_csv(table))
+        write_atomically(folder / f"{table.name}.csv", table_csv(table))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.analysis.labelled_cells import make_cell
 from greenbatch.analysis.statistics import Summary, interval
 from greenbatch.analysis.training.variables import EPOCH_PHASES, FACTORS, cell_dims
 from greenbatch.analysis.variables import FLAGS, PROVENANCES, STATUSES, settings_of
@@ -125,7 +126,8 @@ class _Cells:
 
     def _cell(self, place: Sequence[int]) -> TrainingCell:
         at = {dim: self.labels[dim][i] for dim, i in zip(self.dims, place, strict=True)}
-        return TrainingCell(
+        return make_cell(
+            TrainingCell,
             **{name: at[name] for name in FACTORS if name in at},
             settings=tuple((name, str(at[dim])) for dim, name in self.settings.items()),
             strategy=at.get("strategy", ""),

@@ -1,7 +1,5 @@
 """The trainings as text: tables for the page, Markdown, CSV and LaTeX."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
@@ -15,6 +13,7 @@ from greenbatch.analysis.training.rows import TrainingRow
 from greenbatch.analysis.training.totals import counted
 from greenbatch.analysis.training.variables import cell_dims
 from greenbatch.analysis.variables import STATUSES
+from greenbatch.csv_text import csv_text
 from greenbatch.records import Training, TrainingCell
 
 if TYPE_CHECKING:
@@ -177,13 +176,6 @@ def trials_csv(dataset: "xr.Dataset") -> str:
 def table_csv(table: Table) -> str:
     """Write a table's own text as CSV."""
     return csv_text([table.columns, *table.rows])
-
-
-def csv_text(lines: Sequence[Sequence[object]]) -> str:
-    """Write lines as CSV; ``None`` is empty."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
 
 
 def share(value: Summary | None) -> str:

@@ -5,12 +5,15 @@ Documentation/admin-guide/pm in the kernel tree, the cgroups of this process. No
 what cannot be told is ``None``.
 """
 
+import hashlib
 import os
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from greenbatch.errors import UsageError
 from greenbatch.runners.cores import granted_cores, memory_limit_bytes
 
 # What hypervisors write into the DMI tables, as systemd-detect-virt(1) lists them.
@@ -29,6 +32,8 @@ _HYPERVISORS = {
     "Parallels": "Parallels",
     "Bochs": "Bochs",
 }
+NAME_VARIABLE = "GB_MACHINE"
+_NAME = re.compile(r"[\w.+-][\w .+-]{0,39}", re.ASCII)
 _ENGINES = ("docker", "podman", "kubepods", "containerd", "lxc")
 
 
@@ -37,7 +42,8 @@ class Machine:
     """What this machine is; ``None`` is 'not known'.
 
     Attributes:
-        hostname: Its name.
+        name: What its user calls it, by ``GB_MACHINE``; the host's name is not kept.
+        id: Tells machines of one kind apart: a keyed hash of its host's name.
         cpu: The processor's name.
         architecture: Of the processor, as ``x86_64``.
         sockets, cores, hardware_threads: Processors, their physical cores, their threads.
@@ -53,7 +59,8 @@ class Machine:
         container: Around this process, as ``docker``; ``None``: no sign of one.
     """
 
-    hostname: str
+    name: str | None
+    id: str
     cpu: str | None
     architecture: str
     sockets: int | None
@@ -87,7 +94,10 @@ def look(
     Args:
         sysfs: Root of sysfs; by default `sysfs_root`.
         root: Where ``proc``, ``run`` and ``.dockerenv`` are; another one only in tests.
-        environ: The environment, which may name a container.
+        environ: The environment, which may name the machine and a container.
+
+    Raises:
+        UsageError: ``GB_MACHINE`` is not a name.
     """
     import psutil
 
@@ -96,7 +106,8 @@ def look(
     virtualized, hypervisor = _hypervisor(sysfs, about.get("flags"))
     cpus = sysfs / "devices/system/cpu"
     return Machine(
-        hostname=platform.node(),
+        name=_name(environ.get(NAME_VARIABLE)),
+        id=_id(root),
         cpu=about.get("model name"),
         architecture=platform.machine(),
         sockets=_sockets(cpus),
@@ -114,6 +125,27 @@ def look(
         hypervisor=hypervisor,
         container=_container(root, environ),
     )
+
+
+def _name(given: str | None) -> str | None:
+    if given and not _NAME.fullmatch(given):
+        raise UsageError(
+            f"{NAME_VARIABLE} is {given!r}; wanted up to 40 letters, digits, spaces and ._+-, e.g. "
+            f"{NAME_VARIABLE}=lab-3"
+        )
+    return given or None
+
+
+def _id(root: Path) -> str:
+    """Hash the host's name, keyed by systemd's secret number of this installation.
+
+    machine-id(5) asks that the number itself is not published, and only keyed hashes of it are.
+    The host's name tells containers and clones with one number apart. Without the number, who
+    guesses the host's name can check the guess.
+    """
+    number = text_of(root / "etc/machine-id") or "greenbatch"
+    key = hashlib.sha256(f"greenbatch {number}".encode()).digest()
+    return hashlib.blake2b(platform.node().encode(), key=key, digest_size=4).hexdigest()
 
 
 def text_of(path: Path) -> str | None:

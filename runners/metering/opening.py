@@ -11,6 +11,7 @@ from importlib import import_module, metadata
 from typing import Self
 
 from greenbatch.errors import GreenbatchError, MeterUnavailable, UnknownNameError, UsageError
+from greenbatch.privacy import masked
 from greenbatch.runners.metering.meter import Domain, EnergyMeter, MeterOptions
 
 GROUP = "greenbatch.meters"
@@ -95,6 +96,22 @@ def check_names(names: Sequence[str]) -> None:
     if "none" in heads and len(heads) > 1:
         others = ", ".join(head for head in heads if head != "none")
         raise UsageError(f"meter 'none' cannot stand beside {others}; leave one of them out")
+
+
+def network_meters(names: Sequence[str]) -> list[str]:
+    """Return the meters that reach where their argument says, such as ``wall:http://...``.
+
+    Whoever wrote the argument chose where requests from this machine go. Meters of other
+    distributions may do the same, so each of them with an argument is one. Secrets are masked.
+
+    Args:
+        names: As `open_meters` takes them.
+    """
+    return [
+        masked(name)
+        for name in names
+        if (parts := name.partition(":"))[2] and parts[0] not in (*METERS, ESTIMATE)
+    ]
 
 
 def open_meters(names: Sequence[str] = ("auto",), options: MeterOptions | None = None) -> Metering:

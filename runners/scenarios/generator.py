@@ -22,6 +22,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from greenbatch.errors import MeasurementError
+from greenbatch.processes import python_command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,7 @@ class Generator:
         self._arrivals_s = arrivals_s
         self._received = bytearray()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "greenbatch.runners.scenarios.generator", str(spin_s)],
+            python_command("greenbatch.runners.scenarios.generator", str(spin_s)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -156,7 +157,7 @@ class Generator:
 
 def main(spin_s: float) -> None:
     """Hand over a request at each instant that standard input names."""
-    _sleep_exactly_and_die_with_parent()
+    _sleep_exactly()
     count = int(_read_doubles(1)[0])
     arrivals_s = _read_doubles(count)
     _write_double(0.0)
@@ -187,16 +188,13 @@ def _write_double(number: float) -> None:
     os.write(1, array.array("d", (number,)).tobytes())
 
 
-def _sleep_exactly_and_die_with_parent() -> None:
-    """Ask Linux for sleeps without its 50 µs of slack, and to end with the parent."""
+def _sleep_exactly() -> None:
+    """Ask Linux for sleeps without its 50 µs of slack."""
     if sys.platform == "linux":
         import ctypes
-        import signal
 
-        pr_set_pdeathsig, pr_set_timerslack = 1, 29
-        prctl = ctypes.CDLL(None).prctl
-        prctl(pr_set_pdeathsig, signal.SIGKILL)
-        prctl(pr_set_timerslack, 1)  # ns
+        pr_set_timerslack = 29
+        ctypes.CDLL(None).prctl(pr_set_timerslack, 1)  # ns
 
 
 def _widen(pipe: int) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from greenbatch.errors import UnknownNameError, UnsupportedCell, UsageError
+from greenbatch.records.training import TIMM
 from greenbatch.runners.training import networks
 from greenbatch.runners.training.networks import Network
 
@@ -154,7 +155,7 @@ def _timm(name: str, shape: _Shape, classes: int) -> nn.Module:
         raise UsageError(
             f"{name} needs the package timm; install it with: pip install 'greenbatch[timm]'"
         ) from error
-    short = "nasnetalarge" if name == _NASNET else name.removeprefix(networks.TIMM)
+    short = "nasnetalarge" if name == _NASNET else name.removeprefix(TIMM)
     if not timm.is_model(short):
         raise UnknownNameError("timm network", short, timm.list_models())
     arguments = _NASNET_ARGUMENTS if name == _NASNET else {}

@@ -5,10 +5,11 @@ more, when the epoch is in the journal: so that of the journal's last epoch is a
 far the child was ahead of it.
 """
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
+
+from greenbatch.files import draft, open_regular
 
 KEPT = 2
 _SUFFIX = ".pt"
@@ -24,18 +25,8 @@ def save(folder: Path, epochs: int, state: dict[str, Any]) -> None:
     import torch
 
     path = path_of(folder, epochs)
-    unfinished = path.with_name(f".{path.name}")
-    with unfinished.open("wb") as file:
+    with draft(path, durable=True) as unfinished, unfinished.open("wb") as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    if os.name == "posix":
-        entry = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(entry)
-        finally:
-            os.close(entry)
 
 
 def load(folder: Path, epochs: int, device: Any) -> tuple[int, dict[str, Any], str]:
@@ -56,7 +47,8 @@ def load(folder: Path, epochs: int, device: Any) -> tuple[int, dict[str, Any], s
     for behind in range(epochs, max(0, epochs - KEPT), -1):
         path = path_of(folder, behind)
         try:
-            state = torch.load(path, map_location=device, weights_only=True)
+            with open_regular(path) as file:
+                state = torch.load(file, map_location=device, weights_only=True)
         except Exception as error:  # whatever a damaged file makes of torch: an earlier one may do
             first = " ".join(str(error).split())[:200] or type(error).__name__
             doubts.append(f"{path.name} cannot be read ({first})")

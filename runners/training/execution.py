@@ -75,6 +75,7 @@ def execute(
     metering: Metering,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_step: Callable[[str], None] = lambda sentence: None,
+    neighbours: Callable[[], tuple[str, ...]] = lambda: (),
 ) -> tuple[Training, ...]:
     """Do what is left of a run.
 
@@ -83,6 +84,7 @@ def execute(
         metering: The open meters.
         on_progress: Told before the first training, and after each epoch and training.
         on_step: Told of what else is done, in a sentence.
+        neighbours: Names runs that measure on this machine at the same time.
 
     Returns:
         Every training of the run, earlier ones included.
@@ -125,7 +127,12 @@ def execute(
             training = session.train(
                 slot,
                 station,
-                lambda: rest(study.rules, reference_c, lambda: temperatures_c(metering)),
+                lambda: rest(
+                    study.rules,
+                    reference_c,
+                    lambda: temperatures_c(metering),
+                    neighbours=neighbours,
+                ),
             )
             slot = next(slots, None)
             tell(last=training)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import UsageError
-from greenbatch.models.photographs import SUFFIXES, BrokenImage, decode
+from greenbatch.models.image_files import SUFFIXES, BrokenImage, decode
 from greenbatch.runners.training.parts import Files, Parts, Survey, divide
 
 if TYPE_CHECKING:

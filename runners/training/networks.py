@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from greenbatch.errors import UnknownNameError
 from greenbatch.models import registry
+from greenbatch.records.training import TIMM
 from greenbatch.runners.training.settings import Setting
 
 if TYPE_CHECKING:
     from torch import nn
-
-TIMM = "timm:"
 
 LINEAR_LAYERS = Setting(
     name="linear_layers",

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from greenbatch.files import draft, make_folder, remove_old_drafts
 from greenbatch.records import (
     Beat,
     Conditions,
@@ -106,7 +107,8 @@ def train(slot: TrainingSlot, station: Station, rest: Callable[[], Conditions]) 
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     before = station.ledger.before(slot.cell, slot.block)
     folder = station.run / "checkpoints" / slot.name
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    remove_old_drafts(folder)
     if before.sessions:
         ahead = checkpoints.drop_ahead(folder, len(before.epochs))
         station.on_step(f"{slot.cell}: {_going_on(before, ahead)}")
@@ -303,10 +305,8 @@ class _Log:
         arrays: dict[str, Any] = {"epoch_end_s": np.array(self._ends_s) - start_s}
         for name, column in self._recorder.trace(start_s, end_s).items():
             arrays[name] = column[:: -(-len(column) // _TRACE_POINTS)]
-        unfinished = path.with_name(f".{path.name}")
-        with unfinished.open("wb") as file:
+        with draft(path) as unfinished, unfinished.open("wb") as file:
             np.savez_compressed(file, **arrays)
-        unfinished.replace(path)
 
 
 def _images(epoch: Epoch) -> int:

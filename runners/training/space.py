@@ -9,6 +9,7 @@ from greenbatch.runners.checks import as_text, distinct
 
 _GRID_STEPS = 4
 _GOLDEN = 0.381966  # a point that is no round number where the ends are
+_MOST_STEPS = 10_000
 _MEMBERS = ("low", "high", "log", "steps", "whole")
 
 
@@ -79,15 +80,16 @@ def _range(name: str, given: Mapping[str, Any]) -> Dimension:
     try:
         low, high = float(given["low"]), float(given["high"])
         steps = int(given.get("steps", _GRID_STEPS))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         raise ValueError(
             f"{name} is {dict(given)}; give numbers for low and high, as {{low: 0.001, high: 0.1}}"
         ) from None
     log, whole = bool(given.get("log", False)), bool(given.get("whole", False))
-    if not (math.isfinite(low) and math.isfinite(high)) or low >= high or steps < 2:
+    finite = math.isfinite(low) and math.isfinite(high)
+    if not finite or low >= high or not 2 <= steps <= _MOST_STEPS:
         raise ValueError(
             f"{name} goes from {low:g} to {high:g} in {steps} steps; wanted a low end below the "
-            "high one, and 2 steps at least"
+            f"high one, and 2 to {_MOST_STEPS} steps"
         )
     if log and low <= 0:
         raise ValueError(f"{name} is even in its logarithm from {low:g} on; wanted more than 0")

@@ -2,18 +2,26 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from math import prod
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from greenbatch.documents import write_yaml
 from greenbatch.records import TrainingCell
 from greenbatch.runners.checks import (
     Lines,
     Name,
+    NetworkName,
+    PathText,
+    Power,
+    Seed,
     Settings,
     Share,
+    Threads,
+    check_cells,
+    check_file_names,
     checked,
     distinct,
     resolved_rules,
@@ -27,6 +35,7 @@ LARGEST_BATCH = 65536
 STRATEGIES = ("grid", "random", "gp", "tpe")
 OBJECTIVES = ("accuracy", "energy", "both")
 Count = Annotated[int, Field(ge=1, le=LARGEST_BATCH, strict=True)]
+Images = Annotated[int, Field(ge=2, le=1_000_000_000, strict=True)]
 
 
 class Search(BaseModel):
@@ -101,12 +110,12 @@ class TrainingStudy(BaseModel):
     kind: Literal["training"] = "training"
     name: Name = "training"
     about: str = ""
-    models: tuple[Name, ...] = Field(min_length=1)
+    models: tuple[NetworkName, ...] = Field(min_length=1)
     data: tuple[Name, ...] = Field(default=("digits",), min_length=1)
-    data_dir: str = "data"
+    data_dir: PathText = "data"
     image_size: Annotated[int, Field(ge=8, le=4096, strict=True)] | None = None
-    train_images: Annotated[int, Field(ge=2, strict=True)] | None = None
-    validation_images: Annotated[int, Field(ge=2, strict=True)] | None = None
+    train_images: Images | None = None
+    validation_images: Images | None = None
     backends: tuple[Literal["torch-cpu", "torch-cuda"], ...] = Field(
         default=("torch-cpu",), min_length=1
     )
@@ -116,18 +125,18 @@ class TrainingStudy(BaseModel):
     batch_sizes: tuple[Count, ...] = Field(default=(32,), min_length=1)
     settings: Settings = Field(default_factory=dict)
     epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 10
-    patience: Annotated[int, Field(ge=0, strict=True)] = 0
+    patience: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0
     search: Search | None = None
     substitutions: dict[str, str] = Field(default_factory=dict)
     scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     repetitions: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 3
     order: Kind = "shuffled"
-    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+    seed: Seed = 0
     profile: Literal["quick", "standard", "rigorous"] = "standard"
     protocol: dict[str, float] = Field(default_factory=dict)
-    threads: Annotated[int, Field(ge=0, strict=True)] = 0
+    threads: Threads = 0
     meters: tuple[Name, ...] = Field(default=("auto",), min_length=1)
-    cpu_tdp_w: Annotated[float, Field(gt=0)] | None = None
+    cpu_tdp_w: Power | None = None
 
     @field_validator("models", "data", "backends", "precisions", "batch_sizes")
     @classmethod
@@ -143,6 +152,13 @@ class TrainingStudy(BaseModel):
             )
         if self.search and "batch_size" in self.search.space and len(self.batch_sizes) > 1:
             raise ValueError("batch_size is searched, and batch_sizes has several; give it one")
+        return self
+
+    @model_validator(mode="after")
+    def _cells_apart(self) -> "TrainingStudy":
+        own = (self.models, self.data, self.backends, self.precisions, self.batch_sizes)
+        check_cells(prod(map(len, (*own, *self.settings.values()))))
+        check_file_names(cell.slug for cell in self.cells())
         return self
 
     @model_validator(mode="after")
@@ -192,8 +208,7 @@ class TrainingStudy(BaseModel):
 
     def to_yaml(self) -> str:
         """Write the study so that `read_study` returns it."""
-        members = self.model_dump(mode="json", by_alias=True)
-        return yaml.safe_dump(members, sort_keys=False, default_flow_style=None, width=96)
+        return write_yaml(self.model_dump(mode="json", by_alias=True))
 
 
 def _check_batch_sizes(dimension: Dimension) -> None:

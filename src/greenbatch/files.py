@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ _OLD_S = 3600.0
 _MOST_ENTRIES = 1_000_000
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_OF_THE_DISK = _NO_SPACE | {errno.EROFS, errno.EIO}
+_STATED = re.compile(r"errno = (\d+)")  # HDF5 raises a RuntimeError with the error in its text
+_LONGEST_NAME = 50  # characters of a draft's name that are the file's: 255 bytes are allowed
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", "free some space"),
     errno.EDQUOT: ("the disk quota is used up", "free some space"),
@@ -51,9 +55,33 @@ def explain(error: OSError) -> tuple[str, str]:
     return known or ((error.strerror or str(error)).lower(), "check the path")
 
 
+def sentence(error: FileError | OSError, path: Path) -> str:
+    """Say why ``path`` cannot be written, unless the error says it itself."""
+    if isinstance(error, FileError):
+        return str(error)
+    cause, cure = explain(error)
+    return f"cannot write {path}: {cause}; {cure}"
+
+
 def out_of_space(error: BaseException) -> bool:
     """Whether a file error means that the disk, the quota or the largest file size is used up."""
     return isinstance(error, OSError) and error.errno in _NO_SPACE
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """Return the error of the disk that an exception came of, whatever a library made of it.
+
+    Returns:
+        ``None`` where no disk was full, read-only or faulty.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        stated = _STATED.search(str(seen)) if isinstance(seen, RuntimeError) else None
+        code = seen.errno if isinstance(seen, OSError) else int(stated[1]) if stated else 0
+        if code in _OF_THE_DISK:
+            return seen if isinstance(seen, OSError) else OSError(code, os.strerror(code))
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -75,6 +103,11 @@ def open_regular(path: Path) -> BinaryIO:
         os.close(descriptor)
         raise FileError(f"cannot read {path}: it is not a regular file; replace it by one")
     return os.fdopen(descriptor, "rb")
+
+
+def followed(path: Path) -> Path:
+    """Return what a path leads to: of a file that the user named, and that may be a link."""
+    return Path(os.path.realpath(path))
 
 
 def read_bytes(path: Path, limit_bytes: int) -> bytes:
@@ -129,7 +162,7 @@ def draft(path: Path, *, durable: bool = False) -> Iterator[Path]:
     Raises:
         FileError: The file cannot be written: the disk is full, read-only, ...
     """
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")
+    unfinished = _draft_of(path)
     try:
         os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666))
         yield unfinished
@@ -138,15 +171,47 @@ def draft(path: Path, *, durable: bool = False) -> Iterator[Path]:
         unfinished.replace(path)
         if durable:
             _flush(path.parent)
-    except OSError as error:
-        cause, cure = explain(error)
-        raise FileError(f"cannot write {path}: {cause}; {cure}") from error
+    except Exception as error:
+        raise _not_written(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, data: bytes | str, *, durable: bool = False) -> None:
+@contextlib.contextmanager
+def draft_folder(path: Path) -> Iterator[Path]:
+    """Create an empty folder beside ``path``; on success it gets that name, else it is removed.
+
+    Args:
+        path: The folder to write; it does not exist.
+
+    Raises:
+        FileError: It cannot be written.
+    """
+    unfinished = _draft_of(path)
+    try:
+        unfinished.mkdir()
+        yield unfinished
+        unfinished.rename(path)
+    except Exception as error:
+        raise _not_written(path, error) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f".{path.name[:_LONGEST_NAME]}.{secrets.token_hex(8)}.draft")
+
+
+def _not_written(path: Path, error: Exception) -> Exception:
+    """Return the error to raise for a draft that failed: the same, unless a file was its cause."""
+    found = error if isinstance(error, OSError) else disk_error(error)
+    if found is None or isinstance(error, FileError):
+        return error
+    return FileError(sentence(found, path))
+
+
+def write_atomically(path: Path, data: bytes | memoryview | str, *, durable: bool = False) -> None:
     """Write a file so that it is there complete or not at all; see `draft`.
 
     Args:
@@ -159,6 +224,22 @@ def write_atomically(path: Path, data: bytes | str, *, durable: bool = False) ->
     """
     with draft(path, durable=durable) as unfinished:
         unfinished.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def write_output(path: Path, data: bytes | str) -> None:
+    """Write a file that the user named: whole, or into the device or named pipe that it is.
+
+    Raises:
+        FileError: It cannot be written.
+    """
+    try:
+        special = path.exists() and not path.is_file() and not path.is_dir()
+        if special:
+            path.write_bytes(data.encode() if isinstance(data, str) else data)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    if not special:
+        write_atomically(path, data)
 
 
 def open_to_append(path: Path) -> int:
@@ -200,6 +281,23 @@ def make_folder(path: Path) -> None:
         raise FileError(f"cannot write into {path}: it is a symbolic link; replace it by a folder")
 
 
+def require_own(path: Path) -> None:
+    """Check a file that another library opens by its name: no link, and no other name elsewhere.
+
+    Raises:
+        FileError: It is anything but a regular file with one name, or nothing.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        cause, cure = explain(error)
+        raise FileError(f"cannot read {path}: {cause}; {cure}") from error
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        raise FileError(f"cannot use {path}: it is a link or no regular file; remove it")
+
+
 def require_plain(folder: Path) -> None:
     """Check that a run holds nothing but folders and regular files, at any depth.
 
@@ -222,6 +320,8 @@ def require_plain(folder: Path) -> None:
                     elif not entry.is_file(follow_symlinks=False):
                         raise _not_plain(folder, entry)
         except OSError as error:
+            if here != folder and isinstance(error, FileNotFoundError):
+                continue  # removed meanwhile, by the process that measures the run
             cause, cure = explain(error)
             raise FileError(f"cannot read {here}: {cause}; {cure}") from error
         if entries > _MOST_ENTRIES:
@@ -241,6 +341,11 @@ def _not_plain(folder: Path, entry: "os.DirEntry[str]") -> FileError:
     )
 
 
+def is_draft(name: str) -> bool:
+    """Whether `draft` gives such names to unfinished files."""
+    return _DRAFT.fullmatch(name) is not None
+
+
 def remove_old_drafts(folder: Path) -> None:
     """Remove drafts in ``folder`` that a process left behind when it was killed an hour ago.
 
@@ -249,7 +354,7 @@ def remove_old_drafts(folder: Path) -> None:
     with contextlib.suppress(OSError), os.scandir(folder) as found:
         for entry in found:
             if (
-                _DRAFT.fullmatch(entry.name)
+                is_draft(entry.name)
                 and entry.is_file(follow_symlinks=False)
                 and time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD_S
             ):

@@ -42,10 +42,11 @@ def measure_layers(
         UnknownNameError: A model, runtime or provider is not known.
         UsageError: It cannot be meant.
         BackendUnavailable: The backend cannot run here.
-        MeasurementError: Nothing could be measured.
+        MeasurementError: Nothing could be measured, or another run is measuring on this machine.
     """
+    from greenbatch.records import artifact_key
     from greenbatch.runners.layers.session import LayerPlan, measure
-    from greenbatch.runners.study import artifact_key
+    from greenbatch.runners.machine_lock import machine_for
 
     listener = listener or Listener()
     study, _ = plan(
@@ -67,7 +68,8 @@ def measure_layers(
         protocol=study.rules,
         source=study.sources.get(cell.model, ""),
     )
-    check_backends(study, listener)
-    with meters_for(study) as metering:
-        artifact = export_models(study, listener)[artifact_key(cell.model, cell.precision)]
-        return measure(wanted, artifact, metering, listener.on_step)
+    with machine_for(f"layers of {cell.model}", share=None, on_step=listener.on_step):
+        check_backends(study, listener)
+        with meters_for(study) as metering:
+            artifact = export_models(study, listener)[artifact_key(cell.model, cell.precision)]
+            return measure(wanted, artifact, metering, listener.on_step)

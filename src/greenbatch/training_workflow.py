@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from greenbatch.runners.directory import TrainingDirectory
+    from greenbatch.runners.machine_lock import MachineLock
     from greenbatch.runners.metering import Metering
     from greenbatch.runners.training.execution import Progress
     from greenbatch.runners.training.study import TrainingStudy
@@ -85,42 +86,87 @@ def plan(
     )
 
 
-def run_training(study: "TrainingStudy", path: Path, listener: Listener = Listener()) -> Run:
+def run_training(
+    study: "TrainingStudy",
+    path: Path,
+    listener: Listener = Listener(),
+    *,
+    trust: bool = False,
+    share_machine: bool = False,
+) -> Run:
     """Do a new run of ``study`` in ``path``, and report it.
 
+    Args:
+        study: The design.
+        path: The run's directory.
+        listener: Who wants to know what is going on.
+        trust: Run the code that the study names, see `greenbatch.runners.consent`.
+        share_machine: Measure beside another run; trainings are flagged as disturbed.
+
     Raises:
+        UsageError: The study names code, and it is not trusted.
+        MeasurementError: Another run is measuring on this machine.
         BackendUnavailable: A backend cannot run here.
         MeterUnavailable: A meter that the study names cannot be read.
         UsageError, MeasurementError: Its data cannot be had, or there is nothing to learn in them.
         RunError: The directory is not free.
     """
+    from greenbatch.runners import consent
     from greenbatch.runners.directory import TrainingDirectory, check_free
     from greenbatch.runners.environment import describe
+    from greenbatch.runners.machine_lock import machine_for
 
     check_free(path)
-    _rehearse(study, listener)
-    with (
-        meters_for(study) as metering,
-        TrainingDirectory.create(path, study, describe(study, metering)) as directory,
-    ):
-        return _train(directory, metering, listener)
+    if not trust:
+        consent.require(study, "the study")
+    with machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine:
+        _rehearse(study, listener)
+        with (
+            meters_for(study) as metering,
+            TrainingDirectory.create(path, study, describe(study, metering)) as directory,
+        ):
+            if problem := consent.remember(path, study):
+                listener.on_step(problem)
+            return _train(directory, metering, listener, machine)
 
 
-def resume_training(path: Path, listener: Listener = Listener()) -> Run:
+def resume_training(
+    path: Path,
+    listener: Listener = Listener(),
+    *,
+    trust: bool = False,
+    share_machine: bool = False,
+) -> Run:
     """Go on with a run that was interrupted, amid a training where there is a checkpoint.
 
+    Args:
+        path: The run's directory.
+        listener: Who wants to know what is going on.
+        trust: Run the code that its study names, although it was not begun here.
+        share_machine: Measure beside another run; trainings are flagged as disturbed.
+
     Raises:
+        UsageError: Its study names code, the run was not begun here, and it is not trusted.
+        MeasurementError: Another run is measuring on this machine.
         RunError: It cannot be the same run any more: the message says what differs.
     """
+    from greenbatch.runners import consent
     from greenbatch.runners.directory import TrainingDirectory, open_training_study
-    from greenbatch.runners.environment import describe
+    from greenbatch.runners.environment import describe, describe_without_meters
+    from greenbatch.runners.machine_lock import machine_for
 
     study = open_training_study(path)
+    if not trust:
+        consent.require(study, f"the run {path}", run=path)
+    TrainingDirectory.require_same(path, describe_without_meters(study))  # no meter was opened
     with (
+        machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine,
         meters_for(study) as metering,
         TrainingDirectory.resume(path, describe(study, metering)) as directory,
     ):
-        return _train(directory, metering, listener)
+        if problem := consent.remember(path, study):
+            listener.on_step(problem)
+        return _train(directory, metering, listener, machine)
 
 
 def _rehearse(study: "TrainingStudy", listener: Listener) -> None:
@@ -133,10 +179,18 @@ def _rehearse(study: "TrainingStudy", listener: Listener) -> None:
         listener.on_step(note)
 
 
-def _train(directory: "TrainingDirectory", metering: "Metering", listener: Listener) -> Run:
+def _train(
+    directory: "TrainingDirectory",
+    metering: "Metering",
+    listener: Listener,
+    machine: "MachineLock",
+) -> Run:
     from greenbatch.analysis import write_report
     from greenbatch.runners.training.execution import execute
 
-    trainings = execute(directory, metering, listener.on_progress, listener.on_step)
+    with directory.resumable():
+        trainings = execute(
+            directory, metering, listener.on_progress, listener.on_step, machine.neighbours
+        )
     listener.on_step("writing the report")
     return Run(directory.path, trainings, write_report(directory.path))

@@ -1,16 +1,18 @@
 """The whole job: artifacts, run, report; what ``gb bench`` and `greenbatch.bench` do."""
 
+import contextlib
 import json
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenbatch import files
 from greenbatch.errors import BackendUnavailable, ExportError, UsageError
+from greenbatch.processes import python_command
 from greenbatch.records import Repetition, Status
 
 if TYPE_CHECKING:
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
     from greenbatch.models.artifacts import Artifact
     from greenbatch.runners.directory import RunDirectory
     from greenbatch.runners.execution import Progress
+    from greenbatch.runners.machine_lock import MachineLock
     from greenbatch.runners.metering import Metering
     from greenbatch.runners.study import Study
     from greenbatch.runners.training.study import TrainingStudy
 
 PAPER_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+_END_S = 10.0  # for an export that was asked to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +131,12 @@ def _sources(models: Sequence[str], artifacts_dir: Path) -> dict[str, str]:
         if (artifacts_dir / f"{stem(text, 'fp32')}.json").is_file():
             found[text] = text
         else:
-            source = parse_source(text)
-            found[source.default_name] = text
+            name = parse_source(text).default_name
+            if found.setdefault(name, text) != text:
+                raise UsageError(
+                    f"{found[name]} and {text} are both called {name}; export one of them by "
+                    f"another name first: gb export {text} --name NAME"
+                )
     return found
 
 
@@ -137,50 +145,100 @@ def fresh_path() -> Path:
     return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def run_study(study: "Study", path: Path, listener: Listener = Listener()) -> Run:
+def run_study(
+    study: "Study",
+    path: Path,
+    listener: Listener = Listener(),
+    *,
+    trust: bool = False,
+    share_machine: bool = False,
+) -> Run:
     """Export what is missing, measure a new run of ``study`` in ``path``, and report it.
 
+    Args:
+        study: The design.
+        path: The run's directory.
+        listener: Who wants to know what is going on.
+        trust: Run the code that the study names, see `greenbatch.runners.consent`.
+        share_machine: Measure beside another run; repetitions are flagged as disturbed.
+
     Raises:
+        UsageError: The study names code, and it is not trusted.
+        MeasurementError: Another run is measuring on this machine.
         BackendUnavailable: A backend cannot run here and no fallback is allowed.
         MeterUnavailable: A meter that the study names cannot be read.
         ExportError: A model did not become an artifact.
         RunError: The directory is not free.
     """
+    from greenbatch.runners import consent
     from greenbatch.runners.directory import RunDirectory, check_free
     from greenbatch.runners.environment import describe
+    from greenbatch.runners.machine_lock import machine_for
     from greenbatch.runners.study import reference
 
     check_free(path)
-    check_backends(study, listener)
-    with meters_for(study) as metering:
-        artifacts = export_models(study, listener)
-        references = {name: reference(artifact) for name, artifact in artifacts.items()}
-        study = study.model_copy(update={"artifacts": references})
-        with RunDirectory.create(path, study, describe(study, metering)) as directory:
-            _keep_accuracies(study, artifacts, path)
-            return _measure(directory, artifacts, metering, listener)
+    if not trust:
+        consent.require(study, "the study")
+    with machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine:
+        check_backends(study, listener)
+        with meters_for(study) as metering:
+            artifacts = export_models(study, listener)
+            references = {name: reference(artifact) for name, artifact in artifacts.items()}
+            study = study.model_copy(update={"artifacts": references})
+            with RunDirectory.create(path, study, describe(study, metering)) as directory:
+                if problem := consent.remember(path, study):
+                    listener.on_step(problem)
+                return _measure(directory, artifacts, metering, listener, machine)
 
 
-def resume(path: Path, listener: Listener = Listener()) -> Run:
+def resume(
+    path: Path,
+    listener: Listener = Listener(),
+    *,
+    trust: bool = False,
+    share_machine: bool = False,
+) -> Run:
     """Go on with a run that was interrupted; what is in its journal is not measured again.
 
+    Args:
+        path: The run's directory.
+        listener: Who wants to know what is going on.
+        trust: Run the code that its study names, although it was not begun here.
+        share_machine: Measure beside another run; repetitions are flagged as disturbed.
+
     Raises:
+        UsageError: Its study names code, the run was not begun here, and it is not trusted.
+        MeasurementError: Another run is measuring on this machine.
         RunError: It cannot be the same run any more: the message says what differs.
     """
+    from greenbatch.runners import consent
     from greenbatch.runners.directory import RunDirectory, open_study
-    from greenbatch.runners.environment import describe
+    from greenbatch.runners.environment import describe, describe_without_meters
+    from greenbatch.runners.machine_lock import machine_for
 
     study = open_study(path)
-    check_backends(study, listener)
-    artifacts = _find_artifacts(study)
-    with (
-        meters_for(study) as metering,
-        RunDirectory.resume(path, describe(study, metering)) as directory,
-    ):
-        return _measure(directory, artifacts, metering, listener)
+    if not trust:
+        consent.require(study, f"the run {path}", run=path)
+    RunDirectory.require_same(path, describe_without_meters(study))  # nothing was opened or asked
+    with machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine:
+        check_backends(study, listener)
+        artifacts = _find_artifacts(study)
+        with (
+            meters_for(study) as metering,
+            RunDirectory.resume(path, describe(study, metering)) as directory,
+        ):
+            if problem := consent.remember(path, study):
+                listener.on_step(problem)
+            return _measure(directory, artifacts, metering, listener, machine)
 
 
-def bench(models: Sequence[str] = (), *, listener: Listener = Listener(), **options: Any) -> Run:
+def bench(
+    models: Sequence[str] = (),
+    *,
+    listener: Listener = Listener(),
+    share_machine: bool = False,
+    **options: Any,
+) -> Run:
     """Measure energy and latency of models across runtimes and batch sizes, and write the report.
 
     >>> run = greenbatch.bench(["alexnet"], providers=["cpu"], batch_sizes=[1, 8])
@@ -189,13 +247,14 @@ def bench(models: Sequence[str] = (), *, listener: Listener = Listener(), **opti
     Args:
         models: Names in the registry; the five study models when empty.
         listener: Told what is going on.
+        share_machine: Measure beside another run; repetitions are flagged as disturbed.
         options: As for `plan`.
 
     Returns:
         The finished run.
     """
     study, path = plan(models, **options)
-    return run_study(study, path, listener)
+    return run_study(study, path, listener, trust=True, share_machine=share_machine)
 
 
 def check_backends(study: "Study", listener: Listener) -> None:
@@ -224,7 +283,7 @@ def meters_for(study: "Study | TrainingStudy") -> "Metering":
 
 def _find_artifacts(study: "Study") -> Mapping[str, "Artifact"]:
     from greenbatch.models.artifacts import load_artifact
-    from greenbatch.runners.study import artifact_key
+    from greenbatch.records import artifact_key
 
     folder = Path(study.artifacts_dir)
     return {
@@ -239,16 +298,15 @@ def export_models(study: "Study", listener: Listener) -> Mapping[str, "Artifact"
     from greenbatch.models import registry
 
     listener.on_step(f"exporting {', '.join(study.models)} (what is up to date stays)")
-    options = ["--json", "--out", study.artifacts_dir]
+    options = ["--json", f"--out={study.artifacts_dir}"]
     if study.precisions != ("fp32",):
-        options += [word for name in study.precisions for word in ("--precision", name)]
+        options += [f"--precision={name}" for name in study.precisions]
     listed = [name for name in study.models if name in registry.names()]
     if listed:
-        _gb_export(
-            [*listed, "--weights", study.weights, "--seed", str(study.seed)], options, listener
-        )
+        drawn = [f"--weights={study.weights}", f"--seed={study.seed}"]
+        _gb_export(listed, [*options, *drawn], listener)
     for name, text in study.sources.items():
-        _gb_export([text, "--name", name], options, listener)
+        _gb_export([text], [*options, f"--name={name}"], listener)
     return _find_artifacts(study)
 
 
@@ -259,34 +317,43 @@ def _keep_accuracies(study: "Study", artifacts: Mapping[str, "Artifact"], path: 
     for artifact in artifacts.values():
         manifest = artifact.manifest
         file = Path(study.artifacts_dir) / FOLDER / f"{manifest.model}-{manifest.precision}.json"
-        if not file.is_file():
+        if not file.is_file() or (path / FOLDER / file.name).exists():
             continue
-        text = file.read_text(encoding="utf-8")
+        text = files.read_text(file, files.MEGABYTE_BYTES)
         if parse_accuracy(text, str(file)).artifact_sha256 == manifest.sha256:
-            (path / FOLDER).mkdir(exist_ok=True)
-            (path / FOLDER / file.name).write_text(text, encoding="utf-8")
+            files.make_folder(path / FOLDER)
+            files.write_atomically(path / FOLDER / file.name, text)
 
 
-def _gb_export(words: Sequence[str], options: Sequence[str], listener: Listener) -> None:
-    command = [sys.executable, "-m", "greenbatch.cli", "export", *words, *options]
+def _gb_export(models: Sequence[str], options: Sequence[str], listener: Listener) -> None:
+    command = python_command("greenbatch.cli", "export", *options, "--", *models)
     reasons = []
     with (
         tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,  # Ctrl-C reaches this process alone, and it ends the export
+        ) as process,
     ):
         assert process.stdout is not None
-        for line in process.stdout:
-            event = json.loads(line)
-            if event["verdict"] == "failed":
-                reasons.append(event["reason"])
-            elif not event["up_to_date"]:
-                what = event["model"] + (
-                    "" if event["precision"] == "fp32" else f" in {event['precision']}"
-                )
-                listener.on_step(f"exported {what} in {event['export_s']:.0f} s")
-            for note in event["notes"]:
-                listener.on_step(note)
-        code = process.wait()
+        try:
+            for event in _events(process.stdout):
+                if event["verdict"] == "failed":
+                    reasons.append(event["reason"])
+                elif not event["up_to_date"]:
+                    what = event["model"] + (
+                        "" if event["precision"] == "fp32" else f" in {event['precision']}"
+                    )
+                    listener.on_step(f"exported {what} in {event['export_s']:.0f} s")
+                for note in event["notes"]:
+                    listener.on_step(note)
+            code = process.wait()
+        except BaseException:
+            _end(process)
+            raise
         errors.seek(0)
         said = errors.read().strip().removeprefix("gb: ")
     if code:
@@ -295,15 +362,43 @@ def _gb_export(words: Sequence[str], options: Sequence[str], listener: Listener)
         raise error(reason or f"gb export ended with {code}; run it by itself to see why")
 
 
+def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Read the events of ``gb export --json``; what a user's own module prints is skipped."""
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict) and "verdict" in event:
+                yield event
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End an export, which removes what it has begun; after some seconds by force."""
+    process.terminate()
+    try:
+        process.wait(timeout=_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
 def _measure(
     directory: "RunDirectory",
     artifacts: Mapping[str, "Artifact"],
     metering: "Metering",
     listener: Listener,
+    machine: "MachineLock",
 ) -> Run:
     from greenbatch.analysis import write_report
     from greenbatch.runners.execution import execute
 
-    repetitions = execute(directory, artifacts, metering, listener.on_progress, listener.on_step)
+    with directory.resumable():
+        _keep_accuracies(directory.study, artifacts, directory.path)
+        repetitions = execute(
+            directory,
+            artifacts,
+            metering,
+            listener.on_progress,
+            listener.on_step,
+            machine.neighbours,
+        )
     listener.on_step("writing the report")
     return Run(directory.path, tuple(repetitions), write_report(directory.path))

@@ -32,7 +32,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "search": training_runs.search_run(made("search"), failures=True),
         "missing": training_runs.search_run(made("missing"), source=EnergySource.MISSING),
         "hostile": training_runs.plain_run(
-            made("hostile"), models=(HOSTILE, "b"), blocks=2, study_members={"name": HOSTILE}
+            made("hostile"), modes=("a", HOSTILE), blocks=2, study_members={"name": HOSTILE}
         ),
     }
     with pytest.MonkeyPatch.context() as patch:  # figures on paper take most of the time
@@ -146,6 +146,6 @@ def test_a_hostile_name_is_text_where_plotly_writes_it(
     _open(browser, pages["hostile"])
     assert _complaints(browser) == []
     assert browser.execute_script("return document.querySelectorAll('main img').length") == 0
-    browser.execute_script("Plotly.Fx.hover('front-0', [{curveNumber: 1, pointNumber: 0}])")
+    browser.execute_script("Plotly.Fx.hover('front-0', [{curveNumber: 2, pointNumber: 0}])")
     label = browser.execute_script("return document.querySelector('#front-0').textContent")
     assert "<img src=x" in label

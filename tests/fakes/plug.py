@@ -25,6 +25,7 @@ class FakePlug:
             JSON, a delay in s, a URL that it sends the reader to.
         credentials: ``user:password`` that it wants; ``None``: none.
         authorizations: The Authorization header of each request, or ``None``.
+        paths: Path and query of each request.
     """
 
     def __init__(self, answer: Callable[[float], Any], refresh_s: float = 0.0) -> None:
@@ -34,6 +35,7 @@ class FakePlug:
         self.redirect: str | None = None
         self.credentials: str | None = None
         self.authorizations: list[str | None] = []
+        self.paths: list[str] = []
         plug = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -70,6 +72,7 @@ class FakePlug:
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         given = request.headers.get("Authorization")
         self.authorizations.append(given)
+        self.paths.append(request.path)
         status = self.status
         if self.credentials is not None:
             wanted = "Basic " + base64.b64encode(self.credentials.encode()).decode()

@@ -3,12 +3,12 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import yaml
-
+from greenbatch.documents import write_yaml
 from greenbatch.records import (
     Agreement,
     Cell,
@@ -233,7 +233,7 @@ def write_run(
 ) -> Path:
     """Write a run directory and return its path."""
     path.mkdir(parents=True, exist_ok=True)
-    (path / "study.yaml").write_text(yaml.safe_dump(study_members or study()))
+    (path / "study.yaml").write_text(write_yaml(study_members or study()))
     (path / "environment.json").write_text(
         json.dumps(environment() if environment_members is None else environment_members)
     )
@@ -313,3 +313,39 @@ def realistic_run(path: Path, source: EnergySource = EnergySource.COUNTER, **mor
             more.get("blocks", 3),
         ),
     )
+
+
+def hostile_run(
+    path: Path,
+    text: str,
+    *,
+    backends: Sequence[str] = BACKENDS,
+    batch_sizes: Sequence[int] = (1, 4),
+    fails: bool = True,
+) -> Path:
+    """Write a run with a text wherever whoever wrote its files may choose one.
+
+    Args:
+        path: The run directory.
+        text: Name of study and machine, a setting of each backend, why a meter and a repetition
+            failed, ...
+        backends, batch_sizes: Of the cells of alexnet.
+        fails: Whether a repetition failed.
+    """
+
+    def chosen(record: Repetition) -> Repetition:
+        cell = replace(record.cell, settings=(("mode", text),))
+        if fails and record.block == 2:
+            return failed(cell, record.block, Status.ERROR, text)
+        energy = tuple(replace(figure, reason=text) for figure in record.energy)
+        return replace(record, cell=cell, energy=energy, settings={"threads": 2, "mode": text})
+
+    records = realistic_records(
+        models=("alexnet",), backends=backends, batch_sizes=batch_sizes, spoil=chosen
+    )
+    members = study(("alexnet",), backends, batch_sizes)
+    settings = {f"{backend}.mode": [text] for backend in backends}
+    members |= {"name": text, "about": text, "artifacts_dir": text, "settings": settings}
+    told = environment(meters_absent={"nvml": text})
+    told["machine"] |= {"hostname": text, "cpu": text, "kernel": text}
+    return write_run(path, records, members, told)

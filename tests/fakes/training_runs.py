@@ -255,6 +255,8 @@ def plain_run(
     path: Path,
     *,
     models: Sequence[str] = ("dense-linear", "simple-cnn"),
+    data: str = "digits",
+    modes: Sequence[str] = (),
     batch_sizes: Sequence[int] = (16, 64),
     blocks: int = 3,
     epochs: int = 4,
@@ -269,10 +271,11 @@ def plain_run(
     """
     draw = Random(3)
     records: list[Record] = []
+    settings: list[tuple[tuple[str, str], ...]] = [(("mode", mode),) for mode in modes] or [()]
     for block in range(blocks):
         cells = [
-            TrainingCell(model, "digits", batch_size=size)
-            for model, size in product(models, batch_sizes)
+            TrainingCell(model, data, batch_size=size, settings=setting)
+            for model, size, setting in product(models, batch_sizes, settings)
         ]
         for position, cell in enumerate(cells):
             number = models.index(cell.model)
@@ -286,7 +289,8 @@ def plain_run(
                 source=source,
                 position=position,
             )
-    members = study(models, blocks, epochs, batch_sizes=list(batch_sizes))
+    members = study(models, blocks, epochs, batch_sizes=list(batch_sizes), data=[data])
+    members["settings"] = {"mode": list(modes)} if modes else {}
     return write(path, records, members | dict(study_members or {}), environment_members)
 
 

@@ -295,7 +295,7 @@ def test_a_line_damaged_in_the_middle_is_refused(tmp_path: Path) -> None:
     run = runs.write_run(tmp_path, [runs.repetition(CELL), runs.repetition(CELL, 1)])
     journal = run / "journal.jsonl"
     journal.write_bytes(journal.read_bytes().replace(b'"block":0', b'"block":2'))
-    with pytest.raises(JournalError, match="damaged in line 1"):
+    with pytest.raises(JournalError, match="line 1: it was changed or damaged"):
         open_run(run)
 
 

@@ -263,7 +263,10 @@ def test_trainings_that_stopped_early_are_told_and_drawn_to_where_all_went(
 
 def test_what_a_user_named_is_text(tmp_path: Path, no_figures: None) -> None:
     run = fakes.plain_run(
-        tmp_path, models=(EVIL, "b|c"), blocks=2, study_members={"name": EVIL, "about": EVIL}
+        tmp_path,
+        data=f"folder:{EVIL}b|c",
+        blocks=2,
+        study_members={"name": EVIL, "about": EVIL},
     )
     page = write_training_report(run)
     text = re.sub(r'<script id="plotly".*?</script>', "", page.read_text(), flags=re.DOTALL)

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from greenbatch.cli.compare import compare, read_threshold
-from greenbatch.errors import RunError, UsageError
+from greenbatch.errors import FileError, RunError, UsageError
 from greenbatch.records import Cell, EnergySource, Record
 from tests.fakes import runs
 
@@ -21,16 +21,17 @@ def run_of(
     path: Path,
     factor: float = 1.0,
     *,
-    model: str = "alexnet",
+    mode: str = "",
     batch_sizes: tuple[int, ...] = (1, 4),
     source: EnergySource = EnergySource.COUNTER,
     environment: dict[str, Any] | None = None,
     **study: Any,
 ) -> Path:
     """A run whose energies and latencies are those of the base, times ``factor``."""
+    settings = (("mode", mode),) if mode else ()
     records: list[Record] = [
         runs.repetition(
-            Cell(model, "onnxruntime-cpu", batch_size=batch),
+            Cell("alexnet", "onnxruntime-cpu", batch_size=batch, settings=settings),
             block,
             energy=[runs.figure(40.0 * factor * noise, source=source)],
             latency_s=0.01 * factor * noise,
@@ -39,7 +40,9 @@ def run_of(
         for batch in batch_sizes
         for block, noise in enumerate(QUIET)
     ]
-    members = runs.study((model,), batch_sizes=batch_sizes, repetitions=len(QUIET)) | study
+    members = runs.study(batch_sizes=batch_sizes, repetitions=len(QUIET)) | study
+    if mode:
+        members["settings"] = {"onnxruntime-cpu.mode": [mode]}
     return runs.write_run(path, records, members, environment)
 
 
@@ -157,11 +160,11 @@ def test_what_the_runtime_did_with_a_setting_is_compared_too(tmp_path: Path, bas
         compare(base, new)
 
 
-def test_markdown_and_xml_show_names_as_text(
+def test_markdown_and_xml_show_settings_as_text(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    old = run_of(tmp_path / "base", model=HOSTILE)
-    new = run_of(tmp_path / "new", 1.05, model=HOSTILE)
+    old = run_of(tmp_path / "base", mode=HOSTILE)
+    new = run_of(tmp_path / "new", 1.05, mode=HOSTILE)
     junit = tmp_path / "junit.xml"
     code, out = told(capsys, old, new, markdown=True, junit=junit)
     assert code == 1
@@ -169,11 +172,11 @@ def test_markdown_and_xml_show_names_as_text(
     assert "<script" not in out
     assert "@all" not in out
     row = next(line for line in out.splitlines() if "batch 4" in line)
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\|\\*\\`&#64;all\\\\" in row
+    assert "&lt;script>alert(1)&lt;/script>\\|\\*\\`&#64;all\\\\" in row
     assert row.replace("\\|", "").count("|") == 7
     suite = ET.parse(junit).getroot()
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("2", "2", "0")
-    assert suite[0].get("name") == f"{HOSTILE} on onnxruntime-cpu at batch 1"
+    assert suite[0].get("name") == f"alexnet on onnxruntime-cpu (mode={HOSTILE}) at batch 1"
     failure = suite[0].find("failure")
     assert failure is not None
     assert "1.050×" in (failure.get("message") or "")
@@ -182,9 +185,14 @@ def test_markdown_and_xml_show_names_as_text(
 def test_xml_survives_control_characters(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    old, new = (run_of(tmp_path / name, model="a\x1bb") for name in ("base", "new"))
+    old, new = (run_of(tmp_path / name, mode="a\x1bb") for name in ("base", "new"))
     told(capsys, old, new, junit=tmp_path / "junit.xml")
-    assert ET.parse(tmp_path / "junit.xml").getroot()[0].get("name", "").startswith("a\ufffdb on")
+    assert (
+        ET.parse(tmp_path / "junit.xml")
+        .getroot()[0]
+        .get("name", "")
+        .startswith("alexnet on onnxruntime-cpu (mode=a\ufffdb)")
+    )
 
 
 def test_xml_skips_what_was_not_compared(
@@ -213,5 +221,5 @@ def test_wrong_use_is_refused(tmp_path: Path, base: Path) -> None:
         compare(base, base, markdown=True, as_json=True)
     with pytest.raises(RunError, match="is no directory"):
         compare(base, tmp_path / "nowhere")
-    with pytest.raises(RunError, match="cannot write"):
+    with pytest.raises(FileError, match="cannot write"):
         compare(base, run_of(tmp_path / "new"), junit=tmp_path / "no" / "junit.xml")

@@ -103,10 +103,10 @@ def test_backends_can_be_chosen_and_a_dataset_file_does_as_well(
     assert told(capsys, write_dataset(run), *arguments) == (code, found)
 
 
-def test_a_models_name_prints_as_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    run = runs.realistic_run(tmp_path / "run", models=(HOSTILE,), batch_sizes=(1, 4))
+def test_what_was_set_prints_as_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run = runs.hostile_run(tmp_path / "run", HOSTILE)
     _, out, _ = gb(capsys, "recommend", run, "--rate", 5)
-    assert out.startswith(f"{HOSTILE}, 5 requests/s (poisson)\n")
+    assert HOSTILE in " ".join(out.split())
 
 
 @pytest.mark.parametrize(

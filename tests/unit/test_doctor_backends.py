@@ -3,6 +3,7 @@
 A stand-in for ``onnxruntime`` on PYTHONPATH plays the faults.
 """
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def _stand_in(
     text = STAND_IN.replace("PROVIDER", repr(provider))
     text = text.replace("START", start).replace("RESULT", str(result))
     (folder / "onnxruntime.py").write_text(text)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
 
 
 def test_a_backend_that_works_proves_its_placement() -> None:
@@ -85,7 +86,7 @@ def test_a_runtime_that_cannot_be_imported_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('libstdc++.so.6 is too old')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     reason = str(backends.look("onnxruntime-cpu").reason)
     assert "cannot be imported (libstdc++.so.6 is too old); install onnxruntime again" in reason
 

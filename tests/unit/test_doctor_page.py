@@ -18,7 +18,7 @@ from greenbatch.runners.doctor.machine import Machine
 from greenbatch.runners.doctor.meters import DomainState, MeterState, SamplerCost
 
 MACHINE = Machine(
-    hostname="bench", cpu="Example CPU 9000", architecture="x86_64", sockets=1, cores=8,
+    name="bench", id="5f1c0a2b", cpu="Example CPU 9000", architecture="x86_64", sockets=1, cores=8,
     hardware_threads=16, cores_granted=1.5, smt=True, governor=None, boost=False,
     memory_bytes=64 << 30, memory_limit_bytes=8 << 30, os="Example OS", kernel="6.8.0",
     virtualized=True, hypervisor="KVM", container=None,

@@ -58,7 +58,7 @@ def test_a_policy_has_one_shortest_form(text: str, written: str) -> None:
     [
         ("gredy:4", "did you mean 'greedy:16'"),
         ("fixed", "such as fixed:16"),
-        ("fixed:0", "whole number of 1 or more"),
+        ("fixed:0", "whole number from 1 to 65536"),
         ("fixed:4:5ms", "such as fixed:16"),
         ("greedy:many", "such as greedy:16"),
         ("dynamic:4", "the longest wait"),

@@ -143,7 +143,7 @@ def test_a_torn_last_line_is_left_out_wherever_it_was_torn() -> None:
 
 def test_an_altered_number_is_noticed() -> None:
     altered = encode(repetition()).replace(b'"energy_j":4.0', b'"energy_j":3.0')
-    with pytest.raises(JournalError, match="line 1: the checksum does not match"):
+    with pytest.raises(JournalError, match="line 1: it was changed or damaged"):
         parse(altered + encode(IDLE))
 
 

@@ -54,7 +54,7 @@ def test_a_file_is_read_as_its_bytes_are() -> None:
     for tail in (b"", b'{"torn', b"{}\n"):
         assert parse_lines(BytesIO(data + tail)) == parse(data + tail)
     broken = data.replace(b'"iterations":', b'"iteration":', 1)
-    with pytest.raises(JournalError, match="damaged in line"):
+    with pytest.raises(JournalError, match="line 3: it was changed or damaged"):
         parse_lines(BytesIO(broken))
 
 

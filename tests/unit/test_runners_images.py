@@ -350,7 +350,8 @@ def test_a_study_of_images_that_cannot_be_meant_is_refused(
 
 
 def test_an_image_in_memory_decodes_as_from_its_file(folder: Path) -> None:
-    from greenbatch.models.photographs import decode, transform
+    from greenbatch.models.image_files import decode
+    from greenbatch.models.photographs import transform
 
     path = folder / "b/3.jpg"
     room = np.zeros(FORM.shape, np.float32)

@@ -7,16 +7,18 @@ A plug measures well and tells late: it refreshes its numbers about once a secon
 energy in steps of 1 Wh (3600 J). Power, integrated, is then the better of the two.
 """
 
-import base64
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from greenbatch import privacy
 from greenbatch.errors import MeterUnavailable, UsageError
 from greenbatch.records import EnergySource
+from greenbatch.runners.metering.adapters import credentials
+from greenbatch.runners.metering.adapters.credentials import HOW, PLACEHOLDER, Credentials
 from greenbatch.runners.metering.meter import (
     Domain,
     EnergyMeter,
@@ -26,13 +28,12 @@ from greenbatch.runners.metering.meter import (
 )
 from greenbatch.runners.metering.ticks import probe_ticks
 
-AUTH_VARIABLE = "GB_WALL_AUTH"
 _EXAMPLE = "--meter 'wall:http://plug.local/rpc/Switch.GetStatus?id=0#power=apower'"
 _UNITS_J = {"energy_j": 1.0, "energy_wh": 3600.0, "energy_kwh": 3.6e6}
 _REFRESH_S = 1.0  # what plugs with Shelly's or Tasmota's firmware do
 _COARSEST_STEP_J = 1.0  # half of it at each end is 1 % of 2 s at 50 W
 _PROBE_LIMIT_S = 5.0
-_MOST_BYTES = 1 << 20
+_LONGEST_S = 60.0
 _DIGITS = 15  # what a double holds of a decimal number
 
 
@@ -69,14 +70,14 @@ class WallMeter(EnergyMeter):
     Args:
         source: Where and how to read.
         domain: What it tells.
-        authorization: The header's value; ``None``: none.
+        login: The credentials of its host; ``None``: none.
     """
 
     name = "wall"
 
-    def __init__(self, source: _Source, domain: Domain, authorization: str | None) -> None:
+    def __init__(self, source: _Source, domain: Domain, login: Credentials | None) -> None:
         self._source = source
-        self._authorization = authorization
+        self._login = login
         self.domains = (domain,)
         self.interval_s = source.interval_s
 
@@ -101,11 +102,11 @@ class WallMeter(EnergyMeter):
                 "run pip install 'greenbatch[wall]'"
             ) from error
         source = _parse(options.argument)
-        authorization = _authorization(options.environ.get(AUTH_VARIABLE))
-        first = _first(source, authorization)
+        login = _login(source, options.environ)
+        first = _first(source, login)
         step_j = first.step_j
         counter = step_j is not None and (not source.power or step_j <= _COARSEST_STEP_J)
-        tick_s = _tick_s(source, authorization, options) if counter else _REFRESH_S
+        tick_s = _tick_s(source, login, options) if counter else _REFRESH_S
         domain = Domain(
             name=source.name,
             source=EnergySource.COUNTER if counter else EnergySource.INTEGRATED,
@@ -115,7 +116,7 @@ class WallMeter(EnergyMeter):
             device=_described(source, step_j),
             lag_s=_REFRESH_S,
         )
-        return cls(source, domain, authorization)
+        return cls(source, domain, login)
 
     def read(self) -> Mapping[str, Reading]:
         """Ask the plug once; where one of two numbers is missing, the other is read alone.
@@ -123,7 +124,7 @@ class WallMeter(EnergyMeter):
         Raises:
             MeterLost: It does not answer, or not in JSON.
         """
-        seen = _look(self._source, self._authorization)
+        seen = _look(self._source, self._login)
         if seen.power_w is None and seen.energy_j is None:
             reading = Reading(reason="; ".join(seen.faults))
         else:
@@ -149,7 +150,7 @@ def _parse(argument: str) -> _Source:
                 "or counts=yes, joined by & (within an expression, write %26 for &)"
             )
         if key in words:
-            raise UsageError(f"{key}= stands twice behind the # of {url}; write it once")
+            raise UsageError(f"{key}= stands twice behind the # of {parts.geturl()}; write it once")
         words[key] = unquote(value)
     energies = [key for key in _UNITS_J if key in words]
     if len(energies) > 1 or not (energies or "power" in words):
@@ -176,19 +177,41 @@ def _parse(argument: str) -> _Source:
 
 
 def _checked_url(url: str) -> SplitResult:
+    shown = privacy.masked(url)
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018  # raises where it is no number
     except ValueError as error:
-        raise UsageError(f"wall:{url} is no URL ({error}); write it as in {_EXAMPLE}") from error
+        cause = privacy.masked(str(error))
+        raise UsageError(f"wall:{shown} is no URL ({cause}); write it as in {_EXAMPLE}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"wall:{url} is no http or https URL; write it as in {_EXAMPLE}")
+        raise UsageError(f"wall:{shown} is no http or https URL; write it as in {_EXAMPLE}")
     if "@" in parts.netloc:
         raise UsageError(
             f"the URL of {parts.hostname} holds a user name, which would be written into "
-            f"study.yaml; leave it out and set {AUTH_VARIABLE}=user:password"
+            f"study.yaml; leave it out and {HOW}"
+        )
+    if secrets := privacy.secret_parameters(parts.query, PLACEHOLDER):
+        raise UsageError(
+            f"the URL of {parts.hostname} holds a secret, {secrets[0]}=..., which would be written "
+            f"into study.yaml; write {secrets[0]}={PLACEHOLDER} and {HOW}"
         )
     return parts
+
+
+def _login(source: _Source, environ: Mapping[str, str]) -> Credentials | None:
+    """Return the credentials of the plug's host, where there are any.
+
+    Raises:
+        MeterUnavailable: The URL asks for a password, and none is known for its host.
+    """
+    host = str(urlsplit(source.url).hostname)
+    login = credentials.find(host, environ)
+    if login is None and PLACEHOLDER in source.url:
+        raise MeterUnavailable(
+            f"cannot read {source}: it wants the password of {host}, and none is known; {HOW}"
+        )
+    return login
 
 
 def _seconds(key: str, text: str) -> float:
@@ -196,8 +219,11 @@ def _seconds(key: str, text: str) -> float:
         value_s = float(text)
     except ValueError:
         value_s = math.nan
-    if not 0 < value_s < math.inf:
-        raise UsageError(f"{key}={text} of the wall meter; wanted a number of seconds above 0")
+    if not 0 < value_s <= _LONGEST_S:
+        raise UsageError(
+            f"{key}={text} of the wall meter; wanted a number of seconds above 0 and up to "
+            f"{_LONGEST_S:g}"
+        )
     return value_s
 
 
@@ -206,27 +232,21 @@ def _compiled(expression: str) -> Any:
 
     try:
         return jmespath.compile(expression)  # it keeps those it has seen
-    except jmespath.exceptions.JMESPathError as error:
+    except (jmespath.exceptions.JMESPathError, RecursionError) as error:
         cause = str(error).splitlines()[0].rstrip(":")
         raise UsageError(
-            f"{expression!r} is no JMESPath expression ({cause}); see https://jmespath.org"
+            f"{expression[:80]!r} is no JMESPath expression ({cause}); see https://jmespath.org"
         ) from error
 
 
-def _authorization(credentials: str | None) -> str | None:
-    if not credentials:
-        return None
-    return "Basic " + base64.b64encode(credentials.encode()).decode("ascii")
-
-
-def _first(source: _Source, authorization: str | None) -> _Look:
+def _first(source: _Source, login: Credentials | None) -> _Look:
     """Ask for the first time: all that was named must be there.
 
     Raises:
         MeterUnavailable: It is not.
     """
     try:
-        seen = _look(source, authorization)
+        seen = _look(source, login)
     except MeterLost as error:
         raise MeterUnavailable(str(error)) from error
     if seen.faults:
@@ -234,13 +254,13 @@ def _first(source: _Source, authorization: str | None) -> _Look:
     return seen
 
 
-def _look(source: _Source, authorization: str | None) -> _Look:
+def _look(source: _Source, login: Credentials | None) -> _Look:
     """Ask once.
 
     Raises:
         MeterLost: No answer, or not in JSON.
     """
-    answer = _fetch(source, authorization)
+    answer = _fetch(source, login)
     power_w = energy_j = step_j = None
     faults = []
     if source.power:
@@ -254,47 +274,30 @@ def _look(source: _Source, authorization: str | None) -> _Look:
     return _Look(power_w, energy_j, step_j, tuple(fault for fault in faults if fault))
 
 
-def _fetch(source: _Source, authorization: str | None) -> Any:
+def _fetch(source: _Source, login: Credentials | None) -> Any:
     # `auto` imports this module everywhere: what opens a connection waits until there is one
-    from http.client import HTTPException
-    from urllib.error import HTTPError, URLError
-    from urllib.request import ProxyHandler, Request, build_opener
+    from greenbatch.runners.metering.adapters.http_answer import fetch
 
-    request = Request(source.url, headers={"Accept": "application/json"})
-    if authorization:
-        request.add_unredirected_header("Authorization", authorization)
-    opener = build_opener(ProxyHandler({}))  # a plug stands in the local network
-    try:
-        with opener.open(request, timeout=source.timeout_s) as response:
-            text = response.read(_MOST_BYTES)
-    except HTTPError as error:
-        error.close()
-        cure = f"; set {AUTH_VARIABLE}=user:password" if error.code == 401 else "; check the URL"
-        raise MeterLost(f"cannot read {source}: HTTP status {error.code}{cure}") from error
-    except TimeoutError as error:
-        raise MeterLost(_late(source)) from error
-    except URLError as error:
-        if isinstance(error.reason, TimeoutError):
-            raise MeterLost(_late(source)) from error
-        raise MeterLost(f"cannot reach {source}: {error.reason}; is the plug on?") from error
-    except (OSError, ValueError, HTTPException) as error:
-        raise MeterLost(
-            f"cannot read {source}: {type(error).__name__}: {error}; is this a plug's URL?"
-        ) from error
+    url = urlsplit(source.url)
+    authorization = login.header if login else None
+    if login and PLACEHOLDER in source.url:
+        authorization, password = None, quote(login.password, safe="")
+        url = url._replace(
+            path=url.path.replace(PLACEHOLDER, password),
+            query=url.query.replace(PLACEHOLDER, password),
+        )
+    text = fetch(url, str(source), authorization, source.timeout_s)
     try:
         return json.loads(text)
+    except RecursionError as error:
+        raise MeterLost(
+            f"cannot read {source}: the answer is nested too deep; check the URL"
+        ) from error
     except ValueError as error:
         begin = text[:40].decode("utf-8", "replace")
         raise MeterLost(
             f"cannot read {source}: the answer is not JSON but begins with {begin!r}; check the URL"
         ) from error
-
-
-def _late(source: _Source) -> str:
-    return (
-        f"cannot read {source}: no answer within {source.timeout_s:g} s; "
-        "give it more by timeout= behind the #"
-    )
 
 
 def _number(
@@ -309,15 +312,27 @@ def _number(
     except jmespath.exceptions.JMESPathError as error:
         return None, f"cannot evaluate {where}: {str(error).splitlines()[0]}"
     if found is None:
-        keys = f"; it holds {', '.join(list(answer)[:8])}" if isinstance(answer, dict) else ""
+        known = [key[:40] for key in list(answer)[:8]] if isinstance(answer, dict) else []
+        keys = f"; it holds {', '.join(map(repr, known))}" if known else ""
         return None, f"there is no {where}{keys}"
     if isinstance(found, str):
         return None, f"{where} is the text {found[:40]!r}; write to_number({expression})"
     if isinstance(found, bool) or not isinstance(found, int | float):
-        return None, f"{where} is {json.dumps(found)[:40]}, wanted a number"
-    if not math.isfinite(found) or found < 0:
-        return None, f"{where} is {found} {unit}, wanted a number that is not negative"
-    return float(found), None
+        return None, f"{where} is {_text(found)[:40]}, wanted a number"
+    try:
+        number = float(found)
+    except OverflowError:  # an integer of hundreds of digits
+        number = math.inf
+    if not math.isfinite(number) or number < 0:
+        return None, f"{where} is {number} {unit}, wanted a number that is not negative"
+    return number, None
+
+
+def _text(found: Any) -> str:
+    try:
+        return json.dumps(found)
+    except RecursionError:
+        return "nested too deep"
 
 
 def _step(value: float) -> float:
@@ -328,11 +343,11 @@ def _step(value: float) -> float:
     return float(10.0 ** (int(exponent or 0) - decimals))
 
 
-def _tick_s(source: _Source, authorization: str | None, options: MeterOptions) -> float:
+def _tick_s(source: _Source, login: Credentials | None, options: MeterOptions) -> float:
     """Watch the counter for a while; one that is not seen to change is taken for a slow one."""
 
     def counter() -> dict[str, float]:
-        return {source.name: _first(source, authorization).energy_j or 0.0}
+        return {source.name: _first(source, login).energy_j or 0.0}
 
     periods = probe_ticks(counter, options.clock, _PROBE_LIMIT_S, source.interval_s)
     return periods.get(source.name) or _PROBE_LIMIT_S

@@ -1,5 +1,7 @@
 """The ``gb`` command: a file per command, and here what they share."""
 
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -25,7 +27,10 @@ from greenbatch.cli import (
     tune,
 )
 from greenbatch.cli.command import Command
-from greenbatch.errors import GreenbatchError
+from greenbatch.cli.printing import note
+from greenbatch.cli.signals import BY_SIGNAL, interrupted_by_signals
+from greenbatch.errors import FileError, GreenbatchError
+from greenbatch.files import disk_error, explain
 
 # Typer has click inside or beside it, by its version; this base class is the same in both.
 _USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
@@ -93,27 +98,41 @@ app.command("doctor", cls=Command)(doctor.doctor)
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit.
 
-    0: done. 1: a measured verdict of worse. 2: wrong use. 3: nothing could be measured.
+    0: done. 1: a measured verdict of worse. 2: wrong use. 3: nothing could be measured. 128 + n:
+    signal n ended it.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            code = app(args=arguments, prog_name="gb", standalone_mode=False)
-    except GreenbatchError as error:
-        _say(str(error))
-        sys.exit(error.exit_code)
-    except _USAGE_ERROR as error:
-        _say(f"{error.format_message().rstrip('.')}; see 'gb --help'")
-        sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort) as stop:
-        _say("; ".join(["interrupted", *map(str, stop.args)]))
-        sys.exit(130)
-    sys.exit(code or 0)
+    with interrupted_by_signals() as received:
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                code = app(args=arguments, prog_name="gb", standalone_mode=False)
+                sys.stdout.flush()
+        except GreenbatchError as error:
+            note(str(error))
+            sys.exit(error.exit_code)
+        except _USAGE_ERROR as error:
+            note(f"{error.format_message().rstrip('.')}; see 'gb --help'")
+            sys.exit(2)
+        except (KeyboardInterrupt, typer.Abort) as stop:
+            note("; ".join(["interrupted", *map(str, stop.args)]))
+            sys.exit(BY_SIGNAL + (received or [signal.SIGINT])[0])
+        except Exception as error:  # a full disk that nothing else reported; all else is a fault
+            _exit_for_disk(error)
+            raise
+        sys.exit(code or 0)
 
 
-def _say(sentence: str) -> None:
-    print(f"gb: {sentence}", file=sys.stderr)
+def _exit_for_disk(error: Exception) -> None:
+    """Exit with one sentence, if a disk that is full, read-only or faulty is the cause."""
+    if found := disk_error(error):
+        cause, cure = explain(found)
+        note(f"cannot write {found.filename or 'the output'}: {cause}; {cure}")
+        try:
+            sys.stdout.flush()
+        except OSError:  # what is left in its buffer would be tried, and complained of, at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FileError.exit_code)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    _say(f"warning: {message}")
+    note(f"warning: {message}")

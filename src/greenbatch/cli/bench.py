@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbatch.cli.printing import echo, note
 from greenbatch.cli.shared_options import (
     Artifacts,
     AsJson,
@@ -12,12 +13,17 @@ from greenbatch.cli.shared_options import (
     Meters,
     Out,
     Resume,
+    ShareMachine,
     Threads,
+    Trust,
     Weights,
 )
 from greenbatch.errors import MeasurementError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from greenbatch.runners.studies import AnyStudy
     from greenbatch.runners.study import Study
 
 
@@ -151,6 +157,8 @@ def bench(
     out: Out = None,
     study: Annotated[Path | None, typer.Option(help="Measure the study in this file.")] = None,
     resume: Resume = None,
+    trust: Trust = False,
+    share_machine: ShareMachine = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print cells, order and the least time; measure nothing."),
@@ -207,7 +215,7 @@ def bench(
         from greenbatch.runners.directory import open_training_study
 
         show = tune.measure if open_training_study(resume).search else train.measure
-        show(None, resume, as_json)
+        show(None, resume, as_json, trust=trust, share_machine=share_machine)
         return
     if resume:
         design, path = None, resume
@@ -218,12 +226,39 @@ def bench(
     if design and dry_run:
         from greenbatch.cli.study import outline
 
-        typer.echo(outline(design))
+        echo(*outline(design))
         return
-    measure(design, path, as_json)
+    if design and study and not trust:
+        require_consent(design, study)
+    # What a new run executes now is trusted: the user allowed it, or wrote it on the command line.
+    trusted = trust or design is not None
+    measure(design, path, as_json, trust=trusted, share_machine=share_machine)
 
 
-def measure(design: "Study | None", path: Path, as_json: bool) -> None:
+def require_consent(
+    design: "AnyStudy", file: Path, members: "Mapping[str, Any] | None" = None
+) -> None:
+    """Refuse a study file that names code, unless it is that of a run that the user began here.
+
+    Args:
+        design: The study.
+        file: It came from.
+        members: What stands in the file, where the user changed some of it.
+    """
+    from greenbatch.runners import consent
+
+    run = file.parent if file.name == "study.yaml" else None
+    consent.require(design, f"the study {file}", run=run, members=members)
+
+
+def measure(
+    design: "Study | None",
+    path: Path,
+    as_json: bool,
+    *,
+    trust: bool = False,
+    share_machine: bool = False,
+) -> None:
     """Measure a study in a new run, or go on with the one in ``path``, and tell what was found.
 
     Raises:
@@ -239,19 +274,23 @@ def measure(design: "Study | None", path: Path, as_json: bool) -> None:
     try:
         with Display() as display:
             if design:
-                run = workflow.run_study(design, path, display.listener)
+                run = workflow.run_study(
+                    design, path, display.listener, trust=trust, share_machine=share_machine
+                )
             else:
-                run = workflow.resume(path, display.listener)
+                run = workflow.resume(
+                    path, display.listener, trust=trust, share_machine=share_machine
+                )
     except KeyboardInterrupt:
         if not (path / "study.yaml").exists():
             raise
-        kept = f"what was measured is kept; go on with: gb bench --resume {path}"
+        kept = f"finished repetitions are kept; go on with: gb bench --resume {path}"
         raise KeyboardInterrupt(kept) from None
     if as_json:
         typer.echo(run_as_json(run.path))
     else:
         show_run(run.path)
-        typer.echo(f"measure it again: {_again(run.path)}")
+        echo(f"measure it again: {_again(run.path)}")
     if not run.measured:
         reason = next(iter(run.repetitions)).reason
         raise MeasurementError(
@@ -276,4 +315,4 @@ def tell_images(design: "Study") -> None:
 
     largest = max(cell.batch_size for cell in design.cells())
     for caveat in image_caveats(design.model_dump(), largest):
-        typer.echo(f"gb: {caveat.sentence}", err=True)
+        note(caveat.sentence)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from greenbatch.errors import RunError, UsageError
+from greenbatch.files import write_output
 
 if TYPE_CHECKING:
     from greenbatch.analysis.intervals import Interval
@@ -65,7 +66,7 @@ def compare(
             "measure both alike, or pass --allow-difference for what may differ"
         )
     if junit is not None:
-        _write(junit, junit_xml(judgement, metric))
+        write_output(junit, junit_xml(judgement, metric))
     if as_json:
         typer.echo(as_json_text(judgement, metric))
     elif markdown:
@@ -130,7 +131,7 @@ def _read(run: Path, metric: Metric) -> "dict[str, Side]":
     from greenbatch.analysis import cell_rows, open_run
     from greenbatch.analysis.run_files import read_run
     from greenbatch.analysis.verdicts import Side
-    from greenbatch.records import FACTORS
+    from greenbatch.records import FACTORS, artifact_key
 
     with open_run(run) as dataset:
         rows = cell_rows(dataset)
@@ -148,7 +149,7 @@ def _read(run: Path, metric: Metric) -> "dict[str, Side]":
     for row in rows:
         cell = row.cell
         artifacts = files.study.get("artifacts") or {}
-        artifact = artifacts.get(f"{cell.model}-{cell.precision}") or artifacts.get(cell.model)
+        artifact = artifacts.get(artifact_key(cell.model, cell.precision))
         facts = dict(common)
         if artifact and artifact.get("sha256"):
             facts["artifact"] = str(artifact["sha256"])[:12]
@@ -204,16 +205,18 @@ def caution(judgement: "Judgement") -> str:
 
 def markdown_text(judgement: "Judgement", metric: Metric) -> str:
     """Write a comment for a pull request."""
+    from greenbatch.analysis.markdown import escape
+
     lines = [
         f"### greenbatch: {'worse' if judgement.worse else 'not worse'}",
         "",
-        _escaped(summary(judgement, metric)),
+        escape(summary(judgement, metric)),
         "",
         "| " + " | ".join(_COLUMNS) + " |",
         "|:--|:--|--:|--:|--:|:--|",
-        *("| " + " | ".join(map(_escaped, _entries(c))) + " |" for c in judgement.cells),
+        *("| " + " | ".join(map(escape, _entries(c))) + " |" for c in judgement.cells),
         "",
-        _escaped(caution(judgement)),
+        escape(caution(judgement)),
         "",
     ]
     return "\n".join(lines)
@@ -276,15 +279,12 @@ def as_json_text(judgement: "Judgement", metric: Metric) -> str:
 
 
 def _print(judgement: "Judgement", metric: Metric) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from greenbatch.cli.result import WIDTH_ELSEWHERE
+    from greenbatch.cli.console import open_console
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_ELSEWHERE
+    console = open_console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     noted = any(cell.reason for cell in judgement.cells)
     for name in _COLUMNS if noted else _COLUMNS[:-1]:
@@ -338,26 +338,6 @@ def _bounds(value: "Interval | None") -> dict[str, Any] | None:
     return {"low": value.low, "centre": value.centre, "high": value.high, "method": value.method}
 
 
-def _escaped(text: str) -> str:
-    """Show a user's words as they are: neither Markdown nor HTML nor a mention."""
-    import html
-    import re
-
-    # A full stop or a digit is left alone; a mention needs its @ at the beginning of a word.
-    plain = re.sub(r"([\\`*_{}\[\]~|#])", r"\\\1", html.escape(text, quote=False))
-    return " ".join(plain.replace("@", "&#64;").split())
-
-
 def _xml(text: str) -> str:
     """Leave out control characters, which XML 1.0 cannot hold however they are written."""
     return "".join(c if c.isprintable() or c == " " else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {(error.strerror or 'unknown cause').lower()}; "
-            "give --junit a file in a folder that exists and can be written to"
-        ) from error

@@ -1,7 +1,6 @@
 """``gb doctor``: the machine on one page, what can be measured on it, and what mends the rest."""
 
 import json
-import os
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from greenbatch import units
+from greenbatch.cli.printing import echo
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,22 +86,25 @@ def doctor(
 @contextmanager
 def _steps() -> Iterator["Callable[[str], None]"]:
     """Show on a terminal's standard error what is being looked at."""
-    from rich.console import Console
+    from rich.text import Text
 
-    console = Console(stderr=True, highlight=False)
+    from greenbatch.cli.console import TextConsole
+
+    console = TextConsole(stderr=True)
     if not console.is_terminal:
         yield lambda sentence: None
         return
     with console.status("") as status:
-        yield lambda sentence: status.update(sentence)
+        yield lambda sentence: status.update(Text(sentence))
 
 
 def show(diagnosis: "Diagnosis", console: "Console | None" = None) -> None:
     """Print the page; elsewhere than on a terminal a finding stays on one line."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = console or Console(highlight=False)
+    from greenbatch.cli.console import TextConsole
+
+    console = console or TextConsole()
     width = console.width if console.is_terminal else None
     sections = {
         "Machine": _machine(diagnosis.machine),
@@ -299,23 +302,22 @@ def _disturbances(diagnosis: "Diagnosis") -> Iterator[Line]:
 
 def _fix(group: str | None, apply: bool, as_json: bool) -> None:
     from greenbatch.runners.doctor import permissions
-    from greenbatch.runners.doctor.machine import sysfs_root
 
-    user = os.environ.get("SUDO_USER") or os.environ.get("USER")
-    remedy = permissions.plan(group or permissions.GROUP, sysfs=sysfs_root(), user=user)
+    # Of this machine's own /sys, whatever GB_SYSFS says: root changes no file that is named there.
+    remedy = permissions.plan(group or permissions.GROUP, user=permissions.calling_user())
     if apply:
         permissions.apply(remedy)
     if as_json:
         data: dict[str, Any] = {"schema_version": 1, "applied": apply, **asdict(remedy)}
         typer.echo(json.dumps(data, indent=2, default=str))
     else:
-        typer.echo(_applied(remedy) if apply else _proposed(remedy))
+        echo(*([_applied(remedy)] if apply else _proposed(remedy)))
 
 
-def _proposed(remedy: "Remedy") -> str:
+def _proposed(remedy: "Remedy") -> list[str]:
     from greenbatch.runners.doctor.permissions import MODE, PROTECTION, WHY_UDEV, sudo_line
 
-    lines = [
+    return [
         PROTECTION,
         "",
         f"This lets the group '{remedy.group}' read them, and nobody else:",
@@ -333,7 +335,6 @@ def _proposed(remedy: "Remedy") -> str:
         "Nothing was changed. To do it, run:",
         f"  {sudo_line(remedy.group)}",
     ]
-    return "\n".join(lines)
 
 
 def _applied(remedy: "Remedy") -> str:

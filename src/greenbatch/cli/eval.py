@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenbatch import units
+from greenbatch.cli.printing import echo, note
 from greenbatch.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -83,16 +84,16 @@ def _tell(name: str, result: "Accuracy", saved: Path) -> None:
     rates = f"top-1 {_percent(result.top1)}"
     if result.top5:
         rates += f", top-5 {_percent(result.top5)}"
-    typer.echo(
+    echo(
         f"{name}: {rates} over {result.images} images ({result.weights} weights; classes: "
         f"{result.mapping}); {result.images_per_s:.3g} images/s; {saved}"
     )
     if result.broken:
-        typer.echo(f"gb: {result.broken} images of {result.data} were left out:", err=True)
+        note(f"{result.broken} images of {result.data} were left out:")
         for reason in result.broken_files.values():
-            typer.echo(f"  {reason}", err=True)
+            echo(f"  {reason}", error=True)
         if result.broken > len(result.broken_files):
-            typer.echo(f"  and {result.broken - len(result.broken_files)} more", err=True)
+            echo(f"  and {result.broken - len(result.broken_files)} more", error=True)
 
 
 def _percent(rate: "Rate") -> str:
@@ -104,11 +105,12 @@ def _progress(name: str) -> "Iterator[Callable[[Progress], None]]":
     """Show a bar on a terminal, a line now and then elsewhere, both on standard error."""
     import time
 
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    console = Console(file=sys.stderr, highlight=False)
+    from greenbatch.cli.console import TextConsole
+
+    console = TextConsole(file=sys.stderr)
     told_s = time.perf_counter()
 
     if not console.is_terminal:
@@ -117,18 +119,18 @@ def _progress(name: str) -> "Iterator[Callable[[Progress], None]]":
             nonlocal told_s
             if time.perf_counter() - told_s >= _LINE_EVERY_S:
                 told_s = time.perf_counter()
-                print(f"{name}: {_stand(progress)}", file=sys.stderr)
+                echo(f"{name}: {_stand(progress)}", error=True)
 
         yield line
         return
     columns = (
-        TextColumn(name),
+        TextColumn("{task.fields[name]}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task("", total=None, name=name)
 
         def move(progress: "Progress") -> None:
             left = f"about {units.duration(progress.left_s)} left"

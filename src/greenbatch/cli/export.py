@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenbatch.cli.exported import tell
+from greenbatch.cli.printing import echo, note
 from greenbatch.errors import ArtifactError, ExportError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _export_lower(
     try:
         manifest = export_lower(name, precision, out, calibration=calibration, force=force)
     except (ArtifactError, ExportError) as error:
-        typer.echo(f"gb: {error}", err=True)
+        note(str(error))
         return ExportError.exit_code
     tell(manifest, out, up_to_date=before == path.read_bytes(), notes=(), as_json=as_json)
     return 0
@@ -213,15 +214,17 @@ def _export_many(
     from greenbatch.cli.fleet import show_fleet
     from greenbatch.exporter.fleet import Plan
     from greenbatch.models.weights import Weights
+    from greenbatch.processes import python_command
     from greenbatch.runners.cores import default_threads
 
     Weights.parse(weights)
     at_once = min(jobs or min(default_threads(), _MOST_JOBS), len(specs))
 
     def command(name: str) -> list[str]:
-        line = [sys.executable, "-m", "greenbatch.cli", "export", name, "--json"]
-        line += ["--out", str(out), "--weights", weights, "--seed", str(seed)]
-        return [*line, "--force"] if force else line
+        options = ["--json", f"--out={out}", f"--weights={weights}", f"--seed={seed}"]
+        return python_command(
+            "greenbatch.cli", "export", *options, *(["--force"] if force else []), "--", name
+        )
 
     plan = Plan(
         folder=out,
@@ -268,10 +271,10 @@ def _check(folder: Path, as_json: bool) -> None:
             }
             typer.echo(json.dumps(told))
         elif finding.fault:
-            typer.echo(f"damaged: {finding.fault}")
+            echo(f"damaged: {finding.fault}")
         else:
             assert finding.manifest is not None
-            typer.echo(f"ok: {folder / finding.manifest.file}")
+            echo(f"ok: {folder / finding.manifest.file}")
     if faults:
         raise typer.Exit(DAMAGED)
 

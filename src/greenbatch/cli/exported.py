@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from greenbatch import units
+from greenbatch.cli.printing import echo, note
 
 if TYPE_CHECKING:
     from greenbatch.exporter.rebatch import Rebatched
@@ -45,8 +46,8 @@ def tell(
             }
         typer.echo(json.dumps(told))
         return
-    for note in notes:
-        typer.echo(f"gb: {note}", err=True)
+    for sentence in notes:
+        note(sentence)
     worst = max(parity.max_rel for parity in manifest.parity)
     took = "up to date" if up_to_date else f"exported in {units.duration(manifest.export_s)}"
     against = f"largest error {worst:.1e} of the largest logit"
@@ -55,15 +56,15 @@ def tell(
             f"against fp32: cosine {found.cosine:.5f}, top-1 agreement {found.top1_agreement:.0%} "
             f"of {found.images} images"
         )
-    typer.echo(
+    echo(
         f"{out / manifest.file}: {took}; {manifest.weights.kind} weights "
         f"({manifest.weights.detail}), {against}, at batch "
         f"{', '.join(str(p.batch_size) for p in manifest.parity)}"
     )
     if manifest.calibration:
-        typer.echo(f"  calibrated on {manifest.calibration}")
+        echo(f"  calibrated on {manifest.calibration}")
     for line in _rewritten(manifest, rebatched) if rebatched else ():
-        typer.echo(f"  {line}")
+        echo(f"  {line}")
 
 
 def _rewritten(manifest: "Manifest", rebatched: "Rebatched") -> Iterator[str]:

@@ -1,22 +1,21 @@
 """Many exports on the screen: a bar on a terminal, plain lines elsewhere, a table at the end."""
 
 import json
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from greenbatch import units
+from greenbatch.cli.console import TextConsole, open_console
 from greenbatch.cli.exported import event
-from greenbatch.cli.result import WIDTH_ELSEWHERE
+from greenbatch.cli.printing import note
 from greenbatch.errors import ExportError
 from greenbatch.exporter.export import find_up_to_date
 from greenbatch.exporter.fleet import Fleet, Outcome, Plan, cost
@@ -55,7 +54,7 @@ def show_fleet(
     outcomes: list[Outcome] = []
     told: set[str] = set()
     fleet = Fleet(plan)
-    with _ended_by_signals(), _Screen(len(specs), quiet=as_json) as screen:
+    with _Screen(len(specs), quiet=as_json) as screen:
 
         def take(outcome: Outcome, left: Sequence[ModelSpec]) -> None:
             outcomes.append(outcome)
@@ -88,34 +87,16 @@ def show_fleet(
     failed = [outcome for outcome in outcomes if not outcome.good]
     if as_json:
         if failed:
-            print(f"gb: {_failure(failed, len(specs))}", file=sys.stderr)
+            note(_failure(failed, len(specs)))
     else:
         order = {spec.name: place for place, spec in enumerate(specs)}
         outcomes.sort(key=lambda outcome: order[outcome.model])
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console.width = WIDTH_ELSEWHERE
+        console = open_console()
         console.print(outcome_table(outcomes, plan.folder, console.width))
         for outcome in filter(lambda outcome: not outcome.good, outcomes):
             console.print(Text(f"{outcome.model}: {outcome.reason}"), soft_wrap=True)
         console.print(Text(summary(outcomes, time.perf_counter() - began_s, fleet)))
     return NOT_PROVED if failed else 0
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Take a wish to terminate like Ctrl-C: the workers are ended and leave nothing."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _left_s(
@@ -133,14 +114,14 @@ class _Screen:
     """Shows progress on standard error; a context manager."""
 
     def __init__(self, total: int, quiet: bool) -> None:
-        self._console = Console(file=sys.stderr, highlight=False)
+        self._console = TextConsole(file=sys.stderr)
         self._lines = not self._console.is_terminal and not quiet
         self._done, self._total = 0, total
         self._left = ""
         self._bar = Progress(
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=self._console,
             transient=True,
             disable=not self._console.is_terminal,
@@ -166,8 +147,8 @@ class _Screen:
         self._done += 1
         self._left = "" if left_s is None else f"about {units.duration(left_s)} left"
         self._bar.update(self._task, completed=self._done)
-        for note in notes:
-            self._console.print(Text(f"gb: {note}"), soft_wrap=True)
+        for one in notes:
+            self._console.print(Text(f"gb: {one}"), soft_wrap=True)
         if self._lines or not outcome.good:
             place = f"[{self._done:{len(str(self._total))}}/{self._total}]"
             left = f", {self._left}" if self._left else ""

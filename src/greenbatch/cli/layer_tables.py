@@ -1,13 +1,13 @@
 """What ``gb layers`` tells: tables on the terminal, JSON, CSV, a page."""
 
-import csv
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenbatch import units
+from greenbatch import files, units
+from greenbatch.csv_text import csv_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,19 +18,17 @@ if TYPE_CHECKING:
     from greenbatch.records.layers import Part
 
 SCHEMA = 1
-WIDTH_ELSEWHERE = 120
 _MOST_LAYERS = 20  # that a person reads; --csv and --json have all
 _CHART_LAYERS = 40
 
 
 def show(found: "Attribution", depth: int | None) -> None:
     """Print the tables and what is to be known of them."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_ELSEWHERE
+    from greenbatch.cli.console import open_console
+
+    console = open_console()
     console.print()
     console.print(Text(headline(found), style="bold"))
     console.print()
@@ -303,16 +301,13 @@ def _summary(summary: "Summary | None") -> dict[str, Any] | None:
 def write_csv(found: "Attribution", path: Path) -> None:
     """Write a row for each operator, with the source of the energy that is shared out."""
     rows = [_row(row) | {"energy_source": found.net.source} for row in found.operators]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    files.write_output(path, csv_text([list(rows[0]), *(list(row.values()) for row in rows)]))
 
 
 def write_page(found: "Attribution", path: Path, depth: int | None) -> None:
     """Write one page that works offline: layers and operators as bars, the check, the sentences."""
     from greenbatch import __version__
-    from greenbatch.analysis.pages import render, write_text
+    from greenbatch.analysis.pages import render
     from greenbatch.analysis.palette import THEMES
 
     layers = found.by_layer(depth)
@@ -334,7 +329,7 @@ def write_page(found: "Attribution", path: Path, depth: int | None) -> None:
         "source": f"greenbatch {__version__}",
         "themes": THEMES,
     }
-    write_text(path, render("layers.html.j2", facts))
+    files.write_output(path, render("layers.html.j2", facts))
 
 
 def _bars(found: "Attribution", rows: Sequence["Row"]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import typer
 
 from greenbatch.cli.shared_options import Artifacts, AsJson, CpuTdp, Meters, Threads, Weights
 from greenbatch.errors import UsageError
+from greenbatch.files import write_output
 
 
 def layers(
@@ -83,7 +84,7 @@ def layers(
         )
     found = attribute(run)
     if raw is not None:
-        raw.write_text(run.to_json(), encoding="utf-8")
+        write_output(raw, run.to_json())
     if csv is not None:
         layer_tables.write_csv(found, csv)
     if html is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from greenbatch.cli.printing import echo
 from greenbatch.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def merge(
 
     if apart and along is not Dimension.AUTO:
         raise UsageError(f"--apart and --along {along} are both given; choose one")
-    if out.exists():
+    if out.exists() or out.is_symlink():
         raise RunError(f"{out} exists; choose another --out")
     if not out.parent.is_dir():
         raise RunError(f"{out.parent} is no directory; make it, or choose another --out")
@@ -63,12 +64,12 @@ def merge(
         _check_traces(runs, traces)
     dataset = merged(runs, where, allow_difference or ())
     store(dataset, out)
-    typer.echo(_summary(dataset))
+    echo(_summary(dataset))
     if differing := dataset.attrs.get("allowed_differences"):
-        typer.echo(f"differs, as allowed: {differing}")
-    typer.echo(f"dataset: {out}")
+        echo(f"differs, as allowed: {differing}")
+    echo(f"dataset: {out}")
     if traces is not None:
-        typer.echo(f"traces: {_write_traces(runs, out, traces)}")
+        echo(f"traces: {_write_traces(runs, out, traces)}")
 
 
 _ALONG: "dict[Dimension, Along | None]" = {

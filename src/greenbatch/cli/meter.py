@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenbatch import units
+from greenbatch.cli.printing import note
 from greenbatch.cli.shared_options import CpuTdp, Meters
+from greenbatch.cli.signals import BY_SIGNAL
+from greenbatch.csv_text import csv_text
 from greenbatch.errors import UsageError
+from greenbatch.files import write_output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 
 TRACE_FORMATS = (".csv", ".npz")
 # As a shell does: 127 and 126 where a command cannot be started, 128 + n where signal n ended it.
-NOT_FOUND, NOT_EXECUTABLE, BY_SIGNAL = 127, 126, 128
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
 WIDTH_ELSEWHERE = 100
 
 
@@ -72,7 +76,7 @@ def meter(
     else:
         text = _as_text(command, code, measurement, output)
     if output is not None:
-        output.write_text(text)
+        write_output(output, text)
     else:
         (sys.stdout if as_json else sys.stderr).write(text)
     raise typer.Exit(code)
@@ -84,7 +88,7 @@ def _check_command(name: str) -> None:
         return
     found = Path(name).exists()
     cause = "it is not executable" if found else "there is no such command"
-    typer.echo(f"gb: cannot run {name!r}: {cause}", err=True)
+    note(f"cannot run {name!r}: {cause}")
     raise typer.Exit(NOT_EXECUTABLE if found else NOT_FOUND)
 
 
@@ -123,26 +127,27 @@ def write_trace(path: Path, measurement: "Measurement") -> None:
     The CSV has the columns ``domain``, ``t_s`` (since the window's start), ``energy_j`` (since the
     domain's first row) and ``power_w``; empty where a read had no such value.
     """
-    import csv
+    import io
     import math
 
     import numpy as np
 
     if path.suffix == ".npz":
-        np.savez_compressed(path, **measurement.trace)
+        packed = io.BytesIO()
+        np.savez_compressed(packed, **measurement.trace)
+        write_output(path, packed.getvalue())
         return
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["domain", "t_s", "energy_j", "power_w"])
-        for figure in measurement.domains:
-            times_s = measurement.trace.get(f"{figure.domain}_t_s", ())
-            columns = [
-                measurement.trace.get(f"{figure.domain}_{name}", [math.nan] * len(times_s))
-                for name in ("energy_j", "power_w")
-            ]
-            for t_s, *values in zip(times_s, *columns, strict=True):
-                cells = ["" if math.isnan(value) else f"{value:.6g}" for value in values]
-                writer.writerow([figure.domain, f"{t_s:.6f}", *cells])
+    lines: list[Sequence[object]] = [("domain", "t_s", "energy_j", "power_w")]
+    for figure in measurement.domains:
+        times_s = measurement.trace.get(f"{figure.domain}_t_s", ())
+        columns = [
+            measurement.trace.get(f"{figure.domain}_{name}", [math.nan] * len(times_s))
+            for name in ("energy_j", "power_w")
+        ]
+        for t_s, *values in zip(times_s, *columns, strict=True):
+            cells = ["" if math.isnan(value) else f"{value:.6g}" for value in values]
+            lines.append([figure.domain, f"{t_s:.6f}", *cells])
+    write_output(path, csv_text(lines))
 
 
 def _as_text(
@@ -150,12 +155,13 @@ def _as_text(
 ) -> str:
     from io import StringIO
 
-    from rich.console import Console
     from rich.text import Text
+
+    from greenbatch.cli.console import TextConsole
 
     terminal = output is None and sys.stderr.isatty()
     buffer = StringIO()
-    console = Console(file=buffer, force_terminal=terminal, highlight=False)
+    console = TextConsole(file=buffer, force_terminal=terminal)
     if not terminal:
         console.width = WIDTH_ELSEWHERE
     console.print()
@@ -170,8 +176,8 @@ def _as_text(
         for f in measurement.domains
         if f.reason
     ]
-    for note in notes:
-        console.print(Text(note, style="yellow"))
+    for sentence in notes:
+        console.print(Text(sentence, style="yellow"))
     return buffer.getvalue()
 
 

@@ -4,11 +4,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from greenbatch import units
+from greenbatch.cli.console import TextConsole
 from greenbatch.records import Repetition, Status
 from greenbatch.workflow import Listener
 
@@ -23,11 +23,11 @@ class Display:
     """Shows steps and progress on standard error; a context manager."""
 
     def __init__(self) -> None:
-        self._console = Console(file=sys.stderr, highlight=False)
+        self._console = TextConsole(file=sys.stderr)
         self._bar = Progress(
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=self._console,
             auto_refresh=False,
             transient=True,

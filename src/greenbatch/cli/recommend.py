@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greenbatch.errors import RunError, UnknownNameError, UsageError
+from greenbatch.errors import FileError, RunError, UnknownNameError, UsageError
+from greenbatch.files import require_plain
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -99,10 +100,14 @@ def _opened(path: Path) -> "tuple[xr.Dataset, Path | None]":
     """Open a run, or a dataset file; and find the traces beside it."""
     from greenbatch.analysis.dataset import open_run
 
-    folder = path if path.is_dir() else path.parent
-    traces = folder / "traces"
-    beside = traces if traces.is_dir() else None
-    return open_run(path), beside
+    traces = (path if path.is_dir() else path.parent) / "traces"
+    dataset = open_run(path)
+    if not traces.is_dir():
+        return dataset, None
+    if traces.is_symlink():  # beside a dataset file; in a run, none gets here
+        raise FileError(f"{traces} is a symbolic link; replace it by the folder, or remove it")
+    require_plain(traces)
+    return dataset, traces
 
 
 def as_json_text(found: "Sequence[Recommendation]", arrivals: str, seed: int) -> str:
@@ -179,16 +184,13 @@ def _bounds(value: "Summary | None") -> dict[str, Any] | None:
 
 
 def _print(found: "Sequence[Recommendation]", arrivals: str) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from greenbatch.analysis.recommendation_text import answer, choices_table, question
-    from greenbatch.cli.result import WIDTH_ELSEWHERE
+    from greenbatch.cli.console import open_console
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_ELSEWHERE
+    console = open_console()
     for place, one in enumerate(found):
         if place:
             console.print()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from greenbatch.cli.printing import echo
 from greenbatch.cli.shared_options import AsJson
 
 
@@ -55,8 +56,8 @@ def _show_trainings(run: Path, page: Path, *, as_json: bool) -> None:
         typer.echo(json.dumps({"run": str(run), "report": str(page), "answers": told}, indent=2))
         return
     for label, sentences in told.items():
-        typer.echo("\n".join([f"{label}: {sentences[0]}", *(f"  {one}" for one in sentences[1:])]))
-    typer.echo(f"report: {page}")
+        echo(f"{label}: {sentences[0]}", *(f"  {one}" for one in sentences[1:]))
+    echo(f"report: {page}")
 
 
 def _show_file(path: Path, page: Path, *, as_json: bool) -> None:
@@ -77,8 +78,8 @@ def _show_file(path: Path, page: Path, *, as_json: bool) -> None:
         typer.echo(json.dumps(told, indent=2))
         return
     for label, sentence in leads.items():
-        typer.echo(f"{label}: {sentence}")
-    typer.echo(f"report: {page}")
+        echo(f"{label}: {sentence}")
+    echo(f"report: {page}")
 
 
 def _number_or_place(text: str) -> float | str:

@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from greenbatch import units
+from greenbatch.cli.console import TextConsole, open_console
 
 if TYPE_CHECKING:
     from greenbatch.analysis import text_tables
     from greenbatch.analysis.statistics import Summary
     from greenbatch.analysis.tables import CellRow
 
-WIDTH_ELSEWHERE = 120  # a pipe or a file has no width of its own
 ROOMY = 100  # columns from which on a table may show more than the essential
 
 
@@ -32,9 +31,7 @@ def show_run(run: Path) -> None:
     from greenbatch.analysis.start_tables import slow_starts
     from greenbatch.analysis.tables import cell_rows
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_ELSEWHERE
+    console = open_console()
     with warnings.catch_warnings(action="ignore"):  # a torn line is among the caveats
         dataset, files = open_with_files(run)
     every = cell_rows(dataset)
@@ -121,7 +118,7 @@ def cell_table(rows: Sequence["CellRow"], width: int) -> Table:
     Energy net of idle is left out where it does not fit.
     """
     whole = _cell_table(rows, with_net=True)
-    fits = width >= ROOMY and Console(width=1000).measure(whole).maximum <= width
+    fits = width >= ROOMY and TextConsole(width=1000).measure(whole).maximum <= width
     return whole if fits else _cell_table(rows, with_net=False)
 
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from greenbatch import units
-from greenbatch.cli.result import WIDTH_ELSEWHERE
+from greenbatch.cli.console import open_console
 from greenbatch.records import Epoch, Training, TrainingCell
 
 if TYPE_CHECKING:
@@ -46,9 +45,7 @@ def show_searches(run: Path) -> None:
     from greenbatch.analysis.training.caveats import training_caveats
     from greenbatch.analysis.training.rows import training_rows
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_ELSEWHERE
+    console = open_console()
     with warnings.catch_warnings(action="ignore"):  # a torn line is among the caveats
         dataset = open_training(run)
     with dataset:
@@ -180,10 +177,9 @@ def _search_of(dataset: "xr.Dataset") -> "Search":
 
 
 def _journal_of(run: Path) -> "Journal":
-    from greenbatch.records import parse
+    from greenbatch.records import journal as journals
 
-    file = run / "journal.jsonl"
-    return parse(file.read_bytes(), str(file))
+    return journals.read(run / "journal.jsonl")
 
 
 def _told(trial: BestTrial) -> str:

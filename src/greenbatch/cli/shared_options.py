@@ -16,6 +16,14 @@ Meters = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder of this run. Default: runs/<now>.")]
 Resume = Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")]
+ShareMachine = Annotated[
+    bool,
+    typer.Option(
+        "--share-machine",
+        help="Measure although another run is measuring on this machine; what is measured beside "
+        "it is flagged as disturbed.",
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option(help="Threads of CPU backends. Default: the cores granted.")
 ]
@@ -24,6 +32,14 @@ TrainImages = Annotated[
 ]
 ValidationImages = Annotated[
     int | None, typer.Option(help="The most to validate with. Default: all.")
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Allow the code that a study file or a run from somebody else names: callables, "
+        "installed backends and meters, files in settings.",
+    ),
 ]
 Weights = Annotated[
     str | None, typer.Option(help="auto, pretrained, random or a .safetensors or .pth file.")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from greenbatch.cli.command import Command
-from greenbatch.cli.shared_options import AsJson, Meters, Out
+from greenbatch.cli.printing import echo
+from greenbatch.cli.shared_options import AsJson, Meters, Out, ShareMachine, Trust
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def list_studies() -> None:
 
     for name in studies.presets():
         about = str(studies.read(name).members.get("about", ""))
-        typer.echo(f"{name}\n    {about.partition(':')[0]}")
+        echo(name, f"    {about.partition(':')[0]}")
 
 
 @study.command("show", cls=Command)
@@ -65,7 +66,7 @@ def show(
     design = studies.resolve(
         name, changes=changes or (), provider=provider, data=data or (), scale=scale
     )
-    typer.echo(design.to_yaml(), nl=False)
+    echo(*design.to_yaml().removesuffix("\n").split("\n"))
 
 
 @study.command("run", cls=Command)
@@ -83,6 +84,8 @@ def run(
         Path | None, typer.Option(help="Folder of exported artifacts. Default: the study's.")
     ] = None,
     out: Out = None,
+    trust: Trust = False,
+    share_machine: ShareMachine = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print cells, order and the least time; measure nothing."),
@@ -100,7 +103,8 @@ def run(
         **({"weights": weights} if weights else {}),
         **({"meters": meter} if meter else {}),
     }
-    if studies.read(name).is_training and (weights or artifacts):
+    file = studies.read(name)
+    if file.is_training and (weights or artifacts):
         raise UsageError(
             f"{name} is a study of trainings, which begin with weights of their own; leave out "
             f"{'--weights' if weights else '--artifacts'}"
@@ -115,16 +119,19 @@ def run(
     )
     path = out or workflow.fresh_path()
     if dry_run:
-        typer.echo(outline(design))
-    elif isinstance(design, Study):
-        bench.measure(design.fresh(), path, as_json)
+        echo(*outline(design))
+        return
+    if not trust:
+        bench.require_consent(design, Path(name), file.members)
+    if isinstance(design, Study):
+        bench.measure(design.fresh(), path, as_json, trust=True, share_machine=share_machine)
     elif design.search:
-        tune.measure(design, path, as_json)
+        tune.measure(design, path, as_json, trust=True, share_machine=share_machine)
     else:
-        train.measure(design, path, as_json)
+        train.measure(design, path, as_json, trust=True, share_machine=share_machine)
 
 
-def outline(design: "AnyStudy") -> str:
+def outline(design: "AnyStudy") -> list[str]:
     """Return a design's cells in their order, and the least time that they take."""
     from greenbatch import units
     from greenbatch.runners.order import slots
@@ -146,10 +153,10 @@ def outline(design: "AnyStudy") -> str:
         f"{len(order)} repetitions of {len(design.cells())} cells, at least "
         f"{units.duration(least_s)}: starts, longer warm-ups and slow batches come on top"
     )
-    return "\n".join(lines)
+    return lines
 
 
-def _outline_of_trainings(design: "TrainingStudy") -> str:
+def _outline_of_trainings(design: "TrainingStudy") -> list[str]:
     from itertools import islice
 
     from greenbatch import units
@@ -177,4 +184,4 @@ def _outline_of_trainings(design: "TrainingStudy") -> str:
         f"{trainings} trainings of up to {design.epochs} epochs, at least "
         f"{units.duration(least_s)} beside the epochs: rests, warm-ups and idle power"
     )
-    return "\n".join(lines)
+    return lines

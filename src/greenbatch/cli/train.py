@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbatch.cli.printing import echo
 from greenbatch.cli.shared_options import (
     AsJson,
     CpuTdp,
     Meters,
     Out,
     Resume,
+    ShareMachine,
     Threads,
     TrainImages,
+    Trust,
     ValidationImages,
 )
 from greenbatch.errors import MeasurementError, UsageError
@@ -88,6 +91,8 @@ def train(
     cpu_tdp: CpuTdp = None,
     out: Out = None,
     resume: Resume = None,
+    trust: Trust = False,
+    share_machine: ShareMachine = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the trainings in their order; do nothing.")
     ] = False,
@@ -129,9 +134,9 @@ def train(
         if open_training_study(resume).search:
             from greenbatch.cli import tune
 
-            tune.measure(None, resume, as_json)
+            tune.measure(None, resume, as_json, trust=trust, share_machine=share_machine)
         else:
-            measure(None, resume, as_json)
+            measure(None, resume, as_json, trust=trust, share_machine=share_machine)
         return
     if not models:
         raise UsageError("no network is named; name one, as: gb train simple-cnn")
@@ -140,12 +145,19 @@ def train(
     if dry_run:
         from greenbatch.cli.study import outline
 
-        typer.echo(outline(design))
+        echo(*outline(design))
         return
-    measure(design, path, as_json)
+    measure(design, path, as_json, trust=True, share_machine=share_machine)
 
 
-def measure(design: "TrainingStudy | None", path: Path, as_json: bool) -> None:
+def measure(
+    design: "TrainingStudy | None",
+    path: Path,
+    as_json: bool,
+    *,
+    trust: bool = False,
+    share_machine: bool = False,
+) -> None:
     """Run a study of trainings, or go on with the run in ``path``, and tell what was found.
 
     Raises:
@@ -158,13 +170,21 @@ def measure(design: "TrainingStudy | None", path: Path, as_json: bool) -> None:
     try:
         with TrainingDisplay() as display:
             if design:
-                run = training_workflow.run_training(design, path, display.training_listener)
+                run = training_workflow.run_training(
+                    design,
+                    path,
+                    display.training_listener,
+                    trust=trust,
+                    share_machine=share_machine,
+                )
             else:
-                run = training_workflow.resume_training(path, display.training_listener)
+                run = training_workflow.resume_training(
+                    path, display.training_listener, trust=trust, share_machine=share_machine
+                )
     except KeyboardInterrupt:
         if not (path / "study.yaml").exists():
             raise
-        kept = f"what was trained is kept; go on with: gb train --resume {path}"
+        kept = f"finished trainings and epochs are kept; go on with: gb train --resume {path}"
         raise KeyboardInterrupt(kept) from None
     if as_json:
         typer.echo(trainings_as_json(run))

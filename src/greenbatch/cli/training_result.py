@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from greenbatch import units
+from greenbatch.cli.console import open_console
 from greenbatch.records import (
     Epoch,
     Phase,
@@ -17,15 +17,15 @@ from greenbatch.records import (
     Training,
     TrainingCell,
     holding,
-    parse,
     total_energy,
 )
+from greenbatch.records import journal as journals
 
 if TYPE_CHECKING:
     from greenbatch.analysis.statistics import Summary
     from greenbatch.training_workflow import Run
 
-WIDTH_ELSEWHERE = 140  # a pipe or a file has no width of its own
+WIDTH_ELSEWHERE = 140  # its rows have more columns than those of other tables
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,7 @@ def _per_image(part: Sequence[Epoch], phase_of: Callable[[Epoch], Phase]) -> flo
 
 def show_trainings(run: "Run") -> None:
     """Print the table of a run, what was lost in it, and the path of its report."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_ELSEWHERE
+    console = open_console(width=WIDTH_ELSEWHERE)
     rows = _rows_of(run)
     console.print()
     console.print(training_table(rows))
@@ -133,8 +131,7 @@ def show_trainings(run: "Run") -> None:
 
 
 def _rows_of(run: "Run") -> list[TrainingRow]:
-    journal = run.path / "journal.jsonl"
-    return training_rows(run.trainings, parse(journal.read_bytes(), str(journal)).epochs)
+    return training_rows(run.trainings, journals.read(run.path / "journal.jsonl").epochs)
 
 
 def training_table(rows: Sequence[TrainingRow]) -> Table:

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbatch.cli.printing import echo
 from greenbatch.cli.shared_options import (
     AsJson,
     CpuTdp,
     Meters,
     Out,
     Resume,
+    ShareMachine,
     Threads,
     TrainImages,
+    Trust,
     ValidationImages,
 )
 from greenbatch.errors import MeasurementError, RunError, UsageError
@@ -103,6 +106,8 @@ def tune(
     cpu_tdp: CpuTdp = None,
     out: Out = None,
     resume: Resume = None,
+    trust: Trust = False,
+    share_machine: ShareMachine = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print what would be done, and do nothing."),
@@ -145,7 +150,7 @@ def tune(
                 f"--resume takes the design from {resume / 'study.yaml'} and goes on in that "
                 "folder; leave out everything else but --json"
             )
-        measure(None, resume, as_json)
+        measure(None, resume, as_json, trust=trust, share_machine=share_machine)
         return
     if not model:
         raise UsageError("no network is named; name one, as: gb tune simple-cnn")
@@ -161,12 +166,19 @@ def tune(
         {"name": path.name, "models": [model], "search": searched, **members}, "the options"
     )
     if dry_run:
-        typer.echo(outline(design))
+        echo(*outline(design))
         return
-    measure(design, path, as_json)
+    measure(design, path, as_json, trust=True, share_machine=share_machine)
 
 
-def measure(design: "TrainingStudy | None", path: Path, as_json: bool) -> None:
+def measure(
+    design: "TrainingStudy | None",
+    path: Path,
+    as_json: bool,
+    *,
+    trust: bool = False,
+    share_machine: bool = False,
+) -> None:
     """Do the searches of a study, or go on with the run in ``path``, and tell what was found.
 
     Raises:
@@ -183,13 +195,21 @@ def measure(design: "TrainingStudy | None", path: Path, as_json: bool) -> None:
     try:
         with TrainingDisplay() as display:
             if design:
-                run = training_workflow.run_training(design, path, display.training_listener)
+                run = training_workflow.run_training(
+                    design,
+                    path,
+                    display.training_listener,
+                    trust=trust,
+                    share_machine=share_machine,
+                )
             else:
-                run = training_workflow.resume_training(path, display.training_listener)
+                run = training_workflow.resume_training(
+                    path, display.training_listener, trust=trust, share_machine=share_machine
+                )
     except KeyboardInterrupt:
         if not (path / "study.yaml").exists():
             raise
-        kept = f"what was trained is kept; go on with: gb tune --resume {path}"
+        kept = f"finished trainings and epochs are kept; go on with: gb tune --resume {path}"
         raise KeyboardInterrupt(kept) from None
     if as_json:
         typer.echo(searches_as_json(run.path))

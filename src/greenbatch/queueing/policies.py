@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.queueing.durations import seconds
 
+LARGEST_BATCH = 65_536
+
 _FORMS = {"fixed": "fixed:16", "greedy": "greedy:16", "dynamic": "dynamic:16:5ms"}
 
 
@@ -84,7 +86,7 @@ def parse_policy(text: str) -> Policy:
     try:
         size, *waits = parts
         largest = int(size)
-        if largest < 1 or len(waits) != (kind == "dynamic"):
+        if not 1 <= largest <= LARGEST_BATCH or len(waits) != (kind == "dynamic"):
             raise ValueError
         wait_s = {"fixed": math.inf, "greedy": 0.0}.get(kind)
         if wait_s is None:
@@ -92,8 +94,8 @@ def parse_policy(text: str) -> Policy:
     except ValueError:
         wait = " and the longest wait, as 5ms" if kind == "dynamic" else ""
         raise UsageError(
-            f"batching policy {text!r} cannot be read; wanted {kind}, a whole number of 1 or more"
-            f"{wait}, with colons between, such as {_FORMS[kind]}"
+            f"batching policy {text!r} cannot be read; wanted {kind}, a whole number from 1 "
+            f"to {LARGEST_BATCH}{wait}, with colons between, such as {_FORMS[kind]}"
         ) from None
     wait = "inf" if math.isinf(wait_s) else f"{wait_s * 1e3:g}ms"
     written = f"{kind}:{largest}:{wait}" if kind == "dynamic" else f"{kind}:{largest}"

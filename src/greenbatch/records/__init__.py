@@ -7,6 +7,8 @@ from greenbatch.records.artifact import (
     Parity,
     TensorSpec,
     WeightsRecord,
+    artifact_key,
+    by_artifact_key,
     parse_manifest,
 )
 from greenbatch.records.cells import (
@@ -90,6 +92,8 @@ __all__ = [
     "TrainingCell",
     "WarmUp",
     "WeightsRecord",
+    "artifact_key",
+    "by_artifact_key",
     "decode",
     "encode",
     "holding",

@@ -5,7 +5,11 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.documents import parse_json
 from greenbatch.errors import ArtifactError
+from greenbatch.names import check_name
+from greenbatch.plain_text import storable
+from greenbatch.records.reading import cause_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -54,6 +58,9 @@ class Accuracy:
         duration_s: Of the whole, reading included.
         images_per_s: Of the whole: not a figure to compare runtimes by.
         measured_at: UTC.
+
+    Raises:
+        ValueError: ``model`` has not the form of a name.
     """
 
     model: str
@@ -75,6 +82,9 @@ class Accuracy:
     measured_at: str
     schema: int = ACCURACY_SCHEMA
 
+    def __post_init__(self) -> None:
+        check_name("model", self.model)
+
     def to_json(self) -> str:
         """Write the record as indented JSON."""
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -94,12 +104,11 @@ def parse_accuracy(text: str | bytes, name: str) -> Accuracy:
         ArtifactError: It is not one, or of a schema this program does not know.
     """
     try:
-        members: Any = json.loads(text)
+        members: Any = parse_json(text)
         if not isinstance(members, dict) or members.get("schema") != ACCURACY_SCHEMA:
             raise ValueError(f"it is no accuracy of schema {ACCURACY_SCHEMA}")
-        return _adapter().validate_python(members)
+        return _adapter().validate_python(storable(members))
     except ValueError as error:
-        cause = str(error).splitlines()[0]
         raise ArtifactError(
-            f"cannot read the accuracy {name}: {cause}; delete it, or run 'gb eval' again"
+            f"cannot read the accuracy {name}: {cause_of(error)}; delete it, or run 'gb eval' again"
         ) from error

@@ -1,16 +1,49 @@
 """The manifest beside an exported ``.onnx``: where it came from, and proof that it is right."""
 
 import json
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from greenbatch.documents import parse_json
 from greenbatch.errors import ArtifactError
+from greenbatch.names import check_name
+from greenbatch.records.cells import PRECISIONS
+from greenbatch.records.reading import cause_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 MANIFEST_SCHEMA = 2
+_GRAPH = re.compile(rf"(.+)-({'|'.join(PRECISIONS)})\.onnx")
+_Entry = TypeVar("_Entry")
+
+
+def artifact_key(model: str, precision: str) -> str:
+    """Return what an artifact is called within a study: its model, ``MODEL@PRECISION`` but fp32."""
+    return model if precision == "fp32" else f"{model}@{precision}"
+
+
+def by_artifact_key(
+    entries: Mapping[str, _Entry], file_of: Callable[[_Entry], object]
+) -> dict[str, _Entry]:
+    """Call what a study remembers of its artifacts by `artifact_key`.
+
+    Earlier studies joined both names by a hyphen, so that ``net`` in int8 and a model ``net-int8``
+    in fp32 were called alike; the files' names never were.
+
+    Args:
+        entries: As in the study.
+        file_of: Returns the name of an entry's ``.onnx`` file; where it is no such name, the entry
+            is called as before.
+    """
+    found = {}
+    for key, entry in entries.items():
+        match = _GRAPH.fullmatch(str(file_of(entry)))
+        found[artifact_key(match[1], match[2]) if match else key] = entry
+    return found
 
 
 Shape = tuple[int, ...]
@@ -140,6 +173,9 @@ class Manifest:
         recipe: A hash of all that went into making it.
         exported_at, export_s: When, and how long it took.
         versions: Of the software that made it.
+
+    Raises:
+        ValueError: ``model`` has not the form of a name.
     """
 
     model: str
@@ -166,6 +202,9 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=dict)
     schema: int = MANIFEST_SCHEMA
 
+    def __post_init__(self) -> None:
+        check_name("model", self.model)
+
     def to_json(self) -> str:
         """Write the manifest as indented JSON."""
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -185,12 +224,12 @@ def parse_manifest(text: str | bytes, name: str) -> Manifest:
         ArtifactError: It is not one, or of a schema this program does not know.
     """
     try:
-        members: Any = json.loads(text)
+        members: Any = parse_json(text)
         if not isinstance(members, dict) or members.get("schema") != MANIFEST_SCHEMA:
             raise ValueError(f"it is no manifest of schema {MANIFEST_SCHEMA}")
         return _adapter().validate_python(members)
     except ValueError as error:
-        cause = str(error).splitlines()[0]
         raise ArtifactError(
-            f"cannot read the manifest {name}: {cause}; delete it and run 'gb export' again"
+            f"cannot read the manifest {name}: {cause_of(error)}; delete it and run 'gb "
+            "export' again"
         ) from error

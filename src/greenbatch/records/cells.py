@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntFlag, StrEnum
 
+from greenbatch.names import check_name
+
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 IO = ("host", "device")
 SCENARIOS = ("offline", "server")
@@ -56,7 +58,7 @@ class Cell:
             and a text; empty offline. ``batch_size`` is then the largest batch.
 
     Raises:
-        ValueError: A factor is empty, unknown or not positive.
+        ValueError: A factor is empty, unknown or not positive, or a name has another form.
     """
 
     model: str
@@ -74,6 +76,8 @@ class Cell:
             object.__setattr__(self, name, pairs)
         if not self.model or not self.backend:
             raise ValueError("a cell needs a model and a backend")
+        check_name("model", self.model)
+        check_name("backend", self.backend)
         for name, value, known in (
             ("precision", self.precision, PRECISIONS),
             ("io", self.io, IO),
@@ -97,7 +101,7 @@ class Cell:
             f"_b{self.batch_size}"
         )
         told = "".join(f"_{key}-{text}" for key, text in (*self.traffic, *self.settings))
-        return name + re.sub(r"[^\w.-]", "-", told)
+        return re.sub(r"[^\w.@+-]", "-", name) + re.sub(r"[^\w.-]", "-", told)
 
     @property
     def variant(self) -> str:

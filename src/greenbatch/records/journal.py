@@ -1,24 +1,36 @@
 """The journal's lines: one JSON object each, checksummed, readable without this program.
 
 A line is the record's members, then ``schema`` and ``checksum``: the first 16 hex digits of the
-SHA-256 of the same object without ``checksum``, written with sorted keys and no spaces.
+SHA-256 of the same object without ``checksum``, written with sorted keys and no spaces. It shows
+that a line was damaged by accident; who edits a line on purpose can compute its checksum anew.
 """
 
 import hashlib
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
 
+from greenbatch.documents import parse_json
 from greenbatch.errors import JournalError
+from greenbatch.files import open_regular
+from greenbatch.plain_text import storable
+from greenbatch.privacy import masked_members
+from greenbatch.records.reading import cause_of
 from greenbatch.records.results import SCHEMA, Capacity, Idle, Repetition
 from greenbatch.records.training import Beat, Epoch, Training
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+MOST_BYTES = 10_000_000_000
+"""Of a journal: two million repetitions, with all that is known of each."""
+_LONGEST_LINE_BYTES = 10_000_000
 
 Record: TypeAlias = Repetition | Idle | Capacity | Epoch | Beat | Training
 
@@ -39,13 +51,26 @@ def _checksum(members: dict[str, Any]) -> str:
 
 
 def encode(record: Record) -> bytes:
-    """Write a record as one line, newline included.
+    """Write a record as one line, newline included; home folders and secrets in prose are masked.
 
     Raises:
         ValueError: The record holds a number that is not finite.
     """
-    members = _adapter().dump_python(record, mode="json") | {"schema": SCHEMA}
+    members = _published(_adapter().dump_python(record, mode="json")) | {"schema": SCHEMA}
     return _canonical(members | {"checksum": _checksum(members)}) + b"\n"
+
+
+def _published(members: dict[str, Any]) -> dict[str, Any]:
+    """Mask reasons and effective settings; what identifies a cell stays: a resume looks for it."""
+    found = dict(members)
+    for name, value in members.items():
+        if name == "reason" or (name == "settings" and isinstance(value, dict)):
+            found[name] = masked_members(value)
+        elif name != "cell" and isinstance(value, dict):
+            found[name] = _published(value)
+        elif isinstance(value, list):
+            found[name] = [_published(each) if isinstance(each, dict) else each for each in value]
+    return found
 
 
 def decode(line: bytes) -> Record:
@@ -56,15 +81,17 @@ def decode(line: bytes) -> Record:
     """
     if _is_canonical(line):
         return _adapter().validate_json(line)
-    members = json.loads(line)
+    members = parse_json(line)
     if not isinstance(members, dict):
         raise ValueError("not a JSON object")
     stated = members.pop("checksum", None)
     if stated != _checksum(members):
-        raise ValueError("the checksum does not match")
+        raise ValueError(
+            "it was changed or damaged after it was written (its checksum does not match)"
+        )
     if (schema := members.pop("schema", None)) != SCHEMA:
         raise ValueError(f"schema {schema} is not known; this program reads schema {SCHEMA}")
-    return _adapter().validate_python(members)
+    return _adapter().validate_python(storable(members))
 
 
 _CHECKSUM = re.compile(rb'"checksum":"([0-9a-f]{16})",')
@@ -75,10 +102,12 @@ def _is_canonical(line: bytes) -> bool:
     """Check a line as `encode` writes it by its bytes alone, a third of the time of `json`.
 
     Nothing is accepted that `decode` would refuse: a line that has the members twice, or is
-    written otherwise, is left to it.
+    written otherwise, is left to it; so is one with the character NUL, which no dataset can hold.
     """
     found = _CHECKSUM.search(line)
     if found is None or line.count(b'"checksum":') != 1 or line.count(b'"schema":') != 1:
+        return False
+    if b"\\u0000" in line:
         return False
     total = hashlib.sha256(line[: found.start()])
     total.update(line[found.end() :].rstrip(b"\n"))
@@ -112,7 +141,7 @@ def parse(data: bytes, name: str = "journal.jsonl") -> Journal:
     """Read a journal up to a torn last line.
 
     Only the last line can be torn by a crash: each one is flushed to disk before the next. A
-    damaged line elsewhere means that somebody altered the file, and is refused.
+    line elsewhere that is not as it was written is refused.
 
     Args:
         data: The file's bytes.
@@ -124,17 +153,51 @@ def parse(data: bytes, name: str = "journal.jsonl") -> Journal:
     return parse_lines(data.splitlines(keepends=True), name)
 
 
+def read(path: Path) -> Journal:
+    """Read a journal file up to a torn last line; one that does not exist is empty.
+
+    Raises:
+        JournalError: A line before the last is damaged.
+        FileError: It is not a regular file, or cannot be read.
+    """
+    try:
+        with open_regular(path) as file:
+            return parse_lines(lines_of(file, str(path)), str(path))
+    except FileNotFoundError:
+        return parse(b"", str(path))
+
+
+def lines_of(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Give the lines of a file that is open, none of them beyond what a journal has.
+
+    Raises:
+        JournalError: The file or a line is larger than any that this program writes.
+    """
+    if file.seek(0, os.SEEK_END) > MOST_BYTES:
+        raise JournalError(f"{name} is larger than 10 GB, which no journal is; restore the file")
+    file.seek(0)
+    number = 0
+    while line := file.readline(_LONGEST_LINE_BYTES + 1):
+        number += 1
+        if len(line) > _LONGEST_LINE_BYTES:
+            raise JournalError(
+                f"line {number} of {name} is longer than 10 MB, which no record is; restore the "
+                "file"
+            )
+        yield line
+
+
 def parse_lines(lines: Iterable[bytes], name: str = "journal.jsonl") -> Journal:
     """Read a journal line by line, as from a file that is open; see `parse`."""
     records: list[Record] = []
     seen: dict[Any, Any] = {}
     start = 0
     torn = None
-    damage: ValueError | None = None
+    damage: ValueError | RecursionError | None = None
     for number, line in enumerate(lines, 1):
         if damage is not None:
             raise JournalError(
-                f"{name} is damaged in line {number - 1}: {_cause(damage)}; restore the file, or "
+                f"cannot read {name}, line {number - 1}: {cause_of(damage)}; restore the file, or "
                 "delete that line and resume the run to measure its repetition again"
             ) from damage
         try:
@@ -143,9 +206,9 @@ def parse_lines(lines: Iterable[bytes], name: str = "journal.jsonl") -> Journal:
             record = decode(line)
             _share(record, seen)
             records.append(record)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             damage = error
-            torn = f"{name}: line {number}, the last, is torn ({_cause(error)}) and was left out"
+            torn = f"{name}: line {number}, the last, is torn ({cause_of(error)}) and was left out"
             continue
         start += len(line)
     return Journal(
@@ -172,7 +235,3 @@ def _share(record: Record, seen: dict[Any, Any]) -> None:
         own = getattr(record, name)
         # Written out, for 1 and True are equal.
         object.__setattr__(record, name, seen.setdefault((name, repr(own)), own))
-
-
-def _cause(error: ValueError) -> str:
-    return str(error).splitlines()[0]

@@ -33,7 +33,8 @@ class Conditions:
         foreign_load: CPU time that others used in the window (stolen time included) over what
             the cores granted to this run offer; 0.1 is a tenth of them.
         memory_device_bytes: Highest device memory in use by anybody in the window, by device.
-        foreign_processes: Other processes that held a device of this cell.
+        foreign_processes: Other processes that held a device of this cell, and another run that
+            measured on this machine (``host: ...``).
     """
 
     rest_s: float = 0.0

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from greenbatch.names import check_name
 from greenbatch.records.cells import Flag, Status
 from greenbatch.records.energy import EnergyFigure
 from greenbatch.records.results import Conditions, WarmUp
@@ -13,7 +14,20 @@ from greenbatch.records.results import Conditions, WarmUp
 TRAINING_PRECISIONS = ("fp32", "amp-fp16", "amp-bf16")
 """``amp``: automatic mixed precision, weights and optimiser in fp32 (`torch.autocast`)."""
 
+TIMM = "timm:"
+"""Begins the name of a network of timm's."""
+
 _FLAGS = frozenset(Flag(~Flag(0)).names)
+
+
+def check_network(name: str) -> str:
+    """Return a network's name if it has the form of one, behind ``timm:`` where that begins it.
+
+    Raises:
+        ValueError: It has another form.
+    """
+    check_name("network", name.removeprefix(TIMM))
+    return name
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,7 +46,7 @@ class TrainingCell:
         trial: Of a search, the trial's number from 0; else ``None``.
 
     Raises:
-        ValueError: A factor is empty, unknown or not positive.
+        ValueError: A factor is empty, unknown or not positive, or a name has another form.
     """
 
     model: str
@@ -49,6 +63,8 @@ class TrainingCell:
         object.__setattr__(self, "settings", pairs)  # JSON and YAML give lists
         if not self.model or not self.data or not self.backend:
             raise ValueError("a training needs a model, data and a backend")
+        check_network(self.model)
+        check_name("backend", self.backend)
         if self.precision not in TRAINING_PRECISIONS:
             raise ValueError(
                 f"precision is {self.precision!r}; it is one of {', '.join(TRAINING_PRECISIONS)}"

@@ -1,0 +1,143 @@
+"""Image files become pixels: a few formats, one frame each, within limits.
+
+The files may come from anybody. What Pillow would read beside these formats is not tried: some of
+it is handed to other programs (EPS to Ghostscript), and the format is found by the contents, not
+by the name.
+"""
+
+import stat
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from greenbatch.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+CHANNELS = (1, 3)
+MOST_PIXELS = 89_478_485
+"""Above which Pillow warns of a decompression bomb: 0.25 GB at 3 bytes a pixel."""
+MOST_ASPECT = 50
+"""The longer side over the shorter, at most: the shorter one is resized to some hundred pixels, and
+the longer one grows with it."""
+
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF", "GIF")
+_MOST_BYTES = 256_000_000
+_MODES = {1: "L", 3: "RGB"}
+_UNKNOWN_RANGE = {"I": "32-bit integers", "F": "floating-point numbers"}
+
+
+class BrokenImage(UsageError):
+    """An image file that cannot be read, or is larger than what is read.
+
+    Attributes:
+        reason: Why.
+    """
+
+    def __init__(self, name: str, reason: str, cure: str = "remove it") -> None:
+        self.reason = reason
+        super().__init__(f"cannot read the image {name}: {reason}; {cure}")
+
+
+def read_image(path: Path, name: str) -> bytes:
+    """Read an image file's bytes.
+
+    Args:
+        path: A regular file, or a link to one.
+        name: What to call it in a message.
+
+    Raises:
+        BrokenImage: It is neither, or too large, or cannot be read.
+    """
+    try:
+        _check_file(path, name)
+        return path.read_bytes()
+    except OSError as error:
+        raise BrokenImage(name, error.strerror or str(error)) from error
+
+
+def decode(file: "Path | IO[bytes]", channels: int, name: str) -> "Image":
+    """Decode an image file into pixels of 8 bits.
+
+    Args:
+        file: Its path, or its bytes.
+        channels: 1 or 3; transparency is dropped, palettes are resolved, 16 bits become 8.
+        name: What to call it in a message.
+
+    Raises:
+        BrokenImage: It is no image of a known format, is damaged, has several frames, or exceeds
+            `MOST_PIXELS`, `MOST_ASPECT` or the memory.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        if isinstance(file, Path):
+            _check_file(file, name)
+        with Image.open(file, formats=_FORMATS) as image:
+            _check_size(image, name)
+            return _eight_bits(image, name).convert(_MODES[channels])
+    except BrokenImage:
+        raise
+    except UnidentifiedImageError as error:  # it names the object that it read from
+        raise BrokenImage(name, "it is not an image of a known format") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_many_pixels(name) from error
+    except MemoryError as error:
+        raise BrokenImage(name, "decoding it needs more memory than is free") from error
+    except Exception as error:  # what decoders raise for damaged files has no common root
+        cause = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), "")
+        raise BrokenImage(name, cause.rstrip(".") or type(error).__name__) from error
+
+
+def _check_file(path: Path, name: str) -> None:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise BrokenImage(name, "it is not a regular file")
+    if found.st_size > _MOST_BYTES:
+        raise BrokenImage(
+            name,
+            f"it is larger than {_MOST_BYTES / 1e6:.0f} MB",
+            "scale it down, or remove it",
+        )
+
+
+def _check_size(image: "Image", name: str) -> None:
+    short, long = sorted(image.size)
+    if short * long > MOST_PIXELS:
+        raise _too_many_pixels(name)
+    if long > MOST_ASPECT * short:
+        raise BrokenImage(
+            name,
+            f"it is {image.width} x {image.height} pixels, and its longer side may be at most "
+            f"{MOST_ASPECT} times the shorter one",
+            "crop it, or remove it",
+        )
+    # A photograph with a second picture for depth or brightness (MPO) is its first one.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise BrokenImage(
+            name, "it has several frames instead of one", "save one of them, or remove it"
+        )
+
+
+def _eight_bits(image: "Image", name: str) -> "Image":
+    """Scale 16 bits to 8; Pillow would cut them off at 255, which is white."""
+    import numpy as np
+    from PIL import Image
+
+    if image.mode in _UNKNOWN_RANGE:
+        raise BrokenImage(
+            name,
+            f"its pixels are {_UNKNOWN_RANGE[image.mode]}, whose range is not known",
+            "save it with 8 or 16 bits a channel, or remove it",
+        )
+    if not image.mode.startswith("I;16"):
+        return image
+    values = np.asarray(image).astype(np.uint16)
+    return Image.fromarray(((values + np.uint32(128)) // 257).astype(np.uint8))
+
+
+def _too_many_pixels(name: str) -> BrokenImage:
+    return BrokenImage(
+        name, f"it has more than {MOST_PIXELS} pixels", "scale it down, or remove it"
+    )
