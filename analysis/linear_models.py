@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from greenbatch.analysis.hypotheses import Test, corrected, eta_squared, make_test
 from greenbatch.analysis.intervals import CONFIDENCE, Interval
+from greenbatch.analysis.random_intercepts import fit_random_intercept
 from greenbatch.errors import UsageError
 
 
@@ -179,8 +180,7 @@ class MixedModel:
         tests: Each cell against the reference: the effect is the difference of means.
         reference_mean: Of the reference cell, with its interval.
         block_sd, residual_sd: What varies between blocks, and within them.
-        doubts: Whatever the fit complained of, such as not having converged; the figures are
-            to be trusted only where this is empty.
+        doubts: What makes the figures less certain, such as a variance estimated as zero.
     """
 
     tests: tuple[Test, ...]
@@ -197,17 +197,15 @@ def mixed_model(cells: Mapping[str, Mapping[int, float]]) -> MixedModel:
         cells: Values by block, for each cell; blocks may be missing here and there.
 
     Raises:
-        UsageError: Fewer than two cells or blocks, or as many effects as values.
+        UsageError: Fewer than two cells or blocks, as many effects as values, or values that
+            cell and block explain without a rest.
 
     Source:
         Pinheiro & Bates, Mixed-Effects Models in S and S-PLUS, 2000, sections 1.2 and 2.4: t on
-        values - blocks - cells + 1 degrees of freedom. statsmodels' own z is too sure for few.
+        values - blocks - cells + 1 degrees of freedom.
     """
-    import warnings
-
     import numpy as np
     from scipy import stats
-    from statsmodels.regression.mixed_linear_model import MixedLM
 
     names = list(cells)
     rows = [(names.index(c), block, float(v)) for c in names for block, v in cells[c].items()]
@@ -218,26 +216,18 @@ def mixed_model(cells: Mapping[str, Mapping[int, float]]) -> MixedModel:
             f"a mixed model of {len(names)} cells in {len(blocks)} blocks with {len(rows)} values "
             "cannot be fitted; it needs two cells and two blocks, and cells that share blocks"
         )
-    y = np.array([value for *_, value in rows])
-    scale = float(np.std(y)) or 1.0  # the optimiser's tolerances are absolute
     design = np.zeros((len(rows), len(names)))
     design[:, 0] = 1.0
-    for line, (cell, *_) in enumerate(rows):
+    groups = np.zeros((len(rows), len(blocks)))
+    for line, (cell, block, _) in enumerate(rows):
         design[line, cell] = 1.0
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        fit = MixedLM(y / scale, design, groups=np.array([b for _, b, _ in rows])).fit(
-            reml=True, method=["bfgs", "lbfgs", "cg"], gtol=1e-9
-        )
-    doubts = [" ".join(str(warning.message).split()) for warning in told]
-    if not fit.converged:
-        doubts.append("the fit did not converge")
+        groups[line, blocks.index(block)] = 1.0
+    fit = fit_random_intercept(np.array([value for *_, value in rows]), design, groups)
     t = float(stats.t.ppf((1 + CONFIDENCE) / 2, free))
     found = []
-    for name, estimate, error in zip(names, fit.fe_params, fit.bse_fe, strict=True):
-        middle, half = float(estimate) * scale, t * float(error) * scale
-        effect = Interval(middle - half, middle, middle + half, "t, REML")
-        ratio = float(estimate / error)
+    for name, estimate, error in zip(names, fit.estimates, fit.errors, strict=True):
+        effect = Interval(estimate - t * error, estimate, estimate + t * error, "t, REML")
+        ratio = estimate / error
         p = 2 * float(stats.t.sf(abs(ratio), free))
         of = f"{name} - {names[0]}"
         found.append(
@@ -245,10 +235,17 @@ def mixed_model(cells: Mapping[str, Mapping[int, float]]) -> MixedModel:
         )
     mean = found[0].effect
     assert mean is not None
+    doubts = () if fit.group_sd else (_NO_BLOCKS,)
     return MixedModel(
         tests=tuple(corrected(found[1:])),
         reference_mean=mean,
-        block_sd=float(fit.cov_re[0, 0]) ** 0.5 * scale,
-        residual_sd=float(fit.scale) ** 0.5 * scale,
-        doubts=tuple(dict.fromkeys(doubts)),
+        block_sd=fit.group_sd,
+        residual_sd=fit.residual_sd,
+        doubts=doubts,
     )
+
+
+_NO_BLOCKS = (
+    "the variance between blocks is estimated as zero, the boundary of what is possible: the "
+    "blocks explain nothing"
+)

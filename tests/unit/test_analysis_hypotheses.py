@@ -235,15 +235,69 @@ def test_a_mixed_model_is_nlmes() -> None:
     assert [round(test.p, 4) for test in found.tests] == [0.0, 0.0003, 0.2110]
 
 
-def test_a_mixed_model_tells_of_its_doubts_and_does_not_mind_the_unit() -> None:
+def test_a_mixed_model_of_balanced_cells_is_the_analysis_of_variance() -> None:
+    # Searle, Casella & McCulloch, 1992, chapter 4: where REML's variances are not negative they
+    # are those of the mean squares, whatever the ratio of the two.
+    rng = np.random.default_rng(1)
+    for block_sd in (0.1, 1.0, 1e3, 1e5):
+        values = (
+            rng.normal(size=(4, 6)) + block_sd * rng.normal(size=6) + 40 * np.arange(4)[:, None]
+        )
+        rest = values - values.mean(0) - values.mean(1)[:, None] + values.mean()
+        within = (rest**2).sum() / (3 * 5)
+        between = (4 * values.mean(0).var(ddof=1) - within) / 4
+        found = mixed_model({str(i): dict(enumerate(row.tolist())) for i, row in enumerate(values)})
+        if between > 0:
+            expected = (between**0.5, within**0.5)
+            assert (found.block_sd, found.residual_sd) == pytest.approx(expected, rel=1e-6)
+            assert found.doubts == ()
+        errors = [(test.effect.high - test.effect.low) / 2 for test in found.tests if test.effect]
+        residual = found.residual_sd * (2 / 6) ** 0.5 * stats.t.ppf(0.975, 15)
+        assert errors == pytest.approx([residual] * 3, rel=1e-9)
+
+
+def test_a_mixed_model_reaches_the_highest_likelihood_where_values_are_missing() -> None:
+    cells = {"a": {0: 1.0, 1: 9.0, 2: 4.0}, "b": {0: 2.5, 2: 5.0, 3: 8.0}, "c": {1: 11.5, 3: 10.0}}
+    found = mixed_model(cells)
+    rows = [(c, b, v) for c, values in cells.items() for b, v in values.items()]
+    design = np.array([[1.0, c == "b", c == "c"] for c, *_ in rows], float)
+    same = np.array([[float(b == other) for _, other, _ in rows] for _, b, _ in rows])
+    y = np.array([v for *_, v in rows])
+
+    def deviance(block_sd: float, residual_sd: float) -> float:
+        """-2 times the restricted log-likelihood, by its definition."""
+        v = residual_sd**2 * np.eye(len(y)) + block_sd**2 * same
+        inverse = np.linalg.inv(v)
+        information = design.T @ inverse @ design
+        rest = y - design @ np.linalg.solve(information, design.T @ inverse @ y)
+        logs = np.linalg.slogdet(v)[1] + np.linalg.slogdet(information)[1]
+        return float(logs + rest @ inverse @ rest)
+
+    lowest = deviance(found.block_sd, found.residual_sd)
+    for block in np.geomspace(0.01, 100, 60) * found.block_sd:
+        for residual in np.geomspace(0.01, 100, 60) * found.residual_sd:
+            assert deviance(float(block), float(residual)) >= lowest - 1e-9
+
+
+def test_a_mixed_model_doubts_a_variance_of_zero_and_does_not_mind_the_unit() -> None:
     cells = {  # no variance between blocks: the fit ends at the bound of what is possible
         "a": {0: 1.0, 1: 1.1, 2: 0.9, 3: 1.0},
         "b": {0: 2.1, 1: 1.9, 2: 2.1, 3: 1.9},
     }
     found = mixed_model(cells)
-    assert any("boundary" in doubt or "singular" in doubt for doubt in found.doubts)
+    (doubt,) = found.doubts
+    assert "variance between blocks is estimated as zero, the boundary" in doubt
+    assert found.block_sd == 0
     micro = mixed_model({c: {b: v * 1e-6 for b, v in cells[c].items()} for c in cells})
     assert micro.tests[0].statistic == pytest.approx(found.tests[0].statistic, rel=1e-6)
+    assert micro.doubts == found.doubts
+
+
+def test_a_mixed_model_without_a_rest_is_refused_in_a_sentence() -> None:
+    with pytest.raises(UsageError, match=r"explain every value without a rest.*more repetitions"):
+        mixed_model(
+            {c: {b: 0.1 * b + shift for b in range(5)} for c, shift in (("a", 0), ("b", 3))}
+        )
 
 
 def test_families_are_corrected_by_holm() -> None:
