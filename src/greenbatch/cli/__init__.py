@@ -27,7 +27,7 @@ from greenbatch.cli import (
 )
 from greenbatch.cli.command import Command
 from greenbatch.errors import FileError, GreenbatchError
-from greenbatch.files import disk_error, explain
+from greenbatch.files import disk_error, sentence
 
 # Typer has click inside or beside it, by its version; this base class is the same in both.
 _USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
@@ -120,8 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _exit_for_disk(error: Exception) -> None:
     """Exit with one sentence, if a disk that is full, read-only or faulty is the cause."""
     if found := disk_error(error):
-        cause, cure = explain(found)
-        _say(f"cannot write {found.filename or 'the output'}: {cause}; {cure}")
+        _say(sentence(found, found.filename or "the output"))
         try:
             sys.stdout.flush()
         except OSError:  # what is left in its buffer would be tried, and complained of, at exit
