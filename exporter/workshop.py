@@ -116,7 +116,10 @@ def _sweep_unnamed(folder: Path, model: str) -> None:
     ``net-int8-0123456789ab.onnx.data`` may be of ``net`` in int8 or of a model ``net-int8``: it
     stays while the manifest of either names it.
     """
-    used = b"".join(read_bytes(path, _MANIFEST_BYTES) for path in folder.glob("*.json"))
+    try:
+        used = b"".join(read_bytes(path, _MANIFEST_BYTES) for path in folder.glob("*.json"))
+    except (OSError, FileError):  # what it names is not known: nothing is removed
+        return
     stems = "|".join(re.escape(stem(model, precision)) for precision in PRECISIONS)
     digits = "-[0-9a-f]{12}"
     weights = rf"{re.escape(model)}{digits}\.safetensors"

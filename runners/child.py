@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
         measuring.JOBS[order["job"]](json.loads(line), tell, BORN_S)
     except BaseException as error:  # whatever it is, the parent must hear of it
         status, reason = _diagnose(error)
-        tell(event="failed", status=status, reason=reason, disk=_is_of_the_disk(error))
+        tell(event="failed", status=status, reason=reason, disk=_fault_of_the_disk(error))
         return 1
     sys.stdin.read()  # until the parent has read its meters
     os._exit(0)  # nothing is left to save, and taking a runtime apart can take a second
@@ -102,11 +102,14 @@ def _diagnose(error: BaseException) -> tuple[str, str]:
     return "error", f"{type(error).__name__}: {text[:600]}"
 
 
-def _is_of_the_disk(error: BaseException) -> bool:
-    """Whether a disk is full, read-only or faulty, for which the cell is not to blame."""
-    from greenbatch.files import disk_error
+def _fault_of_the_disk(error: BaseException) -> str | None:
+    """Say what is the matter if a disk is full, read-only or faulty: the cell is not to blame."""
+    from greenbatch.errors import FileError
+    from greenbatch.files import disk_error, sentence
 
-    return disk_error(error) is not None
+    if found := disk_error(error):
+        return sentence(error if isinstance(error, FileError) else found, found.filename or "files")
+    return None
 
 
 def _private_stdout() -> TextIO:

@@ -92,8 +92,9 @@ class Directory(ABC, Generic[Design]):
             journal = journals.read(path / _JOURNAL)
             if journal.torn:
                 warnings.warn(journal.torn, stacklevel=2)
-            for folder in (path, *(path / name for name in _FOLDERS)):
-                files.remove_old_drafts(folder)
+            files.remove_old_drafts(path)
+            for name in _FOLDERS:  # where only the process that holds the lock writes
+                files.remove_old_drafts(path / name, older_than_s=0.0)
             _write_environment(path, environment)
             return cls(path, study, journal, lock)
 
@@ -240,7 +241,7 @@ def read_environment(path: Path) -> dict[str, Any]:
     """Read the environment that the run in ``path`` was last measured in."""
     file = path / _ENVIRONMENT
     try:
-        environment = parse_json(files.read_bytes(file, files.MEGABYTE_BYTES))
+        environment = parse_json(files.read_bytes(file, _MOST_BYTES))
     except (OSError, ValueError) as error:
         raise RunError(f"cannot read {file}: {error}; restore it, or measure a new run") from error
     if not isinstance(environment, dict) or not isinstance(environment.get("matters", {}), dict):
@@ -265,6 +266,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 _STUDY, _ENVIRONMENT, _JOURNAL = "study.yaml", "environment.json", "journal.jsonl"
+_MOST_BYTES = 10 * files.MEGABYTE_BYTES
 _FOLDERS = ("traces", "accuracy", "reference")
 _BEGINNINGS = {".lock", "accuracy", "traces", _ENVIRONMENT}
 

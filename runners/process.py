@@ -124,7 +124,7 @@ class ChildProcess:
     def _wait(self, stage: str) -> dict[str, Any]:
         event = self.event(stage)
         if event["event"] == "failed" and event.get("disk"):
-            raise FileError(event["reason"])
+            raise FileError(event["disk"])
         if event["event"] == "failed":
             raise ChildFailed(Status(event["status"]), event["reason"])
         return event

@@ -108,7 +108,7 @@ def train(slot: TrainingSlot, station: Station, rest: Callable[[], Conditions]) 
     before = station.ledger.before(slot.cell, slot.block)
     folder = station.run / "checkpoints" / slot.name
     make_folder(folder)
-    remove_old_drafts(folder)
+    remove_old_drafts(folder, older_than_s=0.0)
     if before.sessions:
         ahead = checkpoints.drop_ahead(folder, len(before.epochs))
         station.on_step(f"{slot.cell}: {_going_on(before, ahead)}")

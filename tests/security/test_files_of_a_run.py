@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from greenbatch import files
 from greenbatch.analysis.training.figures import FIGURES
 from greenbatch.analysis.training.report import TABLES
 from greenbatch.cli import main
@@ -300,8 +301,10 @@ def test_drafts_of_a_process_that_was_killed_are_removed_and_new_ones_stay(tmp_p
         path.write_text("half")
     for path in (old, mine):
         os.utime(path, (time.time() - 7200, time.time() - 7200))
-    RunDirectory.resume(run, ENVIRONMENT).close()
+    files.remove_old_drafts(run / "traces")
     assert [path.exists() for path in (old, new, mine)] == [False, True, True]
+    RunDirectory.resume(run, ENVIRONMENT).close()  # the lock is held: no other process writes there
+    assert [path.exists() for path in (old, new, mine)] == [False, False, True]
 
 
 def test_a_report_leaves_no_temporary_names(whole: dict[str, Path]) -> None:

@@ -294,9 +294,9 @@ def test_whatever_a_library_makes_of_a_full_disk_is_one_sentence(
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("disk", [True, False])
+@pytest.mark.parametrize("disk", ["no space", None])
 def test_a_child_whose_disk_is_full_ends_the_run_and_not_the_repetition(
-    disk: bool, monkeypatch: pytest.MonkeyPatch
+    disk: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from greenbatch.runners.process import ChildFailed
 
