@@ -24,7 +24,11 @@ from greenbatch.analysis.markdown import Markdown, escape
 from greenbatch.analysis.training.report import write_training_report
 from greenbatch.cli import main, printing
 from greenbatch.cli.console import TextConsole
+from greenbatch.cli.progress import Display
 from greenbatch.plain_text import one_line, visible
+from greenbatch.records import Cell
+from greenbatch.runners.execution import Progress
+from greenbatch.runners.order import Slot
 from tests.fakes import runs, training_runs
 
 ACTING = (
@@ -168,6 +172,26 @@ def test_a_warning_of_a_library_is_shown_as_text(
     told = said(capsys, "report", tmp_path)
     assert "gb: warning: " in told
     assert not ACTS.search(told)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_shows_cells_and_reasons_as_text(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", "400")
+    cell = Cell("alexnet", "torch-cpu", settings=(("mode", ACTING),))
+    slot = Slot(cell, 0, 0)
+    failed = runs.failed(cell, reason=ACTING)
+    with Display() as display:
+        display.listener.on_step(ACTING)
+        display.listener.on_progress(Progress(1, 2, 1.0, slot, failed))
+    styled = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", capsys.readouterr().err)  # Rich's own
+    told = styled.replace("\r", "") if terminal else styled
+    assert "[a][/x][red]" in told
+    assert not ACTS.search(told)
+    assert not any(line.startswith("forged") for line in told.splitlines())
 
 
 # Markdown
