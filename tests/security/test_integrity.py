@@ -19,10 +19,10 @@ from greenbatch.analysis.run_files import read_run
 from greenbatch.documents import write_yaml
 from greenbatch.errors import ArtifactError, FileError, RunError, StudyError
 from greenbatch.models.artifacts import read_manifest
-from greenbatch.records import artifact_key
+from greenbatch.records import Cell, artifact_key
 from greenbatch.runners import reference
 from greenbatch.runners.study import make_study
-from tests.fakes.runs import environment, study, write_run
+from tests.fakes.runs import environment, figure, repetition, study, write_run
 
 GOLDEN = Path("tests/golden")
 MEMBERS: dict[str, Any] = {"backends": ["onnxruntime-cpu"], "batch_sizes": [1]}
@@ -31,8 +31,20 @@ MEMBERS: dict[str, Any] = {"backends": ["onnxruntime-cpu"], "batch_sizes": [1]}
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run with a compiled dataset."""
-    path = tmp_path / "run"
-    shutil.copytree(GOLDEN / "run-settings", path)
+    backends = ("onnxruntime-cpu", "torch-cpu")
+    cells = [Cell("alexnet", name, batch_size=size) for name in backends for size in (1, 4)]
+    records = [
+        repetition(
+            cell,
+            block,
+            energy=[figure(20.0 + block + number)],
+            latency_s=0.01 + 0.001 * block,
+            iterations=100 + block,
+        )
+        for block in range(3)
+        for number, cell in enumerate(cells)
+    ]
+    path = write_run(tmp_path / "run", records, study(backends=backends))
     write_dataset(path)
     return path
 
@@ -143,7 +155,7 @@ def test_what_is_merged_from_an_edited_file_says_so_ever_after(run: Path, tmp_pa
         (lambda d: d.assign_attrs(energy_provenance="sworn"), "'sworn'"),
         (lambda d: d.assign(status=d["status"] + 100), "status holds values that are no codes"),
         (lambda d: d.assign_coords(precision=["fp8"]), "precision has the label 'fp8'"),
-        (lambda d: d.assign_coords(batch_size=[0]), "batch_size is no whole number"),
+        (lambda d: d.assign_coords(batch_size=[0, 1]), "batch_size is no whole number"),
         (lambda d: d.isel(repetition=[0, 0]), "repetition is there twice"),
     ],
 )
@@ -159,11 +171,9 @@ def test_a_file_that_lacks_what_is_needed_is_one_sentence(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda d: d.isel(repetition=[0]),
-        lambda d: d.isel(backend=[1]),
-        lambda d: d.transpose(),
+        lambda d: d.isel(repetition=[0], backend=[1]).transpose(),
         lambda d: d.drop_vars(["foreign_load", "accuracy_top1", "stopped_half_width"]),
-        lambda d: d.assign_coords(room=("model", ["cellar"])),
+        lambda d: d.isel(batch_size=[1]).assign_coords(room=("model", ["cellar"])),
         lambda d: d.map(lambda a: a * np.nan if a.dtype.kind == "f" else a, keep_attrs=True),
     ],
 )
