@@ -24,7 +24,5 @@ def csv_text(lines: Iterable[Sequence[object]]) -> str:
 def _plain(cell: object) -> object:
     if not isinstance(cell, str):
         return cell
-    text = cell.replace("\r\n", "\n").replace(
-        "\r", "\n"
-    )  # the writer quotes its own line end alone
+    text = cell.replace("\r\n", "\n").replace("\r", "\n")  # else not quoted
     return f"'{text}" if cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell) else text

@@ -71,7 +71,7 @@ def damage_bytes(run: Path, home: Path, draw: Random) -> str:
     elif how == "cut" and data:
         del data[draw.randrange(len(data)) :]
     elif how == "repeat":
-        data += data
+        data *= 2
     elif how == "empty":
         data.clear()
     else:

@@ -32,7 +32,7 @@ def bench(
     }
     file = folder / "study.yaml"
     file.write_text(json.dumps(study | members))  # JSON is YAML
-    told = gb("bench", "--study", file, "--out", folder / "run", env=FAULTY)
+    told = gb("bench", "--study", file, "--trust", "--out", folder / "run", env=FAULTY)
     return told.stdout, parse((folder / "run/journal.jsonl").read_bytes())
 
 

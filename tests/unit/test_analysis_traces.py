@@ -99,7 +99,7 @@ def test_values_are_read_when_they_are_asked_for(run: Path, tmp_path: Path) -> N
 def test_a_damaged_trace_is_refused(run: Path, tmp_path: Path) -> None:
     broken = tmp_path / "trace.npz"
     broken.write_bytes(b"PK no")
-    with pytest.raises(RunError, match="copy the run again"):
+    with pytest.raises(RunError, match="it is damaged"):
         Trace(Cell("alexnet", "onnxruntime-cpu"), 0, broken).open()
 
 
