@@ -9,11 +9,12 @@ from pathlib import Path
 
 from greenbatch.errors import ArtifactError
 from greenbatch.exporter.precisions import convert
-from greenbatch.exporter.recipe import EXPORTER, versions
+from greenbatch.exporter.precisions.int8 import WEIGHTS
+from greenbatch.exporter.recipe import EXPORTER, RECIPE_SCHEMA, versions
 from greenbatch.exporter.workshop import Tell, locked, publish, workshop
 from greenbatch.models.artifacts import Artifact, load_artifact, sha256, stem
+from greenbatch.models.instructions import instruction_set
 from greenbatch.records import Manifest
-from greenbatch.records.artifact import MANIFEST_SCHEMA
 
 
 def export_lower(
@@ -67,6 +68,7 @@ def export_lower(
                 parity=made.parity,
                 fidelity=made.fidelity,
                 calibration=made.calibration,
+                proved_with=instruction_set() if precision == "int8" else "",
                 recipe=recipe,
                 exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 export_s=round(time.perf_counter() - began, 3),
@@ -81,11 +83,12 @@ def _recipe(fp32: Artifact, precision: str, calibration: Path | None) -> str:
     images = sorted(calibration.rglob("*")) if calibration else []
     ingredients = {
         "exporter": EXPORTER,
-        "schema": MANIFEST_SCHEMA,
+        "schema": RECIPE_SCHEMA,
         "fp32": fp32.manifest.sha256,
         "precision": precision,
         "calibration": [[str(path), path.stat().st_size] for path in images if path.is_file()],
         "onnxruntime": versions().get("onnxruntime"),
+        **({"weights": WEIGHTS} if precision == "int8" else {}),
     }
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 

@@ -11,10 +11,13 @@ from greenbatch.models.artifacts import sha256
 from greenbatch.models.checkpoints import cached_checkpoint
 from greenbatch.models.draw import SCHEME
 from greenbatch.models.weights import Weights
-from greenbatch.records.artifact import MANIFEST_SCHEMA
 
 EXPORTER = 4
 """Number of the way in which artifacts are made; a change of the way changes it."""
+
+RECIPE_SCHEMA = 2
+"""Schema of the manifest that a recipe asks for: a later one that only adds what was not known
+before leaves artifacts as they are."""
 
 OPSET = 20
 """The operator set of all artifacts.
@@ -52,7 +55,7 @@ def recipe(spec: ModelSpec, precision: str, weights: str) -> str:
     makers = {name: text for name, text in versions().items() if name in _MAKERS}
     ingredients = {
         "exporter": EXPORTER,
-        "schema": MANIFEST_SCHEMA,
+        "schema": RECIPE_SCHEMA,
         "opset": OPSET,
         "model": [spec.source, spec.name, asdict(spec.input)],
         "precision": precision,

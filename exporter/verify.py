@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenbatch.errors import ArtifactError
+from greenbatch.errors import ArtifactError, ExportError
 from greenbatch.exporter.causes import first_line
+from greenbatch.exporter.precisions import fidelity
+from greenbatch.exporter.precisions.images import draw_images
 from greenbatch.models.artifacts import Artifact, hold
+from greenbatch.models.instructions import instruction_set
 from greenbatch.records import Manifest, parse_manifest
 
 if TYPE_CHECKING:
@@ -30,13 +33,14 @@ class Finding:
 
 
 def check_folder(folder: Path) -> Iterator[Finding]:
-    """Hold every artifact in a folder to its manifest, sorted by name; nothing is run or changed.
+    """Hold every artifact in a folder to its manifest, sorted by name; nothing is changed.
 
     Each manifest is readable and of a known schema; the files that it names lie beside it and
     have the hashes that it states; the graph is of an operator set that the installed ONNX
     knows, has the stated nodes, inputs and outputs, and takes its weights from the stated file
-    alone. A graph or a file of weights that no manifest names was never proved: it is a fault
-    too.
+    alone. An int8 artifact that was proved with other instructions than this processor's is run
+    on some images and proved again; no other is run. A graph or a file of weights that no
+    manifest names was never proved: it is a fault too.
 
     Raises:
         ArtifactError: The folder cannot be read, or holds no artifact.
@@ -74,7 +78,7 @@ def _look(path: Path, folder: Path) -> Finding:
     try:
         manifest = parse_manifest(path.read_bytes(), str(path))
         _check(path, Artifact(folder, manifest))
-    except (ArtifactError, OSError) as error:
+    except (ArtifactError, ExportError, OSError) as error:
         return Finding(path, str(error), manifest)
     return Finding(path, "", manifest)
 
@@ -84,6 +88,7 @@ def _check(path: Path, artifact: Artifact) -> None:
 
     Raises:
         ArtifactError: It is damaged.
+        ExportError: It is int8, and this processor computes it wrongly or not at all.
     """
     import onnx
 
@@ -125,6 +130,8 @@ def _check(path: Path, artifact: Artifact) -> None:
             f"{artifact.path} takes weights from {sorted(elsewhere)[0]!r}, which its manifest "
             f"does not name; {cure}"
         )
+    if manifest.precision == "int8" and manifest.proved_with != instruction_set():
+        fidelity.check_arithmetic(artifact.path, draw_images(manifest.input)[1], manifest.model)
 
 
 def _data_files(model: "onnx.ModelProto") -> set[str]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.models.instructions import instruction_set
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -20,6 +22,14 @@ LOWEST_COSINE = {"fp16": 0.995, "bf16": 0.97, "int8": 0.8}
 What the study models keep with random weights, with room for 1.5 to 3 times the worst error. A lost
 weight or a wrong scale shows as a cosine near 0. A bound tells a faulty artifact or runtime from a
 sound one; what a precision costs in accuracy is measured by ``gb eval``.
+"""
+
+LOWEST_ARITHMETIC_COSINE = 0.97
+"""Bound of `Difference.cosine` of an int8 artifact against itself computed in float32.
+
+Products of int8 are exact where they are added in 32 bits; what is left are values that round to
+the next step, 0.994 at worst for the study models. Where pairs of products are added in 16 bits
+and saturate, shufflenet_v2_x0_5 has 0.84 (docs/precisions.md).
 """
 
 
@@ -73,3 +83,21 @@ def fault(found: Difference, precision: str) -> str | None:
             f"at least {LOWEST_COSINE[precision]:g}"
         )
     return None
+
+
+def arithmetic_fault(found: Difference, model: str) -> str | None:
+    """Say in a sentence that a processor computes an int8 artifact wrongly, if it does.
+
+    Args:
+        found: Of the artifact as it is run, against itself computed in float32.
+        model: Of the artifact.
+    """
+    if found.cosine >= LOWEST_ARITHMETIC_COSINE:
+        return None
+    return (
+        f"{model} in int8 is computed wrongly on this processor ({instruction_set()}): the lowest "
+        f"cosine similarity of an image's logits with those of the same artifact in float32 "
+        f"arithmetic is {found.cosine:.3f}, wanted is at least {LOWEST_ARITHMETIC_COSINE:g}; most "
+        "likely products saturate in 16 bits: make it again with "
+        f"'gb export {model} --precision int8'"
+    )

@@ -69,6 +69,7 @@ def measure_repetition(request: Request, tell: Tell, born_s: float) -> None:
     if preprocessor:  # until now it ran others: that it takes new images is held to the reference
         preprocessor.before(backend, backend.run, task.cell.batch_size)()
     agreement = _agreement(backend.outputs(), task, request["reference"])
+    _check_arithmetic(backend.outputs(), task, request["arithmetic"])
     settings = dict(backend.settings)
     idle: dict[str, tuple[float, float]] = {}
     if request["idle_before_s"]:
@@ -245,6 +246,30 @@ def _agreement(logits: "np.ndarray", task: backends.Task, reference: str) -> dic
             f"Runtime does on the CPU in fp32: {wrong}; it is not timed, try another version of it"
         )
     return {"images": images, "max_rel": found.max_rel, "cosine": found.cosine}
+
+
+def judged_by_itself(cell: Cell) -> bool:
+    """Whether a cell's logits are compared with those of its artifact computed in float32.
+
+    The artifact may have been proved on another processor. Products of int8 are exact on most, and
+    some CPUs saturate them.
+    """
+    return cell.precision == "int8" and backends.find(cell.backend).device == "cpu"
+
+
+def _check_arithmetic(logits: "np.ndarray", task: backends.Task, reference: str) -> None:
+    """Check that this processor computes an int8 artifact as the artifact says.
+
+    Raises:
+        MeasurementError: It computes something else.
+    """
+    from greenbatch.models.agreement import arithmetic_fault, difference
+
+    if not reference:
+        return
+    wanted = read_array(Path(reference))[: len(logits)]
+    if wrong := arithmetic_fault(difference(wanted, logits[: len(wanted)]), task.cell.model):
+        raise MeasurementError(f"{wrong}; it is not timed")
 
 
 def _check_logits(logits: "np.ndarray", batch_size: int) -> None:

@@ -31,6 +31,7 @@ from greenbatch.records import (
 )
 from greenbatch.runners.caches import of_cell
 from greenbatch.runners.host import HostSampler
+from greenbatch.runners.measuring import judged_by_itself
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampler import Recorder
 from greenbatch.runners.order import Slot
@@ -62,7 +63,7 @@ class Station:
         host: The open sampler of the machine's load.
         cores: Granted to this run.
         traces: The run's folder of traces.
-        references: The file of reference logits, by model.
+        references: The files of reference logits, by `artifact_key`.
         cache: The folder for what backends compile in this run.
     """
 
@@ -303,9 +304,10 @@ def _known(values: Mapping[str, float | None]) -> dict[str, float]:
 
 def _request(slot: Slot, station: Station, arrays: Path, cache: Path) -> dict[str, Any]:
     rules = station.study.rules
-    artifact = station.artifacts[artifact_key(slot.cell.model, slot.cell.precision)]
-    return loading(slot.cell, artifact, station.study) | {
+    key = artifact_key(slot.cell.model, slot.cell.precision)
+    return loading(slot.cell, station.artifacts[key], station.study) | {
         "reference": str(station.references[slot.cell.model]),
+        "arithmetic": str(station.references[key]) if judged_by_itself(slot.cell) else "",
         "cache": str(cache),
         "preprocessing": station.study.preprocessing,
         "protocol": asdict(rules),

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("fp16", "bf16", "int8")
 
-_METHODS = ("minmax", "percentile")  # of calibration, in the order they are tried
+# Methods of calibration and types of weights, in the order they are tried.
+_WAYS = (
+    ("minmax", int8.WEIGHTS[0]),
+    ("percentile", int8.WEIGHTS[0]),
+    ("minmax", int8.WEIGHTS[1]),
+)
 _ROUNDED_IMAGES = 16  # for an overflow, and for errors that add up, some are enough
 
 
@@ -108,23 +113,24 @@ def _quantise(
     judged: Images,
     tell: Callable[[str], None],
 ) -> Converted:
-    """Take the first way to find ranges whose result is within the bound."""
+    """Take the first way to quantise whose result is within the bound."""
     name = fp32.manifest.model
     wanted = fidelity.run(fp32.path, judged, name)
     refused: ParityError | None = None
-    for method in _METHODS:
-        tell(f"quantising {name} ({method}, {len(learnt.pixels)} images)")
-        int8.write_int8(fp32.path, out_path, name, learnt, method)
+    for method, weights in _WAYS:
+        tell(f"quantising {name} ({method}, weights {weights}, {len(learnt.pixels)} images)")
+        int8.write_int8(fp32.path, out_path, name, learnt, method, weights)
         graph = _read(out_path, name, "int8")
         got = fidelity.run(out_path, judged, f"{name} in int8")
         found = fidelity.compare(name, wanted, got, "int8", judged.data)
         try:
             fidelity.judge(name, found, "int8")
+            fidelity.check_arithmetic(out_path, judged, name, got)
         except ParityError as error:
             refused = refused or error
         else:
             rows = fidelity.check_rows(out_path, judged, wanted, name, "int8")
-            calibrated = f"{learnt.data}: {len(learnt.pixels)} images, {method}"
+            calibrated = f"{learnt.data}: {len(learnt.pixels)} images, {method}; weights {weights}"
             return Converted(graph, found, rows, calibrated)
     assert refused is not None
     raise refused

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from greenbatch.errors import ExportError, ParityError
 from greenbatch.exporter.causes import first_line
 from greenbatch.exporter.precisions.images import Images
-from greenbatch.models.agreement import LOWEST_COSINE, difference
+from greenbatch.models.agreement import LOWEST_COSINE, arithmetic_fault, difference
 from greenbatch.records import Fidelity, Parity
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ two steps of the type, it differs by a whole step.
 """
 
 _ROW_IMAGES, _ROW_STEP = 7, 3  # 3 steps through 7 images: neighbours change with each pass
+_ARITHMETIC_IMAGES = 8  # saturation shows in each
 _AT_ONCE = 8  # images in a batch: bounds the memory for activations
 
 
@@ -177,6 +178,32 @@ def check_rows(
             f"of the largest logit, allowed are {ROWS_BOUNDS[precision]:.0e}; export it in fp32"
         )
     return tuple(records)
+
+
+def check_arithmetic(
+    path: Path, images: Images, name: str, got: "NDArray[np.float32] | None" = None
+) -> None:
+    """Check that this processor computes an int8 artifact as the artifact says.
+
+    Unoptimised, ONNX Runtime computes it in float32 and rounds each result to its type: no
+    processor saturates there.
+
+    Args:
+        path: The ``.onnx`` file.
+        images: The first eight are used.
+        name: Of the model.
+        got: Its logits of the images on this processor, where they are known already.
+
+    Raises:
+        ParityError: It computes something else.
+        ExportError: ONNX Runtime cannot load or run it.
+    """
+    some = Images(images.pixels[:_ARITHMETIC_IMAGES], images.data)
+    if got is None:
+        got = run(path, some, f"{name} in int8")
+    wanted = run(path, some, f"{name} in int8", optimise=False)
+    if wrong := arithmetic_fault(difference(wanted, got[: len(wanted)]), name):
+        raise ParityError(wrong)
 
 
 def run(

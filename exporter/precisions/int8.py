@@ -32,6 +32,14 @@ in 8 bits from one to the next. In networks with LayerNormalization it is what m
 there, 8 bits are too few for what is added up from layer to layer (see docs/precisions.md).
 """
 
+WEIGHTS = ("signed, 7 bits", "unsigned, 8 bits")
+"""Types of weights that no processor saturates, the fastest first.
+
+Without VNNI, x86 adds the products of two unsigned activations and two signed weights in 16 bits:
+2 x 255 x 64 fits, 2 x 255 x 127 does not. Unsigned weights are multiplied another way, which is
+slower on all x86 processors.
+"""
+
 _AT_ONCE = 4  # images in a batch of calibration: all activations of a batch are in memory
 
 
@@ -41,13 +49,14 @@ def write_int8(
     name: str,
     images: Images,
     method: str = "minmax",
+    weights: str = WEIGHTS[0],
     operators: tuple[str, ...] | None = None,
     **options: Any,
 ) -> None:
     """Write the int8 form of a fp32 network.
 
-    Weights are signed, with a scale for each channel; activations are unsigned with a zero point,
-    which x86 multiplies fastest (VNNI). Attention's scores, normalisations, Gelu and Softmax stay
+    Weights have a scale for each channel; activations are unsigned with a zero point, which x86
+    multiplies fastest. Attention's scores, normalisations, Gelu and Softmax stay
     in float32.
 
     Args:
@@ -56,6 +65,7 @@ def write_int8(
         name: Of the model, for errors.
         images: What the ranges of activations are taken from.
         method: One of `METHODS`.
+        weights: One of `WEIGHTS`.
         operators: Types of the nodes that are quantised; ``None``: by `QUANTISED`.
         options: Others of `onnxruntime.quantization.quantize_static`, for trials.
 
@@ -79,7 +89,8 @@ def write_int8(
     settings: dict[str, Any] = {
         "quant_format": QuantFormat.QDQ,
         "activation_type": QuantType.QUInt8,
-        "weight_type": QuantType.QInt8,
+        "weight_type": QuantType.QInt8 if weights == WEIGHTS[0] else QuantType.QUInt8,
+        "reduce_range": weights == WEIGHTS[0],
         "per_channel": True,
         "calibrate_method": calibration,
         "extra_options": extra,

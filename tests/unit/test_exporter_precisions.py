@@ -262,7 +262,7 @@ def test_ranges_come_from_the_photographs_that_are_given(
         pixels = np.random.default_rng(index).integers(0, 256, (5, 5, 3), np.uint8)
         Image.fromarray(pixels).resize((20, 18)).save(folder / f"{index}.png")
     found = convert(convolutional, "int8", tmp_path / "photographs.onnx", folder)
-    assert found.calibration == "folder photographs: 20 images, minmax"
+    assert found.calibration == "folder photographs: 20 images, minmax; weights signed, 7 bits"
     assert (found.fidelity.data, found.fidelity.images) == ("folder photographs", 20)
     convert(convolutional, "int8", tmp_path / "synthetic.onnx")
     made = [(tmp_path / f"{name}.onnx").read_bytes() for name in ("photographs", "synthetic")]
@@ -283,22 +283,23 @@ def test_a_quantisation_that_misses_its_bound_is_refused_and_leaves_nothing(
     tried = []
 
     def spoil(*arguments: object) -> None:
-        tried.append(arguments[-1])
+        tried.append(arguments[-2:])
         write(*arguments)  # type: ignore[arg-type]
         path = arguments[1]
         assert isinstance(path, Path)
         model = onnx.load(path)
         for tensor in model.graph.initializer:
-            if tensor.data_type == TensorProto.INT8:
+            if tensor.data_type in (TensorProto.INT8, TensorProto.UINT8) and tensor.dims:
                 values = numpy_helper.to_array(tensor)
-                tensor.CopyFrom(numpy_helper.from_array(-values, tensor.name))
+                tensor.CopyFrom(numpy_helper.from_array(~values, tensor.name))
         onnx.save(model, path)
 
     write = int8.write_int8
     monkeypatch.setattr(int8, "write_int8", spoil)
     with pytest.raises(ParityError, match=r"something else in int8 than in fp32.*--calibration"):
         convert(convolutional, "int8", tmp_path / "out.onnx")
-    assert tried == ["minmax", "percentile"]
+    signed, unsigned = int8.WEIGHTS
+    assert tried == [("minmax", signed), ("percentile", signed), ("minmax", unsigned)]
     assert list(tmp_path.iterdir()) == []
 
 

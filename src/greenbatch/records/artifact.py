@@ -16,7 +16,8 @@ from greenbatch.records.reading import cause_of
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-MANIFEST_SCHEMA = 2
+MANIFEST_SCHEMA = 3
+_READABLE = (2, MANIFEST_SCHEMA)
 _GRAPH = re.compile(rf"(.+)-({'|'.join(PRECISIONS)})\.onnx")
 _Entry = TypeVar("_Entry")
 
@@ -169,7 +170,9 @@ class Manifest:
         weights: See `WeightsRecord`.
         parity: Against torch, for each batch size that was tried.
         fidelity: Against fp32; ``None`` for fp32 itself.
-        calibration: What an int8 artifact was calibrated on.
+        calibration: What an int8 artifact was calibrated on, and how.
+        proved_with: The instructions of the processor on which an int8 artifact was proved, see
+            `greenbatch.models.instructions`; empty where they do not matter, and in schema 2.
         recipe: A hash of all that went into making it.
         exported_at, export_s: When, and how long it took.
         versions: Of the software that made it.
@@ -199,6 +202,7 @@ class Manifest:
     data_sha256: str = ""
     fidelity: Fidelity | None = None
     calibration: str = ""
+    proved_with: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     schema: int = MANIFEST_SCHEMA
 
@@ -225,8 +229,9 @@ def parse_manifest(text: str | bytes, name: str) -> Manifest:
     """
     try:
         members: Any = parse_json(text)
-        if not isinstance(members, dict) or members.get("schema") != MANIFEST_SCHEMA:
-            raise ValueError(f"it is no manifest of schema {MANIFEST_SCHEMA}")
+        if not isinstance(members, dict) or members.get("schema") not in _READABLE:
+            known = " or ".join(map(str, _READABLE))
+            raise ValueError(f"it is no manifest of schema {known}")
         return _adapter().validate_python(members)
     except ValueError as error:
         raise ArtifactError(
