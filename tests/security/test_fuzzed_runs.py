@@ -67,8 +67,13 @@ def tally() -> Iterator[Counter[str]]:
 def test_a_spoilt_run_gives_a_result_or_one_sentence_and_touches_nothing_else(
     sound: Path, tally: Counter[str], kind: str, mutations: list[str], seed: int
 ) -> None:
-    draw = Random(seed)
     sandbox.forks()
+    check(sound, tally, kind, mutations, seed)
+
+
+def check(sound: Path, tally: Counter[str], kind: str, mutations: list[str], seed: int) -> None:
+    """Spoil a copy of a run, open it by every command, and look at what they did."""
+    draw = Random(seed)
     with sandbox.house() as house:
         run = house.inbox / "run"
         shutil.copytree(sound / kind, run)
