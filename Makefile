@@ -8,12 +8,14 @@ PROFILE ?= quick
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install bench test check format gpu-check benchmarks clean
+.PHONY: help install bench test test-cpus check format gpu-check benchmarks clean
 
 help:
 	@echo "make bench       measure the five study models on this machine and write a report"
 	@echo "                 (PROVIDER=cuda PROFILE=standard BATCH_SIZES=1..128 REPETITIONS=5 ...)"
 	@echo "make test        run the tests"
+	@echo "make test-cpus   run what may depend on the processor as on others: with the BLAS of two"
+	@echo "                 kinds, with one thread and more, and int8 on an emulated CPU (qemu-user)"
 	@echo "make check       lint, types, import directions"
 	@echo "make format      format the code"
 	@echo "make gpu-check   run the tests that need a CUDA device, and check its meters"
@@ -34,8 +36,19 @@ bench: install
 
 # Two at a time what only computes; then what needs the machine's time to itself.
 test: install
-	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not alone and not emulated" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m alone
+
+# OpenBLAS and oneDNN take other kernels, and sum in another order; one that the processor has.
+BLAS_KINDS := Haswell $(shell grep -qs avx512bw /proc/cpuinfo && echo SkylakeX || echo Nehalem)
+test-cpus: install
+	set -e; for kind in $(BLAS_KINDS); do for threads in 1 2; do \
+		echo "kernels for $$kind, $$threads threads"; \
+		OPENBLAS_CORETYPE=$$kind OMP_NUM_THREADS=$$threads \
+			$$([ $$kind = SkylakeX ] || echo env ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2) \
+			$(BIN)/python -m pytest -q -m numeric --numprocesses 2 --dist loadfile; \
+	done; done
+	GB_NEEDS_EMULATOR=1 $(BIN)/python -m pytest -m emulated
 
 check: install
 	$(BIN)/ruff check .

@@ -1,9 +1,14 @@
 """Small networks with the traits, and the faults, of large ones; exported in about a second."""
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
+from greenbatch.exporter import Origin, export_module
 from greenbatch.models import InputSpec, ModelSpec
+from greenbatch.models.artifacts import Artifact, load_artifact
+from greenbatch.models.weights import WeightsApplied, load_weights
 
 SPEC = ModelSpec(
     name="tiny",
@@ -136,3 +141,30 @@ class Pooled(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images (N, 3, H, W) to logits (N, classes)."""
         return torch.flatten(self.classifier(images), 1)
+
+
+class Attention(nn.Module):
+    """A small transformer: tokens, attention, LayerNorm, Gelu."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 4, 4)
+        self.norm = nn.LayerNorm(16)
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(16, 32), nn.GELU())
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (N, 3, H, W) to logits (N, classes)."""
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        normed = self.norm(tokens)
+        tokens = tokens + self.attention(normed, normed, normed, need_weights=False)[0]
+        logits: torch.Tensor = self.head(self.mlp(tokens).mean(1))
+        return logits
+
+
+def exported(folder: Path, module: nn.Module) -> Artifact:
+    """Export a network that takes inputs of `SPEC`, with random weights."""
+    load_weights(module, SPEC, "random", 0)
+    export_module(module, SPEC, folder, Origin(WeightsApplied("random", "seed 0"), "0" * 64))
+    return load_artifact(folder, SPEC.name)

@@ -8,61 +8,31 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from PIL import Image
 
 from greenbatch.errors import ExportError, ParityError, UnknownNameError, UsageError
-from greenbatch.exporter import Origin, export_module
 from greenbatch.exporter.precisions import convert, fidelity, half, int8
 from greenbatch.exporter.precisions.images import Images, draw_images
 from greenbatch.models import synthetic_images
-from greenbatch.models.artifacts import Artifact, load_artifact
-from greenbatch.models.weights import WeightsApplied, load_weights
-from tests.fakes.networks import SPEC, Convolutional
+from greenbatch.models.artifacts import Artifact
+from tests.fakes.networks import SPEC, Attention, Convolutional, exported
 
 HALF = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 TYPES = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}
 
 
-class Attention(torch.nn.Module):
-    """A small transformer: tokens, attention, LayerNorm, Gelu."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.patches = torch.nn.Conv2d(3, 16, 4, 4)
-        self.norm = torch.nn.LayerNorm(16)
-        self.attention = torch.nn.MultiheadAttention(16, 2, batch_first=True)
-        self.mlp = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.GELU())
-        self.head = torch.nn.Linear(32, 10)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map images (N, 3, H, W) to logits (N, classes)."""
-        tokens = self.patches(images).flatten(2).transpose(1, 2)
-        normed = self.norm(tokens)
-        tokens = tokens + self.attention(normed, normed, normed, need_weights=False)[0]
-        logits: torch.Tensor = self.head(self.mlp(tokens).mean(1))
-        return logits
-
-
-def make(folder: Path, module: torch.nn.Module) -> Artifact:
-    """Export a network with random weights."""
-    load_weights(module, SPEC, "random", 0)
-    export_module(module, SPEC, folder, Origin(WeightsApplied("random", "seed 0"), "0" * 64))
-    return load_artifact(folder, SPEC.name)
-
-
 @pytest.fixture(scope="module")
 def convolutional(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """A proved artifact of a convolutional network; tests write elsewhere."""
-    return make(tmp_path_factory.mktemp("convolutional"), Convolutional())
+    return exported(tmp_path_factory.mktemp("convolutional"), Convolutional())
 
 
 @pytest.fixture(scope="module")
 def attention(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """A proved artifact of a transformer; tests write elsewhere."""
-    return make(tmp_path_factory.mktemp("attention"), Attention())
+    return exported(tmp_path_factory.mktemp("attention"), Attention())
 
 
 @pytest.fixture(params=["convolutional", "attention"])

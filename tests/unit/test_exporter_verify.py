@@ -13,10 +13,13 @@ import pytest
 from greenbatch.cli import main
 from greenbatch.errors import ArtifactError
 from greenbatch.exporter import Origin, export_module, graph
+from greenbatch.exporter.lower import export_lower
+from greenbatch.exporter.precisions import fidelity
 from greenbatch.exporter.verify import check_folder
 from greenbatch.models.artifacts import sha256
+from greenbatch.models.instructions import instruction_set
 from greenbatch.models.weights import WeightsApplied, load_weights
-from tests.fakes.networks import SPEC, Convolutional
+from tests.fakes.networks import SPEC, Convolutional, exported
 
 ORIGIN = Origin(WeightsApplied("random", "seed 0"), "0" * 64)
 MANIFEST = "tiny-fp32.json"
@@ -153,3 +156,35 @@ def test_the_command_prints_a_line_each_and_exits_3_on_damage(
     with pytest.raises(SystemExit) as ended:
         main(["export", "alexnet", "--check", str(folder)])
     assert ended.value.code == 2
+
+
+def test_int8_that_was_proved_on_another_processor_is_proved_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported(tmp_path, Convolutional())
+    export_lower("tiny", "int8", tmp_path)
+    path = tmp_path / "tiny-int8.json"
+    stated = json.loads(path.read_text())
+    assert stated["proved_with"] == instruction_set()
+    assert json.loads((tmp_path / "tiny-fp32.json").read_text())["proved_with"] == ""
+
+    def faults() -> list[str]:
+        return [finding.fault for finding in check_folder(tmp_path) if finding.fault]
+
+    def saturate(*arguments: Any, optimise: bool = True, **options: Any) -> Any:
+        ran.append(optimise)
+        logits = run(*arguments, optimise=optimise, **options)
+        return -logits if optimise and spoilt else logits
+
+    run, ran, spoilt = fidelity.run, list[bool](), False
+    monkeypatch.setattr(fidelity, "run", saturate)
+    assert faults() == []
+    assert ran == []  # this is the processor on which it was proved
+    for other in ("x86_64", ""):
+        path.write_text(json.dumps(stated | {"proved_with": other}))
+        assert faults() == []
+    assert ran == [True, False] * 2
+    spoilt = True
+    (fault,) = faults()
+    assert "most likely products saturate" in fault
+    assert "'gb export tiny --precision int8'" in fault

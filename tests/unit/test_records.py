@@ -13,8 +13,10 @@ from greenbatch.records import (
     Flag,
     Idle,
     IdleFigure,
+    Manifest,
     Repetition,
     Status,
+    WeightsRecord,
     encode,
     parse,
     parse_manifest,
@@ -160,3 +162,29 @@ def test_a_later_schema_is_refused_by_name() -> None:
 def test_a_damaged_manifest_is_one_sentence_with_the_cure(text: str) -> None:
     with pytest.raises(ArtifactError, match=r"cannot read the manifest a\.json: .*gb export"):
         parse_manifest(text, "a.json")
+
+
+def test_a_manifest_of_schema_2_opens_and_does_not_say_where_it_was_proved() -> None:
+    manifest = Manifest(
+        model="alexnet",
+        precision="int8",
+        file="alexnet-int8.onnx",
+        sha256="0" * 64,
+        size_bytes=1,
+        opset=20,
+        nodes=1,
+        parameters=1,
+        inputs=(),
+        outputs=(),
+        weights=WeightsRecord(kind="random", detail="seed 0", file="", sha256=""),
+        parity=(),
+        recipe="",
+        exported_at="",
+        export_s=0.0,
+        proved_with="x86_64 avx2",
+    )
+    assert parse_manifest(manifest.to_json(), "a.json") == manifest
+    members = json.loads(manifest.to_json())
+    del members["proved_with"]
+    old = parse_manifest(json.dumps(members | {"schema": 2}), "a.json")
+    assert (old.schema, old.proved_with) == (2, "")

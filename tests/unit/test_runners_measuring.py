@@ -1,5 +1,6 @@
 """What a child checks before and after it measures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,29 @@ def test_outputs_beyond_the_precisions_bound_are_refused(
     assert "it is not timed" in str(refused.value)
     with pytest.raises(MeasurementError, match="puts out 7 numbers for an image, the reference 10"):
         measuring._agreement(wanted[:, :7], task(precision, 4), reference)
+
+
+def test_an_int8_artifact_that_this_processor_computes_wrongly_is_not_timed(tmp_path: Path) -> None:
+    exact = np.random.default_rng(0).standard_normal((4, 50))
+    reference = str(tmp_path / "exact.npy")
+    np.save(reference, exact)
+    rounded = np.round(exact * 10) / 10
+    measuring._check_arithmetic(np.tile(rounded, (2, 1)), task("int8", 8), reference)
+    measuring._check_arithmetic(rounded[:1], task("int8", 1), reference)
+    saturated = np.clip(rounded, -0.7, 0.7)
+    with pytest.raises(MeasurementError) as refused:
+        measuring._check_arithmetic(saturated, task("int8", 4), reference)
+    sentence = str(refused.value)
+    assert "most likely products saturate in 16 bits" in sentence
+    assert "make it again with 'gb export alexnet --precision int8'" in sentence
+    assert "it is not timed" in sentence
+
+
+def test_int8_on_a_cpu_is_judged_by_itself_and_nothing_else_is() -> None:
+    on_cpu = Cell("alexnet", "onnxruntime-cpu", "int8")
+    assert measuring.judged_by_itself(on_cpu)
+    assert not measuring.judged_by_itself(replace(on_cpu, precision="fp32"))
+    assert not measuring.judged_by_itself(replace(on_cpu, backend="onnxruntime-cuda"))
 
 
 def test_a_factor_that_changes_within_the_window_is_refused() -> None:
