@@ -78,7 +78,11 @@ def check(sound: Path, tally: Counter[str], kind: str, mutations: list[str], see
         run = house.inbox / "run"
         shutil.copytree(sound / kind, run)
         shutil.copytree(sound / kind, house.inbox / "sound")
-        said = [spoilt_runs.MUTATIONS[name](run, house.home, draw) for name in mutations]
+        said = [
+            mutate(run, house.home, draw)
+            for name, mutate in spoilt_runs.MUTATIONS.items()
+            for _ in range(mutations.count(name))
+        ]
         tally["runs"] += 1
         before = house.snapshot()
         for arguments in _commands(kind):
