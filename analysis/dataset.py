@@ -33,7 +33,7 @@ def compile_dataset(run: Path) -> "xr.Dataset":
         RunError: The run cannot be read, or measured a repetition twice.
     """
     files = _read(run)
-    with _without_collector():
+    with compiling(run):
         return from_files(files)
 
 
@@ -149,7 +149,7 @@ def stored(
 
 
 def _compiled(run: Path, files: RunFiles) -> "xr.Dataset":
-    with _without_collector():
+    with compiling(run):
         dataset = from_files(files)
     return compiled(run, dataset)
 
@@ -161,6 +161,24 @@ def compiled(run: Path, dataset: "xr.Dataset") -> "xr.Dataset":
         store(dataset, path)
     dataset.encoding["source"] = str(path)  # as of one that was loaded
     return dataset
+
+
+@contextmanager
+def compiling(run: Path) -> Iterator[None]:
+    """Compile a run's files; what is in them is typed, and may still be impossible.
+
+    Raises:
+        RunError: Records have values that no run has, or contradict each other.
+    """
+    try:
+        with _without_collector():
+            yield
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        cause = (str(error) or type(error).__name__).splitlines()[0]
+        raise RunError(
+            f"cannot compile {run}: its records hold values that no measurement has ({cause}); "
+            "restore its files as greenbatch wrote them"
+        ) from error
 
 
 @contextmanager

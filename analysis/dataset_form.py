@@ -137,7 +137,8 @@ def require_form(dataset: "xr.Dataset") -> None:
     if lacking := [name for name in needed if name not in dataset.variables]:
         more = f" and {len(lacking) - 1} more variables" if len(lacking) > 1 else ""
         raise ValueError(f"it lacks {lacking[0]}{more}")
-    for dim in (*cell, "repetition"):
+    merged = dataset.attrs.get("merged_along")
+    for dim in (*cell, "repetition", *([merged] if merged in ("machine", "run") else [])):
         if dim not in dataset.dims:
             raise ValueError(f"it lacks the dimension {dim}, one of whose labels was chosen")
         if not dataset.sizes[dim]:

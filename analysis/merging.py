@@ -126,14 +126,24 @@ def separate(dataset: "xr.Dataset") -> "dict[str, xr.Dataset]":
     Returns:
         By label, the datasets that were merged: with their own labels and attributes. A dataset
         without such a dimension stands alone, by its title.
+
+    Raises:
+        RunError: Labels that it was merged with are gone.
     """
     dim = dataset.attrs.get("merged_along")
     if dim not in ("machine", "run"):
         return {str(dataset.attrs.get("title", "run")): dataset}
-    return {
-        part["label"]: _part(dataset.sel({dim: part["label"]}, drop=True), part)
-        for part in json.loads(dataset.attrs["parts"])
-    }
+    try:
+        return {
+            part["label"]: _part(dataset.sel({dim: part["label"]}, drop=True), part)
+            for part in json.loads(dataset.attrs["parts"])
+        }
+    except (LookupError, TypeError, ValueError) as error:
+        raise RunError(
+            f"the dataset cannot be taken apart along {dim}: labels that it was merged with are "
+            f"gone ({error}); select from the datasets of its runs, or give the merged file as "
+            "'gb merge' wrote it"
+        ) from error
 
 
 def _part(dataset: "xr.Dataset", part: Mapping[str, Any]) -> "xr.Dataset":

@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from greenbatch.errors import ExportError
+from greenbatch.errors import ArtifactError, ExportError
 from greenbatch.models.artifacts import DATA_SUFFIX, stem
-from greenbatch.records import Manifest
+from greenbatch.records import Manifest, parse_manifest
 
 Tell = Callable[[str], None]
 
@@ -79,15 +79,32 @@ def publish(folder: Path, manifest: Manifest, files: Iterable[Path]) -> None:
         folder: Of the artifacts.
         manifest: Names all of ``files``.
         files: In a workshop in ``folder``.
+
+    Raises:
+        ExportError: The names are those of another artifact's files.
     """
     files = list(files)
     name = f"{stem(manifest.model, manifest.precision)}.json"
+    _require_free(folder / name, manifest)
     draft = files[0].parent / name
     draft.write_text(manifest.to_json(), encoding="utf-8")
     (folder / name).unlink(missing_ok=True)
     for path in (*files, draft):
         path.replace(folder / path.name)
     _sweep_unnamed(folder, manifest.model)
+
+
+def _require_free(path: Path, manifest: Manifest) -> None:
+    """Refuse to replace another artifact: a file was renamed, or names differ in case alone."""
+    try:
+        found = parse_manifest(path.read_bytes(), str(path))
+    except (OSError, ArtifactError):  # none, or a damaged one
+        return
+    if (found.model, found.precision) != (manifest.model, manifest.precision):
+        raise ExportError(
+            f"{path} is of {found.model} in {found.precision}, and would be replaced by "
+            f"{manifest.model} in {manifest.precision}; export it by another name, or elsewhere"
+        )
 
 
 def _prefix(name: str) -> str:

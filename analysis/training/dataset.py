@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenbatch.analysis.dataset import DATASET, compiled, load_dataset, store, stored
+from greenbatch.analysis.dataset import DATASET, compiled, compiling, load_dataset, store, stored
 from greenbatch.analysis.run_files import RunFiles, digest, read_run
 from greenbatch.analysis.training.compilation import TRAINING_SCHEMA, training_from_files
 from greenbatch.analysis.training.variables import KIND, VARIABLES
@@ -26,7 +26,9 @@ def compile_training(run: Path) -> "xr.Dataset":
     Raises:
         RunError: The run cannot be read, is none of trainings, or holds a training twice.
     """
-    return training_from_files(_read(run))
+    files = _read(run)
+    with compiling(run):
+        return training_from_files(files)
 
 
 def write_training_dataset(run: Path) -> Path:
@@ -80,7 +82,9 @@ def _read(run: Path) -> RunFiles:
 
 
 def _compiled(run: Path, files: RunFiles) -> "xr.Dataset":
-    return compiled(run, training_from_files(files))
+    with compiling(run):
+        dataset = training_from_files(files)
+    return compiled(run, dataset)
 
 
 def _require_training(kind: object, run: Path) -> None:

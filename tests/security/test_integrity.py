@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ import pytest
 import xarray as xr
 
 from greenbatch.analysis import cell_rows, compile_dataset, open_run, write_dataset, write_report
+from greenbatch.analysis.dataset import store
 from greenbatch.analysis.dataset_files import CONTENTS, NOTE, contents_digest
 from greenbatch.analysis.merging import merge
 from greenbatch.analysis.run_files import read_run
 from greenbatch.documents import write_yaml
-from greenbatch.errors import ArtifactError, FileError, RunError, StudyError
+from greenbatch.errors import ArtifactError, ExportError, FileError, RunError, StudyError
+from greenbatch.exporter.workshop import publish
 from greenbatch.models.artifacts import read_manifest
-from greenbatch.records import Cell, artifact_key
+from greenbatch.records import Cell, artifact_key, parse_manifest
 from greenbatch.runners import reference
 from greenbatch.runners.study import make_study
 from tests.fakes.runs import environment, figure, repetition, study, write_run
@@ -464,3 +468,44 @@ def test_what_analysis_does_not_read_may_be_anything(tmp_path: Path) -> None:
 def test_runs_of_earlier_versions_open_as_before(tmp_path: Path, name: str) -> None:
     shutil.copytree(GOLDEN / name, tmp_path / name)
     assert _energies(open_run(tmp_path / name)) == _energies(open_run(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"block": -1},
+        {"latency_s": {"fast": 0.1}},
+        {"memory_host_bytes": 10**400},
+        {"iterations": 10**400, "images": 10**400},
+    ],
+)
+def test_a_record_with_an_impossible_value_is_one_sentence(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    record = replace(repetition(Cell("alexnet", "onnxruntime-cpu")), **change)
+    with pytest.raises(RunError, match="values that no measurement has") as raised:
+        write_report(write_run(tmp_path, [record]))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_merged_file_of_which_a_run_was_chosen_is_one_sentence(run: Path, tmp_path: Path) -> None:
+    merged = store(merge([run, GOLDEN / "run-schema-1"], along="run"), tmp_path / "merged.nc")
+    for change, says in (
+        (lambda d: d.isel(run=[0]), "labels that it was merged with are gone"),
+        (lambda d: d.isel(run=0), "lacks the dimension run"),
+    ):
+        path = _edit(merged, change, tmp_path / "cut.nc")
+        with (
+            pytest.raises(RunError, match=says),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            write_report(path)
+
+
+def test_an_artifact_is_not_replaced_by_another_of_the_same_file_name(tmp_path: Path) -> None:
+    (tmp_path / "net-fp32.json").write_text(json.dumps(MANIFEST))
+    other = parse_manifest(json.dumps(MANIFEST | {"precision": "fp32"}), "other")
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room" / "net-fp32.onnx").touch()
+    with pytest.raises(ExportError, match="is of net in int8, and would be replaced"):
+        publish(tmp_path, other, [tmp_path / "room" / "net-fp32.onnx"])
