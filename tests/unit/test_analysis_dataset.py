@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 from greenbatch.analysis.dataset import compile_dataset, open_run, write_dataset
+from greenbatch.analysis.dataset_files import sealed
 from greenbatch.analysis.tables import cell_rows
 from greenbatch.analysis.variables import COORDINATES, STATUSES, VARIABLES, repetition_dims
 from greenbatch.errors import JournalError, RunError
@@ -189,7 +190,7 @@ def test_the_file_opens_with_plain_xarray_and_is_the_same(tmp_path: Path) -> Non
     run = runs.realistic_run(tmp_path, models=("alexnet",))
     path = write_dataset(run)
     with xr.open_dataset(path) as dataset:
-        assert dataset.identical(compile_dataset(run))
+        assert dataset.identical(sealed(compile_dataset(run)))
         assert json.loads(dataset.attrs["study"])["models"] == ["alexnet"]
         assert dataset.attrs["Conventions"] == "CF-1.11"
     assert [p.name for p in run.glob(".*")] == []

@@ -144,7 +144,7 @@ def test_a_setting_with_the_name_of_a_variable_compiles(tmp_path: Path) -> None:
 def test_the_file_with_settings_is_the_same_and_has_units_everywhere(tmp_path: Path) -> None:
     dataset = compiled(tmp_path)
     with xr.open_dataset(write_dataset(tmp_path)) as stored:
-        assert stored.identical(dataset)
+        assert stored.identical(sealed(dataset))
         assert set(stored.data_vars) == set(VARIABLES)
         assert set(stored.coords) == {*COORDINATES, "allow_spinning", "channels_last"}
         for name, variable in stored.variables.items():
