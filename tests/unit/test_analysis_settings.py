@@ -15,6 +15,7 @@ from greenbatch.analysis.coordinates import setting_dims
 from greenbatch.analysis.csv_tables import cells_csv
 from greenbatch.analysis.curves import curves
 from greenbatch.analysis.dataset import compile_dataset, open_run, write_dataset
+from greenbatch.analysis.dataset_files import sealed
 from greenbatch.analysis.tables import cell_rows
 from greenbatch.analysis.variables import COORDINATES, VARIABLES, cell_dims
 from greenbatch.errors import RunError, UnknownNameError
