@@ -28,7 +28,7 @@ from greenbatch.runners import reference
 from greenbatch.runners.study import make_study
 from tests.fakes.runs import environment, figure, repetition, study, write_run
 
-GOLDEN = Path("tests/golden")
+GOLDEN = Path(__file__).parents[1] / "golden"
 MEMBERS: dict[str, Any] = {"backends": ["onnxruntime-cpu"], "batch_sizes": [1]}
 
 
@@ -51,6 +51,12 @@ def run(tmp_path: Path) -> Path:
     path = write_run(tmp_path / "run", records, study(backends=backends))
     write_dataset(path)
     return path
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """A run of an earlier version, to merge with."""
+    return Path(shutil.copytree(GOLDEN / "run-schema-1", tmp_path / "other"))
 
 
 def _edit(path: Path, change: Callable[[xr.Dataset], xr.Dataset], to: Path | None = None) -> Path:
@@ -134,10 +140,8 @@ def test_an_older_file_without_a_digest_opens_and_is_said_to_be_unverifiable(run
         assert _energies(open_run(path)) == _energies(compile_dataset(run))
 
 
-def test_what_is_merged_from_an_edited_file_says_so_ever_after(run: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    shutil.copytree(GOLDEN / "run-schema-1", other)
-    path = _edit(run / "dataset.nc", _cheaper, tmp_path / "edited.nc")
+def test_what_is_merged_from_an_edited_file_says_so_ever_after(run: Path, other: Path) -> None:
+    path = _edit(run / "dataset.nc", _cheaper, run.parent / "edited.nc")
     with pytest.warns(UserWarning, match="was edited"):
         merged = merge([path, other], along="run")
     assert "edited.nc was edited" in merged.attrs[NOTE]
@@ -258,7 +262,7 @@ def _unknown_filter(file: h5py.File, secret: Path) -> None:
     ],
 )
 def test_a_file_with_data_from_elsewhere_is_refused_before_it_is_read(
-    run: Path, plant: Callable[[h5py.File, Path], None], says: str
+    run: Path, other: Path, plant: Callable[[h5py.File, Path], None], says: str
 ) -> None:
     secret = run.parent / "secret.txt"
     secret.write_text("-----BEGIN OPENSSH PRIVATE KEY-----")
@@ -269,7 +273,7 @@ def test_a_file_with_data_from_elsewhere_is_refused_before_it_is_read(
         open_run(path)
     assert "\n" not in str(raised.value)
     with pytest.raises(RunError, match=says):
-        merge([path, GOLDEN / "run-schema-1"], along="run")
+        merge([path, other], along="run")
 
 
 def test_a_run_whose_dataset_has_data_from_elsewhere_is_compiled_from_its_journal(
@@ -315,7 +319,7 @@ def _kept(file: str, sha256: str) -> dict[str, Any]:
     return {"file": file, "sha256": sha256, "weights": {"kind": "own", "detail": "x"}}
 
 
-def test_artifacts_of_an_earlier_study_are_told_apart_by_their_files(tmp_path: Path) -> None:
+def test_artifacts_of_an_earlier_study_are_identified_by_their_files(tmp_path: Path) -> None:
     artifacts = {
         "net": _kept("net-fp32.onnx", "a"),
         "net-int8": _kept("net-int8-fp32.onnx", "b"),
@@ -488,13 +492,13 @@ def test_a_record_with_an_impossible_value_is_one_sentence(
     assert "\n" not in str(raised.value)
 
 
-def test_a_merged_file_of_which_a_run_was_chosen_is_one_sentence(run: Path, tmp_path: Path) -> None:
-    merged = store(merge([run, GOLDEN / "run-schema-1"], along="run"), tmp_path / "merged.nc")
+def test_a_merged_file_of_which_a_run_was_chosen_is_one_sentence(run: Path, other: Path) -> None:
+    merged = store(merge([run, other], along="run"), run.parent / "merged.nc")
     for change, says in (
         (lambda d: d.isel(run=[0]), "labels that it was merged with are gone"),
         (lambda d: d.isel(run=0), "lacks the dimension run"),
     ):
-        path = _edit(merged, change, tmp_path / "cut.nc")
+        path = _edit(merged, change, run.parent / "cut.nc")
         with (
             pytest.raises(RunError, match=says),
             warnings.catch_warnings(action="ignore"),

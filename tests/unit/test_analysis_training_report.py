@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from greenbatch.analysis import write_report
+from greenbatch.analysis.dataset import store
 from greenbatch.analysis.training import merge_training, open_training
 from greenbatch.analysis.training.report import write_training_report
 from greenbatch.analysis.training.rows import labels_of, training_rows
@@ -312,8 +313,7 @@ def test_merged_machines_stand_side_by_side(tmp_path: Path, no_figures: None) ->
         fakes.delrey_run(tmp_path / host, blocks=3, host=host, power=power)
         for host, power in (("bench", 1.0), ("cloud", 2.0))
     ]
-    merged = tmp_path / "both.nc"
-    merge_training(runs).to_netcdf(merged, engine="h5netcdf")
+    merged = store(merge_training(runs), tmp_path / "both.nc")
     page = write_report(merged)
     assert page == tmp_path / "both-report" / "index.html"
     text = words(page)
