@@ -24,7 +24,7 @@ weight or a wrong scale shows as a cosine near 0. A bound tells a faulty artifac
 sound one; what a precision costs in accuracy is measured by ``gb eval``.
 """
 
-LOWEST_ARITHMETIC_COSINE = 0.97
+LOWEST_ARITHMETIC_COSINE = 0.98
 """Bound of `Difference.cosine` of an int8 artifact against itself computed in float32.
 
 Products of int8 are exact where they are added in 32 bits; what is left are values that round to
