@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from greenbatch.errors import MeasurementError, UnknownNameError, UsageError
 from greenbatch.records import Cell, Manifest
-from greenbatch.runners.backends import onnx_providers
+from greenbatch.runners.backends.onnx_runtime import providers as onnx_providers
 from greenbatch.runners.backends.options import Option, Options, Setting, parse_settings
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class Task:
         allow_fallback: Let nodes run elsewhere than asked, and record it.
         settings: What was set on the backend, checked against its ``options``.
         source: The text that a user's own network came from, see
-            `greenbatch.models.sources.parse_source`; empty: the network is listed, or unknown.
+            `greenbatch.models.sources.parse.parse_source`; empty: the network is listed, or
+            unknown.
         cache: A folder of this cell's own for what the backend compiles: empty at the cell's first
             repetition, then as that one left it. ``None``: nothing is kept.
     """
@@ -172,7 +173,7 @@ class BackendSpec:
 
 
 _HERE = "greenbatch.runners.backends"
-_ONNX = f"{_HERE}.onnx_session:OnnxSession"
+_ONNX = f"{_HERE}.onnx_runtime.session:OnnxSession"
 
 
 def _specs(runtime: str, target: str, **devices: str) -> list[BackendSpec]:
@@ -190,9 +191,9 @@ BACKENDS: Mapping[str, BackendSpec] = {
             BackendSpec(f"onnxruntime-{p.name}", "onnxruntime", p.name, p.device, _ONNX)
             for p in onnx_providers.PROVIDERS.values()
         ),
-        *_specs("torch", "torch_eager:TorchEager", cpu="cpu", cuda="cuda"),
-        *_specs("torch-compile", "torch_compiled:TorchCompiled", cpu="cpu", cuda="cuda"),
-        *_specs("torch-aot", "torch_aot:TorchAot", cpu="cpu", cuda="cuda"),
+        *_specs("torch", "pytorch.eager:TorchEager", cpu="cpu", cuda="cuda"),
+        *_specs("torch-compile", "pytorch.compiled:TorchCompiled", cpu="cpu", cuda="cuda"),
+        *_specs("torch-aot", "pytorch.aot:TorchAot", cpu="cpu", cuda="cuda"),
         *_specs("openvino", "openvino_model:OpenvinoModel", cpu="cpu", gpu="gpu", npu="npu"),
     )
 }

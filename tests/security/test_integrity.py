@@ -15,17 +15,17 @@ import pytest
 import xarray as xr
 
 from greenbatch.analysis import cell_rows, compile_dataset, open_run, write_dataset, write_report
-from greenbatch.analysis.dataset import store
-from greenbatch.analysis.dataset_files import CONTENTS, NOTE, contents_digest
-from greenbatch.analysis.merging import merge
-from greenbatch.analysis.run_files import read_run
+from greenbatch.analysis.dataset.dataset_files import CONTENTS, NOTE, contents_digest
+from greenbatch.analysis.dataset.merging import merge
+from greenbatch.analysis.dataset.run_files import read_run
+from greenbatch.analysis.dataset.store import store
 from greenbatch.documents import write_yaml
 from greenbatch.errors import ArtifactError, ExportError, FileError, RunError, StudyError
-from greenbatch.exporter.workshop import publish
+from greenbatch.exporter.publishing import publish
 from greenbatch.models.artifacts import read_manifest
 from greenbatch.records import Cell, artifact_key, parse_manifest
-from greenbatch.runners import reference
-from greenbatch.runners.study import make_study
+from greenbatch.runners.run import reference
+from greenbatch.runners.study.study import make_study
 from tests.fakes.runs import environment, figure, repetition, study, write_run
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -20,15 +20,16 @@ from rich.table import Table
 from rich.text import Text
 
 from greenbatch.analysis import write_report
-from greenbatch.analysis.markdown import Markdown, escape
-from greenbatch.analysis.training.report import write_training_report
-from greenbatch.cli import main, printing
-from greenbatch.cli.console import TextConsole
-from greenbatch.cli.progress import Display
+from greenbatch.analysis.findings.markdown import Markdown, escape
+from greenbatch.analysis.training.report.build import write_training_report
+from greenbatch.cli import main
+from greenbatch.cli.output import printing
+from greenbatch.cli.output.console import TextConsole
+from greenbatch.cli.output.progress import Display
 from greenbatch.plain_text import one_line, visible
 from greenbatch.records import Cell
-from greenbatch.runners.execution import Progress
-from greenbatch.runners.order import Slot
+from greenbatch.runners.run.execute import Progress
+from greenbatch.runners.scheduling.order import Slot
 from tests.fakes import runs, training_runs
 
 ACTING = (
@@ -68,8 +69,10 @@ ACTS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u
 
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("greenbatch.analysis.report.write_figures", lambda *_: [])
-    monkeypatch.setattr("greenbatch.analysis.training.report.write_training_figures", lambda *_: [])
+    monkeypatch.setattr("greenbatch.analysis.report.build.write_figures", lambda *_: [])
+    monkeypatch.setattr(
+        "greenbatch.analysis.training.report.build.write_training_figures", lambda *_: []
+    )
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -164,9 +167,9 @@ def test_a_warning_of_a_library_is_shown_as_text(
         warnings.warn(ACTING, stacklevel=1)
 
     monkeypatch.setattr("greenbatch.analysis.write_report", warn)
-    monkeypatch.setattr("greenbatch.analysis.dataset.kind_of", lambda _: "training")
+    monkeypatch.setattr("greenbatch.analysis.dataset.store.kind_of", lambda _: "training")
     monkeypatch.setattr(
-        "greenbatch.analysis.training.report.training_answers", lambda _: {ACTING: [ACTING]}
+        "greenbatch.analysis.training.report.build.training_answers", lambda _: {ACTING: [ACTING]}
     )
     warnings.simplefilter("always")
     told = said(capsys, "report", tmp_path)
@@ -362,7 +365,7 @@ def test_a_page_without_scripts_runs_none(tmp_path: Path) -> None:
     parts = [runs.hostile_run(tmp_path / name, name) for name in ("a", "b")]
     page = Page((write_report(parts[0])).read_text())
     assert "'unsafe-inline'" not in directives(page.policy)["script-src"]
-    from greenbatch.analysis.pages import render
+    from greenbatch.analysis.report.render import render
 
     empty = render(
         "layers.html.j2",

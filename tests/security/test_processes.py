@@ -15,10 +15,13 @@ import pytest
 from greenbatch.cli.signals import interrupted_by_signals
 from greenbatch.errors import MeasurementError
 from greenbatch.processes import python_command
-from greenbatch.runners import machine_lock
-from greenbatch.runners.machine_lock import MachineLock, machine_for
+from greenbatch.runners.host import machine_lock
+from greenbatch.runners.host.machine_lock import MachineLock, machine_for
 from tests.fakes.hostile import NETWORK, SHADOWING, command, gb_in, imported, plant
 from tests.fakes.runs import realistic_run
+
+pytestmark = pytest.mark.alone
+
 
 LONG_S = 60.0
 STUDY = """

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 import greenbatch
-from greenbatch.analysis.comparisons import best_rows, comparison_rows
-from greenbatch.analysis.compilation import from_files
-from greenbatch.analysis.csv_tables import best_csv, cells_csv, comparison_csv
-from greenbatch.analysis.run_files import read_run
-from greenbatch.analysis.tables import cell_rows
-from greenbatch.analysis.training.report import write_training_report
+from greenbatch.analysis.dataset.compilation import from_files
+from greenbatch.analysis.dataset.run_files import read_run
+from greenbatch.analysis.findings.cells import cell_rows
+from greenbatch.analysis.findings.comparisons import best_rows, comparison_rows
+from greenbatch.analysis.report.tables.csv_files import best_csv, cells_csv, comparison_csv
+from greenbatch.analysis.training.report.build import write_training_report
 from greenbatch.csv_text import csv_text
 from greenbatch.records import Cell, TrainingCell
 from tests.fakes import runs, training_runs
@@ -67,7 +67,7 @@ def test_tables_of_a_report_hold_no_formula(tmp_path: Path) -> None:
 def test_tables_of_a_report_of_trainings_hold_no_formula(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("greenbatch.analysis.training.figures.save_figures", lambda *_: [])
+    monkeypatch.setattr("greenbatch.analysis.training.report.figures.save_figures", lambda *_: [])
     study: dict[str, Any] = training_runs.study(substitutions={FORMULA: "@simple-cnn"})
     cell = TrainingCell("simple-cnn", "digits")
     records = [r for block in range(3) for r in training_runs.trained(cell, block)]

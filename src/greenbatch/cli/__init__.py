@@ -27,7 +27,7 @@ from greenbatch.cli import (
     tune,
 )
 from greenbatch.cli.command import Command
-from greenbatch.cli.printing import note
+from greenbatch.cli.output.printing import note
 from greenbatch.cli.signals import BY_SIGNAL, interrupted_by_signals
 from greenbatch.errors import FileError, GreenbatchError
 from greenbatch.files import disk_error, sentence

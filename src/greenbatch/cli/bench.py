@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greenbatch.cli.printing import echo, note
+from greenbatch.cli.output.printing import echo, note
 from greenbatch.cli.shared_options import (
     Artifacts,
     AsJson,
@@ -23,8 +23,8 @@ from greenbatch.errors import MeasurementError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from greenbatch.runners.studies import AnyStudy
-    from greenbatch.runners.study import Study
+    from greenbatch.runners.study.presets import AnyStudy
+    from greenbatch.runners.study.study import Study
 
 
 def bench(
@@ -166,12 +166,12 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure energy and latency across runtimes and batch sizes, and write a report."""
-    from greenbatch import workflow
     from greenbatch.cli.options import batch_sizes as parse_batch_sizes
     from greenbatch.cli.options import rates as parse_rates
     from greenbatch.cli.options import settings as parse_settings
-    from greenbatch.runners.directory import holds_trainings
-    from greenbatch.runners.study_files import read_study
+    from greenbatch.runners.run.directory import holds_trainings
+    from greenbatch.runners.study.files import read_study
+    from greenbatch.workflows import inference
 
     given = {
         "scenarios": scenario,
@@ -212,7 +212,7 @@ def bench(
         raise UsageError("--resume goes on in the run's own folder; leave out --out and --study")
     if resume and holds_trainings(resume):
         from greenbatch.cli import train, tune
-        from greenbatch.runners.directory import open_training_study
+        from greenbatch.runners.run.directory import open_training_study
 
         show = tune.measure if open_training_study(resume).search else train.measure
         show(None, resume, as_json, trust=trust, share_machine=share_machine)
@@ -220,9 +220,9 @@ def bench(
     if resume:
         design, path = None, resume
     elif study:
-        design, path = read_study(study).fresh(), out or workflow.fresh_path()
+        design, path = read_study(study).fresh(), out or inference.fresh_path()
     else:
-        design, path = workflow.plan(models or [], out=out, artifacts_dir=artifacts, **options)
+        design, path = inference.plan(models or [], out=out, artifacts_dir=artifacts, **options)
     if design and dry_run:
         from greenbatch.cli.study import outline
 
@@ -245,7 +245,7 @@ def require_consent(
         file: It came from.
         members: What stands in the file, where the user changed some of it.
     """
-    from greenbatch.runners import consent
+    from greenbatch.runners.run import consent
 
     run = file.parent if file.name == "study.yaml" else None
     consent.require(design, f"the study {file}", run=run, members=members)
@@ -264,9 +264,9 @@ def measure(
     Raises:
         MeasurementError: Nothing could be measured.
     """
-    from greenbatch import workflow
-    from greenbatch.cli.progress import Display
-    from greenbatch.cli.result import run_as_json, show_run
+    from greenbatch.cli.output.inference import run_as_json, show_run
+    from greenbatch.cli.output.progress import Display
+    from greenbatch.workflows import inference
 
     if design and design.images:
         tell_images(design)
@@ -274,11 +274,11 @@ def measure(
     try:
         with Display() as display:
             if design:
-                run = workflow.run_study(
+                run = inference.run_study(
                     design, path, display.listener, trust=trust, share_machine=share_machine
                 )
             else:
-                run = workflow.resume(
+                run = inference.resume(
                     path, display.listener, trust=trust, share_machine=share_machine
                 )
     except KeyboardInterrupt:
@@ -302,7 +302,7 @@ def _again(run: Path) -> str:
     """Return the command that measures the study of a run anew."""
     import shlex
 
-    from greenbatch.runners.study_files import read_study
+    from greenbatch.runners.study.files import read_study
 
     file = run / "study.yaml"
     artifacts = read_study(file).artifacts_dir
@@ -311,7 +311,7 @@ def _again(run: Path) -> str:
 
 def tell_images(design: "Study") -> None:
     """Say on standard error, before anything is measured, what the folder of images lacks."""
-    from greenbatch.analysis.caveats import image_caveats
+    from greenbatch.analysis.findings.caveats import image_caveats
 
     largest = max(cell.batch_size for cell in design.cells())
     for caveat in image_caveats(design.model_dump(), largest):

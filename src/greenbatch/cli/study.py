@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from greenbatch.cli.command import Command
-from greenbatch.cli.printing import echo
+from greenbatch.cli.output.printing import echo
 from greenbatch.cli.shared_options import AsJson, Meters, Out, ShareMachine, Trust
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
-    from greenbatch.runners.studies import AnyStudy
-    from greenbatch.runners.training.study import TrainingStudy
+    from greenbatch.runners.study.presets import AnyStudy
+    from greenbatch.runners.study.training_study import TrainingStudy
 
 study = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show and run studies.")
 
@@ -45,7 +45,7 @@ _Data = Annotated[
 @study.command("list", cls=Command)
 def list_studies() -> None:
     """List the presets, and what each is after."""
-    from greenbatch.runners import studies
+    from greenbatch.runners.study import presets as studies
 
     for name in studies.presets():
         about = str(studies.read(name).members.get("about", ""))
@@ -61,7 +61,7 @@ def show(
     scale: _Scale = None,
 ) -> None:
     """Print a study as the file that would run it."""
-    from greenbatch.runners import studies
+    from greenbatch.runners.study import presets as studies
 
     design = studies.resolve(
         name, changes=changes or (), provider=provider, data=data or (), scale=scale
@@ -93,10 +93,10 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a study."""
-    from greenbatch import workflow
     from greenbatch.cli import bench, train, tune
-    from greenbatch.runners import studies
-    from greenbatch.runners.study import Study
+    from greenbatch.runners.study import presets as studies
+    from greenbatch.runners.study.study import Study
+    from greenbatch.workflows import inference
 
     overrides: dict[str, Any] = {
         **({"artifacts_dir": str(artifacts)} if artifacts else {}),
@@ -117,7 +117,7 @@ def run(
         scale=scale,
         overrides=overrides,
     )
-    path = out or workflow.fresh_path()
+    path = out or inference.fresh_path()
     if dry_run:
         echo(*outline(design))
         return
@@ -134,8 +134,8 @@ def run(
 def outline(design: "AnyStudy") -> list[str]:
     """Return a design's cells in their order, and the least time that they take."""
     from greenbatch import units
-    from greenbatch.runners.order import slots
-    from greenbatch.runners.study import Study
+    from greenbatch.runners.scheduling.order import slots
+    from greenbatch.runners.study.study import Study
 
     if not isinstance(design, Study):
         return _outline_of_trainings(design)
@@ -160,9 +160,9 @@ def _outline_of_trainings(design: "TrainingStudy") -> list[str]:
     from itertools import islice
 
     from greenbatch import units
-    from greenbatch.runners.order import orders
-    from greenbatch.runners.training import schedule
-    from greenbatch.runners.training.search import BATCH_SIZE, grid_size
+    from greenbatch.runners.scheduling.order import orders
+    from greenbatch.runners.training.parent import schedule
+    from greenbatch.runners.training.parent.search import BATCH_SIZE, grid_size
 
     how, cells = "", {cell: str(cell) for cell in design.cells()}
     if search := design.search:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greenbatch.cli.printing import echo
+from greenbatch.cli.output.printing import echo
 from greenbatch.cli.shared_options import (
     AsJson,
     CpuTdp,
@@ -22,7 +22,7 @@ from greenbatch.cli.shared_options import (
 from greenbatch.errors import MeasurementError, UsageError
 
 if TYPE_CHECKING:
-    from greenbatch.runners.training.study import TrainingStudy
+    from greenbatch.runners.study.training_study import TrainingStudy
 
 
 def train(
@@ -99,8 +99,9 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train networks epoch by epoch under the meters, and write a report."""
-    from greenbatch import training_workflow, workflow
     from greenbatch.cli.options import batch_sizes as parse_batch_sizes
+    from greenbatch.workflows import inference
+    from greenbatch.workflows import training as training_workflow
 
     given = {
         "data": data,
@@ -129,7 +130,7 @@ def train(
                 f"--resume takes the design from {resume / 'study.yaml'} and goes on in that "
                 "folder; leave out everything else but --json"
             )
-        from greenbatch.runners.directory import open_training_study
+        from greenbatch.runners.run.directory import open_training_study
 
         if open_training_study(resume).search:
             from greenbatch.cli import tune
@@ -140,7 +141,7 @@ def train(
         return
     if not models:
         raise UsageError("no network is named; name one, as: gb train simple-cnn")
-    path = out or workflow.fresh_path()
+    path = out or inference.fresh_path()
     design = training_workflow.plan(models, name=path.name, **options)
     if dry_run:
         from greenbatch.cli.study import outline
@@ -163,9 +164,9 @@ def measure(
     Raises:
         MeasurementError: No training came to its end.
     """
-    from greenbatch import training_workflow
-    from greenbatch.cli.training_progress import TrainingDisplay
-    from greenbatch.cli.training_result import show_trainings, trainings_as_json
+    from greenbatch.cli.output.training import show_trainings, trainings_as_json
+    from greenbatch.cli.output.training_progress import TrainingDisplay
+    from greenbatch.workflows import training as training_workflow
 
     try:
         with TrainingDisplay() as display:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greenbatch.cli.printing import echo
+from greenbatch.cli.output.printing import echo
 from greenbatch.cli.shared_options import (
     AsJson,
     CpuTdp,
@@ -22,7 +22,7 @@ from greenbatch.cli.shared_options import (
 from greenbatch.errors import MeasurementError, RunError, UsageError
 
 if TYPE_CHECKING:
-    from greenbatch.runners.training.study import TrainingStudy
+    from greenbatch.runners.study.training_study import TrainingStudy
 
 _SPACE: dict[str, Any] = {
     "learning_rate": {"low": 0.0001, "high": 0.1, "log": True},
@@ -115,9 +115,9 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Search for hyperparameters by several strategies, and tell what each one costs."""
-    from greenbatch import workflow
     from greenbatch.cli.study import outline
-    from greenbatch.runners.training.study import make_training_study
+    from greenbatch.runners.study.training_study import make_training_study
+    from greenbatch.workflows import inference
 
     search = {
         "strategies": strategy,
@@ -154,7 +154,7 @@ def tune(
         return
     if not model:
         raise UsageError("no network is named; name one, as: gb tune simple-cnn")
-    path = out or workflow.fresh_path()
+    path = out or inference.fresh_path()
     searched["space"] = (
         read_space(space) if space else default_space(model, set(members.get("settings", ())))
     )
@@ -185,10 +185,10 @@ def measure(
         RunError: The run in ``path`` is no search.
         MeasurementError: No trial came to its end.
     """
-    from greenbatch import training_workflow
-    from greenbatch.cli.search_result import searches_as_json, show_searches
-    from greenbatch.cli.training_progress import TrainingDisplay
-    from greenbatch.runners.directory import open_training_study
+    from greenbatch.cli.output.searches import searches_as_json, show_searches
+    from greenbatch.cli.output.training_progress import TrainingDisplay
+    from greenbatch.runners.run.directory import open_training_study
+    from greenbatch.workflows import training as training_workflow
 
     if not (design or open_training_study(path)).search:
         raise RunError(f"{path} holds trainings and no search; go on by: gb train --resume {path}")
@@ -226,7 +226,7 @@ def default_space(model: str, fixed: set[str]) -> dict[str, Any]:
     Raises:
         UnknownNameError: There is no such network.
     """
-    from greenbatch.runners.training.hyperparameters import taken
+    from greenbatch.runners.training.design.hyperparameters import taken
 
     known = {setting.name for setting in taken(model)} | {_OF_EVERY_CELL}
     return {name: values for name, values in _SPACE.items() if name in known - fixed}

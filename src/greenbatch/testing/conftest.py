@@ -59,7 +59,7 @@ def find_artifact(
     def find(precision: str = "fp32") -> Artifact:
         if not (folder / f"{stem(model, precision)}.json").exists() and given is None:
             from greenbatch.exporter import export_model
-            from greenbatch.exporter.lower import export_lower
+            from greenbatch.exporter.precisions.export import export_lower
 
             if precision == "fp32":
                 export_model(model, folder, weights="random")
