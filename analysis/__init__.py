@@ -11,7 +11,7 @@ Imports neither torch, onnxruntime nor NVML: a report can be made where none of 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from greenbatch.analysis.dataset.store import compile_dataset, open_run, write_dataset
+    from greenbatch.analysis.dataset.store import compile_dataset, write_dataset
     from greenbatch.analysis.dataset.tidy import tidy
     from greenbatch.analysis.findings.answers import Answer
     from greenbatch.analysis.findings.caveats import Caveat, Severity
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from greenbatch.analysis.recommendation.candidates import Limits
     from greenbatch.analysis.recommendation.recommend import Choice, Recommendation, recommend
     from greenbatch.analysis.recommendation.service_curves import ServiceCurve, read_service_curves
-    from greenbatch.analysis.report.build import write_report
+    from greenbatch.analysis.runs import open_run, write_report
     from greenbatch.analysis.statistics.by_dimension import (
         Figure,
         figure_of,
@@ -113,14 +113,14 @@ _HOMES = {
     "findings.caveats": ("Caveat", "Severity"),
     "findings.comparisons": ("BestRow", "ComparisonRow", "Ratio", "best_rows", "comparison_rows"),
     "tradeoffs.crossovers": ("Crossover", "crossover"),
-    "dataset.store": ("compile_dataset", "open_run", "write_dataset"),
+    "dataset.store": ("compile_dataset", "write_dataset"),
     "tradeoffs.footprint": ("carbon_and_cost", "intensity_of"),
     "statistics.intervals": ("Interval", "mean", "median", "ratio"),
     "statistics.by_dimension": ("Figure", "figure_of", "intervals_of", "ratios_of"),
     "findings.startup": ("BreakEven", "StartUp", "break_even", "break_evens", "start_ups"),
     "recommendation.recommend": ("Choice", "Recommendation", "recommend"),
     "recommendation.candidates": ("Limits",),
-    "report.build": ("write_report",),
+    "runs": ("open_run", "write_report"),
     "recommendation.service_curves": ("ServiceCurve", "read_service_curves"),
     "statistics.summary": ("Summary",),
     "findings.cells": ("CellRow", "cell_rows"),

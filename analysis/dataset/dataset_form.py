@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.analysis.dataset import training_variables as training
 from greenbatch.analysis.dataset import variables as inference
 from greenbatch.analysis.dataset.run_description import checked_environment, checked_study
 from greenbatch.analysis.dataset.variables import PROVENANCES, QUANTILES, Variable, settings_of
-from greenbatch.analysis.training.dataset import variables as training
 from greenbatch.documents import parse_json
 from greenbatch.records import IO, PRECISIONS, SCENARIOS, TRAINING_PRECISIONS
 

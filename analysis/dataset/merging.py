@@ -16,7 +16,6 @@ from greenbatch.analysis.dataset.compatibility import (
     machine_names,
 )
 from greenbatch.analysis.dataset.dataset_files import NOTE
-from greenbatch.analysis.dataset.store import kind_of, open_run
 from greenbatch.analysis.dataset.variables import STATUSES, VARIABLES, settings_of
 from greenbatch.errors import RunError, UnknownNameError, UsageError
 
@@ -24,66 +23,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Along = Literal["machine", "repetition", "run"]
-
-
-def open_runs(
-    *runs: Path | str, along: Along | None = None, allow: Collection[str] = ()
-) -> "xr.Dataset":
-    """Open a run's dataset, or those of several runs as one; see `merge`.
-
-    Args:
-        runs: Directories of runs, or dataset files.
-        along: As in `merge`.
-        allow: As in `merge`.
-
-    Returns:
-        The dataset, loaded; no file stays open.
-
-    Raises:
-        UsageError: No run was given.
-        RunError: A run cannot be read, or the runs are unlike.
-    """
-    if len(runs) == 1 and kind_of(runs[0]) == "inference":
-        return open_run(runs[0])
-    return merge(runs, along, allow)
-
-
-def merge(
-    runs: Sequence[Path | str], along: Along | None = None, allow: Collection[str] = ()
-) -> "xr.Dataset":
-    """Make one dataset of several runs.
-
-    Runs on one machine, of one design, become more repetitions of it: numbered on, in the order
-    of ``runs``, with the coordinates ``run`` and ``run_repetition``. Runs on several machines
-    stand along a new first dimension ``machine``, by the hosts' names; what one of them
-    has not measured is a hole (``not_run``, and not ``in_design``).
-
-    Args:
-        runs: Directories of runs, or dataset files of single runs.
-        along: ``machine`` puts every run on a machine of its own, ``repetition`` takes all as
-            repetitions of one design, ``run`` keeps all apart along a dimension ``run``, alike or
-            not; ``None`` goes by the machines.
-        allow: Names of facts that may differ; see `greenbatch.analysis.dataset.compatibility`.
-
-    Returns:
-        The dataset. ``attrs["parts"]`` has what `separate` needs, and the study and environment
-        of each run; ``attrs["allowed_differences"]`` what differs all the same.
-
-    Raises:
-        UsageError: Fewer than one run, or an unknown ``along``.
-        RunError: A run cannot be read, is given twice, is merged already; or the runs are unlike.
-    """
-    names = run_names(runs)
-    kinds = {name: kind_of(run) for name, run in zip(names, runs, strict=True)}
-    if len({*kinds.values()}) > 1:
-        told = ", ".join(f"{name} of {kind}" for name, kind in kinds.items())
-        raise RunError(f"the runs are unlike: {told}; merge runs of one kind")
-    if "training" in kinds.values():
-        from greenbatch.analysis.training.dataset.merging import merge_training
-
-        return merge_training(runs, along, allow)
-    parts = dict(zip(names, (open_run(run) for run in runs), strict=True))
-    return merge_datasets(parts, along, allow)
 
 
 def merge_datasets(

@@ -66,8 +66,6 @@ def open_run(run: Path | str) -> "xr.Dataset":
     Raises:
         RunError: The run cannot be read.
     """
-    import greenbatch.analysis.accessor  # noqa: F401  # registers ``ds.gb``
-
     run = Path(run)
     if run.is_file():
         dataset = load_dataset(run)

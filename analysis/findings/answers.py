@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from greenbatch import units
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.comparisons import energy_ratio
-from greenbatch.analysis.report.tables.text import amount, plain
+from greenbatch.analysis.findings.wording import amount, plain
 from greenbatch.analysis.statistics.summary import Summary, ratio
 from greenbatch.records import Cell
 

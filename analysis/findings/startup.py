@@ -13,8 +13,7 @@ from greenbatch.analysis.dataset.totals import provenance_codes
 from greenbatch.analysis.dataset.variables import CACHES, ONE_OFF_PHASES, PROVENANCES, STATUSES
 from greenbatch.analysis.findings.cells import CellArrays, CellRow, cell_rows
 from greenbatch.analysis.findings.comparisons import with_reference
-from greenbatch.analysis.report.charts.curves import bounds
-from greenbatch.analysis.statistics.summary import Summary, interval, ratio
+from greenbatch.analysis.statistics.summary import Summary, bounds, interval, ratio
 from greenbatch.records import Cell
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from greenbatch.analysis.statistics.intervals import CONFIDENCE, Interval, ratio, welch_error
+from greenbatch.analysis.statistics.multiple_testing import holm
 from greenbatch.errors import UsageError
 
 ALPHA = 0.05
@@ -182,15 +183,6 @@ def unknown(base: Side, new: Side) -> str:
     """Say which facts only one side knows, so that nobody knows whether they differ."""
     names = sorted(base.facts.keys() ^ new.facts.keys())
     return f"known of one side only: {', '.join(names)}" if names else ""
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """Correct a family of p-values (Holm, Scandinavian Journal of Statistics 6, 1979)."""
-    found, highest = [0.0] * len(ps), 0.0
-    for left, place in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
-        highest = max(highest, min((len(ps) - left) * ps[place], 1.0))
-        found[place] = highest
-    return found
 
 
 def overall_ratio(

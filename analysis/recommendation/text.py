@@ -3,9 +3,9 @@
 import math
 
 from greenbatch import units
+from greenbatch.analysis.findings.wording import Table, plain, spread
 from greenbatch.analysis.recommendation.candidates import Limits
 from greenbatch.analysis.recommendation.recommend import Choice, Recommendation
-from greenbatch.analysis.report.tables.text import Table, plain, spread
 from greenbatch.analysis.statistics.summary import Summary
 from greenbatch.queueing.policies import Policy
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.dataset.compatibility import distinct
 from greenbatch.analysis.dataset.merging import separate
-from greenbatch.analysis.dataset.store import kind_of, open_run, open_with_files
+from greenbatch.analysis.dataset.store import open_run, open_with_files
 from greenbatch.analysis.dataset.tidy import tidy
 from greenbatch.analysis.findings.answers import Answer, answers
 from greenbatch.analysis.findings.caveats import Severity, caveats, window_s
@@ -18,6 +18,7 @@ from greenbatch.analysis.findings.fairness import factor_name, fairness
 from greenbatch.analysis.findings.serving import serving_panels
 from greenbatch.analysis.findings.startup import break_evens, start_ups
 from greenbatch.analysis.findings.timeline import timeline
+from greenbatch.analysis.findings.wording import Table
 from greenbatch.analysis.report.charts.charts import styles
 from greenbatch.analysis.report.charts.palette import THEMES
 from greenbatch.analysis.report.charts.power_traces import PowerTrace, power_traces
@@ -36,11 +37,12 @@ from greenbatch.analysis.report.sections import (
     serving_sections,
     timeline_sections,
 )
+from greenbatch.analysis.report.tables.accuracy import accuracy_table
 from greenbatch.analysis.report.tables.csv_files import best_csv, cells_csv, comparison_csv
 from greenbatch.analysis.report.tables.details import beside_ratios, fairness_table, outputs_table
 from greenbatch.analysis.report.tables.serving import serving_lead, serving_table
 from greenbatch.analysis.report.tables.startup import starts_table
-from greenbatch.analysis.report.tables.text import Table, best_table, cells_table, comparison_table
+from greenbatch.analysis.report.tables.text import best_table, cells_table, comparison_table
 from greenbatch.analysis.report.tables.tradeoffs import (
     Footprint,
     crossing_sentences,
@@ -52,8 +54,7 @@ from greenbatch.analysis.report.tables.tradeoffs import (
     turning_table,
     turnings,
 )
-from greenbatch.analysis.tradeoffs.accuracy_front import accuracy_front, accuracy_table
-from greenbatch.errors import UsageError
+from greenbatch.analysis.tradeoffs.accuracy_front import accuracy_front
 from greenbatch.files import draft, remove_old_drafts, write_atomically
 from greenbatch.records import FACTORS, Journal
 
@@ -63,56 +64,16 @@ if TYPE_CHECKING:
 FOLDER = "report"
 
 
-def write_report(
-    run: Path,
-    *,
-    carbon_intensity: float | str | None = None,
-    price: float | None = None,
-    currency: str = "",
-) -> Path:
-    """Compile a run and write its report.
-
-    Args:
-        run: The run directory; ``report/`` in it is written anew, ``dataset.nc``
-            where it is out of date. Or a dataset file alone, as one that was merged:
-            ``NAME-report/`` beside it is written, and says what a dataset lacks; of several
-            machines or runs a report each, and a page that leads to them.
-        carbon_intensity: In g CO2e per kWh, or a country or region as
-            `greenbatch.analysis.intensity_of` takes it: the report then says what a million
-            images emit.
-        price: Of a kWh: the report then says what a million images cost.
-        currency: Of the price.
-
-    Returns:
-        Path of ``index.html``.
-
-    Raises:
-        RunError: The run cannot be read or written to.
-        FileError: A link is in it.
-        UsageError: The intensity or the price is not positive; or a place is given and
-            codecarbon is not installed.
-        UnknownNameError: The place is not known.
+def write_inference_report(run: Path, asked: Footprint) -> Path:
+    """Compile a run of inference and write its report, see
+    `greenbatch.analysis.runs.write_report`.
     """
-    asked = Footprint(carbon_intensity=carbon_intensity, price=price, currency=currency)
-    if kind_of(run) == "training":
-        return _of_trainings(run, asked)
     if run.is_file():
         return _of_file(run, asked)
     dataset, files = open_with_files(run)
     remove_old_drafts(run)
     traces = power_traces(run, files.journal.repetitions)
     return _written(run / FOLDER, dataset, files.journal, traces, asked, "../dataset.nc")
-
-
-def _of_trainings(run: Path, asked: Footprint) -> Path:
-    from greenbatch.analysis.training.report.build import write_training_report
-
-    if asked != Footprint(carbon_intensity=None, price=None, currency=""):
-        raise UsageError(
-            f"{run} is a run of trainings, and what a million images emit or cost is told of "
-            "inference; leave out --carbon-intensity, --price and --currency"
-        )
-    return write_training_report(run)
 
 
 def _of_file(path: Path, asked: Footprint) -> Path:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.findings.markdown import finalize
+from greenbatch.analysis.findings.wording import Table
 from greenbatch.analysis.report.tables.latex import latex
-from greenbatch.analysis.report.tables.text import Table
 from greenbatch.errors import FileError, RunError
 from greenbatch.files import (
     make_folder,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenbatch import units
-from greenbatch.analysis.report.tables.text import Table
+from greenbatch.analysis.findings.wording import Table
 
 Facts = list[tuple[str, str]]
 

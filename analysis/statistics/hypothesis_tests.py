@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from greenbatch.analysis.findings.verdicts import holm
 from greenbatch.analysis.statistics.intervals import CONFIDENCE, SEED, Interval, welch_error
+from greenbatch.analysis.statistics.multiple_testing import holm
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:

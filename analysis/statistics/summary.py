@@ -129,3 +129,10 @@ def _t(freedom: int) -> float:
     from scipy.special import stdtrit  # scipy.stats takes five times as long to import
 
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+
+
+def bounds(value: Summary) -> tuple[float, float]:
+    """The interval's ends, or the centre where there is none."""
+    low = value.centre if value.low is None else value.low
+    high = value.centre if value.high is None else value.high
+    return low, high

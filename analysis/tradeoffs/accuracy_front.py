@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from greenbatch.analysis.dataset.variables import cell_dims
 from greenbatch.analysis.findings.cells import AccuracyFigure, CellArrays, CellRow
 from greenbatch.analysis.findings.timeline import along_models, published_accuracy
-from greenbatch.analysis.report.tables.text import DASH, Table, spread
 from greenbatch.analysis.statistics.by_dimension import figure_of
 from greenbatch.analysis.statistics.summary import Summary
 from greenbatch.analysis.tradeoffs.pareto import FRONT, energy_metric, front_of
@@ -92,45 +91,6 @@ def accuracy_front(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list
         and row.latency_p50_s is not None
     ]
     return found, _sentences(found, dataset)
-
-
-def accuracy_table(found: Sequence[Rival]) -> Table:
-    """List the cells on the front, the most accurate first, then by rising latency."""
-    on = [rival for rival in found if rival.standing == "front"]
-    on.sort(key=lambda r: (-r.accuracy.top1, r.cell.model, r.latency_s.centre))
-    several = len({rival.cell.precision for rival in on}) > 1
-    kind = " (estimated)" if {rival.energy_source for rival in on} == {"estimated"} else ""
-    columns = (
-        "model",
-        "top-1 accuracy",
-        "backend",
-        *(["precision"] if several else []),
-        "batch",
-        f"energy/image{kind}",
-        "latency p50",
-    )
-    body = tuple(
-        (
-            rival.cell.model,
-            accuracy_words(rival.accuracy),
-            rival.cell.variant,
-            *([rival.cell.precision] if several else []),
-            str(rival.cell.batch_size),
-            spread(rival.energy_j, "J"),
-            spread(rival.latency_s, "s"),
-        )
-        for rival in on
-    )
-    numeric = (False,) * (4 if several else 3) + (True,) * 3
-    return Table("accuracy", "Energy, latency and accuracy: the front", columns, body, numeric)
-
-
-def accuracy_words(found: AccuracyFigure | None) -> str:
-    """Write an accuracy with how it was obtained: ``69.6 % (published)``."""
-    if found is None:
-        return DASH
-    how = "published" if found.source == "published" else "measured here"
-    return f"{found.top1:.1f} % ({how})"
 
 
 def _filled(dataset: "xr.Dataset", accuracies: Mapping[Cell, AccuracyFigure]) -> "xr.DataArray":

@@ -14,6 +14,7 @@ from greenbatch.errors import MeasurementError, UnknownNameError, UsageError
 from greenbatch.records import Cell, Manifest
 from greenbatch.runners.backends.onnx_runtime import providers as onnx_providers
 from greenbatch.runners.backends.options import Option, Options, Setting, parse_settings
+from greenbatch.runners.backends.spec import BackendSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -152,24 +153,6 @@ def check_trial(value: float) -> None:
             f"a convolution of ones gave {value:g}, wanted {TRIAL_RESULT:g}; the runtime computes "
             "wrongly here: install it again, or another version"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class BackendSpec:
-    """An entry of the table.
-
-    Attributes:
-        name: ``RUNTIME-PROVIDER``.
-        runtime, provider: Its parts.
-        device: Where it computes: ``cpu``, ``cuda``, ``gpu``, ``npu`` or ``soc``.
-        target: ``module:class``.
-    """
-
-    name: str
-    runtime: str
-    provider: str
-    device: str
-    target: str
 
 
 _HERE = "greenbatch.runners.backends"

@@ -5,9 +5,7 @@ of a machine shares.
 """
 
 import os
-import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +17,7 @@ from greenbatch.files import draft
 from greenbatch.records import FACTORS, Cell, Manifest, parse_manifest
 from greenbatch.runners import backends
 from greenbatch.runners.child import windows
+from greenbatch.runners.child.system import affinity, idle_for, peak_memory_bytes
 from greenbatch.runners.child.windows import Request, Tell, clock
 
 if TYPE_CHECKING:
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 REFERENCE_IMAGES = 4
 """How many of a batch's images are held to the reference: enough for a wrong row to show, few
 enough to cost little. That every row is right at any batch size is the artifact's own proof."""
-
-# ONNX Runtime's threads go on spinning for a while after a run: idle begins when they sleep.
-_CALM_S = 0.2
 
 
 def prepare(backend: str) -> None:
@@ -57,7 +53,7 @@ def measure_repetition(request: Request, tell: Tell, born_s: float) -> None:
     import numpy as np
 
     ready_s = clock()
-    task = _task(request)
+    task = task_of(request)
     preprocessor = _preprocessor(request, task)
     cached = task.cache is not None and any(task.cache.iterdir())
     load_s = clock()
@@ -114,7 +110,7 @@ def measure_repetition(request: Request, tell: Tell, born_s: float) -> None:
 
 def try_batch(request: Request, tell: Tell, born_s: float) -> None:
     """Load a cell's network and run its batch twice; tell ``fits``."""
-    task = _task(request)
+    task = task_of(request)
     backend = backends.resolve(backends.find(task.cell.backend))(task)
     backend.run()
     backend.run()
@@ -126,7 +122,7 @@ def make_reference(request: Request, tell: Tell, born_s: float) -> None:
     """Save the reference: a backend's logits of the first images; tell ``made``."""
     import numpy as np
 
-    task = _task(request)
+    task = task_of(request)
     backend = backends.resolve(backends.find(task.cell.backend))(task)
     backend.run()
     logits = backend.outputs()
@@ -136,46 +132,29 @@ def make_reference(request: Request, tell: Tell, born_s: float) -> None:
     tell(event="made")
 
 
-def train(request: Request, tell: Tell, born_s: float) -> None:
-    """Train a network, see `greenbatch.runners.training.child.fitting`."""
-    from greenbatch.runners.training.child import fitting
-
-    fitting.fit(request, tell, born_s)
-
-
-def rehearse(request: Request, tell: Tell, born_s: float) -> None:
-    """Load what trainings need, see `greenbatch.runners.training.child.fitting`."""
-    from greenbatch.runners.training.child import fitting
-
-    fitting.rehearse(request, tell)
-
-
-def outline(request: Request, tell: Tell, born_s: float) -> None:
-    """Trace operators to layers and cut the network, see `greenbatch.runners.layers.cutting`."""
-    from greenbatch.runners.layers import cutting
-
-    cutting.outline(request, _task(request), tell)
-
-
-def measure_layers(request: Request, tell: Tell, born_s: float) -> None:
-    """Measure a network and its parts, see `greenbatch.runners.layers.windows`."""
-    from greenbatch.runners.layers import windows as layer_windows
-
-    layer_windows.measure_block(request, _task(request), tell)
-
-
-JOBS = {
-    "repetition": measure_repetition,
-    "batch": try_batch,
-    "reference": make_reference,
-    "training": train,
-    "rehearsal": rehearse,
-    "outline": outline,
-    "layers": measure_layers,
+_HERE = "greenbatch.runners.child.jobs"
+_TRAINING = "greenbatch.runners.training.child.jobs"
+_LAYERS = "greenbatch.runners.layers.jobs"
+JOBS: Mapping[str, str] = {
+    "repetition": f"{_HERE}:measure_repetition",
+    "batch": f"{_HERE}:try_batch",
+    "reference": f"{_HERE}:make_reference",
+    "training": f"{_TRAINING}:train",
+    "rehearsal": f"{_TRAINING}:rehearse",
+    "outline": f"{_LAYERS}:outline",
+    "layers": f"{_LAYERS}:measure_layers",
 }
+"""Who does a job, ``module:function``; imported when it is asked for, as backends are."""
 
 
-def _task(request: Request) -> backends.Task:
+def resolve(job: str) -> "Callable[[Request, Tell, float], None]":
+    """Import the function behind a job."""
+    module, _, name = JOBS[job].partition(":")
+    found: Callable[[Request, Tell, float], None] = getattr(import_module(module), name)
+    return found
+
+
+def task_of(request: Request) -> backends.Task:
     cell = Cell(**request["cell"])
     manifest = _manifest(Path(request["manifest"]))
     return backends.Task(
@@ -308,46 +287,7 @@ def _surroundings(cell: Cell) -> dict[str, str]:
     }
 
 
-def affinity() -> str:
-    """Return the cores that this process may run on, as Linux writes them: ``0-3,8``."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    return _ranges(cores) or "not told by the system"
-
-
-def _ranges(numbers: list[int]) -> str:
-    """Write sorted whole numbers as Linux does: ``0-3,8``."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in parts)
-
-
 def _cache(folder: Path | None, cached: bool) -> str | None:
     if folder is None or not any(folder.iterdir()):
         return None
     return "warm" if cached else "cold"
-
-
-def idle_for(seconds: float) -> tuple[float, float]:
-    """Sleep; return begin and end of a stretch of ``seconds`` in which nothing ran."""
-    time.sleep(_CALM_S)
-    start_s = clock()
-    time.sleep(seconds)
-    return start_s, clock()
-
-
-def peak_memory_bytes() -> tuple[int | None, int | None]:
-    """Return the peaks of this process and of the largest that it started, in bytes."""
-    try:
-        import resource
-    except ImportError:  # Windows has no getrusage
-        return None, None
-    unit = 1 if sys.platform == "darwin" else 1024
-    own, started = (
-        resource.getrusage(who).ru_maxrss * unit
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return own, started

@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
         line = sys.stdin.readline()
         if not line:  # the parent thought better of it
             return 0
-        jobs.JOBS[order["job"]](json.loads(line), tell, BORN_S)
+        jobs.resolve(order["job"])(json.loads(line), tell, BORN_S)
     except BaseException as error:  # whatever it is, the parent must hear of it
         status, reason = _diagnose(error)
         tell(event="failed", status=status, reason=reason, disk=_fault_of_the_disk(error))

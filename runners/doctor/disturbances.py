@@ -8,8 +8,7 @@ from pathlib import Path
 from greenbatch.runners.doctor.gpus import Gpus
 from greenbatch.runners.doctor.machine import Machine, text_of
 from greenbatch.runners.host.cores import affine_cores, granted_cores, quota_cores
-from greenbatch.runners.host.load import HostSampler
-from greenbatch.runners.run.repetition import DISTURBED_ABOVE
+from greenbatch.runners.host.load import DISTURBED_ABOVE, HostSampler
 
 _LOOK_S = 1.0
 _HOT_WITHIN_C = 10.0

@@ -99,3 +99,8 @@ def cpu_temperatures_c(sysfs: Path | None = None) -> dict[str, float]:
             continue
         found[f"cpu-{len(found)}"] = value / 1000
     return found
+
+
+# Beyond these a repetition is flagged: a tenth of the cores lost to others, and counter and
+# integrated power further apart than the 5 % that NVML states for its power reading.
+DISTURBED_ABOVE = 0.10

@@ -199,6 +199,6 @@ def _measure(target: _Target, window_s: float, fewest: int) -> tuple[tuple[float
 
 
 def _idle(seconds: float) -> Sequence[float]:
-    from greenbatch.runners.child.jobs import idle_for
+    from greenbatch.runners.child.system import idle_for
 
     return idle_for(seconds)

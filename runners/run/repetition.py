@@ -31,16 +31,13 @@ from greenbatch.records import (
 )
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
 from greenbatch.runners.child.jobs import judged_by_itself
-from greenbatch.runners.host.load import HostSampler
+from greenbatch.runners.host.load import DISTURBED_ABOVE, HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
 from greenbatch.runners.run.caches import of_cell
 from greenbatch.runners.scheduling.order import Slot
 from greenbatch.runners.study.study import Study
 
-# Beyond these a repetition is flagged: a tenth of the cores lost to others, and counter and
-# integrated power further apart than the 5 % that NVML states for its power reading.
-DISTURBED_ABOVE = 0.10
 DISAGREES_ABOVE = 0.05
 
 SERVER_LEAD_S = 1.0

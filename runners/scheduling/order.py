@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from math import gcd
-from typing import Literal, TypeVar
+from typing import TypeVar
 
+from greenbatch.design.validation import Kind
 from greenbatch.records import Cell, TrainingCell
 
 AnyCell = TypeVar("AnyCell", Cell, TrainingCell)
-Kind = Literal["shuffled", "latin-square"]
 _GOLDEN = (5**0.5 - 1) / 2
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.design.validation import (
+    Kind,
     Lines,
     ModelName,
     Name,
@@ -36,7 +37,6 @@ from greenbatch.records import AS_RECORDED, TRAFFIC, Cell, artifact_key, by_arti
 from greenbatch.runners import backends
 from greenbatch.runners.host.cores import default_threads
 from greenbatch.runners.scenarios.preprocessing import ImageSet, survey
-from greenbatch.runners.scheduling.order import Kind
 
 LARGEST_BATCH = 65536
 FEWEST_REQUESTS = 200

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.design.search_space import Dimension, parse_space
 from greenbatch.design.validation import (
+    Kind,
     Lines,
     Name,
     NetworkName,
@@ -29,7 +30,6 @@ from greenbatch.design.validation import (
 from greenbatch.documents import write_yaml
 from greenbatch.records import TrainingCell
 from greenbatch.runners.host.cores import default_threads
-from greenbatch.runners.scheduling.order import Kind
 
 LARGEST_BATCH = 65536
 STRATEGIES = ("grid", "random", "gp", "tpe")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from greenbatch.analysis import write_report as report
-    from greenbatch.analysis.dataset.merging import open_runs as open
+    from greenbatch.analysis.runs import open_runs as open
     from greenbatch.errors import GreenbatchError
     from greenbatch.runners.metering.meter_context import Measurement, Meter
     from greenbatch.workflows.inference import Run, bench, resume
@@ -33,7 +33,7 @@ _HOMES = {
     "Meter": ("greenbatch.runners.metering.meter_context", "Meter"),
     "Run": ("greenbatch.workflows.inference", "Run"),
     "bench": ("greenbatch.workflows.inference", "bench"),
-    "open": ("greenbatch.analysis.dataset.merging", "open_runs"),
+    "open": ("greenbatch.analysis.runs", "open_runs"),
     "report": ("greenbatch.analysis", "write_report"),
     "resume": ("greenbatch.workflows.inference", "resume"),
 }

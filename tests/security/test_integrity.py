@@ -16,9 +16,9 @@ import xarray as xr
 
 from greenbatch.analysis import cell_rows, compile_dataset, open_run, write_dataset, write_report
 from greenbatch.analysis.dataset.dataset_files import CONTENTS, NOTE, contents_digest
-from greenbatch.analysis.dataset.merging import merge
 from greenbatch.analysis.dataset.run_files import read_run
 from greenbatch.analysis.dataset.store import store
+from greenbatch.analysis.runs import merge
 from greenbatch.documents import write_yaml
 from greenbatch.errors import ArtifactError, ExportError, FileError, RunError, StudyError
 from greenbatch.exporter.publishing import publish

@@ -10,10 +10,10 @@ from typing import Any
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.serving import ServingPanel, policy_of
 from greenbatch.analysis.findings.timeline import Network, fronts
-from greenbatch.analysis.report.charts.curves import Curve, bounds, curve_labels, curves
+from greenbatch.analysis.report.charts.curves import Curve, curve_labels, curves
 from greenbatch.analysis.report.charts.palette import colours, markers, on_dark
 from greenbatch.analysis.report.charts.power_traces import PowerTrace
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.summary import Summary, bounds
 from greenbatch.analysis.tradeoffs.accuracy_front import Rival
 from greenbatch.records import Cell
 

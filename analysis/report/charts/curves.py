@@ -102,10 +102,3 @@ def log_ticks(low: float, high: float, unit: str, most: int = 7) -> tuple[list[f
         if len(ticks) <= most:
             break
     return ticks, [units.si(tick, unit) for tick in ticks]
-
-
-def bounds(value: Summary) -> tuple[float, float]:
-    """The interval's ends, or the centre where there is none."""
-    low = value.centre if value.low is None else value.low
-    high = value.centre if value.high is None else value.high
-    return low, high

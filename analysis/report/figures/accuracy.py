@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from greenbatch.analysis.report.charts.curves import bounds
 from greenbatch.analysis.report.charts.palette import ACCENT, INK, MUTED
 from greenbatch.analysis.report.figures.style import DASHES, log_axis, plain
+from greenbatch.analysis.statistics.summary import bounds
 from greenbatch.analysis.tradeoffs.accuracy_front import Rival
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.serving import serving_panels
 from greenbatch.analysis.findings.timeline import Network
-from greenbatch.analysis.report.charts.curves import Curve, bounds, curve_labels, curves
+from greenbatch.analysis.report.charts.curves import Curve, curve_labels, curves
 from greenbatch.analysis.report.charts.palette import MUTED, colours, markers
 from greenbatch.analysis.report.figures.accuracy import accuracy_figure
 from greenbatch.analysis.report.figures.serving import serving_figure
 from greenbatch.analysis.report.figures.style import DASHES, SHAPES, log_axis, plain, save_figures
 from greenbatch.analysis.report.figures.timeline import timeline_figure
-from greenbatch.analysis.statistics.summary import Summary, sides
+from greenbatch.analysis.statistics.summary import Summary, bounds, sides
 from greenbatch.analysis.tradeoffs.accuracy_front import Rival
 from greenbatch.records import Cell
 

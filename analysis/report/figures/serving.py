@@ -13,9 +13,9 @@ from greenbatch.analysis.findings.serving import (
     ServingPanel,
     policy_of,
 )
-from greenbatch.analysis.report.charts.curves import bounds
 from greenbatch.analysis.report.charts.palette import INK, MUTED, colours
 from greenbatch.analysis.report.figures.style import DASHES, log_axis, plain
+from greenbatch.analysis.statistics.summary import bounds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

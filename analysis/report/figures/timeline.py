@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.findings.timeline import MOST_NAMED, Network, fronts
-from greenbatch.analysis.report.charts.curves import bounds, log_range, log_ticks
+from greenbatch.analysis.report.charts.curves import log_range, log_ticks
 from greenbatch.analysis.report.charts.palette import ACCENT, INK, MUTED
 from greenbatch.analysis.report.figures.style import plain
+from greenbatch.analysis.statistics.summary import bounds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,7 @@ from greenbatch.analysis.findings.fairness import (
     in_words,
     mismatches,
 )
-from greenbatch.analysis.report.tables.text import DASH, Table
+from greenbatch.analysis.findings.wording import DASH, Table
 
 DIFFERS, UNKNOWN = "≠", "?"
 """Marks before an entry: it differs from the reference's; it is not known to be the same."""

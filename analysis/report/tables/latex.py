@@ -2,7 +2,7 @@
 
 import re
 
-from greenbatch.analysis.report.tables.text import Table
+from greenbatch.analysis.findings.wording import Table
 
 LONGEST = 45
 """Lines that fit on a page; a longer table is a ``longtable``."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 
 from greenbatch.analysis.findings.cells import CellRow
-from greenbatch.analysis.report.tables.text import DASH, Table, notes, spread
+from greenbatch.analysis.findings.wording import DASH, Table, notes, spread
 from greenbatch.analysis.statistics.summary import Summary
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED

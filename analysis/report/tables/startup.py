@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from greenbatch import units
 from greenbatch.analysis.findings.answers import Answer
 from greenbatch.analysis.findings.startup import BreakEven, Cost, PayBack, StartUp
-from greenbatch.analysis.report.tables.text import DASH, Table, spread
+from greenbatch.analysis.findings.wording import DASH, Table, spread
 from greenbatch.analysis.statistics.summary import Summary
 from greenbatch.records import Cell
 

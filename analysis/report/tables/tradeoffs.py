@@ -9,7 +9,7 @@ from greenbatch.analysis.dataset.variables import cell_dims, settings_of
 from greenbatch.analysis.findings.answers import Answer
 from greenbatch.analysis.findings.cells import CellArrays, CellRow
 from greenbatch.analysis.findings.comparisons import BestRow
-from greenbatch.analysis.report.tables.text import DASH, Table, amount, spread
+from greenbatch.analysis.findings.wording import DASH, Table, amount, spread
 from greenbatch.analysis.statistics.by_dimension import designed, figure_of
 from greenbatch.analysis.tradeoffs.crossovers import crossover
 from greenbatch.analysis.tradeoffs.curve_selection import curves

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any
 from greenbatch.analysis.dataset.compilation import global_attributes
 from greenbatch.analysis.dataset.coordinates import backend_facts, counting
 from greenbatch.analysis.dataset.run_files import RunFiles
-from greenbatch.analysis.dataset.variables import FLAGS, SOURCES, STATUSES, Variable
-from greenbatch.analysis.statistics.by_dimension import provenance_of
-from greenbatch.analysis.training.dataset.labels import TrainingLabels, training_labels
-from greenbatch.analysis.training.dataset.totals import Total, add, total_of
-from greenbatch.analysis.training.dataset.variables import (
+from greenbatch.analysis.dataset.training_variables import (
     COORDINATES,
     ENDS,
     EPOCH_PHASES,
@@ -22,6 +18,10 @@ from greenbatch.analysis.training.dataset.variables import (
     VARIABLES,
     text,
 )
+from greenbatch.analysis.dataset.variables import FLAGS, SOURCES, STATUSES, Variable
+from greenbatch.analysis.statistics.by_dimension import provenance_of
+from greenbatch.analysis.training.dataset.labels import TrainingLabels, training_labels
+from greenbatch.analysis.training.dataset.totals import Total, add, total_of
 from greenbatch.errors import RunError
 from greenbatch.records import (
     Beat,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from greenbatch.analysis.training.dataset.variables import cell_dims
+from greenbatch.analysis.dataset.training_variables import cell_dims
 
 if TYPE_CHECKING:
     import xarray as xr

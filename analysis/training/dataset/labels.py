@@ -17,7 +17,7 @@ from greenbatch.analysis.dataset.coordinates import (
     union,
 )
 from greenbatch.analysis.dataset.run_files import RunFiles
-from greenbatch.analysis.training.dataset.variables import (
+from greenbatch.analysis.dataset.training_variables import (
     COORDINATES,
     EPOCH_PHASES,
     FACTORS,

@@ -15,9 +15,9 @@ from greenbatch.analysis.dataset.compatibility import (
     machine_names,
 )
 from greenbatch.analysis.dataset.merging import check_inputs, merged_attributes, run_names
+from greenbatch.analysis.dataset.training_variables import KIND, VARIABLES, cell_dims
 from greenbatch.analysis.dataset.variables import settings_of
 from greenbatch.analysis.training.dataset.store import open_training
-from greenbatch.analysis.training.dataset.variables import KIND, VARIABLES, cell_dims
 from greenbatch.errors import RunError, UsageError
 
 if TYPE_CHECKING:

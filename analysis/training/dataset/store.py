@@ -12,8 +12,8 @@ from greenbatch.analysis.dataset.store import (
     store,
     stored,
 )
+from greenbatch.analysis.dataset.training_variables import KIND, VARIABLES
 from greenbatch.analysis.training.dataset.compilation import TRAINING_SCHEMA, training_from_files
-from greenbatch.analysis.training.dataset.variables import KIND, VARIABLES
 from greenbatch.errors import RunError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def compile_training(run: Path) -> "xr.Dataset":
 
     Returns:
         A dataset over the full grid of the study, see
-        `greenbatch.analysis.training.dataset.variables`. A training that has not ended has status
+        `greenbatch.analysis.dataset.training_variables`. A training that has not ended has status
         ``not_run``, with the epochs that are on record.
 
     Raises:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
+from greenbatch.analysis.dataset.training_variables import cell_dims, is_search
 from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES
 from greenbatch.analysis.statistics import hypothesis_tests
 from greenbatch.analysis.statistics.hypothesis_tests import Groups, Test
 from greenbatch.analysis.statistics.summary import Summary, interval, ratio
 from greenbatch.analysis.training.dataset.contexts import Context, contexts, name_of
-from greenbatch.analysis.training.dataset.variables import cell_dims, is_search
 from greenbatch.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from greenbatch.analysis.dataset.training_variables import cell_dims
 from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES, settings_of
 from greenbatch.analysis.statistics.by_dimension import provenance_of, refuse_unlike
 from greenbatch.analysis.statistics.hypothesis_tests import Test, corrected, kruskal_wallis
@@ -17,7 +18,6 @@ from greenbatch.analysis.statistics.linear_models import Term, anova, tukey
 from greenbatch.analysis.statistics.summary import Summary, interval
 from greenbatch.analysis.training.dataset.contexts import Context, contexts
 from greenbatch.analysis.training.dataset.totals import counted
-from greenbatch.analysis.training.dataset.variables import cell_dims
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:

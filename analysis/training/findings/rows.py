@@ -7,9 +7,9 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.dataset.labelled_cells import make_cell
+from greenbatch.analysis.dataset.training_variables import EPOCH_PHASES, FACTORS, cell_dims
 from greenbatch.analysis.dataset.variables import FLAGS, PROVENANCES, STATUSES, settings_of
 from greenbatch.analysis.statistics.summary import Summary, interval
-from greenbatch.analysis.training.dataset.variables import EPOCH_PHASES, FACTORS, cell_dims
 from greenbatch.records import TrainingCell
 
 if TYPE_CHECKING:

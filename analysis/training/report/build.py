@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.dataset.merging import separate
+from greenbatch.analysis.dataset.training_variables import is_search
 from greenbatch.analysis.findings.caveats import Severity
+from greenbatch.analysis.findings.wording import Table
 from greenbatch.analysis.report.charts.palette import THEMES
 from greenbatch.analysis.report.render import render, scripts, write_latex, written_into
 from greenbatch.analysis.report.run_facts import design_facts, environment_groups, machine_line
-from greenbatch.analysis.report.tables.text import Table
 from greenbatch.analysis.training.dataset.store import open_training, open_training_with_files
-from greenbatch.analysis.training.dataset.variables import is_search
 from greenbatch.analysis.training.findings.caveats import training_caveats
 from greenbatch.analysis.training.findings.rows import TrainingRow, training_rows
 from greenbatch.analysis.training.report.charts import drawn, styles

@@ -6,11 +6,10 @@ The page's script (``templates/training.js``) turns them into plotly figures.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from greenbatch.analysis.dataset.training_variables import EPOCH_PHASES
 from greenbatch.analysis.report.charts.charts import Chart
-from greenbatch.analysis.report.charts.curves import bounds
 from greenbatch.analysis.report.charts.palette import MARKERS, on_dark
-from greenbatch.analysis.statistics.summary import Summary, interval
-from greenbatch.analysis.training.dataset.variables import EPOCH_PHASES
+from greenbatch.analysis.statistics.summary import Summary, bounds, interval
 from greenbatch.analysis.training.findings.rows import TrainingRow
 
 MOST_LINES = 12

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from greenbatch import units
-from greenbatch.analysis.report.tables.text import DASH, Table
+from greenbatch.analysis.findings.wording import DASH, Table
 from greenbatch.analysis.statistics.hypothesis_tests import Test
 from greenbatch.analysis.training.findings.factorial import (
     BLOCK,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from greenbatch import units
-from greenbatch.analysis.report.tables.text import Table
+from greenbatch.analysis.findings.wording import Table
 from greenbatch.analysis.statistics.summary import Summary, interval, ratio
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.report.sections import Figures

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from greenbatch.analysis.report.tables.text import DASH, Table
+from greenbatch.analysis.findings.wording import DASH, Table
 from greenbatch.analysis.statistics.hypothesis_tests import Test
 from greenbatch.analysis.training.findings.correctness import Correctness, GroupTests
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from greenbatch.analysis.report.tables.text import DASH, Table, spread
-from greenbatch.analysis.training.dataset.variables import is_search
+from greenbatch.analysis.dataset.training_variables import is_search
+from greenbatch.analysis.findings.wording import DASH, Table, spread
 from greenbatch.analysis.training.findings.correctness import environments
 from greenbatch.analysis.training.findings.rows import TrainingRow, training_rows
 from greenbatch.analysis.training.report.hypothesis_table import effect_text, p_text

@@ -5,8 +5,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from greenbatch import units
+from greenbatch.analysis.findings.wording import DASH, Table, spread
 from greenbatch.analysis.report.charts.charts import Chart
-from greenbatch.analysis.report.tables.text import DASH, Table, spread
 from greenbatch.analysis.statistics.summary import Summary, ratio
 from greenbatch.analysis.training.dataset.compilation import hyperparameters_of
 from greenbatch.analysis.training.dataset.contexts import contexts

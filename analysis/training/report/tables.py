@@ -6,12 +6,12 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from greenbatch import units
+from greenbatch.analysis.dataset.training_variables import cell_dims
 from greenbatch.analysis.dataset.variables import STATUSES
-from greenbatch.analysis.report.tables.text import DASH, Table, spread
+from greenbatch.analysis.findings.wording import DASH, Table, spread
 from greenbatch.analysis.statistics.summary import Summary
 from greenbatch.analysis.training.dataset.compilation import hyperparameters_of
 from greenbatch.analysis.training.dataset.totals import counted
-from greenbatch.analysis.training.dataset.variables import cell_dims
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.csv_text import csv_text
 from greenbatch.records import Training, TrainingCell

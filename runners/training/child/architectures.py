@@ -26,7 +26,7 @@ _INCEPTION = {"aux_logits": False, "init_weights": True}
 def build(
     network: Network, settings: _Settings, shape: _Shape, classes: int, seed: int
 ) -> nn.Module:
-    """Build a network, see `greenbatch.runners.training.design.networks.build`."""
+    """Build a network, see `greenbatch.runners.training.child.building.build`."""
     for setting in network.settings:
         setting.text(settings)
     make = _BUILDERS.get(network.name, _published)

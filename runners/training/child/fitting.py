@@ -16,10 +16,10 @@ from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.errors import GreenbatchError, MeasurementError
 from greenbatch.records import TrainingCell, WarmUp
 from greenbatch.runners import backends
-from greenbatch.runners.child.jobs import affinity, idle_for, peak_memory_bytes
+from greenbatch.runners.child.system import affinity, idle_for, peak_memory_bytes
 from greenbatch.runners.child.windows import Request, Tell, clock
 from greenbatch.runners.scenarios import offline
-from greenbatch.runners.training.child import checkpoints
+from greenbatch.runners.training.child import building, checkpoints
 from greenbatch.runners.training.child.feeding import Feeder, image_count
 from greenbatch.runners.training.child.scores import Scores
 from greenbatch.runners.training.child.training_state import (
@@ -274,7 +274,7 @@ def _trainee(cell: TrainingCell, split: "Split", device: "torch.device", seed: i
     settings = dict(cell.settings)
     hyperparameters.check(cell.model, settings)
     torch.manual_seed(seed)
-    network = networks.build(cell.model, settings, split.shape, len(split.classes), seed)
+    network = building.build(cell.model, settings, split.shape, len(split.classes), seed)
     trainee = make_trainee(network, settings, cell.precision, device)
     torch.manual_seed(seed)  # what a network drew in its making must not move what comes now
     return trainee

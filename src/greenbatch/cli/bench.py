@@ -224,7 +224,7 @@ def bench(
     else:
         design, path = inference.plan(models or [], out=out, artifacts_dir=artifacts, **options)
     if design and dry_run:
-        from greenbatch.cli.study import outline
+        from greenbatch.cli.output.plan import outline
 
         echo(*outline(design))
         return

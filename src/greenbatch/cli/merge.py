@@ -50,8 +50,8 @@ def merge(
     ] = None,
 ) -> None:
     """Merge runs into one dataset; unlike runs are refused."""
-    from greenbatch.analysis.dataset.merging import merge as merged
     from greenbatch.analysis.dataset.store import store
+    from greenbatch.analysis.runs import merge as merged
 
     if apart and along is not Dimension.AUTO:
         raise UsageError(f"--apart and --along {along} are both given; choose one")

@@ -144,7 +144,7 @@ def train(
     path = out or inference.fresh_path()
     design = training_workflow.plan(models, name=path.name, **options)
     if dry_run:
-        from greenbatch.cli.study import outline
+        from greenbatch.cli.output.plan import outline
 
         echo(*outline(design))
         return

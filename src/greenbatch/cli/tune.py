@@ -115,7 +115,7 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Search for hyperparameters by several strategies, and tell what each one costs."""
-    from greenbatch.cli.study import outline
+    from greenbatch.cli.output.plan import outline
     from greenbatch.runners.study.training_study import make_training_study
     from greenbatch.workflows import inference
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -211,3 +211,6 @@ def _sentence(design: type[BaseModel], fault: "ErrorDetails") -> str:
         return message
     shown = f" is {got!r}" if isinstance(got, str | int | float | bool) else ""
     return f"{where}{shown}: {message[0].lower()}{message[1:]}"
+
+
+Kind = Literal["shuffled", "latin-square"]

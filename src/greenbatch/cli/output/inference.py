@@ -13,8 +13,8 @@ from greenbatch import units
 from greenbatch.cli.output.console import TextConsole, open_console
 
 if TYPE_CHECKING:
+    from greenbatch.analysis.findings import wording
     from greenbatch.analysis.findings.cells import CellRow
-    from greenbatch.analysis.report.tables import text as text_tables
     from greenbatch.analysis.statistics.summary import Summary
 
 ROOMY = 100  # columns from which on a table may show more than the essential
@@ -102,7 +102,7 @@ def run_as_json(run: Path) -> str:
     return json.dumps(told, indent=2)
 
 
-def _plain(written: "text_tables.Table") -> Table:
+def _plain(written: "wording.Table") -> Table:
     """Lay out a report's table for the terminal."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column, right in zip(written.columns, written.numeric, strict=True):

@@ -12,8 +12,8 @@ from greenbatch.csv_text import csv_text
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from greenbatch.analysis.findings import wording
     from greenbatch.analysis.findings.layer_attribution import Attribution, Check, PartShare, Row
-    from greenbatch.analysis.report.tables import text as text_tables
     from greenbatch.analysis.statistics.summary import Summary
     from greenbatch.records.layers import Part
 
@@ -154,9 +154,9 @@ def _joules(row: "Row", estimated: bool) -> str:
     return f"{units.si(row.energy_j, 'J')} ± {units.si(row.energy_uncertainty_j, 'J')}"
 
 
-def _parts(check: "Check") -> "text_tables.Table":
+def _parts(check: "Check") -> "wording.Table":
     """Set what was measured of each part beside what was attributed to it."""
-    from greenbatch.analysis.report.tables.text import Table
+    from greenbatch.analysis.findings.wording import Table
 
     rows = [
         (

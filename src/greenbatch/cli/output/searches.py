@@ -199,7 +199,7 @@ def _figure(summary: "Summary | None", objective: str) -> str:
 
 
 def _spread(summary: "Summary | None", unit: str) -> str:
-    from greenbatch.analysis.report.tables.text import spread
+    from greenbatch.analysis.findings.wording import spread
 
     return spread(summary, unit)
 

@@ -13,14 +13,9 @@ from greenbatch.analysis.findings.answers import answers
 from greenbatch.analysis.findings.caveats import Severity, caveats
 from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.comparisons import Ratio, best_rows, comparison_rows
+from greenbatch.analysis.findings.wording import spread, times
 from greenbatch.analysis.report.tables.csv_files import best_csv, cells_csv, comparison_csv
-from greenbatch.analysis.report.tables.text import (
-    best_table,
-    cells_table,
-    comparison_table,
-    spread,
-    times,
-)
+from greenbatch.analysis.report.tables.text import best_table, cells_table, comparison_table
 from greenbatch.analysis.statistics.summary import Summary
 from greenbatch.records import Cell, EnergyFigure, EnergySource, Record
 from tests.fakes import runs

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from greenbatch.analysis import write_report
-from greenbatch.analysis.dataset.merging import merge
 from greenbatch.analysis.dataset.store import store
+from greenbatch.analysis.runs import merge
 from greenbatch.cli import app
 from tests.fakes.traced_run import traced_run
 from tests.unit.analysis.dataset.test_merging import on, run_of

@@ -10,10 +10,10 @@ from scipy import stats
 from statsmodels.stats.multicomp import pairwise_tukeyhsd
 from statsmodels.stats.multitest import multipletests
 
-from greenbatch.analysis.findings.verdicts import holm
 from greenbatch.analysis.statistics import hypothesis_tests as h
 from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.analysis.statistics.linear_models import anova, mixed_model
+from greenbatch.analysis.statistics.multiple_testing import holm
 from greenbatch.errors import UsageError
 
 # R's datasets::PlantGrowth (Dobson, An Introduction to Statistical Modelling, 1983, table 7.1).

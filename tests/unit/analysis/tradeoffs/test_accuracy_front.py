@@ -11,8 +11,9 @@ from greenbatch.analysis.findings.cells import AccuracyFigure, cell_rows
 from greenbatch.analysis.report.charts.charts import accuracy_charts
 from greenbatch.analysis.report.figures.accuracy import accuracy_figure
 from greenbatch.analysis.report.sections import accuracy_sections
+from greenbatch.analysis.report.tables.accuracy import accuracy_table
 from greenbatch.analysis.report.tables.tradeoffs import offline
-from greenbatch.analysis.tradeoffs.accuracy_front import Rival, accuracy_front, accuracy_table
+from greenbatch.analysis.tradeoffs.accuracy_front import Rival, accuracy_front
 from greenbatch.records import Cell, EnergySource, Record
 from tests.fakes import runs
 

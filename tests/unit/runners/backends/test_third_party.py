@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from greenbatch.errors import StudyError
-from greenbatch.runners import backends
 from greenbatch.runners.backends import BACKENDS, third_party
+from greenbatch.runners.backends import spec as spec_module
 
 ROOT = Path(__file__).parents[4]
 PAGE = (ROOT / "docs" / "backends.md").read_text()
@@ -44,7 +44,7 @@ def test_a_distribution_adds_a_backend(tmp_path: Path, monkeypatch: pytest.Monke
     _, name, value = page_example()
     install(tmp_path, monkeypatch, "reference", {name: value})
     assert third_party.discover() == {
-        name: backends.BackendSpec("reference-cpu", "reference", "cpu", "cpu", value)
+        name: spec_module.BackendSpec("reference-cpu", "reference", "cpu", "cpu", value)
     }
 
 

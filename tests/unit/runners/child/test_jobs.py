@@ -9,7 +9,7 @@ import pytest
 from greenbatch.errors import MeasurementError
 from greenbatch.records import Cell
 from greenbatch.runners import backends
-from greenbatch.runners.child import jobs, windows
+from greenbatch.runners.child import jobs, system, windows
 
 
 def test_logits_that_are_not_finite_are_not_measured() -> None:
@@ -80,8 +80,8 @@ def test_a_factor_that_changes_within_the_window_is_refused() -> None:
 
 
 def test_cores_are_told_as_ranges() -> None:
-    assert jobs._ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
-    assert jobs._ranges([]) == ""
+    assert system._ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
+    assert system._ranges([]) == ""
 
 
 def test_a_cache_is_cold_once_and_warm_ever_after(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from greenbatch.analysis.findings.wording import Table
 from greenbatch.analysis.report.tables.latex import LONGEST, escape, latex
-from greenbatch.analysis.report.tables.text import Table
 
 
 def table(*rows: tuple[str, ...], name: str = "best") -> Table:

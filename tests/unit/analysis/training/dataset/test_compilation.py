@@ -11,6 +11,7 @@ import xarray as xr
 import greenbatch
 from greenbatch.analysis.dataset.merging import separate
 from greenbatch.analysis.dataset.store import open_run
+from greenbatch.analysis.dataset.training_variables import COORDINATES, VARIABLES, cell_dims
 from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES
 from greenbatch.analysis.training import (
     compile_training,
@@ -20,7 +21,6 @@ from greenbatch.analysis.training import (
 )
 from greenbatch.analysis.training.dataset.compilation import hyperparameters_of
 from greenbatch.analysis.training.dataset.merging import merge_training_datasets
-from greenbatch.analysis.training.dataset.variables import COORDINATES, VARIABLES, cell_dims
 from greenbatch.errors import RunError, UsageError
 from greenbatch.records import Beat, EnergyFigure, EnergySource, Phase, Record, TrainingCell
 from tests.fakes import runs, training_runs

@@ -17,6 +17,7 @@ from greenbatch.errors import BackendUnavailable, PlacementError, StudyError, Un
 from greenbatch.records import FACTORS, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.backends import cuda_driver
+from greenbatch.runners.backends import spec as spec_module
 from greenbatch.runners.backends.onnx_runtime import libraries as onnx_libraries
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
@@ -33,7 +34,7 @@ def ort(monkeypatch: pytest.MonkeyPatch) -> FakeOrt:
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     for provider in PROVIDERS.values():
         name = f"onnxruntime-{provider.name}"
-        spec = backends.BackendSpec(name, "onnxruntime", provider.name, provider.device, "")
+        spec = spec_module.BackendSpec(name, "onnxruntime", provider.name, provider.device, "")
         monkeypatch.setitem(backends.BACKENDS, name, spec)
     return fake
 

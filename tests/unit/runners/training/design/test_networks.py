@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from greenbatch.errors import UnknownNameError, UnsupportedCell
+from greenbatch.runners.training.child import building
 from greenbatch.runners.training.child.architectures import hidden_widths
 from greenbatch.runners.training.data import datasets
 from greenbatch.runners.training.design import networks
@@ -75,7 +76,7 @@ def test_each_of_the_eight_variants_of_the_layer_study_learns_the_digits(
         "conv_layers": str(convolutions),
         "relu": str(relu),
     }
-    network = networks.build("simple-cnn", settings, DIGITS, 10, seed=0)
+    network = building.build("simple-cnn", settings, DIGITS, 10, seed=0)
     assert count(network, nn.Linear) == linear
     assert count(network, nn.Conv2d) == convolutions
     assert count(network, nn.ReLU) == relu * convolutions
@@ -90,7 +91,7 @@ def test_the_layer_study_has_the_published_layers_on_images_of_32x32(
 ) -> None:
     linear, convolutions = factors
     settings = {"linear_layers": str(linear), "conv_layers": str(convolutions)}
-    network = networks.build("simple-cnn", settings, CIFAR, 10, seed=0)
+    network = building.build("simple-cnn", settings, CIFAR, 10, seed=0)
     filters = [part.out_channels for part in network.modules() if isinstance(part, nn.Conv2d)]
     widths = [part.out_features for part in network.modules() if isinstance(part, nn.Linear)]
     assert filters == [9, 27, 81, 243][:convolutions]
@@ -115,7 +116,7 @@ def test_a_dense_network_is_linear_unless_relu_is_set(
     images, _ = digits
 
     def bent(relu: str) -> float:
-        network = networks.build("dense", {"relu": relu}, DIGITS, 10, seed=0).eval()
+        network = building.build("dense", {"relu": relu}, DIGITS, 10, seed=0).eval()
         zero = network(torch.zeros_like(images))
         both = network(images) + network(-images)  # of a linear map: twice its value at 0
         return float((both - 2 * zero).abs().max().detach())
@@ -127,7 +128,7 @@ def test_a_dense_network_is_linear_unless_relu_is_set(
 def test_dropout_makes_training_differ_from_evaluation() -> None:
     images = torch.ones(4, *DIGITS)
     for name, text in (("dense", "0.5"), ("simple-cnn", "0.5")):
-        network = networks.build(name, {"dropout": text}, DIGITS, 10, seed=0)
+        network = building.build(name, {"dropout": text}, DIGITS, 10, seed=0)
         assert count(network, nn.Dropout) == 2
         network.eval()
         assert torch.equal(network(images), network(images))
@@ -138,7 +139,7 @@ def test_dropout_makes_training_differ_from_evaluation() -> None:
 @pytest.mark.parametrize("name", ["dense", "shufflenet_v2_x0_5"])
 def test_the_seed_makes_the_weights_and_leaves_the_global_state_alone(name: str) -> None:
     def weights(seed: int) -> torch.Tensor:
-        network = networks.build(name, {}, (1, 32, 32), 10, seed)
+        network = building.build(name, {}, (1, 32, 32), 10, seed)
         return torch.cat([part.flatten() for part in network.parameters()])
 
     torch.manual_seed(3)
@@ -153,8 +154,8 @@ def test_the_seed_makes_the_weights_and_leaves_the_global_state_alone(name: str)
 
 def test_one_channel_is_given_to_all_three_and_the_first_layer_stays_as_published() -> None:
     name = "shufflenet_v2_x0_5"
-    grey = networks.build(name, {}, (1, 64, 64), 10, seed=5)
-    colour = networks.build(name, {}, (3, 64, 64), 10, seed=5)
+    grey = building.build(name, {}, (1, 64, 64), 10, seed=5)
+    colour = building.build(name, {}, (3, 64, 64), 10, seed=5)
     assert parameters(grey) == parameters(colour)
     images = torch.rand(8, 1, 64, 64)  # in training mode, or of random weights nothing is left
     torch.testing.assert_close(grey(images), colour(images.repeat(1, 3, 1, 1)))
@@ -175,7 +176,7 @@ def test_published_networks_learn_the_digits(
     digits: tuple[torch.Tensor, torch.Tensor], name: str, side: int
 ) -> None:
     images, labels = (part[:16] for part in digits)
-    network = networks.build(name, {"dropout": "0"}, (1, side, side), 10, seed=0)
+    network = building.build(name, {"dropout": "0"}, (1, side, side), 10, seed=0)
     told = losses(network, resized(images, side), labels, steps=6)
     assert told[-1] < 0.95 * told[0]
 
@@ -186,7 +187,7 @@ def test_the_networks_of_del_rey_learn_the_digits_at_a_size_of_64(
     digits: tuple[torch.Tensor, torch.Tensor], name: str
 ) -> None:
     images, labels = (part[:8] for part in digits)
-    network = networks.build(name, {"head": "delrey"}, (1, 64, 64), 10, seed=0)
+    network = building.build(name, {"head": "delrey"}, (1, 64, 64), 10, seed=0)
     told = losses(network, resized(images, 64), labels, steps=5, rate="0.0003")
     assert told[-1] < 0.9 * told[0]
 
@@ -198,7 +199,7 @@ def test_the_networks_of_del_rey_learn_the_digits_at_a_size_of_64(
 def test_with_a_thousand_classes_a_network_has_as_many_parameters_as_published(
     name: str, published: int
 ) -> None:
-    assert parameters(networks.build(name, {}, (3, 64, 64), 1000, seed=0)) == published
+    assert parameters(building.build(name, {}, (3, 64, 64), 1000, seed=0)) == published
 
 
 @pytest.mark.parametrize(
@@ -214,14 +215,14 @@ def test_with_a_thousand_classes_a_network_has_as_many_parameters_as_published(
 def test_the_heads_of_del_rey_stand_behind_the_published_bodies(
     name: str, body: int, layers: list[tuple[int, int]]
 ) -> None:
-    network = networks.build(name, {"head": "delrey"}, (3, 64, 64), 10, seed=0)
+    network = building.build(name, {"head": "delrey"}, (3, 64, 64), 10, seed=0)
     linear = [part for part in network.modules() if isinstance(part, nn.Linear)]
     assert [(part.in_features, part.out_features) for part in linear] == layers
     assert parameters(network) - sum(map(parameters, linear)) == body
 
 
 def test_what_follows_the_cells_that_are_left_out_gets_the_outputs_of_the_two_before_them() -> None:
-    network = networks.build("nasnet-mobile", {}, (3, 64, 64), 10, seed=0).eval()
+    network = building.build("nasnet-mobile", {}, (3, 64, 64), 10, seed=0).eval()
     made: dict[str, torch.Tensor] = {}
     got: dict[str, tuple[torch.Tensor, ...]] = {}
 
@@ -245,10 +246,10 @@ def shares(network: nn.Module) -> Iterator[float]:
 
 def test_dropout_is_set_where_a_network_has_it_and_else_before_its_last_layer() -> None:
     shape = (3, 32, 32)
-    assert set(shares(networks.build("mobilenet_v2", {}, shape, 10, 0))) == {0.2}
-    assert set(shares(networks.build("mobilenet_v2", {"dropout": "0.7"}, shape, 10, 0))) == {0.7}
-    assert list(shares(networks.build("resnet18", {}, shape, 10, 0))) == []
-    network = networks.build("resnet18", {"dropout": "0.7"}, shape, 10, 0)
+    assert set(shares(building.build("mobilenet_v2", {}, shape, 10, 0))) == {0.2}
+    assert set(shares(building.build("mobilenet_v2", {"dropout": "0.7"}, shape, 10, 0))) == {0.7}
+    assert list(shares(building.build("resnet18", {}, shape, 10, 0))) == []
+    network = building.build("resnet18", {"dropout": "0.7"}, shape, 10, 0)
     assert list(shares(network)) == [0.7]
     images = torch.rand(2, *shape)
     network.eval()
@@ -278,7 +279,7 @@ def test_images_that_a_network_cannot_take_are_told_in_a_sentence(
     name: str, shape: tuple[int, int, int], cause: str
 ) -> None:
     with pytest.raises(UnsupportedCell, match=cause):
-        networks.build(name, {}, shape, 10, seed=0)
+        building.build(name, {}, shape, 10, seed=0)
 
 
 def test_an_unknown_network_is_told_with_the_nearest_name() -> None:
@@ -287,7 +288,7 @@ def test_an_unknown_network_is_told_with_the_nearest_name() -> None:
     with pytest.raises(UnknownNameError, match="unknown network 'timm:'"):
         networks.find("timm:")
     with pytest.raises(UnknownNameError, match="unknown timm network 'xception7'; did you mean"):
-        networks.build("timm:xception7", {}, CIFAR, 10, seed=0)
+        building.build("timm:xception7", {}, CIFAR, 10, seed=0)
 
 
 def test_every_network_that_is_named_is_found_without_importing_torch() -> None:
