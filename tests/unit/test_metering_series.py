@@ -5,6 +5,8 @@ import pytest
 from greenbatch.runners.metering import Reading
 from greenbatch.runners.metering.series import Series
 
+pytestmark = pytest.mark.numeric
+
 EVERY_S = 0.01
 
 

@@ -9,6 +9,8 @@ from torch.utils.data import Dataset, TensorDataset
 from greenbatch.runners.training.feeding import Feeder
 from greenbatch.runners.training.scores import Scores
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device("cpu")
 
 
