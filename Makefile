@@ -14,8 +14,8 @@ help:
 	@echo "make bench       measure the five study models on this machine and write a report"
 	@echo "                 (PROVIDER=cuda PROFILE=standard BATCH_SIZES=1..128 REPETITIONS=5 ...)"
 	@echo "make test        run the tests"
-	@echo "make test-cpus   run what may depend on the processor as on others: with the BLAS of two"
-	@echo "                 kinds, with one thread and more, and int8 on an emulated CPU (qemu-user)"
+	@echo "make test-cpus   run what may depend on the processor as on others: figures with two"
+	@echo "                 kinds of BLAS and one thread or more, int8 on an emulated CPU (qemu-user)"
 	@echo "make fuzz        open 300 spoilt runs by every command that reads runs"
 	@echo "make check       lint, types, import directions"
 	@echo "make format      format the code"
@@ -40,15 +40,13 @@ test: install
 	$(BIN)/python -m pytest -m "not alone and not emulated" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m alone
 
-# OpenBLAS and oneDNN take other kernels, and sum in another order; one that the processor has.
-BLAS_KINDS := Haswell $(shell grep -qs avx512bw /proc/cpuinfo && echo SkylakeX || echo Nehalem)
+# What 'make test' runs with this processor's own kernels and threads is run with those of others:
+# AVX2 with one thread, then AVX-512, or SSE alone where this processor has no AVX-512.
+NUMERIC := $(BIN)/python -m pytest -q -m numeric --numprocesses 2 --dist loadfile
 test-cpus: install
-	set -e; for kind in $(BLAS_KINDS); do for threads in 1 2; do \
-		echo "kernels for $$kind, $$threads threads"; \
-		OPENBLAS_CORETYPE=$$kind OMP_NUM_THREADS=$$threads \
-			$$([ $$kind = SkylakeX ] || echo env ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2) \
-			$(BIN)/python -m pytest -q -m numeric --numprocesses 2 --dist loadfile; \
-	done; done
+	OPENBLAS_CORETYPE=Haswell ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 \
+		OMP_NUM_THREADS=1 $(NUMERIC)
+	OPENBLAS_CORETYPE=$$(grep -qs avx512bw /proc/cpuinfo && echo SkylakeX || echo Nehalem) $(NUMERIC)
 	GB_NEEDS_EMULATOR=1 $(BIN)/python -m pytest -m emulated
 
 fuzz: install

@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=list(STUDY))
     parser.add_argument("--turns", type=int, default=15)
-    parser.add_argument("--images", type=int, default=COUNT, help="to judge by")
+    parser.add_argument("--images", type=int, default=COUNT, help="to calibrate and to judge by")
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
     parser.add_argument("--judge", type=Path, help="used by this program: judge what lies there")
     options = parser.parse_args()
@@ -103,8 +103,10 @@ def main() -> None:
 def table(artifact: Artifact, folder: Path, turns: int, count: int) -> None:
     """Make every form of a model, judge and time it, and print."""
     name = artifact.manifest.model
-    learnt, judged = draw_images(artifact.manifest.input)
-    some = Images(judged.pixels[:count], judged.data)
+    learnt, some = (
+        Images(images.pixels[:count], images.data)
+        for images in draw_images(artifact.manifest.input)
+    )
     np.save(folder / "images.npy", some.pixels)
     paths = {}
     for index, (way, form) in enumerate(forms().items()):

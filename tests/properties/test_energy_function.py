@@ -16,6 +16,8 @@ from greenbatch.runners.metering.energy.energy_function import (
 )
 from tests.fakes.powercap_curve import PowerCurve
 
+pytestmark = pytest.mark.numeric
+
 _steps = st.lists(st.floats(1e-3, 10.0), min_size=2, max_size=40)
 _joules = st.floats(0.0, 1e4)
 _shares = st.lists(st.floats(0.0, 1.0), min_size=3, max_size=3).map(sorted)

@@ -18,6 +18,8 @@ from greenbatch.queueing.overload import load
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.queueing.simulation import Service, drawn, simulate
 
+pytestmark = pytest.mark.numeric
+
 LENGTH = 200_000
 
 

@@ -11,6 +11,8 @@ from statsmodels.stats.power import TTestIndPower, TTestPower
 from greenbatch.analysis.findings.verdicts import Judgement, Side, Verdict, judge, overall_ratio
 from greenbatch.errors import UsageError
 
+pytestmark = pytest.mark.numeric
+
 QUIET = (1.0, 1.001, 0.999, 1.002, 0.998)
 
 

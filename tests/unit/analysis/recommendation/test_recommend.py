@@ -29,6 +29,8 @@ from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import Cell, EnergySource, Record, Repetition, Status
 from tests.fakes import runs
 
+pytestmark = pytest.mark.numeric
+
 POISSON = parse_arrivals("poisson")
 NOISE = (1.0, 1.01, 0.99, 1.005)
 IDLE_W = 2.0

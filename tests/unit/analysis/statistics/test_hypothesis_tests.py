@@ -16,6 +16,8 @@ from greenbatch.analysis.statistics.linear_models import anova, mixed_model
 from greenbatch.analysis.statistics.multiple_testing import holm
 from greenbatch.errors import UsageError
 
+pytestmark = pytest.mark.numeric
+
 # R's datasets::PlantGrowth (Dobson, An Introduction to Statistical Modelling, 1983, table 7.1).
 PLANTS = {
     "ctrl": [4.17, 5.58, 5.18, 6.11, 4.50, 4.61, 5.17, 4.53, 5.33, 5.14],

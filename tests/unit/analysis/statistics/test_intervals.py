@@ -18,6 +18,8 @@ from greenbatch.analysis.statistics.intervals import (
 )
 from greenbatch.errors import UsageError
 
+pytestmark = pytest.mark.numeric
+
 SLEEP = (  # Student's sleep data, R's datasets::sleep
     (0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0),
     (1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4),

@@ -8,6 +8,8 @@ from scipy import stats
 
 from greenbatch.analysis.statistics.summary import interval, ratio
 
+pytestmark = pytest.mark.numeric
+
 
 def test_an_arithmetic_interval_is_scipys() -> None:
     values = [10.0, 11.0, 12.5, 9.5]

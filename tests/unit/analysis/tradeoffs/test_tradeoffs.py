@@ -25,6 +25,8 @@ from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.records import Cell, EnergySource, Record
 from tests.fakes import runs
 
+pytestmark = pytest.mark.numeric
+
 SIZES = (1, 2, 4, 8, 16, 32)
 A, B = runs.BACKENDS
 COUNTER = EnergySource.COUNTER

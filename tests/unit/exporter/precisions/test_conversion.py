@@ -19,6 +19,8 @@ from greenbatch.models import synthetic_images
 from greenbatch.models.artifacts import Artifact
 from tests.fakes.networks import SPEC, Attention, Convolutional, exported
 
+pytestmark = pytest.mark.numeric
+
 HALF = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 TYPES = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}
 

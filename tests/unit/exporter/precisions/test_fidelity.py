@@ -14,6 +14,8 @@ from greenbatch.exporter.precisions import BOUNDS, compare, fidelity, judge
 from greenbatch.exporter.precisions.calibration import Images, draw_images
 from greenbatch.models import InputSpec
 
+pytestmark = pytest.mark.numeric
+
 FORM = InputSpec(shape=(3, 4, 4), resize=4, crop=4)
 
 

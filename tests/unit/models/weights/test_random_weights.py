@@ -9,6 +9,8 @@ from greenbatch.models import InputSpec, ModelSpec, find, synthetic_images
 from greenbatch.models.build import build
 from greenbatch.models.weights.random_weights import draw_weights
 
+pytestmark = pytest.mark.numeric
+
 SPEC = ModelSpec(name="tiny", family="fake", parameters=0, input=InputSpec(shape=(3, 16, 16)))
 QUICK = ("squeezenet1_0", "mobilenet_v3_small")
 SLOW = ("squeezenet1_1", "googlenet", "resnet18", "vit_b_32", "vgg11")

@@ -11,6 +11,8 @@ from greenbatch.records import Cell
 from greenbatch.runners import backends
 from greenbatch.runners.child import jobs, system, windows
 
+pytestmark = pytest.mark.numeric
+
 
 def test_logits_that_are_not_finite_are_not_measured() -> None:
     with pytest.raises(MeasurementError, match="1 values that are not finite; wanted 2 rows"):

@@ -8,6 +8,8 @@ import pytest
 
 from greenbatch.runners.scenarios.steady import AHEAD_S, is_steady
 
+pytestmark = pytest.mark.numeric
+
 
 def series(
     level: Callable[[float], float], for_s: float, noise: float = 0.03, seed: int = 1

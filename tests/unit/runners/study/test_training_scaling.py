@@ -8,6 +8,8 @@ from greenbatch.errors import StudyError
 from greenbatch.runners.study.training_scaling import scaled_training
 from greenbatch.runners.study.training_study import TrainingStudy, make_training_study
 
+pytestmark = pytest.mark.numeric
+
 SEARCH = {"space": {"relu": [0, 1], "learning_rate": {"low": 0.001, "high": 0.1}}, "trials": 64}
 
 

@@ -19,6 +19,8 @@ from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.records import EnergySource, TrainingCell
 from tests.fakes import training_runs
 
+pytestmark = pytest.mark.numeric
+
 
 def opened(path: Path, **more: object) -> xr.Dataset:
     return compile_training(training_runs.delrey_run(path, **more))  # type: ignore[arg-type]

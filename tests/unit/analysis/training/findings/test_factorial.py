@@ -14,6 +14,8 @@ from greenbatch.errors import UsageError
 from greenbatch.records import EnergySource, TrainingCell
 from tests.fakes import training_runs
 
+pytestmark = pytest.mark.numeric
+
 # R's datasets::warpbreaks (Tippett, Technological Applications of Statistics, 1950, p. 106).
 WARP = (
     ("A", "L", (26, 30, 54, 25, 70, 52, 51, 26, 67)),

@@ -5,8 +5,7 @@ import pytest
 from greenbatch.runners.metering import Reading
 from greenbatch.runners.metering.sampling.series import Series
 
-pytestmark = pytest.mark.alone
-
+pytestmark = [pytest.mark.alone, pytest.mark.numeric]
 
 EVERY_S = 0.01
 

@@ -9,6 +9,8 @@ from torch.utils.data import Dataset, TensorDataset
 from greenbatch.runners.training.child.feeding import Feeder
 from greenbatch.runners.training.child.scores import Scores
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device("cpu")
 
 
