@@ -152,7 +152,7 @@ class Directory(ABC, Generic[Design]):
                 raise
             raise MeasurementError(
                 f"{files.sentence(error, self.path)}; what was measured is kept, go on with: "
-                f"gb bench --resume {self.path}"
+                f"gb resume {self.path}"
             ) from error
 
     def close(self) -> None:
@@ -194,7 +194,7 @@ def check_free(path: Path) -> None:
         files.require_plain(path)
     if (path / _STUDY).exists():
         raise RunError(
-            f"{path} already holds a run; go on with it by: gb bench --resume {path}, "
+            f"{path} already holds a run; go on with it by: gb resume {path}, "
             "or choose another --out"
         )
     if path.exists() and not path.is_dir():

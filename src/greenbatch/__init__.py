@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from greenbatch.analysis.runs import open_runs as open
     from greenbatch.errors import GreenbatchError
     from greenbatch.runners.metering.meter_context import Measurement, Meter
-    from greenbatch.workflows.inference import Run, bench, resume
+    from greenbatch.workflows.inference import Run, bench
+    from greenbatch.workflows.resume import resume
 
 __all__ = [
     "GreenbatchError",
@@ -35,7 +36,7 @@ _HOMES = {
     "bench": ("greenbatch.workflows.inference", "bench"),
     "open": ("greenbatch.analysis.runs", "open_runs"),
     "report": ("greenbatch.analysis", "write_report"),
-    "resume": ("greenbatch.workflows.inference", "resume"),
+    "resume": ("greenbatch.workflows.resume", "resume"),
 }
 
 

@@ -191,7 +191,7 @@ def test_a_run_that_cannot_be_written_says_how_it_goes_on(tmp_path: Path, error:
     run = _directory(tmp_path / "run")
     with run, pytest.raises(MeasurementError) as told, run.resumable():
         raise error
-    assert str(told.value).endswith(f"go on with: gb bench --resume {tmp_path / 'run'}")
+    assert str(told.value).endswith(f"go on with: gb resume {tmp_path / 'run'}")
     assert told.value.exit_code == 3
 
 
@@ -217,7 +217,7 @@ def test_a_training_on_a_full_disk_goes_on_when_there_is_room(tmp_path: Path) ->
     design = "train dense --data digits --epochs 1 --repetitions 1 --profile quick --meter none"
     told = limited(8_000, [*GB, *design.split(), "--out", str(run)])
     last = one_sentence(told, 3)
-    assert last.endswith(f"what was measured is kept, go on with: gb bench --resume {run}")
+    assert last.endswith(f"what was measured is kept, go on with: gb resume {run}")
     assert "cannot write" in last
     assert not [name for name in names(run) if "draft" in name]
     told = subprocess.run(
@@ -247,7 +247,7 @@ def test_a_bench_on_a_full_disk_goes_on_when_there_is_room(artifacts: Path, tmp_
     assert code == "3", told.stderr
     assert "Traceback" not in told.stderr
     assert "the disk is full; free some space" in told.stderr
-    assert told.stderr.strip().endswith(f"go on with: gb bench --resume {run}")
+    assert told.stderr.strip().endswith(f"go on with: gb resume {run}")
     assert not [name for name in left if name.endswith(".draft")]
     assert journals.read(kept / "journal.jsonl").torn is None
     last = subprocess.run(

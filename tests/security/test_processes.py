@@ -219,7 +219,7 @@ def test_a_signal_ends_a_run_with_how_to_go_on_and_the_next_run_has_the_machine(
     _, err = process.communicate(timeout=LONG_S)
     assert process.returncode == 128 + number
     assert err.endswith(
-        "gb: interrupted; finished repetitions are kept; go on with: gb bench --resume run\n"
+        "gb: interrupted; finished repetitions are kept; go on with: gb resume run\n"
     )
     assert gone(left)
 

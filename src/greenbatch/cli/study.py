@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from greenbatch.cli.command import Command
+from greenbatch.cli.measuring import measure, require_consent
 from greenbatch.cli.output.plan import outline
 from greenbatch.cli.output.printing import echo
 from greenbatch.cli.shared_options import AsJson, Meters, Out, ShareMachine, Trust
@@ -90,7 +91,6 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a study."""
-    from greenbatch.cli import bench, train, tune
     from greenbatch.runners.study import presets as studies
     from greenbatch.runners.study.study import Study
     from greenbatch.workflows import inference
@@ -119,10 +119,6 @@ def run(
         echo(*outline(design))
         return
     if not trust:
-        bench.require_consent(design, Path(name), file.members)
-    if isinstance(design, Study):
-        bench.measure(design.fresh(), path, as_json, trust=True, share_machine=share_machine)
-    elif design.search:
-        tune.measure(design, path, as_json, trust=True, share_machine=share_machine)
-    else:
-        train.measure(design, path, as_json, trust=True, share_machine=share_machine)
+        require_consent(design, Path(name), file.members)
+    fresh = design.fresh() if isinstance(design, Study) else design
+    measure(fresh, path, as_json, trust=True, share_machine=share_machine)

@@ -1,11 +1,11 @@
 """``gb tune``: search strategies side by side, every trial metered."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from greenbatch.cli.measuring import measure, resume_run
 from greenbatch.cli.output.printing import echo
 from greenbatch.cli.shared_options import (
     AsJson,
@@ -19,10 +19,7 @@ from greenbatch.cli.shared_options import (
     Trust,
     ValidationImages,
 )
-from greenbatch.errors import MeasurementError, RunError, UsageError
-
-if TYPE_CHECKING:
-    from greenbatch.runners.study.training_study import TrainingStudy
+from greenbatch.errors import UsageError
 
 _SPACE: dict[str, Any] = {
     "learning_rate": {"low": 0.0001, "high": 0.1, "log": True},
@@ -150,7 +147,7 @@ def tune(
                 f"--resume takes the design from {resume / 'study.yaml'} and goes on in that "
                 "folder; leave out everything else but --json"
             )
-        measure(None, resume, as_json, trust=trust, share_machine=share_machine)
+        resume_run(resume, as_json, trust=trust, share_machine=share_machine)
         return
     if not model:
         raise UsageError("no network is named; name one, as: gb tune simple-cnn")
@@ -169,55 +166,6 @@ def tune(
         echo(*outline(design))
         return
     measure(design, path, as_json, trust=True, share_machine=share_machine)
-
-
-def measure(
-    design: "TrainingStudy | None",
-    path: Path,
-    as_json: bool,
-    *,
-    trust: bool = False,
-    share_machine: bool = False,
-) -> None:
-    """Do the searches of a study, or go on with the run in ``path``, and tell what was found.
-
-    Raises:
-        RunError: The run in ``path`` is no search.
-        MeasurementError: No trial came to its end.
-    """
-    from greenbatch.cli.output.searches import searches_as_json, show_searches
-    from greenbatch.cli.output.training_progress import TrainingDisplay
-    from greenbatch.runners.run.directory import open_training_study
-    from greenbatch.workflows import training as training_workflow
-
-    if not (design or open_training_study(path)).search:
-        raise RunError(f"{path} holds trainings and no search; go on by: gb train --resume {path}")
-    try:
-        with TrainingDisplay() as display:
-            if design:
-                run = training_workflow.run_training(
-                    design,
-                    path,
-                    display.training_listener,
-                    trust=trust,
-                    share_machine=share_machine,
-                )
-            else:
-                run = training_workflow.resume_training(
-                    path, display.training_listener, trust=trust, share_machine=share_machine
-                )
-    except KeyboardInterrupt:
-        if not (path / "study.yaml").exists():
-            raise
-        kept = f"finished trainings and epochs are kept; go on with: gb tune --resume {path}"
-        raise KeyboardInterrupt(kept) from None
-    if as_json:
-        typer.echo(searches_as_json(run.path))
-    else:
-        show_searches(run.path)
-    if not run.measured:
-        reason = next((training.reason for training in run.trainings), "there was none")
-        raise MeasurementError(f"no trial of {run.path} came to its end; the first: {reason}")
 
 
 def default_space(model: str, fixed: set[str]) -> dict[str, Any]:

@@ -186,12 +186,3 @@ def test_an_estimate_is_named_and_a_missing_energy_is_no_zero(
     told = capsys.readouterr().out
     assert "est." not in told
     assert "0 J" not in told
-
-
-def test_a_run_without_a_search_is_no_tuning(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = training_runs.plain_run(tmp_path / "run", models=("dense", "simple-cnn"))
-    code, _, told = gb(capsys, "tune", "--resume", run)
-    assert code == 2
-    assert f"go on by: gb train --resume {run}" in told

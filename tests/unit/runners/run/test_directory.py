@@ -30,7 +30,7 @@ def test_what_was_appended_is_finished_when_the_run_is_resumed(tmp_path: Path) -
 
 def test_a_directory_that_is_another_runs_is_refused(tmp_path: Path) -> None:
     path = begun(tmp_path / "run")
-    with pytest.raises(RunError, match="already holds a run; go on with it by: gb bench --resume"):
+    with pytest.raises(RunError, match="already holds a run; go on with it by: gb resume"):
         RunDirectory.create(path, STUDY, ENVIRONMENT)
 
 
