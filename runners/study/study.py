@@ -30,7 +30,7 @@ from greenbatch.design.validation import (
 from greenbatch.documents import write_yaml
 from greenbatch.errors import UsageError
 from greenbatch.models import registry
-from greenbatch.models.artifacts import Artifact, stem
+from greenbatch.models.artifacts import Artifact
 from greenbatch.queueing.arrivals import MOST_REQUESTS, parse_arrivals
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, TRAFFIC, Cell, artifact_key, by_artifact_key
@@ -265,7 +265,7 @@ class Study(BaseModel):
         return self
 
     def _artifact_exists(self, model: str) -> bool:
-        return (Path(self.artifacts_dir) / f"{stem(model, 'fp32')}.json").is_file()
+        return has_manifest(Path(self.artifacts_dir), model)
 
     @field_validator("backends")
     @classmethod

@@ -123,12 +123,12 @@ def plan(
 
 def _sources(models: Sequence[str], artifacts_dir: Path) -> dict[str, str]:
     """Return what each model comes from, by its name; itself where it needs no source."""
-    from greenbatch.models.artifacts import stem
+    from greenbatch.models.artifacts import has_manifest
     from greenbatch.models.sources.parse import parse_source
 
     found = {}
     for text in models:
-        if (artifacts_dir / f"{stem(text, 'fp32')}.json").is_file():
+        if has_manifest(artifacts_dir, text):
             found[text] = text
         else:
             name = parse_source(text).default_name
