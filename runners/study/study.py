@@ -30,7 +30,7 @@ from greenbatch.design.validation import (
 from greenbatch.documents import write_yaml
 from greenbatch.errors import UsageError
 from greenbatch.models import registry
-from greenbatch.models.artifacts import Artifact
+from greenbatch.models.artifacts import Artifact, has_manifest
 from greenbatch.queueing.arrivals import MOST_REQUESTS, parse_arrivals
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, TRAFFIC, Cell, artifact_key, by_artifact_key
