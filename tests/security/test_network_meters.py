@@ -162,7 +162,7 @@ def test_no_request_leaves_where_a_run_cannot_be_resumed_here(
     file = path / "environment.json"
     file.write_text(json.dumps({"matters": {"cpu": "another one"}}))
     with pytest.raises(RunError, match=r"cannot resume .*: cores_granted was None"):
-        inference.resume(path)
+        inference.resume(path, trust=True)
     assert plug.paths == []
 
 
@@ -174,7 +174,7 @@ def test_no_request_leaves_where_trainings_cannot_be_resumed_here(
     with TrainingDirectory.create(path, study, {"matters": {"cpu": "another one"}}):
         pass
     with pytest.raises(RunError, match=r"cannot resume .*: cores_granted was None"):
-        training.resume_training(path)
+        training.resume_training(path, trust=True)
     assert plug.paths == []
 
 

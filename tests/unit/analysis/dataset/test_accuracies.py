@@ -134,8 +134,8 @@ def test_a_record_survives_its_file() -> None:
     ("change", "cause"),
     [
         ({"schema": 9}, "it is no accuracy of schema 1"),
-        ({"top1": {"value": 55.0, "low": 50.0, "high": 60.0}}, "validation error"),
-        ({"images": None}, "validation error"),
+        ({"top1": {"value": 55.0, "low": 50.0, "high": 60.0}}, "top1: a rate is 55.0"),
+        ({"images": None}, "images: "),
     ],
 )
 def test_a_damaged_record_is_refused_in_one_sentence(change: dict[str, Any], cause: str) -> None:
