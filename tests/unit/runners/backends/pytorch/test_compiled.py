@@ -83,8 +83,8 @@ def repetition(
 
 @pytest.mark.slow
 def test_torch_compile_compiles_once_and_finds_it_again_in_the_cache(tmp_path: Path) -> None:
-    cold = repetition("torch_compiled:TorchCompiled", tmp_path, freezing=True)
-    warm = repetition("torch_compiled:TorchCompiled", tmp_path, freezing=True)
+    cold = repetition("compiled:TorchCompiled", tmp_path, freezing=True)
+    warm = repetition("compiled:TorchCompiled", tmp_path, freezing=True)
     assert (cold["hits"], cold["misses"]) == (0, 1)
     assert (warm["hits"], warm["misses"]) == (1, 0)
     assert max(cold["error"], warm["error"]) < 1e-5
@@ -97,8 +97,8 @@ def test_torch_compile_compiles_once_and_finds_it_again_in_the_cache(tmp_path: P
 
 @pytest.mark.slow
 def test_a_package_compiled_ahead_is_loaded_without_building_the_network(tmp_path: Path) -> None:
-    cold = repetition("torch_aot:TorchAot", tmp_path, "bf16", channels_last=True)
-    warm = repetition("torch_aot:TorchAot", tmp_path, "bf16", channels_last=True)
+    cold = repetition("aot:TorchAot", tmp_path, "bf16", channels_last=True)
+    warm = repetition("aot:TorchAot", tmp_path, "bf16", channels_last=True)
     assert (cold["built"], warm["built"]) == (1, 0)
     assert 1e-4 < cold["error"] == warm["error"] < 0.05  # bf16 inside, float32 at the ends
     assert list(warm["placement"]) == ["cpu"]
