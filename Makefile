@@ -8,7 +8,7 @@ PROFILE ?= quick
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install bench test test-cpus check format gpu-check benchmarks clean
+.PHONY: help install bench test test-cpus fuzz check format gpu-check benchmarks clean
 
 help:
 	@echo "make bench       measure the five study models on this machine and write a report"
@@ -16,6 +16,7 @@ help:
 	@echo "make test        run the tests"
 	@echo "make test-cpus   run what may depend on the processor as on others: figures with two"
 	@echo "                 kinds of BLAS and one thread or more, int8 on an emulated CPU (qemu-user)"
+	@echo "make fuzz        open 300 spoilt runs by every command that reads runs"
 	@echo "make check       lint, types, import directions"
 	@echo "make format      format the code"
 	@echo "make gpu-check   run the tests that need a CUDA device, and check its meters"
@@ -47,6 +48,9 @@ test-cpus: install
 		OMP_NUM_THREADS=1 $(NUMERIC)
 	OPENBLAS_CORETYPE=$$(grep -qs avx512bw /proc/cpuinfo && echo SkylakeX || echo Nehalem) $(NUMERIC)
 	GB_NEEDS_EMULATOR=1 $(BIN)/python -m pytest -m emulated
+
+fuzz: install
+	GB_FUZZ_RUNS=300 $(BIN)/python -m pytest -s --timeout 7200 -k spoilt tests/security/test_fuzzed_runs.py
 
 check: install
 	$(BIN)/ruff check .

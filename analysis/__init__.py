@@ -1,42 +1,57 @@
 """From a run's journal to a labelled dataset, tables, figures and a report.
 
+dataset/     a run's files as arrays        statistics/      intervals, tests, models
+findings/    what the arrays say            tradeoffs/       fronts, crossovers, turning points
+report/      pages, tables, figures         recommendation/  which policy for which traffic
+training/    the same for trainings         accessor         ``dataset.gb``
+
 Imports neither torch, onnxruntime nor NVML: a report can be made where none of them is.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from greenbatch.analysis.answers import Answer
-    from greenbatch.analysis.caveats import Caveat, Severity
-    from greenbatch.analysis.comparisons import (
+    from greenbatch.analysis.dataset.store import compile_dataset, write_dataset
+    from greenbatch.analysis.dataset.tidy import tidy
+    from greenbatch.analysis.findings.answers import Answer
+    from greenbatch.analysis.findings.caveats import Caveat, Severity
+    from greenbatch.analysis.findings.cells import CellRow, cell_rows
+    from greenbatch.analysis.findings.comparisons import (
         BestRow,
         ComparisonRow,
         Ratio,
         best_rows,
         comparison_rows,
     )
-    from greenbatch.analysis.crossovers import Crossover, crossover
-    from greenbatch.analysis.dataset import compile_dataset, open_run, write_dataset
-    from greenbatch.analysis.footprint import carbon_and_cost, intensity_of
-    from greenbatch.analysis.intervals import Interval, mean, median, ratio
-    from greenbatch.analysis.labelled_intervals import Figure, figure_of, intervals_of, ratios_of
-    from greenbatch.analysis.one_off import (
+    from greenbatch.analysis.findings.startup import (
         BreakEven,
         StartUp,
         break_even,
         break_evens,
         start_ups,
     )
-    from greenbatch.analysis.recommendation import Choice, Recommendation, recommend
-    from greenbatch.analysis.recommendation_search import Limits
-    from greenbatch.analysis.report import write_report
-    from greenbatch.analysis.service_curves import ServiceCurve, read_service_curves
-    from greenbatch.analysis.statistics import Summary
-    from greenbatch.analysis.tables import CellRow, cell_rows
-    from greenbatch.analysis.tidy_table import tidy
-    from greenbatch.analysis.tradeoffs import BestBatch, best_batch, energy_delay_product, pareto
-    from greenbatch.analysis.turning_points import Knee, Saturation, knee, saturation
-    from greenbatch.analysis.verdicts import CellVerdict, Judgement, Side, Verdict, judge
+    from greenbatch.analysis.findings.verdicts import CellVerdict, Judgement, Side, Verdict, judge
+    from greenbatch.analysis.recommendation.candidates import Limits
+    from greenbatch.analysis.recommendation.recommend import Choice, Recommendation, recommend
+    from greenbatch.analysis.recommendation.service_curves import ServiceCurve, read_service_curves
+    from greenbatch.analysis.runs import open_run, write_report
+    from greenbatch.analysis.statistics.by_dimension import (
+        Figure,
+        figure_of,
+        intervals_of,
+        ratios_of,
+    )
+    from greenbatch.analysis.statistics.intervals import Interval, mean, median, ratio
+    from greenbatch.analysis.statistics.summary import Summary
+    from greenbatch.analysis.tradeoffs.crossovers import Crossover, crossover
+    from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost, intensity_of
+    from greenbatch.analysis.tradeoffs.pareto import (
+        BestBatch,
+        best_batch,
+        energy_delay_product,
+        pareto,
+    )
+    from greenbatch.analysis.tradeoffs.turning_points import Knee, Saturation, knee, saturation
 
 __all__ = [
     "Answer",
@@ -94,25 +109,25 @@ __all__ = [
 ]
 
 _HOMES = {
-    "answers": ("Answer",),
-    "caveats": ("Caveat", "Severity"),
-    "comparisons": ("BestRow", "ComparisonRow", "Ratio", "best_rows", "comparison_rows"),
-    "crossovers": ("Crossover", "crossover"),
-    "dataset": ("compile_dataset", "open_run", "write_dataset"),
-    "footprint": ("carbon_and_cost", "intensity_of"),
-    "intervals": ("Interval", "mean", "median", "ratio"),
-    "labelled_intervals": ("Figure", "figure_of", "intervals_of", "ratios_of"),
-    "one_off": ("BreakEven", "StartUp", "break_even", "break_evens", "start_ups"),
-    "recommendation": ("Choice", "Recommendation", "recommend"),
-    "recommendation_search": ("Limits",),
-    "report": ("write_report",),
-    "service_curves": ("ServiceCurve", "read_service_curves"),
-    "statistics": ("Summary",),
-    "tables": ("CellRow", "cell_rows"),
-    "tidy_table": ("tidy",),
-    "tradeoffs": ("BestBatch", "best_batch", "energy_delay_product", "pareto"),
-    "turning_points": ("Knee", "Saturation", "knee", "saturation"),
-    "verdicts": ("CellVerdict", "Judgement", "Side", "Verdict", "judge"),
+    "findings.answers": ("Answer",),
+    "findings.caveats": ("Caveat", "Severity"),
+    "findings.comparisons": ("BestRow", "ComparisonRow", "Ratio", "best_rows", "comparison_rows"),
+    "tradeoffs.crossovers": ("Crossover", "crossover"),
+    "dataset.store": ("compile_dataset", "write_dataset"),
+    "tradeoffs.footprint": ("carbon_and_cost", "intensity_of"),
+    "statistics.intervals": ("Interval", "mean", "median", "ratio"),
+    "statistics.by_dimension": ("Figure", "figure_of", "intervals_of", "ratios_of"),
+    "findings.startup": ("BreakEven", "StartUp", "break_even", "break_evens", "start_ups"),
+    "recommendation.recommend": ("Choice", "Recommendation", "recommend"),
+    "recommendation.candidates": ("Limits",),
+    "runs": ("open_run", "write_report"),
+    "recommendation.service_curves": ("ServiceCurve", "read_service_curves"),
+    "statistics.summary": ("Summary",),
+    "findings.cells": ("CellRow", "cell_rows"),
+    "dataset.tidy": ("tidy",),
+    "tradeoffs.pareto": ("BestBatch", "best_batch", "energy_delay_product", "pareto"),
+    "tradeoffs.turning_points": ("Knee", "Saturation", "knee", "saturation"),
+    "findings.verdicts": ("CellVerdict", "Judgement", "Side", "Verdict", "judge"),
 }
 
 

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from greenbatch.analysis import tradeoffs
-from greenbatch.analysis.crossovers import Crossover, Method, crossover
-from greenbatch.analysis.curve_selection import Labels, curves
-from greenbatch.analysis.footprint import carbon_and_cost
-from greenbatch.analysis.labelled_intervals import (
+from greenbatch.analysis.dataset.tidy import tidy
+from greenbatch.analysis.statistics.by_dimension import (
     LOGARITHMIC,
     designed,
     figure_of,
     intervals_of,
     ratios_of,
 )
-from greenbatch.analysis.tidy_table import tidy
-from greenbatch.analysis.turning_points import Knee, Saturation, knee, saturation
+from greenbatch.analysis.tradeoffs import pareto as tradeoffs
+from greenbatch.analysis.tradeoffs.crossovers import Crossover, Method, crossover
+from greenbatch.analysis.tradeoffs.curve_selection import Labels, curves
+from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost
+from greenbatch.analysis.tradeoffs.turning_points import Knee, Saturation, knee, saturation
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from greenbatch.analysis.traces import Trace
+    from greenbatch.analysis.dataset.traces import Trace
 
 __all__ = ["Accessor"]
 
@@ -140,13 +140,13 @@ class Accessor:
         return curves(designed(self._dataset))
 
     def traces(self, run: Path | str | None = None, /, **labels: Hashable) -> "list[Trace]":
-        """Find the traces of the repetitions; see `greenbatch.analysis.traces.open_traces`.
+        """Find the traces of the repetitions; see `greenbatch.analysis.dataset.traces.open_traces`.
 
         Args:
             run: The run directory; ``None`` is that which the dataset was opened from.
             labels: Which, as ``batch_size=4, repetition=0``.
         """
-        from greenbatch.analysis.traces import traces_of
+        from greenbatch.analysis.dataset.traces import traces_of
 
         source = self._dataset.encoding.get("source")
         if run is None and source is None:

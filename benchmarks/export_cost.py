@@ -29,7 +29,7 @@ warnings.simplefilter("ignore")
 import torch
 from greenbatch.models import find, synthetic_images
 from greenbatch.models.build import build
-from greenbatch.models.weights import load_weights
+from greenbatch.models.weights.load import load_weights
 name, path = sys.argv[1:]
 spec = find(name)
 module = build(spec)

@@ -21,7 +21,7 @@ from statistics import median
 import numpy as np
 
 from greenbatch.runners.metering import EnergyFunction, MeterOptions, Recorder
-from greenbatch.runners.metering.nvml import NvmlMeter
+from greenbatch.runners.metering.sources.nvml import NvmlMeter
 
 PERIODS_S = (0.05, 0.2, 1.0)
 WINDOW_S = 4.0

@@ -30,12 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greenbatch.exporter.precisions import fidelity, int8
-from greenbatch.exporter.precisions.images import COUNT, Images, draw_images
+from greenbatch.exporter.precisions.calibration import COUNT, Images, draw_images
 from greenbatch.models.agreement import difference
 from greenbatch.models.artifacts import Artifact, load_artifact
 from greenbatch.models.instructions import instruction_set
 from greenbatch.models.registry import STUDY
-from greenbatch.runners.cores import default_threads
+from greenbatch.runners.host.cores import default_threads
 
 EMULATOR = ("qemu-x86_64", "-cpu", "Haswell")
 EMULATED = ("U8S8", "U8S8, weights of 7 bits", "U8U8", "U8S8, session.x64quantprecision")

@@ -44,7 +44,10 @@ NOTE = (
     "interpolated between ticks, and half a tick at each end is its uncertainty"
 )
 QUANTILES = ("0.5", "0.9", "0.95", "0.99", "0.999", "1.0")
-CHILD = "import sys, pathlib; from greenbatch.analysis.dataset import {0}; {0}(pathlib.Path({1!r}))"
+CHILD = (
+    "import sys, pathlib; from greenbatch.analysis.dataset.store import {0}; "
+    "{0}(pathlib.Path({1!r}))"
+)
 TELL = (
     "import resource, time; "
     "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time())"

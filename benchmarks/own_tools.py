@@ -24,7 +24,7 @@ from greenbatch.models import inputs, registry
 from greenbatch.models.artifacts import Artifact, load_artifact
 from greenbatch.records import Cell
 from greenbatch.runners import backends
-from greenbatch.runners.cores import default_threads
+from greenbatch.runners.host.cores import default_threads
 from greenbatch.runners.scenarios import offline
 
 MODELS = ("shufflenet_v2_x0_5", "alexnet")

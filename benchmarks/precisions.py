@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from greenbatch.errors import GreenbatchError
 from greenbatch.exporter import export_model
 from greenbatch.exporter.precisions import fidelity, half, int8
-from greenbatch.exporter.precisions.images import COUNT, Images, draw_images
+from greenbatch.exporter.precisions.calibration import COUNT, Images, draw_images
 from greenbatch.models.artifacts import Artifact, load_artifact
 from greenbatch.models.registry import STUDY
-from greenbatch.runners.cores import default_threads
+from greenbatch.runners.host.cores import default_threads
 
 BATCH_SIZE = 8
 TURN_S = 0.5
@@ -98,7 +98,7 @@ def export_half(artifact: Artifact, path: Path, images: Images) -> None:
     import torch
     from safetensors.torch import load_file
 
-    from greenbatch.exporter.graph import write_graph
+    from greenbatch.exporter.torch_to_onnx import write_graph
     from greenbatch.models import find
     from greenbatch.models.build import build
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from greenbatch.design.protocol import PROFILES, MeasurementProtocol
 from greenbatch.records import WarmUp
-from greenbatch.runners.profiles import PROFILES, MeasurementProtocol
 from greenbatch.runners.scenarios import offline
-from greenbatch.runners.stopping import half_width
+from greenbatch.runners.scheduling.stopping import half_width
 
 Array = NDArray[np.float64]
 TARGET = 0.02
@@ -79,7 +79,7 @@ def measured(
 
 
 def flagged(warm_up: WarmUp, latencies: Array, tolerance: float) -> bool:
-    """Whether a repetition is flagged as unsteady, as `greenbatch.runners.measuring` does."""
+    """Whether a repetition is flagged as unsteady, as `greenbatch.runners.child.jobs` does."""
     first, second = (float(np.median(half)) for half in np.array_split(latencies, 2))
     drifts = abs(second - first) > tolerance * float(np.median(latencies))
     return drifts or not warm_up.settled

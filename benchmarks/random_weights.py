@@ -25,7 +25,7 @@ from torch import nn
 from greenbatch.cli.models import parse_count
 from greenbatch.models import ModelSpec, find, names, synthetic_images
 from greenbatch.models.build import build
-from greenbatch.models.weights import load_weights
+from greenbatch.models.weights.load import load_weights
 
 UNSEEN_SEED = 99
 NOISE = 1e-3

@@ -23,18 +23,18 @@ import numpy as np
 
 from greenbatch import units
 from greenbatch.analysis import open_run, read_service_curves
-from greenbatch.analysis.recommendation_outcomes import LEAD, Traffic
-from greenbatch.analysis.recommendation_outcomes import serve as simulated
-from greenbatch.analysis.service_curves import POINTS
-from greenbatch.analysis.tables import CellArrays
-from greenbatch.analysis.variables import STATUSES
+from greenbatch.analysis.dataset.variables import STATUSES
+from greenbatch.analysis.findings.cells import CellArrays
+from greenbatch.analysis.recommendation.service_curves import POINTS
+from greenbatch.analysis.recommendation.simulation import LEAD, Traffic
+from greenbatch.analysis.recommendation.simulation import serve as simulated
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.queueing.served import Served
 from greenbatch.records import Cell
-from greenbatch.workflow import bench
+from greenbatch.workflows.inference import bench
 
 if TYPE_CHECKING:
-    from greenbatch.analysis.service_curves import Repeated, ServiceCurve
+    from greenbatch.analysis.recommendation.service_curves import Repeated, ServiceCurve
 
 MODELS = ("shufflenet_v2_x0_5", "alexnet")
 BATCH_SIZES = (1, 2, 4, 8)

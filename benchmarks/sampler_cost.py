@@ -18,9 +18,9 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from greenbatch.runners.metering import EnergyMeter, MeterOptions, open_meters
-from greenbatch.runners.metering.cost import sampler_cost
-from greenbatch.runners.metering.nvml import NvmlMeter
-from greenbatch.runners.metering.rapl import RaplMeter
+from greenbatch.runners.metering.sampling.cost import sampler_cost
+from greenbatch.runners.metering.sources.nvml import NvmlMeter
+from greenbatch.runners.metering.sources.rapl import RaplMeter
 from tests.fakes import nvml
 from tests.fakes.powercap import Powercap
 from tests.fakes.powercap_curve import PowerCurve

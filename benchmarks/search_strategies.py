@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from greenbatch.analysis.intervals import ratio
-from greenbatch.runners.training.search import Told, propose
-from greenbatch.runners.training.study import Search
+from greenbatch.analysis.statistics.intervals import ratio
+from greenbatch.runners.study.training_study import Search
+from greenbatch.runners.training.parent.search import Told, propose
 
 STRATEGIES = ("random", "grid", "tpe", "gp")
 BRANIN_OPTIMUM = 0.397887

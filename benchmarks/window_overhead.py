@@ -34,10 +34,10 @@ from greenbatch.models.artifacts import Artifact, load_artifact
 from greenbatch.models.build import build
 from greenbatch.records import Cell, parse
 from greenbatch.runners import backends
-from greenbatch.runners.cores import default_threads
-from greenbatch.runners.repetition import probe
+from greenbatch.runners.host.cores import default_threads
+from greenbatch.runners.run.repetition import probe
 from greenbatch.runners.scenarios import offline
-from greenbatch.workflow import bench
+from greenbatch.workflows.inference import bench
 
 MODEL = "shufflenet_v2_x0_5"
 BATCH_SIZES = (1, 16)

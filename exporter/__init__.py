@@ -1,11 +1,11 @@
 """Any network -> verified ONNX artifact and manifest.
 
-export     a model of the registry, or a module    recipe     what an artifact is made from
-own        a user's own network                    lower      fp16, bf16, int8 beside fp32
-fleet      many at a time                          verify     a folder against its manifests
-graph      torch module -> ONNX file               parity     ONNX Runtime against torch
-frozen     which node fixes the batch              workshop   nothing half-written is left
-onnx_file  reads an .onnx file as data             rebatch    frees its batch axis, with proof
+export        a model of the registry, or a module    recipe      what an artifact is made from
+user_network  a user's own network                    verify      a folder against its manifests
+parallel      many at a time                          publishing  nothing half-written is left
+torch_to_onnx torch module -> ONNX file               parity      ONNX Runtime against torch
+onnx_file     reads an .onnx file as data             precisions/ fp16, bf16, int8 beside fp32
+rebatch/      frees a fixed batch axis, with proof
 """
 
 from greenbatch.exporter.export import (

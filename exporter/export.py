@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ArtifactError, UnknownNameError
+from greenbatch.exporter.publishing import Tell, locked, publish, workshop
 from greenbatch.exporter.recipe import identities, recipe, versions
-from greenbatch.exporter.workshop import Tell, locked, publish, workshop
 from greenbatch.models import ModelSpec, find
 from greenbatch.models.artifacts import load_artifact, sha256, stem
-from greenbatch.models.weights import Weights, WeightsApplied
+from greenbatch.models.weights.load import Weights, WeightsApplied
 from greenbatch.records import Manifest, WeightsRecord
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from greenbatch.exporter.graph import Graph
+    from greenbatch.exporter.torch_to_onnx import Graph
 
 PRECISIONS = ("fp32",)
 
@@ -59,7 +59,7 @@ def export_model(
         name: In the registry.
         out_dir: Folder of the artifacts; made if it is not there.
         precision: One of `PRECISIONS`.
-        weights: See `greenbatch.models.weights.Weights`.
+        weights: See `greenbatch.models.weights.load.Weights`.
         seed: Of random weights.
         force: Export in any case.
         on_step: Is told each step in a few words.
@@ -83,7 +83,7 @@ def export_model(
 
     def take() -> "tuple[nn.Module, Origin]":
         from greenbatch.models.build import build
-        from greenbatch.models.weights import load_weights
+        from greenbatch.models.weights.load import load_weights
 
         tell(f"building {name}")
         module = build(spec)
@@ -239,8 +239,8 @@ def _write(
     ours: bool,
 ) -> _Made:
     """Do all that needs torch; a large network is not held any longer than this takes."""
-    from greenbatch.exporter.graph import write_graph
     from greenbatch.exporter.parity import torch_logits
+    from greenbatch.exporter.torch_to_onnx import write_graph
 
     module, origin = take()
     tell(f"exporting {spec.name}")

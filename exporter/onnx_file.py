@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from greenbatch.errors import ArtifactError, UsageError
 from greenbatch.exporter.causes import first_line
 from greenbatch.models import InputSpec, synthetic_images
-from greenbatch.models.sources import parse_input
+from greenbatch.models.sources.parse import parse_input
 from greenbatch.records import TensorSpec
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class OnnxFacts:
     Attributes:
         path: The file.
         input: Name and shape of its one input; how a photograph becomes it, an ``.onnx`` does not
-            say: see `greenbatch.models.sources.parse_input`.
+            say: see `greenbatch.models.sources.parse.parse_input`.
         batch: The only batch size that it runs at; ``None``: its batch axis is symbolic, and it
             ran at another batch than 1.
         batch_axis: Name of the symbolic axis, where the file has one.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from greenbatch.errors import ExportError, ParityError
 from greenbatch.exporter.causes import first_line
-from greenbatch.exporter.frozen import find_culprit
-from greenbatch.exporter.graph import TRACED_BATCH
+from greenbatch.exporter.rebatch.frozen import find_culprit
+from greenbatch.exporter.torch_to_onnx import TRACED_BATCH
 from greenbatch.models import ModelSpec, synthetic_images
 from greenbatch.models.agreement import LARGEST_RELATIVE
 from greenbatch.records import Parity

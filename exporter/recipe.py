@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from greenbatch.models import ModelSpec
 from greenbatch.models.artifacts import sha256
-from greenbatch.models.checkpoints import cached_checkpoint
-from greenbatch.models.draw import SCHEME
-from greenbatch.models.weights import Weights
+from greenbatch.models.weights.checkpoints import cached_checkpoint
+from greenbatch.models.weights.load import Weights
+from greenbatch.models.weights.random_weights import SCHEME
 
 EXPORTER = 4
 """Number of the way in which artifacts are made; a change of the way changes it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from greenbatch.errors import ArtifactError, ExportError
 from greenbatch.exporter.causes import first_line
 from greenbatch.exporter.precisions import fidelity
-from greenbatch.exporter.precisions.images import draw_images
+from greenbatch.exporter.precisions.calibration import draw_images
 from greenbatch.models.artifacts import Artifact, hold
 from greenbatch.models.instructions import instruction_set
 from greenbatch.records import Manifest, parse_manifest

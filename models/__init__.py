@@ -1,10 +1,9 @@
 """What is measured: model specs, inputs and weights.
 
-spec         what is known of a network       registry     the networks that are known
-build        spec -> torch module             inputs       seeded images, without torch
-weights      which weights, and loading them  draw         random weights that behave
-checkpoints  fetching published weights       artifacts    the folder of exported artifacts
-sources      a user's own networks            photographs  a folder of images, as batches
+spec      what is known of a network             registry     the networks that are known
+build     spec -> torch module                   inputs       seeded images, without torch
+weights/  which weights, and loading them        artifacts    the folder of exported artifacts
+sources/  a user's own networks                  image_folder a folder of images, as batches
 """
 
 from greenbatch.models.inputs import synthetic_images

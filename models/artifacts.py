@@ -63,6 +63,14 @@ def stem(model: str, precision: str) -> str:
     return f"{model}-{precision}"
 
 
+def has_manifest(folder: Path, model: str, precision: str = "fp32") -> bool:
+    """Whether ``folder`` holds a manifest of this model; what is no name has none."""
+    try:
+        return (folder / f"{stem(model, precision)}.json").is_file()
+    except ArtifactError:
+        return False
+
+
 def read_manifest(folder: Path, model: str, precision: str = "fp32") -> Manifest:
     """Read an artifact's manifest without looking at the artifact.
 

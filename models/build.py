@@ -17,7 +17,7 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {"googlenet": _INCEPTION, "inception_v3"
 def build(spec: ModelSpec) -> "nn.Module":
     """Build a network in evaluation mode, with the values that torchvision starts training from.
 
-    Those values do not infer like a trained network, see `greenbatch.models.weights`. The
+    Those values do not infer like a trained network, see `greenbatch.models.weights.load`. The
     global random state is left as it was.
 
     Raises:

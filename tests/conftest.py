@@ -9,36 +9,6 @@ from typing import Protocol
 
 import pytest
 
-ALONE = (
-    "gpu/",
-    "runs/test_backends",
-    "runs/test_bench",
-    "runs/test_images",
-    "runs/test_interruption",
-    "runs/test_known_power",
-    "runs/test_layers",
-    "runs/test_meter",
-    "runs/test_repeats",
-    "runs/test_server",
-    "runs/test_training",
-    "security/test_processes",
-    "unit/test_doctor",
-    "unit/test_fakes_curve",
-    "unit/test_gpu",
-    "unit/test_metering",
-    "unit/test_process",
-    "unit/test_runners_execution",
-    "unit/test_runners_process",
-    "unit/test_runners_server",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what must not share the machine with other tests."""
-    for item in items:
-        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(ALONE):
-            item.add_marker(pytest.mark.alone)
-
 
 @pytest.fixture(scope="session", autouse=True)
 def _private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -1,33 +1,33 @@
 """Training runs: their dataset, and what searches, factors and correctness say of energy.
 
-`greenbatch.analysis.training.correctness.correctness` and `greenbatch.analysis.training.factorial.
-factorial` are named like their modules, and are imported from there.
+`greenbatch.analysis.training.findings.correctness.correctness` and
+`greenbatch.analysis.training.findings.factorial.factorial` are imported from there.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from greenbatch.analysis.training.answers import saving_sentence
-    from greenbatch.analysis.training.correctness import (
-        Correctness,
-        CorrectnessRow,
-        environments,
-    )
-    from greenbatch.analysis.training.dataset import (
+    from greenbatch.analysis.training.dataset.merging import merge_training
+    from greenbatch.analysis.training.dataset.store import (
         compile_training,
         open_training,
         open_training_with_files,
         write_training_dataset,
     )
-    from greenbatch.analysis.training.factorial import Factorial
-    from greenbatch.analysis.training.merging import merge_training
-    from greenbatch.analysis.training.report import write_training_report
-    from greenbatch.analysis.training.searches import (
+    from greenbatch.analysis.training.findings.answers import saving_sentence
+    from greenbatch.analysis.training.findings.correctness import (
+        Correctness,
+        CorrectnessRow,
+        environments,
+    )
+    from greenbatch.analysis.training.findings.factorial import Factorial
+    from greenbatch.analysis.training.findings.searches import (
         SearchCurve,
         SearchRow,
         search_curves,
         search_rows,
     )
+    from greenbatch.analysis.training.report.build import write_training_report
 
 __all__ = [
     "Correctness",
@@ -48,18 +48,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "answers": ("saving_sentence",),
-    "correctness": ("Correctness", "CorrectnessRow", "environments"),
-    "dataset": (
+    "findings.answers": ("saving_sentence",),
+    "findings.correctness": ("Correctness", "CorrectnessRow", "environments"),
+    "dataset.store": (
         "compile_training",
         "open_training",
         "open_training_with_files",
         "write_training_dataset",
     ),
-    "factorial": ("Factorial",),
-    "merging": ("merge_training",),
-    "report": ("write_training_report",),
-    "searches": ("SearchCurve", "SearchRow", "search_curves", "search_rows"),
+    "findings.factorial": ("Factorial",),
+    "dataset.merging": ("merge_training",),
+    "report.build": ("write_training_report",),
+    "findings.searches": ("SearchCurve", "SearchRow", "search_curves", "search_rows"),
 }
 
 

@@ -1,8 +1,8 @@
 """From a proved fp32 artifact to lower precisions, each held to the fp32 one.
 
-conversion  the whole way, once                half  fp16 and bf16
-images      to calibrate on, and to judge by   int8  static quantisation, QDQ
-fidelity    how near to fp32 is near enough
+export       an artifact in each precision     conversion   the whole way, once
+half         fp16 and bf16                     int8         static quantisation, QDQ
+calibration  to calibrate on, and to judge by  fidelity     how near to fp32 is near enough
 """
 
 from greenbatch.exporter.precisions.conversion import PRECISIONS, Converted, convert

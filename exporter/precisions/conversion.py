@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ExportError, ParityError, UnknownNameError
 from greenbatch.exporter.causes import first_line
-from greenbatch.exporter.graph import Graph, read_graph
 from greenbatch.exporter.precisions import fidelity, half, int8
-from greenbatch.exporter.precisions.images import Images, draw_images
+from greenbatch.exporter.precisions.calibration import Images, draw_images
+from greenbatch.exporter.torch_to_onnx import Graph, read_graph
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Fidelity, Parity
 

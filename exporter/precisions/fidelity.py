@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ExportError, ParityError
 from greenbatch.exporter.causes import first_line
-from greenbatch.exporter.precisions.images import Images
+from greenbatch.exporter.precisions.calibration import Images
 from greenbatch.models.agreement import LOWEST_COSINE, arithmetic_fault, difference
 from greenbatch.records import Fidelity, Parity
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ExportError
 from greenbatch.exporter.causes import first_line
-from greenbatch.exporter.precisions.images import Images
+from greenbatch.exporter.precisions.calibration import Images
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from greenbatch.errors import MeasurementError, UnknownNameError, UsageError
 from greenbatch.records import Cell, Manifest
-from greenbatch.runners.backends import onnx_providers
+from greenbatch.runners.backends.onnx_runtime import providers as onnx_providers
 from greenbatch.runners.backends.options import Option, Options, Setting, parse_settings
+from greenbatch.runners.backends.spec import BackendSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +59,8 @@ class Task:
         allow_fallback: Let nodes run elsewhere than asked, and record it.
         settings: What was set on the backend, checked against its ``options``.
         source: The text that a user's own network came from, see
-            `greenbatch.models.sources.parse_source`; empty: the network is listed, or unknown.
+            `greenbatch.models.sources.parse.parse_source`; empty: the network is listed, or
+            unknown.
         cache: A folder of this cell's own for what the backend compiles: empty at the cell's first
             repetition, then as that one left it. ``None``: nothing is kept.
     """
@@ -153,26 +155,8 @@ def check_trial(value: float) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class BackendSpec:
-    """An entry of the table.
-
-    Attributes:
-        name: ``RUNTIME-PROVIDER``.
-        runtime, provider: Its parts.
-        device: Where it computes: ``cpu``, ``cuda``, ``gpu``, ``npu`` or ``soc``.
-        target: ``module:class``.
-    """
-
-    name: str
-    runtime: str
-    provider: str
-    device: str
-    target: str
-
-
 _HERE = "greenbatch.runners.backends"
-_ONNX = f"{_HERE}.onnx_session:OnnxSession"
+_ONNX = f"{_HERE}.onnx_runtime.session:OnnxSession"
 
 
 def _specs(runtime: str, target: str, **devices: str) -> list[BackendSpec]:
@@ -190,9 +174,9 @@ BACKENDS: Mapping[str, BackendSpec] = {
             BackendSpec(f"onnxruntime-{p.name}", "onnxruntime", p.name, p.device, _ONNX)
             for p in onnx_providers.PROVIDERS.values()
         ),
-        *_specs("torch", "torch_eager:TorchEager", cpu="cpu", cuda="cuda"),
-        *_specs("torch-compile", "torch_compiled:TorchCompiled", cpu="cpu", cuda="cuda"),
-        *_specs("torch-aot", "torch_aot:TorchAot", cpu="cpu", cuda="cuda"),
+        *_specs("torch", "pytorch.eager:TorchEager", cpu="cpu", cuda="cuda"),
+        *_specs("torch-compile", "pytorch.compiled:TorchCompiled", cpu="cpu", cuda="cuda"),
+        *_specs("torch-aot", "pytorch.aot:TorchAot", cpu="cpu", cuda="cuda"),
         *_specs("openvino", "openvino_model:OpenvinoModel", cpu="cpu", gpu="gpu", npu="npu"),
     )
 }

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib import metadata
 
 from greenbatch.errors import StudyError
-from greenbatch.runners.backends import BackendSpec
+from greenbatch.runners.backends.spec import BackendSpec
 
 GROUP = "greenbatch.backends"
 _NAME = re.compile(r"[a-z0-9_.]+(-[a-z0-9_.]+)+")

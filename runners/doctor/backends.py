@@ -7,8 +7,8 @@ from importlib import metadata
 
 from greenbatch.records import Status
 from greenbatch.runners import backends as table
-from greenbatch.runners.backends import onnx_providers
-from greenbatch.runners.process import ChildFailed, ChildProcess
+from greenbatch.runners.backends.onnx_runtime import providers as onnx_providers
+from greenbatch.runners.child.handle import ChildFailed, ChildProcess
 
 _TIMEOUT_S = 60.0
 # Which distributions provide a runtime; without an entry it is the one of the same name.

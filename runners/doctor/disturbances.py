@@ -5,11 +5,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from greenbatch.runners.cores import affine_cores, granted_cores, quota_cores
 from greenbatch.runners.doctor.gpus import Gpus
 from greenbatch.runners.doctor.machine import Machine, text_of
-from greenbatch.runners.host import HostSampler
-from greenbatch.runners.repetition import DISTURBED_ABOVE
+from greenbatch.runners.host.cores import affine_cores, granted_cores, quota_cores
+from greenbatch.runners.host.load import DISTURBED_ABOVE, HostSampler
 
 _LOOK_S = 1.0
 _HOT_WITHIN_C = 10.0

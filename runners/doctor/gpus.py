@@ -5,8 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenbatch.errors import MeterUnavailable
-from greenbatch.runners.metering.nvml import device_state
-from greenbatch.runners.metering.nvml_library import ask, close_library, explain, open_library
+from greenbatch.runners.metering.sources.nvml import device_state
+from greenbatch.runners.metering.sources.nvml_library import (
+    ask,
+    close_library,
+    explain,
+    open_library,
+)
 from greenbatch.units import MILLIWATT_W
 
 _MHZ = 1e6

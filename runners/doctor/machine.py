@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from greenbatch.errors import UsageError
-from greenbatch.runners.cores import granted_cores, memory_limit_bytes
+from greenbatch.runners.host.cores import granted_cores, memory_limit_bytes
 
 # What hypervisors write into the DMI tables, as systemd-detect-virt(1) lists them.
 _HYPERVISORS = {

@@ -13,7 +13,7 @@ from greenbatch.runners.doctor import permissions
 from greenbatch.runners.doctor.machine import Machine, text_of
 from greenbatch.runners.metering import EnergyMeter, MeterOptions, open_meters
 from greenbatch.runners.metering.opening import ESTIMATE, Metering, targets
-from greenbatch.runners.metering.rapl import find_zones
+from greenbatch.runners.metering.sources.rapl import find_zones
 
 _COST_S = 1.0
 _PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
@@ -137,7 +137,7 @@ def _usable(meter: EnergyMeter, automatic: bool) -> MeterState:
 
 
 def _cost(metering: Metering) -> SamplerCost:
-    from greenbatch.runners.metering.cost import sampler_cost
+    from greenbatch.runners.metering.sampling.cost import sampler_cost
 
     metering.follow(os.getpid())  # the estimate reads a process tree, as in a run
     share = sampler_cost(metering.meters, _COST_S)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from greenbatch.errors import MeasurementError
 from greenbatch.records.layers import Part
 from greenbatch.runners import backends
+from greenbatch.runners.child.windows import Request, Tell
 from greenbatch.runners.layers import graph as graphs
 from greenbatch.runners.layers.onnx_runs import Called, OnnxRun, keep_optimised, read_profile
-from greenbatch.runners.windows import Request, Tell
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenbatch.runners.backends import Task, onnx_settings
-from greenbatch.runners.backends.onnx_placement import Start, start
-from greenbatch.runners.backends.onnx_providers import PROVIDERS
+from greenbatch.runners.backends import Task
+from greenbatch.runners.backends.onnx_runtime import settings as onnx_settings
+from greenbatch.runners.backends.onnx_runtime.placement import Start, start
+from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +111,8 @@ def keep_optimised(
 
     Args:
         file: Where to; the weights go into a file beside it.
-        level: How far to optimise, in `onnx_settings`' words; ``None``: as far as it runs.
+        level: How far to optimise, in the words of
+            `greenbatch.runners.backends.onnx_runtime.settings`; ``None``: as far as it runs.
         batch: The name of the batch axis, and its size: shapes are constants then.
     """
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.errors import MeasurementError, UsageError
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Cell
@@ -17,10 +18,9 @@ from greenbatch.records.layers import (
     Part,
 )
 from greenbatch.runners import backends
+from greenbatch.runners.child.handle import ChildFailed, ChildProcess
 from greenbatch.runners.layers.graph import placed
 from greenbatch.runners.metering import Metering, Recorder
-from greenbatch.runners.process import ChildFailed, ChildProcess
-from greenbatch.runners.profiles import MeasurementProtocol
 
 RUNTIMES = ("onnxruntime", "torch")
 """Those that have a profiler which tells operators."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from greenbatch.runners.backends import Task
-    from greenbatch.runners.backends.torch_eager import TorchEager
+    from greenbatch.runners.backends.pytorch.eager import TorchEager
 
 _MODULE = "gb-module:"
 
@@ -20,7 +20,7 @@ MOST_EVENTS = 60_000
 
 def module_run(task: "Task") -> "TorchEager":
     """Load the network as the backend does; ``network`` is the module that runs."""
-    from greenbatch.runners.backends.torch_eager import TorchEager
+    from greenbatch.runners.backends.pytorch.eager import TorchEager
 
     class ModuleRun(TorchEager):
         def _ready(self, task: "Task") -> Any:

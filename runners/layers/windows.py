@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.records.layers import PROFILED, WHOLE
 from greenbatch.runners import backends
+from greenbatch.runners.child.windows import Request, Tell, clock
 from greenbatch.runners.layers import onnx_runs, torch_runs
 from greenbatch.runners.layers.onnx_runs import Called
-from greenbatch.runners.profiles import MeasurementProtocol
 from greenbatch.runners.scenarios import offline
-from greenbatch.runners.windows import Request, Tell, clock
 
 Told = list[tuple[Called, str]]
 """Operators, and for torch the path of the module of each."""
@@ -199,6 +199,6 @@ def _measure(target: _Target, window_s: float, fewest: int) -> tuple[tuple[float
 
 
 def _idle(seconds: float) -> Sequence[float]:
-    from greenbatch.runners.measuring import idle_for
+    from greenbatch.runners.child.system import idle_for
 
     return idle_for(seconds)

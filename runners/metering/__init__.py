@@ -8,7 +8,7 @@ with open_meters(["auto"]) as metering, Recorder(metering.meters) as recorder:
 """
 
 from greenbatch.runners.metering.conditions import Conditioned, DeviceConditions, DeviceState
-from greenbatch.runners.metering.energy_function import (
+from greenbatch.runners.metering.energy.energy_function import (
     EnergyFunction,
     PowerFunction,
     Refusal,
@@ -23,7 +23,7 @@ from greenbatch.runners.metering.meter import (
     Reading,
 )
 from greenbatch.runners.metering.opening import Metering, open_meters
-from greenbatch.runners.metering.sampler import Recorder
+from greenbatch.runners.metering.sampling.sampler import Recorder
 
 __all__ = [
     "Clock",

@@ -10,7 +10,7 @@ from typing import ClassVar, Self, TypeAlias
 
 from greenbatch.errors import MeasurementError
 from greenbatch.records import EnergySource
-from greenbatch.runners.cores import granted_cores
+from greenbatch.runners.host.cores import granted_cores
 
 Clock: TypeAlias = Callable[[], float]
 """Tells the time in s. The same clock everywhere: `time.perf_counter`, which on Linux is the

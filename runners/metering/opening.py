@@ -17,10 +17,10 @@ from greenbatch.runners.metering.meter import Domain, EnergyMeter, MeterOptions
 GROUP = "greenbatch.meters"
 _HERE = "greenbatch.runners.metering"
 METERS = {
-    "nvml": f"{_HERE}.nvml:NvmlMeter",
-    "rapl": f"{_HERE}.rapl:RaplMeter",
-    "perf": f"{_HERE}.perf_events:PerfMeter",
-    "hwmon": f"{_HERE}.hwmon:HwmonMeter",
+    "nvml": f"{_HERE}.sources.nvml:NvmlMeter",
+    "rapl": f"{_HERE}.sources.rapl:RaplMeter",
+    "perf": f"{_HERE}.sources.perf_events:PerfMeter",
+    "hwmon": f"{_HERE}.sources.hwmon:HwmonMeter",
 }
 ESTIMATE = "estimate"
 # Each is another door to what the one before it reads: `auto` takes the first that opens.
@@ -77,7 +77,7 @@ class Metering:
 def targets() -> dict[str, str]:
     """Return where each meter's class is, ``module:class`` by name; the estimate comes last."""
     plugins = {point.name: point.value for point in metadata.entry_points(group=GROUP)}
-    return METERS | {**plugins, **METERS} | {ESTIMATE: f"{_HERE}.estimate:EstimateMeter"}
+    return METERS | {**plugins, **METERS} | {ESTIMATE: f"{_HERE}.sources.estimate:EstimateMeter"}
 
 
 def check_names(names: Sequence[str]) -> None:

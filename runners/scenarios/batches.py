@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from greenbatch.runners.backends import Backend, Task
 
 if TYPE_CHECKING:
-    from greenbatch.runners.images import Preprocessor
+    from greenbatch.runners.scenarios.preprocessing import Preprocessor
 
 Run = Callable[[], None]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.records import WarmUp
-from greenbatch.runners.profiles import MeasurementProtocol
-from greenbatch.runners.steady import is_steady
+from greenbatch.runners.scenarios.steady import is_steady
 
 # Judging stationarity costs time that grows with the series, so it is not asked each iteration.
 _JUDGE_EVERY_S = 0.1

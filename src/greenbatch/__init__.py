@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from greenbatch.analysis import write_report as report
-    from greenbatch.analysis.merging import open_runs as open
+    from greenbatch.analysis.runs import open_runs as open
     from greenbatch.errors import GreenbatchError
-    from greenbatch.runners.metering.session import Measurement, Meter
-    from greenbatch.workflow import Run, bench, resume
+    from greenbatch.runners.metering.meter_context import Measurement, Meter
+    from greenbatch.workflows.inference import Run, bench
+    from greenbatch.workflows.resume import resume
 
 __all__ = [
     "GreenbatchError",
@@ -29,13 +30,13 @@ __all__ = [
 
 _HOMES = {
     "GreenbatchError": ("greenbatch.errors", "GreenbatchError"),
-    "Measurement": ("greenbatch.runners.metering.session", "Measurement"),
-    "Meter": ("greenbatch.runners.metering.session", "Meter"),
-    "Run": ("greenbatch.workflow", "Run"),
-    "bench": ("greenbatch.workflow", "bench"),
-    "open": ("greenbatch.analysis.merging", "open_runs"),
+    "Measurement": ("greenbatch.runners.metering.meter_context", "Measurement"),
+    "Meter": ("greenbatch.runners.metering.meter_context", "Meter"),
+    "Run": ("greenbatch.workflows.inference", "Run"),
+    "bench": ("greenbatch.workflows.inference", "bench"),
+    "open": ("greenbatch.analysis.runs", "open_runs"),
     "report": ("greenbatch.analysis", "write_report"),
-    "resume": ("greenbatch.workflow", "resume"),
+    "resume": ("greenbatch.workflows.resume", "resume"),
 }
 
 

@@ -55,7 +55,7 @@ def explain(error: OSError) -> tuple[str, str]:
     return known or ((error.strerror or str(error)).lower(), "check the path")
 
 
-def sentence(error: FileError | OSError, path: Path) -> str:
+def sentence(error: FileError | OSError, path: Path | str) -> str:
     """Say why ``path`` cannot be written, unless the error says it itself."""
     if isinstance(error, FileError):
         return str(error)
@@ -346,17 +346,21 @@ def is_draft(name: str) -> bool:
     return _DRAFT.fullmatch(name) is not None
 
 
-def remove_old_drafts(folder: Path) -> None:
-    """Remove drafts in ``folder`` that a process left behind when it was killed an hour ago.
+def remove_old_drafts(folder: Path, older_than_s: float = _OLD_S) -> None:
+    """Remove drafts in ``folder`` that a process left behind when it was killed.
 
     Only names that `draft` gives are removed, and only regular files.
+
+    Args:
+        folder: Where they may be.
+        older_than_s: A younger one may be that of another process; 0 where none may write there.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as found:
         for entry in found:
             if (
                 is_draft(entry.name)
                 and entry.is_file(follow_symlinks=False)
-                and time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD_S
+                and time.time() - entry.stat(follow_symlinks=False).st_mtime >= older_than_s
             ):
                 with contextlib.suppress(OSError):
                     Path(entry.path).unlink()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from greenbatch.analysis.training.report import write_training_report
+from greenbatch.analysis.training.report.build import write_training_report
 from greenbatch.records import EnergySource
 from tests.fakes import training_runs
 
@@ -36,7 +36,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ),
     }
     with pytest.MonkeyPatch.context() as patch:  # figures on paper take most of the time
-        patch.setattr("greenbatch.analysis.training.report.write_training_figures", lambda *_: [])
+        patch.setattr(
+            "greenbatch.analysis.training.report.build.write_training_figures", lambda *_: []
+        )
         return {name: write_training_report(run) for name, run in runs.items()}
 
 

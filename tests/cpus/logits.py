@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from greenbatch.exporter.precisions import fidelity
-from greenbatch.exporter.precisions.images import Images
+from greenbatch.exporter.precisions.calibration import Images
 from greenbatch.models.instructions import instruction_set
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from greenbatch.exporter import export_model
 from greenbatch.exporter.precisions import fidelity, int8
-from greenbatch.exporter.precisions.images import Images, draw_images
+from greenbatch.exporter.precisions.calibration import Images, draw_images
 from greenbatch.models.agreement import arithmetic_fault, difference, fault
 from greenbatch.models.artifacts import Artifact, load_artifact
 from tests.cpus import logits

@@ -8,7 +8,7 @@ from torch import nn
 from greenbatch.exporter import Origin, export_module
 from greenbatch.models import InputSpec, ModelSpec
 from greenbatch.models.artifacts import Artifact, load_artifact
-from greenbatch.models.weights import WeightsApplied, load_weights
+from greenbatch.models.weights.load import WeightsApplied, load_weights
 
 SPEC = ModelSpec(
     name="tiny",

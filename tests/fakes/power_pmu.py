@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-from greenbatch.runners.metering import perf_events
+from greenbatch.runners.metering.sources import perf_events
 
 SCALE = "2.3283064365386962890625e-10"  # 2^-32, as the kernel writes it
 TYPE = 18

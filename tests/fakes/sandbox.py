@@ -22,9 +22,9 @@ LARGEST_FILE_BYTES = 200_000_000
 _FORKS = multiprocessing.get_context("forkserver")
 _PRELOADED = (
     "greenbatch.cli",
-    "greenbatch.workflow",
-    "greenbatch.analysis.report",
-    "greenbatch.analysis.training.report",
+    "greenbatch.workflows.inference",
+    "greenbatch.analysis.report.build",
+    "greenbatch.analysis.training.report.build",
     "matplotlib.backends.backend_svg",
     "matplotlib.backends.backend_agg",
     "matplotlib.pyplot",

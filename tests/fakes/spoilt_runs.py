@@ -90,7 +90,7 @@ def lose_file(run: Path, home: Path, draw: Random) -> str:
 def change_study(run: Path, home: Path, draw: Random) -> str:
     """Put a value where none of its kind belongs."""
     path = run / "study.yaml"
-    members = yaml.safe_load(path.read_bytes())
+    members = _members(path)
     said = _spoil(members, draw)
     path.write_text(_as_yaml(members))
     return f"study.yaml: {said}"
@@ -99,7 +99,7 @@ def change_study(run: Path, home: Path, draw: Random) -> str:
 def change_environment(run: Path, home: Path, draw: Random) -> str:
     """Put a value where none of its kind belongs."""
     path = run / "environment.json"
-    members = json.loads(path.read_bytes())
+    members = _members(path)
     said = _spoil(members, draw)
     path.write_text(json.dumps(members))
     return f"environment.json: {said}"
@@ -108,10 +108,13 @@ def change_environment(run: Path, home: Path, draw: Random) -> str:
 def change_journal(run: Path, home: Path, draw: Random) -> str:
     """Put a value where none of its kind belongs, under a checksum that is right."""
     path = run / "journal.jsonl"
-    lines = path.read_bytes().splitlines()
-    number = draw.randrange(len(lines))
-    members = json.loads(lines[number])
-    del members["checksum"]
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    number = draw.randrange(len(lines) or 1)
+    try:
+        members = json.loads(lines[number])
+        del members["checksum"]
+    except (LookupError, ValueError, RecursionError, TypeError):
+        return "journal.jsonl is spoilt already"
     said = _spoil(members, draw)
     lines[number] = with_checksum(members)
     path.write_bytes(b"\n".join(lines) + b"\n")
@@ -265,7 +268,7 @@ def spoil_dataset(run: Path, home: Path, draw: Random) -> str:
 def plant_code(run: Path, home: Path, draw: Random) -> str:
     """Name a module of the sender as a source of a network, as a meter, or as a compiled cache."""
     path = run / "study.yaml"
-    members = yaml.safe_load(path.read_bytes())
+    members = _members(path)
     how = draw.choice(["sources", "meters", "backends", "cache"])
     if how == "cache":
         package = run / "cache" / "alexnet" / "package"
@@ -286,15 +289,16 @@ MUTATIONS: Mapping[str, Mutation] = {
         change_environment,
         change_journal,
         change_order,
-        nest,
-        expand_aliases,
-        link,
-        endless,
         spoil_trace,
         spoil_dataset,
         plant_code,
+        nest,
+        expand_aliases,
+        endless,
+        link,
     )
 }
+"""In the order in which they are made: none may follow a link that another has put in its way."""
 
 
 def with_checksum(members: Mapping[str, Any]) -> bytes:
@@ -311,12 +315,21 @@ def _files(run: Path) -> list[Path]:
     return sorted(path for path in run.rglob("*") if path.is_file() and not path.is_symlink())
 
 
+def _members(path: Path) -> Any:
+    """Read a description of a run; one that was spoilt before is as if it were empty."""
+    try:
+        text = path.read_bytes()
+        return {} if b"*a8" in text else yaml.safe_load(text) or {}
+    except (OSError, yaml.YAMLError, UnicodeError, RecursionError):
+        return {}
+
+
 def _spoil(members: Any, draw: Random) -> str:
     """Replace, remove or add a value somewhere in a tree; return what was done."""
     place = members
     path = []
-    while True:
-        keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
+    while isinstance(place, dict | list):
+        keys = sorted(place, key=str) if isinstance(place, dict) else list(range(len(place)))
         if not keys:
             return "nothing to change"
         key: Any = draw.choice(keys)
@@ -336,6 +349,7 @@ def _spoil(members: Any, draw: Random) -> str:
         else:
             place[key] = value
         return f"{how} {'.'.join(path)} {value!r:.40}"
+    return "nothing to change"
 
 
 def _as_yaml(members: Any) -> str:

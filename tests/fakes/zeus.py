@@ -1,6 +1,7 @@
 """A simulated package zeus: the modules, names and signatures that the adapters use.
 
-`tests/unit/test_metering_zeus.py` compares them with the real package where it is installed.
+`tests/unit/runners/metering/adapters/test_zeus_devices.py` compares them with the real package
+where it is installed.
 """
 
 import sys

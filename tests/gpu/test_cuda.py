@@ -16,6 +16,7 @@ from tests.conftest import Gb
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(bool(cuda_driver.unavailable()), reason="no CUDA device on this machine"),
+    pytest.mark.alone,
 ]
 MODEL = "shufflenet_v2_x0_5"
 

@@ -11,14 +11,15 @@ from greenbatch.models.agreement import difference, fault
 from greenbatch.models.artifacts import load_artifact
 from greenbatch.records import Cell
 from greenbatch.runners.backends import Setting, Task, cuda_driver
-from greenbatch.runners.backends.torch_aot import TorchAot
-from greenbatch.runners.backends.torch_compiled import TorchCompiled
-from greenbatch.runners.backends.torch_eager import TorchEager
-from greenbatch.runners.backends.torch_network import TorchBackend
+from greenbatch.runners.backends.pytorch.aot import TorchAot
+from greenbatch.runners.backends.pytorch.base import TorchBackend
+from greenbatch.runners.backends.pytorch.compiled import TorchCompiled
+from greenbatch.runners.backends.pytorch.eager import TorchEager
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(bool(cuda_driver.unavailable()), reason="no CUDA device on this machine"),
+    pytest.mark.alone,
 ]
 MODEL = "shufflenet_v2_x0_5"
 BATCH = 4

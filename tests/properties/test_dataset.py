@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenbatch.analysis.compilation import from_files
-from greenbatch.analysis.run_files import RunFiles
-from greenbatch.analysis.statistics import interval, ratio
-from greenbatch.analysis.tables import cell_rows
+from greenbatch.analysis.dataset.compilation import from_files
+from greenbatch.analysis.dataset.run_files import RunFiles
+from greenbatch.analysis.findings.cells import cell_rows
+from greenbatch.analysis.statistics.summary import interval, ratio
 from greenbatch.records import Idle, Journal, Record, Repetition, decode, encode
-from greenbatch.runners.study import Study
+from greenbatch.runners.study.study import Study
 from tests.fakes import runs
 
 _FACTORS = ("models", "backends", "precisions", "io", "scenarios", "batch_sizes")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenbatch.runners.metering.energy_function import (
+from greenbatch.runners.metering.energy.energy_function import (
     EnergyFunction,
     PowerFunction,
     Refusal,

@@ -14,7 +14,7 @@ from torch import nn
 from greenbatch.exporter import Origin, export_module
 from greenbatch.models import synthetic_images
 from greenbatch.models.artifacts import load_artifact
-from greenbatch.models.weights import load_weights
+from greenbatch.models.weights.load import load_weights
 from tests.fakes.networks import CLASSES, SPEC
 
 SIDE = SPEC.input.shape[-1]

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from greenbatch.records import EnergyFigure, EnergySource
 from greenbatch.runners.metering import Domain, Reading
-from greenbatch.runners.metering.figures import energy_figure
-from greenbatch.runners.metering.sampler import focus_s
-from greenbatch.runners.metering.schedule import Schedule
-from greenbatch.runners.metering.series import Series
+from greenbatch.runners.metering.energy.figures import energy_figure
+from greenbatch.runners.metering.sampling.read_schedule import Schedule
+from greenbatch.runners.metering.sampling.sampler import focus_s
+from greenbatch.runners.metering.sampling.series import Series
 from tests.fakes.piecewise import PiecewisePower
 
 LEAD_S = 1.0

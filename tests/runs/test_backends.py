@@ -10,6 +10,8 @@ from greenbatch.models.artifacts import load_artifact
 from greenbatch.records import Cell
 from greenbatch.runners import backends
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["alexnet", "shufflenet_v2_x0_5"])

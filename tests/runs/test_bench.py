@@ -10,7 +10,7 @@ import xarray as xr
 from greenbatch.records import Status, parse
 from tests.conftest import Gb
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 DIMENSIONS = {
     "model": 2,

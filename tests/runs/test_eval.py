@@ -13,9 +13,9 @@ from PIL import Image
 from greenbatch.errors import MeasurementError, UsageError
 from greenbatch.models import InputSpec
 from greenbatch.models.artifacts import load_artifact, sha256
-from greenbatch.models.photographs import find_labelled
+from greenbatch.models.image_folder import find_labelled
 from greenbatch.records import Manifest, TensorSpec, WeightsRecord
-from greenbatch.runners.accuracy import Progress, evaluate, rank_of, wilson
+from greenbatch.runners.evaluation import Progress, evaluate, rank_of, wilson
 from tests.conftest import Gb
 
 FORM = InputSpec(shape=(3, 8, 8), resize=8, crop=8)

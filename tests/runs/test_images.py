@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.conftest import Gb
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 MODEL = "shufflenet_v2_x0_5"
 OPTIONS = (

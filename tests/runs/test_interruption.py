@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from greenbatch.records import parse
-from greenbatch.runners.order import slots
-from greenbatch.runners.study_files import read_study
+from greenbatch.runners.scheduling.order import slots
+from greenbatch.runners.study.files import read_study
+
+pytestmark = pytest.mark.alone
+
 
 KILLS = 6
 

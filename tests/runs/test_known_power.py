@@ -10,6 +10,9 @@ from tests.fakes import nvml
 from tests.fakes.powercap import Powercap
 from tests.fakes.powercap_curve import PowerCurve
 
+pytestmark = pytest.mark.alone
+
+
 GPU_W = 200.0
 PACKAGE_W = 50.0
 

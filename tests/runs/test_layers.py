@@ -10,6 +10,9 @@ from tests.conftest import Gb
 from tests.fakes.powercap import Powercap
 from tests.fakes.powercap_curve import PowerCurve
 
+pytestmark = pytest.mark.alone
+
+
 PACKAGE_W = 50.0
 QUICK = ("--profile", "quick", "--repetitions", 2, "--batch-size", 2)
 

@@ -17,6 +17,9 @@ from tests.fakes import nvml
 from tests.fakes.powercap import Powercap
 from tests.fakes.powercap_curve import PowerCurve
 
+pytestmark = pytest.mark.alone
+
+
 needs_compiler = pytest.mark.skipif(not nvml.has_compiler(), reason="no C compiler")
 
 

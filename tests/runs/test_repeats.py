@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from greenbatch.records import parse
-from greenbatch.runners.study_files import read_study
+from greenbatch.runners.study.files import read_study
 from tests.conftest import Gb
+
+pytestmark = pytest.mark.alone
+
 
 OPTIONS = (
     *("shufflenet_v2_x0_5", "--provider", "cpu", "--runtime", "onnxruntime"),

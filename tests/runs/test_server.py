@@ -15,7 +15,7 @@ import xarray as xr
 from greenbatch.records import parse
 from tests.conftest import Gb
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 MODEL = "shufflenet_v2_x0_5"
 

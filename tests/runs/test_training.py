@@ -16,15 +16,18 @@ import pytest
 import xarray as xr
 
 from greenbatch.records import Journal, Status, Training, parse, total_energy
-from greenbatch.runners.directory import TrainingDirectory
-from greenbatch.runners.environment import describe
 from greenbatch.runners.metering import MeterOptions, open_meters
-from greenbatch.runners.training.execution import execute
-from greenbatch.runners.training.study import make_training_study
-from greenbatch.training_workflow import resume_training
+from greenbatch.runners.run.directory import TrainingDirectory
+from greenbatch.runners.run.environment import describe
+from greenbatch.runners.study.training_study import make_training_study
+from greenbatch.runners.training.parent.execution import execute
+from greenbatch.workflows.training import resume_training
 from tests.conftest import Gb
 from tests.fakes.powercap import Powercap
 from tests.fakes.powercap_curve import PowerCurve
+
+pytestmark = pytest.mark.alone
+
 
 PACKAGE_W = 50.0
 DESIGN = (
@@ -36,7 +39,7 @@ DESIGN = (
 # The command, but for beats: often enough that a kill meets one.
 _COMMAND = (
     "import sys\n"
-    "from greenbatch.runners.training import session\n"
+    "from greenbatch.runners.training.parent import session\n"
     "session.BEAT_S = 0.1\n"
     "from greenbatch.cli import main\n"
     "main(sys.argv[1:])\n"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from greenbatch.errors import FileError, StudyError, UsageError
-from greenbatch.models import sources
+from greenbatch.models.sources import parse as sources
 from greenbatch.records import Repetition, parse
-from greenbatch.runners import consent
-from greenbatch.runners.caches import compiled_code, of_cell
-from greenbatch.runners.study import Study, make_study
-from greenbatch.runners.training.study import make_training_study
+from greenbatch.runners.run import consent
+from greenbatch.runners.run.caches import compiled_code, of_cell
+from greenbatch.runners.study.study import Study, make_study
+from greenbatch.runners.study.training_study import make_training_study
 from greenbatch.user_folders import private_folder, runtime_folder
 from tests.fakes.hostile import NETWORK, gb_in, imported, plant
 from tests.fakes.runs import realistic_records, study, write_run

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from greenbatch.analysis import intervals
-from greenbatch.analysis.labelled_intervals import LOGARITHMIC, bounded
-from greenbatch.analysis.statistics import Summary, interval, sides
+from greenbatch.analysis.statistics import intervals
+from greenbatch.analysis.statistics.by_dimension import LOGARITHMIC, bounded
+from greenbatch.analysis.statistics.summary import Summary, interval, sides
 from greenbatch.cli import app
 
 GOLDEN = sorted(path.parent for path in (Path(__file__).parents[1] / "golden").rglob("study.yaml"))

@@ -13,19 +13,20 @@ from typing import Any
 
 import pytest
 
-from greenbatch.analysis.training.figures import FIGURES
-from greenbatch.analysis.training.report import TABLES
+from greenbatch import files
+from greenbatch.analysis.training.report.build import TABLES
+from greenbatch.analysis.training.report.figures import FIGURES
 from greenbatch.cli import main
 from greenbatch.errors import FileError, GreenbatchError, JournalError, RunError
-from greenbatch.exporter.workshop import _sweep_unnamed
+from greenbatch.exporter.publishing import _sweep_unnamed
 from greenbatch.records import encode
 from greenbatch.records import journal as journals
-from greenbatch.runners.directory import RunDirectory, TrainingDirectory
-from greenbatch.runners.study import make_study
-from greenbatch.runners.training.study import make_training_study
+from greenbatch.runners.run.directory import RunDirectory, TrainingDirectory
+from greenbatch.runners.study.study import make_study
+from greenbatch.runners.study.training_study import make_training_study
 from tests.fakes import training_runs
 from tests.fakes.traced_run import traced_run
-from tests.unit.test_records import IDLE, repetition
+from tests.unit.records.test_records import IDLE, repetition
 
 KINDS = ("inference", "training")
 ENVIRONMENT: dict[str, Any] = {"matters": {"cpu": "EPYC"}}
@@ -300,8 +301,10 @@ def test_drafts_of_a_process_that_was_killed_are_removed_and_new_ones_stay(tmp_p
         path.write_text("half")
     for path in (old, mine):
         os.utime(path, (time.time() - 7200, time.time() - 7200))
-    RunDirectory.resume(run, ENVIRONMENT).close()
+    files.remove_old_drafts(run / "traces")
     assert [path.exists() for path in (old, new, mine)] == [False, True, True]
+    RunDirectory.resume(run, ENVIRONMENT).close()  # the lock is held: no other process writes there
+    assert [path.exists() for path in (old, new, mine)] == [False, False, True]
 
 
 def test_a_report_leaves_no_temporary_names(whole: dict[str, Path]) -> None:
@@ -383,14 +386,14 @@ def test_an_export_removes_no_file_of_a_model_whose_name_begins_alike(tmp_path: 
 def test_artifacts_are_published_one_after_the_other(tmp_path: Path) -> None:
     from filelock import FileLock
 
-    from greenbatch.exporter import workshop
+    from greenbatch.exporter import publishing
 
     manifest: Any = SimpleNamespace(model="net", precision="fp32", to_json=lambda: "{}")
     room = tmp_path / "room"
     room.mkdir()
     graph = room / "net-fp32.onnx"
     graph.write_text("graph")
-    at_work = threading.Thread(target=workshop.publish, args=(tmp_path, manifest, [graph]))
+    at_work = threading.Thread(target=publishing.publish, args=(tmp_path, manifest, [graph]))
     other = tmp_path / f"net-{DIGITS}.safetensors"
     other.write_text("not named yet")
     with FileLock(tmp_path / ".artifacts.lock"):
@@ -405,7 +408,7 @@ def test_artifacts_are_published_one_after_the_other(tmp_path: Path) -> None:
 
 
 def test_locks_of_exports_follow_no_link(home: Path, tmp_path: Path) -> None:
-    from greenbatch.exporter.workshop import clear, locked
+    from greenbatch.exporter.publishing import clear, locked
 
     (tmp_path / ".net.lock").symlink_to(home / "id_ed25519")
     with pytest.raises(FileError, match=r"\.net\.lock"), locked(tmp_path, "net", print):
@@ -444,7 +447,7 @@ def test_zarr_is_written_whole_or_not_at_all(
 ) -> None:
     import xarray as xr
 
-    from greenbatch.analysis import trace_store
+    from greenbatch.analysis.dataset import trace_store
 
     def write(self: xr.Dataset, store: Path, **_: object) -> None:
         (store / "zarr.json").write_text("{}")

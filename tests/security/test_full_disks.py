@@ -17,12 +17,12 @@ from greenbatch.analysis import open_run, write_report
 from greenbatch.analysis.training import open_training
 from greenbatch.errors import FileError, MeasurementError, RunError
 from greenbatch.records import journal as journals
-from greenbatch.runners.directory import RunDirectory
-from greenbatch.runners.process import ChildProcess
-from greenbatch.runners.study import make_study
-from greenbatch.runners.training import checkpoints
+from greenbatch.runners.child.handle import ChildProcess
+from greenbatch.runners.run.directory import RunDirectory
+from greenbatch.runners.study.study import make_study
+from greenbatch.runners.training.child import checkpoints
 from tests.fakes import runs, training_runs
-from tests.unit.test_records import IDLE, repetition
+from tests.unit.records.test_records import IDLE, repetition
 
 KINDS = ("inference", "training")
 PLACES = ("tmpfs", "read-only")
@@ -134,7 +134,7 @@ def test_a_dataset_that_cannot_be_kept_is_compiled_in_memory(
     def full(path: Path, *_: object, **__: object) -> None:
         raise FileError(f"cannot write {path}: the disk is full; free some space")
 
-    monkeypatch.setattr("greenbatch.analysis.dataset.write_atomically", full)
+    monkeypatch.setattr("greenbatch.analysis.dataset.store.write_atomically", full)
     with pytest.warns(UserWarning, match="the dataset is not kept: cannot write"):
         found = {"inference": open_run, "training": open_training}[kind](run)
     assert found.sizes["repetition"] == 2
@@ -151,9 +151,9 @@ def test_a_merge_on_a_full_disk_leaves_nothing(whole: dict[str, Path], tmp_path:
 WRITER = """
 import sys
 from pathlib import Path
-from greenbatch.runners.directory import RunDirectory
-from greenbatch.runners.study import make_study
-from tests.unit.test_records import repetition
+from greenbatch.runners.run.directory import RunDirectory
+from greenbatch.runners.study.study import make_study
+from tests.unit.records.test_records import repetition
 study = make_study({"backends": ["torch-cpu"], "batch_sizes": [8], "models": ["alexnet"]})
 with RunDirectory.create(Path(sys.argv[1]), study, {}) as run:
     for block in range(100):
@@ -191,7 +191,7 @@ def test_a_run_that_cannot_be_written_says_how_it_goes_on(tmp_path: Path, error:
     run = _directory(tmp_path / "run")
     with run, pytest.raises(MeasurementError) as told, run.resumable():
         raise error
-    assert str(told.value).endswith(f"go on with: gb bench --resume {tmp_path / 'run'}")
+    assert str(told.value).endswith(f"go on with: gb resume {tmp_path / 'run'}")
     assert told.value.exit_code == 3
 
 
@@ -217,7 +217,7 @@ def test_a_training_on_a_full_disk_goes_on_when_there_is_room(tmp_path: Path) ->
     design = "train dense --data digits --epochs 1 --repetitions 1 --profile quick --meter none"
     told = limited(8_000, [*GB, *design.split(), "--out", str(run)])
     last = one_sentence(told, 3)
-    assert last.endswith(f"what was measured is kept, go on with: gb bench --resume {run}")
+    assert last.endswith(f"what was measured is kept, go on with: gb resume {run}")
     assert "cannot write" in last
     assert not [name for name in names(run) if "draft" in name]
     told = subprocess.run(
@@ -247,7 +247,7 @@ def test_a_bench_on_a_full_disk_goes_on_when_there_is_room(artifacts: Path, tmp_
     assert code == "3", told.stderr
     assert "Traceback" not in told.stderr
     assert "the disk is full; free some space" in told.stderr
-    assert told.stderr.strip().endswith(f"go on with: gb bench --resume {run}")
+    assert told.stderr.strip().endswith(f"go on with: gb resume {run}")
     assert not [name for name in left if name.endswith(".draft")]
     assert journals.read(kept / "journal.jsonl").torn is None
     last = subprocess.run(
@@ -275,7 +275,7 @@ def _arrays(path: Path) -> None:
 def _figure(path: Path) -> None:
     from matplotlib.figure import Figure
 
-    from greenbatch.analysis.paper import save_figures
+    from greenbatch.analysis.report.figures.style import save_figures
 
     save_figures({"a": lambda: Figure(figsize=(9, 9))}, path)
 
@@ -294,11 +294,11 @@ def test_whatever_a_library_makes_of_a_full_disk_is_one_sentence(
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("disk", [True, False])
+@pytest.mark.parametrize("disk", ["no space", None])
 def test_a_child_whose_disk_is_full_ends_the_run_and_not_the_repetition(
-    disk: bool, monkeypatch: pytest.MonkeyPatch
+    disk: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from greenbatch.runners.process import ChildFailed
+    from greenbatch.runners.child.handle import ChildFailed
 
     failed: dict[str, Any] = {"event": "failed", "status": "error", "reason": "no", "disk": disk}
     with ChildProcess(60) as child:

@@ -16,10 +16,10 @@ from PIL import Image
 from greenbatch.errors import UsageError
 from greenbatch.models import InputSpec
 from greenbatch.models.image_files import MOST_PIXELS, BrokenImage, decode
-from greenbatch.models.photographs import load_photograph, read_batches
-from greenbatch.runners.images import survey
-from greenbatch.runners.training import folders
-from greenbatch.runners.training.parts import Files
+from greenbatch.models.image_folder import load_photograph, read_batches
+from greenbatch.runners.scenarios.preprocessing import survey
+from greenbatch.runners.training.data import folders
+from greenbatch.runners.training.data.parts import Files
 
 FORM = InputSpec(shape=(3, 8, 8), resize=8, crop=8)
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
@@ -140,7 +140,7 @@ def test_a_hostile_image_needs_little_memory_and_running_out_of_it_is_one_senten
         from pathlib import Path
         import numpy, PIL.Image, PIL.PngImagePlugin
         from greenbatch.models import InputSpec
-        from greenbatch.models.photographs import load_photograph
+        from greenbatch.models.image_folder import load_photograph
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 150_000_000,) * 2)
         try:

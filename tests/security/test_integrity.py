@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +15,48 @@ import pytest
 import xarray as xr
 
 from greenbatch.analysis import cell_rows, compile_dataset, open_run, write_dataset, write_report
-from greenbatch.analysis.dataset_files import CONTENTS, NOTE, contents_digest
-from greenbatch.analysis.merging import merge
-from greenbatch.analysis.run_files import read_run
+from greenbatch.analysis.dataset.dataset_files import CONTENTS, NOTE, contents_digest
+from greenbatch.analysis.dataset.run_files import read_run
+from greenbatch.analysis.dataset.store import store
+from greenbatch.analysis.runs import merge
 from greenbatch.documents import write_yaml
-from greenbatch.errors import ArtifactError, FileError, RunError, StudyError
+from greenbatch.errors import ArtifactError, ExportError, FileError, RunError, StudyError
+from greenbatch.exporter.publishing import publish
 from greenbatch.models.artifacts import read_manifest
-from greenbatch.records import artifact_key
-from greenbatch.runners import reference
-from greenbatch.runners.study import make_study
-from tests.fakes.runs import environment, study, write_run
+from greenbatch.records import Cell, artifact_key, parse_manifest
+from greenbatch.runners.run import reference
+from greenbatch.runners.study.study import make_study
+from tests.fakes.runs import environment, figure, repetition, study, write_run
 
-GOLDEN = Path("tests/golden")
+GOLDEN = Path(__file__).parents[1] / "golden"
 MEMBERS: dict[str, Any] = {"backends": ["onnxruntime-cpu"], "batch_sizes": [1]}
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run with a compiled dataset."""
-    path = tmp_path / "run"
-    shutil.copytree(GOLDEN / "run-settings", path)
+    backends = ("onnxruntime-cpu", "torch-cpu")
+    cells = [Cell("alexnet", name, batch_size=size) for name in backends for size in (1, 4)]
+    records = [
+        repetition(
+            cell,
+            block,
+            energy=[figure(20.0 + block + number)],
+            latency_s=0.01 + 0.001 * block,
+            iterations=100 + block,
+        )
+        for block in range(3)
+        for number, cell in enumerate(cells)
+    ]
+    path = write_run(tmp_path / "run", records, study(backends=backends))
     write_dataset(path)
     return path
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """A run of an earlier version, to merge with."""
+    return Path(shutil.copytree(GOLDEN / "run-schema-1", tmp_path / "other"))
 
 
 def _edit(path: Path, change: Callable[[xr.Dataset], xr.Dataset], to: Path | None = None) -> Path:
@@ -118,10 +140,8 @@ def test_an_older_file_without_a_digest_opens_and_is_said_to_be_unverifiable(run
         assert _energies(open_run(path)) == _energies(compile_dataset(run))
 
 
-def test_what_is_merged_from_an_edited_file_says_so_ever_after(run: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    shutil.copytree(GOLDEN / "run-schema-1", other)
-    path = _edit(run / "dataset.nc", _cheaper, tmp_path / "edited.nc")
+def test_what_is_merged_from_an_edited_file_says_so_ever_after(run: Path, other: Path) -> None:
+    path = _edit(run / "dataset.nc", _cheaper, run.parent / "edited.nc")
     with pytest.warns(UserWarning, match="was edited"):
         merged = merge([path, other], along="run")
     assert "edited.nc was edited" in merged.attrs[NOTE]
@@ -143,7 +163,7 @@ def test_what_is_merged_from_an_edited_file_says_so_ever_after(run: Path, tmp_pa
         (lambda d: d.assign_attrs(energy_provenance="sworn"), "'sworn'"),
         (lambda d: d.assign(status=d["status"] + 100), "status holds values that are no codes"),
         (lambda d: d.assign_coords(precision=["fp8"]), "precision has the label 'fp8'"),
-        (lambda d: d.assign_coords(batch_size=[0]), "batch_size is no whole number"),
+        (lambda d: d.assign_coords(batch_size=[0, 1]), "batch_size is no whole number"),
         (lambda d: d.isel(repetition=[0, 0]), "repetition is there twice"),
     ],
 )
@@ -159,11 +179,9 @@ def test_a_file_that_lacks_what_is_needed_is_one_sentence(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda d: d.isel(repetition=[0]),
-        lambda d: d.isel(backend=[1]),
-        lambda d: d.transpose(),
+        lambda d: d.isel(repetition=[0], backend=[1]).transpose(),
         lambda d: d.drop_vars(["foreign_load", "accuracy_top1", "stopped_half_width"]),
-        lambda d: d.assign_coords(room=("model", ["cellar"])),
+        lambda d: d.isel(batch_size=[1]).assign_coords(room=("model", ["cellar"])),
         lambda d: d.map(lambda a: a * np.nan if a.dtype.kind == "f" else a, keep_attrs=True),
     ],
 )
@@ -244,7 +262,7 @@ def _unknown_filter(file: h5py.File, secret: Path) -> None:
     ],
 )
 def test_a_file_with_data_from_elsewhere_is_refused_before_it_is_read(
-    run: Path, plant: Callable[[h5py.File, Path], None], says: str
+    run: Path, other: Path, plant: Callable[[h5py.File, Path], None], says: str
 ) -> None:
     secret = run.parent / "secret.txt"
     secret.write_text("-----BEGIN OPENSSH PRIVATE KEY-----")
@@ -255,7 +273,7 @@ def test_a_file_with_data_from_elsewhere_is_refused_before_it_is_read(
         open_run(path)
     assert "\n" not in str(raised.value)
     with pytest.raises(RunError, match=says):
-        merge([path, GOLDEN / "run-schema-1"], along="run")
+        merge([path, other], along="run")
 
 
 def test_a_run_whose_dataset_has_data_from_elsewhere_is_compiled_from_its_journal(
@@ -301,7 +319,7 @@ def _kept(file: str, sha256: str) -> dict[str, Any]:
     return {"file": file, "sha256": sha256, "weights": {"kind": "own", "detail": "x"}}
 
 
-def test_artifacts_of_an_earlier_study_are_told_apart_by_their_files(tmp_path: Path) -> None:
+def test_artifacts_of_an_earlier_study_are_identified_by_their_files(tmp_path: Path) -> None:
     artifacts = {
         "net": _kept("net-fp32.onnx", "a"),
         "net-int8": _kept("net-int8-fp32.onnx", "b"),
@@ -454,3 +472,44 @@ def test_what_analysis_does_not_read_may_be_anything(tmp_path: Path) -> None:
 def test_runs_of_earlier_versions_open_as_before(tmp_path: Path, name: str) -> None:
     shutil.copytree(GOLDEN / name, tmp_path / name)
     assert _energies(open_run(tmp_path / name)) == _energies(open_run(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"block": -1},
+        {"latency_s": {"fast": 0.1}},
+        {"memory_host_bytes": 10**400},
+        {"iterations": 10**400, "images": 10**400},
+    ],
+)
+def test_a_record_with_an_impossible_value_is_one_sentence(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    record = replace(repetition(Cell("alexnet", "onnxruntime-cpu")), **change)
+    with pytest.raises(RunError, match="values that no measurement has") as raised:
+        write_report(write_run(tmp_path, [record]))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_merged_file_of_which_a_run_was_chosen_is_one_sentence(run: Path, other: Path) -> None:
+    merged = store(merge([run, other], along="run"), run.parent / "merged.nc")
+    for change, says in (
+        (lambda d: d.isel(run=[0]), "labels that it was merged with are gone"),
+        (lambda d: d.isel(run=0), "lacks the dimension run"),
+    ):
+        path = _edit(merged, change, run.parent / "cut.nc")
+        with (
+            pytest.raises(RunError, match=says),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            write_report(path)
+
+
+def test_an_artifact_is_not_replaced_by_another_of_the_same_file_name(tmp_path: Path) -> None:
+    (tmp_path / "net-fp32.json").write_text(json.dumps(MANIFEST))
+    other = parse_manifest(json.dumps(MANIFEST | {"precision": "fp32"}), "other")
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room" / "net-fp32.onnx").touch()
+    with pytest.raises(ExportError, match="is of net in int8, and would be replaced"):
+        publish(tmp_path, other, [tmp_path / "room" / "net-fp32.onnx"])

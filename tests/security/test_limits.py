@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from greenbatch.analysis import compile_dataset
-from greenbatch.analysis.run_files import read_run
+from greenbatch.analysis.dataset.run_files import read_run
 from greenbatch.documents import DEEPEST, DocumentError, parse_json, parse_yaml, write_yaml
 from greenbatch.errors import FileError, RunError, StudyError, UsageError
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.queueing.recordings import LONGEST_LINE, read_instants
 from greenbatch.records import Cell, parse
-from greenbatch.runners.directory import read_environment
-from greenbatch.runners.studies import resolve
-from greenbatch.runners.study import make_study
-from greenbatch.runners.study_files import load
-from greenbatch.runners.training.study import make_training_study
+from greenbatch.runners.run.directory import read_environment
+from greenbatch.runners.study.files import load
+from greenbatch.runners.study.presets import resolve
+from greenbatch.runners.study.study import make_study
+from greenbatch.runners.study.training_study import make_training_study
 from tests.fakes.runs import repetition, study, write_run
 
 ALIASES = "\n".join(

@@ -10,20 +10,20 @@ import yaml
 
 from greenbatch.analysis import cell_rows, compile_dataset
 from greenbatch.analysis.training import open_training
-from greenbatch.analysis.training.rows import training_rows
+from greenbatch.analysis.training.findings.rows import training_rows
 from greenbatch.cli import main
 from greenbatch.errors import ArtifactError, JournalError, RunError, StudyError, UsageError
 from greenbatch.models import registry
 from greenbatch.models.artifacts import read_manifest, stem
-from greenbatch.models.sources import check_name as check_own_name
-from greenbatch.models.sources import parse_source
+from greenbatch.models.sources.parse import check_name as check_own_name
+from greenbatch.models.sources.parse import parse_source
 from greenbatch.names import check_name
 from greenbatch.records import Cell, TrainingCell, encode, parse
 from greenbatch.records.accuracy import parse_accuracy
 from greenbatch.records.artifact import parse_manifest
 from greenbatch.runners import backends
-from greenbatch.runners.study import make_study
-from greenbatch.runners.training.study import make_training_study
+from greenbatch.runners.study.study import make_study
+from greenbatch.runners.study.training_study import make_training_study
 from tests.fakes import runs, training_runs
 
 GOLDEN = Path(__file__).parents[1] / "golden"

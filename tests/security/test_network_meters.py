@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from greenbatch import training_workflow, workflow
 from greenbatch.errors import MeterUnavailable, RunError, UsageError
-from greenbatch.runners.directory import RunDirectory, TrainingDirectory
 from greenbatch.runners.metering import MeterLost, MeterOptions
 from greenbatch.runners.metering.adapters.wall import WallMeter
-from greenbatch.runners.study import make_study
-from greenbatch.runners.training.study import make_training_study
+from greenbatch.runners.run.directory import RunDirectory, TrainingDirectory
+from greenbatch.runners.study.study import make_study
+from greenbatch.runners.study.training_study import make_training_study
+from greenbatch.workflows import inference, training
 from tests.fakes.plug import FakePlug, shelly
 from tests.fakes.raw_server import OK, dribble, serving
 
@@ -162,7 +162,7 @@ def test_no_request_leaves_where_a_run_cannot_be_resumed_here(
     file = path / "environment.json"
     file.write_text(json.dumps({"matters": {"cpu": "another one"}}))
     with pytest.raises(RunError, match=r"cannot resume .*: cores_granted was None"):
-        workflow.resume(path)
+        inference.resume(path, trust=True)
     assert plug.paths == []
 
 
@@ -174,12 +174,12 @@ def test_no_request_leaves_where_trainings_cannot_be_resumed_here(
     with TrainingDirectory.create(path, study, {"matters": {"cpu": "another one"}}):
         pass
     with pytest.raises(RunError, match=r"cannot resume .*: cores_granted was None"):
-        training_workflow.resume_training(path)
+        training.resume_training(path, trust=True)
     assert plug.paths == []
 
 
 def test_a_network_meter_that_a_study_names_needs_consent() -> None:
-    consent = pytest.importorskip("greenbatch.runners.consent")
+    consent = pytest.importorskip("greenbatch.runners.run.consent")
     members = {"meters": ["auto", "wall:http://plug.local/#power=w"]}
     (named,) = consent.code_of(members)
     assert "wall:http://plug.local/#power=w" in named

@@ -20,11 +20,16 @@ from rich.table import Table
 from rich.text import Text
 
 from greenbatch.analysis import write_report
-from greenbatch.analysis.markdown import Markdown, escape
-from greenbatch.analysis.training.report import write_training_report
-from greenbatch.cli import main, printing
-from greenbatch.cli.console import TextConsole
+from greenbatch.analysis.findings.markdown import Markdown, escape
+from greenbatch.analysis.training.report.build import write_training_report
+from greenbatch.cli import main
+from greenbatch.cli.output import printing
+from greenbatch.cli.output.console import TextConsole
+from greenbatch.cli.output.progress import Display
 from greenbatch.plain_text import one_line, visible
+from greenbatch.records import Cell
+from greenbatch.runners.run.execute import Progress
+from greenbatch.runners.scheduling.order import Slot
 from tests.fakes import runs, training_runs
 
 ACTING = (
@@ -64,8 +69,10 @@ ACTS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u
 
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("greenbatch.analysis.report.write_figures", lambda *_: [])
-    monkeypatch.setattr("greenbatch.analysis.training.report.write_training_figures", lambda *_: [])
+    monkeypatch.setattr("greenbatch.analysis.report.build.write_figures", lambda *_: [])
+    monkeypatch.setattr(
+        "greenbatch.analysis.training.report.build.write_training_figures", lambda *_: []
+    )
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -160,14 +167,34 @@ def test_a_warning_of_a_library_is_shown_as_text(
         warnings.warn(ACTING, stacklevel=1)
 
     monkeypatch.setattr("greenbatch.analysis.write_report", warn)
-    monkeypatch.setattr("greenbatch.analysis.dataset.kind_of", lambda _: "training")
+    monkeypatch.setattr("greenbatch.analysis.dataset.store.kind_of", lambda _: "training")
     monkeypatch.setattr(
-        "greenbatch.analysis.training.report.training_answers", lambda _: {ACTING: [ACTING]}
+        "greenbatch.analysis.training.report.build.training_answers", lambda _: {ACTING: [ACTING]}
     )
     warnings.simplefilter("always")
     told = said(capsys, "report", tmp_path)
     assert "gb: warning: " in told
     assert not ACTS.search(told)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_shows_cells_and_reasons_as_text(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", "400")
+    cell = Cell("alexnet", "torch-cpu", settings=(("mode", ACTING),))
+    slot = Slot(cell, 0, 0)
+    failed = runs.failed(cell, reason=ACTING)
+    with Display() as display:
+        display.listener.on_step(ACTING)
+        display.listener.on_progress(Progress(1, 2, 1.0, slot, failed))
+    styled = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", capsys.readouterr().err)  # Rich's own
+    told = styled.replace("\r", "") if terminal else styled
+    assert "[a][/x][red]" in told
+    assert not ACTS.search(told)
+    assert not any(line.startswith("forged") for line in told.splitlines())
 
 
 # Markdown
@@ -338,7 +365,7 @@ def test_a_page_without_scripts_runs_none(tmp_path: Path) -> None:
     parts = [runs.hostile_run(tmp_path / name, name) for name in ("a", "b")]
     page = Page((write_report(parts[0])).read_text())
     assert "'unsafe-inline'" not in directives(page.policy)["script-src"]
-    from greenbatch.analysis.pages import render
+    from greenbatch.analysis.report.render import render
 
     empty = render(
         "layers.html.j2",

@@ -12,15 +12,15 @@ import greenbatch
 from greenbatch.errors import UsageError
 from greenbatch.privacy import contracted, expanded, is_secret, masked
 from greenbatch.records import Cell, EnergyFigure, EnergySource, Status, encode, parse
-from greenbatch.runners import environment
-from greenbatch.runners.directory import differences
 from greenbatch.runners.doctor import machine
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.opening import network_meters
-from greenbatch.runners.study import make_study
-from greenbatch.runners.study_files import read_study
+from greenbatch.runners.run import environment
+from greenbatch.runners.run.directory import differences
+from greenbatch.runners.study.files import read_study
+from greenbatch.runners.study.study import make_study
 from tests.fakes import nvml, runs
-from tests.unit.test_records import repetition
+from tests.unit.records.test_records import repetition
 
 UUID = "GPU-1a2b3c4d-0000-1111-2222-333344445555"
 

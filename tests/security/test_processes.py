@@ -15,10 +15,13 @@ import pytest
 from greenbatch.cli.signals import interrupted_by_signals
 from greenbatch.errors import MeasurementError
 from greenbatch.processes import python_command
-from greenbatch.runners import machine_lock
-from greenbatch.runners.machine_lock import MachineLock, machine_for
+from greenbatch.runners.host import machine_lock
+from greenbatch.runners.host.machine_lock import MachineLock, machine_for
 from tests.fakes.hostile import NETWORK, SHADOWING, command, gb_in, imported, plant
 from tests.fakes.runs import realistic_run
+
+pytestmark = pytest.mark.alone
+
 
 LONG_S = 60.0
 STUDY = """
@@ -216,7 +219,7 @@ def test_a_signal_ends_a_run_with_how_to_go_on_and_the_next_run_has_the_machine(
     _, err = process.communicate(timeout=LONG_S)
     assert process.returncode == 128 + number
     assert err.endswith(
-        "gb: interrupted; finished repetitions are kept; go on with: gb bench --resume run\n"
+        "gb: interrupted; finished repetitions are kept; go on with: gb resume run\n"
     )
     assert gone(left)
 

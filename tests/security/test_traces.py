@@ -16,9 +16,9 @@ import pytest
 
 from greenbatch import arrays
 from greenbatch.analysis import write_report
-from greenbatch.analysis.power_traces import power_traces
-from greenbatch.analysis.run_files import read_run
-from greenbatch.analysis.traces import open_traces
+from greenbatch.analysis.dataset.run_files import read_run
+from greenbatch.analysis.dataset.traces import open_traces
+from greenbatch.analysis.report.charts.power_traces import power_traces
 from greenbatch.errors import FileError, RunError
 from tests.conftest import Gb
 from tests.fakes.traced_run import traced_run

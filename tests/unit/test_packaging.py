@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_bundled_plotly_is_the_one_that_is_named() -> None:
-    assets = ROOT / "analysis" / "assets"
+    assets = ROOT / "analysis/report/assets"
     found = hashlib.sha256((assets / "plotly-basic.min.js").read_bytes()).hexdigest()
     assert found in (assets / "README.md").read_text(encoding="utf-8")
 
@@ -31,9 +31,9 @@ def test_a_wheel_built_from_the_sdist_works_outside_the_checkout(tmp_path: Path)
     for file in (
         "models/registry.py",
         "exporter/export.py",
-        "runners/metering/nvml.py",
-        "analysis/assets/plotly-basic.min.js",
-        "analysis/templates/report.html.j2",
+        "runners/metering/sources/nvml.py",
+        "analysis/report/assets/plotly-basic.min.js",
+        "analysis/report/templates/report.html.j2",
         "py.typed",
     ):
         assert (site / "greenbatch" / file).is_file()

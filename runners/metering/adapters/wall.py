@@ -26,7 +26,7 @@ from greenbatch.runners.metering.meter import (
     MeterOptions,
     Reading,
 )
-from greenbatch.runners.metering.ticks import probe_ticks
+from greenbatch.runners.metering.sampling.ticks import probe_ticks
 
 _EXAMPLE = "--meter 'wall:http://plug.local/rpc/Switch.GetStatus?id=0#power=apower'"
 _UNITS_J = {"energy_j": 1.0, "energy_wh": 3600.0, "energy_kwh": 3.6e6}

@@ -23,7 +23,7 @@ from greenbatch.runners.metering.meter import (
     MeterOptions,
     Reading,
 )
-from greenbatch.runners.metering.ticks import probe_ticks
+from greenbatch.runners.metering.sampling.ticks import probe_ticks
 from greenbatch.units import MILLIJOULE_J, MILLIWATT_W
 
 _PROBE_LIMIT_S = 0.5

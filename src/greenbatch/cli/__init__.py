@@ -22,15 +22,16 @@ from greenbatch.cli import (
     models,
     recommend,
     report,
+    resume,
     study,
     train,
     tune,
 )
 from greenbatch.cli.command import Command
-from greenbatch.cli.printing import note
+from greenbatch.cli.output.printing import note
 from greenbatch.cli.signals import BY_SIGNAL, interrupted_by_signals
 from greenbatch.errors import FileError, GreenbatchError
-from greenbatch.files import disk_error, explain
+from greenbatch.files import disk_error, sentence
 
 # Typer has click inside or beside it, by its version; this base class is the same in both.
 _USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
@@ -80,6 +81,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "export": export.export,
     "eval": eval.evaluate,
     "bench": bench.bench,
+    "resume": resume.resume,
     "report": report.report,
     "compare": compare.compare,
     "merge": merge.merge,
@@ -125,8 +127,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _exit_for_disk(error: Exception) -> None:
     """Exit with one sentence, if a disk that is full, read-only or faulty is the cause."""
     if found := disk_error(error):
-        cause, cure = explain(found)
-        note(f"cannot write {found.filename or 'the output'}: {cause}; {cure}")
+        note(sentence(found, found.filename or "the output"))
         try:
             sys.stdout.flush()
         except OSError:  # what is left in its buffer would be tried, and complained of, at exit

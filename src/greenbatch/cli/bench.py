@@ -1,11 +1,12 @@
 """``gb bench``: measure energy and latency, and report."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from greenbatch.cli.printing import echo, note
+from greenbatch.cli.measuring import measure, require_consent, resume_run
+from greenbatch.cli.output.printing import echo
 from greenbatch.cli.shared_options import (
     Artifacts,
     AsJson,
@@ -18,13 +19,7 @@ from greenbatch.cli.shared_options import (
     Trust,
     Weights,
 )
-from greenbatch.errors import MeasurementError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from greenbatch.runners.studies import AnyStudy
-    from greenbatch.runners.study import Study
+from greenbatch.errors import UsageError
 
 
 def bench(
@@ -166,12 +161,11 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure energy and latency across runtimes and batch sizes, and write a report."""
-    from greenbatch import workflow
     from greenbatch.cli.options import batch_sizes as parse_batch_sizes
     from greenbatch.cli.options import rates as parse_rates
     from greenbatch.cli.options import settings as parse_settings
-    from greenbatch.runners.directory import holds_trainings
-    from greenbatch.runners.study_files import read_study
+    from greenbatch.runners.study.files import read_study
+    from greenbatch.workflows import inference
 
     given = {
         "scenarios": scenario,
@@ -210,109 +204,19 @@ def bench(
         raise UsageError("--dry-run shows a new run; leave it out, or name a --study")
     if resume and (out or study):
         raise UsageError("--resume goes on in the run's own folder; leave out --out and --study")
-    if resume and holds_trainings(resume):
-        from greenbatch.cli import train, tune
-        from greenbatch.runners.directory import open_training_study
-
-        show = tune.measure if open_training_study(resume).search else train.measure
-        show(None, resume, as_json, trust=trust, share_machine=share_machine)
-        return
     if resume:
-        design, path = None, resume
-    elif study:
-        design, path = read_study(study).fresh(), out or workflow.fresh_path()
+        resume_run(resume, as_json, trust=trust, share_machine=share_machine)
+        return
+    if study:
+        design, path = read_study(study).fresh(), out or inference.fresh_path()
     else:
-        design, path = workflow.plan(models or [], out=out, artifacts_dir=artifacts, **options)
-    if design and dry_run:
-        from greenbatch.cli.study import outline
+        design, path = inference.plan(models or [], out=out, artifacts_dir=artifacts, **options)
+    if dry_run:
+        from greenbatch.cli.output.plan import outline
 
         echo(*outline(design))
         return
-    if design and study and not trust:
+    if study and not trust:
         require_consent(design, study)
     # What a new run executes now is trusted: the user allowed it, or wrote it on the command line.
-    trusted = trust or design is not None
-    measure(design, path, as_json, trust=trusted, share_machine=share_machine)
-
-
-def require_consent(
-    design: "AnyStudy", file: Path, members: "Mapping[str, Any] | None" = None
-) -> None:
-    """Refuse a study file that names code, unless it is that of a run that the user began here.
-
-    Args:
-        design: The study.
-        file: It came from.
-        members: What stands in the file, where the user changed some of it.
-    """
-    from greenbatch.runners import consent
-
-    run = file.parent if file.name == "study.yaml" else None
-    consent.require(design, f"the study {file}", run=run, members=members)
-
-
-def measure(
-    design: "Study | None",
-    path: Path,
-    as_json: bool,
-    *,
-    trust: bool = False,
-    share_machine: bool = False,
-) -> None:
-    """Measure a study in a new run, or go on with the one in ``path``, and tell what was found.
-
-    Raises:
-        MeasurementError: Nothing could be measured.
-    """
-    from greenbatch import workflow
-    from greenbatch.cli.progress import Display
-    from greenbatch.cli.result import run_as_json, show_run
-
-    if design and design.images:
-        tell_images(design)
-
-    try:
-        with Display() as display:
-            if design:
-                run = workflow.run_study(
-                    design, path, display.listener, trust=trust, share_machine=share_machine
-                )
-            else:
-                run = workflow.resume(
-                    path, display.listener, trust=trust, share_machine=share_machine
-                )
-    except KeyboardInterrupt:
-        if not (path / "study.yaml").exists():
-            raise
-        kept = f"finished repetitions are kept; go on with: gb bench --resume {path}"
-        raise KeyboardInterrupt(kept) from None
-    if as_json:
-        typer.echo(run_as_json(run.path))
-    else:
-        show_run(run.path)
-        echo(f"measure it again: {_again(run.path)}")
-    if not run.measured:
-        reason = next(iter(run.repetitions)).reason
-        raise MeasurementError(
-            f"no repetition of {run.path} could be measured; the first: {reason}"
-        )
-
-
-def _again(run: Path) -> str:
-    """Return the command that measures the study of a run anew."""
-    import shlex
-
-    from greenbatch.runners.study_files import read_study
-
-    file = run / "study.yaml"
-    artifacts = read_study(file).artifacts_dir
-    return shlex.join(["gb", "study", "run", str(file), "--artifacts", artifacts])
-
-
-def tell_images(design: "Study") -> None:
-    """Say on standard error, before anything is measured, what the folder of images lacks."""
-    from greenbatch.analysis.caveats import image_caveats
-
-    largest = max(cell.batch_size for cell in design.cells())
-    for caveat in image_caveats(design.model_dump(), largest):
-        note(caveat.sentence)
+    measure(design, path, as_json, trust=True, share_machine=share_machine)

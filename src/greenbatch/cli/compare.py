@@ -13,8 +13,8 @@ from greenbatch.errors import RunError, UsageError
 from greenbatch.files import write_output
 
 if TYPE_CHECKING:
-    from greenbatch.analysis.intervals import Interval
-    from greenbatch.analysis.verdicts import CellVerdict, Judgement, Side
+    from greenbatch.analysis.findings.verdicts import CellVerdict, Judgement, Side
+    from greenbatch.analysis.statistics.intervals import Interval
 
 
 class Metric(StrEnum):
@@ -52,7 +52,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Compare two runs; exit 1 if a cell is worse by the threshold or more."""
-    from greenbatch.analysis.verdicts import judge
+    from greenbatch.analysis.findings.verdicts import judge
 
     if markdown and as_json:
         raise UsageError("--markdown and --json are both given; choose one")
@@ -129,8 +129,8 @@ def _read(run: Path, metric: Metric) -> "dict[str, Side]":
     import warnings
 
     from greenbatch.analysis import cell_rows, open_run
-    from greenbatch.analysis.run_files import read_run
-    from greenbatch.analysis.verdicts import Side
+    from greenbatch.analysis.dataset.run_files import read_run
+    from greenbatch.analysis.findings.verdicts import Side
     from greenbatch.records import FACTORS, artifact_key
 
     with open_run(run) as dataset:
@@ -205,7 +205,7 @@ def caution(judgement: "Judgement") -> str:
 
 def markdown_text(judgement: "Judgement", metric: Metric) -> str:
     """Write a comment for a pull request."""
-    from greenbatch.analysis.markdown import escape
+    from greenbatch.analysis.findings.markdown import escape
 
     lines = [
         f"### greenbatch: {'worse' if judgement.worse else 'not worse'}",
@@ -226,7 +226,7 @@ def junit_xml(judgement: "Judgement", metric: Metric) -> str:
     """Write JUnit XML: worse beyond the threshold fails, not compared and too noisy are skipped."""
     from xml.etree import ElementTree as ET
 
-    from greenbatch.analysis.verdicts import Verdict
+    from greenbatch.analysis.findings.verdicts import Verdict
 
     unsure = (Verdict.REFUSED, Verdict.TOO_NOISY)
     failed = [c.verdict is Verdict.WORSE and c.beyond for c in judgement.cells]
@@ -282,7 +282,7 @@ def _print(judgement: "Judgement", metric: Metric) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from greenbatch.cli.console import open_console
+    from greenbatch.cli.output.console import open_console
 
     console = open_console()
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -302,7 +302,7 @@ def _print(judgement: "Judgement", metric: Metric) -> None:
 
 
 def _entries(cell: "CellVerdict") -> tuple[str, ...]:
-    from greenbatch.analysis.verdicts import MOST, Verdict
+    from greenbatch.analysis.findings.verdicts import MOST, Verdict
 
     base, new = cell.repetitions
     needed = ""

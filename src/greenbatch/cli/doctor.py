@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from greenbatch import units
-from greenbatch.cli.printing import echo
+from greenbatch.cli.output.printing import echo
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _steps() -> Iterator["Callable[[str], None]"]:
     """Show on a terminal's standard error what is being looked at."""
     from rich.text import Text
 
-    from greenbatch.cli.console import TextConsole
+    from greenbatch.cli.output.console import TextConsole
 
     console = TextConsole(stderr=True)
     if not console.is_terminal:
@@ -102,7 +102,7 @@ def show(diagnosis: "Diagnosis", console: "Console | None" = None) -> None:
     """Print the page; elsewhere than on a terminal a finding stays on one line."""
     from rich.text import Text
 
-    from greenbatch.cli.console import TextConsole
+    from greenbatch.cli.output.console import TextConsole
 
     console = console or TextConsole()
     width = console.width if console.is_terminal else None

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenbatch import units
-from greenbatch.cli.printing import echo, note
+from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from greenbatch.runners.accuracy import Accuracy, Progress, Rate
+    from greenbatch.runners.evaluation import Accuracy, Progress, Rate
 
 _LINE_EVERY_S = 10.0  # between lines of progress where there is no terminal
 
@@ -44,11 +44,11 @@ def evaluate(
     from dataclasses import asdict
 
     from greenbatch.models.artifacts import load_artifact
-    from greenbatch.models.photographs import find_labelled
+    from greenbatch.models.image_folder import find_labelled
     from greenbatch.records import PRECISIONS
-    from greenbatch.runners.accuracy import classes_of, save
-    from greenbatch.runners.accuracy import evaluate as measure
-    from greenbatch.runners.cores import default_threads
+    from greenbatch.runners.evaluation import classes_of, save
+    from greenbatch.runners.evaluation import evaluate as measure
+    from greenbatch.runners.host.cores import default_threads
 
     precisions = list(dict.fromkeys(precision or ["fp32"]))
     for name in precisions:
@@ -108,7 +108,7 @@ def _progress(name: str) -> "Iterator[Callable[[Progress], None]]":
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    from greenbatch.cli.console import TextConsole
+    from greenbatch.cli.output.console import TextConsole
 
     console = TextConsole(file=sys.stderr)
     told_s = time.perf_counter()

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greenbatch.cli.exported import tell
-from greenbatch.cli.printing import echo, note
+from greenbatch.cli.output.export import tell
+from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import ArtifactError, ExportError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from greenbatch.models import ModelSpec
-    from greenbatch.models.sources import Source
+    from greenbatch.models.sources.parse import Source
 
 DAMAGED = 3  # exit code of a check that found a fault
 _MOST_JOBS = 8
@@ -142,7 +142,7 @@ def _lower_precisions(names: list[str] | None, calibration: Path | None) -> list
 
 def _own(texts: Collection[str]) -> "dict[str, Source]":
     """Return those that are not in the registry; wrong names are told before anything is done."""
-    from greenbatch.models.sources import parse_source
+    from greenbatch.models.sources.parse import parse_source
 
     sources = {text: parse_source(text) for text in texts}
     return {text: source for text, source in sources.items() if source.kind != "torchvision"}
@@ -158,8 +158,8 @@ def _export_own(
     dynamic_batch: bool,
     as_json: bool,
 ) -> str:
-    from greenbatch.exporter.own import export_own
-    from greenbatch.models.sources import parse_input
+    from greenbatch.exporter.user_network import export_own
+    from greenbatch.models.sources.parse import parse_input
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -187,7 +187,7 @@ def _export_lower(
     name: str, precision: str, out: Path, calibration: Path | None, force: bool, as_json: bool
 ) -> int:
     """Make a lower precision of what is there in fp32; say why where it cannot be."""
-    from greenbatch.exporter.lower import export_lower
+    from greenbatch.exporter.precisions.export import export_lower
 
     path = out / f"{name}-{precision}.json"
     before = path.read_bytes() if path.exists() else None
@@ -211,11 +211,11 @@ def _export_many(
     as_json: bool,
     kept: list[str],
 ) -> int:
-    from greenbatch.cli.fleet import show_fleet
-    from greenbatch.exporter.fleet import Plan
-    from greenbatch.models.weights import Weights
+    from greenbatch.cli.output.export_progress import show_fleet
+    from greenbatch.exporter.parallel import Plan
+    from greenbatch.models.weights.load import Weights
     from greenbatch.processes import python_command
-    from greenbatch.runners.cores import default_threads
+    from greenbatch.runners.host.cores import default_threads
 
     Weights.parse(weights)
     at_once = min(jobs or min(default_threads(), _MOST_JOBS), len(specs))
@@ -298,7 +298,7 @@ def _free_bytes() -> int:
     """Return the memory that the machine and the cgroup leave, less a margin, in bytes."""
     import psutil
 
-    from greenbatch.runners.cores import memory_limit_bytes
+    from greenbatch.runners.host.cores import memory_limit_bytes
 
     free: int = psutil.virtual_memory().available
     limit = memory_limit_bytes()

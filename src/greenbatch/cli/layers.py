@@ -52,10 +52,10 @@ def layers(
     as_json: AsJson = False,
 ) -> None:
     """Tell where time and energy of an inference go, by operator and by layer."""
-    from greenbatch.analysis.layers import attribute
-    from greenbatch.cli import layer_tables
-    from greenbatch.cli.progress import Display
-    from greenbatch.layers_workflow import measure_layers
+    from greenbatch.analysis.findings.layer_attribution import attribute
+    from greenbatch.cli.output import layers as layer_tables
+    from greenbatch.cli.output.progress import Display
+    from greenbatch.workflows.layers import measure_layers
 
     for path in (csv, html, raw):
         if path is not None and not path.parent.is_dir():

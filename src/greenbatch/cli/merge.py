@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greenbatch.cli.printing import echo
+from greenbatch.cli.output.printing import echo
 from greenbatch.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from greenbatch.analysis.merging import Along
+    from greenbatch.analysis.dataset.merging import Along
 
 
 class TraceFormat(StrEnum):
@@ -50,8 +50,8 @@ def merge(
     ] = None,
 ) -> None:
     """Merge runs into one dataset; unlike runs are refused."""
-    from greenbatch.analysis.dataset import store
-    from greenbatch.analysis.merging import merge as merged
+    from greenbatch.analysis.dataset.store import store
+    from greenbatch.analysis.runs import merge as merged
 
     if apart and along is not Dimension.AUTO:
         raise UsageError(f"--apart and --along {along} are both given; choose one")
@@ -80,8 +80,8 @@ _ALONG: "dict[Dimension, Along | None]" = {
 
 
 def _check_traces(runs: "Sequence[Path]", form: TraceFormat) -> None:
-    from greenbatch.analysis.dataset import kind_of
-    from greenbatch.analysis.trace_store import check_format
+    from greenbatch.analysis.dataset.store import kind_of
+    from greenbatch.analysis.dataset.trace_store import check_format
 
     check_format(form.value)
     for run in runs:
@@ -95,9 +95,9 @@ def _check_traces(runs: "Sequence[Path]", form: TraceFormat) -> None:
 
 
 def _write_traces(runs: "Sequence[Path]", out: Path, form: TraceFormat) -> Path:
-    from greenbatch.analysis.likeness import distinct
-    from greenbatch.analysis.trace_store import gathered, write_traces
-    from greenbatch.analysis.traces import open_traces
+    from greenbatch.analysis.dataset.compatibility import distinct
+    from greenbatch.analysis.dataset.trace_store import gathered, write_traces
+    from greenbatch.analysis.dataset.traces import open_traces
 
     suffix = {TraceFormat.NETCDF: ".nc", TraceFormat.ZARR: ".zarr"}[form]
     path = out.with_name(f"{out.stem}-traces{suffix}")

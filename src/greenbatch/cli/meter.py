@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenbatch import units
-from greenbatch.cli.printing import note
+from greenbatch.cli.output.printing import note
 from greenbatch.cli.shared_options import CpuTdp, Meters
 from greenbatch.cli.signals import BY_SIGNAL
 from greenbatch.csv_text import csv_text
@@ -23,7 +23,7 @@ from greenbatch.files import write_output
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from greenbatch.runners.metering.session import Measurement
+    from greenbatch.runners.metering.meter_context import Measurement
 
 TRACE_FORMATS = (".csv", ".npz")
 # As a shell does: 127 and 126 where a command cannot be started, 128 + n where signal n ended it.
@@ -52,7 +52,7 @@ def meter(
     ] = False,
 ) -> None:
     """Run a command and tell the energy of the machine while it ran; its exit code is passed on."""
-    from greenbatch.runners.metering.session import Meter
+    from greenbatch.runners.metering.meter_context import Meter
 
     if trace is not None and trace.suffix not in TRACE_FORMATS:
         raise UsageError(
@@ -157,7 +157,7 @@ def _as_text(
 
     from rich.text import Text
 
-    from greenbatch.cli.console import TextConsole
+    from greenbatch.cli.output.console import TextConsole
 
     terminal = output is None and sys.stderr.isatty()
     buffer = StringIO()

@@ -14,8 +14,8 @@ from greenbatch.files import require_plain
 if TYPE_CHECKING:
     import xarray as xr
 
-    from greenbatch.analysis.recommendation import Choice, Recommendation
-    from greenbatch.analysis.statistics import Summary
+    from greenbatch.analysis.recommendation.recommend import Choice, Recommendation
+    from greenbatch.analysis.statistics.summary import Summary
 
 
 def recommend(
@@ -39,9 +39,9 @@ def recommend(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Find the batching for a traffic; exit 1 if what is asked cannot be met for a model."""
-    from greenbatch.analysis.recommendation import recommend as answer_for
-    from greenbatch.analysis.recommendation_search import Limits
-    from greenbatch.analysis.service_curves import read_service_curves
+    from greenbatch.analysis.recommendation.candidates import Limits
+    from greenbatch.analysis.recommendation.recommend import recommend as answer_for
+    from greenbatch.analysis.recommendation.service_curves import read_service_curves
     from greenbatch.queueing.arrivals import parse_arrivals
 
     arriving = parse_arrivals(arrivals)
@@ -98,7 +98,7 @@ def _limit(option: str, text: str | None) -> float | None:
 
 def _opened(path: Path) -> "tuple[xr.Dataset, Path | None]":
     """Open a run, or a dataset file; and find the traces beside it."""
-    from greenbatch.analysis.dataset import open_run
+    from greenbatch.analysis.dataset.store import open_run
 
     traces = (path if path.is_dir() else path.parent) / "traces"
     dataset = open_run(path)
@@ -112,7 +112,7 @@ def _opened(path: Path) -> "tuple[xr.Dataset, Path | None]":
 
 def as_json_text(found: "Sequence[Recommendation]", arrivals: str, seed: int) -> str:
     """Write everything for a script; quantities in SI units."""
-    from greenbatch.analysis.recommendation_text import answer
+    from greenbatch.analysis.recommendation.text import answer
 
     told = {
         "arrivals": arrivals,
@@ -187,8 +187,8 @@ def _print(found: "Sequence[Recommendation]", arrivals: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from greenbatch.analysis.recommendation_text import answer, choices_table, question
-    from greenbatch.cli.console import open_console
+    from greenbatch.analysis.recommendation.text import answer, choices_table, question
+    from greenbatch.cli.output.console import open_console
 
     console = open_console()
     for place, one in enumerate(found):

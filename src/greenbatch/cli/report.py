@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from greenbatch.cli.printing import echo
+from greenbatch.cli.output.printing import echo
 from greenbatch.cli.shared_options import AsJson
 
 
@@ -26,8 +26,8 @@ def report(
 ) -> None:
     """Compile a run's journal to dataset.nc and write its report; or that of a dataset file."""
     from greenbatch.analysis import write_report
-    from greenbatch.analysis.dataset import kind_of
-    from greenbatch.cli.result import run_as_json, show_run
+    from greenbatch.analysis.dataset.store import kind_of
+    from greenbatch.cli.output.inference import run_as_json, show_run
 
     page = write_report(
         run,
@@ -49,7 +49,7 @@ def _show_trainings(run: Path, page: Path, *, as_json: bool) -> None:
     """Print the answer of a run of trainings, of each machine in it, and where its report is."""
     import json
 
-    from greenbatch.analysis.training.report import training_answers
+    from greenbatch.analysis.training.report.build import training_answers
 
     told = training_answers(run)
     if as_json:
@@ -65,9 +65,9 @@ def _show_file(path: Path, page: Path, *, as_json: bool) -> None:
     import json
 
     from greenbatch.analysis import cell_rows, open_run
-    from greenbatch.analysis.answers import answers
-    from greenbatch.analysis.merging import separate
-    from greenbatch.analysis.report import lead
+    from greenbatch.analysis.dataset.merging import separate
+    from greenbatch.analysis.findings.answers import answers
+    from greenbatch.analysis.report.build import lead
 
     leads = {
         label: lead(answers([row for row in cell_rows(part) if not row.cell.is_server]))

@@ -15,7 +15,9 @@ Meters = Annotated[
     typer.Option(help="auto, none or a meter's name (see 'gb doctor'); repeatable."),
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder of this run. Default: runs/<now>.")]
-Resume = Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")]
+Resume = Annotated[
+    Path | None, typer.Option(help="Resume the run in this folder; short for 'gb resume'.")
+]
 ShareMachine = Annotated[
     bool,
     typer.Option(

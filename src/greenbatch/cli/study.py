@@ -1,18 +1,16 @@
 """``gb study``: experiments that are there to be run, and those in files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from greenbatch.cli.command import Command
-from greenbatch.cli.printing import echo
+from greenbatch.cli.measuring import measure, require_consent
+from greenbatch.cli.output.plan import outline
+from greenbatch.cli.output.printing import echo
 from greenbatch.cli.shared_options import AsJson, Meters, Out, ShareMachine, Trust
 from greenbatch.errors import UsageError
-
-if TYPE_CHECKING:
-    from greenbatch.runners.studies import AnyStudy
-    from greenbatch.runners.training.study import TrainingStudy
 
 study = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show and run studies.")
 
@@ -45,7 +43,7 @@ _Data = Annotated[
 @study.command("list", cls=Command)
 def list_studies() -> None:
     """List the presets, and what each is after."""
-    from greenbatch.runners import studies
+    from greenbatch.runners.study import presets as studies
 
     for name in studies.presets():
         about = str(studies.read(name).members.get("about", ""))
@@ -61,7 +59,7 @@ def show(
     scale: _Scale = None,
 ) -> None:
     """Print a study as the file that would run it."""
-    from greenbatch.runners import studies
+    from greenbatch.runners.study import presets as studies
 
     design = studies.resolve(
         name, changes=changes or (), provider=provider, data=data or (), scale=scale
@@ -93,10 +91,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a study."""
-    from greenbatch import workflow
-    from greenbatch.cli import bench, train, tune
-    from greenbatch.runners import studies
-    from greenbatch.runners.study import Study
+    from greenbatch.runners.study import presets as studies
+    from greenbatch.runners.study.study import Study
+    from greenbatch.workflows import inference
 
     overrides: dict[str, Any] = {
         **({"artifacts_dir": str(artifacts)} if artifacts else {}),
@@ -117,71 +114,11 @@ def run(
         scale=scale,
         overrides=overrides,
     )
-    path = out or workflow.fresh_path()
+    path = out or inference.fresh_path()
     if dry_run:
         echo(*outline(design))
         return
     if not trust:
-        bench.require_consent(design, Path(name), file.members)
-    if isinstance(design, Study):
-        bench.measure(design.fresh(), path, as_json, trust=True, share_machine=share_machine)
-    elif design.search:
-        tune.measure(design, path, as_json, trust=True, share_machine=share_machine)
-    else:
-        train.measure(design, path, as_json, trust=True, share_machine=share_machine)
-
-
-def outline(design: "AnyStudy") -> list[str]:
-    """Return a design's cells in their order, and the least time that they take."""
-    from greenbatch import units
-    from greenbatch.runners.order import slots
-    from greenbatch.runners.study import Study
-
-    if not isinstance(design, Study):
-        return _outline_of_trainings(design)
-    order = slots(design.cells(), design.repetitions, design.seed, kind=design.order)
-    rules = design.rules
-    least_s = sum(
-        rules.rest_min_s
-        + rules.warm_up_min_s
-        + design.window_for(slot.cell, None)
-        + rules.idle_s * (slot.idle_before + slot.idle_after)
-        for slot in order
-    )
-    lines = [f"block {slot.block}: {slot.cell}" for slot in order]
-    lines.append(
-        f"{len(order)} repetitions of {len(design.cells())} cells, at least "
-        f"{units.duration(least_s)}: starts, longer warm-ups and slow batches come on top"
-    )
-    return lines
-
-
-def _outline_of_trainings(design: "TrainingStudy") -> list[str]:
-    from itertools import islice
-
-    from greenbatch import units
-    from greenbatch.runners.order import orders
-    from greenbatch.runners.training import schedule
-    from greenbatch.runners.training.search import BATCH_SIZE, grid_size
-
-    how, cells = "", {cell: str(cell) for cell in design.cells()}
-    if search := design.search:
-        trials = dict.fromkeys(search.strategies, search.trials)
-        if "grid" in trials:
-            trials["grid"] = min(search.trials, grid_size(search))
-        each = ", ".join(f"{name} {number}" for name, number in trials.items())
-        how = f"; search of {', '.join(search.space)}; trials, in turns: {each}"
-        if BATCH_SIZE in search.space:
-            cells = {c: t.replace(f", batch {c.batch_size}", "") for c, t in cells.items()}
-    blocks = islice(orders(cells, design.seed, design.order), design.repetitions)
-    lines = [
-        f"block {block}: {cells[cell]}{how}" for block, order in enumerate(blocks) for cell in order
-    ]
-    trainings = schedule.total(design)
-    rules = design.rules
-    least_s = trainings * (rules.rest_min_s + rules.warm_up_min_s + rules.idle_s)
-    lines.append(
-        f"{trainings} trainings of up to {design.epochs} epochs, at least "
-        f"{units.duration(least_s)} beside the epochs: rests, warm-ups and idle power"
-    )
-    return lines
+        require_consent(design, Path(name), file.members)
+    fresh = design.fresh() if isinstance(design, Study) else design
+    measure(fresh, path, as_json, trust=True, share_machine=share_machine)

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from greenbatch.cli.printing import echo
+from greenbatch.cli.measuring import measure, resume_run
+from greenbatch.cli.output.printing import echo
 from greenbatch.cli.shared_options import (
     AsJson,
     CpuTdp,
@@ -19,10 +20,7 @@ from greenbatch.cli.shared_options import (
     Trust,
     ValidationImages,
 )
-from greenbatch.errors import MeasurementError, UsageError
-
-if TYPE_CHECKING:
-    from greenbatch.runners.training.study import TrainingStudy
+from greenbatch.errors import UsageError
 
 
 def train(
@@ -99,8 +97,9 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train networks epoch by epoch under the meters, and write a report."""
-    from greenbatch import training_workflow, workflow
     from greenbatch.cli.options import batch_sizes as parse_batch_sizes
+    from greenbatch.workflows import inference
+    from greenbatch.workflows import training as training_workflow
 
     given = {
         "data": data,
@@ -129,70 +128,18 @@ def train(
                 f"--resume takes the design from {resume / 'study.yaml'} and goes on in that "
                 "folder; leave out everything else but --json"
             )
-        from greenbatch.runners.directory import open_training_study
-
-        if open_training_study(resume).search:
-            from greenbatch.cli import tune
-
-            tune.measure(None, resume, as_json, trust=trust, share_machine=share_machine)
-        else:
-            measure(None, resume, as_json, trust=trust, share_machine=share_machine)
+        resume_run(resume, as_json, trust=trust, share_machine=share_machine)
         return
     if not models:
         raise UsageError("no network is named; name one, as: gb train simple-cnn")
-    path = out or workflow.fresh_path()
+    path = out or inference.fresh_path()
     design = training_workflow.plan(models, name=path.name, **options)
     if dry_run:
-        from greenbatch.cli.study import outline
+        from greenbatch.cli.output.plan import outline
 
         echo(*outline(design))
         return
     measure(design, path, as_json, trust=True, share_machine=share_machine)
-
-
-def measure(
-    design: "TrainingStudy | None",
-    path: Path,
-    as_json: bool,
-    *,
-    trust: bool = False,
-    share_machine: bool = False,
-) -> None:
-    """Run a study of trainings, or go on with the run in ``path``, and tell what was found.
-
-    Raises:
-        MeasurementError: No training came to its end.
-    """
-    from greenbatch import training_workflow
-    from greenbatch.cli.training_progress import TrainingDisplay
-    from greenbatch.cli.training_result import show_trainings, trainings_as_json
-
-    try:
-        with TrainingDisplay() as display:
-            if design:
-                run = training_workflow.run_training(
-                    design,
-                    path,
-                    display.training_listener,
-                    trust=trust,
-                    share_machine=share_machine,
-                )
-            else:
-                run = training_workflow.resume_training(
-                    path, display.training_listener, trust=trust, share_machine=share_machine
-                )
-    except KeyboardInterrupt:
-        if not (path / "study.yaml").exists():
-            raise
-        kept = f"finished trainings and epochs are kept; go on with: gb train --resume {path}"
-        raise KeyboardInterrupt(kept) from None
-    if as_json:
-        typer.echo(trainings_as_json(run))
-    else:
-        show_trainings(run)
-    if not run.measured:
-        reason = next((training.reason for training in run.trainings), "there was none")
-        raise MeasurementError(f"no training of {run.path} came to its end; the first: {reason}")
 
 
 def _settings(texts: Sequence[str]) -> dict[str, list[str]]:

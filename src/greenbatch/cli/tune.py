@@ -1,12 +1,12 @@
 """``gb tune``: search strategies side by side, every trial metered."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from greenbatch.cli.printing import echo
+from greenbatch.cli.measuring import measure, resume_run
+from greenbatch.cli.output.printing import echo
 from greenbatch.cli.shared_options import (
     AsJson,
     CpuTdp,
@@ -19,10 +19,7 @@ from greenbatch.cli.shared_options import (
     Trust,
     ValidationImages,
 )
-from greenbatch.errors import MeasurementError, RunError, UsageError
-
-if TYPE_CHECKING:
-    from greenbatch.runners.training.study import TrainingStudy
+from greenbatch.errors import UsageError
 
 _SPACE: dict[str, Any] = {
     "learning_rate": {"low": 0.0001, "high": 0.1, "log": True},
@@ -115,9 +112,9 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Search for hyperparameters by several strategies, and tell what each one costs."""
-    from greenbatch import workflow
-    from greenbatch.cli.study import outline
-    from greenbatch.runners.training.study import make_training_study
+    from greenbatch.cli.output.plan import outline
+    from greenbatch.runners.study.training_study import make_training_study
+    from greenbatch.workflows import inference
 
     search = {
         "strategies": strategy,
@@ -150,11 +147,11 @@ def tune(
                 f"--resume takes the design from {resume / 'study.yaml'} and goes on in that "
                 "folder; leave out everything else but --json"
             )
-        measure(None, resume, as_json, trust=trust, share_machine=share_machine)
+        resume_run(resume, as_json, trust=trust, share_machine=share_machine)
         return
     if not model:
         raise UsageError("no network is named; name one, as: gb tune simple-cnn")
-    path = out or workflow.fresh_path()
+    path = out or inference.fresh_path()
     searched["space"] = (
         read_space(space) if space else default_space(model, set(members.get("settings", ())))
     )
@@ -171,62 +168,13 @@ def tune(
     measure(design, path, as_json, trust=True, share_machine=share_machine)
 
 
-def measure(
-    design: "TrainingStudy | None",
-    path: Path,
-    as_json: bool,
-    *,
-    trust: bool = False,
-    share_machine: bool = False,
-) -> None:
-    """Do the searches of a study, or go on with the run in ``path``, and tell what was found.
-
-    Raises:
-        RunError: The run in ``path`` is no search.
-        MeasurementError: No trial came to its end.
-    """
-    from greenbatch import training_workflow
-    from greenbatch.cli.search_result import searches_as_json, show_searches
-    from greenbatch.cli.training_progress import TrainingDisplay
-    from greenbatch.runners.directory import open_training_study
-
-    if not (design or open_training_study(path)).search:
-        raise RunError(f"{path} holds trainings and no search; go on by: gb train --resume {path}")
-    try:
-        with TrainingDisplay() as display:
-            if design:
-                run = training_workflow.run_training(
-                    design,
-                    path,
-                    display.training_listener,
-                    trust=trust,
-                    share_machine=share_machine,
-                )
-            else:
-                run = training_workflow.resume_training(
-                    path, display.training_listener, trust=trust, share_machine=share_machine
-                )
-    except KeyboardInterrupt:
-        if not (path / "study.yaml").exists():
-            raise
-        kept = f"finished trainings and epochs are kept; go on with: gb tune --resume {path}"
-        raise KeyboardInterrupt(kept) from None
-    if as_json:
-        typer.echo(searches_as_json(run.path))
-    else:
-        show_searches(run.path)
-    if not run.measured:
-        reason = next((training.reason for training in run.trainings), "there was none")
-        raise MeasurementError(f"no trial of {run.path} came to its end; the first: {reason}")
-
-
 def default_space(model: str, fixed: set[str]) -> dict[str, Any]:
     """Return what is searched of a network where nothing else is said, but for what is set.
 
     Raises:
         UnknownNameError: There is no such network.
     """
-    from greenbatch.runners.training.hyperparameters import taken
+    from greenbatch.runners.training.design.hyperparameters import taken
 
     known = {setting.name for setting in taken(model)} | {_OF_EVERY_CELL}
     return {name: values for name, values in _SPACE.items() if name in known - fixed}

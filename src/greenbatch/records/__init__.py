@@ -28,9 +28,9 @@ from greenbatch.records.energy import (
     IdleFigure,
     total_energy,
 )
-from greenbatch.records.fairness import FACTORS
+from greenbatch.records.factors import FACTORS
 from greenbatch.records.journal import Journal, Record, decode, encode, parse
-from greenbatch.records.results import (
+from greenbatch.records.repetition import (
     SCHEMA,
     Agreement,
     AsPublished,

@@ -22,7 +22,7 @@ from greenbatch.files import open_regular
 from greenbatch.plain_text import storable
 from greenbatch.privacy import masked_members
 from greenbatch.records.reading import cause_of
-from greenbatch.records.results import SCHEMA, Capacity, Idle, Repetition
+from greenbatch.records.repetition import SCHEMA, Capacity, Idle, Repetition
 from greenbatch.records.training import Beat, Epoch, Training
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Literal
 from greenbatch.names import check_name
 from greenbatch.records.cells import Flag, Status
 from greenbatch.records.energy import EnergyFigure
-from greenbatch.records.results import Conditions, WarmUp
+from greenbatch.records.repetition import Conditions, WarmUp
 
 TRAINING_PRECISIONS = ("fp32", "amp-fp16", "amp-bf16")
 """``amp``: automatic mixed precision, weights and optimiser in fp32 (`torch.autocast`)."""

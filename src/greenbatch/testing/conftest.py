@@ -11,6 +11,7 @@ from greenbatch.models import inputs
 from greenbatch.models.artifacts import Artifact, load_artifact, stem
 from greenbatch.records import Cell
 from greenbatch.runners import backends
+from greenbatch.runners.backends import spec as spec_module
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,13 +37,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def spec(request: pytest.FixtureRequest) -> backends.BackendSpec:
+def spec(request: pytest.FixtureRequest) -> spec_module.BackendSpec:
     """The backend's entry in the table."""
     return backends.find(request.param)
 
 
 @pytest.fixture(scope="session")
-def backend_class(spec: backends.BackendSpec) -> type[backends.Backend]:
+def backend_class(spec: spec_module.BackendSpec) -> type[backends.Backend]:
     """The class behind it."""
     return backends.resolve(spec)
 
@@ -59,7 +60,7 @@ def find_artifact(
     def find(precision: str = "fp32") -> Artifact:
         if not (folder / f"{stem(model, precision)}.json").exists() and given is None:
             from greenbatch.exporter import export_model
-            from greenbatch.exporter.lower import export_lower
+            from greenbatch.exporter.precisions.export import export_lower
 
             if precision == "fp32":
                 export_model(model, folder, weights="random")
@@ -73,7 +74,7 @@ def find_artifact(
 
 @pytest.fixture(scope="session")
 def make_task(
-    spec: backends.BackendSpec, find_artifact: Callable[[str], Artifact]
+    spec: spec_module.BackendSpec, find_artifact: Callable[[str], Artifact]
 ) -> Callable[..., backends.Task]:
     """A function that makes a task of a batch size, in fp32 and with nothing set unless told."""
 

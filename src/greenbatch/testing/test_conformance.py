@@ -13,6 +13,7 @@ from greenbatch.errors import ArtifactError, ExportError, StudyError, Unsupporte
 from greenbatch.models import agreement
 from greenbatch.records import FACTORS
 from greenbatch.runners import backends
+from greenbatch.runners.backends import spec as spec_module
 from greenbatch.runners.doctor.backends import look
 from greenbatch.runners.scenarios.batches import Resizable
 from greenbatch.testing.conftest import Load, MakeTask
@@ -34,7 +35,7 @@ def test_its_packages_can_be_imported(backend_class: BackendClass) -> None:
 
 
 def test_its_options_take_their_own_values(
-    spec: backends.BackendSpec, backend_class: BackendClass
+    spec: spec_module.BackendSpec, backend_class: BackendClass
 ) -> None:
     """What ``--set`` may ask for is checked by them before anything is measured."""
     for name, option in backend_class.options.items():
@@ -45,24 +46,26 @@ def test_its_options_take_their_own_values(
 
 
 def test_a_setting_that_it_does_not_have_is_refused(
-    spec: backends.BackendSpec, backend_class: BackendClass
+    spec: spec_module.BackendSpec, backend_class: BackendClass
 ) -> None:
     """A setting that is taken and ignored would be compared as if it were in force."""
     with pytest.raises(StudyError, match="has no setting"):
         backends.parse_settings(spec.name, backend_class.options, {"no_such_setting": "1"})
 
 
-def test_this_machine_can_run_it(spec: backends.BackendSpec, backend_class: BackendClass) -> None:
+def test_this_machine_can_run_it(
+    spec: spec_module.BackendSpec, backend_class: BackendClass
+) -> None:
     """The suite checks nothing where the backend cannot run."""
     assert backend_class.unavailable(spec.provider) is None
 
 
-def test_its_trial_runs(spec: backends.BackendSpec, backend_class: BackendClass) -> None:
+def test_its_trial_runs(spec: spec_module.BackendSpec, backend_class: BackendClass) -> None:
     """``gb doctor`` tells by it whether the backend works."""
     check_placement(backend_class.trial(spec.provider))
 
 
-def test_its_trial_runs_in_a_process_of_its_own(spec: backends.BackendSpec) -> None:
+def test_its_trial_runs_in_a_process_of_its_own(spec: spec_module.BackendSpec) -> None:
     """It is measured in a child process, which must find it by its entry point."""
     state = look(spec.name)
     assert state.usable, state.reason

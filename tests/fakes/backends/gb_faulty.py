@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from greenbatch.runners.backends import Setting
-from greenbatch.runners.backends.onnx_session import OnnxSession
+from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
 
 ROOM_BYTES = 120 << 20
 

@@ -1,0 +1,65 @@
+"""Accuracy of the artifacts that a run measured: as evaluated here, else as published."""
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.analysis.dataset.coordinates import Labels, model_facts
+from greenbatch.analysis.dataset.run_files import RunFiles
+from greenbatch.analysis.dataset.variables import ACCURACIES
+from greenbatch.records import artifact_key
+from greenbatch.records.accuracy import Accuracy
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def fill_accuracies(arrays: "Arrays", files: RunFiles, grid: Labels) -> list[Accuracy]:
+    """Fill the variables of accuracy, in percent.
+
+    A measured one is of the very artifact of the run, told by its hash. The published one
+    stands for pretrained weights in fp32, which it was published for, and has no interval.
+
+    Args:
+        arrays: The dataset's arrays, changed in place.
+        files: The run. A record that is of another artifact is left out, with a warning.
+        grid: The dataset's labels.
+
+    Returns:
+        The records that were taken in.
+    """
+    facts = model_facts(files, grid.along["model"])
+    if "fp32" in grid.along["precision"]:
+        fp32 = grid.place("precision", "fp32")
+        for model, (top1, weights) in enumerate(zip(facts["top1"], facts["weights"], strict=True)):
+            if weights == "pretrained" and top1 == top1:
+                arrays["accuracy_top1"][model, fp32] = top1
+                arrays["accuracy_source"][model, fp32] = ACCURACIES.index("published")
+    taken = []
+    for record in files.accuracies:
+        where = f"{record.model} in {record.precision}"
+        known = record.model in grid.along["model"] and record.precision in grid.along["precision"]
+        if not known or _sha256(files, record) != record.artifact_sha256:
+            warnings.warn(
+                f"the accuracy of {where} was measured on another artifact than this run's and "
+                "was left out; evaluate the run's own with: gb eval",
+                stacklevel=2,
+            )
+            continue
+        place = (grid.place("model", record.model), grid.place("precision", record.precision))
+        arrays["accuracy_top1"][place] = 100 * record.top1.value
+        arrays["accuracy_top1_low"][place] = 100 * record.top1.low
+        arrays["accuracy_top1_high"][place] = 100 * record.top1.high
+        if record.top5:
+            arrays["accuracy_top5"][place] = 100 * record.top5.value
+        arrays["accuracy_images"][place] = record.images
+        arrays["accuracy_source"][place] = ACCURACIES.index("measured")
+        taken.append(record)
+    return taken
+
+
+def _sha256(files: RunFiles, record: Accuracy) -> str | None:
+    artifacts = files.study.get("artifacts") or {}
+    entry = artifacts.get(artifact_key(record.model, record.precision)) or {}
+    return str(entry.get("sha256")) if entry else None

@@ -1,0 +1,193 @@
+"""What a dataset must have to be read: attributes, variables, labels, and the codes in them."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.analysis.dataset import training_variables as training
+from greenbatch.analysis.dataset import variables as inference
+from greenbatch.analysis.dataset.run_description import checked_environment, checked_study
+from greenbatch.analysis.dataset.variables import PROVENANCES, QUANTILES, Variable, settings_of
+from greenbatch.documents import parse_json
+from greenbatch.records import IO, PRECISIONS, SCENARIOS, TRAINING_PRECISIONS
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_MERGED = {"machine", "run", "run_repetition"}
+_NEEDED = (
+    "status",
+    "duration",
+    "iterations",
+    "latency",
+    "energy_source",
+    "energy_reason",
+    "energy_per_image",
+    "energy_per_image_net",
+    "energy_per_image_source",
+    "memory_peak",
+    "counts",
+    "year",
+    "weights",
+)
+"""Of inference; what else a dataset lacks is missing in its report."""
+_TEXTS = ("title", "source", "run_digest", "energy_provenance", "journal_torn")
+_LABELS = {"io": IO, "scenario": SCENARIOS, "quantile": QUANTILES}
+
+
+def known_names(dataset: "xr.Dataset") -> set[str]:
+    """Return the names of the variables that a dataset of its kind may have.
+
+    Raises:
+        ValueError: Its attribute ``settings`` cannot be read.
+    """
+    home = training if _is_training(dataset.attrs) else inference
+    known = {*home.VARIABLES, *home.COORDINATES, *_settings(dataset.attrs), *_MERGED}
+    return known | {str(n) for n in dataset.variables if _is_hyperparameter(str(n), home)}
+
+
+def _is_hyperparameter(name: str, home: Any) -> bool:
+    return home is training and name.startswith(training.HYPERPARAMETER)
+
+
+def _is_training(attrs: Mapping[Any, Any]) -> bool:
+    return bool(attrs.get("kind") == training.KIND)
+
+
+def _settings(attrs: Mapping[Any, Any]) -> dict[str, str]:
+    found = _parsed(attrs, "settings", {})
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise ValueError("its attribute 'settings' is no mapping of texts")
+    return found
+
+
+def _parsed(attrs: Mapping[Any, Any], name: str, missing: Any) -> Any:
+    if name not in attrs:
+        return missing
+    try:
+        return parse_json(attrs[name])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"its attribute {name!r} is no JSON") from error
+
+
+def require_attributes(attrs: Mapping[Any, Any]) -> None:
+    """Check the attributes that analysis reads.
+
+    Raises:
+        ValueError: One is missing or has a wrong type; the message is a phrase.
+    """
+    for name in _TEXTS:
+        if not isinstance(attrs.get(name), str):
+            raise ValueError(f"it has no text {name!r} among its attributes")
+    if attrs["energy_provenance"] not in PROVENANCES:
+        raise ValueError(f"its attribute 'energy_provenance' is {attrs['energy_provenance']!r}")
+    try:
+        int(attrs.get("schema", 0))
+    except (TypeError, ValueError):
+        raise ValueError(f"its attribute 'schema' is {attrs['schema']!r}, no number") from None
+    for name, check in (("study", checked_study), ("environment", checked_environment)):
+        try:
+            check(_parsed(attrs, name, None))
+        except ValueError as error:
+            raise ValueError(f"of its attribute {name!r}, {error}") from error
+    _settings(attrs)
+    for name in ("accuracy", "parts"):
+        if not isinstance(_parsed(attrs, name, []), list):
+            raise ValueError(f"its attribute {name!r} is no list")
+    if not isinstance(_parsed(attrs, "search", {}), dict | None):
+        raise ValueError("its attribute 'search' is no mapping")
+    if attrs.get("merged_along") in ("machine", "run"):
+        for part in _parsed(attrs, "parts", []):
+            _require_part(part)
+
+
+def _require_part(part: Any) -> None:
+    """Check what is remembered of a run in a merged dataset."""
+    forms = {
+        "label": str,
+        "attributes": dict,
+        "labels": dict,
+        "merged_labels": dict,
+        "coordinates": list,
+        "not_set": dict,
+    }
+    if not isinstance(part, dict):
+        raise ValueError("its attribute 'parts' lists what is no run")
+    for name, form in forms.items():
+        if not isinstance(part.get(name), form):
+            raise ValueError(f"its attribute 'parts' lists a run without {name!r}")
+    require_attributes(part["attributes"])
+
+
+def require_form(dataset: "xr.Dataset") -> None:
+    """Check that a dataset has what is needed, as this program lays it out.
+
+    Raises:
+        ValueError: A variable, a dimension or a label is missing or wrong; the message is a phrase.
+    """
+    if _is_training(dataset.attrs):
+        table = training.VARIABLES
+        cell: tuple[str, ...] = training.cell_dims(dataset)
+        needed = [name for name in table if name != "energy_reason"]
+        labels: dict[str, Any] = {"precision": TRAINING_PRECISIONS}
+    else:
+        table = inference.VARIABLES
+        cell = inference.cell_dims(dataset)
+        needed = [*_NEEDED]
+        labels = {"precision": PRECISIONS, **_LABELS}
+    if lacking := [name for name in needed if name not in dataset.variables]:
+        more = f" and {len(lacking) - 1} more variables" if len(lacking) > 1 else ""
+        raise ValueError(f"it lacks {lacking[0]}{more}")
+    merged = dataset.attrs.get("merged_along")
+    for dim in (*cell, "repetition", *([merged] if merged in ("machine", "run") else [])):
+        if dim not in dataset.dims:
+            raise ValueError(f"it lacks the dimension {dim}, one of whose labels was chosen")
+        if not dataset.sizes[dim]:
+            raise ValueError(f"no label is left along its dimension {dim}")
+    for name in map(str, dataset.dims):
+        _require_labels(dataset, name, labels.get(name))
+    settings = tuple(settings_of(dataset))
+    along = cell if table is training.VARIABLES else settings
+    apart = {dim for dim in ("machine", "run") if dim in dataset.dims}
+    for name, variable in table.items():
+        if name in dataset:
+            _require_variable(dataset[name], variable, {*variable.along(along), *apart})
+
+
+def _require_labels(dataset: "xr.Dataset", dim: str, known: tuple[Any, ...] | None) -> None:
+    if dim not in dataset.coords:
+        raise ValueError(f"it lacks the labels of its dimension {dim}")
+    found = dataset[dim].values.tolist()
+    if len(set(found)) < len(found):
+        raise ValueError(f"a label of its dimension {dim} is there twice")
+    if dim in ("batch_size", "repetition", "trial", "epoch"):
+        if not all(isinstance(label, int) and label >= (dim == "batch_size") for label in found):
+            raise ValueError(f"a label of its dimension {dim} is no whole number")
+    elif dim == "quantile":
+        if tuple(found) != known:
+            raise ValueError(f"its quantiles are not {', '.join(map(str, known or ()))}")
+    elif not all(isinstance(label, str) and label for label in found):
+        raise ValueError(f"a label of its dimension {dim} is no text")
+    elif known and (foreign := [label for label in found if label not in known]):
+        raise ValueError(f"its dimension {dim} has the label {foreign[0]!r}")
+
+
+def _require_variable(array: "xr.DataArray", variable: Variable, dims: set[str]) -> None:
+    if {*map(str, array.dims)} != dims:
+        raise ValueError(
+            f"{array.name} has the dimensions {', '.join(map(str, array.dims))}, wanted "
+            f"{', '.join(sorted(dims))}"
+        )
+    values = array.values
+    if variable.kind == "text":
+        kinds = set(map(type, values.ravel().tolist()))
+        if not kinds <= {str}:
+            raise ValueError(f"{array.name} holds what is no text")
+    elif variable.kind == "number":
+        if values.dtype.kind not in "fiu":
+            raise ValueError(f"{array.name} holds what is no number")
+    else:
+        most = len(variable.meanings) - 1 if variable.kind == "code" else 127
+        if values.dtype.kind not in "iu" or (
+            values.size and not 0 <= int(values.min()) <= int(values.max()) <= most
+        ):
+            raise ValueError(f"{array.name} holds values that are no codes of it")

@@ -1,0 +1,338 @@
+"""Several runs as one dataset: side by side along ``machine`` or ``run``, or as repetitions."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from greenbatch.analysis.dataset.alignment import common_coordinates, first_known, known, widened
+from greenbatch.analysis.dataset.compatibility import (
+    Facts,
+    check_alike,
+    check_known,
+    distinct,
+    facts_of,
+    machine_names,
+)
+from greenbatch.analysis.dataset.dataset_files import NOTE
+from greenbatch.analysis.dataset.variables import STATUSES, VARIABLES, settings_of
+from greenbatch.errors import RunError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Along = Literal["machine", "repetition", "run"]
+
+
+def merge_datasets(
+    parts: "Mapping[str, xr.Dataset]", along: Along | None = None, allow: Collection[str] = ()
+) -> "xr.Dataset":
+    """Make one dataset of those of single runs, by the runs' names; see `merge`."""
+    if along is not None and along not in get_args(Along):
+        raise UnknownNameError("dimension to merge along", along, get_args(Along))
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    check_inputs(parts)
+    facts = {name: facts_of(part) for name, part in parts.items()}
+    check_known(facts.values(), allow)
+    if along == "run":
+        return _stacked(parts, "run", [])
+    groups = _groups(facts, along)
+    allowed: list[str] = []
+    machines = []
+    for group in groups:
+        members = {name: facts[name] for name in group}
+        allowed += check_alike(members, allow, one_machine=True)
+        machines.append(_repeated({name: parts[name] for name in group}, allowed))
+    if len(groups) == 1:
+        return machines[0]
+    allowed += check_alike(facts, allow, one_machine=False)
+    labels = machine_names([facts[group[0]].machine for group in groups])
+    if any(len(group) > 1 for group in groups):
+        machines = [
+            one if "run" in one.coords else _of_runs(one, [group[0]], [one.sizes["repetition"]])
+            for one, group in zip(machines, groups, strict=True)
+        ]
+    stacked = _stacked(dict(zip(labels, machines, strict=True)), "machine", allowed)
+    stacked["machine"].attrs.update(units="1", long_name="machine that it was measured on")
+    return stacked
+
+
+def separate(dataset: "xr.Dataset") -> "dict[str, xr.Dataset]":
+    """Take a dataset along ``machine`` or ``run`` apart again.
+
+    Returns:
+        By label, the datasets that were merged: with their own labels and attributes. A dataset
+        without such a dimension stands alone, by its title.
+
+    Raises:
+        RunError: Labels that it was merged with are gone.
+    """
+    dim = dataset.attrs.get("merged_along")
+    if dim not in ("machine", "run"):
+        return {str(dataset.attrs.get("title", "run")): dataset}
+    try:
+        return {
+            part["label"]: _part(dataset.sel({dim: part["label"]}, drop=True), part)
+            for part in json.loads(dataset.attrs["parts"])
+        }
+    except (LookupError, TypeError, ValueError) as error:
+        raise RunError(
+            f"the dataset cannot be taken apart along {dim}: labels that it was merged with are "
+            f"gone ({error}); select from the datasets of its runs, or give the merged file as "
+            "'gb merge' wrote it"
+        ) from error
+
+
+def _part(dataset: "xr.Dataset", part: Mapping[str, Any]) -> "xr.Dataset":
+    labels = part["labels"]
+    foreign = [dim for dim in dataset.dims if dim not in labels]  # settings of other parts
+    not_set = {dim: dataset[dim].attrs["not_set"] for dim in foreign}
+    dataset = dataset.sel(not_set, drop=True)
+    dataset = dataset.drop_vars(set(dataset.coords) - set(part["coordinates"]))
+    renamed = {dim: texts for dim, texts in part["merged_labels"].items() if texts != labels[dim]}
+    every = {dim: dataset[dim].values.tolist() for dim in labels}
+    places = {d: [every[d].index(one) for one in own] for d, own in (labels | renamed).items()}
+    dataset = dataset.isel(places)
+    for dim in renamed:
+        dataset = dataset.assign_coords({dim: (dim, labels[dim], dataset[dim].attrs)})
+    for dim, not_set in part["not_set"].items():
+        dataset[dim].attrs.pop("not_set", None)
+        dataset[dim].attrs.update({"not_set": not_set} if not_set is not None else {})
+    noted = {NOTE: dataset.attrs[NOTE]} if NOTE in dataset.attrs else {}
+    dataset.attrs = part["attributes"] | noted
+    return dataset
+
+
+def run_names(runs: Sequence[Path | str]) -> list[str]:
+    """Name runs by their directories, each apart from the others.
+
+    Raises:
+        UsageError: No run was given.
+    """
+    if not runs:
+        raise UsageError("no run was given; name one or more directories that 'gb bench' wrote")
+    return distinct([Path(run).resolve().name for run in runs])
+
+
+def check_inputs(parts: "Mapping[str, xr.Dataset]") -> None:
+    """Refuse datasets that are merged already, and a run that is given twice."""
+    seen: dict[str, str] = {}
+    for name, part in parts.items():
+        if "merged_along" in part.attrs:
+            raise RunError(f"{name} is merged already; give the runs that it was made of")
+        other = seen.setdefault(str(part.attrs["run_digest"]), name)
+        if other != name:
+            raise RunError(f"{other} and {name} are the same run; give each run once")
+
+
+def _groups(facts: Mapping[str, Facts], along: Along | None) -> list[list[str]]:
+    """Put the names of runs together that become repetitions of one design."""
+    if along == "machine":
+        return [[name] for name in facts]
+    if along == "repetition":
+        return [list(facts)]
+    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for name, one in facts.items():
+        groups.setdefault(tuple(sorted(one.machine.items())), []).append(name)
+    return list(groups.values())
+
+
+def _repeated(parts: "Mapping[str, xr.Dataset]", allowed: list[str]) -> "xr.Dataset":
+    """Put runs behind one another along ``repetition``; one run stays as it is."""
+    import numpy as np
+    import xarray as xr
+
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    _refuse_copies(parts)
+    wide, settings = widened(parts, but="repetition")
+    counts = [part.sizes["repetition"] for part in wide]
+    starts = np.cumsum([0, *counts])
+    wide = [
+        part.assign_coords(repetition=("repetition", start + np.arange(count), attrs))
+        for part, start, count, attrs in zip(
+            wide, starts, counts, (part["repetition"].attrs for part in wide), strict=False
+        )
+    ]
+    kept, differing = common_coordinates(wide)
+    if differing and not allowed:
+        raise RunError(
+            f"{' and '.join(parts)} disagree about the coordinate {differing[0]}; keep the runs "
+            "apart (--apart)"
+        )
+    for name in differing:
+        allowed.append(f"{name} differs, and is that of {next(iter(parts))}")
+        kept[name] = wide[0][name]
+    measured = [name for name in wide[0].data_vars if "repetition" in wide[0][name].dims]
+    merged = xr.concat(
+        [part[measured] for part in wide],
+        "repetition",
+        data_vars="all",
+        coords="minimal",
+        compat="override",
+        join="exact",
+        combine_attrs="override",
+    )
+    for name in map(str, wide[0].data_vars):
+        if name not in measured:
+            merged[name] = _agreed(name, [part[name] for part in wide], [*parts])
+    merged = merged.assign_coords(kept)[[*wide[0].data_vars]]
+    merged = _of_runs(merged, [*parts], counts)
+    merged.attrs = merged_attributes(parts, "repetition", settings, allowed)
+    study = json.loads(merged.attrs["study"]) | {"repetitions": int(starts[-1])}
+    merged.attrs["study"] = json.dumps(study)
+    return merged
+
+
+def _of_runs(dataset: "xr.Dataset", runs: Sequence[str], counts: Sequence[int]) -> "xr.Dataset":
+    """Say of every repetition which run it is of, and its number there."""
+    import numpy as np
+
+    own = np.concatenate([np.arange(count) for count in counts])
+    said = {"units": "1", "long_name": "run that the repetition is of"}
+    number = {"units": "1", "long_name": "number of the block in its own run, from 0"}
+    return dataset.assign_coords(
+        run=("repetition", np.repeat([*runs], counts), said),
+        run_repetition=("repetition", own, number),
+    )
+
+
+def _agreed(name: str, arrays: "Sequence[xr.DataArray]", runs: Sequence[str]) -> "xr.DataArray":
+    """Return what holds for all runs: of memory, the smallest batch; else the one value."""
+    if name == "in_design":
+        return _extreme(arrays, "max")
+    if name in ("max_batch_size", "min_failing_batch_size"):  # what fitted in every run
+        return _extreme(arrays, "min")
+    missing = VARIABLES[name].missing
+    if name.startswith("stopped"):  # as within a run, the latest says
+        arrays = arrays[::-1]
+    found = arrays[0]
+    for other, run in zip(arrays[1:], runs[1:], strict=True):
+        differ = known(found, missing) & known(other, missing) & (found != other)
+        if bool(differ.any()) and not name.startswith("stopped"):
+            raise RunError(
+                f"{runs[0]} and {run} hold another {name} of one artifact; evaluate it once, or "
+                "keep the runs apart (--apart)"
+            )
+        found = first_known(found, other, missing)
+    return found
+
+
+def _extreme(arrays: "Sequence[xr.DataArray]", which: Literal["min", "max"]) -> "xr.DataArray":
+    import xarray as xr
+
+    side_by_side = xr.concat(
+        arrays, "part", join="exact", coords="minimal", compat="override", combine_attrs="override"
+    )
+    return getattr(side_by_side, which)("part", keep_attrs=True)  # type: ignore[no-any-return]
+
+
+def _refuse_copies(parts: "Mapping[str, xr.Dataset]") -> None:
+    """Refuse a run that another one holds: counted twice, it would narrow every interval."""
+    import numpy as np
+
+    seen: dict[str, set[tuple[float, ...]]] = {}
+    for name, part in parts.items():
+        ok = part["status"].values == STATUSES.index("ok")
+        columns = [part[v].values[ok] for v in ("duration", "throughput", "order_position")]
+        seen[name] = set(map(tuple, np.stack(columns, axis=-1).tolist()))
+    for a, of_a in seen.items():
+        for b, of_b in seen.items():
+            if a != b and of_a and of_a <= of_b:
+                raise RunError(
+                    f"every repetition of {a} is in {b}, to the last digit: one is a copy of the "
+                    "other; give only the longer one"
+                )
+
+
+def _stacked(
+    parts: "Mapping[str, xr.Dataset]", dim: Literal["machine", "run"], allowed: list[str]
+) -> "xr.Dataset":
+    """Put datasets side by side along a new first dimension."""
+    import numpy as np
+    import xarray as xr
+
+    wide, settings = widened(parts)
+    kept, differing = common_coordinates(wide)
+    wide = [part.drop_vars([*kept]) for part in wide]
+    labels = xr.Variable(dim, np.array([*parts]), {"units": "1", "long_name": "run that it is of"})
+    merged = xr.concat(
+        wide,
+        dim,
+        data_vars="all",
+        coords=differing,
+        compat="override",
+        join="exact",
+        combine_attrs="override",
+    )
+    merged = merged.assign_coords({**kept, dim: labels})
+    merged.attrs = merged_attributes(parts, dim, settings, allowed, wide)
+    return merged
+
+
+def merged_attributes(
+    parts: "Mapping[str, xr.Dataset]",
+    along: Along,
+    settings: Mapping[str, str],
+    allowed: Sequence[str],
+    wide: "Sequence[xr.Dataset]" = (),
+) -> dict[str, Any]:
+    """Gather the attributes of the whole; those of the parts go along as JSON.
+
+    Args:
+        parts: By label, as they were.
+        along: The dimension that they are merged along.
+        settings: Names of the settings of all, by dimension.
+        allowed: What differs all the same, a phrase each.
+        wide: The parts with the labels of all, where they stand side by side.
+    """
+    first = next(iter(parts.values())).attrs
+    every = [part.attrs for part in parts.values()]
+    provenances = {str(one["energy_provenance"]) for one in every} - {"missing"} or {"missing"}
+    digest = hashlib.sha256("".join(str(one["run_digest"]) for one in every).encode())
+    accuracies = [json.loads(one.get("accuracy", "[]")) for one in every]
+    told = []
+    for number, (name, part) in enumerate(parts.items()):
+        described: dict[str, Any] = {"label": name, "attributes": _plain(part.attrs)}
+        if wide:
+            own = {str(dim): part[dim].values.tolist() for dim in part.dims}
+            described["labels"] = own
+            described["merged_labels"] = _relabelled(part, wide[number])
+            described["coordinates"] = [str(name) for name in part.coords]
+            described["not_set"] = {
+                dim: part[dim].attrs.get("not_set") for dim in settings if dim in part.dims
+            }
+        told.append(described)
+    notes = "; ".join(dict.fromkeys(str(one[NOTE]) for one in every if NOTE in one))
+    return {
+        **{name: first[name] for name in ("Conventions", "source", "schema")},
+        **({NOTE: notes} if notes else {}),
+        "title": " + ".join(str(one["title"]) for one in every),
+        "settings": json.dumps(dict(settings)),
+        "energy_provenance": provenances.pop() if len(provenances) == 1 else "mixed",
+        # Side by side, each part has its own.
+        "study": "{}" if wide else first["study"],
+        "environment": "{}" if wide else first["environment"],
+        "journal_torn": "; ".join(str(one["journal_torn"]) for one in every if one["journal_torn"]),
+        "run_digest": digest.hexdigest(),
+        "accuracy": json.dumps([record for some in accuracies for record in some]),
+        "merged_along": along,
+        "parts": json.dumps(told),
+        "allowed_differences": "; ".join(allowed),
+    }
+
+
+def _relabelled(part: "xr.Dataset", wide: "xr.Dataset") -> dict[str, list[Any]]:
+    """Return the labels of a dataset's settings as the merged one has them."""
+    found = {}
+    for dim in settings_of(part):
+        old, new = part[dim].attrs.get("not_set"), wide[dim].attrs.get("not_set")
+        found[dim] = [new if text == old else text for text in part[dim].values.tolist()]
+    return found
+
+
+def _plain(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Make numpy scalars, which a file gives back, numbers of Python."""
+    return {str(k): v.item() if hasattr(v, "item") else v for k, v in attrs.items()}

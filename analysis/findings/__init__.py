@@ -1,0 +1,1 @@
+"""What a dataset says: cells, comparisons, answers, verdicts and caveats."""

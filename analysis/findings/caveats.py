@@ -1,0 +1,387 @@
+"""What a reader must know before believing a figure: judgements as data, shown elsewhere."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.analysis.dataset.dataset_files import EDITED, NOTE
+from greenbatch.analysis.dataset.variables import SOURCES, STATUSES, STOPS
+from greenbatch.analysis.findings.cells import CellRow, cell_rows
+from greenbatch.analysis.findings.fairness import Fairness, Kind, mismatches
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from greenbatch.records import Cell
+
+_NAMED = 5  # broken files in a sentence
+STANDARD_WINDOW_S = 2.0
+"""DESIGN, section 3.4: shorter windows are for a first look."""
+
+_FLAG_MEANINGS = {
+    "unsteady": "latencies had not settled when measuring began",
+    "throttled": "the device lowered its clocks",
+    "disturbed": "other work took part of the machine",
+    "meter_disagrees": "two ways of metering the same device differ",
+    "fallback": "part of the graph ran on another provider than the one asked for",
+    "overloaded": "the server did not hold the rate, and its response times grow while it is "
+    "watched",
+    "late": "requests were handed over later than planned",
+}
+
+
+class Severity(StrEnum):
+    """How far a caveat reaches."""
+
+    SERIOUS = "serious"
+    """The figures do not mean what a reader would take them to mean."""
+    CAUTION = "caution"
+    """Some figures, or their certainty, are affected."""
+    NOTE = "note"
+    """Worth knowing; no figure is affected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """One judgement: a stable code, how far it reaches, and a plain sentence."""
+
+    code: str
+    severity: Severity
+    sentence: str
+
+
+ALONE = Caveat(
+    "dataset-alone",
+    Severity.CAUTION,
+    "This report is of a dataset file alone. What was in force for each backend, where its graph "
+    "ran and the power traces are in the folder of the run, which is not at hand: nothing here "
+    "tells whether the backends were set alike.",
+)
+
+
+def caveats(
+    dataset: "xr.Dataset",
+    rows: Sequence[CellRow] | None = None,
+    in_force: Fairness | None = None,
+    *,
+    alone: bool = False,
+) -> list[Caveat]:
+    """List the caveats of a run, the gravest first.
+
+    Args:
+        dataset: As `greenbatch.analysis.open_run` gives it.
+        rows: Its cells, where `cell_rows` was already asked for them.
+        in_force: What its journal tells of the backends' settings.
+        alone: Whether there is the dataset and no journal.
+    """
+    rows = cell_rows(dataset) if rows is None else rows
+    study = json.loads(dataset.attrs["study"])
+    environment = json.loads(dataset.attrs["environment"])
+    found = [
+        *_energy(dataset, rows, environment),
+        *_weights(dataset),
+        *image_caveats(study, int(dataset["batch_size"].max())),
+        *_preprocessing(dataset),
+        *([ALONE] if alone else []),
+        *contents_caveats(dataset),
+        *_window(study, environment),
+        *_settings(in_force or Fairness()),
+        *_repetitions(rows),
+        *_repeats(dataset, study),
+        *_flags(rows),
+        *_journal(dataset),
+    ]
+    order = list(Severity)
+    return sorted(found, key=lambda caveat: order.index(caveat.severity))
+
+
+def contents_caveats(dataset: "xr.Dataset") -> Iterator[Caveat]:
+    """Say that a dataset file was edited, or that nobody can know."""
+    if note := dataset.attrs.get(NOTE):
+        edited = EDITED in note
+        yield Caveat(
+            "dataset-edited" if edited else "dataset-unverified",
+            Severity.SERIOUS if edited else Severity.CAUTION,
+            f"{note}: only the journal in the run's directory shows what was measured.",
+        )
+
+
+def _energy(
+    dataset: "xr.Dataset", rows: Sequence[CellRow], environment: Mapping[str, Any]
+) -> Iterator[Caveat]:
+    provenance = dataset.attrs["energy_provenance"]
+    absent = environment.get("meters_absent") or {}
+    if provenance == "estimated":
+        yield Caveat(
+            "energy-estimated",
+            Severity.SERIOUS,
+            "Energy is estimated from CPU time by a stated model, not measured: every ratio of "
+            "energies here is a ratio of CPU times in disguise, and cannot show that one runtime "
+            "draws more power than another while it computes.",
+        )
+    elif provenance == "mixed":
+        yield Caveat(
+            "energy-mixed",
+            Severity.SERIOUS,
+            "Energy is measured in part and estimated in part; figures that rest on an estimate "
+            "are marked, and no ratio is given between an estimate and a measurement.",
+        )
+    elif provenance == "missing":
+        why = _no_energy_reason(dataset)
+        measured = bool((dataset["status"] == STATUSES.index("ok")).any())
+        rest = "; latency and throughput were measured" if measured else ""
+        yield Caveat(
+            "energy-missing",
+            Severity.SERIOUS,
+            f"There is no energy per image in this run{why}{rest}.",
+        )
+    for model in _models_of_estimates(dataset):
+        yield Caveat("energy-model", Severity.NOTE, f"The model of the estimate: {model}.")
+    partial = sum(row.ok for row in rows) - sum(len(row.series["energy"].by_block) for row in rows)
+    if provenance != "missing" and partial:
+        yield Caveat(
+            "energy-incomplete",
+            Severity.CAUTION,
+            f"{_repetition_count(partial)} without energy per image, because the figure of a "
+            "domain that counts is missing; no partial sum is given.",
+        )
+    for meter, reason in absent.items():
+        yield Caveat(
+            f"no-{meter}",
+            Severity.NOTE,
+            f"The meter {meter} was not used: {str(reason).rstrip('.')}.",
+        )
+
+
+def _models_of_estimates(dataset: "xr.Dataset") -> list[str]:
+    estimated = (dataset["energy_source"] == SOURCES.index("estimated")).values
+    found = dict.fromkeys(str(text) for text in dataset["energy_reason"].values[estimated] if text)
+    texts = [text.removeprefix("estimated, not measured: ").rstrip(".") for text in found]
+    return texts[:3]  # enough: one for each kind of domain
+
+
+def _no_energy_reason(dataset: "xr.Dataset") -> str:
+    counted = dataset["energy_reason"].isel(domain=(dataset["counts"] == 1).values)
+    reasons = dict.fromkeys(
+        str(text)
+        for text, code in zip(
+            counted.values.flat,
+            dataset["energy_source"].isel(domain=(dataset["counts"] == 1).values).values.flat,
+            strict=True,
+        )
+        if text and code == 0
+    )
+    return f" ({'; '.join(reasons).rstrip('.')})" if reasons else ""
+
+
+def _weights(dataset: "xr.Dataset") -> Iterator[Caveat]:
+    kinds = dict(zip(dataset["model"].values, dataset["weights"].values, strict=True))
+    drawn = [str(model) for model, kind in kinds.items() if kind == "random"]
+    if drawn:
+        who = "all models" if len(drawn) == len(kinds) > 1 else ", ".join(drawn)
+        yield Caveat(
+            "weights-random",
+            Severity.NOTE,
+            f"The weights of {who} are random (seeded): the work per image is that of trained "
+            "weights, the predictions mean nothing.",
+        )
+
+
+def image_caveats(study: Mapping[str, Any], largest: int) -> Iterator[Caveat]:
+    """Say what the folder of a study's images lacks.
+
+    Args:
+        study: As in ``study.yaml``.
+        largest: Most images in a batch.
+    """
+    images = study.get("images")
+    if not images:
+        return
+    folder, count, found = images["folder"], images["count"], images["found"]
+    broken = images.get("broken") or {}
+    looked_at = count + len(broken)
+    if broken:
+        named = "; ".join(f"{name} ({reason})" for name, reason in list(broken.items())[:_NAMED])
+        more = f"; and {len(broken) - _NAMED} more, see study.yaml" if len(broken) > _NAMED else ""
+        which, were = ("1 file", "was") if len(broken) == 1 else (f"{len(broken)} files", "were")
+        yield Caveat(
+            "images-broken",
+            Severity.CAUTION,
+            f"{which} of {looked_at} in {folder} could not be read and {were} left out: "
+            f"{named}{more}.",
+        )
+    if count < largest:
+        yield Caveat(
+            "images-repeated",
+            Severity.CAUTION,
+            f"The folder {folder} gave {count} images, fewer than the largest batch of {largest}: "
+            "there they are repeated.",
+        )
+    if looked_at < found:
+        yield Caveat(
+            "images-chosen",
+            Severity.NOTE,
+            f"Of the {found} images in {folder}, {looked_at} were taken, evenly spread.",
+        )
+
+
+def _preprocessing(dataset: "xr.Dataset") -> Iterator[Caveat]:
+    shares = []
+    for name, what in (
+        ("preprocessing_time_share", "the window"),
+        ("preprocessing_cpu_share", "the measuring process's CPU time"),
+    ):
+        if name in dataset and dataset[name].notnull().any():
+            low, high = float(dataset[name].min()) * 100, float(dataset[name].max()) * 100
+            span = f"{low:.0f} %" if f"{low:.0f}" == f"{high:.0f}" else f"{low:.0f} to {high:.0f} %"
+            shares.append(f"{span} of {what}")
+    if shares:
+        yield Caveat(
+            "preprocessing-inside",
+            Severity.CAUTION,
+            "Images were decoded and transformed in the window, and are part of every figure: "
+            f"they took {' and '.join(shares)}.",
+        )
+
+
+def window_s(study: Mapping[str, Any], environment: Mapping[str, Any]) -> float | None:
+    """Least length of a window: the one in force, which the meters may have raised, else asked."""
+    for value in (environment.get("window_s"), (study.get("protocol") or {}).get("window_s")):
+        if isinstance(value, int | float):
+            return float(value)
+    return None
+
+
+def _window(study: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterator[Caveat]:
+    scale = study.get("scale", 1.0)
+    if scale < 1:
+        yield Caveat(
+            "scaled",
+            Severity.CAUTION,
+            f"The study was shortened to {scale:g} of its times, requests and repetitions: it "
+            "shows how it works here, and its figures do not repeat those of the whole.",
+        )
+    length_s = window_s(study, environment)
+    offline = "offline" in study.get("scenarios", ["offline"])
+    if scale == 1 and offline and length_s is not None and length_s < STANDARD_WINDOW_S:
+        yield Caveat(
+            "window-short",
+            Severity.CAUTION,
+            f"Windows of {length_s:g} s (profile {study.get('profile', 'unknown')}) are for a "
+            f"first look; the standard is {STANDARD_WINDOW_S:g} s.",
+        )
+
+
+def _settings(in_force: Fairness) -> Iterator[Caveat]:
+    """Warn of settings that differ between backends; those set on one backend were asked for."""
+    reference = in_force.variants[0] if in_force.variants else None
+    clauses: dict[str, list[str]] = {}
+    for variant in in_force.variants:
+        if reference is None or variant.backend == reference.backend:
+            continue
+        differ = [m.name for m in mismatches(variant, reference) if m.kind is Kind.DIFFERS]
+        if differ:
+            clauses.setdefault(", ".join(differ), []).append(variant.label)
+    if reference and clauses:
+        pairs = "; ".join(f"{', '.join(who)} in {what}" for what, who in clauses.items())
+        yield Caveat(
+            "settings-differ",
+            Severity.CAUTION,
+            f"Not only the runtimes differ from {reference.label}, but their settings: {pairs}.",
+        )
+
+
+def _repetitions(rows: Sequence[CellRow]) -> Iterator[Caveat]:
+    planned = rows[0].planned if rows else 0
+    if planned < 3:
+        said = {0: "No repetition was", 1: "One repetition was"}.get(
+            planned, "Two repetitions were"
+        )
+        shown = "no spread is known" if planned < 2 else "ranges are shown, not intervals"
+        yield Caveat("few-repetitions", Severity.CAUTION, f"{said} asked for, so {shown}.")
+    elif few := sum(0 < row.ok < 3 for row in rows):
+        yield Caveat(
+            "few-repetitions",
+            Severity.CAUTION,
+            f"{few} of {len(rows)} cells have fewer than 3 finished repetitions and therefore no "
+            "confidence interval.",
+        )
+    not_run = sum(row.statuses.get("not_run", 0) for row in rows)
+    if not_run:
+        total = sum(row.planned for row in rows)
+        yield Caveat(
+            "incomplete",
+            Severity.CAUTION,
+            f"The run is incomplete: {not_run} of {total} repetitions were not run.",
+        )
+    yield from _failures(rows)
+
+
+def _repeats(dataset: "xr.Dataset", study: Mapping[str, Any]) -> Iterator[Caveat]:
+    """Tell of attempts that were superseded, and of cells that are less precise than was asked."""
+    if not {"stopped", "stopped_half_width", "disturbed_attempts", "in_design"} <= dataset.keys():
+        return
+    if again := int(dataset["disturbed_attempts"].sum()):
+        yield Caveat(
+            "disturbed-attempts",
+            Severity.NOTE,
+            f"{_repetition_count(again)} superseded: disturbed, and measured again at the end of "
+            "the block; the journal keeps both.",
+        )
+    wide = dataset["stopped"] == STOPS.index("maximum")
+    if count := int(wide.sum()):
+        asked = int((dataset["in_design"] == 1).sum())
+        widest = float(dataset["stopped_half_width"].where(wide).max())
+        yield Caveat(
+            "target-missed",
+            Severity.CAUTION,
+            f"{count} of {asked} cells are not within ± {study.get('precision_target', 0):.2g} of "
+            f"their mean after {study.get('max_repetitions')} repetitions; the widest is "
+            f"± {widest:.2g}.",
+        )
+
+
+def _failures(rows: Sequence[CellRow]) -> Iterator[Caveat]:
+    """Name the cells that failed; batch sizes that failed in the same way share a sentence."""
+    alike: dict[tuple[Cell, str, str], list[int]] = {}
+    for row in rows:
+        failed = {s: n for s, n in row.statuses.items() if s not in ("ok", "not_run")}
+        if failed:
+            how = ", ".join(f"{name} {count}×" for name, count in failed.items())
+            why = "; ".join(reason.rstrip(".") for reason in row.failures)
+            alike.setdefault((replace(row.cell, batch_size=1), how, why), []).append(
+                row.cell.batch_size
+            )
+    for (cell, how, why), sizes in alike.items():
+        which = ", ".join(map(str, sizes))
+        name = str(cell) if cell.is_server else str(cell).removesuffix("1") + which
+        each = ", each" if len(sizes) > 1 else ""
+        yield Caveat("failed", Severity.CAUTION, f"Failed: {name} ({how}{each}): {why}.")
+
+
+def _flags(rows: Sequence[CellRow]) -> Iterator[Caveat]:
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts.update(row.flags)
+    for name, count in counts.items():
+        severity = Severity.SERIOUS if name == "fallback" else Severity.CAUTION
+        meaning = _FLAG_MEANINGS.get(name, name)
+        word = name.replace("_", " ")
+        yield Caveat(
+            f"flag-{name.replace('_', '-')}",
+            severity,
+            f"{_repetition_count(count)} flagged as {word} ({meaning}); "
+            f"{'it is' if count == 1 else 'they are'} counted in.",
+        )
+
+
+def _journal(dataset: "xr.Dataset") -> Iterator[Caveat]:
+    if torn := dataset.attrs["journal_torn"]:
+        yield Caveat("journal-torn", Severity.NOTE, f"{torn}.")
+
+
+def _repetition_count(count: int) -> str:
+    return "1 repetition is" if count == 1 else f"{count} repetitions are"

@@ -1,0 +1,319 @@
+"""The dataset as plain rows: one for each cell, nothing formatted, nothing printed."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.analysis.dataset.labelled_cells import make_cell
+from greenbatch.analysis.dataset.variables import (
+    ACCURACIES,
+    CELL_FACTORS,
+    FLAGS,
+    PROVENANCES,
+    QUANTILES,
+    STATUSES,
+    STOPS,
+    VARIABLES,
+    cell_dims,
+    settings_of,
+)
+from greenbatch.analysis.statistics.summary import Summary, interval
+from greenbatch.errors import RunError
+from greenbatch.records import TRAFFIC, Cell
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One figure of a cell by block; only blocks that are ok and have the figure."""
+
+    by_block: Mapping[int, float] = field(default_factory=dict)
+
+    def interval(self) -> Summary | None:
+        """Summarise over the repetitions."""
+        return interval(self.by_block.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyFigure:
+    """Top-1 accuracy of a cell's artifact, in percent.
+
+    Attributes:
+        source: ``measured`` (on ``images`` images, of this artifact), or ``published`` (for its
+            pretrained weights in fp32).
+        low, high: Wilson's 95 % interval; ``None`` where published.
+    """
+
+    top1: float
+    source: str
+    low: float | None = None
+    high: float | None = None
+    images: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRow:
+    """A cell and its figures; an interval is ``None`` where the figure is missing.
+
+    Attributes:
+        planned: Repetitions in the design; fewer of a cell that was within its target before.
+        statuses: How many repetitions ended how.
+        flags: How many ok repetitions carry each flag; they are counted in, not dropped.
+        failures: Distinct reasons of the repetitions that are not ok.
+        energy_source: ``missing``, ``measured``, ``estimated`` or ``mixed``.
+        metering_error: Half-width of the meters' error over the energy per image, mean over
+            repetitions; apart from the interval, which is about repetitions.
+        power_w: Mean power over the domains that count.
+        memory_host_bytes, memory_device_bytes, memory_children_bytes: Highest peak over the
+            repetitions: of the process, of its device, of the largest process that it started.
+        agreement_max_rel, agreement_cosine: The worst over all repetitions that were compared
+            with the reference, failed ones included.
+        max_batch_size: The largest batch that fits into memory, 0 where none does; ``None``
+            where it was not probed.
+        min_failing_batch_size: The smallest batch that was tried and does not.
+        accuracy: Of the artifact; ``None`` where nothing is known.
+        response_mean_s, response_p99_s, response_max_s: Of a server's requests.
+        busy: Share of a server's window in which a batch was running.
+        waiting_share: Share of a server's energy that idle power takes while no batch is running.
+        as_published_j: Energy per request by the estimator of the study that is repeated.
+        batch_size_mean: Of the batches that a server formed.
+        series: The figures by block, for ratios: ``energy``, ``latency_p50``, ``latency_p99``,
+            ``throughput``.
+    """
+
+    cell: Cell
+    planned: int
+    statuses: Mapping[str, int]
+    flags: Mapping[str, int]
+    failures: tuple[str, ...]
+    energy_source: str
+    energy_per_image_j: Summary | None
+    energy_per_image_net_j: Summary | None
+    metering_error: float | None
+    latency_p50_s: Summary | None
+    latency_p99_s: Summary | None
+    throughput: Summary | None
+    power_w: Summary | None
+    memory_host_bytes: float | None
+    memory_device_bytes: float | None = None
+    memory_children_bytes: float | None = None
+    agreement_max_rel: float | None = None
+    agreement_cosine: float | None = None
+    max_batch_size: int | None = None
+    min_failing_batch_size: int | None = None
+    accuracy: AccuracyFigure | None = None
+    response_mean_s: Summary | None = None
+    response_p99_s: Summary | None = None
+    response_max_s: Summary | None = None
+    busy: Summary | None = None
+    waiting_share: Summary | None = None
+    as_published_j: Summary | None = None
+    batch_size_mean: Summary | None = None
+    series: Mapping[str, Series] = field(repr=False)
+
+    @property
+    def ok(self) -> int:
+        """Repetitions that were measured."""
+        return self.statuses.get("ok", 0)
+
+
+def cell_rows(dataset: "xr.Dataset") -> list[CellRow]:
+    """List every cell of the design, measured or not, in the study's order.
+
+    A place in the grid that the design does not have (a setting of one backend on another) is no
+    cell.
+
+    Args:
+        dataset: As `greenbatch.analysis.open_run` gives it.
+    """
+    arrays = CellArrays(dataset)
+    return [_row(arrays, cell, place) for cell, place in arrays.cells()]
+
+
+class CellArrays:
+    """A dataset's values by cell, each variable read once.
+
+    Attributes:
+        blocks: Numbers of the repetitions.
+        memories: Labels of ``memory_peak``.
+    """
+
+    def __init__(self, dataset: "xr.Dataset") -> None:
+        for dim in ("machine", "run"):
+            if dataset.sizes.get(dim, 1) > 1:
+                raise RunError(
+                    f"the dataset holds {dataset.sizes[dim]} {dim}s, whose cells are not alike; "
+                    "take one, as those of greenbatch.analysis.dataset.merging.separate, or give "
+                    "its run"
+                )
+        dataset = dataset.squeeze([d for d in ("machine", "run") if d in dataset.dims], drop=True)
+        self._dataset = dataset
+        self._settings = settings_of(dataset)
+        self._not_set = {dim: dataset[dim].attrs.get("not_set") for dim in self._settings}
+        self._dims = cell_dims(dataset)
+        self._axes: dict[str, list[int]] = {}
+        self._values: dict[str, Any] = {}
+        self.blocks = dataset["repetition"].values
+        self.memories = [str(label) for label in dataset["memory"].values]
+
+    def cells(self) -> list[tuple[Cell, tuple[int, ...]]]:
+        """List the design's cells with their places, batch sizes of a backend together."""
+        import numpy as np
+
+        labels = [self._dataset[dim].values.tolist() for dim in self._dims]
+        design = self._get("in_design")
+        if "in_design" not in self._dataset:  # before there were settings, the grid was the design
+            design = np.ones_like(design)
+        # Settings come after the batch size in the grid, and after the backend for a reader.
+        dims = ("model", "backend", *self._settings, *CELL_FACTORS[2:])
+        order = [self._dims.index(dim) for dim in dims]
+        found = np.argwhere(design.transpose(order))[:, np.argsort(order)]
+        return [(self._cell(place, labels), place) for place in map(tuple, found.tolist())]
+
+    def _cell(self, place: tuple[int, ...], labels: list[list[Any]]) -> Cell:
+        told = {d: v[i] for d, v, i in zip(self._dims, labels, place, strict=True)}
+        pairs = [
+            (name, told[dim])
+            for dim, name in self._settings.items()
+            if told[dim] != self._not_set[dim]
+        ]
+        return make_cell(
+            Cell,
+            **{dim: told[dim] for dim in CELL_FACTORS},
+            settings=tuple(pair for pair in pairs if pair[0] not in TRAFFIC),
+            traffic=tuple(pair for pair in pairs if pair[0] in TRAFFIC),
+        )
+
+    def __call__(self, name: str, place: tuple[int, ...]) -> Any:
+        """Return a variable's values at a cell: its dimensions but those of the cell are left.
+
+        What a dataset of an older schema does not have is missing.
+        """
+        values = self._get(name)
+        return values[tuple(place[axis] for axis in self._axes[name])]
+
+    def _get(self, name: str) -> Any:
+        import numpy as np
+
+        if name not in self._values:
+            variable = VARIABLES[name]
+            dims = variable.along([*self._settings])
+            self._axes[name] = [self._dims.index(dim) for dim in dims if dim in self._dims]
+            if name in self._dataset:
+                self._values[name] = self._dataset[name].transpose(*dims).values
+            else:
+                shape = [self._dataset.sizes.get(dim, 1) for dim in dims]
+                self._values[name] = np.full(shape, variable.missing, variable.dtype)
+        return self._values[name]
+
+
+def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
+    import numpy as np
+
+    status = [STATUSES[code] for code in view("status", place)]
+    ok = np.array([name == "ok" for name in status])
+    asked = status
+    if STOPS[int(view("stopped", place))] in ("target", "failed"):  # later blocks went without it
+        told = zip(status, view("reason", place), strict=True)
+        asked = [name for name, reason in told if name != "not_run" or reason]
+    masks = view("flags", place)[ok].tolist()
+    reasons = [str(text) for text in view("reason", place) if text]
+
+    def series(values: Any) -> Series:
+        known = ok & np.isfinite(values)
+        return Series(dict(zip(view.blocks[known].tolist(), values[known].tolist(), strict=True)))
+
+    images, duration_s = view("images", place), view("duration", place)
+    energy = series(view("energy_per_image", place))
+    error = series(view("energy_per_image_uncertainty", place) / view("energy_per_image", place))
+    memory = {
+        label: max(series(peaks).by_block.values(), default=None)
+        for label, peaks in zip(view.memories, view("memory_peak", place).T, strict=True)
+    }
+    latency = {
+        name: series(view("latency", place)[:, QUANTILES.index(quantile)])
+        for name, quantile in (("latency_p50", 0.5), ("latency_p99", 0.99))
+    }
+    throughput = series(view("throughput", place))
+
+    def response(quantile: float) -> Summary | None:
+        return series(view("response_time", place)[:, QUANTILES.index(quantile)]).interval()
+
+    return CellRow(
+        cell=cell,
+        planned=len(asked),
+        statuses=dict(Counter(asked)),
+        flags={
+            name: count
+            for name, bit in FLAGS.items()
+            if (count := sum(bool(m & bit) for m in masks))
+        },
+        failures=tuple(dict.fromkeys(reasons)),
+        energy_source=_source(view("energy_per_image_source", place)[ok]),
+        energy_per_image_j=energy.interval(),
+        # A difference, which may be zero or below; then its mean is arithmetic (`interval`).
+        energy_per_image_net_j=series(view("energy_per_image_net", place)).interval(),
+        metering_error=_mean(error),
+        latency_p50_s=latency["latency_p50"].interval(),
+        latency_p99_s=latency["latency_p99"].interval(),
+        throughput=throughput.interval(),
+        power_w=series(view("energy_per_image", place) * images / duration_s).interval(),
+        memory_host_bytes=memory.get("host"),
+        memory_device_bytes=memory.get("device"),
+        memory_children_bytes=memory.get("children"),
+        agreement_max_rel=max(_known(view("agreement_max_rel", place)), default=None),
+        agreement_cosine=min(_known(view("agreement_cosine", place)), default=None),
+        max_batch_size=_whole(view("max_batch_size", place)),
+        min_failing_batch_size=_whole(view("min_failing_batch_size", place)),
+        accuracy=_accuracy(view, place),
+        response_mean_s=series(view("response_time_mean", place)).interval(),
+        response_p99_s=response(0.99),
+        response_max_s=response(1.0),
+        busy=series(view("busy", place)).interval(),
+        waiting_share=series(
+            view("energy_per_request_waiting", place) / view("energy_per_image", place)
+        ).interval(),
+        as_published_j=series(view("energy_per_request_as_published", place)).interval(),
+        batch_size_mean=series(view("batch_size_mean", place)).interval(),
+        series={"energy": energy, "throughput": throughput, **latency},
+    )
+
+
+def _accuracy(view: CellArrays, place: tuple[int, ...]) -> AccuracyFigure | None:
+    source = ACCURACIES[view("accuracy_source", place)]
+    if source == "missing":
+        return None
+    top1 = float(view("accuracy_top1", place))
+    if source == "published":
+        return AccuracyFigure(top1=top1, source=source)
+    return AccuracyFigure(
+        top1=top1,
+        source=source,
+        low=float(view("accuracy_top1_low", place)),
+        high=float(view("accuracy_top1_high", place)),
+        images=_whole(view("accuracy_images", place)),
+    )
+
+
+def _known(values: Any) -> list[float]:
+    return [float(value) for value in values if value == value]
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if value == value else None
+
+
+def _mean(series: Series) -> float | None:
+    values = series.by_block.values()
+    return sum(values) / len(values) if values else None
+
+
+def _source(codes: Any) -> str:
+    found = {PROVENANCES[code] for code in codes}
+    found.discard("missing")
+    if not found:
+        return "missing"
+    return found.pop() if len(found) == 1 else "mixed"

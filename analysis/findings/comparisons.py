@@ -1,0 +1,151 @@
+"""Variants (backends, as set) against each other, and the batch size at which each is best."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from greenbatch.analysis.findings.cells import CellRow
+from greenbatch.analysis.statistics.summary import Summary, ratio
+from greenbatch.errors import UnknownNameError
+from greenbatch.records import Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A figure of one cell over that of another; withheld (``None``) with a reason."""
+
+    interval: Summary | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonRow:
+    """A variant (a backend, as set) against the reference variant, the other factors equal.
+
+    Attributes:
+        reference: The reference variant.
+        reference_cell: Its cell.
+    """
+
+    cell: Cell
+    reference: str
+    reference_cell: Cell
+    energy_source: str
+    energy: Ratio
+    latency: Ratio
+    throughput: Ratio
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestRow:
+    """The batch size at which a variant needs least energy per image, and what that costs."""
+
+    cell: Cell
+    energy_source: str
+    energy_per_image_j: Summary
+    latency_p50_s: Summary | None
+    throughput: Summary | None
+
+
+def comparison_rows(rows: Sequence[CellRow], reference: str | None = None) -> list[ComparisonRow]:
+    """Compare every variant with a reference variant, cell by cell, paired by block.
+
+    Args:
+        rows: As `cell_rows` gives them.
+        reference: A variant of the study, or a backend whose first variant is meant; that of the
+            first cell by default.
+
+    Raises:
+        UnknownNameError: The study has no such variant.
+    """
+    return [
+        ComparisonRow(
+            cell=row.cell,
+            reference=against.cell.variant,
+            reference_cell=against.cell,
+            energy_source=row.energy_source,
+            energy=energy_ratio(row, against),
+            latency=_ratio(row, against, "latency_p50"),
+            throughput=_ratio(row, against, "throughput"),
+        )
+        for row, against in with_reference(rows, reference)
+    ]
+
+
+def with_reference(
+    rows: Sequence[CellRow], reference: str | None = None
+) -> list[tuple[CellRow, CellRow]]:
+    """Pair every row with that of the reference variant in the same model, batch size, ...
+
+    Args:
+        rows: As `cell_rows` gives them.
+        reference: As for `comparison_rows`.
+
+    Raises:
+        UnknownNameError: The study has no such variant.
+    """
+    if not rows:
+        return []
+    chosen = _reference(rows, reference or rows[0].cell.variant)
+    references = {_without_variant(r.cell): r for r in rows if r.cell.variant == chosen}
+    pairs = ((row, references.get(_without_variant(row.cell))) for row in rows)
+    return [(r, against) for r, against in pairs if against and r.cell.variant != chosen]
+
+
+def _reference(rows: Sequence[CellRow], name: str) -> str:
+    variants = {row.cell.variant: row.cell.backend for row in rows}
+    if name in variants:
+        return name
+    for variant, backend in variants.items():
+        if backend == name:
+            return variant
+    raise UnknownNameError("reference", name, variants)
+
+
+def energy_ratio(over: CellRow, under: CellRow) -> Ratio:
+    """Compare energies per image; an estimate is never compared with a measurement."""
+    sources = (over.energy_source, under.energy_source)
+    if "missing" in sources:
+        return Ratio(None, "energy is missing")
+    if sources[0] != sources[1]:
+        return Ratio(None, f"{sources[0]} against {sources[1]}")
+    return _ratio(over, under, "energy")
+
+
+def _ratio(over: CellRow, under: CellRow, name: str) -> Ratio:
+    found = ratio(over.series[name].by_block, under.series[name].by_block)
+    if found is None:
+        return Ratio(None, "no block has both")
+    return Ratio(found)
+
+
+def best_rows(rows: Iterable[CellRow]) -> list[BestRow]:
+    """Find the batch size of least energy per image for each model and variant.
+
+    Among the batch sizes of one variant whose energies have the same kind of source as its
+    first one that has any.
+    """
+    best: dict[tuple[object, ...], BestRow] = {}
+    for row in rows:
+        energy = row.energy_per_image_j
+        if energy is None:
+            continue
+        cell = row.cell
+        key = (cell.model, cell.variant, cell.precision, cell.io, cell.scenario)
+        known = best.get(key)
+        if known and (
+            known.energy_source != row.energy_source
+            or known.energy_per_image_j.centre <= energy.centre
+        ):
+            continue
+        best[key] = BestRow(
+            cell=cell,
+            energy_source=row.energy_source,
+            energy_per_image_j=energy,
+            latency_p50_s=row.latency_p50_s,
+            throughput=row.throughput,
+        )
+    return list(best.values())
+
+
+def _without_variant(cell: Cell) -> tuple[object, ...]:
+    return (cell.model, cell.precision, cell.io, cell.scenario, cell.batch_size)

@@ -1,0 +1,161 @@
+"""Servers as curves: energy per request and response time, a curve for each kind of policy."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from greenbatch.analysis.findings.cells import CellRow
+from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.queueing.policies import parse_policy
+from greenbatch.records import AS_RECORDED, Cell
+
+FRONT, BEATEN, OVERLOADED = "front", "beaten", "overloaded"
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyCurve:
+    """Servers of one backend under one kind of policy, by the size of their largest batch.
+
+    Attributes:
+        variant: The backend with what was set on it.
+        label: The variant, with the factors that differ within the run.
+        kind: ``greedy``, ``fixed`` or ``dynamic``.
+        estimated: Whether an energy rests on an estimate, in part or whole.
+        rows: Those whose energy per request and response time are known.
+    """
+
+    variant: str
+    label: str
+    kind: str
+    estimated: bool
+    rows: tuple[CellRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServingPanel:
+    """The servers of a model that meet the same requests.
+
+    Attributes:
+        model: Its name.
+        traffic: What they meet, in words.
+        curves: At least one; of those that hold the rate, if any does.
+        left_out: Policies that do not hold the rate though others do.
+        standing: Of each cell in a curve: ``front`` (no other needs both less energy and less
+            time, by the centres), ``beaten``, or ``overloaded``. Empty where energies of several
+            sources are not to be set against each other.
+        net_standing: The same by net energy, of the cells that have it.
+    """
+
+    model: str
+    traffic: str
+    curves: tuple[PolicyCurve, ...]
+    left_out: tuple[str, ...]
+    standing: dict[Cell, str]
+    net_standing: dict[Cell, str]
+
+    @property
+    def words(self) -> str:
+        """The traffic, and who does not hold its rate."""
+        if not self.left_out:
+            return self.traffic
+        more = len(self.left_out) - _MOST_NAMED
+        names = ", ".join(self.left_out[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        return f"{self.traffic}, not held by {names}"
+
+
+def serving_panels(rows: Iterable[CellRow]) -> list[ServingPanel]:
+    """Gather the servers by model and traffic, in the study's order.
+
+    Args:
+        rows: As `greenbatch.analysis.findings.cells.cell_rows` gives them, of any scenario.
+    """
+    known = [
+        row for row in rows if row.cell.is_server and row.energy_per_image_j and row.response_p99_s
+    ]
+    labels = _labels(known)
+    loads: dict[tuple[str, str, str], list[CellRow]] = {}
+    for row in known:
+        traffic = dict(row.cell.traffic)
+        loads.setdefault((row.cell.model, traffic["arrivals"], traffic["rate"]), []).append(row)
+    several = len({arrivals for _, arrivals, _ in loads}) > 1
+    panels = []
+    for (model, arrivals, rate), members in loads.items():
+        words = "as recorded" if rate == AS_RECORDED else f"{rate} requests/s"
+        held = [row for row in members if not row.flags.get("overloaded")]
+        late = [row for row in members if row.flags.get("overloaded")]
+        drawn = held or late
+        panels.append(
+            ServingPanel(
+                model,
+                f"{words}, {arrivals}" if several else words,
+                _curves(drawn, labels),
+                _names(late if held else (), labels),
+                _standing(drawn, lambda row: row.energy_per_image_j),
+                _standing(drawn, lambda row: row.energy_per_image_net_j),
+            )
+        )
+    return panels
+
+
+def policy_of(row: CellRow) -> str:
+    """Return a server's policy as it is written."""
+    return dict(row.cell.traffic)["policy"]
+
+
+def _names(rows: Sequence[CellRow], labels: dict[Cell, str]) -> tuple[str, ...]:
+    several = len(set(labels.values())) > 1
+    return tuple(
+        f"{policy_of(row)} on {labels[row.cell]}" if several else policy_of(row) for row in rows
+    )
+
+
+def _curves(rows: Sequence[CellRow], labels: dict[Cell, str]) -> tuple[PolicyCurve, ...]:
+    grouped: dict[tuple[str, str, str, float, bool], list[CellRow]] = {}
+    for row in rows:
+        policy = parse_policy(policy_of(row))
+        kind = policy.text.partition(":")[0]
+        estimated = row.energy_source in ("estimated", "mixed")
+        key = (row.cell.variant, labels[row.cell], kind, policy.wait_s, estimated)
+        grouped.setdefault(key, []).append(row)
+    return tuple(
+        PolicyCurve(
+            variant,
+            label,
+            kind,
+            estimated,
+            tuple(sorted(members, key=lambda row: parse_policy(policy_of(row)).largest)),
+        )
+        for (variant, label, kind, _, estimated), members in grouped.items()
+    )
+
+
+def _labels(rows: Sequence[CellRow]) -> dict[Cell, str]:
+    several = len({row.cell.precision for row in rows}) > 1
+    return {
+        row.cell: f"{row.cell.variant} {row.cell.precision}" if several else row.cell.variant
+        for row in rows
+    }
+
+
+def _standing(
+    rows: Sequence[CellRow], energy: Callable[[CellRow], Summary | None]
+) -> dict[Cell, str]:
+    points = {
+        row.cell: (joules.centre, row.response_p99_s.centre)
+        for row in rows
+        if (joules := energy(row)) and row.response_p99_s
+    }
+    if len({row.energy_source for row in rows if row.cell in points}) > 1:
+        return {}
+    found = {}
+    for row in rows:
+        if row.cell not in points:
+            continue
+        joules_j, response_s = points[row.cell]
+        beaten = any(
+            other[0] <= joules_j and other[1] <= response_s and other != points[row.cell]
+            for other in points.values()
+        )
+        overloaded = bool(row.flags.get("overloaded"))
+        found[row.cell] = OVERLOADED if overloaded else BEATEN if beaten else FRONT
+    return found

@@ -1,0 +1,288 @@
+"""What starting a backend costs once, and after how many images a dear start has paid for itself.
+
+A start is the phases ``load`` and ``first`` (see `greenbatch.records.Repetition`); the
+interpreter's own start and its imports are in neither.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from greenbatch.analysis.dataset.totals import provenance_codes
+from greenbatch.analysis.dataset.variables import CACHES, ONE_OFF_PHASES, PROVENANCES, STATUSES
+from greenbatch.analysis.findings.cells import CellArrays, CellRow, cell_rows
+from greenbatch.analysis.findings.comparisons import with_reference
+from greenbatch.analysis.statistics.summary import Summary, bounds, interval, ratio
+from greenbatch.records import Cell
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Quantity = Literal["time", "energy"]
+
+_START = slice(len(ONE_OFF_PHASES))  # they are the first labels of the dimension
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """The cost of a start, over the ok repetitions whose cache was alike.
+
+    Attributes:
+        duration_s: Of the whole start.
+        energy_j: Gross, over the domains that count.
+        energy_source: ``missing``, ``measured``, ``estimated`` or ``mixed``.
+        phases_s, phases_j: The same of each phase.
+    """
+
+    duration_s: Summary | None
+    energy_j: Summary | None
+    energy_source: str
+    phases_s: Mapping[str, Summary]
+    phases_j: Mapping[str, Summary]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartUp:
+    """A cell's start beside its steady state.
+
+    Attributes:
+        row: The cell's figures.
+        cold: With nothing at hand that was compiled earlier; ``None`` where it was not recorded.
+        warm: With what an earlier repetition compiled; ``None`` where nothing is kept.
+    """
+
+    row: CellRow
+    cold: Cost | None
+    warm: Cost | None
+
+    @property
+    def cell(self) -> Cell:
+        """Of which cell."""
+        return self.row.cell
+
+    @property
+    def per_image_s(self) -> Summary | None:
+        """The window's duration over its images, in s."""
+        return interval(self.series("time").values())
+
+    @property
+    def per_image_j(self) -> Summary | None:
+        """The window's gross energy over its images, in J."""
+        return self.row.energy_per_image_j
+
+    def series(self, quantity: Quantity) -> Mapping[int, float]:
+        """The steady cost of an image by block, in s or J."""
+        if quantity == "energy":
+            return self.row.series["energy"].by_block
+        return {block: 1 / rate for block, rate in self.row.series["throughput"].by_block.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayBack:
+    """After how many images the cell that is dearer to start has cost as little as the other.
+
+    Attributes:
+        quantity: What is paid: time or energy.
+        verdict: ``pays`` after ``images``; ``never``, as it is not cheaper per image;
+            ``unknown``, for the ``reason`` that is given then.
+        dear, cheap: The cells that are dearer and cheaper to start; ``None`` where not known.
+        images: Counted from a cold start of both.
+        low, high: Bounds of ``images``, see `break_even`; ``None`` where the spread is not
+            known. ``high`` is infinite where the cost per image may be no lower at all.
+        once: Whether a start was measured once only, so that its spread is not in the bounds.
+    """
+
+    quantity: Quantity
+    verdict: Literal["pays", "never", "unknown"]
+    reason: str = ""
+    dear: Cell | None = None
+    cheap: Cell | None = None
+    images: float | None = None
+    low: float | None = None
+    high: float | None = None
+    once: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """The verdict for a person; a clause without a full stop."""
+        if self.dear is None or self.cheap is None:
+            return f"not known in {self.quantity}: {self.reason}"
+        who, other = self.dear.variant, self.cheap.variant
+        if self.images is None:
+            return (
+                f"never in {self.quantity}: {who} is dearer to start than {other}, and not "
+                "cheaper per image"
+            )
+        text = (
+            f"the dearer start of {who} has paid for itself in {self.quantity} after "
+            f"{_count(self.images)} images"
+        )
+        if self.low is None or self.high is None:
+            return f"{text} (no interval: one block has both)"
+        once = "; a start was measured once" if self.once else ""
+        if math.isinf(self.high):
+            return (
+                f"{text} ({_count(self.low)} at least, and perhaps never: that it is cheaper per "
+                f"image is within the spread{once})"
+            )
+        return f"{text} ({_count(self.low)} … {_count(self.high)}{once})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakEven:
+    """Two cells' starts against each other, in time and in energy."""
+
+    cell: Cell
+    reference_cell: Cell
+    time: PayBack
+    energy: PayBack
+
+
+def start_ups(dataset: "xr.Dataset", rows: Sequence[CellRow] | None = None) -> list[StartUp]:
+    """List what starting costs, for each cell that has an ok repetition.
+
+    Args:
+        dataset: As `greenbatch.analysis.open_run` gives it.
+        rows: Those of its cells that are asked for; all, if nothing is said.
+    """
+    by_cell = {row.cell: row for row in (cell_rows(dataset) if rows is None else rows)}
+    arrays = CellArrays(dataset)
+    counts = dataset["counts"].values == 1
+    return [
+        StartUp(
+            row=row,
+            cold=_cost(arrays, place, counts, warm=False),
+            warm=_cost(arrays, place, counts, warm=True),
+        )
+        for cell, place in arrays.cells()
+        if (row := by_cell.get(cell)) and row.ok
+    ]
+
+
+def break_evens(found: Sequence[StartUp], reference: str | None = None) -> list[BreakEven]:
+    """Set every variant against the reference variant, the other factors equal.
+
+    Args:
+        found: As `start_ups` gives them.
+        reference: As for `greenbatch.analysis.comparison_rows`.
+    """
+    by_cell = {start.cell: start for start in found}
+    pairs = with_reference([start.row for start in found], reference)
+    return [break_even(by_cell[row.cell], by_cell[against.cell]) for row, against in pairs]
+
+
+def break_even(a: StartUp, b: StartUp) -> BreakEven:
+    """Find after how many images the dearer of two cold starts has paid for itself.
+
+    images = (start of the dear - start of the cheap) / (cost per image of the cheap - of the dear).
+
+    The bounds come from the corners of the 95 % intervals of both starts, of the dear one's cost
+    per image, and of the ratio of the costs per image, paired by block; that ratio alone decides
+    whether there is an upper bound, so that this and the table of ratios never contradict each
+    other. Corners are wider than a bootstrap's quantiles, and that is meant: three repetitions
+    have ten distinct resamples, and a cold start is often measured once in a run. Then its one
+    value stands for its interval, and `PayBack.once` says so.
+    """
+    return BreakEven(
+        cell=a.cell,
+        reference_cell=b.cell,
+        time=_pay_back(a, b, "time"),
+        energy=_pay_back(a, b, "energy"),
+    )
+
+
+def _pay_back(a: StartUp, b: StartUp, quantity: Quantity) -> PayBack:
+    sides = []
+    for start in (a, b):
+        cost, per_image = _costs(start, quantity)
+        if cost is None or per_image is None:
+            what = "cold start" if cost is None else f"{quantity} per image"
+            return _unknown(quantity, f"the {what} of {start.cell.variant} is missing")
+        sides.append((cost, per_image, start))
+    if quantity == "energy" and len(sources := _sources(a, b)) > 1:
+        return _unknown(quantity, " against ".join(sources))
+    (less, _, cheap), (more, per_image, dear) = sorted(sides, key=lambda side: side[0].centre)
+    over = ratio(cheap.series(quantity), dear.series(quantity))
+    if over is None:
+        return _unknown(quantity, "no block has both")
+    if over.centre <= 1:
+        return PayBack(quantity=quantity, verdict="never", dear=dear.cell, cheap=cheap.cell)
+    low, high = _bounds(more, less, per_image, over)
+    return PayBack(
+        quantity=quantity,
+        verdict="pays",
+        dear=dear.cell,
+        cheap=cheap.cell,
+        images=(more.centre - less.centre) / (per_image.centre * (over.centre - 1)),
+        low=low,
+        high=high,
+        once=1 in (more.n, less.n),
+    )
+
+
+def _bounds(
+    more: Summary, less: Summary, per_image: Summary, over: Summary
+) -> tuple[float | None, float | None]:
+    """Corners of the intervals; none where the ratio of the costs per image has no interval."""
+    if over.low is None or over.high is None:
+        return None, None
+    (more_low, more_high), (less_low, less_high) = bounds(more), bounds(less)
+    cost_low, cost_high = bounds(per_image)
+    low = max(0.0, more_low - less_high) / (cost_high * (over.high - 1))
+    if over.low <= 1:
+        return low, math.inf
+    return low, (more_high - less_low) / (cost_low * (over.low - 1))
+
+
+def _costs(start: StartUp, quantity: Quantity) -> tuple[Summary | None, Summary | None]:
+    """Return the cost of the cold start and that of an image."""
+    if quantity == "energy":
+        return start.cold.energy_j if start.cold else None, start.per_image_j
+    return start.cold.duration_s if start.cold else None, start.per_image_s
+
+
+def _sources(a: StartUp, b: StartUp) -> list[str]:
+    """List what the energies of two cells and of their cold starts rest on, each once."""
+    told = [a.row.energy_source, b.row.energy_source]
+    told += [start.cold.energy_source for start in (a, b) if start.cold]
+    return list(dict.fromkeys(told))
+
+
+def _unknown(quantity: Quantity, reason: str) -> PayBack:
+    return PayBack(quantity=quantity, verdict="unknown", reason=reason)
+
+
+def _cost(arrays: CellArrays, place: tuple[int, ...], counts: Any, *, warm: bool) -> Cost | None:
+    """Summarise the starts of a cell's ok repetitions, those with a warm cache or the others."""
+    import numpy as np
+
+    chosen = arrays("status", place) == STATUSES.index("ok")
+    chosen &= (arrays("cache", place) == CACHES.index("warm")) == warm
+    duration_s = arrays("one_off_duration", place)[chosen][:, _START]
+    energy_j = arrays("one_off_energy", place)[chosen][:, _START][..., counts]
+    source = arrays("one_off_energy_source", place)[chosen][:, _START][..., counts]
+    if not np.isfinite(duration_s).any():
+        return None
+    by_phase_j = energy_j.sum(axis=-1) if counts.any() else np.full(duration_s.shape, np.nan)
+    total_j = by_phase_j.sum(axis=-1)
+    codes = provenance_codes(np.isfinite(total_j), source.reshape(len(source), -1))
+    found = {PROVENANCES[code] for code in codes} - {"missing"} or {"missing"}
+    return Cost(
+        duration_s=interval(duration_s.sum(axis=-1)),
+        energy_j=interval(total_j),
+        energy_source=found.pop() if len(found) == 1 else "mixed",
+        phases_s=_by_phase(duration_s),
+        phases_j=_by_phase(by_phase_j),
+    )
+
+
+def _by_phase(values: Any) -> dict[str, Summary]:
+    """Summarise values of shape (repetition, phase) by phase; a missing one is left out."""
+    summaries = zip(ONE_OFF_PHASES, map(interval, values.T), strict=True)
+    return {phase: summary for phase, summary in summaries if summary}
+
+
+def _count(images: float | None) -> str:
+    """Write a number of images to three digits."""
+    return "–" if images is None else f"{float(f'{images:.3g}'):,.0f}"

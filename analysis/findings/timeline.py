@@ -1,0 +1,156 @@
+"""Networks by year: accuracy, energy per image, and the front of each time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from greenbatch.analysis.findings.cells import AccuracyFigure, CellRow
+from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.records import Cell
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MOST_NAMED = 14
+"""Networks that are all named in a figure; of more, those on the front of their time."""
+FEWEST = 2
+"""Networks that make a timeline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """One network, at its cell of least energy per image.
+
+    Attributes:
+        year: Of publication.
+        parameters: ``None`` where unknown.
+        cell: Where it needs least energy per image.
+        energy_j: Per image, gross.
+        front: Whether no other network of its year or before has at least its accuracy for at
+            most its energy. By the centres: their intervals may overlap.
+    """
+
+    model: str
+    year: int
+    parameters: float | None
+    cell: Cell
+    energy_j: Summary
+    energy_source: str
+    accuracy: AccuracyFigure
+    front: bool = False
+
+
+def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Network], str]:
+    """Gather the networks of a run by year.
+
+    Args:
+        dataset: As `greenbatch.analysis.open_run` gives it.
+        rows: Its cells of the closed loop, as `cell_rows` gives them.
+
+    Returns:
+        The networks by year, and what to say of their weights and of those left out. None where
+        fewer than ``FEWEST`` have year, accuracy and energy, or where their energies do not rest
+        on one kind of source.
+    """
+    years = along_models(dataset, "year")
+    parameters = along_models(dataset, "parameters")
+    published = along_models(dataset, "top1")
+    weights = dict(zip(dataset["model"].values, dataset["weights"].values, strict=True))
+    found: list[Network] = []
+    without: list[str] = []
+    untrained: list[str] = []
+    sources: set[str] = set()
+    for model in dict.fromkeys(row.cell.model for row in rows):
+        of_model = [row for row in rows if row.cell.model == model]
+        known = [
+            (energy.centre, place, accuracy)
+            for place, row in enumerate(of_model)
+            if (energy := row.energy_per_image_j) is not None
+            and (accuracy := row.accuracy or published_accuracy(row, published.get(model)))
+            is not None
+        ]
+        if model not in years or not known:
+            without.append(model)
+            continue
+        _, place, accuracy = min(known, key=lambda entry: entry[:2])
+        row = of_model[place]
+        energy_j = row.energy_per_image_j
+        assert energy_j is not None
+        sources.add(row.energy_source)
+        if weights.get(model) == "random":
+            untrained.append(model)
+        found.append(
+            Network(
+                model=model,
+                year=int(years[model]),
+                parameters=parameters.get(model),
+                cell=row.cell,
+                energy_j=energy_j,
+                energy_source=row.energy_source,
+                accuracy=accuracy,
+            )
+        )
+    found.sort(key=lambda network: network.year)
+    if len(found) < FEWEST or len(sources) > 1:
+        return [], ""
+    said = []
+    if untrained:
+        said.append(
+            f"Ran with random weights, and stand at the accuracy published for trained ones: "
+            f"{', '.join(untrained)}."
+        )
+    if without:
+        said.append(f"Left out, without year, accuracy or energy: {', '.join(without)}.")
+    return [_standing(network, found) for network in found], " ".join(said)
+
+
+def fronts(networks: Sequence[Network]) -> list[tuple[int, list[Network]]]:
+    """Give the front of accuracy against energy in each year that changed it, by rising energy."""
+    steps: list[tuple[int, list[Network]]] = []
+    for year in sorted({network.year for network in networks}):
+        known = [network for network in networks if network.year <= year]
+        front = [n for n in known if not any(_beats(other, n) for other in known)]
+        front.sort(key=lambda network: network.energy_j.centre)
+        if not steps or [n.model for n in steps[-1][1]] != [n.model for n in front]:
+            steps.append((year, front))
+    return steps
+
+
+def timeline_sentence(networks: Sequence[Network]) -> str:
+    """Say which networks were on the front of their time, and which still are."""
+    first = [network for network in networks if network.front]
+    last = fronts(networks)[-1][1]
+    then = ", ".join(f"{network.model} ({network.year})" for network in first)
+    now = ", ".join(network.model for network in last)
+    return (
+        f"On the front when they came out, with no network of the run before them or of their year "
+        f"at least as accurate for as little energy: {then}. On the front of them all: {now}. "
+        "By the centres, each network at its own best backend and batch size."
+    )
+
+
+def _standing(network: Network, others: Sequence[Network]) -> Network:
+    rivals = [other for other in others if other.year <= network.year]
+    return replace(network, front=not any(_beats(rival, network) for rival in rivals))
+
+
+def published_accuracy(row: CellRow, top1: float | None) -> AccuracyFigure | None:
+    """Take what was published for the network (percent): it holds in fp32, whatever weights ran."""
+    if top1 is None or row.cell.precision != "fp32":
+        return None
+    return AccuracyFigure(top1=top1, source="published")
+
+
+def _beats(one: Network, other: Network) -> bool:
+    energies = one.energy_j.centre, other.energy_j.centre
+    accuracies = one.accuracy.top1, other.accuracy.top1
+    as_good = energies[0] <= energies[1] and accuracies[0] >= accuracies[1]
+    return as_good and (energies[0] < energies[1] or accuracies[0] > accuracies[1])
+
+
+def along_models(dataset: "xr.Dataset", name: str) -> Mapping[str, float]:
+    """Read a number that goes along ``model``; a network without it has no entry."""
+    if name not in dataset:
+        return {}
+    pairs = zip(dataset["model"].values.tolist(), dataset[name].values.tolist(), strict=True)
+    return {str(model): value for model, value in pairs if value == value}

@@ -1,0 +1,101 @@
+"""Findings as words: numbers with their units, and tables of finished text."""
+
+from dataclasses import dataclass
+
+from greenbatch import units
+from greenbatch.analysis.findings.cells import CellRow
+from greenbatch.analysis.findings.comparisons import Ratio
+from greenbatch.analysis.findings.markdown import Markdown, escape
+from greenbatch.analysis.statistics.summary import Summary
+
+DASH = "–"
+"""Stands where a figure is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table for people: every entry is finished text.
+
+    Attributes:
+        name: For a file.
+        title: For a person.
+        columns: Headers, units included where the entries have none.
+        rows: As many entries as columns.
+        numeric: Whether a column is set flush right.
+        wraps: Whether entries are prose that may be broken into lines.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+    wraps: bool = False
+
+    @property
+    def groups(self) -> bool:
+        """Whether lines with the same first entry belong together."""
+        return self.name not in ("artifacts", "fairness", "parts")
+
+    def markdown(self) -> Markdown:
+        """Write a GitHub-flavoured Markdown table."""
+        rule = ["--:" if right else ":--" for right in self.numeric]
+        lines = [map(escape, self.columns), rule, *(map(escape, row) for row in self.rows)]
+        return Markdown("".join("| " + " | ".join(line) + " |\n" for line in lines))
+
+
+def spread(value: Summary | None, unit: str) -> str:
+    """Write a figure and the wider side of its interval: ``12.3 mJ ± 1.2 %``.
+
+    Bounds stand instead where they are far from even, ``12.3 mJ (6.1 mJ … 25 mJ)``: on a
+    logarithmic scale ± 200 % would suggest a figure below zero.
+    """
+    if value is None:
+        return DASH
+    centre = amount(value.centre, unit)
+    if value.low is None or value.high is None or value.relative is None:
+        return centre
+    word = "" if value.kind == "t" else "range"
+    if value.relative > 0.5:
+        word = f"{word} " if word else ""
+        return f"{centre} ({word}{amount(value.low, unit)} … {amount(value.high, unit)})"
+    return f"{centre} ± {_percent(value.relative)}" + (f" ({word})" if word else "")
+
+
+def amount(value: float, unit: str) -> str:
+    """Write a number to three digits, with its unit where it has one."""
+    return units.si(value, unit) if unit else plain(value)
+
+
+def plain(value: float) -> str:
+    """Write a number without a unit to three digits, whole from a thousand on."""
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
+
+
+def times(ratio: Ratio) -> str:
+    """Write a ratio with its interval: ``1.24× (1.20 … 1.28)``."""
+    value = ratio.interval
+    if value is None:
+        return f"withheld: {ratio.reason}" if ratio.reason else DASH
+    text = f"{_factor(value.centre)}×"
+    if value.low is None or value.high is None:
+        return text
+    word = "" if value.kind == "t" else "range "
+    return f"{text} ({word}{_factor(value.low)} … {_factor(value.high)})"
+
+
+def _factor(value: float) -> str:
+    return f"{value:.2f}" if 0.1 <= value < 99.5 else plain(value)
+
+
+def notes(row: CellRow) -> str:
+    """Write what to know of a cell: flags and repetitions that are not ok."""
+    flags = [f"{name.replace('_', ' ')} {count}×" for name, count in row.flags.items()]
+    failed = [
+        f"{name.replace('_', ' ')} {count}×" for name, count in row.statuses.items() if name != "ok"
+    ]
+    return ", ".join(flags + failed)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"

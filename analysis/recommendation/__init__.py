@@ -1,0 +1,1 @@
+"""The batching policy and runtime for a given traffic, by simulation."""

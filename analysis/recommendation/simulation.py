@@ -1,0 +1,157 @@
+"""One backend under one policy and one traffic, simulated: response times, energy per request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+from greenbatch.analysis.recommendation.service_curves import POINTS, Repeated, ServiceCurve
+from greenbatch.errors import UsageError
+from greenbatch.queueing.arrivals import Arrivals, Bursty, Replay
+from greenbatch.queueing.overload import load
+from greenbatch.queueing.policies import Policy
+from greenbatch.queueing.simulation import simulate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LEAD = 0.1
+"""Share of the requests that come before the queue has its usual length; they are in no mean."""
+_BURSTS = 20
+_MOST_FOR_BURSTS = 30_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traffic:
+    """Arrivals drawn once, so that all policies meet the same ones (common random numbers).
+
+    Attributes:
+        arrivals_s: In s, rising.
+        draws: Which of its equally likely times the first, second, ... batch takes.
+        rate_hz: Mean rate in requests/s.
+    """
+
+    arrivals_s: "NDArray[np.float64]"
+    draws: tuple[int, ...]
+    rate_hz: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the requests in one simulation.
+
+    Attributes:
+        mean_s, p99_s: Response time of a request, from its arrival to its result.
+        energy_j: Energy per request; ``None`` where that of a batch is missing.
+        batch: Mean batch size.
+        busy: Share of the time in which a batch ran.
+        interpolated: Share of the requests in batches of a size that was not measured.
+        growing: Whether the queue grew all along.
+    """
+
+    mean_s: float
+    p99_s: float
+    energy_j: float | None
+    batch: float
+    busy: float
+    interpolated: float
+    growing: bool
+
+
+def draw_traffic(arrivals: Arrivals, rate_hz: float | None, count: int, seed: int) -> Traffic:
+    """Draw about ``count`` requests: fewer where a recording ends, more where they come in bursts.
+
+    Raises:
+        UsageError: The arrivals cannot be drawn at this rate.
+    """
+    import numpy as np
+
+    if isinstance(arrivals, Replay):
+        count = min(count, len(arrivals.instants_s))
+    elif isinstance(arrivals, Bursty) and rate_hz:
+        cycle_s = arrivals.burst_s / arrivals.share
+        count = max(count, min(int(_BURSTS * cycle_s * rate_hz), _MOST_FOR_BURSTS))
+    instants_s = arrivals.times(rate_hz, seed=seed, count=count)
+    if isinstance(arrivals, Replay) or rate_hz is None:
+        if instants_s[-1] == instants_s[0]:
+            raise UsageError(f"{arrivals.text!r}: the first requests all come at once; record more")
+        rate_hz = (len(instants_s) - 1) / float(instants_s[-1] - instants_s[0])
+    draws = np.random.default_rng([seed, 1]).integers(POINTS, size=len(instants_s))
+    return Traffic(instants_s, tuple(draws.tolist()), rate_hz)
+
+
+def serve(
+    traffic: Traffic, policy: Policy, curve: ServiceCurve, one: Repeated, *, idle: bool
+) -> Outcome | None:
+    """Simulate one repetition of a backend as a server.
+
+    The energy of a request is that of the batches over their requests, and idle power for the rest
+    of the time between two requests, 1/rate, which a server that holds the rate has on average.
+
+    Args:
+        traffic: What arrives.
+        policy: Whose batch sizes the curve has.
+        curve: Of which ``one`` is a repetition.
+        one: Time and energy of a batch.
+        idle: Whether the energy between batches is counted; else that of batches alone.
+
+    Returns:
+        ``None`` where fewer than two batches are left to judge by.
+    """
+    import numpy as np
+
+    rows = one.times_s.tolist()
+    drawn = cycle(traffic.draws)
+    smallest = curve.smallest
+
+    def service(size: int) -> float:
+        # A flushed batch may be smaller than any that was measured; it is in no mean.
+        return float(rows[max(size - smallest, 0)][next(drawn)])
+
+    served = simulate(traffic.arrivals_s, policy, service)
+    lead = int(LEAD * len(served.arrival_s))
+    requests = served.regular.copy()
+    requests[:lead] = False
+    batches = slice(int(served.batch[lead]) + 1, len(served.batch_size) - served.flushed)
+    sizes = served.batch_size[batches]
+    if len(sizes) < 2 or not requests.any():
+        return None
+    response_s = served.response_s[requests]
+    count = int(sizes.sum())
+    busy_s = float((served.batch_end_s - served.batch_start_s)[batches].sum()) / count
+    energy_j = None
+    if one.energy_j is not None and not (idle and one.idle_w is None):
+        energy_j = float(one.energy_j[sizes - smallest].sum()) / count
+        if idle and one.idle_w is not None:
+            energy_j += one.idle_w * max(1 / traffic.rate_hz - busy_s, 0.0)
+    guessed = ~np.isin(sizes, curve.measured)
+    return Outcome(
+        mean_s=float(response_s.mean()),
+        p99_s=float(np.quantile(response_s, 0.99)),
+        energy_j=energy_j,
+        batch=count / len(sizes),
+        busy=min(busy_s * traffic.rate_hz, 1.0),
+        interpolated=float(sizes[guessed].sum()) / count,
+        growing=load(served, policy.largest).overloaded,
+    )
+
+
+def averaged(curve: ServiceCurve) -> Repeated:
+    """Return the mean repetition of a curve, to search with."""
+    import numpy as np
+
+    blocks = list(curve.blocks.values())
+    energies = [one.energy_j for one in blocks if one.energy_j is not None]
+    idles = [one.idle_w for one in blocks if one.idle_w is not None]
+    return Repeated(
+        times_s=np.mean([one.times_s for one in blocks], axis=0),
+        energy_j=np.mean(energies, axis=0) if energies else None,
+        idle_w=float(np.mean(idles)) if idles else None,
+    )
+
+
+def figures(outcomes: Mapping[int, Outcome], name: str) -> dict[int, float]:
+    """Return one figure of the outcomes by block, where it is known."""
+    values = {block: getattr(outcome, name) for block, outcome in outcomes.items()}
+    return {block: float(value) for block, value in values.items() if value is not None}

@@ -1,0 +1,215 @@
+"""A recommendation in plain sentences, and its choices as a table."""
+
+import math
+
+from greenbatch import units
+from greenbatch.analysis.findings.wording import Table, plain, spread
+from greenbatch.analysis.recommendation.candidates import Limits
+from greenbatch.analysis.recommendation.recommend import Choice, Recommendation
+from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.queueing.policies import Policy
+
+_MOST_ROWS = 10
+
+
+def question(found: Recommendation, arrivals: str) -> str:
+    """Say what was asked: ``alexnet, 200 requests/s (poisson), p99 at most 50 ms``."""
+    asked = asked_of(found.limits)
+    return f"{found.model}, {plain(found.rate_hz)} requests/s ({arrivals}){asked and ', '}{asked}"
+
+
+def asked_of(limits: Limits) -> str:
+    """Write the limits; empty where there are none."""
+    parts = (("p99", limits.p99_s), ("mean", limits.mean_s))
+    return ", ".join(f"{name} at most {units.si(s, 's')}" for name, s in parts if s is not None)
+
+
+def answer(found: Recommendation) -> list[str]:
+    """Answer in sentences, the choice first."""
+    best = found.best
+    if best is None:
+        return [_too_much(found)]
+    told = [_lead(found, best), _predicted(found, best)]
+    if found.met:
+        told += [*_savings(found, best), *_next(found, best), *_how_sure(found, best)]
+    if found.met and not found.limits.any and len(found.pareto) > 1:
+        told.append("No limit on the response time was given: the Pareto choices are below.")
+    if found.most_hz.centre < 1.25 * found.rate_hz:
+        told.append(f"The traffic is near what can be held: {_most(found)}.")
+    return told
+
+
+def choices_table(found: Recommendation) -> Table:
+    """The answer and what stands beside it, with their roles."""
+    shown: dict[int, tuple[Choice, list[str]]] = {}
+    for choice, role in (
+        (found.best, "best" if found.met else "nearest"),
+        (found.runner_up, "next"),
+        *((c, f"{'best' if c.met else 'nearest'} elsewhere") for c in found.elsewhere),
+        (found.batch_one, "batch 1"),
+        (found.fastest, "fastest"),
+        *((choice, "Pareto") for choice in found.pareto if not found.limits.any),
+    ):
+        if choice is not None:
+            shown.setdefault(id(choice), (choice, []))[1].append(role)
+    source = {choice.energy_source for choice, _ in shown.values()} - {"missing"}
+    per = "energy/request" if found.idle_counted else "energy/request, batches alone"
+    one = len(source) < 2
+    heading = f"{per} ({', '.join(source)})" if one and source else per
+    columns = ("", "backend", "policy", heading, "p99", "mean", "mean batch", "busy")
+    body = tuple(
+        (
+            ", ".join(roles),
+            where(choice),
+            choice.policy.text,
+            spread(choice.energy_j, "J")
+            + ("" if one or not choice.energy_j else f" ({choice.energy_source})"),
+            spread(choice.p99_s, "s"),
+            spread(choice.mean_s, "s"),
+            plain(choice.batch),
+            f"{100 * choice.busy:.0f} %",
+        )
+        for choice, roles in list(shown.values())[:_MOST_ROWS]
+    )
+    return Table("choices", "Choices", columns, body, (False, False, False, *5 * (True,)))
+
+
+def where(choice: Choice) -> str:
+    """Name the backend of a choice, with what is unusual."""
+    cell = choice.cell
+    precision = "" if cell.precision == "fp32" else f" in {cell.precision}"
+    io = "" if cell.io == "host" else f", io {cell.io}"
+    return f"{cell.variant}{precision}{io}"
+
+
+def in_words(policy: Policy) -> str:
+    """Say what a policy does."""
+    if policy.largest == 1:
+        return "one request at a time"
+    if math.isinf(policy.wait_s):
+        return f"batches of {policy.largest}, waiting until they are full"
+    if not policy.wait_s:
+        return f"batches of whatever waits, at most {policy.largest}, without waiting for more"
+    return (
+        f"a batch as soon as {policy.largest} requests wait or the oldest has waited "
+        f"{units.si(policy.wait_s, 's')}"
+    )
+
+
+def _lead(found: Recommendation, best: Choice) -> str:
+    serves = f"{where(best)} with {best.policy.text}: {in_words(best.policy)}"
+    if not found.met:
+        return f"Nothing meets {asked_of(found.limits)}. Nearest comes {serves}."
+    if found.criterion == "energy" and best.energy_j is not None:
+        within = " within that" if found.limits.any else ""
+        return f"Least energy{within}: {serves}."
+    return f"Fastest: {serves}."
+
+
+def _predicted(found: Recommendation, best: Choice) -> str:
+    energy = "energy unknown"
+    if best.energy_j is not None:
+        alone = "" if found.idle_counted else ", batches alone"
+        energy = f"{spread(best.energy_j, 'J')} per request ({best.energy_source}{alone})"
+    return (
+        f"Predicted: p99 {spread(best.p99_s, 's')}, mean {spread(best.mean_s, 's')}, {energy}; "
+        f"busy {100 * best.busy:.0f} % of the time, {plain(best.batch)} requests in a mean batch."
+    )
+
+
+def _savings(found: Recommendation, best: Choice) -> list[str]:
+    parts = []
+    others = (
+        (found.batch_one, found.against_one, "serving one at a time there"),
+        (found.fastest, found.against_fastest, "the fastest"),
+    )
+    for other, against, name in others:
+        if other is None or other is best:
+            continue
+        if name == "the fastest":
+            name += (
+                f" ({where(other)}, {other.policy.text}, p99 {units.si(other.p99_s.centre, 's')})"
+            )
+        if against.interval is not None:
+            parts.append(f"{_share(against.interval)} than {name}")
+        elif against.reason:
+            parts.append(f"not compared with {name}: {against.reason}")
+    told = [f"Energy: {'; '.join(parts)}."] if parts else []
+    if found.fastest is best:
+        told.append("Nothing here is faster.")
+    if best.policy.largest > 1 and found.batch_one is None:
+        told.append("Serving one at a time there does not hold the rate, or was not measured.")
+    return told
+
+
+def _share(over: Summary) -> str:
+    """Write a ratio as ``23 % less (20 … 25)``, or ``5 % less (12 % less … 3 % more)``."""
+    text = _less(over.centre)
+    if over.low is None or over.high is None:
+        return text
+    word = "" if over.kind == "t" else "range "
+    if (over.low <= 1) == (over.high <= 1):
+        ends = " … ".join(
+            _percent(abs(1 - end)) for end in sorted((over.low, over.high), key=_size)
+        )
+    else:
+        ends = f"{_less(over.low)} … {_less(over.high)}"
+    return f"{text} ({word}{ends})"
+
+
+def _less(ratio: float) -> str:
+    return f"{_percent(abs(1 - ratio))} % {'less' if ratio <= 1 else 'more'}"
+
+
+def _size(ratio: float) -> float:
+    return abs(1 - ratio)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}" if abs(share) < 0.0995 else f"{100 * share:.0f}"
+
+
+def _next(found: Recommendation, best: Choice) -> list[str]:
+    second = found.runner_up
+    if second is None:
+        return ["No other kind of choice is left to compare with."]
+    name = f"{where(second)} with {second.policy.text}"
+    what = "energy" if found.criterion == "energy" else "p99"
+    if found.margin is None:
+        return [f"Next is {name}."]
+    share = _share(found.margin)
+    if found.margin.kind != "t":
+        sure = "too few repetitions to be sure"
+    else:
+        sure = "a clear difference" if found.clear else "a tie within the spread"
+    return [f"Next is {name}. Its {what}: {share}, {sure}."]
+
+
+def _how_sure(found: Recommendation, best: Choice) -> list[str]:
+    told = []
+    if found.limits.any and not best.sure:
+        kind = "the interval" if best.p99_s.kind == "t" else "too few repetitions; the spread"
+        told.append(f"Not sure: {kind} of the response time may exceed what was asked.")
+    if best.interpolated >= 0.005:
+        told.append(
+            f"{100 * best.interpolated:.0f} % of its requests are in batches of sizes that were "
+            "not measured; their time and energy are interpolated."
+        )
+    return told
+
+
+def _too_much(found: Recommendation) -> str:
+    if found.most_hz.centre > found.rate_hz:
+        return (
+            f"No policy is sure to hold {plain(found.rate_hz)} requests/s: the queue grows in at "
+            f"least one repetition. On average, {_most(found)}."
+        )
+    return f"No policy holds {plain(found.rate_hz)} requests/s: {_most(found)}."
+
+
+def _most(found: Recommendation) -> str:
+    cell, size = found.most
+    return (
+        f"the most is {spread(found.most_hz, '')} requests/s, with full batches of {size} on "
+        f"{cell.variant}"
+    )

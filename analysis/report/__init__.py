@@ -1,0 +1,1 @@
+"""The pages, tables, charts and figures of a run."""

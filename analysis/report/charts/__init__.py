@@ -1,0 +1,1 @@
+"""Findings as JSON for the charts of a page."""

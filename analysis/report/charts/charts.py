@@ -1,0 +1,314 @@
+"""What the figures on the page draw: numbers by model, backend and batch size, as plain JSON.
+
+The page's script (``templates/report.js``) turns them into plotly figures, as its controls ask.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from greenbatch.analysis.findings.cells import CellRow
+from greenbatch.analysis.findings.serving import ServingPanel, policy_of
+from greenbatch.analysis.findings.timeline import Network, fronts
+from greenbatch.analysis.report.charts.curves import Curve, curve_labels, curves
+from greenbatch.analysis.report.charts.palette import colours, markers, on_dark
+from greenbatch.analysis.report.charts.power_traces import PowerTrace
+from greenbatch.analysis.statistics.summary import Summary, bounds
+from greenbatch.analysis.tradeoffs.accuracy_front import Rival
+from greenbatch.records import Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One chart.
+
+    Attributes:
+        name: Identifier in the page.
+        title: The model.
+        label: What is drawn, for those who do not see it.
+        facts: What is drawn, for the page's script.
+        note: Stands beside the title, where several charts are of one model.
+    """
+
+    name: str
+    title: str
+    label: str
+    facts: Mapping[str, Any]
+    note: str = ""
+
+
+def styles(rows: Sequence[CellRow]) -> list[dict[str, str]]:
+    """Give each variant its name, colours on light and dark ground, and marker."""
+    variants = list(dict.fromkeys(row.cell.variant for row in rows))
+    colour, marker = colours(variants), markers(variants)
+    return [
+        {"name": v, "light": colour[v], "dark": on_dark(colour[v]), "symbol": marker[v]}
+        for v in variants
+    ]
+
+
+def energy_charts(rows: Sequence[CellRow]) -> list[Chart]:
+    """Energy per image against batch size, gross and net; estimates are dashed and hollow."""
+    return _over_batch(rows, "energy", [("energy", "energy")], "J")
+
+
+def latency_charts(rows: Sequence[CellRow]) -> list[Chart]:
+    """Latency of a batch against its size: p50, and p99 dotted."""
+    return _over_batch(rows, "latency", [("latency_p50", "p50"), ("latency_p99", "p99")], "s")
+
+
+def tradeoff_charts(
+    rows: Sequence[CellRow], standing: Mapping[Cell, str], net_standing: Mapping[Cell, str]
+) -> list[Chart]:
+    """Energy per image against p50 latency, a point for each batch size: low and left is good.
+
+    Args:
+        rows: As `cell_rows` gives them.
+        standing: Of each cell against its model's front: ``front``, ``unsure`` or ``dominated``.
+        net_standing: The same by net energy.
+    """
+    places, labels, nets = _places(rows), curve_labels(rows), _nets(rows)
+    stands, net_stands = (
+        {(c.model, labels[c], c.batch_size): text for c, text in found.items()}
+        for found in (standing, net_standing)
+    )
+    energies, latencies = curves(rows, "energy"), curves(rows, "latency_p50")
+    charts = []
+    for number, (model, found) in enumerate(energies.items()):
+        delays = {
+            (curve.label, size): value
+            for curve in latencies.get(model, ())
+            for size, value in zip(curve.batch_sizes, curve.values, strict=True)
+        }
+        drawn = []
+        for curve in found:
+            points = [
+                (size, delays[curve.label, size], value)
+                for size, value in zip(curve.batch_sizes, curve.values, strict=True)
+                if (curve.label, size) in delays
+            ]
+            if points:
+                sizes, x, y = zip(*points, strict=True)
+                drawn.append(
+                    _curve(curve, places, sizes, y)
+                    | {
+                        "x": [_summary(value) for value in x],
+                        "standing": [stands.get((model, curve.label, size)) for size in sizes],
+                        "net": [nets.get((model, curve.label, size)) for size in sizes],
+                        "net_standing": [
+                            net_stands.get((model, curve.label, size)) for size in sizes
+                        ],
+                    }
+                )
+        if drawn:
+            label = f"Energy per image against latency of {model}, points labelled by batch size"
+            facts = {"kind": "tradeoff", "model": model, "curves": drawn}
+            charts.append(Chart(f"tradeoff-{number}", model, label, facts))
+    return charts
+
+
+def serving_charts(panels: Sequence[ServingPanel], variants: Sequence[str]) -> list[Chart]:
+    """Energy per request against response time, a point for each policy: low and left is good.
+
+    Args:
+        panels: As `greenbatch.analysis.findings.serving.serving_panels` gives them.
+        variants: All of the run, in its order.
+    """
+    charts = []
+    for number, panel in enumerate(panels):
+        drawn = [
+            {
+                "variant": variants.index(curve.variant),
+                "label": f"{curve.kind}, {curve.label}",
+                "policy": curve.kind,
+                "estimated": curve.estimated,
+                "points": [
+                    {
+                        "policy": policy_of(row),
+                        "energy": _known(row.energy_per_image_j),
+                        "net": _known(row.energy_per_image_net_j),
+                        "p99": _known(row.response_p99_s),
+                        "mean": _known(row.response_mean_s),
+                        "standing": panel.standing.get(row.cell),
+                        "net_standing": panel.net_standing.get(row.cell),
+                    }
+                    for row in curve.rows
+                ],
+            }
+            for curve in panel.curves
+        ]
+        label = f"Energy per request against response time of {panel.model}, {panel.words}"
+        facts = {"kind": "serving", "model": panel.model, "curves": drawn}
+        charts.append(Chart(f"serving-{number}", panel.model, label, facts, panel.words))
+    return charts
+
+
+def timeline_charts(networks: Sequence[Network]) -> list[Chart]:
+    """Accuracy by year, energy by year, and accuracy against energy with the front of each time."""
+    if not networks:
+        return []
+    points = [
+        {
+            "model": network.model,
+            "year": network.year,
+            "parameters": network.parameters,
+            "how": network.cell.how,
+            "energy": _summary(network.energy_j),
+            "estimated": network.energy_source != "measured",
+            "top1": [network.accuracy.top1, network.accuracy.low, network.accuracy.high],
+            "measured": network.accuracy.source == "measured",
+            "front": network.front,
+        }
+        for network in networks
+    ]
+    steps = [
+        {"year": year, "models": [network.model for network in front]}
+        for year, front in fronts(networks)
+    ]
+    names = ", ".join(network.model for network in networks)
+    return [
+        Chart(
+            f"timeline-{view}",
+            title,
+            f"{title}: {names}",
+            {"kind": "timeline", "view": view, "points": points, "fronts": steps},
+        )
+        for view, title in (
+            ("accuracy", "Top-1 accuracy by year"),
+            ("energy", "Energy per image by year"),
+            ("front", "Accuracy against energy: the front of each time"),
+        )
+    ]
+
+
+def accuracy_charts(found: Sequence[Rival], variants: Sequence[str]) -> list[Chart]:
+    """Energy against latency of all networks; a line for each along its part of the front.
+
+    Args:
+        found: As `greenbatch.analysis.tradeoffs.accuracy_front.accuracy_front` gives them.
+        variants: All of the run, in its order.
+    """
+    if not found:
+        return []
+    points = [
+        {
+            "model": rival.cell.model,
+            "how": rival.cell.how,
+            "variant": variants.index(rival.cell.variant),
+            "estimated": rival.energy_source != "measured",
+            "energy": _summary(rival.energy_j),
+            "net": _summary(rival.net_j) if rival.net_j else None,
+            "latency": _summary(rival.latency_s),
+            "top1": [rival.accuracy.top1, rival.accuracy.low, rival.accuracy.high],
+            "measured": rival.accuracy.source == "measured",
+            "standing": rival.standing,
+            "net_standing": rival.net_standing,
+        }
+        for rival in found
+    ]
+    names = ", ".join(dict.fromkeys(rival.cell.model for rival in found))
+    label = f"Energy per image against latency of {names}; labelled by top-1 accuracy"
+    return [Chart("accuracy-0", "", label, {"kind": "accuracy", "points": points})]
+
+
+def power_chart(traces: Sequence[PowerTrace], rows: Sequence[CellRow]) -> list[Chart]:
+    """Power over time of one cell at a time, as the page's selection asks."""
+    if not traces:
+        return []
+    variants = list(dict.fromkeys(row.cell.variant for row in rows))
+    order = {row.cell: place for place, row in enumerate(rows)}
+    cells: dict[int, dict[str, Any]] = {}
+    known = [trace for trace in traces if trace.cell in order]
+    for trace in sorted(known, key=lambda t: (order[t.cell], t.block, t.domain)):
+        cell = trace.cell
+        entry = cells.setdefault(
+            order[cell],
+            {
+                "model": cell.model,
+                "how": cell.how,
+                "variant": variants.index(cell.variant),
+                "traces": [],
+            },
+        )
+        entry["traces"].append(
+            {
+                "block": trace.block,
+                "domain": trace.domain,
+                "kind": trace.kind,
+                "t": [round(t, 4) for t in trace.edges_s],
+                "w": [float(f"{w:.4g}") for w in trace.power_w],
+                "window": round(trace.window_s, 4),
+            }
+        )
+    facts = {"kind": "power", "cells": list(cells.values())}
+    return [Chart("power-0", "", "Power over time of the chosen cell", facts)] if cells else []
+
+
+def _over_batch(
+    rows: Sequence[CellRow], name: str, layers: Sequence[tuple[str, str]], unit: str
+) -> list[Chart]:
+    places = _places(rows)
+    nets = _nets(rows)
+
+    def net(model: str, curve: Curve) -> dict[str, Any]:
+        if name != "energy":
+            return {}
+        return {"net": [nets.get((model, curve.label, size)) for size in curve.batch_sizes]}
+
+    found = [(curves(rows, quantity), words) for quantity, words in layers]
+    charts = []
+    for number, model in enumerate(found[0][0]):
+        drawn = [
+            _curve(curve, places, curve.batch_sizes, curve.values)
+            | {"layer": layer, "words": words}
+            | net(model, curve)
+            for layer, (panels, words) in enumerate(found)
+            for curve in panels[model]
+        ]
+        if drawn:
+            words = " and ".join(words for _, words in layers)
+            label = f"{name.capitalize()} of {model} against batch size"
+            label += f": {words}" if len(layers) > 1 else ""
+            facts = {"kind": name, "model": model, "unit": unit, "curves": drawn}
+            charts.append(Chart(f"{name}-{number}", model, label, facts))
+    return charts
+
+
+def _curve(
+    curve: Curve, places: Mapping[str, int], sizes: Sequence[int], values: Sequence[Summary]
+) -> dict[str, Any]:
+    return {
+        "variant": places[curve.variant],
+        "label": curve.label,
+        "estimated": curve.estimated,
+        "sizes": list(sizes),
+        "y": [_summary(value) for value in values],
+    }
+
+
+def _nets(rows: Sequence[CellRow]) -> dict[tuple[str, str, int], list[Any]]:
+    """Net energy per image by model, curve and batch size."""
+    labels = curve_labels(rows)
+    return {
+        (row.cell.model, labels[row.cell], row.cell.batch_size): _summary(
+            row.energy_per_image_net_j
+        )
+        for row in rows
+        if row.energy_per_image_net_j is not None
+    }
+
+
+def _places(rows: Sequence[CellRow]) -> dict[str, int]:
+    variants = dict.fromkeys(row.cell.variant for row in rows)
+    return {variant: place for place, variant in enumerate(variants)}
+
+
+def _known(value: Summary | None) -> list[Any] | None:
+    return None if value is None else _summary(value)
+
+
+def _summary(value: Summary) -> list[Any]:
+    """Centre, bounds and their kind; the centre stands for bounds that there are not."""
+    low, high = bounds(value)
+    digits = [float(f"{number:.6g}") for number in (value.centre, low, high)]
+    return [*digits, value.kind]

@@ -1,0 +1,127 @@
+"""Servers on paper: energy per request against response time, a panel for each traffic."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.analysis.findings.cells import CellRow
+from greenbatch.analysis.findings.serving import (
+    BEATEN,
+    FRONT,
+    OVERLOADED,
+    PolicyCurve,
+    ServingPanel,
+    policy_of,
+)
+from greenbatch.analysis.report.charts.palette import INK, MUTED, colours
+from greenbatch.analysis.report.figures.style import DASHES, log_axis, plain
+from greenbatch.analysis.statistics.summary import bounds
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLUMNS = 3
+_TITLE = 40  # characters in a line of a panel's title
+_MARKERS = {"greedy": "o", "fixed": "s", "dynamic": "D"}
+_STRENGTH = {BEATEN: 0.6, OVERLOADED: 0.3}
+
+
+def serving_figure(rows: Sequence[CellRow], panels: Sequence[ServingPanel]) -> "Figure | None":
+    """Draw energy per request against the 99th percentile of the response time.
+
+    A line joins the sizes of a kind of policy; on the front a point has its policy beside it, and
+    pale ones do not hold the rate.
+
+    Args:
+        rows: Of the run, for the colours of its backends.
+        panels: As `greenbatch.analysis.findings.serving.serving_panels` gives them.
+    """
+    from matplotlib.figure import Figure
+
+    if not panels:
+        return None
+    colour = colours(dict.fromkeys(row.cell.variant for row in rows))
+    width = min(_COLUMNS, len(panels))
+    height = -(-len(panels) // width)
+    figure = Figure(figsize=(0.6 + 2.9 * width, 0.9 + 2.35 * height), layout="constrained")
+    grid = figure.subplots(height, width, squeeze=False)
+    handles: dict[str, Any] = {}
+    for spare in grid.flat[len(panels) :]:
+        spare.set_axis_off()
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        for curve in panel.curves:
+            estimated = " (estimated)" if curve.estimated else ""
+            handles[f"{curve.kind}, {curve.label}{estimated}"] = _draw(
+                axes, panel, curve, colour[curve.variant]
+            )
+        _scale(axes, panel)
+    figure.suptitle(
+        "Energy per request against the 99th percentile of the response time",
+        x=0.01,
+        ha="left",
+        fontsize=11.5,
+        fontweight="bold",
+    )
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower left",
+        ncols=4,
+        frameon=False,
+        handlelength=3,
+    )
+    return figure
+
+
+def _draw(axes: "Axes", panel: ServingPanel, curve: PolicyCurve, colour: str) -> Any:
+    """Draw a curve and its points; return what stands for it in the legend."""
+    points = [
+        (row, row.response_p99_s.centre, row.energy_per_image_j.centre)
+        for row in curve.rows
+        if row.response_p99_s and row.energy_per_image_j
+    ]
+    style: dict[str, Any] = {
+        "color": colour,
+        "marker": _MARKERS[curve.kind],
+        "markersize": 5,
+        "markerfacecolor": "white" if curve.estimated else colour,
+        "markeredgewidth": 1.2,
+    }
+    dashes = DASHES if curve.estimated else "-"
+    axes.plot(
+        [x for _, x, _ in points],
+        [y for _, _, y in points],
+        color=colour,
+        linewidth=0.8,
+        linestyle=dashes,
+    )
+    for row, x, y in points:
+        place = panel.standing.get(row.cell, "")
+        axes.plot(x, y, alpha=_STRENGTH.get(place, 1.0), **style)
+        if place == FRONT:
+            axes.annotate(
+                policy_of(row),
+                (x, y),
+                (4, -3),
+                textcoords="offset points",
+                va="top",
+                fontsize=7,
+                color=INK,
+                annotation_clip=False,
+            )
+    (handle,) = axes.plot([], [], linewidth=0.8, linestyle=dashes, **style)
+    return handle
+
+
+def _scale(axes: "Axes", panel: ServingPanel) -> None:
+    rows = [row for curve in panel.curves for row in curve.rows]
+    responses_s = [row.response_p99_s.centre for row in rows if row.response_p99_s]
+    energies_j = [
+        end for row in rows if row.energy_per_image_j for end in bounds(row.energy_per_image_j)
+    ]
+    reach_s = 1.5 * max(responses_s)  # room for the policies' names
+    log_axis(axes.xaxis, axes.set_xlim, [*responses_s, reach_s], "s", most=3)
+    log_axis(axes.yaxis, axes.set_ylim, energies_j, "J")
+    axes.set_xlabel("response time, p99", color=MUTED)
+    plain(axes, textwrap.fill(f"{panel.model}, {panel.words}", _TITLE))

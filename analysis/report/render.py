@@ -1,0 +1,108 @@
+"""What every page is made of: templates rendered, files written whole or not at all."""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.analysis.findings.markdown import finalize
+from greenbatch.analysis.findings.wording import Table
+from greenbatch.analysis.report.tables.latex import latex
+from greenbatch.errors import FileError, RunError
+from greenbatch.files import (
+    make_folder,
+    remove_old_drafts,
+    require_plain,
+    sentence,
+    write_atomically,
+)
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+
+@contextmanager
+def written_into(folder: Path, *inside: str) -> Iterator[None]:
+    """Make the folder of a report with the folders inside it; say what is there if that fails.
+
+    Raises:
+        FileError: A link, or anything but files and folders, is in it.
+        RunError: It cannot be written.
+    """
+    page = folder / "index.html"
+    if folder.is_dir() and not folder.is_symlink():
+        require_plain(folder)
+    try:
+        for name in ("", *inside):
+            make_folder(folder / name)
+            remove_old_drafts(folder / name)
+        yield
+    except (FileError, OSError) as error:
+        there = "is that of an earlier report" if page.exists() else "is not written"
+        raise RunError(
+            f"{sentence(error, folder)}, or copy the run, and write the report again: {page} "
+            f"{there}, and tables and figures beside it may be newer"
+        ) from error
+
+
+def write_latex(folder: Path, tables: Sequence[Table]) -> None:
+    """Write each table that has rows; one of an earlier report does not outlive it."""
+    for table in tables:
+        path = folder / f"{table.name}.tex"
+        if table.rows:
+            write_atomically(path, latex(table))
+        else:
+            path.unlink(missing_ok=True)
+
+
+def scripts(page: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the page's scripts read: plotly, and the charts as JSON."""
+    charts = {c.name: c.facts for section in page["sections"] for c in section.charts}
+    facts = {"charts": charts, "styles": page["styles"], "themes": page["themes"]}
+    # Inside a script element only '<' can end it or begin a comment; JSON may spell it so.
+    text = json.dumps(facts, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    plotly = files("greenbatch.analysis.report") / "assets" / "plotly-basic.min.js"
+    return {
+        "plotly_js": plotly.read_text(encoding="utf-8") if charts else "",
+        "figures_json": text,
+    }
+
+
+def render(template: str, facts: Mapping[str, Any]) -> str:
+    """Fill in a template of ``templates/``; what a user named stays text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    page = template.endswith(".html.j2")
+    environment = Environment(
+        loader=PackageLoader("greenbatch.analysis.report"),
+        autoescape=page,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=None if page else finalize,
+    )
+    environment.globals["policy"] = _policy
+    return environment.get_template(template).render(facts)
+
+
+def _policy(*scripts: str) -> "Markup":
+    """Return what a page may load: nothing from elsewhere, and of scripts those of its own alone.
+
+    A script that somebody gets into the page by a fault of escaping does not run.
+
+    Args:
+        scripts: The text of each, exactly as it stands in the page.
+    """
+    from markupsafe import Markup
+
+    hashes = (b64encode(sha256(str(script).encode()).digest()).decode() for script in scripts)
+    own = " ".join(f"'sha256-{text}'" for text in hashes) or "'none'"
+    return Markup(
+        f"default-src 'none'; script-src {own}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
+    )

@@ -1,0 +1,1 @@
+"""Findings as tables: text, CSV and LaTeX."""

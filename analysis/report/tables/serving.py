@@ -1,0 +1,132 @@
+"""Servers: response time and energy of a request, by policy and rate, as a table and a sentence."""
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
+
+from greenbatch.analysis.findings.cells import CellRow
+from greenbatch.analysis.findings.wording import DASH, Table, notes, spread
+from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.queueing.policies import parse_policy
+from greenbatch.records import AS_RECORDED
+
+
+def serving_table(rows: Sequence[CellRow], *, short: bool = False) -> Table:
+    """Show every server cell: a line for each model, backend, precision, arrivals, rate and policy.
+
+    What is the same in all of them stands in the title.
+
+    Args:
+        rows: As `cell_rows` gives them.
+        short: Only what fits a terminal.
+    """
+    servers = sorted((row for row in rows if row.cell.is_server), key=_traffic)
+    factors = {
+        "model": [row.cell.model for row in servers],
+        "backend": [row.cell.variant for row in servers],
+        "precision": [row.cell.precision for row in servers],
+        "arrivals": [dict(row.cell.traffic)["arrivals"] for row in servers],
+        "requests/s": [dict(row.cell.traffic)["rate"] for row in servers],
+        "policy": [dict(row.cell.traffic)["policy"] for row in servers],
+    }
+    always = ("model", "policy")
+    told = {name: texts for name, texts in factors.items() if name in always or len(set(texts)) > 1}
+    figures = {
+        f"energy/request{_source(servers)}": [_joules(row.energy_per_image_j) for row in servers],
+        "as published": [_joules(row.as_published_j) for row in servers],
+        "net of idle": [_joules(row.energy_per_image_net_j) for row in servers],
+        "waiting's share": [_percent(row.waiting_share) for row in servers],
+        "response, mean": [_seconds(row.response_mean_s) for row in servers],
+        "p99": [_seconds(row.response_p99_s) for row in servers],
+        "maximum": [_seconds(row.response_max_s) for row in servers],
+        "busy": [_percent(row.busy) for row in servers],
+        "mean batch": [_number(row.batch_size_mean) for row in servers],
+        "ok": [f"{row.ok}/{row.planned}" for row in servers],
+    }
+    left_out = {"net of idle", "waiting's share", "mean batch"} if short else set()
+    if not any(row.as_published_j for row in servers):
+        left_out.add("as published")
+    figures = {name: texts for name, texts in figures.items() if name not in left_out}
+    columns = told | figures | {"flags and failures": [notes(row) for row in servers]}
+    return Table(
+        "serving",
+        _title(factors, told),
+        tuple(columns),
+        tuple(zip(*columns.values(), strict=True)),
+        (*(name == "requests/s" for name in told), *(True for _ in figures), False),
+    )
+
+
+def _title(factors: Mapping[str, Sequence[str]], told: Collection[str]) -> str:
+    """Name what all lines have in common, but for what goes without saying."""
+    same = {name: texts[0] for name, texts in factors.items() if texts and name not in told}
+    if same.get("precision") == "fp32":
+        del same["precision"]
+    if "requests/s" in same:
+        same["requests/s"] += " requests/s"
+    common = ", ".join(same.values())
+    return "Requests that arrive one by one" + (f": {common}" if common else "")
+
+
+def serving_lead(rows: Sequence[CellRow]) -> list[str]:
+    """Say for each model and traffic which policy takes least energy per request.
+
+    Only policies that held the rate in every repetition, and energies of one kind of source, are
+    compared.
+    """
+    servers = sorted((row for row in rows if row.cell.is_server), key=_traffic)
+    sentences = []
+    for (model, arrivals, rate), members in groupby(servers, key=_load):
+        of_traffic = list(members)
+        held = [row for row in of_traffic if row.ok and not row.flags.get("overloaded")]
+        known = [(row, row.energy_per_image_j) for row in held]
+        able = [(row, energy) for row, energy in known if energy is not None]
+        where = f"{model} at {rate} requests/s ({arrivals})"
+        if not held and any(row.ok for row in of_traffic):
+            sentences.append(f"{where}: no policy held the rate.")
+        elif len({row.energy_source for row, _ in able}) == 1:
+            best, energy = min(able, key=lambda pair: pair[1].centre)
+            sentences.append(f"{where}: {_answer(best, energy)}")
+    return sentences
+
+
+def _answer(row: CellRow, energy: Summary) -> str:
+    source = "" if row.energy_source == "measured" else f" ({row.energy_source})"
+    return (
+        f"least energy per request{source} with {dict(row.cell.traffic)['policy']} on "
+        f"{row.cell.variant}, {spread(energy, 'J')}, mean response "
+        f"{spread(row.response_mean_s, 's')}, 99th percentile {spread(row.response_p99_s, 's')}."
+    )
+
+
+def _percent(share: Summary | None) -> str:
+    return DASH if share is None else f"{share.centre:.0%}"
+
+
+def _source(rows: Sequence[CellRow]) -> str:
+    sources = {row.energy_source for row in rows} - {"missing"}
+    return f" ({sources.pop()})" if len(sources) == 1 and sources != {"measured"} else ""
+
+
+def _joules(energy: Summary | None) -> str:
+    return spread(energy, "J")
+
+
+def _seconds(time: Summary | None) -> str:
+    return spread(time, "s")
+
+
+def _number(value: Summary | None) -> str:
+    return DASH if value is None else f"{value.centre:.3g}"
+
+
+def _load(row: CellRow) -> tuple[str, str, str]:
+    traffic = dict(row.cell.traffic)
+    return row.cell.model, traffic["arrivals"], traffic["rate"]
+
+
+def _traffic(row: CellRow) -> tuple[str, str, float, str, str, int]:
+    traffic = dict(row.cell.traffic)
+    policy = parse_policy(traffic["policy"])
+    rate = 0.0 if traffic["rate"] == AS_RECORDED else float(traffic["rate"])
+    kind = traffic["policy"].partition(":")[0]
+    return (row.cell.model, traffic["arrivals"], rate, row.cell.variant, kind, policy.largest)

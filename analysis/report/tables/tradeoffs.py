@@ -1,0 +1,332 @@
+"""Trade-offs as the report shows them: the front, where a larger batch stops paying, footprints."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.analysis.dataset.variables import cell_dims, settings_of
+from greenbatch.analysis.findings.answers import Answer
+from greenbatch.analysis.findings.cells import CellArrays, CellRow
+from greenbatch.analysis.findings.comparisons import BestRow
+from greenbatch.analysis.findings.wording import DASH, Table, amount, spread
+from greenbatch.analysis.statistics.by_dimension import designed, figure_of
+from greenbatch.analysis.tradeoffs.crossovers import crossover
+from greenbatch.analysis.tradeoffs.curve_selection import curves
+from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost
+from greenbatch.analysis.tradeoffs.pareto import FRONT, energy_metric, front_of
+from greenbatch.analysis.tradeoffs.turning_points import Knee, Saturation, knee, saturation
+from greenbatch.errors import UsageError
+from greenbatch.records import Cell
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+PERCENT_PER_DOUBLING = 5.0
+"""A saving below which a larger batch is said to pay no more."""
+
+
+_NEEDED = (
+    "energy_per_image",
+    "energy_per_image_net",
+    "energy_per_image_source",
+    "latency",
+    "status",
+    "in_design",
+    "reason",
+    "energy_reason",
+    "memory_peak",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint:
+    """What a reader asked to be told of a million images.
+
+    Attributes:
+        carbon_intensity: In g CO2e per kWh, or a place, as `carbon_and_cost` takes it.
+        price: Of a kWh, in ``currency``.
+    """
+
+    carbon_intensity: float | str | None = None
+    price: float | None = None
+    currency: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turning:
+    """Where one curve of energy per image over the batch size turns."""
+
+    labels: Mapping[str, Hashable]
+    variant: str
+    saturation: Saturation
+    knee: Knee
+
+
+def offline(dataset: "xr.Dataset") -> "xr.Dataset":
+    """Narrow a dataset to the closed loop; a study with a server has further places."""
+    needed = dataset[[name for name in _NEEDED if name in dataset]]  # fewer are narrowed faster
+    if "offline" not in dataset["scenario"].values:
+        return needed.isel(scenario=slice(0, 0))
+    return designed(needed.sel(scenario=["offline"]))
+
+
+def standings(dataset: "xr.Dataset", *, net: bool = False) -> tuple[dict[Cell, str], list[str]]:
+    """Say of each cell whether it is on its model's front of energy and latency.
+
+    Args:
+        dataset: Of the closed loop.
+        net: By the energy less idle power; a cell without it has no standing.
+
+    Returns:
+        ``front``, ``unsure`` or ``dominated`` by cell; and for models whose energies cannot be
+        compared a sentence why.
+    """
+    found: dict[Cell, str] = {}
+    refused: list[str] = []
+    for model in dataset["model"].values.tolist() if dataset.sizes["scenario"] else ():
+        part = designed(dataset.sel(model=[model]))
+        try:
+            energy, latency = figure_of(part, energy_metric(net)), figure_of(part, "latency")
+            codes = front_of(part, energy, latency)
+        except UsageError:  # energies that rest on different things
+            refused.append(str(model))
+            continue
+        values = codes.transpose(*cell_dims(part)).values
+        found |= {
+            cell: FRONT[values[place]] for cell, place in CellArrays(part).cells() if values[place]
+        }
+    if not refused:
+        return found, []
+    why = "its energies are estimated in part, and an estimate is not compared with a measurement"
+    return found, [f"No front of {model}: {why}." for model in refused]
+
+
+def front_table(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> Table:
+    """List the cells on the front, by rising latency."""
+    columns = ("model", "backend", "precision", "batch", "energy/image", "latency p50", "accuracy")
+    order = {model: i for i, model in enumerate(dict.fromkeys(row.cell.model for row in rows))}
+    on = [row for row in rows if standing.get(row.cell) == "front" and row.latency_p50_s]
+    on.sort(key=lambda r: (order[r.cell.model], r.latency_p50_s.centre if r.latency_p50_s else 0.0))
+    estimated = {row.energy_source for row in on} == {"estimated"}
+    body = [
+        (
+            row.cell.model,
+            row.cell.variant,
+            row.cell.precision,
+            str(row.cell.batch_size),
+            spread(row.energy_per_image_j, "J"),
+            spread(row.latency_p50_s, "s"),
+            f"{row.accuracy.top1:.1f} % ({row.accuracy.source})" if row.accuracy else DASH,
+        )
+        for row in on
+    ]
+    drop = {"precision"} if len({row.cell.precision for row in rows}) < 2 else set()
+    drop |= {"accuracy"} if not any(row.accuracy for row in on) else set()
+    keep = [place for place, column in enumerate(columns) if column not in drop]
+    shown = tuple(
+        f"{columns[place]} (estimated)"
+        if columns[place] == "energy/image" and estimated
+        else columns[place]
+        for place in keep
+    )
+    numeric = tuple(columns[place] not in ("model", "backend", "precision") for place in keep)
+    lines = tuple(tuple(line[place] for place in keep) for line in body)
+    return Table("front", "On the front of energy and latency", shown, lines, numeric)
+
+
+def turnings(dataset: "xr.Dataset") -> list[Turning]:
+    """Find where each curve of energy per image turns; none where it has one batch size.
+
+    Args:
+        dataset: Of the closed loop.
+    """
+    found = []
+    if dataset.sizes["batch_size"] < 2 or not dataset.sizes["scenario"]:
+        return []
+    for labels in curves(dataset):
+        try:
+            bends = Turning(
+                labels=labels,
+                variant=_variant(dataset, labels),
+                saturation=saturation(dataset, PERCENT_PER_DOUBLING, **_named(labels)),
+                knee=knee(dataset, **_named(labels)),
+            )
+        except UsageError:  # points that rest on different things are no curve
+            continue
+        if not bends.saturation.reason:
+            found.append(bends)
+    order = {str(model): place for place, model in enumerate(dataset["model"].values.tolist())}
+    return sorted(found, key=lambda bends: order[str(bends.labels["model"])])
+
+
+def turning_table(found: Sequence[Turning]) -> Table:
+    """Show for each curve from which batch size on a larger one saves little, and its knee."""
+    several = len({bends.labels["precision"] for bends in found}) > 1
+    columns = (
+        "model",
+        "backend",
+        *(["precision"] if several else []),
+        f"saves less than {PERCENT_PER_DOUBLING:g} % per doubling from batch",
+        "knee at batch",
+        "repetitions",
+    )
+    body = tuple(
+        (
+            str(bends.labels["model"]),
+            bends.variant,
+            *([str(bends.labels["precision"])] if several else []),
+            _from_batch(bends.saturation),
+            _knee(bends.knee),
+            str(bends.saturation.repetitions),
+        )
+        for bends in found
+    )
+    numeric = (False,) * (3 if several else 2) + (True,) * 3
+    if all(bends.knee.batch_size is None for bends in found):
+        place = columns.index("knee at batch")
+        columns = columns[:place] + columns[place + 1 :]
+        numeric = numeric[:place] + numeric[place + 1 :]
+        body = tuple(line[:place] + line[place + 1 :] for line in body)
+    return Table("turning", "Where a larger batch stops paying", columns, body, numeric)
+
+
+def turning_sentences(answered: Sequence[Answer], found: Sequence[Turning]) -> list[str]:
+    """Say of each model's best backend where a larger batch stops paying."""
+    sentences = []
+    for answer in answered:
+        for bends in found:
+            at = answer.best
+            if at and (at.model, at.variant, at.precision, at.io) == (
+                bends.labels["model"],
+                bends.variant,
+                bends.labels["precision"],
+                bends.labels["io"],
+            ):
+                sentences.append(str(bends.saturation))
+                break
+    return sentences
+
+
+def crossing_sentences(dataset: "xr.Dataset", found: Sequence[Turning]) -> list[str]:
+    """Say where another backend overtakes the first one of its model; where none does, nothing."""
+    sentences = []
+
+    def alike(bends: Turning) -> tuple[str, ...]:
+        return tuple(str(bends.labels[dim]) for dim in ("model", "precision", "io"))
+
+    for _, members in groupby(sorted(found, key=alike), key=alike):
+        first, *others = members
+        for other in others:
+            try:
+                crossed = crossover(dataset, other.labels, first.labels)
+            except UsageError:  # an estimate against a measurement
+                continue
+            if crossed.verdict == "crosses":
+                sentences.append(str(crossed))
+    order = {str(model): place for place, model in enumerate(dataset["model"].values.tolist())}
+    return sorted(sentences, key=lambda text: order.get(text.partition(" on ")[0], 0))
+
+
+def footprint_table(
+    dataset: "xr.Dataset", best: Sequence[BestRow], asked: Footprint
+) -> tuple[Table, str]:
+    """Say what a million images cost at each backend's best batch size, and what was assumed.
+
+    Args:
+        dataset: Of the closed loop.
+        best: As `greenbatch.analysis.best_rows` gives them.
+        asked: Intensity, price, or both.
+
+    Raises:
+        UsageError: A number is not positive, or codecarbon is missing for a place.
+        UnknownNameError: The place is not known.
+    """
+    result = carbon_and_cost(
+        dataset,
+        carbon_intensity=asked.carbon_intensity,
+        price=asked.price,
+        currency=asked.currency or "currency",
+    )
+    arrays = {
+        name: result[name].transpose(*cell_dims(dataset)).values
+        for stem in ("carbon", "cost")
+        if stem in result
+        for name in (stem, f"{stem}_low", f"{stem}_high")
+    }
+    places = dict(CellArrays(dataset).cells())
+    counts = result["repetitions"].transpose(*cell_dims(dataset)).values
+    estimated = {row.energy_source for row in best} == {"estimated"}
+    kind = " (estimated)" if estimated else ""
+    columns = ["model", "backend", "batch"]
+    columns += [f"CO₂e{kind}"] if "carbon" in arrays else []
+    columns += [f"electricity{f', {asked.currency}' if asked.currency else ''}{kind}"] * (
+        "cost" in arrays
+    )
+    body = []
+    for row in best:
+        place = places[row.cell]
+        line = [row.cell.model, row.cell.variant, str(row.cell.batch_size)]
+        for stem, unit in (("carbon", "g"), ("cost", "")):
+            if stem in arrays:
+                names = (stem, f"{stem}_low", f"{stem}_high")
+                centre, low, high = (float(arrays[name][place]) for name in names)
+                line.append(_bounded(centre, low, high, int(counts[place]), unit))
+        body.append(tuple(line))
+    numeric = (False, False) + (True,) * (len(columns) - 2)
+    table = Table("footprint", "A million images", tuple(columns), tuple(body), numeric)
+    return table, _assumed(result, asked)
+
+
+def _assumed(result: "xr.Dataset", asked: Footprint) -> str:
+    parts = []
+    if asked.carbon_intensity is not None:
+        source = result.attrs.get("carbon_intensity_source")
+        grams = f"{result.attrs['carbon_intensity_g_per_kwh']:g} g CO₂e per kWh"
+        parts.append(f"{grams} ({source})" if source else grams)
+    if asked.price is not None:
+        parts.append(f"{asked.price:g} {asked.currency} per kWh".replace("  ", " "))
+    return (
+        f"At {' and '.join(parts)}, taken as exact; gross energy of the domains that count. What "
+        "making the hardware emitted, cooling and losses outside are not in it."
+    )
+
+
+def _bounded(centre: float, low: float, high: float, n: int, unit: str) -> str:
+    if centre != centre:
+        return DASH
+    text = amount(centre, unit)
+    if low != low or high != high:
+        return f"{text} (no interval: {n} repetition{'s'[: n != 1]})"
+    return f"{text} ({amount(low, unit)} … {amount(high, unit)})"
+
+
+def _from_batch(found: Saturation) -> str:
+    text = f"not up to {found.largest}" if found.batch_size is None else str(found.batch_size)
+    if found.repetitions < 2:
+        return text
+    beyond = f"beyond {found.largest}"
+    low, high = (str(end) if end else beyond for end in (found.low, found.high))
+    return f"{text} ({low} … {high})" if found.low else f"{text} ({beyond})"
+
+
+def _knee(found: Knee) -> str:
+    if found.batch_size is None:
+        return DASH
+    if found.low is None or found.high is None:
+        return str(found.batch_size)
+    return f"{found.batch_size} ({found.low} … {found.high})"
+
+
+def _named(labels: Mapping[str, Hashable]) -> dict[str, Any]:
+    return {str(name): label for name, label in labels.items()}
+
+
+def _variant(dataset: "xr.Dataset", labels: Mapping[str, Hashable]) -> str:
+    settings = {
+        name: str(labels[dim])
+        for dim, name in settings_of(dataset).items()
+        if labels.get(dim) != dataset[dim].attrs.get("not_set")
+    }
+    pairs = tuple(sorted(settings.items()))
+    return Cell(str(labels["model"]), str(labels["backend"]), settings=pairs).variant

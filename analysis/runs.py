@@ -1,0 +1,141 @@
+"""Runs of every kind: opened, merged and reported by what they hold."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greenbatch.analysis.dataset import store
+from greenbatch.analysis.dataset.merging import Along, merge_datasets, run_names
+from greenbatch.analysis.dataset.store import kind_of
+from greenbatch.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from greenbatch.analysis.report.tables.tradeoffs import Footprint
+
+
+def open_runs(
+    *runs: Path | str, along: Along | None = None, allow: Collection[str] = ()
+) -> "xr.Dataset":
+    """Open a run's dataset, or those of several runs as one; see `merge`.
+
+    Args:
+        runs: Directories of runs, or dataset files.
+        along: As in `merge`.
+        allow: As in `merge`.
+
+    Returns:
+        The dataset, loaded; no file stays open.
+
+    Raises:
+        UsageError: No run was given.
+        RunError: A run cannot be read, or the runs are unlike.
+    """
+    _register()
+    if len(runs) == 1 and kind_of(runs[0]) == "inference":
+        return store.open_run(runs[0])
+    return merge(runs, along, allow)
+
+
+def merge(
+    runs: Sequence[Path | str], along: Along | None = None, allow: Collection[str] = ()
+) -> "xr.Dataset":
+    """Make one dataset of several runs.
+
+    Runs on one machine, of one design, become more repetitions of it: numbered on, in the order
+    of ``runs``, with the coordinates ``run`` and ``run_repetition``. Runs on several machines
+    stand along a new first dimension ``machine``, by the hosts' names; what one of them
+    has not measured is a hole (``not_run``, and not ``in_design``).
+
+    Args:
+        runs: Directories of runs, or dataset files of single runs.
+        along: ``machine`` puts every run on a machine of its own, ``repetition`` takes all as
+            repetitions of one design, ``run`` keeps all apart along a dimension ``run``, alike or
+            not; ``None`` goes by the machines.
+        allow: Names of facts that may differ; see `greenbatch.analysis.dataset.compatibility`.
+
+    Returns:
+        The dataset. ``attrs["parts"]`` has what `separate` needs, and the study and environment
+        of each run; ``attrs["allowed_differences"]`` what differs all the same.
+
+    Raises:
+        UsageError: Fewer than one run, or an unknown ``along``.
+        RunError: A run cannot be read, is given twice, is merged already; or the runs are unlike.
+    """
+    names = run_names(runs)
+    kinds = {name: kind_of(run) for name, run in zip(names, runs, strict=True)}
+    if len({*kinds.values()}) > 1:
+        told = ", ".join(f"{name} of {kind}" for name, kind in kinds.items())
+        raise RunError(f"the runs are unlike: {told}; merge runs of one kind")
+    if "training" in kinds.values():
+        from greenbatch.analysis.training.dataset.merging import merge_training
+
+        return merge_training(runs, along, allow)
+    parts = dict(zip(names, (store.open_run(run) for run in runs), strict=True))
+    return merge_datasets(parts, along, allow)
+
+
+def write_report(
+    run: Path,
+    *,
+    carbon_intensity: float | str | None = None,
+    price: float | None = None,
+    currency: str = "",
+) -> Path:
+    """Compile a run and write its report.
+
+    Args:
+        run: The run directory; ``report/`` in it is written anew, ``dataset.nc``
+            where it is out of date. Or a dataset file alone, as one that was merged:
+            ``NAME-report/`` beside it is written, and says what a dataset lacks; of several
+            machines or runs a report each, and a page that leads to them.
+        carbon_intensity: In g CO2e per kWh, or a country or region as
+            `greenbatch.analysis.intensity_of` takes it: the report then says what a million
+            images emit.
+        price: Of a kWh: the report then says what a million images cost.
+        currency: Of the price.
+
+    Returns:
+        Path of ``index.html``.
+
+    Raises:
+        RunError: The run cannot be read or written to.
+        FileError: A link is in it.
+        UsageError: The intensity or the price is not positive; or a place is given and
+            codecarbon is not installed.
+        UnknownNameError: The place is not known.
+    """
+    from greenbatch.analysis.report.build import write_inference_report
+    from greenbatch.analysis.report.tables.tradeoffs import Footprint
+
+    asked = Footprint(carbon_intensity=carbon_intensity, price=price, currency=currency)
+    if kind_of(run) == "training":
+        return _of_trainings(run, asked)
+    return write_inference_report(run, asked)
+
+
+def _of_trainings(run: Path, asked: "Footprint") -> Path:
+    from greenbatch.analysis.report.tables.tradeoffs import Footprint
+    from greenbatch.analysis.training.report.build import write_training_report
+
+    if asked != Footprint(carbon_intensity=None, price=None, currency=""):
+        raise UsageError(
+            f"{run} is a run of trainings, and what a million images emit or cost is told of "
+            "inference; leave out --carbon-intensity, --price and --currency"
+        )
+    return write_training_report(run)
+
+
+def open_run(run: Path | str) -> "xr.Dataset":
+    """Open the dataset of a run of inference, with the accessor ``gb``.
+
+    See `greenbatch.analysis.dataset.store.open_run`.
+    """
+    _register()
+    return store.open_run(run)
+
+
+def _register() -> None:
+    """Give datasets their accessor ``gb``."""
+    import greenbatch.analysis.accessor  # noqa: F401

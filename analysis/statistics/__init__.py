@@ -1,0 +1,1 @@
+"""Intervals, tests and models, of plain arrays or along a dataset's dimensions."""

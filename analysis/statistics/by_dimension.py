@@ -1,0 +1,364 @@
+"""Figures of a dataset with their intervals over repetitions, along whatever dimensions it has.
+
+Everything here goes by the names of dimensions, so that a dataset may be narrowed (``sel``) or have
+more of them. What an energy rests on goes along; an estimate is never set against a measurement.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES, settings_of
+from greenbatch.analysis.statistics.intervals import MEANS, PAIRED_RATIOS
+from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+LOGARITHMIC = "t on logarithms"
+PLAIN = "Student's t"
+_MISSING = PROVENANCES.index("missing")
+_MIXED = PROVENANCES.index("mixed")
+_ENERGIES = ("energy_per_image", "energy_per_image_net")
+METRICS = (*_ENERGIES, "latency", "response_time", "throughput")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure by cell and repetition.
+
+    Attributes:
+        values: NaN where a repetition is not ok or the figure is missing; with ``units`` and
+            ``long_name``.
+        source: What an energy rests on, by cell; ``None`` for anything else.
+        reasons: Gives `why`; not called before it is asked for, as texts take their time.
+    """
+
+    name: str
+    values: "xr.DataArray"
+    source: "xr.DataArray | None"
+    reasons: "Callable[[], xr.DataArray]"
+
+    @cached_property
+    def why(self) -> "xr.DataArray":
+        """By cell, what to say where no repetition has it."""
+        return self.reasons()
+
+    @property
+    def cells(self) -> "xr.DataArray":
+        """The first repetition, for the dimensions and coordinates of the cells."""
+        return self.values.isel(repetition=0, drop=True)
+
+
+def figure_of(dataset: "xr.Dataset", metric: str, quantile: float = 0.5) -> Figure:
+    """Take a metric out of a dataset.
+
+    Args:
+        dataset: As `greenbatch.analysis.open_run` gives it, or a part of it.
+        metric: One of ``METRICS``.
+        quantile: Of ``latency`` and ``response_time``; one that the dataset has.
+
+    Raises:
+        UnknownNameError: There is no such metric or quantile.
+    """
+    if metric not in METRICS:
+        raise UnknownNameError("metric", metric, METRICS)
+    values = dataset[metric]
+    attrs = dict(values.attrs)
+    if "quantile" in values.dims:
+        known = values["quantile"].values.tolist()
+        if quantile not in known:
+            raise UnknownNameError("quantile", f"{quantile:g}", [f"{q:g}" for q in known])
+        values = values.sel(quantile=quantile, drop=True)
+        attrs["long_name"] += f", quantile {quantile:g}"
+    values = values.where(dataset["status"] == STATUSES.index("ok")).assign_attrs(attrs)
+    energy = metric in _ENERGIES
+    source = source_of(dataset) if energy else None
+    return Figure(metric, values, source, partial(_why_missing, dataset, source))
+
+
+def source_of(dataset: "xr.Dataset") -> "xr.DataArray":
+    """Say what each cell's energy per image rests on: positions in ``PROVENANCES``.
+
+    Repetitions that differ make it ``mixed``.
+    """
+    import numpy as np
+
+    codes = dataset["energy_per_image_source"]
+    codes = codes.where(dataset["status"] == STATUSES.index("ok"), _MISSING)
+    lowest = codes.where(codes != _MISSING, len(PROVENANCES)).min("repetition")
+    highest = codes.max("repetition")
+    found = highest.where((highest == _MISSING) | (lowest == highest), _MIXED)
+    attrs = dataset["energy_per_image_source"].attrs
+    return found.astype(np.int8).assign_attrs(attrs)
+
+
+def refuse_unlike(source: Any, where: Any, what: str) -> None:
+    """Refuse to compare energies that rest on different things.
+
+    Args:
+        source: Positions in ``PROVENANCES``, an array.
+        where: Which of them would be compared.
+        what: What was asked for; begins the sentence.
+
+    Raises:
+        UsageError: Some are estimated and others measured, or a part of one is.
+    """
+    import numpy as np
+
+    found = sorted({PROVENANCES[int(code)] for code in np.unique(source[where])} - {"missing"})
+    if len(found) > 1 or found == ["mixed"]:
+        raise UsageError(
+            f"{what} would compare energies that are {' and '.join(found)}; an estimate is not "
+            "compared with a measurement: select cells of one kind"
+        )
+
+
+def intervals_of(figure: Figure, method: str = LOGARITHMIC) -> "xr.Dataset":
+    """Summarise a figure over repetitions, each cell by itself.
+
+    Args:
+        figure: By cell and repetition.
+        method: Of `greenbatch.analysis.statistics.intervals.MEANS`. On logarithms the centre is the
+            geometric mean; a cell with a value that is not positive gets ``PLAIN`` and its
+            arithmetic mean.
+
+    Returns:
+        ``NAME``, ``NAME_low``, ``NAME_high`` (95 %), ``repetitions``, ``reason`` (why the figure
+        or its interval is missing), and of an energy ``energy_source``. One repetition has no
+        bounds.
+
+    Raises:
+        UnknownNameError: There is no such method.
+    """
+    if method not in MEANS:
+        raise UnknownNameError("method", method, MEANS)
+    return _summarised(figure, method, method)
+
+
+def ratios_of(
+    dataset: "xr.Dataset",
+    reference: Mapping[str, Hashable],
+    metric: str = "energy_per_image",
+    quantile: float = 0.5,
+) -> "xr.Dataset":
+    """Divide every cell by the one that has the reference's labels, paired by block.
+
+    What a block shares (a warmer room, other load) cancels. The interval is Student's on the
+    logarithms of the ratios; see ``docs/statistics.md``.
+
+    Args:
+        dataset: As `greenbatch.analysis.open_run` gives it, or a part of it.
+        reference: Labels by dimension, as ``{"backend": "torch-cpu"}``. Where that backend was
+            set in several ways and they are not named, the first in the design is meant.
+        metric, quantile: As for `values_of`.
+
+    Returns:
+        As `intervals_of`, named ``METRIC_ratio``. A pair of which one energy is estimated and
+        the other measured is withheld, and its ``reason`` says so.
+
+    Raises:
+        UsageError: No label is given, or blocks of two machines would be paired.
+        UnknownNameError: There is no such dimension or label.
+    """
+    if not reference:
+        raise UsageError("a ratio needs a reference; give one, such as backend='torch-cpu'")
+    for dim in ("machine", "run"):
+        if dim in reference:
+            raise UsageError(
+                f"blocks of two {dim}s are not the same stretch of time; compare them as two runs"
+            )
+    chosen = _with_settings(dataset, reference)
+    base = select(dataset, chosen)
+    over, under = (figure_of(part, metric, quantile) for part in (dataset, base))
+    unlike: xr.DataArray | None = None
+    divisor = _without(under.values, chosen)
+    pairs = (over.values / divisor).where((over.values > 0) & (divisor > 0))
+    if over.source is not None and under.source is not None:
+        other = _without(under.source, chosen)
+        unlike = (over.source != other) | (over.source == _MIXED)
+        unlike &= (over.source != _MISSING) & (other != _MISSING)
+        pairs = pairs.where(~unlike)
+
+    def why() -> "xr.DataArray":
+        alone = over.values.notnull().any("repetition")
+        text = over.why.where(~alone, "no block has both")
+        if unlike is None:
+            return text
+        return text.where(~unlike, "an estimate is not compared with a measurement")
+
+    told = ", ".join(f"{dim} {label}" for dim, label in chosen.items())
+    attrs = {"units": "1", "long_name": f"{over.values.attrs['long_name']}, over that of {told}"}
+    ratio = Figure(f"{metric}_ratio", pairs.assign_attrs(attrs), over.source, why)
+    # Student's t of logarithms of ratios is the paired t on logarithms.
+    result = _summarised(ratio, LOGARITHMIC, next(iter(PAIRED_RATIOS)))
+    result.attrs["reference"] = told
+    return result
+
+
+def select(dataset: "xr.Dataset", labels: Mapping[str, Hashable]) -> "xr.Dataset":
+    """Narrow a dataset to labels, each with a message of its own where it does not exist.
+
+    Raises:
+        UnknownNameError: There is no such dimension or label.
+    """
+    for dim, label in labels.items():
+        if dim not in dataset.coords or dim == "repetition":
+            known = [str(name) for name in dataset["energy_per_image"].coords]
+            raise UnknownNameError("dimension", dim, known)
+        known_labels = dataset[dim].values.reshape(-1).tolist()
+        if label not in known_labels:
+            raise UnknownNameError(dim, str(label), map(str, known_labels))
+    return dataset.sel({dim: label for dim, label in labels.items() if dim in dataset.dims})
+
+
+def designed(dataset: "xr.Dataset") -> "xr.Dataset":
+    """Drop the settings' labels that no cell of this part of the grid has."""
+    for dim in settings_of(dataset):
+        if dim in dataset.dims and "in_design" in dataset:
+            held = dataset["in_design"]
+            kept = held.max([d for d in held.dims if d != dim]).values.astype(bool)
+            dataset = dataset.isel({dim: kept})
+    return dataset
+
+
+def _with_settings(dataset: "xr.Dataset", reference: Mapping[str, Hashable]) -> dict[str, Hashable]:
+    chosen = dict(reference)
+    held = designed(select(dataset, chosen))
+    if "backend" in chosen:
+        for dim in settings_of(dataset):
+            if dim not in chosen and dim in held.dims and held.sizes[dim]:
+                chosen[dim] = held[dim].values[0].item()
+    return chosen
+
+
+def bounded(values: Any, method: str) -> tuple[Any, Any, Any, Any]:
+    """Bound the last axis, whose NaN are left out; cells with equally many values at once.
+
+    Args:
+        values: Shape (..., repetition).
+        method: As for `intervals_of`.
+
+    Returns:
+        Lower bounds, centres, upper bounds and counts; bounds are NaN of fewer than two values.
+    """
+    import numpy as np
+
+    known = np.isfinite(values)
+    counts = known.sum(-1)
+    packed = np.take_along_axis(values, np.argsort(~known, axis=-1, kind="stable"), -1)
+    low, centre, high = (np.full(counts.shape, np.nan) for _ in range(3))
+    for n in np.unique(counts[counts > 0]).tolist():
+        at = counts == n
+        sample = packed[at][:, :n]
+        positive = (sample > 0).all(-1)
+        log = "logarithms" in method
+        for rows, way in ((positive, method), (~positive, PLAIN if log else method)):
+            if not rows.any():
+                continue
+            part = sample[rows]
+            geometric = "logarithms" in way
+            mean = np.exp(np.log(part).mean(-1)) if geometric else part.mean(-1)
+            place = tuple(axis[rows] for axis in np.nonzero(at))
+            centre[place] = mean
+            if n > 1:
+                below, above = MEANS[way](part)
+                low[place], high[place] = np.minimum(below, mean), np.maximum(above, mean)
+    return low, centre, high, counts
+
+
+def _summarised(figure: Figure, method: str, method_name: str) -> "xr.Dataset":
+    import xarray as xr
+
+    low, centre, high, counts = xr.apply_ufunc(
+        lambda values: bounded(values, method),
+        figure.values,
+        input_core_dims=[["repetition"]],
+        output_core_dims=[[], [], [], []],
+    )
+    # Bootstrap-t of three, or BCa without spread, has no bounds.
+    has_bounds = low.notnull() & high.notnull()
+    reason = figure.why.where(counts == 0, "the method has no bounds for these values")
+    reason = reason.where(counts != 1, "one repetition has no interval").where(~has_bounds, "")
+    name, attrs = figure.name, figure.values.attrs
+    told = attrs["long_name"]
+    variables = {
+        name: centre.assign_attrs(attrs),
+        f"{name}_low": low.where(has_bounds).assign_attrs(
+            attrs | {"long_name": f"{told}, lower bound"}
+        ),
+        f"{name}_high": high.where(has_bounds).assign_attrs(
+            attrs | {"long_name": f"{told}, upper bound"}
+        ),
+        "repetitions": counts.assign_attrs(units="1", long_name="repetitions behind the figure"),
+        "reason": reason.astype(str).assign_attrs(
+            units="1", long_name="why the figure or its interval is missing"
+        ),
+    }
+    attrs = {"Conventions": "CF-1.11", "interval": f"95 %, {method_name}, over repetitions"}
+    if figure.source is not None:
+        variables["energy_source"] = figure.source
+        attrs["energy_provenance"] = provenance_of(figure.source.values)
+    return xr.Dataset(variables, attrs=attrs)
+
+
+def provenance_of(codes: Any) -> str:
+    """Say what energies rest on together, given positions in ``PROVENANCES``."""
+    import numpy as np
+
+    found = {PROVENANCES[code] for code in np.unique(codes).tolist()} - {"missing"}
+    if not found:
+        return "missing"
+    return found.pop() if len(found) == 1 else "mixed"
+
+
+def _without(array: "xr.DataArray", dims: Mapping[str, Hashable]) -> "xr.DataArray":
+    """Drop the scalar coordinates of what was selected, and what belongs to them."""
+    gone = [str(n) for n, c in array.coords.items() if not c.dims or n in dims]
+    return array.drop_vars(gone)
+
+
+def _why_missing(dataset: "xr.Dataset", source: "xr.DataArray | None") -> "xr.DataArray":
+    """Tell for each cell what the run says of a figure that is missing."""
+    text = _first_told(dataset["reason"], "repetition")
+    if source is not None:
+        text = text.where(text != "", _first_told(dataset["energy_reason"], "repetition", "domain"))
+        idle = "idle power is missing, or estimated where the energy is measured"
+        text = text.where(source == _MISSING, idle)
+    if "in_design" in dataset:
+        text = text.where(dataset["in_design"] == 1, "not in the design")
+    return text.where(text != "", "not measured")
+
+
+def _first_told(texts: "xr.DataArray", *dims: str) -> "xr.DataArray":
+    """Return the first text that is not empty, over dimensions."""
+    import numpy as np
+    import xarray as xr
+
+    core = [dim for dim in dims if dim in texts.dims]
+
+    def first(array: Any) -> Any:
+        flat = array.reshape(
+            *array.shape[: array.ndim - len(core)], prod(array.shape[-len(core) :])
+        )
+        if not flat.shape[-1]:  # a run without any domain
+            return np.full(flat.shape[:-1], "", dtype=object)
+        place = np.expand_dims((flat != "").argmax(-1), -1)
+        return np.take_along_axis(flat, place, -1)[..., 0]
+
+    found: xr.DataArray = xr.apply_ufunc(first, texts.astype(object), input_core_dims=[core])
+    return found
+
+
+def summarise(values: Any) -> Summary:
+    """Bound one figure over repetitions, as `intervals_of` does."""
+    import numpy as np
+
+    low, centre, high, n = (v.item() for v in bounded(np.atleast_2d(values), LOGARITHMIC))
+    geometric = bool((np.asarray(values)[np.isfinite(values)] > 0).all())
+    if n < 2:
+        return Summary(centre, None, None, n, "none", geometric)
+    return Summary(centre, low, high, n, "t", geometric)

@@ -1,0 +1,396 @@
+"""The tests of the studies, each with an effect size and its interval beside every p.
+
+Every function takes the repetitions' values by group (a cell, a backend), never the iterations'
+inside one. Families of several tests are corrected by Holm.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.analysis.statistics.intervals import CONFIDENCE, SEED, Interval, welch_error
+from greenbatch.analysis.statistics.multiple_testing import holm
+from greenbatch.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+Groups = Mapping[str, Sequence[float]]
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Test:
+    """One test.
+
+    Attributes:
+        of: What was tested: groups, or the term of a model.
+        freedom: Degrees of freedom; empty where the statistic has none.
+        p: Two-sided, as it is.
+        p_holm: Corrected over its family; equal to ``p`` in a family of one.
+        effect_name: Which effect size ``effect`` is.
+        effect: With its 95 % interval, of this test alone unless its method says otherwise;
+            ``None`` where it cannot be had, as with two repetitions.
+    """
+
+    __test__ = False  # not one of pytest's
+
+    name: str
+    of: str
+    statistic: float
+    freedom: tuple[float, ...] = ()
+    p: float
+    p_holm: float
+    effect_name: str
+    effect: Interval | None
+
+
+def shapiro_wilk(groups: Groups) -> list[Test]:
+    """Test each group for normality; the effect is its skewness (G1).
+
+    Below some ten repetitions hardly anything is found: a large p is no sign of normality.
+    Source of the interval: standard error of G1 of normal values (Cramér, Mathematical Methods
+    of Statistics, 1946, 29.3).
+    """
+    from scipy import stats
+
+    found = []
+    for name, values in _arrays(groups, 3, several=False, spread=True).items():
+        n = values.size
+        w, p = stats.shapiro(values)
+        skew = float(stats.skew(values, bias=False))
+        half = 1.96 * (6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3))) ** 0.5
+        effect = Interval(skew - half, skew, skew + half, "normal approximation")
+        found.append(make_test("Shapiro-Wilk", name, w, (), p, "skewness", effect))
+    return corrected(found)
+
+
+def levene(groups: Groups) -> Test:
+    """Test for equal spread, about the medians (Brown & Forsythe, JASA 69, 1974)."""
+    import numpy as np
+    from scipy import stats
+
+    arrays = _arrays(groups, 2)
+    distances = [np.abs(values - np.median(values)) for values in arrays.values()]
+    if all(np.ptp(found) <= 1e-9 * found.max() for found in distances):  # as those of two values
+        raise UsageError(
+            "in no group do the distances from the median differ; a test of spread needs some that "
+            "do"
+        )
+    statistic, p = stats.levene(*arrays.values(), center="median")
+    freedom = _freedom(arrays)
+    effect = eta_squared(float(statistic), freedom)
+    name = "eta squared of the distances from the medians"
+    return make_test("Levene", " - ".join(arrays), statistic, freedom, p, name, effect)
+
+
+def kruskal_wallis(groups: Groups) -> Test:
+    """Test whether any group tends to larger values; the effect is eta squared of H.
+
+    Source: (H - k + 1) / (n - k), Tomczak & Tomczak, Trends in Sport Sciences 21, 2014;
+    percentile bootstrap within the groups. It may be below zero.
+    """
+    from scipy import stats
+
+    arrays = _arrays(groups, 2)
+    statistic, p = stats.kruskal(*arrays.values())
+    effect = _bootstrapped(_eta_squared_h, *arrays.values())
+    freedom = (float(len(arrays) - 1),)
+    name = "eta squared of H"
+    return make_test("Kruskal-Wallis", " - ".join(arrays), statistic, freedom, p, name, effect)
+
+
+def dunn(groups: Groups) -> list[Test]:
+    """Compare all pairs by the ranks among all groups, after Kruskal-Wallis; ties corrected.
+
+    The effect is Cliff's delta of the pair. Source: Dunn, Technometrics 6, 1964.
+    """
+    import numpy as np
+    from scipy import stats
+
+    arrays = _arrays(groups, 2)
+    ranks = stats.rankdata(np.concatenate([*arrays.values()]))
+    ends = np.cumsum([values.size for values in arrays.values()])
+    means = dict(zip(arrays, (part.mean() for part in np.split(ranks, ends[:-1])), strict=True))
+    variance = ranks.var(ddof=1)  # of tied ranks, which is the correction for ties
+    found = []
+    for a, b in combinations(arrays, 2):
+        error = (variance * (1 / arrays[a].size + 1 / arrays[b].size)) ** 0.5
+        z = (means[a] - means[b]) / error
+        p = 2 * stats.norm.sf(abs(z))
+        effect = cliffs_delta(arrays[a], arrays[b])
+        found.append(make_test("Dunn", f"{a} - {b}", z, (), p, "Cliff's delta", effect))
+    return corrected(found)
+
+
+def mann_whitney(groups: Groups) -> list[Test]:
+    """Compare all pairs by the ranks within each pair; exact for few values without ties."""
+    from scipy import stats
+
+    arrays = _arrays(groups, 2)
+    found = []
+    for a, b in combinations(arrays, 2):
+        u, p = stats.mannwhitneyu(arrays[a], arrays[b], alternative="two-sided")
+        effect = cliffs_delta(arrays[a], arrays[b])
+        found.append(make_test("Mann-Whitney", f"{a} - {b}", u, (), p, "Cliff's delta", effect))
+    return corrected(found)
+
+
+def welch(groups: Groups) -> list[Test]:
+    """Compare the means of all pairs, spreads unequal; the effect is their difference."""
+    from scipy import stats
+
+    arrays = _arrays(groups, 2, spread=True)
+    found = []
+    for a, b in combinations(arrays, 2):
+        result = stats.ttest_ind(arrays[a], arrays[b], equal_var=False)
+        bounds = result.confidence_interval(CONFIDENCE)
+        difference = arrays[a].mean() - arrays[b].mean()
+        effect = Interval(float(bounds.low), float(difference), float(bounds.high), "Welch's t")
+        found.append(
+            make_test(
+                "Welch",
+                f"{a} - {b}",
+                result.statistic,
+                (float(result.df),),
+                result.pvalue,
+                "difference of means",
+                effect,
+            )
+        )
+    return corrected(found)
+
+
+def games_howell(groups: Groups) -> list[Test]:
+    """Compare the means of all pairs at once, spreads unequal.
+
+    Its p-values and intervals are of the whole family already, by the studentised range, and
+    stay as they are. Source: Games & Howell, Journal of Educational Statistics 1, 1976.
+    """
+    from scipy import stats
+
+    arrays = _arrays(groups, 2, spread=True)
+    result = stats.tukey_hsd(*arrays.values(), equal_var=False)
+    bounds = result.confidence_interval(CONFIDENCE)
+    found = []
+    for (i, a), (j, b) in combinations(enumerate(arrays), 2):
+        difference = float(result.statistic[i, j])
+        errors = [arrays[name].std(ddof=1) / arrays[name].size ** 0.5 for name in (a, b)]
+        error, free = welch_error(errors[0], arrays[a].size - 1, errors[1], arrays[b].size - 1)
+        effect = Interval(
+            float(bounds.low[i, j]), difference, float(bounds.high[i, j]), "simultaneous"
+        )
+        found.append(
+            make_test(
+                "Games-Howell",
+                f"{a} - {b}",
+                difference / error,
+                (float(free),),
+                result.pvalue[i, j],
+                "difference of means",
+                effect,
+            )
+        )
+    return found
+
+
+def spearman(pairs: Mapping[str, tuple[float, float]]) -> Test:
+    """Test whether two figures rise together; the effect is rho.
+
+    Args:
+        pairs: Both figures of each thing that has them.
+
+    Raises:
+        UsageError: Fewer than four pairs, one that is not finite, or a figure without spread.
+
+    Source:
+        Bonett & Wright, Psychometrika 65, 2000, for the interval; p is of all permutations up to
+        eight pairs, and of Student's t beyond.
+    """
+    from itertools import permutations
+
+    import numpy as np
+    from scipy import stats
+
+    columns = {name: [pair[at] for pair in pairs.values()] for at, name in enumerate("xy")}
+    x, y = _arrays(columns, 4, spread=True).values()
+    rho, p = (float(found) for found in stats.spearmanr(x, y))
+    n = x.size
+    if n <= 8:
+        ranks = [stats.rankdata(values) - (n + 1) / 2 for values in (x, y)]
+        every = np.array([*permutations(ranks[1])]) @ ranks[0]
+        # Sums of halves are exact, so that what is as far out is counted.
+        p = float((np.abs(every) >= abs(ranks[0] @ ranks[1])).mean())
+    half = 1.96 * ((1 + rho**2 / 2) / (n - 3)) ** 0.5
+    with np.errstate(divide="ignore"):  # a perfect rho has no width
+        low, high = (float(np.tanh(np.arctanh(rho) + side * half)) for side in (-1, 1))
+    effect = Interval(min(low, rho), rho, max(high, rho), "Bonett & Wright")
+    return make_test("Spearman", " - ".join(pairs), rho, (), p, "rho", effect)
+
+
+def cliffs_delta(a: Sequence[float] | Any, b: Sequence[float] | Any) -> Interval | None:
+    """Return how much more often a value of ``a`` exceeds one of ``b`` than the reverse: -1 to 1.
+
+    Source: Cliff, Ordinal Methods for Behavioral Data Analysis, 1996: the asymmetric interval from
+    the unbiased variance, with Student's quantile as in Feng & Cliff, JMASM 3(2), 2004. Where no
+    value overlaps the variance is zero; then one more value that does decides, and the inner
+    bound is that of the variance after it (Feng & Cliff's (n - 1.96²) / (n + 1.96²)).
+    """
+    import numpy as np
+    from scipy.special import stdtrit
+
+    dominance = np.sign(np.subtract.outer(np.asarray(a, float), np.asarray(b, float)))
+    n, m = dominance.shape
+    if min(n, m) < 2:
+        return None
+    delta = float(dominance.mean())
+    if abs(delta) == 1.0:
+        least = min(n, m)
+        inner = (least - 1.96**2) / (least + 1.96**2)
+        low, high = sorted((delta, delta * inner))
+        return Interval(low, delta, high, "Feng & Cliff, no overlap")
+    rows, columns = dominance.mean(1) - delta, dominance.mean(0) - delta
+    squares = m**2 * (rows**2).sum() + n**2 * (columns**2).sum() - ((dominance - delta) ** 2).sum()
+    # Unbiased, it may fall below what is possible (Cliff, 1996, p. 138).
+    variance = max(squares / (n * m * (n - 1) * (m - 1)), (1 - delta**2) / (n * m - 1))
+    t = float(stdtrit(n + m - 2, (1 + CONFIDENCE) / 2))
+    reach = t * (variance * ((1 - delta**2) ** 2 + t**2 * variance)) ** 0.5
+    below = 1 - delta**2 + t**2 * variance
+    low, high = (float((delta - delta**3 + sign * reach) / below) for sign in (-1, 1))
+    return Interval(max(low, -1.0), delta, min(high, 1.0), "Cliff")
+
+
+def make_test(
+    name: str,
+    of: str,
+    statistic: Any,
+    freedom: tuple[float, ...],
+    p: Any,
+    effect_name: str,
+    effect: Interval | None,
+) -> Test:
+    """Make a test of whatever numbers a library returned; a family of one as yet."""
+    return Test(
+        name=name,
+        of=of,
+        statistic=float(statistic),
+        freedom=freedom,
+        p=float(p),
+        p_holm=float(p),
+        effect_name=effect_name,
+        effect=effect,
+    )
+
+
+def corrected(tests: Sequence[Test]) -> list[Test]:
+    """Correct a family by Holm."""
+    corrected = holm([test.p for test in tests])
+    return [replace(test, p_holm=p) for test, p in zip(tests, corrected, strict=True)]
+
+
+def _arrays(
+    groups: Groups, least: int, *, several: bool = True, spread: bool = False
+) -> dict[str, "Array"]:
+    """Check the groups: ``least`` finite values each, and some spread (``spread``: in each)."""
+    import numpy as np
+
+    if several and len(groups) < 2:
+        raise UsageError(f"there is {len(groups)} group to compare; give two or more")
+    arrays = {name: np.asarray(values, dtype=float) for name, values in groups.items()}
+    for name, values in arrays.items():
+        finite = int(np.isfinite(values).sum())
+        if finite < max(values.size, least):
+            raise UsageError(
+                f"{name} has {finite} finite values of {values.size}; this test needs {least} or "
+                "more, and missing ones left out"
+            )
+    for part in arrays.values() if spread else [np.concatenate([*arrays.values()])]:
+        if np.ptp(part) == 0:
+            raise UsageError(
+                f"all values of a group are {part[0]:g}; a test needs values that differ"
+            )
+    return arrays
+
+
+def _freedom(arrays: Mapping[str, "Array"]) -> tuple[float, float]:
+    n = sum(values.size for values in arrays.values())
+    return float(len(arrays) - 1), float(n - len(arrays))
+
+
+def eta_squared(f: float, freedom: tuple[float, float]) -> Interval:
+    """Partial eta squared from F, bounded by inverting the noncentral F (Steiger, 2004)."""
+    from scipy import optimize
+
+    within, rest = freedom
+
+    def bound(q: float) -> float:
+        def over(noncentrality: float) -> float:
+            return _noncentral_f(f, within, rest, noncentrality) - q
+
+        if over(0.0) <= 0:  # no effect at all would seldom give so small an F
+            return 0.0
+        found = float(optimize.brentq(over, 0.0, 50 * (1 + f * within)))
+        return found / (found + within + rest + 1)
+
+    tail = (1 - CONFIDENCE) / 2
+    share = f * within / (f * within + rest)
+    return Interval(bound(1 - tail), share, bound(tail), "noncentral F")
+
+
+def _noncentral_f(f: float, within: float, rest: float, noncentrality: float) -> float:
+    """Return the probability of a smaller F; by Severo & Zelen where scipy has no value.
+
+    Source: Abramowitz & Stegun, Handbook of Mathematical Functions, 1964, 26.6.27.
+    """
+    from scipy import stats
+
+    found = float(stats.ncf.cdf(f, within, rest, noncentrality))
+    if found == found:
+        return found
+    scaled = (f * within / (within + noncentrality)) ** (1 / 3)
+    spread = 2 * (within + 2 * noncentrality) / (9 * (within + noncentrality) ** 2)
+    width = (spread + 2 / (9 * rest) * scaled**2) ** 0.5
+    return float(stats.norm.cdf(((1 - 2 / (9 * rest)) * scaled - (1 - spread)) / width))
+
+
+def _eta_squared_h(*samples: "Array", axis: int = -1) -> Any:
+    """Eta squared of H for samples along the last axis; H as a share of the ranks' variance."""
+    import numpy as np
+    from scipy import stats
+
+    sizes = [sample.shape[-1] for sample in samples]
+    n, k = sum(sizes), len(sizes)
+    ranks = stats.rankdata(np.concatenate(samples, axis=-1), axis=-1)
+    parts = np.split(ranks, np.cumsum(sizes)[:-1], axis=-1)
+    middle = (n + 1) / 2
+    between = sum(part.shape[-1] * (part.mean(-1) - middle) ** 2 for part in parts)
+    with np.errstate(invalid="ignore"):
+        h = (n - 1) * between / ((ranks - middle) ** 2).sum(-1)
+    return (h - k + 1) / (n - k)
+
+
+def _bootstrapped(statistic: Callable[..., Any], *samples: "Array") -> Interval | None:
+    import warnings
+
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where all resamples are alike the bounds are NaN
+        found = bootstrap(
+            samples,
+            statistic,
+            n_resamples=_RESAMPLES,
+            vectorized=True,
+            axis=-1,
+            method="percentile",
+            rng=SEED,
+        ).confidence_interval
+    if np.isnan([found.low, found.high]).any():
+        return None
+    centre = float(statistic(*samples))
+    return Interval(float(found.low), centre, float(found.high), "percentile bootstrap")

@@ -1,0 +1,1 @@
+"""Where more of one thing costs another: fronts, crossovers, turning points."""

@@ -1,0 +1,150 @@
+"""Energy, latency and accuracy at once: which cells no cell of any network beats in all three."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from greenbatch.analysis.dataset.variables import cell_dims
+from greenbatch.analysis.findings.cells import AccuracyFigure, CellArrays, CellRow
+from greenbatch.analysis.findings.timeline import along_models, published_accuracy
+from greenbatch.analysis.statistics.by_dimension import figure_of
+from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.tradeoffs.pareto import FRONT, energy_metric, front_of
+from greenbatch.errors import UsageError
+from greenbatch.records import Cell
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+FEWEST = 2
+"""Networks with an accuracy that can be weighed against each other."""
+_REFUSED = (
+    "Energies are estimated in part, and an estimate is not compared with a measurement: there is "
+    "no front of all networks."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """A cell that has energy, latency and accuracy.
+
+    Attributes:
+        energy_j: Per image, gross; ``net_j`` less idle power, ``None`` where that is missing.
+        latency_s: Median of a batch.
+        standing: ``front``, ``unsure`` (beaten by the centres only) or ``dominated``.
+        net_standing: The same by net energy; ``None`` where that is missing.
+    """
+
+    cell: Cell
+    energy_j: Summary
+    net_j: Summary | None
+    energy_source: str
+    latency_s: Summary
+    accuracy: AccuracyFigure
+    standing: str
+    net_standing: str | None
+
+
+def accuracy_front(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Rival], list[str]]:
+    """Weigh the cells of all networks by energy per image, median latency and top-1 accuracy.
+
+    Accuracy is as measured of the artifact, else as published for the trained network in fp32; it
+    counts by its value, without its interval.
+
+    Args:
+        dataset: Of the closed loop.
+        rows: Its cells, as `cell_rows` gives them.
+
+    Returns:
+        The cells with all three figures, in the study's order, and sentences on what they show.
+        None where fewer than ``FEWEST`` networks have them. No cell where energies rest on
+        different things, and the sentence says so.
+    """
+    published = along_models(dataset, "top1")
+    accuracies: dict[Cell, AccuracyFigure] = {}
+    for row in rows:
+        accuracy = row.accuracy or published_accuracy(row, published.get(row.cell.model))
+        if row.energy_per_image_j and row.latency_p50_s and accuracy:
+            accuracies[row.cell] = accuracy
+    if len({cell.model for cell in accuracies}) < FEWEST:
+        return [], []
+    weighed = dataset.assign(accuracy_top1=_filled(dataset, accuracies))
+    try:
+        gross, net = (_standings(weighed, net=by_net) for by_net in (False, True))
+    except UsageError:
+        return [], [_REFUSED]
+    found = [
+        Rival(
+            cell=row.cell,
+            energy_j=row.energy_per_image_j,
+            net_j=row.energy_per_image_net_j,
+            energy_source=row.energy_source,
+            latency_s=row.latency_p50_s,
+            accuracy=accuracies[row.cell],
+            standing=gross[row.cell],
+            net_standing=net.get(row.cell),
+        )
+        for row in rows
+        if row.cell in accuracies
+        and row.cell in gross
+        and row.energy_per_image_j is not None
+        and row.latency_p50_s is not None
+    ]
+    return found, _sentences(found, dataset)
+
+
+def _filled(dataset: "xr.Dataset", accuracies: Mapping[Cell, AccuracyFigure]) -> "xr.DataArray":
+    """Put accuracies by model and precision, in percent; NaN where there is none."""
+    import numpy as np
+    import xarray as xr
+
+    dims = ("model", "precision")
+    labels = {dim: dataset[dim].values for dim in dims}
+    values = xr.DataArray(np.full([len(labels[dim]) for dim in dims], np.nan), labels, dims)
+    for cell, accuracy in accuracies.items():
+        values.loc[{"model": cell.model, "precision": cell.precision}] = accuracy.top1
+    return values
+
+
+def _standings(dataset: "xr.Dataset", *, net: bool) -> dict[Cell, str]:
+    energy, latency = figure_of(dataset, energy_metric(net)), figure_of(dataset, "latency")
+    codes = front_of(dataset, energy, latency, accuracy=True)
+    values = codes.transpose(*cell_dims(dataset)).values
+    places = CellArrays(dataset).cells()
+    return {cell: FRONT[values[place]] for cell, place in places if values[place]}
+
+
+def _sentences(found: Sequence[Rival], dataset: "xr.Dataset") -> list[str]:
+    every = list(dict.fromkeys(rival.cell.model for rival in found))
+    on = [rival for rival in found if rival.standing == "front"]
+    held = {rival.cell.model for rival in on}
+    beaten = [model for model in every if model not in held]
+    first = (
+        f"{len(on)} of {len(found)} cells are on the front, by the centres: no other cell of any "
+        "network is at least as accurate for as little energy and time."
+    )
+    told = [first]
+    if beaten:
+        unsure = [
+            model
+            for model in beaten
+            if any(r.standing == "unsure" for r in found if r.cell.model == model)
+        ]
+        doubt = f"; beyond the spread of the repetitions not shown of {', '.join(unsure)}"
+        told.append(
+            f"No cell of {', '.join(beaten)} is on it: for each there is one as good in all three "
+            f"and better in one{doubt if unsure else ''}."
+        )
+    weights = dict(zip(dataset["model"].values, dataset["weights"].values, strict=True))
+    drawn = [
+        model
+        for model in every
+        if weights.get(model) == "random"
+        and any(r.accuracy.source == "published" for r in found if r.cell.model == model)
+    ]
+    if drawn:
+        told.append(
+            "Ran with random weights, and stand at the accuracy published for trained ones: "
+            f"{', '.join(drawn)}."
+        )
+    return told

@@ -1,0 +1,218 @@
+"""Where two curves over the batch size cross: from which batch size one backend needs less.
+
+Between measured batch sizes a curve is taken as straight over log2 of the batch size. Every bound
+is over the repetitions (blocks).
+"""
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from greenbatch.analysis.statistics.intervals import student
+from greenbatch.analysis.tradeoffs.curve_selection import Labels, curve_of
+from greenbatch.analysis.tradeoffs.turning_points import TAILS, quantity_named, resampled
+from greenbatch.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Method = Literal["inversion", "bootstrap"]
+_GRID = 2001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossover:
+    """From which batch size one curve is below another.
+
+    Attributes:
+        verdict: ``crosses``; ``always`` or ``never``: ``a`` is below (above) ``b`` at every batch
+            size that both have; ``several``: they cross more than once; ``unknown``.
+        winner: Which is below beyond ``batch_size``.
+        batch_size: Interpolated; ``low`` and ``high`` bound it with 95 %. A bound is ``None``
+            where it may lie outside the batch sizes measured, or with one repetition.
+        between: The smallest and largest batch size that both have.
+        sure: Whether the difference is shown at every batch size (``always``, ``never``), or at
+            both ends (``crosses``).
+        repetitions: Blocks that have all points of both.
+    """
+
+    a: str
+    b: str
+    what: str
+    verdict: Literal["crosses", "always", "never", "several", "unknown"]
+    winner: str | None = None
+    batch_size: float | None = None
+    low: float | None = None
+    high: float | None = None
+    between: tuple[int, int] | None = None
+    sure: bool = False
+    repetitions: int = 0
+    estimated: bool = False
+    reason: str = ""
+
+    def __str__(self) -> str:
+        kind = " (estimated)" if self.estimated else ""
+        if self.between is None:
+            return f"It is not known where {self.a} and {self.b} cross: {self.reason}."
+        first, last = self.between
+        doubt = self._doubt()
+        if self.verdict in ("always", "never"):
+            less, more = (self.a, self.b) if self.verdict == "always" else (self.b, self.a)
+            return (
+                f"{less} has less {self.what}{kind} than {more} at every batch size from {first} "
+                f"to {last}{doubt}."
+            )
+        if self.verdict == "several" or self.batch_size is None:
+            return (
+                f"{self.a} and {self.b} cross more than once in {self.what}{kind} between batch "
+                f"{first} and {last}: there is no one batch size{doubt}."
+            )
+        loser = self.b if self.winner == self.a else self.a
+        text = (
+            f"{self.winner} overtakes {loser} in {self.what}{kind} at a batch of about "
+            f"{self.batch_size:.3g}"
+        )
+        if self.repetitions < 2:
+            return f"{text} (no interval: one repetition has all points)."
+        low = f"{self.low:.3g}" if self.low is not None else f"below {first}"
+        high = f"{self.high:.3g}" if self.high is not None else f"beyond {last}"
+        return f"{text} (95 %: {low} … {high}, {self.repetitions} repetitions)."
+
+    def _doubt(self) -> str:
+        if self.repetitions < 2:
+            return " (one repetition: how sure is not known)"
+        return "" if self.sure else ", though not beyond the spread at each of them"
+
+
+def crossover(
+    dataset: "xr.Dataset",
+    a: "str | Labels",
+    b: "str | Labels",
+    *,
+    metric: str = "energy_per_image",
+    method: Method = "inversion",
+    **labels: Hashable,
+) -> Crossover:
+    """Find the batch size from which one backend needs less than another.
+
+    Args:
+        dataset: As `greenbatch.analysis.open_run` gives it, or a part of it.
+        a, b: Backends, or labels by dimension: ``{"backend": "onnxruntime-cpu", "precision":
+            "int8"}``.
+        metric: ``energy_per_image``, ``energy_per_image_net`` or ``latency``.
+        method: Of the bounds. ``inversion``: the batch sizes at which the paired t-interval of
+            the difference (of logarithms, where all is positive) holds zero, as Fieller did for a
+            ratio (JRSS B 16, 1954). ``bootstrap``: percentiles over blocks drawn whole, which
+            hold the truth less often with few repetitions (``docs/dataset.md``).
+        labels: What else is needed to name one curve of each: ``model="alexnet"``.
+
+    Raises:
+        UnknownNameError: There is no such label, metric or method.
+        UsageError: Several curves are left, or an estimate would be compared with a measurement.
+    """
+    import numpy as np
+
+    what = quantity_named(metric)
+    if method not in ("inversion", "bootstrap"):
+        raise UnknownNameError("method", method, ("inversion", "bootstrap"))
+    one, two = (
+        curve_of(
+            dataset,
+            labels | ({"backend": side} if isinstance(side, str) else dict(side)),
+            metric,
+            "a crossover",
+        )
+        for side in (a, b)
+    )
+    if one.estimated != two.estimated and one.values.size and two.values.size:
+        kinds = ["estimated" if side.estimated else "measured" for side in (one, two)]
+        raise UsageError(
+            f"the energy of {one.name} is {kinds[0]} and that of {two.name} {kinds[1]}; an "
+            "estimate is not compared with a measurement"
+        )
+    sizes, at_a, at_b = np.intersect1d(one.batch_sizes, two.batch_sizes, return_indices=True)
+    names: dict[str, Any] = {"a": one.name, "b": two.name, "what": what, "estimated": one.estimated}
+    left, right = one.values[at_a], two.values[at_b]
+    whole = np.isfinite(left).all(0) & np.isfinite(right).all(0)
+    if not sizes.size or not whole.any():
+        lacking = "no batch size has both" if not sizes.size else "no block has all points of both"
+        return Crossover(verdict="unknown", reason=lacking, **names)
+    left, right = left[:, whole], right[:, whole]
+    positive = (left > 0).all() and (right > 0).all()
+    moved = np.log(left / right) if positive else left - right
+    n = moved.shape[1]
+    names |= {"between": (int(sizes[0]), int(sizes[-1])), "repetitions": n}
+    centre = moved.mean(1)
+    shown = np.zeros(len(sizes), dtype=bool)
+    if n > 1:
+        low, high = student(moved)
+        shown = (low > 0) | (high < 0)
+    below = centre < 0
+    changes = np.flatnonzero(below[1:] != below[:-1])
+    if not changes.size:
+        verdict: Any = "always" if below[0] else "never"
+        winner = one.name if below[0] else two.name
+        return Crossover(verdict=verdict, winner=winner, sure=bool(shown.all()), **names)
+    if changes.size > 1:
+        return Crossover(verdict="several", sure=bool(shown.all()), **names)
+    x = np.log2(sizes)
+    at = _zero(x, centre)
+    bounds: tuple[float | None, float | None] = (None, None)
+    if n > 1:
+        bounds = _inverted(x, moved, at) if method == "inversion" else _drawn(x, moved)
+    return Crossover(
+        verdict="crosses",
+        winner=one.name if below[-1] else two.name,
+        batch_size=2**at,
+        low=bounds[0],
+        high=bounds[1],
+        sure=bool(shown[0] and shown[-1]),
+        **names,
+    )
+
+
+def _zero(x: Any, y: Any) -> float:
+    """Where the last change of sign of a broken line is; infinite where there is none."""
+    import numpy as np
+
+    below = y < 0
+    changes = np.flatnonzero(below[1:] != below[:-1])
+    if not changes.size:
+        return math.nan
+    i = changes[-1]
+    return float(x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1]))
+
+
+def _inverted(x: Any, moved: Any, at: float) -> tuple[float | None, float | None]:
+    """The stretch around ``at`` in which the t-interval of the mean holds zero."""
+    import numpy as np
+
+    grid = np.union1d(np.linspace(x[0], x[-1], _GRID), at)
+    lines = np.stack([np.interp(grid, x, block) for block in moved.T], axis=-1)
+    low, high = student(lines)
+    apart = (low > 0) | (high < 0)
+    middle = int(np.searchsorted(grid, at))
+    before, after = np.flatnonzero(apart[:middle]), np.flatnonzero(apart[middle:])
+    return (
+        float(2 ** grid[before[-1]]) if before.size else None,
+        float(2 ** grid[middle + after[0]]) if after.size else None,
+    )
+
+
+def _drawn(x: Any, moved: Any) -> tuple[float | None, float | None]:
+    """Percentiles of the crossing over resamples of blocks."""
+    import numpy as np
+
+    turned = moved.mean(1)[-1] < 0
+
+    def crossing(means: Any) -> float:
+        at = _zero(x, means)
+        if not math.isnan(at):
+            return at
+        # Without a crossing it lies before the first batch size, or beyond the last.
+        return -math.inf if (means[-1] < 0) == turned else math.inf
+
+    found = resampled(moved, crossing)
+    low, high = np.quantile(found, TAILS, method="inverted_cdf").tolist()
+    return (2**low if math.isfinite(low) else None, 2**high if math.isfinite(high) else None)

@@ -1,0 +1,137 @@
+"""One curve or one choice out of a dataset: labels that narrow it, and what to call the rest."""
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.analysis.dataset.variables import CELL_FACTORS, COORDINATES, settings_of
+from greenbatch.analysis.statistics.by_dimension import designed, figure_of, refuse_unlike, select
+from greenbatch.errors import UsageError
+from greenbatch.records import TRAFFIC
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Labels = Mapping[str, Hashable]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A figure over the batch size.
+
+    Attributes:
+        name: What it is a curve of: ``alexnet on torch-cpu``.
+        batch_sizes: Rising; only those with a figure.
+        values: Shape (batch size, block); NaN where a block has none.
+        blocks: Their numbers.
+        estimated: Whether the energy is an estimate.
+    """
+
+    name: str
+    batch_sizes: Any
+    values: Any
+    blocks: Any
+    estimated: bool
+
+    @property
+    def whole(self) -> Any:
+        """The values of the blocks that have every batch size, shape (batch size, block)."""
+        import numpy as np
+
+        return self.values[:, np.isfinite(self.values).all(0)]
+
+
+def free_dims(dataset: "xr.Dataset") -> tuple[str, ...]:
+    """List the dimensions that a user chooses along; others say what is to be done."""
+    settings = (dim for dim in settings_of(dataset) if dim not in TRAFFIC)
+    known = ("backend", "precision", "batch_size", "policy", *settings)
+    return tuple(dim for dim in known if dim in dataset["energy_per_image"].dims)
+
+
+def narrowed(
+    dataset: "xr.Dataset", labels: Labels, free: tuple[str, ...], what: str
+) -> "xr.Dataset":
+    """Narrow a dataset so that only ``free`` dimensions (and the repetition) are left.
+
+    Raises:
+        UnknownNameError: There is no such dimension or label.
+        UsageError: Another dimension has several labels left.
+    """
+    found = designed(select(dataset, labels))
+    for dim in found["energy_per_image"].dims:
+        if dim in (*free, "repetition"):
+            continue
+        known = [str(label) for label in found[dim].values]
+        if len(known) != 1:
+            raise UsageError(
+                f"{what} is of one {dim}, and there are {', '.join(known) or 'none'}; "
+                f"give {dim}=..."
+            )
+        found = found.isel({dim: 0})
+    return found
+
+
+def curve_of(dataset: "xr.Dataset", labels: Labels, metric: str, what: str) -> Curve:
+    """Take one curve over the batch size out of a dataset.
+
+    Raises:
+        UnknownNameError: There is no such dimension, label or metric.
+        UsageError: The labels leave several curves; or the energies of the curve's points rest on
+            different things.
+    """
+    import numpy as np
+
+    found = narrowed(dataset, labels, ("batch_size",), what)
+    if "batch_size" not in found.dims:
+        raise UsageError(f"{what} needs several batch sizes; select none")
+    figure = figure_of(found.sortby("batch_size"), metric)
+    values = figure.values.transpose("batch_size", "repetition").values
+    known = np.isfinite(values).any(1)
+    estimated = False
+    if figure.source is not None:
+        refuse_unlike(figure.source.values, known, what)
+        estimated = bool((figure.source.values[known] > 1).any())
+    return Curve(
+        named(dataset, scalars(found)),
+        figure.values["batch_size"].values[known],
+        values[known],
+        figure.values["repetition"].values,
+        estimated,
+    )
+
+
+def curves(dataset: "xr.Dataset") -> Iterator[dict[str, Hashable]]:
+    """List the labels of every curve over the batch size that the study has."""
+    import numpy as np
+
+    held = dataset["in_design"] if "in_design" in dataset else dataset["energy_per_image"].notnull()
+    held = held.any([dim for dim in ("batch_size", "repetition") if dim in held.dims])
+    for place in np.argwhere(held.values).tolist():
+        yield {
+            str(dim): held[dim].values[i].item() for dim, i in zip(held.dims, place, strict=True)
+        }
+
+
+def named(dataset: "xr.Dataset", labels: Labels) -> str:
+    """Call a cell or a curve by its labels; what the whole study has in common is left out."""
+    settings = settings_of(dataset)
+    name = f"{labels.get('model', 'a model')} on {labels.get('backend', 'a backend')}"
+    more = []
+    for dim, label in labels.items():
+        if dim in ("model", "backend", "batch_size") or dataset[dim].size == 1:
+            continue
+        if dim not in settings:
+            more.append(str(label))
+        elif label != dataset[dim].attrs.get("not_set"):
+            more.append(f"{settings[dim]}={label}")
+    name = f"{name} ({', '.join(more)})" if more else name
+    return f"{name} at batch {labels['batch_size']}" if "batch_size" in labels else name
+
+
+def scalars(dataset: "xr.Dataset") -> dict[str, Hashable]:
+    """Return the labels that were selected, not the facts that go along with them."""
+    return {
+        str(name): coord.item()
+        for name, coord in dataset.coords.items()
+        if not coord.dims and (name in CELL_FACTORS or name not in COORDINATES)
+    }

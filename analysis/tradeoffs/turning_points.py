@@ -1,0 +1,257 @@
+"""Where a curve over the batch size turns: knee and saturation.
+
+Answers that could have been otherwise say so: every bound is over the repetitions (blocks).
+"""
+
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.analysis.statistics.intervals import CONFIDENCE, RESAMPLES, SEED, student
+from greenbatch.analysis.tradeoffs.curve_selection import curve_of
+from greenbatch.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_FEWEST = 4
+"""Batch sizes that a knee can be seen in: of three, any bend makes the middle one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knee:
+    """The batch size beyond which a larger batch gains less than before.
+
+    Attributes:
+        batch_size: One of those measured; ``None`` with a ``reason``.
+        low, high: Between which it falls in 95 % of resamples of blocks, drawn whole; ``None``
+            with one repetition. A resample without a knee counts as the smallest batch size.
+        agreement: Share of the resamples with this very knee.
+    """
+
+    name: str
+    what: str
+    batch_size: int | None = None
+    low: int | None = None
+    high: int | None = None
+    agreement: float | None = None
+    repetitions: int = 0
+    estimated: bool = False
+    reason: str = ""
+
+    def __str__(self) -> str:
+        kind = " (estimated)" if self.estimated else ""
+        if self.batch_size is None:
+            return f"{self.name} has no knee in {self.what}{kind}: {self.reason}."
+        text = f"The knee of {self.name} in {self.what}{kind} is at batch {self.batch_size}"
+        if self.agreement is None:
+            return f"{text} (no interval: one repetition has all points)."
+        return (
+            f"{text} (95 % of resamples: {self.low} … {self.high}; {100 * self.agreement:.0f} % "
+            f"agree, {self.repetitions} repetitions)."
+        )
+
+
+def knee(dataset: "xr.Dataset", *, metric: str = "energy_per_image", **labels: Hashable) -> Knee:
+    """Find the knee of a falling curve by kneedle's rule.
+
+    Both axes are stretched to 0 ... 1, log2 of the batch size and the figure; the knee is the
+    measured point furthest below the straight line from the upper left to the lower right corner.
+    Source: Satopää, Albrecht, Irwin & Raghavan, Finding a "Kneedle" in a Haystack, ICDCSW 2011,
+    section III, for all points at hand at once: without the smoothing and the sensitivity that
+    streams need.
+
+    Args:
+        dataset: As `greenbatch.analysis.open_run` gives it, or a part of it.
+        metric: ``energy_per_image``, ``energy_per_image_net`` or ``latency``.
+        labels: What is needed to name one curve.
+
+    Raises:
+        UnknownNameError: There is no such label or metric.
+        UsageError: Several curves are left, or its energies rest on different things.
+    """
+    import numpy as np
+
+    what = quantity_named(metric)
+    curve = curve_of(dataset, labels, metric, "a knee")
+    names: dict[str, Any] = {"name": curve.name, "what": what, "estimated": curve.estimated}
+    x, values = np.log2(curve.batch_sizes), curve.whole
+    n = values.shape[1]
+    if len(x) < _FEWEST or not n:
+        reason = f"{len(x)} batch sizes have it, and a knee needs {_FEWEST} or more"
+        return Knee(reason=reason if n else "no block has all points", **names)
+    place = int(_knee_at(x, values.mean(1)))
+    if place < 0:
+        return Knee(reason="the curve does not fall and then flatten", repetitions=n, **names)
+    size = int(curve.batch_sizes[place])
+    if n == 1:
+        return Knee(batch_size=size, repetitions=1, **names)
+    drawn = resampled(values, lambda means: _knee_at(x, means))
+    low, high = np.quantile(np.maximum(drawn, 0), TAILS, method="inverted_cdf").astype(int)
+    return Knee(
+        batch_size=size,
+        low=int(curve.batch_sizes[low]),
+        high=int(curve.batch_sizes[high]),
+        agreement=float((drawn == place).mean()),
+        repetitions=n,
+        **names,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saturation:
+    """The batch size beyond which a figure falls by less than so much per doubling.
+
+    Attributes:
+        percent: Per doubling.
+        batch_size: The smallest from which on every step falls by less; ``None`` where even the
+            last step falls by as much (``largest`` is the largest batch size measured).
+        low: The smallest from which on no step is shown to fall by as much.
+        high: The smallest from which on every step is shown to fall by less; ``None`` where the
+            last is not. Both from the 95 % intervals of the steps, paired by block.
+    """
+
+    name: str
+    what: str
+    percent: float
+    largest: int
+    batch_size: int | None = None
+    low: int | None = None
+    high: int | None = None
+    repetitions: int = 0
+    estimated: bool = False
+    reason: str = ""
+
+    def __str__(self) -> str:
+        kind = " (estimated)" if self.estimated else ""
+        falls = f"{self.percent:g} % per doubling"
+        if self.reason:
+            return f"It is not known where {self.name} saturates: {self.reason}."
+        if self.repetitions < 2:
+            doubt = "no interval: one repetition has all points"
+        else:
+            beyond = f"beyond {self.largest}"
+            span = f"{self.low or beyond} … {self.high or beyond}" if self.low else beyond
+            doubt = f"95 %: {span}, {self.repetitions} repetitions"
+        if self.batch_size is None:
+            return (
+                f"{self.name} does not saturate up to batch {self.largest}: its {self.what}{kind} "
+                f"still falls by {falls} or more ({doubt})."
+            )
+        return (
+            f"{self.name} saturates at batch {self.batch_size}: beyond it the {self.what}{kind} "
+            f"falls by less than {falls} ({doubt})."
+        )
+
+
+def saturation(
+    dataset: "xr.Dataset",
+    percent: float,
+    *,
+    metric: str = "energy_per_image",
+    **labels: Hashable,
+) -> Saturation:
+    """Find the batch size beyond which a figure falls by less than ``percent`` per doubling.
+
+    A step between batch sizes that are not doubles counts by its share: from 4 to 16 it is two.
+
+    Args:
+        dataset: As `greenbatch.analysis.open_run` gives it, or a part of it.
+        percent: Above 0 and below 100.
+        metric: ``energy_per_image``, ``energy_per_image_net`` or ``latency``.
+        labels: What is needed to name one curve.
+
+    Raises:
+        UnknownNameError: There is no such label or metric.
+        UsageError: ``percent`` is out of range; several curves are left; or its energies rest on
+            different things.
+    """
+    import numpy as np
+
+    if not 0 < percent < 100:
+        raise UsageError(f"saturation at {percent:g} % cannot be; give a percentage, such as 5")
+    what = quantity_named(metric)
+    curve = curve_of(dataset, labels, metric, "saturation")
+    values = curve.whole
+    n = values.shape[1]
+    names: dict[str, Any] = {"name": curve.name, "what": what, "percent": percent}
+    names |= {"estimated": curve.estimated, "repetitions": n}
+    names["largest"] = int(max(curve.batch_sizes, default=0))
+    reason = ""
+    if len(values) < 2:
+        reason = "it needs two batch sizes that have the figure"
+    elif not n:
+        reason = "no block has all points"
+    elif (values <= 0).any():
+        reason = "a figure at or below zero falls by no percentage"
+    if reason:
+        return Saturation(reason=reason, **names)
+    doublings = np.diff(np.log2(curve.batch_sizes))[:, None]
+    steps = np.diff(np.log(values), axis=0) / doublings
+    limit = math.log1p(-percent / 100)
+
+    def first(less: Any) -> int | None:
+        """The batch size from which on every step is so; ``None`` where the last is not."""
+        if not less[-1]:
+            return None
+        other = np.flatnonzero(~less)
+        return int(curve.batch_sizes[other[-1] + 1 if other.size else 0])
+
+    found: dict[str, Any] = {"batch_size": first(steps.mean(1) > limit)}
+    if n > 1:
+        low, high = student(steps)
+        found |= {"low": first(high > limit), "high": first(low > limit)}
+    return Saturation(**found, **names)
+
+
+TAILS = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+_QUANTITIES = {
+    "energy_per_image": "energy per image",
+    "energy_per_image_net": "net energy per image",
+    "latency": "latency",
+}
+
+
+def quantity_named(metric: str) -> str:
+    """Name the quantity of a metric that has a curve over the batch size.
+
+    Raises:
+        UnknownNameError: The metric has none.
+    """
+    if metric not in _QUANTITIES:
+        raise UnknownNameError("metric", metric, _QUANTITIES)
+    return _QUANTITIES[metric]
+
+
+def resampled(values: Any, statistic: Callable[[Any], float]) -> Any:
+    """Compute a statistic of the means over blocks, for blocks drawn whole.
+
+    Args:
+        values: Shape (batch size, block).
+        statistic: Of the means, shape (batch size,).
+
+    Returns:
+        One value for each of ``RESAMPLES`` resamples.
+    """
+    import numpy as np
+
+    n = values.shape[1]
+    picks = np.random.default_rng(SEED).integers(0, n, (RESAMPLES, n))
+    # Few blocks have few distinct resamples: each is worked out once.
+    kinds, which = np.unique(np.sort(picks, axis=1), axis=0, return_inverse=True)
+    found = np.array([statistic(values[:, pick].mean(1)) for pick in kinds])
+    return found[which.reshape(-1)]
+
+
+def _knee_at(x: Any, y: Any) -> int:
+    """Position of the knee, -1 where there is none."""
+    import numpy as np
+
+    if y[0] <= y.min():
+        return -1
+    across = (x - x[0]) / (x[-1] - x[0])
+    fallen = (y.max() - y) / (y.max() - y.min())
+    distance = fallen - across
+    place = int(np.argmax(distance))
+    return place if distance[place] > 0 and 0 < place < len(x) - 1 else -1

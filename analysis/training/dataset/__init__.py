@@ -1,0 +1,1 @@
+"""From a training run's files to a labelled dataset."""

@@ -1,0 +1,164 @@
+"""The labels of a training run's dataset: the full grid of the design."""
+
+import re
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+from greenbatch.analysis.dataset.coordinates import (
+    MOST_PLACES,
+    NOT_SET,
+    check_values,
+    domains,
+    numbered,
+    setting_dims,
+    union,
+)
+from greenbatch.analysis.dataset.run_files import RunFiles
+from greenbatch.analysis.dataset.training_variables import (
+    COORDINATES,
+    EPOCH_PHASES,
+    FACTORS,
+    HYPERPARAMETER,
+    VARIABLES,
+)
+from greenbatch.errors import RunError
+from greenbatch.records import Beat, Epoch, Training, TrainingCell
+
+_STUDY_KEYS = {
+    "model": "models",
+    "data": "data",
+    "backend": "backends",
+    "precision": "precisions",
+    "batch_size": "batch_sizes",
+}
+
+
+@dataclass(frozen=True)
+class TrainingLabels:
+    """The labels along each dimension, in the study's order, and the positions they stand at.
+
+    Attributes:
+        along: Labels by dimension.
+        dims: Dimensions of a cell, in order.
+        settings: What is set, by its dimension.
+        not_set: The label of cells in which that is not set, by dimension; only where there are
+            such cells.
+        searched: The hyperparameters that are searched, by the name of their variable.
+        design: Labels of the design alone, by dimension of a cell.
+    """
+
+    along: Mapping[str, tuple[Any, ...]]
+    dims: tuple[str, ...]
+    settings: Mapping[str, str]
+    not_set: Mapping[str, str]
+    searched: Mapping[str, str]
+    design: Mapping[str, tuple[Any, ...]]
+
+    @cached_property
+    def _places(self) -> dict[str, dict[Hashable, int]]:
+        return {
+            dim: {label: place for place, label in enumerate(values)}
+            for dim, values in self.along.items()
+        }
+
+    def place(self, dim: str, label: Hashable) -> int:
+        """Position of ``label`` along ``dim``."""
+        return self._places[dim][label]
+
+    def cell(self, cell: TrainingCell) -> tuple[int, ...]:
+        """Index of a cell along its dimensions."""
+        texts = dict(cell.settings)
+        return tuple(
+            self.place(
+                dim,
+                texts.get(self.settings[dim], self.not_set.get(dim))
+                if dim in self.settings
+                else getattr(cell, dim),
+            )
+            for dim in self.dims
+        )
+
+    def designed(self) -> Any:
+        """Index of all cells of the design."""
+        import numpy as np
+
+        return np.ix_(*([self.place(d, label) for label in self.design[d]] for d in self.dims))
+
+
+def training_labels(files: RunFiles) -> TrainingLabels:
+    """Lay out the full grid of the design; what was not trained stays a hole in it.
+
+    Raises:
+        RunError: The grid is too large.
+    """
+    study, journal = files.study, files.journal
+    records: tuple[Training | Epoch | Beat, ...] = (
+        *journal.trainings,
+        *journal.epochs,
+        *journal.beats,
+    )
+    cells = {record.cell for record in records}
+    search = study.get("search") or {}
+    space = search.get("space") or {}
+    design: dict[str, tuple[Any, ...]] = {
+        dim: tuple(study.get(key) or ()) for dim, key in _STUDY_KEYS.items()
+    }
+    along = {dim: union(design[dim], (getattr(cell, dim) for cell in cells)) for dim in FACTORS}
+    if "batch_size" in space:
+        del along["batch_size"]
+    fixed = {
+        str(key): tuple(str(value) for value in values)
+        for key, values in (study.get("settings") or {}).items()
+    }
+    named = {name for cell in cells for name, _ in cell.settings} - {*space}
+    settings = setting_dims(union(fixed, named), {*VARIABLES, *COORDINATES})
+    not_set: dict[str, str] = {}
+    for dim, name in settings.items():
+        found = {dict(cell.settings).get(name) for cell in cells}
+        texts = union(fixed.get(name, ()), (text for text in found if text is not None))
+        if None in found or name not in fixed:
+            not_set[dim] = _free_label(texts)
+            texts = (*texts, not_set[dim])
+        design[dim] = fixed.get(name) or (not_set[dim],)
+        along[dim] = texts
+    if search:
+        tried = {cell.trial for cell in cells if cell.trial is not None}
+        design["strategy"] = tuple(search.get("strategies") or ())
+        design["trial"] = numbered(files, int(search.get("trials") or 0), "trials")
+        along["strategy"] = union(design["strategy"], (c.strategy for c in cells if c.strategy))
+        along["trial"] = union(design["trial"], tried)
+    dims = tuple(along)
+    blocks = max([int(study.get("repetitions") or 0), *(record.block + 1 for record in records)])
+    along["repetition"] = numbered(files, blocks, "repetitions")
+    epochs = max([0, *(epoch.epoch + 1 for epoch in journal.epochs)])
+    along["epoch"] = numbered(files, epochs, "epochs")
+    along["phase"] = EPOCH_PHASES
+    trainings = journal.trainings
+    along["domain"] = domains(files, (domain for t in trainings for domain in t.idle_w))
+    along["sensor"] = union((), (s for t in trainings for s in t.conditions.temperature_c))
+    along["clock_domain"] = union((), (c for t in trainings for c in t.conditions.clock_hz))
+    along["stage"] = union((), (stage for t in trainings for stage in t.phases_s))
+    _check_size(files, along, dims)
+    check_values(files, along, (variable.along(dims) for variable in VARIABLES.values()))
+    searched = {HYPERPARAMETER + re.sub(r"\W", "_", str(name)): str(name) for name in space}
+    return TrainingLabels(along, dims, settings, not_set, searched, design)
+
+
+def _free_label(texts: Iterable[str]) -> str:
+    label, taken = NOT_SET, set(texts)
+    while label in taken:
+        label = f"not {label}"
+    return label
+
+
+def _check_size(files: RunFiles, along: Mapping[str, tuple[Any, ...]], dims: Iterable[str]) -> None:
+    places = prod(len(along[dim]) for dim in (*dims, "repetition", "epoch", "phase", "domain"))
+    if places > 10 * MOST_PLACES:  # of six such arrays; the others are smaller by far
+        raise RunError(
+            f"the grid of {files.path} has {places:,} places for epochs of "
+            f"{len(files.journal.trainings):,} trainings, and at most {10 * MOST_PLACES:,} can be "
+            "laid out; train what does not go together in runs of its own"
+        )

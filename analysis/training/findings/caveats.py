@@ -1,0 +1,222 @@
+"""What a reader must know before believing a figure of a training run."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from greenbatch import units
+from greenbatch.analysis.dataset.variables import SOURCES
+from greenbatch.analysis.findings.caveats import Caveat, Severity, contents_caveats
+from greenbatch.analysis.training.findings.rows import TrainingRow
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_FLAG_MEANINGS = {
+    "unsteady": "the time of a step had not settled when the first epoch began",
+    "throttled": "the device lowered its clocks",
+    "disturbed": "other work took part of the machine",
+    "meter_disagrees": "two ways of metering the same device differ",
+}
+_NAMED = 8  # failures told one by one
+
+
+def training_caveats(dataset: "xr.Dataset", rows: Sequence[TrainingRow]) -> list[Caveat]:
+    """List the caveats of a training run, the gravest first.
+
+    Args:
+        dataset: As `greenbatch.analysis.training.open_training` gives it.
+        rows: Its cells or trials.
+    """
+    study = json.loads(dataset.attrs["study"])
+    environment = json.loads(dataset.attrs["environment"])
+    found = [
+        *_energy(dataset, rows, environment),
+        *contents_caveats(dataset),
+        *_design(study, rows),
+        *_failures(rows),
+        *_losses(rows),
+        *_early(rows),
+        *_flags(rows),
+        *_selection(rows),
+        *_absent(environment),
+    ]
+    if torn := dataset.attrs.get("journal_torn"):
+        found.append(Caveat("journal-torn", Severity.NOTE, f"{torn}."))
+    order = list(Severity)
+    return sorted(found, key=lambda caveat: order.index(caveat.severity))
+
+
+def _energy(
+    dataset: "xr.Dataset", rows: Sequence[TrainingRow], environment: Mapping[str, Any]
+) -> Iterator[Caveat]:
+    found = {row.energy_source for row in rows if row.ok} - {"missing"}
+    ok = sum(row.ok for row in rows)
+    with_energy = sum(len(row.series["image"]) for row in rows)
+    if found == {"estimated"}:
+        yield Caveat(
+            "energy-estimated",
+            Severity.SERIOUS,
+            "Energy is estimated from CPU time by a stated model, not measured: every ratio of "
+            "energies here is a ratio of CPU times in disguise.",
+        )
+    elif found - {"measured"}:
+        yield Caveat(
+            "energy-mixed",
+            Severity.SERIOUS,
+            "Energy is measured in part and estimated in part; figures that rest on an estimate "
+            "are marked, and the two are not compared.",
+        )
+    elif not found and ok:
+        why = _why(dataset)
+        yield Caveat(
+            "energy-missing",
+            Severity.SERIOUS,
+            f"There is no energy in this run{why}; time and correctness were measured.",
+        )
+    if found and with_energy < ok:
+        count = ok - with_energy
+        yield Caveat(
+            "energy-incomplete",
+            Severity.CAUTION,
+            f"{_are(count)} without energy{_why(dataset)}; no partial sum is given.",
+        )
+    for model in _models_of_estimates(dataset):
+        yield Caveat("energy-model", Severity.NOTE, f"The model of the estimate: {model}.")
+
+
+def _why(dataset: "xr.Dataset") -> str:
+    if "energy_reason" not in dataset:
+        return ""
+    missing = (dataset["energy_source"] == SOURCES.index("missing")).values
+    reasons = dict.fromkeys(str(text) for text in dataset["energy_reason"].values[missing] if text)
+    return f" ({'; '.join(list(reasons)[:3]).rstrip('.')})" if reasons else ""
+
+
+def _models_of_estimates(dataset: "xr.Dataset") -> list[str]:
+    if "energy_reason" not in dataset:
+        return []
+    estimated = (dataset["energy_source"] == SOURCES.index("estimated")).values
+    found = dict.fromkeys(str(text) for text in dataset["energy_reason"].values[estimated] if text)
+    return [text.removeprefix("estimated, not measured: ").rstrip(".") for text in found][:3]
+
+
+def _design(study: Mapping[str, Any], rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
+    scale = study.get("scale", 1.0)
+    if scale < 1:
+        yield Caveat(
+            "scaled",
+            Severity.CAUTION,
+            f"This is a shortened run, {scale:g} of the study's epochs, images, trials, "
+            "repetitions and times: it shows how the study works here, and its figures do not "
+            "repeat those of the whole.",
+        )
+    planned = rows[0].planned if rows else 0
+    if planned < 3:
+        said = {0: "No repetition was", 1: "One repetition was"}.get(
+            planned, "Two repetitions were"
+        )
+        shown = "no spread is known" if planned < 2 else "ranges are shown, not intervals"
+        yield Caveat("few-repetitions", Severity.CAUTION, f"{said} asked for, so {shown}.")
+    elif few := sum(0 < row.ok < 3 for row in rows):
+        what = "trials" if study.get("search") else "cells"
+        yield Caveat(
+            "few-repetitions",
+            Severity.CAUTION,
+            f"{few} of {len(rows)} {what} {'has' if few == 1 else 'have'} fewer than 3 finished "
+            "repetitions and therefore no confidence interval.",
+        )
+    if not_run := sum(row.statuses.get("not_run", 0) for row in rows):
+        total = sum(row.planned for row in rows)
+        yield Caveat(
+            "incomplete",
+            Severity.CAUTION,
+            f"The run is incomplete: {not_run} of {total} trainings did not end.",
+        )
+    if replaced := study.get("substitutions"):
+        pairs = "; ".join(f"{name} by {other}" for name, other in replaced.items())
+        yield Caveat(
+            "substituted",
+            Severity.CAUTION,
+            f"Networks of the study that is repeated are replaced: {pairs}.",
+        )
+
+
+def _failures(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
+    """Tell why trainings failed; cells that failed alike share a sentence."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        failed = {s: n for s, n in row.statuses.items() if s not in ("ok", "not_run")}
+        if failed:
+            how = ", ".join(f"{name} {count}×" for name, count in failed.items())
+            why = "; ".join(reason.rstrip(".") for reason in row.failures)
+            alike.setdefault((how, why), []).append(f"{row.label} on {row.cell.data}")
+    for (how, why), cells in list(alike.items())[:_NAMED]:
+        more = f" and {len(cells) - 3} more" if len(cells) > 3 else ""
+        each = ", each" if len(cells) > 1 else ""
+        which = "; ".join(cells[:3]) + more
+        yield Caveat("failed", Severity.CAUTION, f"Failed: {which} ({how}{each}): {why}.")
+    if len(alike) > _NAMED:
+        more = f"{len(alike) - _NAMED} more kinds of failure stand in journal.jsonl."
+        yield Caveat("failed-more", Severity.CAUTION, more)
+
+
+def _losses(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
+    losing = [row for row in rows if row.lost_s]
+    if not losing:
+        return
+    seconds = sum(row.lost_s or 0.0 for row in losing)
+    known = all(row.lost_j is not None for row in losing)
+    energy = units.si(sum(row.lost_j or 0.0 for row in losing), "J") + " and " if known else ""
+    yield Caveat(
+        "lost",
+        Severity.NOTE,
+        f"Trainings that were interrupted or failed lost {energy}{units.si(seconds, 's')} behind "
+        "their last checkpoint, at the least; that is in no energy of a finished training.",
+    )
+
+
+def _early(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
+    early = sum(row.stopped_early for row in rows)
+    counts = {round(count) for row in rows for count in row.series["epochs"].values()}
+    if early and len(counts) > 1:
+        yield Caveat(
+            "stopped-early",
+            Severity.NOTE,
+            f"Patience ended {early} trainings early, after {min(counts)} to {max(counts)} epochs: "
+            "energy of a training depends on where it stopped, energy per image seen does not.",
+        )
+
+
+def _flags(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts.update(row.flags)
+    for name, count in counts.items():
+        word, meaning = name.replace("_", " "), _FLAG_MEANINGS.get(name, name)
+        yield Caveat(
+            f"flag-{name.replace('_', '-')}",
+            Severity.CAUTION,
+            f"{_are(count)} flagged as {word} ({meaning}); counted in.",
+        )
+
+
+def _selection(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
+    if any(row.ok for row in rows):
+        yield Caveat(
+            "validation",
+            Severity.NOTE,
+            "The best accuracy is the best of all epochs on the validation images, which also "
+            "chose the epoch: images that were never looked at would give a little less.",
+        )
+
+
+def _absent(environment: Mapping[str, Any]) -> Iterator[Caveat]:
+    for meter, reason in (environment.get("meters_absent") or {}).items():
+        said = f"The meter {meter} was not used: {str(reason).rstrip('.')}."
+        yield Caveat(f"no-{meter}", Severity.NOTE, said)
+
+
+def _are(count: int) -> str:
+    return "1 training is" if count == 1 else f"{count} trainings are"

@@ -1,0 +1,396 @@
+"""Energy against correctness: the front, the tests, and what the greenest good choice saves."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+from greenbatch.analysis.dataset.training_variables import cell_dims, is_search
+from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES
+from greenbatch.analysis.statistics import hypothesis_tests
+from greenbatch.analysis.statistics.hypothesis_tests import Groups, Test
+from greenbatch.analysis.statistics.summary import Summary, interval, ratio
+from greenbatch.analysis.training.dataset.contexts import Context, contexts, name_of
+from greenbatch.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Metric = Literal["accuracy", "f1"]
+Standing = Literal["missing", "dominated", "unsure", "front"]
+_OK = STATUSES.index("ok")
+_EVEN = 1e-12
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectnessRow:
+    """One choice: a network, with its precision, batch size and settings where they vary.
+
+    Attributes:
+        name: Of the choice.
+        labels: By dimension.
+        energy: J per image seen, by block.
+        accuracy, f1: The best of any epoch, by block.
+        source: What the energies rest on, one of ``PROVENANCES``.
+        standing: ``front``: no other choice is better in energy and in accuracy; ``dominated``:
+            another is in both, shown by the intervals of the paired differences; ``unsure``: by the
+            centres only; ``missing``: energy or accuracy is not known.
+        why: Why nothing is known of it, or no energy.
+    """
+
+    name: str
+    labels: Mapping[str, Any]
+    energy: Mapping[int, float] = field(repr=False)
+    accuracy: Mapping[int, float] = field(repr=False)
+    f1: Mapping[int, float] = field(repr=False)
+    source: str
+    standing: Standing = "missing"
+    why: str = ""
+
+    @property
+    def energy_j(self) -> Summary | None:
+        """Energy per image seen over blocks, geometric mean."""
+        return interval(self.energy.values())
+
+    def correctness(self, metric: Metric = "accuracy") -> Summary | None:
+        """Accuracy or F1 over blocks, arithmetic mean."""
+        return interval(getattr(self, metric).values(), geometric=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupTests:
+    """The tests of one figure over groups.
+
+    Attributes:
+        figure: ``energy``, ``accuracy`` or ``f1``.
+        shapiro: Of each group, for normality.
+        levene: For equal spread; ``None`` where it cannot be had.
+        kruskal: Whether any group differs, with eta squared of H.
+        dunn: Which pairs do, by Holm, with Cliff's delta.
+        notes: Why a test has nothing to say.
+    """
+
+    figure: str
+    shapiro: tuple[Test, ...]
+    levene: Test | None
+    kruskal: Test | None
+    dunn: tuple[Test, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """What the greenest choice that is nearly as correct as the best one saves.
+
+    Attributes:
+        best: Of the highest mean correctness whose energy is known; of several alike, the greenest.
+        ties: Others that are exactly as correct.
+        greenest: Of the least energy among those within ``within`` of it; may be ``best`` itself.
+        within: A share of the best correctness.
+        candidates: Choices within it, ``best`` included.
+        saved: Share of the energy of ``best`` that ``greenest`` saves, over paired blocks; ``None``
+            where it is ``best`` itself. It does not allow for the two having been picked.
+        surely_within: Whether the paired difference in correctness is shown to be within it.
+    """
+
+    best: CorrectnessRow
+    ties: tuple[CorrectnessRow, ...]
+    greenest: CorrectnessRow
+    within: float
+    candidates: int
+    saved: Summary | None
+    surely_within: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correctness:
+    """Energy against correctness of all choices on one data set and machine.
+
+    Attributes:
+        context: Data set and machine.
+        metric: By which correctness is judged.
+        rows: The choices, in the order of the study.
+        tests: Over the choices: of energy, accuracy and F1.
+        spearman: Of mean energy with mean correctness, over the choices.
+        spearman_trainings: The same over all trainings, as del Rey et al. did: those of one
+            choice are no independent pairs, and its p is too small.
+        saving: ``None`` where it cannot be said; then ``why`` tells.
+        why: A sentence.
+    """
+
+    context: Context
+    metric: Metric
+    rows: tuple[CorrectnessRow, ...]
+    tests: Mapping[str, GroupTests]
+    spearman: Test | None
+    spearman_trainings: Test | None
+    saving: Saving | None
+    why: str = ""
+
+
+def correctness(
+    dataset: "xr.Dataset", within: float = 0.01, metric: Metric = "accuracy"
+) -> list[Correctness]:
+    """Set energy per image seen against correctness.
+
+    Args:
+        dataset: As `greenbatch.analysis.training.open_training` or `merge_training` gives it.
+        within: How much less correct the greenest choice may be, as a share of the best.
+        metric: ``accuracy`` or ``f1``, on the validation images.
+
+    Returns:
+        One for each data set and machine.
+
+    Raises:
+        UsageError: The run was a search, or ``within`` is not between 0 and 1.
+        UnknownNameError: There is no such metric.
+    """
+    if metric not in get_args(Metric):
+        raise UnknownNameError("measure of correctness", metric, get_args(Metric))
+    if not 0 <= within < 1:
+        raise UsageError(f"within is {within:g}; give a share from 0 to below 1, as 0.01")
+    if is_search(dataset):
+        raise UsageError("the run is a search: its trials are no choices that were repeated")
+    apart = [dim for dim in cell_dims(dataset) if dim != "data"]
+    return [_correctness(c, part, within, metric) for c, part in contexts(dataset, apart)]
+
+
+def environments(dataset: "xr.Dataset") -> list[tuple[Context, GroupTests]]:
+    """Compare the machines of merged runs by energy per image seen, each choice by itself.
+
+    Raises:
+        UsageError: The runs are not merged along ``machine``.
+    """
+    if "machine" not in dataset.dims:
+        raise UsageError("there is one machine; merge runs of several to compare them")
+    found = []
+    for context, part in contexts(dataset, apart=("machine",)):
+        groups, sources = {}, set()
+        for machine in part["machine"].values.tolist():
+            row = _row(str(machine), {}, part.sel(machine=machine, drop=True))
+            if row.energy:
+                groups[row.name] = [*row.energy.values()]
+                sources.add(row.source)
+        if len(sources) > 1 or sources == {"mixed"}:
+            note = "Energy is estimated on one machine and measured on another: not compared."
+            tests = GroupTests(
+                figure="energy", shapiro=(), levene=None, kruskal=None, dunn=(), notes=(note,)
+            )
+        else:
+            tests = _tests("energy", groups)
+        found.append((context, tests))
+    return found
+
+
+def _correctness(
+    context: Context, part: "xr.Dataset", within: float, metric: Metric
+) -> Correctness:
+    rows = _standings(_rows(part), metric)
+    known = [row for row in rows if row.energy and getattr(row, metric)]
+    saving, why = _saving(rows, within, metric)
+    unlike = _unlike(known)
+    tests = {
+        "energy": _tests("energy", {} if unlike else {r.name: [*r.energy.values()] for r in rows}),
+        "accuracy": _tests("accuracy", {row.name: [*row.accuracy.values()] for row in rows}),
+        "f1": _tests("f1", {row.name: [*row.f1.values()] for row in rows}),
+    }
+    if unlike:
+        tests["energy"] = replace(tests["energy"], notes=(unlike,))
+    means = {r.name: (_centre(r.energy_j), _centre(r.correctness(metric))) for r in known}
+    each = {
+        f"{row.name}, {block}": (energy_j, getattr(row, metric)[block])
+        for row in known
+        for block, energy_j in row.energy.items()
+        if block in getattr(row, metric)
+    }
+    return Correctness(
+        context=context,
+        metric=metric,
+        rows=tuple(rows),
+        tests=tests,
+        spearman=None if unlike else _tried(lambda: hypothesis_tests.spearman(means), []),
+        spearman_trainings=None if unlike else _tried(lambda: hypothesis_tests.spearman(each), []),
+        saving=saving,
+        why=why,
+    )
+
+
+def _rows(part: "xr.Dataset") -> list[CorrectnessRow]:
+    from itertools import product
+
+    dims = [str(dim) for dim in part["in_design"].dims]
+    labels = [part[dim].values.tolist() for dim in dims]
+    varying = [dim for dim, found in zip(dims, labels, strict=True) if len(found) > 1]
+    rows = []
+    for places in product(*labels):
+        at = dict(zip(dims, places, strict=True))
+        cell = part.sel(at, drop=True)
+        if int(cell["in_design"]) == 1:
+            rows.append(_row(name_of(at, varying) or str(at["model"]), at, cell))
+    return rows
+
+
+def _row(name: str, labels: Mapping[str, Any], cell: "xr.Dataset") -> CorrectnessRow:
+    from greenbatch.analysis.statistics.by_dimension import provenance_of
+
+    ok = cell["status"].values == _OK
+    blocks = cell["repetition"].values.tolist()
+
+    def by_block(variable: str) -> dict[int, float]:
+        found = zip(blocks, ok, cell[variable].values.tolist(), strict=True)
+        return {block: value for block, good, value in found if good and not math.isnan(value)}
+
+    energy = by_block("energy_per_image_seen")
+    reasons = [str(text) for text in cell["reason"].values if text]
+    if not energy and ok.any():
+        reasons = [str(text) for text in cell["energy_reason"].values[ok].flat if text]
+    return CorrectnessRow(
+        name=name,
+        labels=labels,
+        energy=energy,
+        accuracy=by_block("best_accuracy"),
+        f1=by_block("best_f1"),
+        source=provenance_of(cell["energy_per_image_seen_source"].values[ok]),
+        why="" if energy else next(iter(reasons), "it was not trained"),
+    )
+
+
+def _standings(rows: Sequence[CorrectnessRow], metric: Metric) -> list[CorrectnessRow]:
+    """Say where each choice stands against the front; energies that are unlike have none."""
+    known = [row for row in rows if row.energy and getattr(row, metric)]
+    if _unlike(known):
+        return list(rows)
+    return [
+        replace(row, standing=_standing(row, known, metric)) if row in known else row
+        for row in rows
+    ]
+
+
+def _standing(row: CorrectnessRow, rows: Sequence[CorrectnessRow], metric: Metric) -> Standing:
+    found: Standing = "front"
+    energy_j, correct = _centre(row.energy_j), _centre(row.correctness(metric))
+    for other in rows:
+        less = energy_j - _centre(other.energy_j)
+        more = _centre(other.correctness(metric)) - correct
+        if less < 0 or more < 0 or not (less or more):
+            continue
+        cheaper = _above_zero(_differences(_logs(row.energy), _logs(other.energy)))
+        better = _above_zero(_differences(getattr(other, metric), getattr(row, metric)))
+        if cheaper and better:
+            return "dominated"
+        found = "unsure"
+    return found
+
+
+def _saving(
+    rows: Sequence[CorrectnessRow], within: float, metric: Metric
+) -> tuple[Saving | None, str]:
+    judged = [row for row in rows if getattr(row, metric)]
+    if not judged:
+        return None, "No training ended well, so nothing can be said."
+    known = [row for row in judged if row.energy]
+    if not known:
+        why = next((row.why for row in judged if row.why), "")
+        told = f" ({why.rstrip('.')})" if why else ""
+        return None, f"There is no energy in it{told}: what a choice saves cannot be said."
+    if unlike := _unlike(known):
+        return None, unlike
+
+    def correct(row: CorrectnessRow) -> float:
+        return _centre(row.correctness(metric))
+
+    top = max(map(correct, judged))
+    best_of_all = [row for row in judged if correct(row) >= top * (1 - _EVEN)]
+    tied = sorted((row for row in best_of_all if row.energy), key=lambda r: _centre(r.energy_j))
+    if not tied:
+        names = " and ".join(row.name for row in best_of_all)
+        why = best_of_all[0].why.rstrip(".")
+        return None, (
+            f"The energy of {names}, of the best {word_of(metric)}, is not known ({why}): what "
+            "another choice saves against it cannot be said."
+        )
+    best = tied[0]
+    near = [row for row in known if correct(row) >= top * (1 - within) * (1 - _EVEN)]
+    greenest = min(near, key=lambda row: _centre(row.energy_j))
+    saved = None
+    sure = True
+    if greenest is not best:
+        over = ratio(greenest.energy, best.energy)
+        if over is None:
+            return None, (
+                f"{greenest.name} and {best.name} have no repetition in common in which the energy "
+                "of both is known: what one saves against the other cannot be said."
+            )
+        ends = (over.high, over.low)
+        low, high = (None if end is None else 1 - end for end in ends)
+        saved = Summary(1 - over.centre, low, high, over.n, over.kind)
+        lacking = _differences(getattr(best, metric), getattr(greenest, metric))
+        allowed = [top * within - value for value in lacking]
+        sure = _above_zero(allowed)
+    return Saving(
+        best=best,
+        ties=tuple(row for row in best_of_all if row is not best),
+        greenest=greenest,
+        within=within,
+        candidates=len(near),
+        saved=saved,
+        surely_within=sure,
+    ), ""
+
+
+def word_of(metric: Metric) -> str:
+    """Name a measure of correctness in a sentence."""
+    return "F1 score" if metric == "f1" else "accuracy"
+
+
+def _unlike(rows: Sequence[CorrectnessRow]) -> str:
+    sources = {row.source for row in rows} - {PROVENANCES[0]}
+    if len(sources) > 1 or sources == {"mixed"}:
+        return "Some energies are estimated and others measured: they are not compared."
+    return ""
+
+
+def _centre(summary: Summary | None) -> float:
+    return math.nan if summary is None else summary.centre
+
+
+def _logs(values: Mapping[int, float]) -> Mapping[int, float]:
+    return {block: math.log(value) for block, value in values.items() if value > 0}
+
+
+def _differences(over: Mapping[int, float], under: Mapping[int, float]) -> list[float]:
+    """Differences of the blocks that both have: what a block shares cancels."""
+    return [over[block] - under[block] for block in sorted(over.keys() & under.keys())]
+
+
+def _above_zero(differences: Sequence[float]) -> bool:
+    """Whether the 95 % interval of the mean lies above zero."""
+    import numpy as np
+
+    from greenbatch.analysis.statistics.intervals import student
+
+    return len(differences) > 1 and bool(student(np.array(differences))[0] > 0)
+
+
+def _tests(figure: str, groups: Groups) -> GroupTests:
+    """Do what tests can be done; groups without values are left out, which is said."""
+    notes = [f"{name} has no {figure} and is left out." for name, v in groups.items() if not v]
+    found = {name: values for name, values in groups.items() if values}
+    return GroupTests(
+        figure=figure,
+        shapiro=tuple(_tried(lambda: hypothesis_tests.shapiro_wilk(found), notes) or ()),
+        levene=_tried(lambda: hypothesis_tests.levene(found), notes),
+        kruskal=_tried(lambda: hypothesis_tests.kruskal_wallis(found), notes),
+        dunn=tuple(_tried(lambda: hypothesis_tests.dunn(found), notes) or ()),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _tried(make: Callable[[], _Result], notes: list[str]) -> _Result | None:
+    """Return what a test says, or note why it has nothing to say."""
+    try:
+        return make()
+    except UsageError as error:
+        notes.append(f"{error}.")
+        return None

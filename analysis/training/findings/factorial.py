@@ -1,0 +1,228 @@
+"""What each factor of a design does to the energy of a training: analysis of variance.
+
+Twice, side by side: with the repetition as the unit and its block as a factor; and as the study
+that is repeated did, with everything measured as if it were independent. Epochs of one training
+are not: they share a process, its data and the machine's state, so that their number says nothing
+about how well a figure repeats.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from greenbatch.analysis.dataset.training_variables import cell_dims
+from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES, settings_of
+from greenbatch.analysis.statistics.by_dimension import provenance_of, refuse_unlike
+from greenbatch.analysis.statistics.hypothesis_tests import Test, corrected, kruskal_wallis
+from greenbatch.analysis.statistics.linear_models import Term, anova, tukey
+from greenbatch.analysis.statistics.summary import Summary, interval
+from greenbatch.analysis.training.dataset.contexts import Context, contexts
+from greenbatch.analysis.training.dataset.totals import counted
+from greenbatch.errors import UsageError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+BLOCK = "block"
+_VALUE = "energy"
+_OK = STATUSES.index("ok")
+_MISSING = PROVENANCES.index("missing")
+_Result = TypeVar("_Result")
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variance:
+    """One way of analysing the variance.
+
+    Attributes:
+        unit: What a row is: a repetition (J of a whole training), or an epoch (J of it).
+        rows: How many there are.
+        crossed: Whether interactions are terms; if not, they are in the residual.
+        blocked: Whether the block is a term.
+        terms: Type III; p corrected by Holm over all but the block.
+        pairs: Tukey's comparisons of the levels of each factor.
+        ranks: Kruskal-Wallis for each factor, the others left aside; corrected by Holm.
+        notes: Why something is missing, a sentence each.
+    """
+
+    unit: Literal["repetition", "epoch"]
+    rows: int
+    crossed: bool
+    blocked: bool
+    terms: tuple[Term, ...]
+    pairs: tuple[Test, ...]
+    ranks: tuple[Test, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def pseudo_replicated(self) -> bool:
+        """Whether what belongs together was taken to be independent: p is then far too small."""
+        return self.unit == "epoch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factorial:
+    """What the factors of a design do to the energy of a training.
+
+    Attributes:
+        context: What is the same in all: network, data, ...
+        factors: Names of the factors.
+        levels: Energy of a training in J by factor and level, over blocks: each a mean over the
+            levels of the others.
+        blocks: Repetitions in which any training has an energy.
+        by_repetition: With the repetition as the unit.
+        by_epoch: As the study that is repeated did it.
+        source: What the energies rest on, one of ``PROVENANCES``.
+    """
+
+    context: Context
+    factors: tuple[str, ...]
+    levels: Mapping[str, Mapping[str, Summary]]
+    blocks: int
+    by_repetition: Variance
+    by_epoch: Variance
+    source: str
+
+
+def factors_of(dataset: "xr.Dataset") -> tuple[str, ...]:
+    """List the dimensions that can be factors: settings, batch size and precision that vary."""
+    wanted = {*settings_of(dataset), "batch_size", "precision"}
+    return tuple(dim for dim in cell_dims(dataset) if dim in wanted and dataset.sizes[dim] > 1)
+
+
+def factorial(dataset: "xr.Dataset", factors: Sequence[str] = ()) -> list[Factorial]:
+    """Analyse the variance of the energy of a training over factors.
+
+    Args:
+        dataset: As `greenbatch.analysis.training.open_training` gives it.
+        factors: Dimensions of a cell; by default those of `factors_of`.
+
+    Returns:
+        One analysis for each network, data set, ... that the factors leave apart. Where there is
+        no energy, or too little, the terms are empty and the notes say why.
+
+    Raises:
+        UsageError: Nothing varies; a factor is no dimension of the run; or energies that would be
+            compared rest on different things.
+    """
+    chosen = tuple(factors) or factors_of(dataset)
+    if not chosen:
+        raise UsageError(
+            "no setting, batch size or precision varies in the run; there is no factor"
+        )
+    for name in chosen:
+        if name not in cell_dims(dataset):
+            raise UsageError(
+                f"{name} is no dimension of the run; it has {', '.join(cell_dims(dataset))}"
+            )
+    return [_factorial(context, part, chosen) for context, part in contexts(dataset, apart=chosen)]
+
+
+def _factorial(context: Context, part: "xr.Dataset", factors: tuple[str, ...]) -> Factorial:
+    ok = part["status"] == _OK
+    sources = part["energy_per_image_seen_source"].where(ok, _MISSING).astype("i1").values
+    refuse_unlike(sources, sources != _MISSING, "an analysis of variance")
+    whole = counted(part, "energy").where(ok)
+    epochs = counted(part, "epoch_energy").sum("phase", skipna=False).where(ok)
+    repetitions = [*_rows(whole, factors)]
+    blocks = len({row[BLOCK] for row in repetitions})
+    return Factorial(
+        context=context,
+        factors=factors,
+        levels=_levels(whole, factors),
+        blocks=blocks,
+        by_repetition=_variance(repetitions, factors, "repetition", blocks),
+        by_epoch=_variance([*_rows(epochs, factors)], factors, "epoch", blocks),
+        source=provenance_of(sources),
+    )
+
+
+def _rows(values: "xr.DataArray", factors: Sequence[str]) -> Iterator[Row]:
+    """List the values that are known, each with its levels and block."""
+    import numpy as np
+
+    order = (*factors, "repetition", *(d for d in values.dims if d == "epoch"))
+    values = values.transpose(*order)
+    labels = [values[dim].values for dim in order]
+    for place in zip(*np.nonzero(np.isfinite(values.values)), strict=True):
+        at = {dim: labels[i][place[i]] for i, dim in enumerate(order)}
+        yield {name: str(at[name]) for name in factors} | {
+            BLOCK: int(at["repetition"]),
+            _VALUE: float(values.values[place]),
+        }
+
+
+def _levels(whole: "xr.DataArray", factors: Sequence[str]) -> dict[str, dict[str, Summary]]:
+    """Average over the other factors; only blocks in which a level has all of them."""
+    found: dict[str, dict[str, Summary]] = {}
+    for name in factors:
+        others = [other for other in factors if other != name]
+        means = whole.mean(others, skipna=False).transpose(name, "repetition").values
+        summaries = (
+            (label, interval(row)) for label, row in zip(whole[name].values, means, strict=True)
+        )
+        found[name] = {str(label): summary for label, summary in summaries if summary}
+    return found
+
+
+def _variance(
+    rows: Sequence[Row],
+    factors: Sequence[str],
+    unit: Literal["repetition", "epoch"],
+    blocks: int,
+) -> Variance:
+    notes: list[str] = []
+    # Unreplicated, interactions and noise cannot be told apart.
+    crossed = unit == "epoch" or blocks > 1 or len(factors) == 1
+    block = BLOCK if unit == "repetition" and blocks > 1 else None
+    if not rows:
+        notes.append("There is no energy in it.")
+    elif not crossed:
+        notes.append(
+            "There is one repetition: interactions stand for the noise, and an effect is only "
+            "shown if the factors do not interact."
+        )
+    terms, pairs, ranks = [], [], []
+    if rows:
+        terms = _tried(
+            lambda: anova(rows, _VALUE, factors, crossed=crossed, typ=3, block=block), notes
+        )
+    if terms:
+        for name in factors:
+            pairs += _tried(
+                lambda name=name: tukey(  # type: ignore[misc]
+                    rows, _VALUE, factors, name, crossed=crossed, block=block
+                ),
+                notes,
+            )
+            ranks += _tried(lambda name=name: [_ranked(rows, name)], notes)  # type: ignore[misc]
+    return Variance(
+        unit=unit,
+        rows=len(rows),
+        crossed=crossed,
+        blocked=block is not None,
+        terms=tuple(terms),
+        pairs=tuple(pairs),
+        ranks=tuple(corrected(ranks)),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _ranked(rows: Sequence[Row], name: str) -> Test:
+    from dataclasses import replace
+
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        groups.setdefault(row[name], []).append(row[_VALUE])
+    return replace(kruskal_wallis(groups), of=name)
+
+
+def _tried(make: Callable[[], list[_Result]], notes: list[str]) -> list[_Result]:
+    """Return what a test says, or note why it has nothing to say."""
+    try:
+        return make()
+    except UsageError as error:
+        text = str(error)
+        notes.append(f"{text[:1].upper()}{text[1:]}.")
+        return []

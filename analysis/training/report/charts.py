@@ -1,0 +1,228 @@
+"""What the figures on the page of a training run draw, as plain JSON.
+
+The page's script (``templates/training.js``) turns them into plotly figures.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from greenbatch.analysis.dataset.training_variables import EPOCH_PHASES
+from greenbatch.analysis.report.charts.charts import Chart
+from greenbatch.analysis.report.charts.palette import MARKERS, on_dark
+from greenbatch.analysis.statistics.summary import Summary, bounds, interval
+from greenbatch.analysis.training.findings.rows import TrainingRow
+
+MOST_LINES = 12
+"""Of more in one chart, those with the highest accuracy are drawn."""
+
+_COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#00875f",
+    "#b0568b",
+    "#a87000",
+    "#7a5195",
+    "#2b2b2b",
+    "#5c7f00",
+    "#006d77",
+    "#8c564b",
+    "#9d3c3c",
+    "#2f7fb8",
+)
+"""Of `greenbatch.analysis.report.charts.palette`: what is compared here are networks, settings,
+strategies."""
+
+
+def colour(place: int) -> str:
+    """Colour of the line at this place of the legend, on light ground."""
+    return _COLOURS[place % len(_COLOURS)]
+
+
+def styles(names: Sequence[str]) -> list[dict[str, str]]:
+    """Give each name its colours on light and dark ground, and its marker."""
+    return [
+        {
+            "name": name,
+            "light": colour(place),
+            "dark": on_dark(colour(place)),
+            "symbol": MARKERS[place % len(MARKERS)],
+        }
+        for place, name in enumerate(names)
+    ]
+
+
+def drawn(rows: Sequence[TrainingRow]) -> list[TrainingRow]:
+    """Choose what is drawn: of each data set the cells of highest accuracy, in their order."""
+    chosen: set[int] = set()
+    for data in dict.fromkeys(row.cell.data for row in rows):
+        measured = [
+            (found.centre, -place)
+            for place, row in enumerate(rows)
+            if row.cell.data == data and (found := row.summary("accuracy"))
+        ]
+        chosen |= {-place for _, place in sorted(measured, reverse=True)[:MOST_LINES]}
+    return [rows[place] for place in sorted(chosen)]
+
+
+def learning_charts(rows: Sequence[TrainingRow], names: Sequence[str]) -> list[Chart]:
+    """Accuracy against the epoch, and against the energy spent; two charts for each data set.
+
+    A curve goes as far as every repetition went.
+
+    Args:
+        rows: As `drawn` gives them.
+        names: Of the legend, to which a row's label belongs.
+    """
+    charts = []
+    for number, (data, members) in enumerate(by_data(rows).items()):
+        curves = [learning_curve(row) for row in members]
+        over_epochs = [
+            _curve(row, names, epochs, accuracy)
+            for row, (epochs, _, accuracy) in zip(members, curves, strict=True)
+            if accuracy
+        ]
+        over_energy = [
+            _curve(row, names, spent_j, accuracy) | {"estimated": row.estimated}
+            for row, (_, spent_j, accuracy) in zip(members, curves, strict=True)
+            if accuracy and spent_j
+        ]
+        for kind, x, found in (
+            ("epochs", {"title": "epoch", "unit": "", "whole": True}, over_epochs),
+            ("energy", {"title": "energy spent on the training", "unit": "J"}, over_energy),
+        ):
+            if found:
+                label = f"Validation accuracy on {data} against {x['title']}"
+                y = {"unit": "%", "words": "accuracy"}
+                facts = {"kind": "bands", "x": x, "y": y, "curves": found}
+                title = f"{data}: against the {'epoch' if kind == 'epochs' else 'energy spent'}"
+                charts.append(Chart(f"learning-{kind}-{number}", title, label, facts))
+    return charts
+
+
+def learning_curve(row: TrainingRow) -> tuple[list[float], list[float], list[Summary]]:
+    """Return epochs from 1, mean energy spent until each ended (J), and the accuracy there.
+
+    The energy is empty where that of an epoch is missing.
+    """
+    import numpy as np
+
+    accuracy = row.curves.accuracy
+    known = np.isfinite(accuracy).sum(axis=-1)
+    if not known.size or not known.min():
+        return [], [], []
+    last = int(known.min())
+    told = [interval(accuracy[:, place], geometric=False) for place in range(last)]
+    spent_j = sum(row.curves.energy_j[name][:, :last] for name in EPOCH_PHASES).cumsum(axis=-1)
+    means_j = spent_j.mean(axis=0) if np.isfinite(spent_j).all() else []
+    return (
+        [float(place + 1) for place in range(last)],
+        [float(f"{value:.6g}") for value in means_j],
+        [summary for summary in told if summary],
+    )
+
+
+def epoch_charts(rows: Sequence[TrainingRow], names: Sequence[str]) -> list[Chart]:
+    """Energy of each epoch, of its pass over training images and over those of validation."""
+    charts = []
+    for number, (data, members) in enumerate(by_data(rows).items()):
+        curves = []
+        for layer, name in enumerate(("train", "validation")):
+            for row in members:
+                told = epoch_energies(row, name)
+                if told:
+                    epochs = [float(place + 1) for place in range(len(told))]
+                    more = {"estimated": row.estimated, "layer": layer, "words": name}
+                    curves.append(_curve(row, names, epochs, told) | more)
+        if curves:
+            label = f"Energy of each epoch on {data}: training and validation"
+            x = {"title": "epoch", "unit": "", "whole": True}
+            facts = {"kind": "bands", "x": x, "y": {"unit": "J", "words": ""}, "curves": curves}
+            charts.append(Chart(f"epochs-{number}", data, label, facts))
+    return charts
+
+
+def epoch_energies(row: TrainingRow, name: str) -> list[Summary]:
+    """Summarise the energy of a pass over the repetitions, epoch by epoch; empty where missing."""
+    energies_j = row.curves.energy_j[name]
+    told = []
+    for place in range(energies_j.shape[-1] if energies_j.size else 0):
+        if (found := interval(energies_j[:, place])) is None or found.centre <= 0:
+            break
+        told.append(found)
+    return told
+
+
+def front_charts(
+    rows: Sequence[TrainingRow], names: Sequence[str], front: Sequence[TrainingRow]
+) -> list[Chart]:
+    """Best accuracy against energy per image seen, with the front; a chart for each data set."""
+    charts = []
+    for number, (data, members) in enumerate(by_data(rows).items()):
+        points = [
+            {
+                "variant": names.index(row.label),
+                "label": row.label,
+                "energy": summary(energy),
+                "accuracy": summary(accuracy),
+                "estimated": row.estimated,
+                "front": row in front,
+            }
+            for row in members
+            if (energy := row.summary("image")) and (accuracy := row.summary("accuracy"))
+        ]
+        if len(points) > 1:
+            label = f"Best validation accuracy on {data} against energy per image seen"
+            charts.append(
+                Chart(f"front-{number}", data, label, {"kind": "front", "points": points})
+            )
+    return charts
+
+
+def effect_chart(
+    effects: Mapping[str, Mapping[str, Summary]], name: str, number: int
+) -> list[Chart]:
+    """Energy of a training at each level of a factor, over all levels of the others.
+
+    Args:
+        effects: By factor and level, in J.
+        name: What they are the effects in; may be empty.
+        number: Of the chart.
+    """
+    levels = [
+        {"factor": factor, "level": level, "energy": summary(energy)}
+        for factor, found in effects.items()
+        for level, energy in found.items()
+    ]
+    if not levels:
+        return []
+    label = f"Energy of a training by {', '.join(effects)}" + (f", {name}" if name else "")
+    return [Chart(f"effects-{number}", name, label, {"kind": "effects", "levels": levels})]
+
+
+def by_data(rows: Sequence[TrainingRow]) -> dict[str, list[TrainingRow]]:
+    """Group rows by their data set."""
+    found: dict[str, list[TrainingRow]] = {}
+    for row in rows:
+        found.setdefault(row.cell.data, []).append(row)
+    return found
+
+
+def summary(value: Summary) -> list[Any]:
+    """Centre, bounds and their kind; the centre stands for bounds that there are not."""
+    low, high = bounds(value)
+    digits = [float(f"{number:.6g}") for number in (value.centre, low, high)]
+    return [*digits, value.kind]
+
+
+def _curve(
+    row: TrainingRow, names: Sequence[str], x: Sequence[float], y: Sequence[Summary]
+) -> dict[str, Any]:
+    return {
+        "variant": names.index(row.label),
+        "label": row.label,
+        "estimated": False,
+        "layer": 0,
+        "words": "",
+        "x": list(x),
+        "y": [summary(value) for value in y],
+    }

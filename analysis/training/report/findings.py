@@ -1,0 +1,256 @@
+"""What a training run has to say: sentences, cards, figures and tables, in the page's order."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from greenbatch import units
+from greenbatch.analysis.findings.wording import Table
+from greenbatch.analysis.statistics.summary import Summary, interval, ratio
+from greenbatch.analysis.training.findings.rows import TrainingRow
+from greenbatch.analysis.training.report.sections import Figures
+from greenbatch.analysis.training.report.tables import share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One answer at a glance.
+
+    Attributes:
+        question: What is answered.
+        amount, unit: The figure.
+        span: Its interval in words.
+        who: What it is the figure of.
+        more: What else goes with it; a clause.
+        tag: How the figure was obtained, where it was not measured.
+    """
+
+    question: str
+    amount: str
+    unit: str
+    span: str
+    who: str
+    more: str = ""
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """Everything that the page says of the run itself.
+
+    Attributes:
+        lead: The answer in one sentence.
+        sentences: What goes with it.
+        tables: Each with a note.
+    """
+
+    lead: str
+    sentences: Sequence[str] = ()
+    answers: Sequence[Card] = ()
+    sections: Sequence[Figures] = ()
+    tables: Sequence[tuple[Table, str]] = field(default_factory=list)
+
+
+def best_cards(data: str, rows: Sequence[TrainingRow], *, several: bool) -> list[Card]:
+    """Answer which cell needs the least energy per image seen, and which is most accurate.
+
+    Args:
+        data: The rows' data set.
+        rows: Cells of one data set.
+        several: Whether the run has other data sets too.
+    """
+    where = f" on {data}" if several else ""
+    cards = []
+    greenest, accurate = least_energy(rows), most_accurate(rows)
+    if greenest and (energy := greenest.summary("image")):
+        cards.append(
+            Card(
+                question=f"Least energy per image seen{where}",
+                amount=units.si(energy.centre, "J"),
+                unit="per image seen",
+                span=span(energy),
+                who=greenest.label,
+                more=f"best accuracy {share(greenest.summary('accuracy'))}",
+                tag=greenest.energy_source if greenest.energy_source != "measured" else "",
+            )
+        )
+    if accurate and (accuracy := accurate.summary("accuracy")):
+        energy = accurate.summary("image")
+        cards.append(
+            Card(
+                question=f"Highest accuracy{where}",
+                amount=f"{100 * accuracy.centre:.1f} %",
+                unit="of the validation images",
+                span=share_span(accuracy),
+                who=accurate.label,
+                more=f"{units.si(energy.centre, 'J')} per image seen" if energy else "",
+            )
+        )
+    return cards
+
+
+def least_energy(rows: Sequence[TrainingRow]) -> TrainingRow | None:
+    """The row of least energy per image seen; ``None`` where estimates meet measurements."""
+    known = [(energy.centre, row) for row in rows if (energy := row.summary("image"))]
+    if len({row.energy_source for _, row in known}) != 1:
+        return None
+    return min(known, key=lambda pair: pair[0])[1]
+
+
+def most_accurate(rows: Sequence[TrainingRow]) -> TrainingRow | None:
+    """The row of highest accuracy."""
+    known = [(found.centre, row) for row in rows if (found := row.summary("accuracy"))]
+    return max(known, key=lambda pair: pair[0])[1] if known else None
+
+
+def span(value: Summary) -> str:
+    """Write the interval of an energy: ``95 %: 44.1 mJ … 46.3 mJ``."""
+    if value.low is None or value.high is None:
+        return "one repetition: no interval"
+    kind = "95 %" if value.kind == "t" else "range"
+    return f"{kind}: {units.si(value.low, 'J')} … {units.si(value.high, 'J')}"
+
+
+def share_span(value: Summary) -> str:
+    """Write the interval of a share: ``95 %: 96.9 … 97.5 %``."""
+    if value.low is None or value.high is None:
+        return "one repetition: no interval"
+    kind = "95 %" if value.kind == "t" else "range"
+    low, high = (100 * min(1.0, max(0.0, end)) for end in (value.low, value.high))
+    return f"{kind}: {low:.1f} … {high:.1f} %"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names: ``a, b and c``."""
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def comparison(data: str, rows: Sequence[TrainingRow], *, several: bool) -> tuple[str, list[str]]:
+    """Say which cell of a data set needs the least energy per image seen, and what is most right.
+
+    Args:
+        data: The rows' data set.
+        rows: Cells of one data set.
+        several: Whether the run has other data sets too.
+
+    Returns:
+        The answer in a sentence, and what goes with it.
+    """
+    where = f" on {data}" if several else ""
+    measured = [row for row in rows if row.ok]
+    if not measured:
+        return f"No training{where} ended well.", []
+    if len(measured) == 1:
+        return _alone(measured[0], where), _one_left(rows)
+    greenest, accurate = least_energy(measured), most_accurate(measured)
+    parts, more = [], []
+    if greenest and (energy := greenest.summary("image")):
+        kind = "" if greenest.energy_source == "measured" else f" ({greenest.energy_source})"
+        parts.append(
+            f"least energy per image seen{kind}: {greenest.label} with "
+            f"{units.si(energy.centre, 'J')}"
+        )
+        more.append(_next(greenest, measured))
+    elif any(row.series["image"] for row in measured):
+        more.append(
+            f"Energies{where} are not compared: some are measured, others rest on an estimate."
+        )
+    if accurate and (accuracy := accurate.summary("accuracy")):
+        parts.append(f"highest accuracy: {accurate.label} with {100 * accuracy.centre:.1f} %")
+        more.append(_next_accurate(accurate, measured))
+    if greenest and accurate and greenest is not accurate:
+        dearer = ratio(accurate.series["image"], greenest.series["image"])
+        gained = _difference(accurate, greenest)
+        if dearer and gained:
+            more.append(
+                f"Going from {greenest.label} to {accurate.label} gains {_points(gained)} of "
+                f"accuracy for {times(dearer)} the energy per image seen."
+            )
+    lead = "; ".join(parts)
+    on = f"On {data}, " if several else ""
+    lead = f"{on}{lead}." if on else f"{lead[:1].upper()}{lead[1:]}."
+    return lead, [sentence for sentence in more if sentence]
+
+
+def _alone(row: TrainingRow, where: str) -> str:
+    energy, image = row.summary("energy"), row.summary("image")
+    accuracy = share(row.summary("accuracy"))
+    if energy is None or image is None:
+        return f"{row.label}{where} reached an accuracy of {accuracy}; its energy is not known."
+    kind = "" if row.energy_source == "measured" else f" ({row.energy_source})"
+    return (
+        f"{row.label}{where} reached an accuracy of {accuracy} with {units.si(energy.centre, 'J')} "
+        f"of energy{kind}, {units.si(image.centre, 'J')} per image seen."
+    )
+
+
+def _one_left(rows: Sequence[TrainingRow]) -> list[str]:
+    if len(rows) == 1:
+        return ["One choice was trained, so nothing is compared."]
+    return [f"Of {len(rows)} choices one ended well, so nothing is compared."]
+
+
+def _next(best: TrainingRow, rows: Sequence[TrainingRow]) -> str:
+    """Say how far off the next choice is in energy, and whether that is sure."""
+    others = [(row.summary("image"), row) for row in rows if row is not best]
+    known = [(value.centre, row) for value, row in others if value]
+    if not known:
+        return ""
+    second = min(known, key=lambda pair: pair[0])[1]
+    margin = ratio(second.series["image"], best.series["image"])
+    if margin is None:
+        return f"Next in energy is {second.label}; no repetition has both."
+    more = f"Next in energy is {second.label} with {_change(margin)} more"
+    if margin.kind != "t":
+        return f"{more}; {_too_few(margin)}."
+    if margin.excludes(1.0):
+        return f"{more}."
+    return f"{more}, within the spread of the repetitions: a tie."
+
+
+def _next_accurate(best: TrainingRow, rows: Sequence[TrainingRow]) -> str:
+    """Say which choices are not told apart from the most accurate one."""
+    alike = []
+    for row in rows:
+        gap = None if row is best else _difference(best, row)
+        if gap and gap.kind == "t" and not gap.excludes(0.0):
+            alike.append(row.label)
+        elif gap and gap.kind != "t":
+            return f"Accuracies are not told apart: {_too_few(gap)}."
+    return f"Not told apart from {best.label} in accuracy: {listed(alike)}." if alike else ""
+
+
+def _difference(over: TrainingRow, under: TrainingRow) -> Summary | None:
+    """Compare best accuracies block by block."""
+    a, b = over.series["accuracy"], under.series["accuracy"]
+    return interval((a[block] - b[block] for block in a.keys() & b.keys()), geometric=False)
+
+
+def _too_few(value: Summary) -> str:
+    return (
+        "one repetition, too few to be sure"
+        if value.n == 1
+        else "two repetitions, too few to be sure"
+    )
+
+
+def _change(factor: Summary) -> str:
+    """Write a ratio above 1 as a change: ``3.8 % (1.2 … 6.4)``."""
+    return _bounded(factor, lambda value: f"{100 * (value - 1):.3g}", " %")
+
+
+def times(factor: Summary) -> str:
+    """Write a ratio: ``1.95 times (1.90 … 2.00)``."""
+    return _bounded(factor, lambda value: f"{value:.2f}", " times")
+
+
+def _points(gap: Summary) -> str:
+    """Write a difference of shares: ``1.6 (1.2 … 2.0) percentage points``."""
+    return _bounded(gap, lambda value: f"{100 * value:.1f}", "") + " percentage points"
+
+
+def _bounded(value: Summary, write: Callable[[float], str], unit: str) -> str:
+    text = f"{write(value.centre)}{unit}"
+    if value.low is None or value.high is None:
+        return text
+    word = "" if value.kind == "t" else "range "
+    return f"{text} ({word}{write(value.low)} … {write(value.high)})".replace("-", "−")

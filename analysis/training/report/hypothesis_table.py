@@ -1,0 +1,74 @@
+"""The tests of energy and correctness as a table."""
+
+from collections.abc import Iterator, Sequence
+
+from greenbatch.analysis.findings.wording import DASH, Table
+from greenbatch.analysis.statistics.hypothesis_tests import Test
+from greenbatch.analysis.training.findings.correctness import Correctness, GroupTests
+
+FIGURES = {"energy": "energy per image seen", "accuracy": "accuracy", "f1": "F1"}
+
+
+def tests_table(found: Sequence[Correctness]) -> Table:
+    """Whether choices differ in energy, accuracy and F1, which pairs do, and by how much."""
+    named = any(one.context.name for one in found)
+    columns = (
+        *(("of",) if named else ()),
+        "figure",
+        "test",
+        "between",
+        "statistic",
+        "p",
+        "effect (95 %)",
+    )
+    body = [
+        (
+            *((one.context.name,) if named else ()),
+            figure,
+            test.name,
+            test.of.replace("_", " ") if test.name == "Spearman" else test.of,
+            f"{test.statistic:.4g}",
+            p_text(test.p_holm),
+            effect_text(test),
+        )
+        for one in found
+        for figure, test in _tests(one)
+    ]
+    numeric = tuple(column in ("statistic", "p") for column in columns)
+    title = "Do the choices differ?"
+    return Table("tests", title, columns, tuple(body), numeric)
+
+
+def p_text(value: float) -> str:
+    """Write a p: ``0.031``, ``< 0.001``; a dash where there is none."""
+    if value != value:
+        return DASH
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def effect_text(test: Test) -> str:
+    """Write an effect size with its interval: ``Cliff's delta 0.8 (0.5 … 1)``."""
+    effect = test.effect
+    if effect is None:
+        return DASH
+    low, centre, high = (
+        f"{v:.3g}".replace("-", "−") for v in (effect.low, effect.centre, effect.high)
+    )
+    return f"{test.effect_name} {centre} ({low} … {high})"
+
+
+def _tests(one: Correctness) -> Iterator[tuple[str, Test]]:
+    for name, group in one.tests.items():
+        for test in _of_group(group):
+            yield FIGURES[name], test
+    if one.spearman is not None:
+        yield f"energy with {FIGURES[one.metric]}", one.spearman
+
+
+def _of_group(group: GroupTests) -> Iterator[Test]:
+    yield from group.shapiro
+    if group.levene is not None:
+        yield group.levene
+    if group.kruskal is not None:
+        yield group.kruskal
+    yield from group.dunn

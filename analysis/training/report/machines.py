@@ -1,0 +1,58 @@
+"""Machines side by side: what each choice takes on each of them."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from greenbatch.analysis.dataset.training_variables import is_search
+from greenbatch.analysis.findings.wording import DASH, Table, spread
+from greenbatch.analysis.training.findings.correctness import environments
+from greenbatch.analysis.training.findings.rows import TrainingRow, training_rows
+from greenbatch.analysis.training.report.hypothesis_table import effect_text, p_text
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MACHINES_NOTE = (
+    "Gross energy per image seen with its 95 % interval over repetitions; and whether the machines "
+    "differ in it (Kruskal-Wallis over repetitions, each choice by itself). Machines differ in "
+    "what their meters see, too: look at the domains in each report."
+)
+
+
+def machines_table(dataset: "xr.Dataset", parts: "Mapping[str, xr.Dataset]") -> Table:
+    """Set the energy per image seen of every choice on every machine side by side.
+
+    Args:
+        dataset: As `greenbatch.analysis.training.merge_training` gives it.
+        parts: The same by machine.
+    """
+    rows = {machine: _by_label(training_rows(part)) for machine, part in parts.items()}
+    labels = list(dict.fromkeys(label for found in rows.values() for label in found))
+    tests = {} if is_search(dataset) else {c.name: t for c, t in environments(dataset)}
+    columns = ("choice", *parts, "p", "effect (95 %)")
+    body = []
+    for label in [] if is_search(dataset) else labels:
+        test = tests[label].kruskal if label in tests else None
+        body.append(
+            (
+                label,
+                *(_energy(found.get(label)) for found in rows.values()),
+                p_text(test.p_holm) if test else DASH,
+                effect_text(test) if test else DASH,
+            )
+        )
+    numeric = (False, *(True for _ in parts), True, False)
+    title = "The same trainings on every machine"
+    return Table("machines", title, columns, tuple(body), numeric)
+
+
+def _by_label(rows: list[TrainingRow]) -> dict[str, TrainingRow]:
+    several = len({row.cell.data for row in rows}) > 1
+    return {f"{row.label}, on {row.cell.data}" if several else row.label: row for row in rows}
+
+
+def _energy(row: TrainingRow | None) -> str:
+    if row is None:
+        return DASH
+    estimated = " (estimated)" if row.estimated else ""
+    return spread(row.summary("image"), "J") + estimated

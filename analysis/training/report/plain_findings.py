@@ -1,0 +1,82 @@
+"""What trainings side by side have to say: energy, correctness, and what explains the energy."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from greenbatch.analysis.training.findings.answers import saving_sentence
+from greenbatch.analysis.training.findings.correctness import correctness
+from greenbatch.analysis.training.findings.rows import TrainingRow
+from greenbatch.analysis.training.report.charts import by_data
+from greenbatch.analysis.training.report.factor_findings import (
+    ANOVA_NOTE,
+    PAIRS_NOTE,
+    anova_table,
+    factor_analyses,
+    factor_section,
+    factor_sentence,
+    pairs_table,
+)
+from greenbatch.analysis.training.report.findings import Card, Findings, best_cards, comparison
+from greenbatch.analysis.training.report.hypothesis_table import tests_table
+from greenbatch.analysis.training.report.sections import training_sections
+from greenbatch.analysis.training.report.tables import trainings_table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_TRAININGS_NOTE = (
+    "Mean over repetitions ± the wider side of its 95 % interval (bounds where they are far from "
+    "even); energies by the geometric mean. Flagged repetitions are counted in."
+)
+
+_TESTS_NOTE = (
+    "Over repetitions, each training a value. p of Dunn's pairs and of Shapiro-Wilk corrected by "
+    "Holm. A large p is no sign of equality, nor of normality where there are few repetitions."
+)
+
+
+def plain_findings(
+    dataset: "xr.Dataset", rows: Sequence[TrainingRow], names: Sequence[str], why: str
+) -> Findings:
+    """Gather what a run without a search has to say.
+
+    Args:
+        dataset: As `greenbatch.analysis.training.open_training` gives it.
+        rows: Its cells.
+        names: Of the legend.
+        why: Why there is no energy; empty where there is.
+    """
+    groups = by_data(rows)
+    several = len(groups) > 1
+    judged = correctness(dataset)
+    leads: list[str] = []
+    sentences: list[str] = []
+    cards: list[Card] = []
+    front: list[TrainingRow] = []
+    for (data, members), found in zip(groups.items(), judged, strict=True):
+        lead, more = comparison(data, members, several=several)
+        leads.append(lead)
+        measured = [row for row in members if row.ok]
+        if len(measured) > 1:
+            sentences += [] if why else [saving_sentence(found)]
+            cards += best_cards(data, members, several=several)
+        sentences += more
+        choices = zip(members, found.rows, strict=True)
+        front += [row for row, choice in choices if choice.standing == "front"]
+    factors, refused = factor_analyses(dataset)
+    explained = [factor_sentence(one) for one in factors]
+    return Findings(
+        lead=" ".join(explained or leads),
+        sentences=[*(leads if explained else []), *sentences],
+        answers=cards,
+        sections=[
+            *training_sections(rows, names, front, why),
+            *([factor_section(factors, refused)] if factors or refused else []),
+        ],
+        tables=[
+            (trainings_table(rows), _TRAININGS_NOTE),
+            (tests_table(judged), _TESTS_NOTE),
+            (anova_table(factors), ANOVA_NOTE),
+            (pairs_table(factors), PAIRS_NOTE),
+        ],
+    )

@@ -1,0 +1,1 @@
+"""A graph with a fixed batch is rewritten to take any, with proof."""

@@ -1,0 +1,247 @@
+"""From a torch module to an ONNX file with a symbolic batch axis."""
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greenbatch.errors import ExportError
+from greenbatch.exporter.causes import first_line
+from greenbatch.exporter.rebatch.frozen import BATCH_AXIS, find_culprit, set_stacks_aside
+from greenbatch.exporter.recipe import OPSET
+from greenbatch.models import ModelSpec, synthetic_images
+from greenbatch.models.artifacts import DATA_SUFFIX, sha256
+from greenbatch.records import TensorSpec
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import nn
+
+OUTPUT = "logits"
+TRACED_BATCH = 2  # 0 and 1 are special to torch.export: it may take them for constants
+_LARGEST_BYTES = (1 << 31) - (1 << 24)  # protobuf's limit for one file, less room for the graph
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What is in an ONNX file.
+
+    Attributes:
+        opset, nodes, inputs, outputs: As in a `greenbatch.records.Manifest`.
+        data: The file beside it that holds its weights, if they are too large for one file.
+        data_sha256: Of that file; its name begins with it, after the graph's own.
+    """
+
+    opset: int
+    nodes: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    data: Path | None = None
+    data_sha256: str = ""
+
+
+def write_graph(module: "nn.Module", spec: ModelSpec, path: Path) -> Graph:
+    """Export a network by torch's dynamo exporter, and check what came out.
+
+    Weights of 2 GiB and more do not fit into an ONNX file: they go into one beside it, which is
+    named by its content, so that no graph ever meets the weights of another.
+
+    What torch prints and warns of is shown only if it fails, as a note on the error.
+
+    Args:
+        module: In evaluation mode, on the CPU.
+        spec: Says the input's shape and name.
+        path: Where to write.
+
+    Raises:
+        ExportError: torch cannot export the network, the file is not valid ONNX, or its batch
+            axis is not symbolic from input to output.
+    """
+    size_bytes = sum(t.numel() * t.element_size() for t in module.state_dict().values())
+    said = io.StringIO()
+    try:
+        with _quiet(said):
+            _save(module, spec, path)
+            graph = read_graph(path)
+    except Exception as error:  # torch.onnx, torch.export, onnxscript and onnx have no common root
+        wrong = ExportError(
+            f"cannot export {spec.name} to ONNX: {first_line(error)}; "
+            "install the versions in constraints.txt, or choose another network"
+        )
+        if said.getvalue().strip():
+            wrong.add_note(said.getvalue().strip())
+        raise wrong from error
+    if fault := _fault_of_axes(graph, spec):
+        lines = _fixing_lines(module, spec)
+        culprit = find_culprit(path, TRACED_BATCH, lines)
+        where = f" in {culprit}" if culprit else ""
+        raise ExportError(f"{fault}; its network fixes a size that depends on the batch{where}")
+    if size_bytes > _LARGEST_BYTES:
+        return _name_data(path, graph)
+    _take_data_in(path)
+    return graph
+
+
+def read_graph(path: Path) -> Graph:
+    """Hold a file to the ONNX standard and read the dims that follow from its nodes.
+
+    Large weights that lie beside it are not read.
+    """
+    import onnx
+
+    onnx.checker.check_model(path)
+    model = onnx.load(path, load_external_data=False)
+    inputs = tuple(_tensor(value) for value in model.graph.input)
+    declared = tuple(_tensor(value) for value in model.graph.output)
+    # The dims that torch wrote down are not proof: they are inferred again without them.
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(model, check_type=True, data_prop=True)
+    return Graph(
+        opset=next(o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}),
+        nodes=len(model.graph.node),
+        inputs=inputs,
+        outputs=tuple(map(_settle, declared, map(_tensor, inferred.graph.output))),
+    )
+
+
+def _settle(declared: TensorSpec, inferred: TensorSpec) -> TensorSpec:
+    """Return an output with the dims that inference found, named as they were declared.
+
+    Inference finds each number, but loses a name now and then: behind a Reshape to sizes that
+    are computed it makes up names of its own (``unk__0``).
+    """
+    if len(inferred.dims) != len(declared.dims):
+        return inferred if inferred.dims else declared
+    dims = tuple(
+        stated if isinstance(stated, str) and not isinstance(found, int) else found
+        for stated, found in zip(declared.dims, inferred.dims, strict=True)
+    )
+    return replace(inferred, dims=dims)
+
+
+def _save(module: "nn.Module", spec: ModelSpec, path: Path) -> None:
+    """Write the graph, and its weights beside it: so they are never in memory twice."""
+    import torch
+
+    program = torch.onnx.export(
+        module,
+        (torch.from_numpy(synthetic_images(spec, TRACED_BATCH, seed=0)),),
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim(BATCH_AXIS)},),
+        input_names=[spec.input.name],
+        output_names=[OUTPUT],
+        opset_version=OPSET,
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("torch.onnx returned nothing")
+    program.save(path, external_data=True)
+
+
+def _data_path(path: Path) -> Path:
+    """Return where torch.onnx puts the weights of a graph."""
+    return path.with_name(f"{path.name}.data")
+
+
+def _take_data_in(path: Path) -> None:
+    """Move the weights beside a graph into its file."""
+    import onnx
+
+    model = onnx.load(path)
+    set_stacks_aside(model, path)
+    onnx.save(model, path)
+    _data_path(path).unlink(missing_ok=True)  # torch keeps less than 256 bytes in the graph
+
+
+def _name_data(path: Path, graph: Graph) -> Graph:
+    """Name the weights beside a graph by their content, and tell the graph."""
+    import onnx
+
+    draft = _data_path(path)
+    digest = sha256(draft)
+    data = draft.rename(path.with_name(f"{path.stem}-{digest[:12]}{DATA_SUFFIX}"))
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = data.name
+    set_stacks_aside(model, path)
+    path.write_bytes(model.SerializeToString())
+    return replace(graph, data=data, data_sha256=digest)
+
+
+@contextlib.contextmanager
+def _quiet(said: io.StringIO) -> Iterator[None]:
+    """Collect what is printed and warned of; what torch logs of a draft is left out."""
+    draft = logging.getLogger("torch.export._draft_export")
+    disabled, draft.disabled = draft.disabled, True
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                yield
+        finally:
+            draft.disabled = disabled
+            for warning in caught:
+                said.write(f"{warning.category.__name__}: {warning.message}\n")
+
+
+def _tensor(value: "onnx.ValueInfoProto") -> TensorSpec:
+    import onnx
+
+    tensor = value.type.tensor_type
+    return TensorSpec(
+        name=value.name,
+        dtype=onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name,
+        dims=tuple(
+            dim.dim_value if dim.HasField("dim_value") else dim.dim_param
+            for dim in tensor.shape.dim
+        ),
+    )
+
+
+def _fault_of_axes(graph: Graph, spec: ModelSpec) -> str:
+    """Say what is wrong with the axes at both ends; empty: nothing."""
+    wanted = (BATCH_AXIS, *spec.input.shape)
+    if [(t.name, t.dims) for t in graph.inputs] != [(spec.input.name, wanted)]:
+        found = ", ".join(f"{t.name} {t.dims}" for t in graph.inputs) or "none"
+        return (
+            f"the inputs of the exported {spec.name} are {found} instead of {spec.input.name} "
+            f"{wanted}"
+        )
+    if len(graph.outputs) != 1 or graph.outputs[0].dims[:1] != (BATCH_AXIS,):
+        found = ", ".join(f"{t.name} {t.dims}" for t in graph.outputs) or "none"
+        return (
+            f"the outputs of the exported {spec.name} are {found} instead of one with the axis "
+            f"{BATCH_AXIS!r} first"
+        )
+    return ""
+
+
+def _fixing_lines(module: "nn.Module", spec: ModelSpec) -> list[str]:
+    """Return the lines of Python that fix the batch size, if torch can tell.
+
+    `torch.export.draft_export` exports in any case, and reports each guard that it had to put on
+    a size: below the user's stack stands its last line. The report is made to be printed; where
+    another version of torch words it otherwise, no lines are found.
+    """
+    import torch
+
+    images = torch.from_numpy(synthetic_images(spec, TRACED_BATCH, seed=0))
+    try:
+        with _quiet(io.StringIO()):
+            program = torch.export.draft_export(
+                module, (images,), dynamic_shapes=({0: torch.export.Dim(BATCH_AXIS)},)
+            )
+        report = str(getattr(program, "_report", ""))
+    except Exception:  # an error's text is no place for another error
+        return []
+    ends = r"\n\s*(?:Locals:|And the following framework)"
+    stacks = re.findall(rf"(?s)Guard Added.*?stacktrace:(.*?){ends}", report)
+    return [stack.strip().splitlines()[-1].strip().removesuffix(":") for stack in stacks]

@@ -1,0 +1,1 @@
+"""A user's own networks: parsed from the command line, and loaded."""

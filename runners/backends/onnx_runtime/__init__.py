@@ -1,0 +1,1 @@
+"""ONNX Runtime, one backend for each execution provider."""

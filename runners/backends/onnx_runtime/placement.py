@@ -1,0 +1,154 @@
+"""Where ONNX Runtime runs a graph: sessions that start where they were asked to, or say why not."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from greenbatch.errors import BackendUnavailable, PlacementError, StudyError
+from greenbatch.runners.backends.onnx_runtime import libraries as onnx_libraries
+from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS, Provider
+
+_NAMED = 3  # nodes that an error names; all are counted
+_NO_FALLBACK = "session.disable_cpu_ep_fallback"
+_REFUSED = "fallback to CPU EP has been explicitly disabled"
+_CURE = "pass --allow-fallback to measure the mixture and record it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a session is started with.
+
+    Attributes:
+        network: The artifact's path, or a serialised network.
+        title: What to call it in errors.
+        provider: Where it is to run.
+        session_options: See `greenbatch.runners.backends.onnx_runtime.settings.session_options`.
+        provider_options: Of the provider.
+        asked: Those of them that the user set.
+        allow_fallback: Let nodes run elsewhere.
+    """
+
+    network: str | bytes
+    title: str
+    provider: Provider
+    session_options: Any
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+    asked: Mapping[str, str] = field(default_factory=dict)
+    allow_fallback: bool = False
+
+
+def start(ort: Any, wanted: Start) -> Any:
+    """Start a session, proved to run where it was asked to unless a fallback is allowed.
+
+    ``session.disable_cpu_ep_fallback`` makes ONNX Runtime itself refuse a graph that would run
+    partly on the CPU; the session's own graph assignment is the proof for the rest.
+
+    Raises:
+        PlacementError: The provider did not start, or left nodes to another one; they are named.
+        StudyError: The provider does not take an option that the user set.
+        BackendUnavailable: The provider's libraries or devices are missing.
+    """
+    provider, options = wanted.provider, wanted.session_options
+    strict = provider.name != "cpu" and not wanted.allow_fallback
+    devices = onnx_libraries.load(ort, provider)
+    if devices:
+        options.add_provider_for_devices(devices, dict(wanted.provider_options))
+    if strict:
+        options.add_session_config_entry(_NO_FALLBACK, "1")
+    try:
+        session = _session(ort, wanted, built_in=not devices)
+    except Exception as error:  # ONNX Runtime's errors have no common root
+        if _REFUSED not in str(error):
+            raise _translated(ort, error, wanted) from error
+        # Only to learn which nodes they are.
+        options.add_session_config_entry(_NO_FALLBACK, "0")
+        session = _session(ort, wanted, built_in=not devices)
+        raise PlacementError(_misplaced(ort, wanted, session)) from error
+    if wanted.asked:
+        _check_options(session, wanted)
+    if not wanted.allow_fallback and set(count_nodes(session)) != {provider.execution_provider}:
+        raise PlacementError(_misplaced(ort, wanted, session))
+    return session
+
+
+def count_nodes(session: Any) -> dict[str, int]:
+    """Count a session's nodes by execution provider, after the basic graph optimisations."""
+    counts: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        counts[part.ep_name] += len(part.get_nodes())
+    return dict(counts)
+
+
+def _session(ort: Any, wanted: Start, *, built_in: bool) -> Any:
+    # Without enable_fallback=0 a provider that fails to start is replaced by the CPU's.
+    if not built_in:
+        return ort.InferenceSession(wanted.network, wanted.session_options, enable_fallback=0)
+    providers = [(wanted.provider.execution_provider, dict(wanted.provider_options))]
+    if wanted.provider.name == "tensorrt" and wanted.allow_fallback:
+        # What TensorRT leaves stays on the device where it can.
+        cuda = PROVIDERS["cuda"]
+        providers.append((cuda.execution_provider, dict(cuda.options)))
+    return ort.InferenceSession(
+        wanted.network, wanted.session_options, providers=providers, enable_fallback=0
+    )
+
+
+def _translated(ort: Any, error: Exception, wanted: Start) -> Exception:
+    """Tell a refused option and a missing library from all else, which stays as it is."""
+    if cause := onnx_libraries.missing_library(ort, wanted.provider):
+        return BackendUnavailable(cause)
+    text = " ".join(str(error).split())
+    refused = [f"{key}={value}" for key, value in wanted.asked.items() if key in text]
+    if not refused:
+        return error
+    return StudyError(
+        f"{wanted.provider.execution_provider} refuses {', '.join(refused)}: {_tail(text)}; see "
+        "its page under https://onnxruntime.ai/docs/execution-providers for names and values"
+    )
+
+
+def _tail(text: str) -> str:
+    """Cut ONNX Runtime's source file and function from before its message."""
+    return text.rpartition(") ")[2].strip(" .")[-200:] or text[-200:]
+
+
+def _check_options(session: Any, wanted: Start) -> None:
+    """Refuse options that a provider took without a word and does not list among its own."""
+    listed = session.get_provider_options().get(wanted.provider.execution_provider)
+    unknown = [key for key in wanted.asked if listed and key not in listed]
+    if unknown:
+        raise StudyError(
+            f"{wanted.provider.execution_provider} has no option {unknown[0]!r}; "
+            f"it has {', '.join(sorted(listed))}"
+        )
+
+
+def _misplaced(ort: Any, wanted: Start, session: Any) -> str:
+    name = wanted.provider.execution_provider
+    elsewhere: dict[str, list[str]] = {}
+    total = 0
+    for part in session.get_provider_graph_assignment_info():
+        nodes = part.get_nodes()
+        total += len(nodes)
+        if part.ep_name != name:
+            elsewhere.setdefault(part.ep_name, []).extend(map(_called, nodes))
+    if not total:
+        return f"ONNX Runtime tells no nodes of {wanted.title}, wanted all on {name}; upgrade it"
+    told = "; ".join(
+        f"{len(nodes)} of {total} to {other}: {_first(nodes)}" for other, nodes in elsewhere.items()
+    )
+    cause = onnx_libraries.missing_library(ort, wanted.provider)
+    return f"{name} left nodes of {wanted.title} ({told})" + (
+        f" because {cause}; or {_CURE}" if cause else f"; {_CURE}"
+    )
+
+
+def _called(node: Any) -> str:
+    domain = f"{node.domain}." if node.domain else ""
+    return f"{domain}{node.op_type} {node.name!r}" if node.name else f"{domain}{node.op_type}"
+
+
+def _first(nodes: Sequence[str]) -> str:
+    more = len(nodes) - _NAMED
+    return ", ".join(nodes[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,251 @@
+"""ONNX Runtime: an InferenceSession whose inputs and outputs are bound once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from greenbatch.errors import UnsupportedCell
+from greenbatch.runners.backends import (
+    TRIAL_SHAPE,
+    Options,
+    Setting,
+    Task,
+    check_trial,
+    cuda_driver,
+    find,
+)
+from greenbatch.runners.backends.onnx_runtime import libraries as onnx_libraries
+from greenbatch.runners.backends.onnx_runtime import settings as onnx_settings
+from greenbatch.runners.backends.onnx_runtime.placement import Start, count_nodes, start
+from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS, Provider
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_TRIAL_IR, _TRIAL_OPSET = 8, 17  # old enough for every ONNX Runtime that greenbatch takes
+
+
+class OnnxSession:
+    """A session on one execution provider, proved to run there, reading and writing fixed buffers.
+
+    The session's own initial graph assignment is the proof: ``placement`` counts its nodes by
+    provider.
+
+    Raises:
+        PlacementError: The provider did not start, or left nodes to another one.
+        StudyError: It does not take what was set.
+        UnsupportedCell: It cannot keep inputs and outputs on its device.
+    """
+
+    options: ClassVar[Options] = onnx_settings.OPTIONS
+    packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+
+    def __init__(self, task: Task) -> None:
+        import onnxruntime as ort
+
+        self._provider = PROVIDERS[find(task.cell.backend).provider]
+        self._precision = task.cell.precision
+        _check_io(self._provider, task.cell.io)
+        threads = int(task.settings.get("intra_op_num_threads", task.threads) or 0)
+        asked = onnx_settings.provider_options(
+            self._provider,
+            precision=self._precision,
+            threads=threads,
+            settings=task.settings,
+            cache=task.cache,
+        )
+        self._session = start(
+            ort,
+            Start(
+                network=str(task.artifact),
+                title=task.artifact.name,
+                provider=self._provider,
+                session_options=onnx_settings.session_options(
+                    ort,
+                    precision=self._precision,
+                    threads=threads,
+                    settings=task.settings,
+                    may_run_on_cpu=self._provider.name == "cpu" or task.allow_fallback,
+                ),
+                provider_options=asked,
+                asked=onnx_settings.asked_of_provider(task.settings),
+                allow_fallback=task.allow_fallback,
+            ),
+        )
+        self._placement = count_nodes(self._session)
+        name = self._provider.execution_provider
+        # Where it did not start, the CPU's runs all (only with allow_fallback).
+        started = name in self._session.get_providers()
+        self._in_force = self._provider if started else PROVIDERS["cpu"]
+        # Not every provider gives its options back; those that were given hold then.
+        told = self._session.get_provider_options().get(name) or asked
+        self._provider_options = told if started else {}
+        self._result: np.ndarray | None = None
+        self._output: Any = None
+        self._host_memory: str | None = None
+        self._on_device: dict[int, Any] = {}  # inputs that stay there, by batch size
+        self._task = task
+        self._run = self._bind(ort, task)
+
+    def resized(self, size: int) -> Callable[[], None]:
+        """Return what runs the first ``size`` images of the batch, in buffers of their own.
+
+        `outputs` goes on to tell those of `run`.
+
+        Raises:
+            UnsupportedCell: A CUDA graph is replayed, which was captured for one size.
+        """
+        import onnxruntime as ort
+
+        if onnx_settings.captures_graph(self._provider, self._provider_options):
+            raise UnsupportedCell(
+                f"{self._task.cell.backend} replays a CUDA graph of one batch size, and this cell "
+                "forms batches of several; leave enable_cuda_graph out, or batch by fixed:N"
+            )
+        kept = self._output
+        run = self._bind(ort, replace(self._task, images=self._task.images[:size]))
+        self._output = kept
+        return run
+
+    def feed(self, images: "np.ndarray") -> None:
+        """Copy images to where the next run of so many reads them."""
+        import numpy as np
+
+        # On the host, sessions of every size read this memory.
+        np.copyto(self._task.images[: len(images)], images)
+        if (given := self._on_device.get(len(images))) is not None:
+            given.update_inplace(images)
+
+    def run(self) -> None:
+        """Run the batch once; return when the outputs are where ``io`` says and complete."""
+        self._run()
+
+    def _bind(self, ort: Any, task: Task) -> Callable[[], None]:
+        """Make the buffers and return the shortest function that runs the batch in them."""
+        session, images = self._session, task.images
+        first, result = session.get_inputs()[0].name, session.get_outputs()[0].name
+        memory = self._in_force.memory
+        if memory is None:
+
+            def run_with_copies() -> None:
+                (self._result,) = session.run([result], {first: images})
+
+            return run_with_copies
+        dims = [int(dim) for dim in task.manifest.outputs[0].dims[1:]]
+        self._input = given = ort.OrtValue.ortvalue_from_numpy(images, memory, 0)
+        self._output = ort.OrtValue.ortvalue_from_shape_and_type(
+            [len(images), *dims], images.dtype, memory, 0
+        )
+        binding = session.io_binding()
+        binding.bind_ortvalue_input(first, given)
+        binding.bind_ortvalue_output(result, self._output)
+        forward = session.run_with_iobinding
+        if memory == "cpu":
+            return lambda: forward(binding)
+        if task.cell.io == "device":
+            self._on_device[len(images)] = given
+
+            def run_on_device() -> None:
+                forward(binding)
+                binding.synchronize_outputs()
+
+            return run_on_device
+        # A host tensor would be copied when it is bound, and never again: see IOBinding::BindInput.
+        self._host_memory = cuda_driver.pin(images.ctypes.data, images.nbytes) or "pinned"
+
+        def run_between_copies() -> None:
+            given.update_inplace(images)
+            forward(binding)
+            self._result = binding.copy_outputs_to_cpu()[0]
+
+        return run_between_copies
+
+    def outputs(self) -> "np.ndarray":
+        """Return a copy of the last run's logits."""
+        logits: np.ndarray = self._output.numpy() if self._result is None else self._result
+        return logits.reshape(len(logits), -1).copy()  # a user's own may be (N, classes, 1, 1)
+
+    @property
+    def placement(self) -> Mapping[str, int]:
+        """Nodes by execution provider, after ONNX Runtime's basic graph optimisations."""
+        return self._placement
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether any node runs on another provider than the one asked for."""
+        return set(self._placement) != {self._provider.execution_provider}
+
+    @property
+    def settings(self) -> Mapping[str, Setting]:
+        """The fairness factors, ONNX Runtime's version and the provider's options, as in force.
+
+        ``host_memory`` says, where inputs are copied to a GPU, whether theirs is pinned.
+        """
+        import onnxruntime as ort
+
+        told = onnx_settings.in_force(
+            ort,
+            self._in_force,
+            self._precision,
+            self._session.get_session_options(),
+            self._provider_options,
+        )
+        return told | ({"host_memory": self._host_memory} if self._host_memory else {})
+
+    @staticmethod
+    def unavailable(provider: str) -> str | None:
+        """Say why the provider cannot run here."""
+        import onnxruntime as ort
+
+        return onnx_libraries.unavailable(ort, PROVIDERS[provider])
+
+    @staticmethod
+    def trial(provider: str) -> Mapping[str, int]:
+        """Run a network of one convolution; no fallback is allowed."""
+        import numpy as np
+        import onnxruntime as ort
+
+        wanted = PROVIDERS[provider]
+        session = start(
+            ort,
+            Start(
+                network=_one_convolution(),
+                title="the trial's network",
+                provider=wanted,
+                session_options=onnx_settings.session_options(
+                    ort, precision="fp32", threads=1, settings={}, may_run_on_cpu=False
+                ),
+                provider_options=wanted.defaults("fp32", 1, None),
+            ),
+        )
+        ones = np.ones(TRIAL_SHAPE, np.float32)
+        (result,) = session.run(None, {"images": ones, "kernel": ones})
+        check_trial(float(result.item()))
+        return count_nodes(session)
+
+
+def _check_io(provider: Provider, io: str) -> None:
+    if io == "device" and provider.device not in ("cpu", provider.memory):
+        raise UnsupportedCell(
+            f"onnxruntime-{provider.name} is given inputs and gives outputs in host memory only; "
+            "measure it with --io host"
+        )
+
+
+def _one_convolution() -> bytes:
+    from onnx import TensorProto, helper
+
+    def tensor(name: str, *shape: int) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["images", "kernel"], ["result"])],
+        "trial",
+        [tensor("images", *TRIAL_SHAPE), tensor("kernel", *TRIAL_SHAPE)],
+        [tensor("result", 1, 1, 1, 1)],
+    )
+    network = helper.make_model(
+        graph, ir_version=_TRIAL_IR, opset_imports=[helper.make_opsetid("", _TRIAL_OPSET)]
+    )
+    serialised: bytes = network.SerializeToString()
+    return serialised

@@ -1,0 +1,228 @@
+"""What is set on a session of ONNX Runtime, by default and by the user, and what is in force."""
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from greenbatch.errors import StudyError
+from greenbatch.runners.backends.onnx_runtime.providers import Provider
+from greenbatch.runners.backends.options import Option, Options, Setting
+
+CRASHING = "FuseFp16InitializerToFp32NodeTransformer"
+"""An optimiser that ends the process by a segmentation fault on fp16 attention on the CPU (seen in
+1.31.1); left out where fp16 may be computed there.
+See https://github.com/microsoft/onnxruntime/issues/32405.
+"""
+
+OPTIONS: Options = {
+    "intra_op_num_threads": Option("threads inside an operator; the study's --threads", "count"),
+    "inter_op_num_threads": Option(
+        "operators at a time, if execution_mode is parallel; 1", "count"
+    ),
+    "allow_spinning": Option("threads spin while they wait for work; 1", "flag"),
+    "graph_optimization_level": Option(
+        "how far the graph is optimised; all",
+        "choice",
+        ("disable", "basic", "extended", "layout", "all"),
+    ),
+    "execution_mode": Option(
+        "operators one after another or side by side; sequential",
+        "choice",
+        ("sequential", "parallel"),
+    ),
+    "dynamic_block_base": Option("parts into which a thread's share of work is cut; off", "count"),
+    "set_denormal_as_zero": Option("count numbers too small for full precision as 0; 0", "flag"),
+    "enable_cuda_graph": Option("replay one CUDA graph, on cuda and tensorrt; 0", "flag"),
+    "provider.": Option("an option of the execution provider, in its own words"),
+}
+
+_LEVELS = {
+    "disable": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "layout": "ORT_ENABLE_LAYOUT",
+    "all": "ORT_ENABLE_ALL",
+}
+_SPINNING = ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning")
+_LEFT_OUT = "optimization.disable_specified_optimizers"
+_TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
+
+
+def session_options(
+    ort: Any,
+    *,
+    precision: str,
+    threads: int,
+    settings: Mapping[str, Setting],
+    may_run_on_cpu: bool,
+) -> Any:
+    """Return the ``SessionOptions`` for a cell.
+
+    Args:
+        ort: The module ``onnxruntime``.
+        precision: Of the artifact.
+        threads: Inside an operator; 0: ONNX Runtime's own choice.
+        settings: Checked against `OPTIONS`.
+        may_run_on_cpu: Whether ONNX Runtime's own kernels on the CPU may get nodes.
+
+    Raises:
+        StudyError: The installed ONNX Runtime has not that level of optimisation.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = settings.get("inter_op_num_threads", 1)
+    if "graph_optimization_level" in settings:
+        level = str(settings["graph_optimization_level"])
+        if not hasattr(ort.GraphOptimizationLevel, _LEVELS[level]):
+            raise StudyError(
+                f"graph_optimization_level is {level!r}, which onnxruntime {ort.__version__} does "
+                "not know; choose another or upgrade it"
+            )
+        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[level])
+    if settings.get("execution_mode") == "parallel":
+        options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
+    entries = dict.fromkeys(_SPINNING, "1" if settings.get("allow_spinning", True) else "0")
+    entries["session.record_ep_graph_assignment_info"] = "1"
+    if "dynamic_block_base" in settings:
+        entries["session.dynamic_block_base"] = str(settings["dynamic_block_base"])
+    if settings.get("set_denormal_as_zero"):
+        entries["session.set_denormal_as_zero"] = "1"
+    if precision == "fp16" and may_run_on_cpu:
+        entries[_LEFT_OUT] = CRASHING
+    for key, text in entries.items():
+        options.add_session_config_entry(key, text)
+    return options
+
+
+def provider_options(
+    provider: Provider,
+    *,
+    precision: str,
+    threads: int,
+    settings: Mapping[str, Setting],
+    cache: Path | None,
+) -> dict[str, str]:
+    """Return the provider's options: a user's ``provider.`` ones win over all others.
+
+    Raises:
+        StudyError: A CUDA graph, or any option, is asked of a provider that has no such thing.
+    """
+    options = provider.defaults(precision, threads, cache)
+    if settings.get("enable_cuda_graph"):
+        if provider.graph_option is None:
+            raise StudyError(
+                f"enable_cuda_graph is set on onnxruntime-{provider.name}, which has no CUDA "
+                "graphs; set it on onnxruntime-cuda or onnxruntime-tensorrt"
+            )
+        options[provider.graph_option] = "1"
+    asked = asked_of_provider(settings)
+    if asked and provider.name == "cpu":  # ONNX Runtime itself would say nothing
+        raise StudyError(
+            f"{provider.execution_provider} has no options, but {', '.join(asked)} is set; leave "
+            "it out"
+        )
+    return options | asked
+
+
+def asked_of_provider(settings: Mapping[str, Setting]) -> dict[str, str]:
+    """Return the user's ``provider.`` settings by the provider's own names."""
+    return {
+        name.partition(".")[2]: str(text)
+        for name, text in settings.items()
+        if name.startswith("provider.")
+    }
+
+
+def captures_graph(provider: Provider, options: Mapping[str, str]) -> bool:
+    """Whether these options of the provider make it capture a CUDA graph."""
+    return provider.graph_option is not None and _on(options.get(provider.graph_option))
+
+
+def in_force(
+    ort: Any, provider: Provider, precision: str, options: Any, of_provider: Mapping[str, str]
+) -> dict[str, Setting]:
+    """Tell the fairness factors of a session, and what is special to ONNX Runtime.
+
+    Args:
+        ort: The module ``onnxruntime``.
+        provider: The session's.
+        precision: Of the artifact.
+        options: The session's, as it gives them back.
+        of_provider: The provider's, as the session gives them back where it does.
+    """
+    level = str(options.graph_optimization_level).rpartition(".")[2]
+    parallel = options.execution_mode == ort.ExecutionMode.ORT_PARALLEL
+    left_out = _entry(options, _LEFT_OUT)
+    # 0 threads: it chooses, and does not tell.
+    threads: int | None = options.intra_op_num_threads or None
+    beside: int | None = (options.inter_op_num_threads or None) if parallel else 1
+    spinning: Setting = _entry(options, _SPINNING[0]) == "1" if threads != 1 else "none"
+    if provider.threads_option:  # a pool of its own, which tells no more than its size
+        told = of_provider.get(provider.threads_option, "")
+        threads, beside, spinning = int(told) if told.isdecimal() else None, None, None
+    return {
+        "onnxruntime": ort.__version__,
+        "threads": threads,
+        "inter_op_threads": beside,
+        "spinning": spinning,
+        "arithmetic": _arithmetic(provider, precision, of_provider),
+        "layout": _layout(provider, level, of_provider),
+        "graph_capture": captures_graph(provider, of_provider) if provider.graph_option else "none",
+        "autotuning": _autotuning(provider, of_provider),
+        "optimization": level + (f" without {left_out}" if left_out else ""),
+        "execution_mode": "parallel" if parallel else "sequential",
+        "dynamic_block_base": _entry(options, "session.dynamic_block_base"),
+        "denormal_as_zero": _entry(options, "session.set_denormal_as_zero") == "1",
+        **{
+            f"provider.{key}": text
+            for key, text in sorted(of_provider.items())
+            if "{cache}" not in provider.cache_options.get(key, "")  # a path, other in each cell
+        },
+    }
+
+
+def _arithmetic(provider: Provider, precision: str, options: Mapping[str, str]) -> str | None:
+    if provider.device == "cuda":
+        fast = _on(options.get("use_tf32", "1")) and os.environ.get(_TF32_OVERRIDE) != "0"
+        return "tf32" if precision == "fp32" and fast else precision
+    # Kernels for fp16 and bf16 that are missing elsewhere are replaced by casts and those for fp32.
+    if provider.name == "cpu" and precision in ("fp32", "int8"):
+        return precision
+    if provider.name == "openvino" and precision == "fp32":
+        return precision if options.get("precision") in ("ACCURACY", "FP32") else None
+    return None
+
+
+def _layout(provider: Provider, level: str, options: Mapping[str, str]) -> str | None:
+    if provider.name == "cuda":
+        return "channels_last" if _on(options.get("prefer_nhwc")) else "channels_first"
+    if provider.name == "cpu":
+        blocked = level in ("ORT_ENABLE_LAYOUT", "ORT_ENABLE_ALL")
+        if blocked and platform.machine() in ("x86_64", "AMD64"):
+            return "channels_first, in blocks"
+        return None if blocked else "channels_first"
+    return None
+
+
+def _autotuning(provider: Provider, options: Mapping[str, str]) -> str | None:
+    if provider.name == "cuda":
+        search = options.get("cudnn_conv_algo_search", "EXHAUSTIVE")
+        return f"cuDNN {search}, in the warm-up" if search == "EXHAUSTIVE" else f"cuDNN {search}"
+    if provider.name == "tensorrt":
+        return "TensorRT's builder, when it is loaded"
+    return "none" if provider.name == "cpu" else None
+
+
+def _on(text: str | None) -> bool:
+    return text is not None and text.lower() in ("1", "true")
+
+
+def _entry(options: Any, key: str) -> str | None:
+    try:
+        text: str = options.get_session_config_entry(key)
+    except RuntimeError:  # not set
+        return None
+    return text

@@ -1,0 +1,211 @@
+"""torch.compile: the network as one graph, compiled by inductor for one batch size."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from greenbatch.errors import PlacementError
+from greenbatch.runners.backends import Option, Options, Setting, Task
+from greenbatch.runners.backends.pytorch.base import OPTIONS, TorchBackend
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from greenbatch.runners.backends.pytorch.base import Forward
+
+MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
+
+class TorchCompiled(TorchBackend):
+    """The network as one graph without breaks, compiled at the first run.
+
+    Raises:
+        PlacementError: At the first run, where not the whole network became one compiled graph.
+    """
+
+    options: ClassVar[Options] = {
+        **OPTIONS,
+        "cuda_graph": Option("CUDA graphs of inductor's own (CUDA); as the mode says", "flag"),
+        "mode": Option("of torch.compile; default", "choice", MODES),
+        "freezing": Option("fold weights into the graph; 0", "flag"),
+    }
+    packages = ("torch", "torchvision", "torch._dynamo", "torch._inductor.compile_fx")
+
+    def _ready(self, task: Task) -> "Forward":
+        self._room = None if task.cache else room()
+        prepare_inductor(task.cache or Path(self._room.name if self._room else ""), self._threads)
+        self._compiled = _compile(self._network(task), inductor_options(self._set))
+        return self._first
+
+    @property
+    def _captures(self) -> bool:
+        return False  # inductor does
+
+    def _first(self, images: "torch.Tensor") -> "torch.Tensor":
+        """Compile and run, and see that it was compiled."""
+        from torch._dynamo.exc import Unsupported
+        from torch._dynamo.utils import counters
+
+        earlier = counters["stats"]["unique_graphs"]
+        skips = counters["inductor"]["cudagraph_skips"]
+        try:
+            logits: torch.Tensor = self._compiled(images)
+        except Unsupported as error:
+            raise PlacementError(_not_one_graph(str(error))) from error
+        except RuntimeError as error:
+            if "no compiled frames" not in str(error):
+                raise
+            raise PlacementError(_not_one_graph(str(error))) from error
+        graphs = counters["stats"]["unique_graphs"] - earlier
+        if graphs != 1:
+            raise PlacementError(_not_one_graph(f"{graphs} were made"))
+        stop_compile_workers()
+        if self._room is not None:  # what was compiled is loaded
+            self._room.cleanup()
+        self._replays = counters["inductor"]["cudagraph_skips"] == skips
+        self._forward = self._compiled
+        return logits
+
+    @property
+    def settings(self) -> Mapping[str, Setting]:
+        """What is in force; before the first run, as asked."""
+        asked = inductor_options(self._set)
+        captures = self._device.type == "cuda" and asked.get("triton.cudagraphs", False)
+        if captures and not getattr(self, "_replays", True):
+            capture = "none: inductor skipped it"
+        else:
+            capture = "CUDA graph (inductor)" if captures else "none"
+        told = super().settings
+        return {
+            **told,
+            "graph_capture": capture,
+            "autotuning": tuning(told["autotuning"], asked),
+            "optimization": optimization("inductor", asked),
+            "mode": self._set.get("mode", "default"),
+            "compiler": compiler_found(),
+        }
+
+    @staticmethod
+    def unavailable(provider: str) -> str | None:
+        """Say why nothing can be compiled for the device here."""
+        return TorchBackend.unavailable(provider) or compiler_missing(provider)
+
+    @classmethod
+    def _convolve(cls, ones: "torch.Tensor") -> "torch.Tensor":
+        import torch
+
+        with room() as folder:
+            prepare_inductor(Path(folder), threads=1)
+            convolve: Any = torch.compile(torch.nn.functional.conv2d, dynamic=False, fullgraph=True)
+            result: torch.Tensor = convolve(ones, ones)
+        return result
+
+
+def _not_one_graph(cause: str) -> str:
+    line = cause.strip().splitlines()[0].rstrip(".:")
+    return (
+        f"torch.compile was to make one graph of the network, or some of it runs uncompiled: "
+        f"{line}; unset TORCH_COMPILE_DISABLE and TORCHDYNAMO_DISABLE, or measure it with "
+        "--runtime torch"
+    )
+
+
+def _compile(module: "nn.Module", options: dict[str, Any]) -> Any:
+    import torch
+
+    return torch.compile(module, dynamic=False, fullgraph=True, options=options or None)
+
+
+def inductor_options(asked: Mapping[str, Setting]) -> dict[str, Any]:
+    """Return the options of inductor that a backend's settings mean."""
+    from torch._inductor import list_mode_options
+
+    options = dict(list_mode_options(str(asked.get("mode", "default"))))
+    if "freezing" in asked:
+        options["freezing"] = bool(asked["freezing"])
+    if "cuda_graph" in asked:
+        options["triton.cudagraphs"] = bool(asked["cuda_graph"])
+    return options
+
+
+def room() -> TemporaryDirectory[str]:
+    """Make a folder for what is compiled where nothing is to be kept."""
+    return TemporaryDirectory(prefix="greenbatch-inductor-", ignore_cleanup_errors=True)
+
+
+def prepare_inductor(folder: Path, threads: int) -> None:
+    """Say where inductor keeps what it compiles, and how many processes may compile.
+
+    Args:
+        folder: There already. Where it holds something, nothing is left to compile and no processes
+            are started for it.
+        threads: For compiling.
+    """
+    from torch._inductor import config
+    from torch._inductor.utils import clear_caches
+
+    warm = any(folder.iterdir())
+    # Both are read when they are used, not when inductor is imported.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+    os.environ["TRITON_CACHE_DIR"] = str(folder / "triton")
+    clear_caches()
+    config.fx_graph_cache = True
+    config.compile_threads = 1 if warm else threads
+
+
+def stop_compile_workers() -> None:
+    """End the processes that compiled: idle ones would hold memory, and wake, in the window."""
+    from torch._inductor.async_compile import shutdown_compile_workers
+
+    shutdown_compile_workers()
+
+
+def tuning(cudnn: Setting, options: Mapping[str, Any]) -> str:
+    """Say what is searched for the fastest kernel."""
+    if not options.get("max_autotune"):
+        return str(cudnn)
+    own = "inductor's kernels, when compiling"
+    return own if cudnn == "none" else f"{own}; {cudnn}"
+
+
+def optimization(compiler: str, options: Mapping[str, Any]) -> str:
+    """Say what compiles the graph, and whether weights are folded into it."""
+    return f"{compiler}, weights folded" if options.get("freezing") else compiler
+
+
+@cache
+def compiler_found() -> str | None:
+    """Return the first line that inductor's C++ compiler says of itself."""
+    from torch._inductor import cpp_builder
+
+    try:
+        said = subprocess.run(
+            [cpp_builder.get_cpp_compiler(), "--version"], capture_output=True, text=True
+        )
+    except (OSError, RuntimeError):
+        return None
+    return said.stdout.partition("\n")[0] or None
+
+
+def compiler_missing(provider: str) -> str | None:
+    """Say which compiler inductor lacks for a device; ``None`` if it has all."""
+    from torch._inductor import config, cpp_builder
+    from torch._inductor.exc import InvalidCxxCompiler
+    from torch.utils._triton import has_triton_package
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except InvalidCxxCompiler:
+        tried = [name for name in config.cpp.cxx if name]
+        return (
+            f"inductor compiles with a C++ compiler and finds none (tried {', '.join(tried)}); "
+            "install g++, or name a compiler in the environment variable CXX"
+        )
+    if provider == "cuda" and not has_triton_package():
+        return "inductor writes CUDA kernels with Triton, which is missing; pip install triton"
+    return None

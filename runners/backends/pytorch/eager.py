@@ -1,0 +1,38 @@
+"""PyTorch in eager mode, with the artifact's own weights."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from greenbatch.errors import UnsupportedCell
+from greenbatch.runners.backends import Task
+from greenbatch.runners.backends.pytorch.base import TorchBackend
+
+if TYPE_CHECKING:
+    from greenbatch.runners.backends.pytorch.base import Forward
+
+
+class TorchEager(TorchBackend):
+    """The network as a torch module, operator by operator."""
+
+    def _ready(self, task: Task) -> "Forward":
+        return self._network(task)
+
+    def resized(self, size: int) -> Callable[[], None]:
+        """Return what runs the first ``size`` images of the batch.
+
+        Raises:
+            UnsupportedCell: A CUDA graph is replayed, which was captured for one size.
+        """
+        if self._captures:
+            raise UnsupportedCell(
+                "torch replays a CUDA graph of one batch size, and this cell forms batches of "
+                "several; leave cuda_graph out, or batch by fixed:N"
+            )
+        images = self._images[:size]
+        source = None if self._source is None else self._source[:size]
+        result = None if self._result is None else self._result[:size]
+
+        def run() -> None:
+            self._run(images, source, result)
+
+        return run

@@ -1,0 +1,1 @@
+"""The process that measures, and the parent's handle on it."""

@@ -1,0 +1,191 @@
+"""A measuring child process, seen from its parent: its events, its time limit, its end."""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from greenbatch.errors import FileError
+from greenbatch.processes import python_command
+from greenbatch.records import Status
+
+
+class ChildFailed(Exception):
+    """The child failed, died or hung; caught where the repetition's record is made."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class ChildProcess:
+    """Runs ``greenbatch.runners.child.main`` and reads its events; a context manager.
+
+    Leaving the context lets a child that has done its work end by itself, and kills any other,
+    with everything it started.
+
+    Args:
+        timeout_s: From now, for all that is asked of it.
+        arguments: Passed on to the child's command line.
+        renews: Each event gives it the whole time again: only silence is limited.
+    """
+
+    def __init__(self, timeout_s: float, *arguments: str, renews: bool = False) -> None:
+        self._timeout_s = timeout_s
+        self._renews = renews
+        self._deadline_s = time.perf_counter() + timeout_s
+        self._oom_kills = _oom_kills()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by __exit__
+        self._process = subprocess.Popen(
+            python_command("greenbatch.runners.child.main", *arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            # CUDA then numbers the devices as NVML does
+            env={**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+            start_new_session=True,  # Ctrl-C reaches the parent alone, and it ends the child
+        )
+        self._lines: queue.Queue[bytes | None] = queue.Queue()
+        self._listener = threading.Thread(target=self._listen, name="child", daemon=True)
+        self._listener.start()
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failure: object, *_: object) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=0.0 if failure else 10.0)
+        except subprocess.TimeoutExpired:
+            self._kill()
+        self._listener.join()
+        self._process.stdout.close()
+        self._errors.close()
+
+    def begin(self, job: str, backend: str) -> None:
+        """Order a job; the child gets ready for it while the caller does something else.
+
+        Args:
+            job: One of `greenbatch.runners.child.jobs.JOBS`.
+            backend: Its name.
+        """
+        self._send({"job": job, "backend": backend})
+
+    def finish(
+        self,
+        request: dict[str, Any],
+        last: str,
+        on_event: Callable[[Mapping[str, Any]], None] = lambda event: None,
+    ) -> dict[str, Any]:
+        """Send the request of the job that was begun, and return its last event.
+
+        Args:
+            request: See the job.
+            last: Name of its last event.
+            on_event: Told at once of each earlier event but ``ready``.
+
+        Raises:
+            ChildFailed: It failed, died or took too long.
+            FileError: It could not write a file, for the disk is full, read-only or faulty.
+        """
+        stage = "starting"
+        event = self._wait(stage)
+        self._send(request)
+        while event["event"] != last:
+            if event["event"] != "ready":
+                on_event(event)
+            stage = "loading" if event["event"] == "ready" else "measuring"
+            event = self._wait(stage)
+        return event
+
+    def _send(self, members: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # dead already: the events will say how
+            self._process.stdin.write(json.dumps(members).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def _wait(self, stage: str) -> dict[str, Any]:
+        event = self.event(stage)
+        if event["event"] == "failed" and event.get("disk"):
+            raise FileError(event["disk"])
+        if event["event"] == "failed":
+            raise ChildFailed(Status(event["status"]), event["reason"])
+        return event
+
+    def event(self, stage: str = "starting") -> dict[str, Any]:
+        """Wait for the next event.
+
+        Args:
+            stage: What the child is doing, for the message.
+
+        Raises:
+            ChildFailed: It died or took too long.
+        """
+        left_s = max(0.0, self._deadline_s - time.perf_counter())
+        try:
+            line = self._lines.get(timeout=left_s)
+        except queue.Empty:
+            raise ChildFailed(
+                Status.TIMEOUT,
+                f"stopped while {stage}: it {'told nothing' if self._renews else 'took longer'} "
+                f"{'for' if self._renews else 'than'} {self._timeout_s:g} s "
+                "(the protocol's timeout_s)",
+            ) from None
+        if line is None:
+            raise self._death(stage)
+        if self._renews:
+            self._deadline_s = time.perf_counter() + self._timeout_s
+        event: dict[str, Any] = json.loads(line)
+        return event
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def _death(self, stage: str) -> ChildFailed:
+        code = self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        said = f"; its last words: {lines[-1][:300]}" if lines else ""
+        if code >= 0:
+            return ChildFailed(Status.ERROR, f"the process ended ({code}) while {stage}{said}")
+        if -code == signal.SIGKILL and _oom_kills() > self._oom_kills:
+            reason = f"the kernel killed the process for memory while {stage}{said}"
+            return ChildFailed(Status.OOM, reason)
+        name = signal.Signals(-code).name
+        return ChildFailed(Status.ERROR, f"the process was killed by {name} while {stage}{said}")
+
+    def _kill(self) -> None:
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            self._process.kill()
+        self._process.wait()
+
+
+def _oom_kills() -> int:
+    """Return how many processes the kernel has killed for memory since it started."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

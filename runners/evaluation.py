@@ -1,0 +1,238 @@
+"""Top-1 and top-5 accuracy of an artifact, measured on labelled photographs."""
+
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.errors import BackendUnavailable, MeasurementError, PlacementError, UsageError
+from greenbatch.files import make_folder, write_atomically
+from greenbatch.models.artifacts import Artifact
+from greenbatch.models.image_folder import LabelledPhotographs, read_batches
+from greenbatch.privacy import masked
+from greenbatch.records.accuracy import FOLDER, Accuracy, Rate
+from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Accuracy", "Progress", "Rate", "classes_of", "evaluate", "rank_of", "save", "wilson"]
+
+_PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
+    "cpu": ("CPUExecutionProvider", {}),
+    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
+}
+_Z = 1.959964  # two-sided 95 % of the normal distribution
+_SHUFFLE_SEED = 0
+_NAMED = 20  # broken files that are listed; all are counted
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where an evaluation stands: images done of all, and an estimate of the time left in s."""
+
+    done: int
+    total: int
+    left_s: float
+
+
+def evaluate(
+    artifact: Artifact,
+    photographs: LabelledPhotographs,
+    data: str,
+    *,
+    provider: str = "cpu",
+    batch_size: int = 32,
+    limit: int | None = None,
+    threads: int = 0,
+    on_progress: Callable[[Progress], None] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Accuracy:
+    """Run an artifact on labelled photographs and count how often it is right.
+
+    Args:
+        artifact: Its manifest's ``input`` says how a photograph is prepared.
+        photographs: Files and classes.
+        data: What to call them in the record.
+        provider: ``cpu`` or ``cuda``.
+        batch_size: Largest, at least 1.
+        limit: Evaluate a seeded choice of this many; the same for every artifact.
+        threads: Of ONNX Runtime on the CPU; 0: its own choice.
+        on_progress: Is told after each batch.
+        clock: Monotonic, in s.
+
+    Raises:
+        MeasurementError: No photograph could be read, or the graph does not run.
+        BackendUnavailable: The provider cannot run on this machine.
+        PlacementError: It would leave nodes to the CPU.
+        UsageError: ``limit`` or ``batch_size`` is below 1, or the input cannot be a photograph.
+    """
+    import numpy as np
+
+    for name, value in (("batch size", batch_size), ("limit", 1 if limit is None else limit)):
+        if value < 1:
+            raise UsageError(f"the {name} is {value}; wanted 1 or more")
+    manifest = artifact.manifest
+    chosen = list(range(len(photographs.paths)))
+    if limit is not None and limit < len(chosen):
+        chosen = sorted(random.Random(_SHUFFLE_SEED).sample(chosen, limit))
+    paths = [photographs.paths[index] for index in chosen]
+    labels = np.array([photographs.labels[index] for index in chosen])
+    run = _open(artifact, provider, threads)
+    tell = on_progress or (lambda progress: None)
+    broken: dict[str, str] = {}
+    first = fifth = images = 0
+    began_s = clock()
+    batches = read_batches(
+        paths, manifest.input, batch_size, lambda path, reason: broken.setdefault(str(path), reason)
+    )
+    for indices, batch in batches:
+        ranks = rank_of(run(batch), labels[indices])
+        first += int((ranks < 1).sum())
+        fifth += int((ranks < 5).sum())
+        images += len(batch)
+        done = indices[-1] + 1
+        passed_s = clock() - began_s
+        tell(Progress(done, len(paths), passed_s / done * (len(paths) - done)))
+    duration_s = clock() - began_s
+    if not images:
+        raise MeasurementError(
+            f"none of the {len(paths)} images in {data} can be read, the first because: "
+            f"{next(iter(broken.values()))}"
+        )
+    return Accuracy(
+        model=manifest.model,
+        precision=manifest.precision,
+        artifact_sha256=manifest.sha256,
+        weights=f"{manifest.weights.kind} ({manifest.weights.detail})",
+        data=masked(data),
+        mapping=photographs.mapping,
+        images=images,
+        limit=limit,
+        broken=len(broken),
+        broken_files=dict(list(broken.items())[:_NAMED]),
+        top1=wilson(first, images),
+        top5=wilson(fifth, images) if classes_of(artifact) >= 5 else None,
+        provider=provider,
+        batch_size=batch_size,
+        duration_s=round(duration_s, 3),
+        images_per_s=images / max(duration_s, 1e-9),
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def save(record: Accuracy, artifacts: Path) -> Path:
+    """Write a record beside the artifacts; return its file.
+
+    Raises:
+        FileError: The folder cannot be written to.
+    """
+    path = artifacts / FOLDER / f"{record.model}-{record.precision}.json"
+    make_folder(path.parent)
+    write_atomically(path, record.to_json())
+    return path
+
+
+def classes_of(artifact: Artifact) -> int:
+    """Return the number of an artifact's outputs.
+
+    Raises:
+        UsageError: It puts out something else than one number for each class.
+    """
+    outputs = artifact.manifest.outputs
+    dims = outputs[0].dims
+    if len(outputs) != 1 or len(dims) != 2 or not isinstance(dims[1], int):
+        raise UsageError(
+            f"{artifact.path} puts out {', '.join(f'{o.name} {o.dims}' for o in outputs)}; wanted "
+            "one output with a number for each class"
+        )
+    return dims[1]
+
+
+def rank_of(logits: "NDArray[np.float32]", labels: "NDArray[np.int64]") -> "NDArray[np.int64]":
+    """Return how many classes were put before the right one, for each image.
+
+    A tie counts against the network: one that puts out the same for all classes is never right.
+
+    Args:
+        logits: (N, classes).
+        labels: (N,), indices of classes.
+    """
+    import numpy as np
+
+    right = logits[np.arange(len(labels)), labels]
+    before = (logits >= right[:, None]).sum(axis=1) - 1
+    # What is not a number is before nothing; an image that gives it is not right either.
+    ranks: NDArray[np.int64] = np.where(np.isfinite(right), before, logits.shape[1])
+    return ranks
+
+
+def wilson(right: int, of: int) -> Rate:
+    """Return a binomial share with its 95 % score interval (Wilson 1927; Brown et al. 2001, eq. 4).
+
+    >>> rate = wilson(0, 10)
+    >>> round(rate.low, 3), round(rate.high, 3)
+    (0.0, 0.278)
+    """
+    share, z2 = right / of, _Z * _Z
+    centre = (share + z2 / (2 * of)) / (1 + z2 / of)
+    half = _Z / (1 + z2 / of) * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of))
+    return Rate(
+        value=share,
+        low=0.0 if right == 0 else centre - half,
+        high=1.0 if right == of else centre + half,
+    )
+
+
+def _open(
+    artifact: Artifact, provider: str, threads: int
+) -> "Callable[[NDArray[np.float32]], NDArray[np.float32]]":
+    """Return a function from images to logits that runs on the provider alone."""
+    import numpy as np
+    import onnxruntime as ort
+
+    if provider not in _PROVIDERS:
+        raise UsageError(f"unknown provider {provider!r}; choose one of {', '.join(_PROVIDERS)}")
+    if reason := OnnxSession.unavailable(provider):
+        raise BackendUnavailable(reason)
+    name, settings = _PROVIDERS[provider]
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    # It ends the process by a segmentation fault on fp16 attention on the CPU (1.31.1), see
+    # https://github.com/microsoft/onnxruntime/issues/32405
+    options.add_session_config_entry(
+        "optimization.disable_specified_optimizers", "FuseFp16InitializerToFp32NodeTransformer"
+    )
+    options.intra_op_num_threads = threads
+    if provider != "cpu":
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        session: Any = ort.InferenceSession(
+            str(artifact.path), options, providers=[(name, settings)]
+        )
+    except Exception as error:  # ONNX Runtime's errors have no common root
+        raise PlacementError(
+            f"{name} does not take {artifact.path.name}: {_first_line(error)}; choose another "
+            "--provider or --precision"
+        ) from error
+
+    def run(batch: "NDArray[np.float32]") -> "NDArray[np.float32]":
+        try:
+            (logits,) = session.run(None, {session.get_inputs()[0].name: batch})
+        except Exception as error:
+            raise MeasurementError(
+                f"{artifact.path.name} does not run at batch size {len(batch)}: "
+                f"{_first_line(error)}; choose a smaller --batch-size"
+            ) from error
+        return np.asarray(logits, np.float32)
+
+    return run
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,1 @@
+"""The machine beside the measurement: its load, and the cores granted."""

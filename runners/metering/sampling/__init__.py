@@ -1,0 +1,1 @@
+"""Reading meters beside the measurement: when, how often, at what cost."""

@@ -1,0 +1,1 @@
+"""Where energy is read: one file for each source."""

@@ -1,0 +1,108 @@
+"""What a run was measured on: hardware, versions, meters and why a meter is absent."""
+
+import platform
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from importlib import metadata
+from typing import Any
+
+from greenbatch.privacy import masked_members
+from greenbatch.runners import backends
+from greenbatch.runners.doctor import gpus, machine
+from greenbatch.runners.metering import Metering
+from greenbatch.runners.study.study import Study
+from greenbatch.runners.study.training_study import TrainingStudy
+
+PACKAGES = ("greenbatch", "numpy", "onnx", "openvino", "torch", "torchvision", "triton")
+TRAINING_PACKAGES = ("optuna", "scikit-learn", "timm")
+# Several distributions provide the module onnxruntime, and CUDA's libraries are named by version.
+_FAMILIES = (
+    "onnxruntime",
+    "nvidia-cublas",
+    "nvidia-cuda-runtime",
+    "nvidia-cudnn",
+    "nvidia-ml-py",
+    "tensorrt",
+)
+
+
+def describe(study: Study | TrainingStudy, metering: Metering) -> dict[str, Any]:
+    """Return the members of ``environment.json``.
+
+    ``matters`` holds what a resumed run must share with its beginning. Runs are published, so home
+    folders, secrets and most of a GPU's UUID are masked, see `greenbatch.privacy`.
+
+    Args:
+        study: Its backends, threads and protocol apply.
+        metering: The open meters, and the reasons of the absent ones.
+    """
+    about = describe_without_meters(study)
+    meters = [
+        {
+            "name": meter.name,
+            "tick_s": meter.tick_s,
+            "interval_s": meter.interval_s,
+            "domains": [
+                {
+                    "name": domain.name,
+                    "source": str(domain.source),
+                    "counts": domain.counts,
+                    "device": domain.device,
+                    "note": domain.note,
+                }
+                for domain in meter.domains
+            ],
+        }
+        for meter in metering.meters
+    ]
+    domains = [
+        f"{meter.name}: {domain.name} ({domain.device})"
+        for meter in metering.meters
+        for domain in meter.domains
+    ]
+    if isinstance(study, Study):
+        about["window_s"] = study.rules.window_for(metering.slowest_period_s)
+    found: dict[str, Any] = masked_members(
+        {
+            **about,
+            "meters": meters,
+            "meters_absent": dict(metering.absent),
+            "matters": {**about["matters"], "domains": domains},
+        }
+    )
+    return found
+
+
+def describe_without_meters(study: Study | TrainingStudy) -> dict[str, Any]:
+    """Return those members that are known before a meter is opened; nothing is masked."""
+    this_machine = machine.look()
+    trains = isinstance(study, TrainingStudy)
+    versions = _versions((*PACKAGES, *(TRAINING_PACKAGES if trains else ())))
+    return {
+        "machine": asdict(this_machine),
+        "gpus": [asdict(gpu) for gpu in gpus.look().devices],
+        "versions": versions,
+        "backends": {name: _backend(name) for name in study.backends},
+        "threads": study.thread_count,
+        "matters": {
+            "cpu": this_machine.cpu or this_machine.architecture,
+            "cores_granted": this_machine.cores_granted,
+            "threads": study.thread_count,
+            **{f"version of {name}": version for name, version in versions.items()},
+        },
+    }
+
+
+def _backend(name: str) -> Mapping[str, str]:
+    spec = backends.find(name)
+    return {"runtime": spec.runtime, "provider": spec.provider, "device": spec.device}
+
+
+def _versions(packages: Collection[str]) -> dict[str, str]:
+    """Return the versions of what is measured and of what measures, by distribution."""
+    found = {
+        distribution.name: distribution.version
+        for distribution in metadata.distributions()
+        if distribution.name in packages or distribution.name.startswith(_FAMILIES)
+    }
+    return {"python": platform.python_version(), **dict(sorted(found.items()))}

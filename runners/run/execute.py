@@ -1,0 +1,298 @@
+"""A run: all that is left of a study, measured in order, journaled one by one."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+
+from greenbatch.design.protocol import MeasurementProtocol
+from greenbatch.errors import RunError
+from greenbatch.models.artifacts import Artifact
+from greenbatch.records import Capacity, Cell, Conditions, Record, Repetition, Status, artifact_key
+from greenbatch.runners.host.cores import granted_cores
+from greenbatch.runners.host.load import HostSampler, cpu_temperatures_c
+from greenbatch.runners.metering import Conditioned, Metering
+from greenbatch.runners.run.caches import compiled_code
+from greenbatch.runners.run.capacity import find_capacity
+from greenbatch.runners.run.directory import RunDirectory
+from greenbatch.runners.run.reference import make_references
+from greenbatch.runners.run.repetition import Station, measure
+from greenbatch.runners.scheduling.order import Slot
+from greenbatch.runners.scheduling.schedule import Schedule
+from greenbatch.runners.study.study import reference
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        done, total: Repetitions; with a precision target the total is the least that is known.
+        left_s: Estimated time left, in s; ``None`` before anything is known.
+        next: What is measured now; ``None`` when the run is complete.
+        last: What has just been measured.
+    """
+
+    done: int
+    total: int
+    left_s: float | None
+    next: Slot | None
+    last: Repetition | None
+
+
+def execute(
+    directory: RunDirectory,
+    artifacts: Mapping[str, Artifact],
+    metering: Metering,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_step: Callable[[str], None] = lambda sentence: None,
+    neighbours: Callable[[], tuple[str, ...]] = lambda: (),
+) -> list[Repetition]:
+    """Measure what is left of a run.
+
+    Args:
+        directory: Of the run; its journal grows.
+        artifacts: By `artifact_key`.
+        metering: The open meters.
+        on_progress: Told before the first repetition and after each one.
+        on_step: Told of what else is done, in a sentence.
+        neighbours: Names runs that measure on this machine at the same time.
+
+    Returns:
+        Every repetition of the run, earlier ones included.
+
+    Raises:
+        RunError: An artifact is not the one that the run began with.
+    """
+    study = directory.study
+    _check_artifacts(directory, artifacts)
+    done = list(directory.journal.repetitions)
+    schedule = Schedule(study, done)
+    slots = schedule.slots()
+    slot = next(slots, None)
+    bounds = MemoryBounds(directory.journal.capacities, done)
+    if slot:
+        references = make_references(study, artifacts, directory.path / "reference")
+        offline = [cell for cell in study.cells() if not cell.is_server]
+        for cell in bounds.unknown(offline) if study.probe_max_batch else ():
+            artifact = artifacts[artifact_key(cell.model, cell.precision)]
+            on_step(f"finding the largest batch of {cell.model} on {cell.variant}")
+            capacity = find_capacity(cell, artifact, study)
+            directory.append([capacity])
+            bounds.take(capacity)
+    with ExitStack() as stack:
+        if not slot:
+            return done
+        station = Station(
+            study=study,
+            artifacts=artifacts,
+            metering=metering,
+            host=stack.enter_context(HostSampler()),
+            cores=granted_cores(),
+            traces=directory.path / "traces",
+            references=references,
+            cache=stack.enter_context(
+                compiled_code(directory.path, study, resumed=bool(done), on_step=on_step)
+            ),
+        )
+        reference_c = temperatures_c(metering)
+        on_progress(_progress(done, schedule, slot, None))
+        while slot:
+            if too_large := bounds.reason(slot.cell):
+                records: list[Record] = [_not_run(slot, too_large)]
+            else:
+                records = measure(
+                    slot,
+                    station,
+                    lambda: rest(
+                        study.rules,
+                        reference_c,
+                        lambda: temperatures_c(metering),
+                        neighbours=neighbours,
+                    ),
+                )
+            repetition = records[-1]
+            assert isinstance(repetition, Repetition)
+            repetition = schedule.add(repetition, slot.attempt)
+            if schedule.is_repeated(repetition):
+                repetition = _set_aside(repetition, station.traces)
+            directory.append([*records[:-1], repetition])
+            bounds.see(repetition)
+            done.append(repetition)
+            slot = next(slots, None)
+            on_progress(_progress(done, schedule, slot, repetition))
+    return done
+
+
+def _progress(
+    done: list[Repetition], schedule: Schedule, slot: Slot | None, last: Repetition | None
+) -> Progress:
+    left = schedule.left()
+    return Progress(len(done), len(done) + len(left), time_left_s(done, left), slot, last)
+
+
+def _set_aside(repetition: Repetition, traces: Path) -> Repetition:
+    """Give the trace of a repetition another name; the next attempt takes the one it has."""
+    if repetition.trace is None:
+        return repetition
+    trace = Path(repetition.trace)
+    name = f"{trace.stem}_attempt{repetition.attempt}{trace.suffix}"
+    (traces / trace).replace(traces / name)
+    return replace(repetition, trace=name)
+
+
+class MemoryBounds:
+    """From which batch size on a cell is known not to fit into memory.
+
+    Cells that differ in nothing but the batch size share a bound.
+
+    Args:
+        capacities: That were found before.
+        done: Repetitions that were measured before.
+    """
+
+    def __init__(self, capacities: Iterable[Capacity], done: Iterable[Repetition]) -> None:
+        self._failing: dict[Cell, tuple[int, str]] = {}
+        self._probed: set[Cell] = set()
+        for capacity in capacities:
+            self.take(capacity)
+        for repetition in done:
+            self.see(repetition)
+
+    def take(self, capacity: Capacity) -> None:
+        """Learn from a capacity that was found."""
+        family = _family(capacity.cell)
+        self._probed.add(family)
+        if capacity.smallest_failing is not None:
+            self._note(family, capacity.smallest_failing, capacity.reason)
+
+    def see(self, repetition: Repetition) -> None:
+        """Learn from a repetition that ran out of memory; a larger batch is not tried."""
+        if repetition.status is Status.OOM:
+            cell = repetition.cell
+            self._note(_family(cell), cell.batch_size + 1, repetition.reason or "")
+
+    def reason(self, cell: Cell) -> str | None:
+        """Say why a cell is not tried; ``None``: it is."""
+        size, why = self._failing.get(_family(cell), (None, ""))
+        if size is None or cell.batch_size < size:
+            return None
+        return f"not tried, as a batch that is not larger did not fit: {why}"
+
+    def unknown(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Return a cell for each bound that was not probed yet."""
+        families = dict.fromkeys(_family(cell) for cell in cells)
+        return [family for family in families if family not in self._probed]
+
+    def _note(self, family: Cell, size: int, why: str) -> None:
+        known = self._failing.get(family)
+        if known is None or size < known[0]:
+            self._failing[family] = (size, why)
+
+
+def _family(cell: Cell) -> Cell:
+    return replace(cell, batch_size=1)
+
+
+def _not_run(slot: Slot, reason: str) -> Repetition:
+    return Repetition(
+        cell=slot.cell,
+        block=slot.block,
+        position=slot.position,
+        status=Status.NOT_RUN,
+        reason=reason,
+        started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
+
+
+def rest(
+    rules: MeasurementProtocol,
+    reference_c: Mapping[str, float],
+    read_c: Callable[[], Mapping[str, float]],
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.perf_counter,
+    neighbours: Callable[[], tuple[str, ...]] = lambda: (),
+) -> Conditions:
+    """Rest until every sensor is back within the band, within the bounds of the rules.
+
+    Args:
+        rules: ``rest_min_s``, ``rest_max_s`` and ``rest_band_c`` apply.
+        reference_c: Temperatures when the run began, by sensor, in degrees Celsius.
+        read_c: Reads them now.
+        sleep, clock: Passed in by tests.
+        neighbours: Names runs that measure on this machine at the same time.
+
+    Returns:
+        How long the rest was, and the temperatures and other runs at its end.
+    """
+    began_s = clock()
+    sleep(rules.rest_min_s)
+    while True:
+        now_c = read_c()
+        rested_s = clock() - began_s
+        warm = any(
+            now_c[sensor] > reference_c[sensor] + rules.rest_band_c
+            for sensor in now_c.keys() & reference_c.keys()
+        )
+        if not warm or rested_s >= rules.rest_max_s:
+            return Conditions(
+                rest_s=rested_s, temperature_c=dict(now_c), foreign_processes=neighbours()
+            )
+        sleep(min(0.5, rules.rest_max_s - rested_s))
+
+
+def temperatures_c(metering: Metering) -> dict[str, float]:
+    """Read the temperature of every CPU and device that tells one, in degrees Celsius."""
+    devices = {
+        device: state.temperature_c
+        for meter in metering.meters
+        if isinstance(meter, Conditioned)
+        for device, state in meter.conditions().items()
+        if state.temperature_c is not None
+    }
+    return cpu_temperatures_c() | devices
+
+
+def time_left_s(done: list[Repetition], left: list[Slot]) -> float | None:
+    """Estimate how long ``left`` takes from what was measured, in s.
+
+    A cell takes as long as it took before; one that was not measured yet, as long as the cells most
+    like it did: of its model, else all.
+
+    Returns:
+        ``None`` before anything was measured.
+    """
+    walls = [(r.cell, r.phases_s.get("wall", 0.0) + r.conditions.rest_s) for r in done]
+    if not walls:
+        return None
+
+    def expected_s(cell: Cell) -> float:
+        same = [wall for other, wall in walls if other == cell]
+        kin = [wall for other, wall in walls if other.model == cell.model]
+        return fmean(same or kin or [wall for _, wall in walls])
+
+    by_cell = {slot.cell: 0.0 for slot in left}
+    for cell in by_cell:
+        by_cell[cell] = expected_s(cell)
+    return sum(by_cell[slot.cell] for slot in left)
+
+
+def _check_artifacts(directory: RunDirectory, artifacts: Mapping[str, Artifact]) -> None:
+    kept = directory.study.artifacts
+    for name in artifacts if kept else ():
+        if (began_with := kept.get(name)) is None:
+            raise RunError(
+                f"cannot resume {directory.path}: its study.yaml names no artifact of {name}; "
+                "restore the file, or measure a new run"
+            )
+        found = reference(artifacts[name])
+        if found.sha256 != began_with.sha256 or found.weights != began_with.weights:
+            raise RunError(
+                f"cannot resume {directory.path}: the artifact of {name} is "
+                f"{found.sha256[:12]} ({found.weights['kind']} weights), the run began with "
+                f"{began_with.sha256[:12]} ({began_with.weights['kind']} weights); restore that "
+                "artifact, or measure a new run"
+            )

@@ -1,0 +1,1 @@
+"""In which order cells are measured, and how often."""

@@ -1,0 +1,108 @@
+"""What a run measures next: decided by its journal alone, so that a resumed run decides alike."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from greenbatch.records import Cell, Flag, Repetition, Status
+from greenbatch.runners.scheduling.order import Slot, block_slots, orders
+from greenbatch.runners.scheduling.stopping import StoppingRule
+from greenbatch.runners.study.study import Study
+
+
+class Schedule:
+    """The slots of a run, one after another, as its repetitions come in.
+
+    A cell that has been measured often enough is left out of further blocks. One that was disturbed
+    is measured again at the end of its block; a block that was left behind is not gone back to.
+
+    Args:
+        study: The design.
+        done: Repetitions that were measured before.
+    """
+
+    def __init__(self, study: Study, done: Iterable[Repetition] = ()) -> None:
+        self._study = study
+        self._cells = sorted(set(study.cells()))
+        self._rule = StoppingRule(
+            study.repetitions, study.max_repetitions or study.repetitions, study.precision_target
+        )
+        self._latest: dict[Cell, dict[int, Repetition]] = {cell: {} for cell in self._cells}
+        self._attempts: dict[tuple[Cell, int], int] = {}
+        self._stopped: dict[Cell, int] = {}
+        self._block = 0
+        for repetition in done:
+            self._take(repetition)
+
+    def slots(self) -> Iterator[Slot]:
+        """Yield what is to be measured; each is to be told to `add` before the next is asked."""
+        order = orders(self._cells, self._study.seed, self._study.order)
+        for block in range(self._rule.most):
+            active = [cell for cell in next(order) if self._active(cell, block)]
+            yield from block_slots(active, block, self._finished)
+            while disturbed := [cell for cell in active if self._is_repeated(cell, block)]:
+                for cell in disturbed:
+                    repeated = sum(self._attempts[each, block] for each in active)
+                    attempt = self._attempts[cell, block] + 1
+                    yield Slot(cell, block, len(active) + repeated, attempt=attempt)
+
+    def add(self, repetition: Repetition, attempt: int = 0) -> Repetition:
+        """Take in what was measured last.
+
+        Returns:
+            Its record with the attempt, and with what follows from it for the cell.
+        """
+        record = replace(repetition, attempt=attempt)
+        self._take(record)
+        if not self._is_repeated(record.cell, record.block):
+            stop = self._rule.judge(list(self._latest[record.cell].values()))
+            record = replace(record, stop=stop)
+            self._take(record)
+        return record
+
+    def is_repeated(self, record: Repetition) -> bool:
+        """Whether a repetition that `add` returned is measured again in its block."""
+        return self._is_repeated(record.cell, record.block)
+
+    def left(self) -> list[Slot]:
+        """Return what is still to be measured at the least, in no particular order.
+
+        With a target nobody knows how much more: a cell that is not within it has one more block.
+        """
+        ahead: list[Slot] = []
+        for cell, measured in self._latest.items():
+            blocks = max(self._study.repetitions, max(measured, default=0) + 2)
+            ahead += (
+                Slot(cell, block, 0)
+                for block in range(min(blocks, self._rule.most))
+                if self._is_repeated(cell, block)
+                or (block not in measured and self._active(cell, block))
+            )
+        return ahead
+
+    @property
+    def _finished(self) -> set[tuple[Cell, int]]:
+        return {(cell, block) for cell, blocks in self._latest.items() for block in blocks}
+
+    def _take(self, record: Repetition) -> None:
+        latest = self._latest.setdefault(record.cell, {})
+        place = (record.cell, record.block)
+        self._attempts[place] = max(self._attempts.get(place, 0), record.attempt)
+        other = latest.get(record.block)
+        if other is None or other.status is not Status.OK or record.status is Status.OK:
+            latest[record.block] = record  # a later one that failed supersedes nothing
+        self._block = max(self._block, record.block)
+        if record.stop:
+            self._stopped[record.cell] = max(record.block, self._stopped.get(record.cell, 0))
+
+    def _active(self, cell: Cell, block: int) -> bool:
+        return block <= self._stopped.get(cell, block)
+
+    def _is_repeated(self, cell: Cell, block: int) -> bool:
+        last = self._latest[cell].get(block)
+        return (
+            last is not None
+            and block == self._block
+            and last.status is Status.OK
+            and Flag.DISTURBED in last.mask
+            and self._attempts[cell, block] < self._study.rules.repeat_disturbed
+        )

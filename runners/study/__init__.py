@@ -1,0 +1,1 @@
+"""The design of a run: checked, read from files, found among the presets."""

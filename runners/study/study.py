@@ -1,0 +1,387 @@
+"""The design of a run: which cells, how often, under which rules."""
+
+from collections.abc import Mapping
+from itertools import product
+from math import prod
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from greenbatch.design.protocol import MeasurementProtocol
+from greenbatch.design.validation import (
+    Kind,
+    Lines,
+    ModelName,
+    Name,
+    PathText,
+    Power,
+    Seed,
+    Settings,
+    Share,
+    Threads,
+    check_cells,
+    check_file_names,
+    checked,
+    distinct,
+    resolved_rules,
+)
+from greenbatch.documents import write_yaml
+from greenbatch.errors import UsageError
+from greenbatch.models import registry
+from greenbatch.models.artifacts import Artifact, has_manifest
+from greenbatch.queueing.arrivals import MOST_REQUESTS, parse_arrivals
+from greenbatch.queueing.policies import parse_policy
+from greenbatch.records import AS_RECORDED, TRAFFIC, Cell, artifact_key, by_artifact_key
+from greenbatch.runners import backends
+from greenbatch.runners.host.cores import default_threads
+from greenbatch.runners.scenarios.preprocessing import ImageSet, survey
+
+LARGEST_BATCH = 65536
+FEWEST_REQUESTS = 200
+Rate = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)]
+BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH, strict=True)]
+FEWEST_WITH_TARGET = 5
+"""Repetitions before an interval is looked at, where a study does not say: with three, a series
+that happens to begin alike is too often taken for a narrow one (docs/method.md has the table)."""
+MOST_WITH_TARGET = 30
+
+
+class ArtifactRef(BaseModel):
+    """Which artifact a run measured, by its hash."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    sha256: str
+    weights: dict[str, str]
+
+
+def reference(artifact: Artifact) -> ArtifactRef:
+    """Return what a study remembers of an artifact."""
+    weights = artifact.manifest.weights
+    return ArtifactRef(
+        file=artifact.manifest.file,
+        sha256=artifact.manifest.sha256,
+        weights={"kind": weights.kind, "detail": weights.detail, "sha256": weights.sha256},
+    )
+
+
+class Study(BaseModel):
+    """A design, resolved and checked; ``study.yaml`` is its text.
+
+    Attributes:
+        name: Of the run, for titles.
+        about: Where the design comes from, what it keeps and what it corrects.
+        models, backends, precisions, io, scenarios: Factors; a cell is one of each.
+        batch_sizes: The factor of ``offline``.
+        arrivals, rates, policies: The factors of ``server``: how requests arrive (see
+            `greenbatch.queueing.arrivals.parse_arrivals`), how many a second in the mean, and how
+            they are batched (see `greenbatch.queueing.policies.parse_policy`). A replay needs no
+            rate.
+        requests: How many arrive in the window of a server; 0: for as long as the protocol's
+            window lasts, and at least `FEWEST_REQUESTS`.
+        as_published: Tell also what the estimator of 'Batching for Green AI' gives for a server:
+            mean power of its GPU, an idle tail included, times duration.
+        scale: By how much times, requests and repetitions were shortened.
+        repetitions: Number of blocks; with a ``precision_target`` the smallest.
+        precision_target: Measure a cell until the 95 % interval of its energy per image (of time
+            per image, where no energy is known) is within ± this share, as 0.02 or ``2%``; see
+            `greenbatch.runners.scheduling.stopping`.
+        max_repetitions: The largest number of blocks with a ``precision_target``; 30 where it is
+            not said.
+        order: How cells follow each other in a block, see
+            `greenbatch.runners.scheduling.order.orders`.
+        seed: Of the order and of the images.
+        profile: Whose rules ``protocol`` starts from.
+        protocol: The rules, see `MeasurementProtocol`; a study file may give only what differs
+            from its profile.
+        threads: Threads of every CPU backend; 0 is as many as the cores granted.
+        meters: Names of meters, or ``auto``, or ``none``.
+        cpu_tdp_w: Maximum power of the granted cores for the estimate, in W.
+        weights: ``auto``, ``pretrained``, ``random`` or a file.
+        settings: What is set on backends, ``BACKEND.NAME`` -> values; every combination of a
+            backend's values is measured. The names are the runtime's own.
+        allow_fallback: Measure what runs partly elsewhere, and record it.
+        probe_max_batch: Find the largest batch that fits into memory, up to this size, before
+            anything is measured; 0: do not.
+        sources: Where a user's own networks come from, by name; see
+            `greenbatch.models.sources.parse.parse_source`.
+        images: A folder of images to measure with, as
+            `greenbatch.runners.scenarios.preprocessing.survey` found it; ``None``: synthetic ones.
+            A study file may give the folder alone.
+        preprocessing: When images are decoded and transformed: ``before`` anything is timed, or in
+            the window, before each batch (``pipeline``).
+        artifacts_dir: Where exported artifacts are.
+        artifacts: What was exported, by `greenbatch.records.artifact_key`; filled in when the run
+            is made.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    name: Name = "study"
+    about: str = ""
+    models: tuple[ModelName, ...] = Field(default=registry.STUDY, min_length=1)
+    backends: tuple[Name, ...] = Field(min_length=1)
+    precisions: tuple[Literal["fp32", "fp16", "bf16", "int8"], ...] = Field(
+        default=("fp32",), min_length=1
+    )
+    io: tuple[Literal["host", "device"], ...] = Field(default=("host",), min_length=1)
+    scenarios: tuple[Literal["offline", "server"], ...] = Field(default=("offline",), min_length=1)
+    batch_sizes: tuple[BatchSize, ...] = ()
+    arrivals: tuple[Name, ...] = Field(default=("poisson",), min_length=1)
+    rates: tuple[Rate, ...] = ()
+    policies: tuple[Name, ...] = Field(default=("greedy:16",), min_length=1)
+    requests: Annotated[int, Field(ge=0, le=MOST_REQUESTS, strict=True)] = 0
+    as_published: Annotated[bool, Field(strict=True)] = False
+    scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    repetitions: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 3
+    precision_target: Share | None = None
+    max_repetitions: Annotated[int, Field(ge=2, le=10_000, strict=True)] | None = None
+    order: Kind = "shuffled"
+    seed: Seed = 0
+    profile: Literal["quick", "standard", "rigorous"] = "standard"
+    protocol: dict[str, float] = Field(default_factory=dict)
+    threads: Threads = 0
+    meters: tuple[Name, ...] = Field(default=("auto",), min_length=1)
+    cpu_tdp_w: Power | None = None
+    weights: Annotated[PathText, Field(min_length=1)] = "auto"
+    settings: Settings = Field(default_factory=dict)
+    allow_fallback: bool = False
+    probe_max_batch: Annotated[int, Field(ge=0, le=LARGEST_BATCH, strict=True)] = 0
+    sources: dict[ModelName, PathText] = Field(default_factory=dict)
+    images: ImageSet | None = None
+    preprocessing: Literal["before", "pipeline"] = "before"
+    artifacts_dir: PathText = "artifacts"
+    artifacts: dict[str, ArtifactRef] = Field(default_factory=dict)
+
+    @field_validator("sources")
+    @classmethod
+    def _no_options(cls, sources: dict[str, str]) -> dict[str, str]:
+        for name, text in sources.items():
+            if text.startswith("-"):
+                raise ValueError(
+                    f"{name} comes from {text!r}, which reads like an option; write what "
+                    "'gb export' takes, e.g. mypkg.nets:build"
+                )
+        return sources
+
+    @field_validator("artifacts")
+    @classmethod
+    def _called_apart(cls, artifacts: dict[str, ArtifactRef]) -> dict[str, ArtifactRef]:
+        return by_artifact_key(artifacts, lambda entry: entry.file)
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _surveyed(cls, images: Any) -> Any:
+        if images is None or isinstance(images, Mapping | ImageSet):
+            return images
+        if not images or not isinstance(images, str | Path):
+            raise ValueError("wanted a folder of images")
+        try:
+            return survey(Path(images))
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+
+    @model_validator(mode="after")
+    def _images_to_preprocess(self) -> "Study":
+        if self.preprocessing == "pipeline" and self.images is None:
+            raise ValueError(
+                "preprocessing is pipeline, and there are no images; give a folder of images, or "
+                "leave it out"
+            )
+        return self
+
+    @field_validator("policies")
+    @classmethod
+    def _written_policies(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """Write each in its shortest form, as datasets do."""
+        return tuple(parse_policy(text).text for text in texts)
+
+    @field_validator("arrivals")
+    @classmethod
+    def _known_arrivals(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            parse_arrivals(text, Path())
+        return texts
+
+    @field_validator(
+        "models",
+        "backends",
+        "precisions",
+        "io",
+        "scenarios",
+        "batch_sizes",
+        "arrivals",
+        "rates",
+        "policies",
+    )
+    @classmethod
+    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return distinct(values)
+
+    @model_validator(mode="after")
+    def _complete_scenarios(self) -> "Study":
+        if "offline" in self.scenarios and not self.batch_sizes:
+            raise ValueError("batch_sizes is missing or empty; give one, as batch_sizes: [1, 8]")
+        recorded = all(text.startswith("replay:") for text in self.arrivals)
+        if "server" in self.scenarios and not self.rates and not recorded:
+            raise ValueError("rates is missing or empty; a server needs one, as rates: [100]")
+        return self
+
+    @model_validator(mode="after")
+    def _known_models(self) -> "Study":
+        for name in self.models:
+            if name not in self.sources and not self._artifact_exists(name):
+                registry.find(name)
+        return self
+
+    @model_validator(mode="after")
+    def _resolved_repetitions(self) -> "Study":
+        if self.precision_target is None:
+            if self.max_repetitions is not None:
+                raise ValueError(
+                    "max_repetitions has no meaning without precision_target; give both, or "
+                    "repetitions alone"
+                )
+            return self
+        if "repetitions" not in self.model_fields_set:
+            fewest = min(FEWEST_WITH_TARGET, self.max_repetitions or FEWEST_WITH_TARGET)
+            object.__setattr__(self, "repetitions", fewest)
+        if self.repetitions < 2:
+            raise ValueError(
+                f"repetitions is {self.repetitions}; an interval, and so a precision_target, needs "
+                "at least 2"
+            )
+        most = self.max_repetitions or max(MOST_WITH_TARGET, self.repetitions)
+        if most < self.repetitions:
+            raise ValueError(
+                f"max_repetitions is {most} and repetitions, the fewest, {self.repetitions}; "
+                "wanted at least as many"
+            )
+        object.__setattr__(self, "max_repetitions", most)
+        return self
+
+    def _artifact_exists(self, model: str) -> bool:
+        return has_manifest(Path(self.artifacts_dir), model)
+
+    @field_validator("backends")
+    @classmethod
+    def _known_backends(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            backends.find(name)
+        return names
+
+    @model_validator(mode="after")
+    def _known_settings(self) -> "Study":
+        for key, values in self.settings.items():
+            backend, dot, name = key.partition(".")
+            if not dot or not name:
+                raise ValueError(
+                    f"settings has {key!r}; write BACKEND.NAME, as onnxruntime-cpu.allow_spinning"
+                )
+            if backend not in self.backends:
+                raise ValueError(
+                    f"settings has {key!r}, and the study's backends are "
+                    f"{', '.join(self.backends)}; name one of them"
+                )
+            for value in values:
+                backends.check_settings(backend, {name: value})
+        return self
+
+    @model_validator(mode="after")
+    def _cells_apart(self) -> "Study":
+        server = len(self.arrivals) * len(self.policies) * max(1, len(self.rates))
+        loads = sum({"offline": len(self.batch_sizes), "server": server}[s] for s in self.scenarios)
+        variants = sum(
+            prod(len(v) for k, v in self.settings.items() if k.startswith(f"{backend}."))
+            for backend in self.backends
+        )
+        check_cells(len(self.models) * variants * len(self.precisions) * len(self.io) * loads)
+        check_file_names(cell.slug for cell in self.cells())
+        pairs = product(self.models, dict.fromkeys(("fp32", *self.precisions)))
+        distinct(tuple(artifact_key(*pair) for pair in pairs))
+        return self
+
+    @model_validator(mode="after")
+    def _resolved_protocol(self) -> "Study":
+        rules = resolved_rules(self.profile, self.protocol)
+        object.__setattr__(self, "protocol", rules)
+        return self
+
+    @property
+    def thread_count(self) -> int:
+        """Threads of CPU backends: as given, else as many as the cores granted."""
+        return self.threads or default_threads()
+
+    def window_for(self, cell: Cell, period_s: float | None) -> float:
+        """Return the length of a cell's window, in s: of a server, how long requests arrive.
+
+        It is at least what the protocol asks with a slowest meter of this period.
+        """
+        shortest_s = self.rules.window_for(period_s)
+        rate = dict(cell.traffic).get("rate", AS_RECORDED)
+        if rate == AS_RECORDED:
+            return shortest_s
+        return max(shortest_s, (self.requests or FEWEST_REQUESTS) / float(rate))
+
+    @property
+    def rules(self) -> MeasurementProtocol:
+        """The protocol as its record."""
+        return MeasurementProtocol(**self.protocol)  # type: ignore[arg-type]  # ints are checked
+
+    def cells(self) -> list[Cell]:
+        """Return every combination of the factors."""
+        return [
+            Cell(model, backend, precision, io, scenario, batch_size, settings, traffic)
+            for model, backend in product(self.models, self.backends)
+            for settings in self._variants(backend)
+            for precision, io in product(self.precisions, self.io)
+            for scenario, batch_size, traffic in self._loads()
+        ]
+
+    def _loads(self) -> list[tuple[str, int, tuple[tuple[str, str], ...]]]:
+        """Return each scenario with its (largest) batch size and its traffic."""
+        loads: list[tuple[str, int, tuple[tuple[str, str], ...]]] = []
+        for scenario in self.scenarios:
+            if scenario == "offline":
+                loads += [(scenario, size, ()) for size in self.batch_sizes]
+                continue
+            rates = [f"{rate:g}" for rate in self.rates] or [AS_RECORDED]
+            for texts in product(self.arrivals, self.policies, rates):
+                largest = parse_policy(texts[1]).largest
+                loads.append((scenario, largest, tuple(zip(TRAFFIC, texts, strict=True))))
+        return loads
+
+    def _variants(self, backend: str) -> list[tuple[tuple[str, str], ...]]:
+        """Return every combination of what is set on a backend; one empty one if nothing is."""
+        pairs = [
+            [(key.partition(".")[2], value) for value in values]
+            for key, values in self.settings.items()
+            if key.partition(".")[0] == backend
+        ]
+        return list(product(*pairs))
+
+    def fresh(self) -> "Study":
+        """Return the same design before it was measured: bound to no artifact."""
+        return self.model_copy(update={"artifacts": {}})
+
+    def to_yaml(self) -> str:
+        """Write the study so that `read_study` returns it."""
+        return write_yaml(self.model_dump(mode="json", by_alias=True))
+
+
+def make_study(
+    members: Mapping[str, Any],
+    source: str = "the study",
+    lines: Lines = MappingProxyType({}),
+) -> Study:
+    """Check a study's members, see `greenbatch.design.validation.checked`.
+
+    Raises:
+        UnknownNameError: A model or backend is not in its registry.
+        StudyError: Anything else does not hold together; the message names the member.
+    """
+    return checked(Study, members, source, lines)

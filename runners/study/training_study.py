@@ -1,0 +1,235 @@
+"""The design of a training run: what is trained on what, how often, or searched for how."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from math import prod
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from greenbatch.design.protocol import MeasurementProtocol
+from greenbatch.design.search_space import Dimension, parse_space
+from greenbatch.design.validation import (
+    Kind,
+    Lines,
+    Name,
+    NetworkName,
+    PathText,
+    Power,
+    Seed,
+    Settings,
+    Share,
+    Threads,
+    check_cells,
+    check_file_names,
+    checked,
+    distinct,
+    resolved_rules,
+)
+from greenbatch.documents import write_yaml
+from greenbatch.records import TrainingCell
+from greenbatch.runners.host.cores import default_threads
+
+LARGEST_BATCH = 65536
+STRATEGIES = ("grid", "random", "gp", "tpe")
+OBJECTIVES = ("accuracy", "energy", "both")
+Count = Annotated[int, Field(ge=1, le=LARGEST_BATCH, strict=True)]
+Images = Annotated[int, Field(ge=2, le=1_000_000_000, strict=True)]
+
+
+class Search(BaseModel):
+    """What a search does under one budget.
+
+    Attributes:
+        strategies: Side by side: ``grid``, ``random``, ``gp`` (Bayesian, a Gaussian process),
+            ``tpe`` (Bayesian, tree-structured Parzen estimators).
+        trials: The budget of each strategy, in trainings.
+        space: What is searched, by name of the hyperparameter: a list of choices, or ``low`` and
+            ``high`` with ``log`` and ``steps`` (points of the grid along it).
+        objective: ``accuracy`` on the validation images, ``energy`` of the training, or ``both``:
+            the Pareto front.
+        within: A search has arrived when its best is within this share of the best that it finds
+            in the end.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strategies: tuple[Literal["grid", "random", "gp", "tpe"], ...] = Field(
+        default=("grid", "random", "gp"), min_length=1
+    )
+    trials: Count = 16
+    space: dict[str, Any]
+    objective: Literal["accuracy", "energy", "both"] = "accuracy"
+    within: Share = 0.01
+
+    @field_validator("strategies")
+    @classmethod
+    def _distinct(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return distinct(values)
+
+    @model_validator(mode="after")
+    def _known_space(self) -> "Search":
+        parse_space(self.space)
+        return self
+
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """What is searched, see `greenbatch.design.search_space`."""
+        return parse_space(self.space)
+
+
+class TrainingStudy(BaseModel):
+    """A design of trainings, resolved and checked; ``study.yaml`` is its text.
+
+    Attributes:
+        kind: Tells it from a study of inference.
+        name, about, scale, repetitions, order, seed, profile, protocol, threads, meters,
+            cpu_tdp_w: As in `greenbatch.runners.study.study.Study`.
+        models: Names of networks, see `greenbatch.runners.training.design.networks`.
+        data: Names of data sets, see `greenbatch.runners.training.data.datasets`.
+        data_dir: Where data sets are, or are downloaded to.
+        image_size: Images are resized to this height and width; ``None``: as they are.
+        train_images, validation_images: The most that are taken of each part, drawn by the seed
+            and balanced over classes as the whole is; ``None``: all.
+        backends, precisions, batch_sizes: Factors.
+        settings: Further factors, name -> values: hyperparameters (``optimizer``,
+            ``learning_rate``, ``weight_decay``, ``momentum``, ``dropout``) and what a network
+            takes (``linear_layers``, ``conv_layers``, ``relu``).
+        epochs: The most.
+        patience: Stop after so many epochs in which the validation loss did not get lower; 0: do
+            not stop early.
+        search: Of a search; its trials are the trainings then, and a repetition is a search with
+            another seed.
+        substitutions: What stands in for a network of a study that is repeated, by its name there.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    kind: Literal["training"] = "training"
+    name: Name = "training"
+    about: str = ""
+    models: tuple[NetworkName, ...] = Field(min_length=1)
+    data: tuple[Name, ...] = Field(default=("digits",), min_length=1)
+    data_dir: PathText = "data"
+    image_size: Annotated[int, Field(ge=8, le=4096, strict=True)] | None = None
+    train_images: Images | None = None
+    validation_images: Images | None = None
+    backends: tuple[Literal["torch-cpu", "torch-cuda"], ...] = Field(
+        default=("torch-cpu",), min_length=1
+    )
+    precisions: tuple[Literal["fp32", "amp-fp16", "amp-bf16"], ...] = Field(
+        default=("fp32",), min_length=1
+    )
+    batch_sizes: tuple[Count, ...] = Field(default=(32,), min_length=1)
+    settings: Settings = Field(default_factory=dict)
+    epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 10
+    patience: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0
+    search: Search | None = None
+    substitutions: dict[str, str] = Field(default_factory=dict)
+    scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    repetitions: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 3
+    order: Kind = "shuffled"
+    seed: Seed = 0
+    profile: Literal["quick", "standard", "rigorous"] = "standard"
+    protocol: dict[str, float] = Field(default_factory=dict)
+    threads: Threads = 0
+    meters: tuple[Name, ...] = Field(default=("auto",), min_length=1)
+    cpu_tdp_w: Power | None = None
+
+    @field_validator("models", "data", "backends", "precisions", "batch_sizes")
+    @classmethod
+    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return distinct(values)
+
+    @model_validator(mode="after")
+    def _searched_or_set(self) -> "TrainingStudy":
+        both = {*self.settings} & {*(self.search.space if self.search else ())}
+        if both:
+            raise ValueError(
+                f"{min(both)} is a setting and is searched; leave it out of one of them"
+            )
+        if self.search and "batch_size" in self.search.space and len(self.batch_sizes) > 1:
+            raise ValueError("batch_size is searched, and batch_sizes has several; give it one")
+        return self
+
+    @model_validator(mode="after")
+    def _cells_apart(self) -> "TrainingStudy":
+        own = (self.models, self.data, self.backends, self.precisions, self.batch_sizes)
+        check_cells(prod(map(len, (*own, *self.settings.values()))))
+        check_file_names(cell.slug for cell in self.cells())
+        return self
+
+    @model_validator(mode="after")
+    def _known_factors(self) -> "TrainingStudy":
+        from greenbatch.runners.training.data import datasets
+        from greenbatch.runners.training.design import networks
+        from greenbatch.runners.training.design.hyperparameters import check
+
+        for name in self.models:
+            networks.find(name)
+        for name in self.data:
+            datasets.find(name)
+        for cell in self.cells():
+            check(cell.model, dict(cell.settings))
+        for dimension in self.search.dimensions if self.search else ():
+            if dimension.name == "batch_size":  # the cell's factor, and no setting
+                _check_batch_sizes(dimension)
+                continue
+            for model, value in product(self.models, dimension.examples()):
+                check(model, {dimension.name: value})
+        return self
+
+    @model_validator(mode="after")
+    def _resolved_protocol(self) -> "TrainingStudy":
+        object.__setattr__(self, "protocol", resolved_rules(self.profile, self.protocol))
+        return self
+
+    @property
+    def thread_count(self) -> int:
+        """Threads of the CPU backend: as given, else as many as the cores granted."""
+        return self.threads or default_threads()
+
+    @property
+    def rules(self) -> MeasurementProtocol:
+        """The resolved rules of a repetition; of the window's, only those of the warm-up count."""
+        return MeasurementProtocol(**self.protocol)  # type: ignore[arg-type]  # ints were checked
+
+    def cells(self) -> list[TrainingCell]:
+        """Return every combination of factors; of a search, each without a trial."""
+        return list(self._cells())
+
+    def _cells(self) -> Iterator[TrainingCell]:
+        pairs = [[(key, value) for value in values] for key, values in self.settings.items()]
+        own = (self.models, self.data, self.backends, self.precisions, self.batch_sizes)
+        factors: tuple[Sequence[Any], ...] = (*own, *pairs)
+        for model, data, backend, precision, size, *settings in product(*factors):
+            yield TrainingCell(model, data, backend, precision, size, tuple(settings))
+
+    def to_yaml(self) -> str:
+        """Write the study so that `read_study` returns it."""
+        return write_yaml(self.model_dump(mode="json", by_alias=True))
+
+
+def _check_batch_sizes(dimension: Dimension) -> None:
+    for text in dimension.examples():
+        whole = bool(dimension.choices) or dimension.whole
+        if not (whole and text.isdecimal() and 1 <= int(text) <= LARGEST_BATCH):
+            raise ValueError(
+                f"batch_size may be {text}; wanted whole numbers from 1 to {LARGEST_BATCH}"
+            )
+
+
+def make_training_study(
+    members: Mapping[str, Any],
+    source: str = "the study",
+    lines: Lines = MappingProxyType({}),
+) -> TrainingStudy:
+    """Check a study's members, see `greenbatch.design.validation.checked`.
+
+    Raises:
+        UnknownNameError: A network or a data set is not in its registry.
+        StudyError: Anything else does not hold together; the message names the member.
+    """
+    return checked(TrainingStudy, members, source, lines)

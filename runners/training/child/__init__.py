@@ -1,0 +1,1 @@
+"""The child's side of a training: epochs, scores, checkpoints."""

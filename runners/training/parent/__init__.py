@@ -1,0 +1,1 @@
+"""The parent's side of trainings: the loop, the search, the ledger."""

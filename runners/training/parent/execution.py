@@ -1,0 +1,146 @@
+"""The run of a study of trainings: all of its trainings, in order, each in a session or more."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean
+
+from greenbatch.errors import BackendUnavailable, MeasurementError, UsageError
+from greenbatch.records import Epoch, Record, Training, TrainingCell
+from greenbatch.runners.child.handle import ChildFailed, ChildProcess
+from greenbatch.runners.host.cores import granted_cores
+from greenbatch.runners.host.load import HostSampler
+from greenbatch.runners.metering import Metering
+from greenbatch.runners.run.directory import TrainingDirectory
+from greenbatch.runners.run.execute import rest, temperatures_c
+from greenbatch.runners.study.training_study import TrainingStudy
+from greenbatch.runners.training.parent import schedule, session
+from greenbatch.runners.training.parent.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run of trainings stands.
+
+    Attributes:
+        done, total: Trainings.
+        left_s: Estimated time left, in s; ``None`` before a training has ended.
+        next: What is trained now; ``None`` when the run is complete.
+        epochs: That it has behind it, and has at the most.
+        last: The training that has just ended, if one has.
+        epoch: The epoch that has just ended, if one has.
+    """
+
+    done: int
+    total: int
+    left_s: float | None
+    next: TrainingCell | None
+    epochs: tuple[int, int]
+    last: Training | None = None
+    epoch: Epoch | None = None
+
+
+def rehearse(study: TrainingStudy) -> list[str]:
+    """Load the data in a child, before anything is measured or written.
+
+    Returns:
+        What there is to say of them, a sentence each.
+
+    Raises:
+        BackendUnavailable: A backend cannot run here.
+        UsageError, MeasurementError: Data cannot be had, or there is nothing to learn in them.
+    """
+    try:
+        with ChildProcess(study.rules.timeout_s) as child:
+            child.begin("rehearsal", "torch-cpu")
+            request = session.loading(study) | {
+                "backends": list(study.backends),
+                "data": list(study.data),
+            }
+            told = child.finish(request, "rehearsed")
+    except ChildFailed as failure:
+        raise MeasurementError(f"the data cannot be loaded: {failure.reason}") from None
+    for name, reason in told["reasons"].items():
+        if reason:
+            raise BackendUnavailable(f"{name} cannot run on this machine: {reason}")
+    if told["fault"]:
+        kind = UsageError if told["code"] == UsageError.exit_code else MeasurementError
+        raise kind(told["fault"])
+    notes: list[str] = told["notes"]
+    return notes
+
+
+def execute(
+    directory: TrainingDirectory,
+    metering: Metering,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_step: Callable[[str], None] = lambda sentence: None,
+    neighbours: Callable[[], tuple[str, ...]] = lambda: (),
+) -> tuple[Training, ...]:
+    """Do what is left of a run.
+
+    Args:
+        directory: Of the run; its journal grows.
+        metering: The open meters.
+        on_progress: Told before the first training, and after each epoch and training.
+        on_step: Told of what else is done, in a sentence.
+        neighbours: Names runs that measure on this machine at the same time.
+
+    Returns:
+        Every training of the run, earlier ones included.
+
+    Raises:
+        StudyError: A search cannot go on; what was trained is kept.
+    """
+    study, ledger = directory.study, Ledger(directory.journal)
+    slots = schedule.slots(study, ledger)
+    slot = next(slots, None)
+    if slot is None:
+        return ledger.trainings
+
+    def append(records: list[Record]) -> None:
+        directory.append(records)
+        ledger.add(records)
+
+    def tell(last: Training | None = None, epoch: Epoch | None = None) -> None:
+        done, every = len(ledger.trainings), schedule.total(study)
+        behind = len(ledger.epochs(slot.cell, slot.block)) if slot else 0
+        left_s = _left_s(ledger.trainings, every - done)
+        now = slot.cell if slot else None
+        on_progress(Progress(done, every, left_s, now, (behind, study.epochs), last, epoch))
+
+    with HostSampler() as host:
+        station = session.Station(
+            study=study,
+            metering=metering,
+            host=host,
+            cores=granted_cores(),
+            run=directory.path,
+            ledger=ledger,
+            append=append,
+            on_step=on_step,
+            on_epoch=lambda epoch: tell(epoch=epoch),
+        )
+        reference_c = temperatures_c(metering)
+        tell()
+        while slot:
+            training = session.train(
+                slot,
+                station,
+                lambda: rest(
+                    study.rules,
+                    reference_c,
+                    lambda: temperatures_c(metering),
+                    neighbours=neighbours,
+                ),
+            )
+            slot = next(slots, None)
+            tell(last=training)
+    shutil.rmtree(directory.path / "checkpoints", ignore_errors=True)
+    return ledger.trainings
+
+
+def _left_s(trainings: tuple[Training, ...], left: int) -> float | None:
+    """Estimate how long so many trainings take, from those that were done, in s."""
+    walls = [t.phases_s.get("wall", 0.0) + t.conditions.rest_s for t in trainings]
+    return fmean(walls) * left if walls else None

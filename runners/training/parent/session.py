@@ -1,0 +1,359 @@
+"""A session of a training, seen from the parent: a fresh child, its meters, the records of it.
+
+A training that is not interrupted is one session. What the child tells becomes a line of the
+journal at once: an epoch with its energy, or how far it has come since the last checkpoint.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from greenbatch.files import draft, make_folder, remove_old_drafts
+from greenbatch.records import (
+    Beat,
+    Conditions,
+    EnergyFigure,
+    Epoch,
+    Flag,
+    Phase,
+    Record,
+    Status,
+    Training,
+    TrainingCell,
+    WarmUp,
+)
+from greenbatch.runners.child.handle import ChildFailed, ChildProcess
+from greenbatch.runners.host.load import HostSampler
+from greenbatch.runners.metering import Metering
+from greenbatch.runners.metering.sampling.sampler import Recorder
+from greenbatch.runners.run.repetition import conditions_around, doubts
+from greenbatch.runners.study.training_study import TrainingStudy
+from greenbatch.runners.training.child import checkpoints
+from greenbatch.runners.training.parent.ledger import Before, Ledger
+from greenbatch.runners.training.parent.phases import total
+
+BEAT_S = 5.0
+"""At most every so many seconds a child tells how far it has come."""
+_TRACE_POINTS = 20_000  # of a domain: hours are drawn as well from as many
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSlot:
+    """A training that is to be done.
+
+    Attributes:
+        cell: What is trained.
+        block: The repetition's number, from 0.
+        position: Place in the block, from 0.
+    """
+
+    cell: TrainingCell
+    block: int
+    position: int
+
+    @property
+    def name(self) -> str:
+        """A name for files."""
+        return f"{self.cell.slug}_r{self.block}"
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """What all trainings of a run share.
+
+    Attributes:
+        study: The design.
+        metering: The open meters.
+        host: The open sampler of the machine's load.
+        cores: Granted to this run.
+        run: The run's folder.
+        ledger: The run's records so far.
+        append: Writes records to the journal, and to the ledger.
+        on_step: Told in a sentence of what is out of the ordinary.
+        on_epoch: Told of each epoch.
+    """
+
+    study: TrainingStudy
+    metering: Metering
+    host: HostSampler
+    cores: float
+    run: Path
+    ledger: Ledger
+    append: Callable[[list[Record]], None]
+    on_step: Callable[[str], None]
+    on_epoch: Callable[[Epoch], None]
+
+
+def train(slot: TrainingSlot, station: Station, rest: Callable[[], Conditions]) -> Training:
+    """Train a slot's network in a fresh child, or go on where an earlier session ended.
+
+    The child imports what it needs while the machine rests.
+
+    Args:
+        slot: What is trained.
+        station: What all trainings share; epochs and beats are appended to its journal.
+        rest: Rests as the protocol asks, and returns the conditions before the training.
+
+    Returns:
+        The training; a child that fails, dies or falls silent gives one that says so.
+
+    Raises:
+        KeyboardInterrupt: As it came; what was lost by it is in the journal.
+    """
+    began_s = time.perf_counter()
+    started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    before = station.ledger.before(slot.cell, slot.block)
+    folder = station.run / "checkpoints" / slot.name
+    make_folder(folder)
+    remove_old_drafts(folder, older_than_s=0.0)
+    if before.sessions:
+        ahead = checkpoints.drop_ahead(folder, len(before.epochs))
+        station.on_step(f"{slot.cell}: {_going_on(before, ahead)}")
+    conditions = Conditions()
+
+    def wall_s() -> float:
+        return time.perf_counter() - began_s - conditions.rest_s
+
+    with Recorder(station.metering.meters, time.perf_counter) as recorder:
+        log = _Log(slot, station, recorder, before)
+        try:
+            with ChildProcess(station.study.rules.timeout_s, renews=True) as child:
+                child.begin("training", slot.cell.backend)
+                station.metering.follow(child.pid)
+                conditions = rest()
+                told_last = child.finish(_request(slot, station, before, folder), "trained", log)
+                recorder.settle(told_last["window"][1], recorder.patience_s)
+                training = log.ok(told_last, started_at, conditions, wall_s())
+        except ChildFailed as failure:
+            training = log.failed(failure, started_at, conditions, wall_s())
+        except KeyboardInterrupt:
+            log.beat(time.perf_counter())
+            raise
+    station.append([training])
+    checkpoints.remove(folder)
+    return training
+
+
+class _Log:
+    """Makes records of what a child tells."""
+
+    def __init__(
+        self, slot: TrainingSlot, station: Station, recorder: Recorder, before: Before
+    ) -> None:
+        self._slot = slot
+        self._station = station
+        self._recorder = recorder
+        self._before = before
+        self._session = before.sessions
+        self._since_s: float | None = None  # the last checkpoint's end, or the session's begin
+        self._images = 0
+        self._epoch = len(before.epochs)
+        self._ends_s: list[float] = []
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Take an event of the child."""
+        kind = event["event"]
+        if kind == "loaded":
+            self._begin(event)
+        elif kind == "warm":
+            self._since_s = self._recorder.mark()
+            self._append(self._beat(Phase(duration_s=0.0)))
+        elif kind == "phase":
+            self._recorder.mark()
+        elif kind == "beat":
+            self._images, self._epoch = event["images"], event["epoch"]
+            self.beat(event["at_s"])
+        elif kind == "epoch":
+            self._end_epoch(event)
+
+    def _begin(self, event: Mapping[str, Any]) -> None:
+        """Go back to where the child went on, if it could not read the last checkpoint."""
+        if event["note"]:
+            self._station.on_step(f"{self._slot.cell}: {event['note']}")
+        slot = self._slot
+        self._epoch = event["epochs"]
+        self._before = self._station.ledger.before(slot.cell, slot.block, self._epoch)
+
+    def _end_epoch(self, event: Mapping[str, Any]) -> None:
+        began_s, trained_s, validated_s, saved_s = event["ends_s"]
+        self._recorder.settle(saved_s, self._recorder.patience_s)
+        epoch = Epoch(
+            cell=self._slot.cell,
+            block=self._slot.block,
+            session=self._session,
+            epoch=event["epoch"],
+            train=self._phase(began_s, trained_s, event["train_images"]),
+            validation=self._phase(trained_s, validated_s, event["validation_images"]),
+            checkpoint=self._phase(validated_s, saved_s),
+            **{name: event[name] for name in ("train_loss", "loss", "accuracy", "f1")},
+        )
+        self._append(epoch)
+        self._since_s, self._images, self._epoch = saved_s, 0, event["epoch"] + 1
+        self._ends_s.append(saved_s)
+        folder = self._station.run / "checkpoints" / self._slot.name
+        checkpoints.prune(folder, self._epoch)
+        self._station.on_epoch(epoch)
+
+    def beat(self, at_s: float) -> None:
+        """Write down how far the session has come behind its last checkpoint."""
+        if lost := self._lost(at_s):
+            self._append(self._beat(lost))
+
+    def _beat(self, lost: Phase) -> Beat:
+        slot = self._slot
+        return Beat(
+            cell=slot.cell,
+            block=slot.block,
+            session=self._session,
+            epoch=self._epoch,
+            lost=lost,
+        )
+
+    def _lost(self, at_s: float) -> Phase | None:
+        if self._since_s is None or at_s <= self._since_s:
+            return None
+        self._recorder.settle(at_s, self._recorder.patience_s)
+        return self._phase(self._since_s, at_s, self._images)
+
+    def _phase(self, start_s: float, end_s: float, images: int = 0) -> Phase:
+        return Phase(
+            duration_s=end_s - start_s,
+            images=images,
+            energy=self._recorder.energy(start_s, end_s),
+        )
+
+    def _append(self, record: Record) -> None:
+        self._station.append([record])
+
+    def ok(
+        self,
+        told: dict[str, Any],
+        started_at: str,
+        before: Conditions,
+        wall_s: float,
+    ) -> Training:
+        """Make the record of a training that has come to its end."""
+        slot, recorder = self._slot, self._recorder
+        epochs = self._station.ledger.epochs(slot.cell, slot.block)
+        start_s, end_s = told["window"]
+        conditions, trace = before, None
+        if end_s > start_s:
+            conditions = conditions_around(
+                told, recorder, self._station.host, self._station.cores, before
+            )
+            trace = f"{slot.name}.npz"
+            self._save_trace(self._station.run / "traces" / trace, start_s, end_s)
+        if len(self._ends_s) == len(epochs):  # one session: one window
+            whole = self._phase(start_s, end_s, sum(_images(epoch) for epoch in epochs))
+        else:
+            whole = total([p for e in epochs for p in (e.train, e.validation, e.checkpoint)])
+        warm_up = WarmUp(**told["warm_up"]) if told["warm_up"] else None
+        best = min(epochs, key=lambda epoch: epoch.loss)
+        return Training(
+            cell=slot.cell,
+            block=slot.block,
+            position=slot.position,
+            status=Status.OK,
+            started_at=started_at,
+            flags=_flags(warm_up, whole.energy, conditions).names,
+            stopped=told["stopped"],
+            best_epoch=best.epoch,
+            sessions=self._session + 1,
+            whole=whole,
+            lost=self._before.lost,
+            parameters=told["parameters"],
+            warm_up=warm_up,
+            idle_w=self._idle_w(told["idle"]),
+            conditions=conditions,
+            settings=told["settings"],
+            memory_host_bytes=told["memory_host_bytes"],
+            phases_s=told["phases_s"] | {"wall": wall_s},
+            trace=trace,
+        )
+
+    def failed(
+        self, failure: ChildFailed, started_at: str, conditions: Conditions, wall_s: float
+    ) -> Training:
+        """Make the record of a training that failed; what came behind its last epoch is lost."""
+        parts = [self._before.lost, self._lost(time.perf_counter())]
+        lost = [phase for phase in parts if phase is not None]
+        return Training(
+            cell=self._slot.cell,
+            block=self._slot.block,
+            position=self._slot.position,
+            status=failure.status,
+            reason=failure.reason,
+            started_at=started_at,
+            sessions=self._session + 1,
+            lost=total(lost) if lost else None,
+            conditions=conditions,
+            phases_s={"wall": wall_s},
+        )
+
+    def _idle_w(self, window: list[float] | None) -> dict[str, float | None]:
+        if window is None:
+            return {}
+        return {figure.domain: figure.power_w for figure in self._recorder.idle(*window)}
+
+    def _save_trace(self, path: Path, start_s: float, end_s: float) -> None:
+        """Write power over the session, thinned to so many readings, and the epochs' ends."""
+        import numpy as np
+
+        arrays: dict[str, Any] = {"epoch_end_s": np.array(self._ends_s) - start_s}
+        for name, column in self._recorder.trace(start_s, end_s).items():
+            arrays[name] = column[:: -(-len(column) // _TRACE_POINTS)]
+        with draft(path) as unfinished, unfinished.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+
+def _images(epoch: Epoch) -> int:
+    return epoch.train.images + epoch.validation.images
+
+
+def _going_on(before: Before, ahead: list[int]) -> str:
+    """Say where a training goes on, and at what cost."""
+    told = f"goes on behind epoch {len(before.epochs)}"
+    if ahead:
+        told += f" (the checkpoint behind epoch {ahead[0]} is ahead of the journal, and left out)"
+    if before.lost:
+        told += f"; {before.lost.duration_s:.1f} s at the least were lost"
+    return told
+
+
+def _flags(
+    warm_up: WarmUp | None, energy: tuple[EnergyFigure, ...], conditions: Conditions
+) -> Flag:
+    flags = doubts(energy, conditions)
+    if warm_up and not warm_up.settled:
+        flags |= Flag.UNSTEADY
+    return flags
+
+
+def _request(slot: TrainingSlot, station: Station, before: Before, folder: Path) -> dict[str, Any]:
+    study = station.study
+    return loading(study) | {
+        "cell": asdict(slot.cell),
+        "training_seed": study.seed + slot.block,
+        "epochs": study.epochs,
+        "patience": study.patience,
+        "held_epochs": len(before.epochs),
+        "checkpoints": str(folder),
+        "protocol": asdict(study.rules),
+        "idle_before_s": study.rules.idle_s,
+        "beat_s": BEAT_S,
+    }
+
+
+def loading(study: TrainingStudy) -> dict[str, Any]:
+    """Return the members of a request that say what is loaded."""
+    return {
+        "threads": study.thread_count,
+        "data_dir": study.data_dir,
+        "image_size": study.image_size,
+        "train_images": study.train_images,
+        "validation_images": study.validation_images,
+        "seed": study.seed,
+    }

@@ -1,0 +1,173 @@
+"""What `gb bench`, `train`, `tune`, `study run` and `resume` share: measure, then print the answer.
+
+The kind of a study decides how it is measured and what is printed; that choice is made here alone.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from greenbatch.cli.output.printing import echo, note
+from greenbatch.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from greenbatch.runners.study.presets import AnyStudy
+    from greenbatch.runners.study.study import Study
+    from greenbatch.runners.study.training_study import TrainingStudy
+
+
+def measure(
+    design: "AnyStudy",
+    path: Path,
+    as_json: bool,
+    *,
+    trust: bool = False,
+    share_machine: bool = False,
+) -> None:
+    """Measure a study in a new run, and print the answer.
+
+    Args:
+        design: The study, of either kind.
+        path: The run's directory.
+        as_json: Print the answer as JSON.
+        trust: Run the code that the study names.
+        share_machine: Measure beside another run; what is measured is flagged as disturbed.
+
+    Raises:
+        MeasurementError: Nothing could be measured.
+    """
+    from greenbatch.runners.study.study import Study
+
+    if isinstance(design, Study):
+        _inference(design, path, as_json, trust=trust, share_machine=share_machine)
+    else:
+        _trainings(design, path, as_json, trust=trust, share_machine=share_machine)
+
+
+def resume_run(
+    path: Path, as_json: bool, *, trust: bool = False, share_machine: bool = False
+) -> None:
+    """Resume an interrupted run of any kind, and print the answer; see `measure`.
+
+    Raises:
+        RunError: There is no run in ``path``, or it cannot be resumed on this machine.
+        MeasurementError: Nothing could be measured.
+    """
+    from greenbatch.runners.run.directory import holds_trainings
+
+    if holds_trainings(path):
+        _trainings(None, path, as_json, trust=trust, share_machine=share_machine)
+    else:
+        _inference(None, path, as_json, trust=trust, share_machine=share_machine)
+
+
+def require_consent(
+    design: "AnyStudy", file: Path, members: "Mapping[str, Any] | None" = None
+) -> None:
+    """Refuse a study file that names code, unless it is that of a run that the user began here.
+
+    Args:
+        design: The study.
+        file: It came from.
+        members: What stands in the file, where the user changed some of it.
+    """
+    from greenbatch.runners.run import consent
+
+    run = file.parent if file.name == "study.yaml" else None
+    consent.require(design, f"the study {file}", run=run, members=members)
+
+
+def _inference(
+    design: "Study | None", path: Path, as_json: bool, *, trust: bool, share_machine: bool
+) -> None:
+    from greenbatch.cli.output.inference import run_as_json, show_run
+    from greenbatch.cli.output.progress import Display
+    from greenbatch.workflows import inference
+
+    if design and design.images:
+        _note_images(design)
+    with _resumable(path, "repetitions"), Display() as display:
+        if design:
+            run = inference.run_study(
+                design, path, display.listener, trust=trust, share_machine=share_machine
+            )
+        else:
+            run = inference.resume(path, display.listener, trust=trust, share_machine=share_machine)
+    if as_json:
+        typer.echo(run_as_json(run.path))
+    else:
+        show_run(run.path)
+        echo(f"measure it again: {_again(run.path)}")
+    if not run.measured:
+        reason = next(iter(run.repetitions)).reason
+        raise MeasurementError(
+            f"no repetition of {run.path} could be measured; the first: {reason}"
+        )
+
+
+def _trainings(
+    design: "TrainingStudy | None", path: Path, as_json: bool, *, trust: bool, share_machine: bool
+) -> None:
+    from greenbatch.cli.output.searches import searches_as_json, show_searches
+    from greenbatch.cli.output.training import show_trainings, trainings_as_json
+    from greenbatch.cli.output.training_progress import TrainingDisplay
+    from greenbatch.runners.run.directory import open_training_study
+    from greenbatch.workflows import training as training_workflow
+
+    searches = (design or open_training_study(path)).search is not None
+    with _resumable(path, "trainings and epochs"), TrainingDisplay() as display:
+        listener = display.training_listener
+        if design:
+            run = training_workflow.run_training(
+                design, path, listener, trust=trust, share_machine=share_machine
+            )
+        else:
+            run = training_workflow.resume_training(
+                path, listener, trust=trust, share_machine=share_machine
+            )
+    if as_json:
+        typer.echo(searches_as_json(run.path) if searches else trainings_as_json(run))
+    elif searches:
+        show_searches(run.path)
+    else:
+        show_trainings(run)
+    if not run.measured:
+        reason = next((training.reason for training in run.trainings), "there was none")
+        raise MeasurementError(
+            f"no {'trial' if searches else 'training'} of {run.path} came to its end; the first: "
+            f"{reason}"
+        )
+
+
+@contextmanager
+def _resumable(path: Path, what: str) -> Iterator[None]:
+    """Name, where the user interrupts a run that was begun, the command that resumes it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not (path / "study.yaml").exists():
+            raise
+        command = shlex.join(["gb", "resume", str(path)])
+        raise KeyboardInterrupt(f"finished {what} are kept; go on with: {command}") from None
+
+
+def _again(run: Path) -> str:
+    """Return the command that measures the study of a run anew."""
+    from greenbatch.runners.study.files import read_study
+
+    file = run / "study.yaml"
+    artifacts = read_study(file).artifacts_dir
+    return shlex.join(["gb", "study", "run", str(file), "--artifacts", artifacts])
+
+
+def _note_images(design: "Study") -> None:
+    """Note on standard error, before anything is measured, what the folder of images lacks."""
+    from greenbatch.analysis.findings.caveats import image_caveats
+
+    largest = max(cell.batch_size for cell in design.cells())
+    for caveat in image_caveats(design.model_dump(), largest):
+        note(caveat.sentence)

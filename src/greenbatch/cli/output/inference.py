@@ -1,0 +1,172 @@
+"""What a run found, on the terminal: caveats, the table, the answer, where the report is."""
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from greenbatch import units
+from greenbatch.cli.output.console import TextConsole, open_console
+
+if TYPE_CHECKING:
+    from greenbatch.analysis.findings import wording
+    from greenbatch.analysis.findings.cells import CellRow
+    from greenbatch.analysis.statistics.summary import Summary
+
+ROOMY = 100  # columns from which on a table may show more than the essential
+
+
+def show_run(run: Path) -> None:
+    """Print a run's caveats, table and answers, and the path of its report."""
+    from greenbatch.analysis.dataset.store import open_with_files
+    from greenbatch.analysis.findings.answers import answers
+    from greenbatch.analysis.findings.caveats import caveats
+    from greenbatch.analysis.findings.cells import cell_rows
+    from greenbatch.analysis.findings.fairness import fairness
+    from greenbatch.analysis.findings.startup import break_evens, start_ups
+    from greenbatch.analysis.report.tables.serving import serving_lead, serving_table
+    from greenbatch.analysis.report.tables.startup import slow_starts
+
+    console = open_console()
+    with warnings.catch_warnings(action="ignore"):  # a torn line is among the caveats
+        dataset, files = open_with_files(run)
+    every = cell_rows(dataset)
+    rows = [row for row in every if not row.cell.is_server]
+    in_force = fairness(files.journal.repetitions, (row.cell for row in every))
+    found = caveats(dataset, every, in_force)
+    starts = start_ups(dataset, rows)
+    for caveat in found:
+        if caveat.severity != "note":
+            console.print(Text(caveat.sentence, style="yellow"))
+    console.print()
+    if rows:
+        console.print(cell_table(rows, console.width))
+        console.print()
+    if len(rows) < len(every):
+        table = serving_table(every, short=True)
+        console.print(Text(table.title, style="bold"))
+        console.print(_plain(table))
+        console.print()
+        for sentence in serving_lead(every):
+            console.print(Text(sentence))
+    answered = answers(rows)
+    for answer in answered:
+        if answer.best is None:
+            console.print(Text(f"{answer.model}: {answer.certainty}"))
+            continue
+        estimated = " (estimated)" if answer.energy_source == "estimated" else ""
+        best = f"{answer.best.how}, {answer.value}{estimated}"
+        line = f"{answer.model}: {best}; {answer.certainty}"
+        console.print(Text(line))
+    for sentence in slow_starts(answered, starts, break_evens(starts)):
+        console.print(Text(sentence))
+    console.print()
+    # On a line of its own and never wrapped: a terminal makes it a link.
+    console.print(Text(f"report: {run / 'report' / 'index.html'}"), soft_wrap=True)
+
+
+def run_as_json(run: Path) -> str:
+    """Write where a run's files are and, for each model, the answer, for a script to read."""
+    from greenbatch.analysis import cell_rows, open_run
+    from greenbatch.analysis.findings.answers import answers
+
+    with open_run(run) as dataset:
+        found = answers(cell_rows(dataset))
+    paths = {"run": run, "dataset": run / "dataset.nc", "report": run / "report" / "index.html"}
+    told = {
+        **{name: str(path) for name, path in paths.items()},
+        "answers": [
+            {
+                "model": answer.model,
+                "criterion": answer.criterion,
+                "backend": answer.best.backend if answer.best else None,
+                "settings": dict(answer.best.settings) if answer.best else {},
+                "precision": answer.best.precision if answer.best else None,
+                "batch_size": answer.best.batch_size if answer.best else None,
+                "value": answer.figure.centre if answer.figure else None,
+                "unit": "J/image" if answer.criterion == "energy" else "images/s",
+                "low": answer.figure.low if answer.figure else None,
+                "high": answer.figure.high if answer.figure else None,
+                "repetitions": answer.figure.n if answer.figure else 0,
+                "energy_source": answer.energy_source,
+                "clear": answer.clear,
+                "certainty": answer.certainty,
+            }
+            for answer in found
+        ],
+    }
+    return json.dumps(told, indent=2)
+
+
+def _plain(written: "wording.Table") -> Table:
+    """Lay out a report's table for the terminal."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column, right in zip(written.columns, written.numeric, strict=True):
+        table.add_column(column, justify="right" if right else "left")
+    for row in written.rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def cell_table(rows: Sequence["CellRow"], width: int) -> Table:
+    """Lay out a row for each cell in ``width`` columns; a failed one says how it ended.
+
+    Energy net of idle is left out where it does not fit.
+    """
+    whole = _cell_table(rows, with_net=True)
+    fits = width >= ROOMY and TextConsole(width=1000).measure(whole).maximum <= width
+    return whole if fits else _cell_table(rows, with_net=False)
+
+
+def _cell_table(rows: Sequence["CellRow"], *, with_net: bool) -> Table:
+    estimated = any(row.energy_source == "estimated" for row in rows)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model", no_wrap=True)
+    table.add_column("batch", justify="right", no_wrap=True)
+    table.add_column("backend", no_wrap=True)
+    several = len({row.cell.precision for row in rows}) > 1
+    if several:
+        table.add_column("precision", no_wrap=True)
+    headings = ["J/image, est." if estimated else "J/image", "net of idle", "median latency"]
+    for heading in headings if with_net else headings[::2]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("images/s", justify="right", no_wrap=True)
+    table.add_column("doubts")
+    order = {name: place for place, name in enumerate(dict.fromkeys(r.cell.model for r in rows))}
+    last = None
+    for row in sorted(rows, key=lambda r: (order[r.cell.model], r.cell.batch_size)):
+        cell, net = row.cell, row.energy_per_image_net_j
+        figures = [
+            _spread(row.energy_per_image_j, "J"),
+            units.si(net.centre, "J") if net else "–",
+            _spread(row.latency_p50_s, "s"),
+        ]
+        table.add_row(
+            cell.model if cell.model != last else "",
+            str(cell.batch_size),
+            cell.variant,
+            *([cell.precision] if several else []),
+            *(figures if with_net else figures[::2]),
+            f"{row.throughput.centre:.4g}" if row.throughput else "–",
+            _doubts(row),
+        )
+        last = cell.model
+    return table
+
+
+def _spread(interval: "Summary | None", unit: str) -> str:
+    if interval is None:
+        return "–"
+    text = units.si(interval.centre, unit)
+    return text if interval.relative is None else f"{text} ± {interval.relative:.0%}"
+
+
+def _doubts(row: "CellRow") -> str:
+    """Say how many repetitions failed or carry a flag, and of how many."""
+    failed = {name: count for name, count in row.statuses.items() if name != "ok"}
+    counts = {**failed, **row.flags}
+    return ", ".join(f"{name} {count}/{row.planned}" for name, count in counts.items())

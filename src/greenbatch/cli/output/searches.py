@@ -1,0 +1,252 @@
+"""What searches found, on the terminal: caveats, a row for each strategy, the best trials."""
+
+import json
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from greenbatch import units
+from greenbatch.cli.output.console import open_console
+from greenbatch.records import Epoch, Training, TrainingCell
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from greenbatch.analysis.statistics.summary import Summary
+    from greenbatch.analysis.training.findings.searches import Arrival, SearchRow
+    from greenbatch.records import Journal
+    from greenbatch.runners.study.training_study import Search
+
+_DASH = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class BestTrial:
+    """A trial that no other of its network and data beats.
+
+    Attributes:
+        training: The trial.
+        figures: By name of what the objective looks at.
+    """
+
+    training: Training
+    figures: dict[str, float]
+
+
+def show_searches(run: Path) -> None:
+    """Print a run's caveats, a row for each strategy, the best trials and where the report is."""
+    from greenbatch.analysis.training import open_training, search_rows
+    from greenbatch.analysis.training.findings.caveats import training_caveats
+    from greenbatch.analysis.training.findings.rows import training_rows
+
+    console = open_console()
+    with warnings.catch_warnings(action="ignore"):  # a torn line is among the caveats
+        dataset = open_training(run)
+    with dataset:
+        rows = search_rows(dataset)
+        caveats = training_caveats(dataset, training_rows(dataset))
+        best = best_trials(_search_of(dataset), _journal_of(run))
+    for caveat in caveats:
+        if caveat.severity != "note":
+            console.print(Text(caveat.sentence, style="yellow"))
+    console.print()
+    console.print(search_table(rows))
+    console.print()
+    for trial in best:
+        console.print(Text(_told(trial)), soft_wrap=True)
+    if best:
+        console.print(Text("each of them is one training, chosen for its figures: train it again"))
+    console.print()
+    console.print(Text(f"report: {run / 'report' / 'index.html'}"), soft_wrap=True)
+
+
+def searches_as_json(run: Path) -> str:
+    """Write where a run's files are, what each strategy found, and the best trials."""
+    from greenbatch.analysis.training import open_training, search_rows
+
+    with open_training(run) as dataset:
+        rows = search_rows(dataset)
+        search = _search_of(dataset)
+    told = {
+        "run": str(run),
+        "dataset": str(run / "dataset.nc"),
+        "report": str(run / "report" / "index.html"),
+        "objective": search.objective,
+        "within": search.within,
+        "strategies": [_row_as_json(row) for row in rows],
+        "best": [
+            {
+                **{name: getattr(trial.training.cell, name) for name in ("model", "data")},
+                "strategy": trial.training.cell.strategy,
+                "trial": trial.training.cell.trial,
+                "repetition": trial.training.block,
+                "batch_size": trial.training.cell.batch_size,
+                "settings": dict(trial.training.cell.settings),
+                **{_UNITS.get(name, name): value for name, value in trial.figures.items()},
+            }
+            for trial in best_trials(search, _journal_of(run))
+        ],
+    }
+    return json.dumps(told, indent=2)
+
+
+_UNITS = {"energy": "energy_j"}
+
+
+def search_table(rows: Sequence["SearchRow"]) -> Table:
+    """Lay out a row for each strategy: what it found, and what that took."""
+    curve = rows[0].curve
+    named = any(row.curve.context.name for row in rows)
+    near = f"within {100 * curve.within:.3g} %"
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    if named:
+        table.add_column("searched")
+    table.add_column("strategy", no_wrap=True)
+    best = {"both": "best area"}.get(curve.objective, f"best {curve.objective}")
+    table.add_column(best, no_wrap=True)
+    table.add_column(f"trials until {near} of its best", justify="right")
+    table.add_column(f"energy until then{_estimated(rows)}", justify="right")
+    table.add_column("trials until near the best of all", justify="right")
+    table.add_column(f"energy in all{_estimated(rows)}", justify="right")
+    table.add_column("searches", justify="right")
+    table.add_column("failed trials", justify="right")
+    for row in rows:
+        table.add_row(
+            *([row.curve.context.name] if named else []),
+            row.strategy,
+            _figure(row.best, curve.objective),
+            _trials(row.near_own),
+            _energy(row.near_own),
+            _trials(row.near_all),
+            _spread(row.total_j, "J"),
+            str(row.searches),
+            f"{row.curve.failed} of {row.curve.ok + row.curve.failed}",
+        )
+    return table
+
+
+def best_trials(search: "Search", journal: "Journal") -> list[BestTrial]:
+    """Return the best trials by network and data; of two objectives all that no other beats.
+
+    Args:
+        search: Whose objective counts.
+        journal: Of the run.
+    """
+    from greenbatch.runners.training.parent.search import DIRECTIONS, values_of
+
+    directions = DIRECTIONS[search.objective]
+    signs = [1 if way == "maximize" else -1 for way in directions.values()]
+    epochs: dict[tuple[TrainingCell, int], list[Epoch]] = defaultdict(list)
+    for epoch in journal.epochs:
+        epochs[epoch.cell, epoch.block].append(epoch)
+    groups: dict[tuple[str, ...], list[tuple[tuple[float, ...], Training]]] = defaultdict(list)
+    for training in journal.trainings:
+        cell = training.cell
+        values = values_of(search, training, epochs[cell, training.block])
+        if values is not None:
+            scores = tuple(sign * value for sign, value in zip(signs, values, strict=True))
+            groups[cell.model, cell.data, cell.backend, cell.precision].append((scores, training))
+    found = []
+    for trials in groups.values():
+        seen = set()
+        for scores, training in sorted(trials, key=lambda trial: trial[0], reverse=True):
+            if scores in seen or any(_beats(other, scores) for other, _ in trials):
+                continue
+            seen.add(scores)
+            figures = dict(
+                zip(directions, (s * v for s, v in zip(signs, scores, strict=True)), strict=True)
+            )
+            found.append(BestTrial(training, figures))
+    return found
+
+
+def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(a >= b for a, b in zip(one, other, strict=True))
+
+
+def _search_of(dataset: "xr.Dataset") -> "Search":
+    from greenbatch.runners.study.training_study import Search
+
+    return Search.model_validate(json.loads(dataset.attrs["study"])["search"])
+
+
+def _journal_of(run: Path) -> "Journal":
+    from greenbatch.records import journal as journals
+
+    return journals.read(run / "journal.jsonl")
+
+
+def _told(trial: BestTrial) -> str:
+    cell = trial.training.cell
+    figures = ", ".join(_plain(name, value) for name, value in trial.figures.items())
+    return f"best: {figures}: {cell} (repetition {trial.training.block})"
+
+
+def _plain(name: str, value: float) -> str:
+    return f"energy {units.si(value, 'J')}" if name == "energy" else f"{name} {value:.1%}"
+
+
+def _figure(summary: "Summary | None", objective: str) -> str:
+    from greenbatch.analysis.training.report.tables import share
+
+    return _spread(summary, "J") if objective == "energy" else share(summary)
+
+
+def _spread(summary: "Summary | None", unit: str) -> str:
+    from greenbatch.analysis.findings.wording import spread
+
+    return spread(summary, unit)
+
+
+def _trials(arrival: "Arrival") -> str:
+    return _until(arrival, arrival.mean_trials, arrival.median_trials, "")
+
+
+def _energy(arrival: "Arrival") -> str:
+    return _until(arrival, arrival.mean_energy_j, arrival.median_energy_j, "J")
+
+
+def _until(arrival: "Arrival", mean: "Summary | None", median: float | None, unit: str) -> str:
+    """Write a mean with its interval; where some never arrived, the median and how many did."""
+    if mean is not None:
+        return _spread(mean, unit)
+    there = len(arrival.trials)
+    counted = f"{there} of {there + len(arrival.never)} arrived"
+    if not arrival.never or median is None:
+        return counted if arrival.never else _DASH
+    return f"median {units.si(median, unit) if unit else format(median, 'g')}, {counted}"
+
+
+def _estimated(rows: Sequence["SearchRow"]) -> str:
+    sources = {row.curve.source for row in rows} - {"missing", "measured"}
+    return ", est." if sources else ""
+
+
+def _row_as_json(row: "SearchRow") -> dict[str, Any]:
+    return {
+        **{name: label for name, label in row.curve.context.labels if label != ""},
+        "strategy": row.strategy,
+        "searches": row.searches,
+        "best": _summary(row.best),
+        "trials_until_near_own_best": _summary(row.near_own.mean_trials),
+        "energy_j_until_near_own_best": _summary(row.near_own.mean_energy_j),
+        "trials_until_near_best_of_all": _summary(row.near_all.mean_trials),
+        "energy_j_until_near_best_of_all": _summary(row.near_all.mean_energy_j),
+        "never_near_best_of_all": len(row.near_all.never),
+        "energy_j": _summary(row.total_j),
+        "energy_source": row.curve.source,
+        "trials_ok": row.curve.ok,
+        "trials_failed": row.curve.failed,
+    }
+
+
+def _summary(summary: "Summary | None") -> dict[str, Any] | None:
+    if summary is None:
+        return None
+    return {"value": summary.centre, "low": summary.low, "high": summary.high, "n": summary.n}

@@ -1,0 +1,1 @@
+"""What a run is to measure: its rules, its checks, and the presets."""

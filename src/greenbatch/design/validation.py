@@ -1,0 +1,216 @@
+"""What designs of every kind share: members that are checked, faults told in a sentence."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
+
+from greenbatch.design.protocol import PROFILES, MeasurementProtocol
+from greenbatch.errors import StudyError, UnknownNameError
+from greenbatch.names import check_name
+from greenbatch.privacy import contracted, expanded
+from greenbatch.records.training import check_network
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Lines: TypeAlias = Mapping[tuple[str | int, ...], int]
+"""Where each member of a file stands, by the path to it."""
+Name = Annotated[str, Field(min_length=1)]
+PathText = Annotated[
+    str,
+    AfterValidator(expanded),
+    PlainSerializer(contracted, return_type=str, when_used="json"),
+]
+"""A path or a word; in a study file, which may be published, a home folder is written ``~``."""
+ModelName = Annotated[str, AfterValidator(partial(check_name, "model"))]
+NetworkName = Annotated[str, AfterValidator(check_network)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)]
+Threads = Annotated[int, Field(ge=0, le=65_536, strict=True)]
+Power = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+MOST_CELLS = 100_000
+"""Of a design: at a second for each, a day for a single repetition."""
+_LARGEST_RULE = 10_000_000
+_Design = TypeVar("_Design", bound=BaseModel)
+
+
+def _share(value: Any) -> Any:
+    """Read ``2%`` as 0.02; anything else is left to be checked."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip()[:-1]) / 100
+        except ValueError:
+            return value
+    return value
+
+
+Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_share)]
+
+
+def as_text(value: Any) -> str:
+    """Return a value of a factor as it is recorded: ``1`` for a truth."""
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _as_settings(settings: Any) -> Any:
+    """Take numbers and truths as a user writes them in a file, and one value without a list."""
+    if not isinstance(settings, Mapping):
+        return settings
+    return {
+        key: tuple(map(as_text, values if isinstance(values, list | tuple) else [values]))
+        for key, values in settings.items()
+    }
+
+
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the values of a factor.
+
+    Raises:
+        ValueError: One is named twice.
+    """
+    if twice := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
+        raise ValueError(f"{twice[0]!r} is named twice; name each once")
+    return values
+
+
+def _distinct_values(settings: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    for key, values in settings.items():
+        if not values:
+            raise ValueError(f"{key} has no value; give one, or leave it out")
+        distinct(values)
+    return settings
+
+
+Settings = Annotated[
+    dict[str, tuple[str, ...]], BeforeValidator(_as_settings), AfterValidator(_distinct_values)
+]
+"""Values of factors by name, as texts."""
+
+
+def check_cells(count: int) -> None:
+    """Check how many cells the factors of a design make, before they are listed.
+
+    Raises:
+        ValueError: They are too many.
+    """
+    if count > MOST_CELLS:
+        raise ValueError(
+            f"the factors make {count:,} cells; wanted at most {MOST_CELLS:,}: give fewer values, "
+            "or split the study"
+        )
+
+
+def check_file_names(slugs: Iterable[str]) -> None:
+    """Check that no two cells of a design share the name of their files.
+
+    Raises:
+        ValueError: Two do.
+    """
+    seen: set[str] = set()
+    for slug in slugs:
+        if slug in seen:
+            raise ValueError(
+                f"two cells of the study have the same file name, {slug!r}: values that differ in "
+                "punctuation alone; change or remove one of them"
+            )
+        seen.add(slug)
+
+
+def resolved_rules(profile: str, protocol: Mapping[str, float]) -> dict[str, float]:
+    """Return every rule of a profile, with those that a design gives in their place.
+
+    Raises:
+        ValueError: There is no such rule, or its value cannot be meant.
+    """
+    rules: dict[str, float] = asdict(PROFILES[profile])
+    kinds = {field.name: field.type for field in fields(MeasurementProtocol)}
+    for key, value in protocol.items():
+        if key not in rules:
+            raise ValueError(f"protocol has no rule {key!r}; it has {', '.join(rules)}")
+        whole = kinds[key] in (int, "int")
+        if not 0 <= value <= _LARGEST_RULE or (whole and value != math.floor(value)):
+            wanted = "a whole number" if whole else "a number"
+            raise ValueError(
+                f"protocol.{key} is {value:g}; wanted {wanted} from 0 to {_LARGEST_RULE}"
+            )
+        rules[key] = int(value) if whole else value
+    return rules
+
+
+def checked(
+    design: type[_Design],
+    members: Mapping[str, Any],
+    source: str = "the study",
+    lines: Lines = MappingProxyType({}),
+) -> _Design:
+    """Check a design's members.
+
+    Args:
+        design: Its class.
+        members: As in ``study.yaml``.
+        source: What to call it in a message.
+        lines: Where they stand in a file.
+
+    Raises:
+        UnknownNameError: A name is not in its registry.
+        StudyError: Anything else does not hold together; the message names the member.
+    """
+    try:
+        return design.model_validate(dict(members))
+    except UnknownNameError as error:
+        named = (line for place, line in lines.items() if _at(members, place) == error.got)
+        if line := next(named, None):
+            raise StudyError(f"{source}, line {line}: {error}") from error
+        raise
+    except ValidationError as error:
+        fault = error.errors()[0]
+        sentence = _sentence(design, fault)
+        place = fault["loc"] or tuple(sentence.partition(" ")[0].split("."))
+        while place and place not in lines:
+            place = place[:-1]
+        where = f", line {lines[place]}" if place else ""
+        raise StudyError(f"{source}{where}: {sentence}") from error
+
+
+def _at(members: Any, place: Sequence[str | int]) -> Any:
+    for key in place:
+        members = members.get(key) if isinstance(members, Mapping) else members[key]
+    return members
+
+
+def listed(members: Mapping[str, Any], key: str) -> list[str]:
+    """Return the names that a member of an unchecked study lists."""
+    values = members.get(key)
+    return (
+        [each for each in values if isinstance(each, str)]
+        if isinstance(values, list | tuple)
+        else []
+    )
+
+
+def _sentence(design: type[BaseModel], fault: "ErrorDetails") -> str:
+    where = ".".join(str(part) for part in fault["loc"] if part != "[key]") or "it"
+    got = fault["input"]
+    message = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
+    if fault["type"] == "missing":
+        return f"{where} is missing; give it"
+    if fault["type"] == "extra_forbidden":
+        return f"{where} is not a member of a study; it has {', '.join(design.model_fields)}"
+    if fault["type"] == "value_error" and not fault["loc"]:
+        return message
+    shown = f" is {got!r}" if isinstance(got, str | int | float | bool) else ""
+    return f"{where}{shown}: {message[0].lower()}{message[1:]}"
+
+
+Kind = Literal["shuffled", "latin-square"]

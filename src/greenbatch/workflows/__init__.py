@@ -1,0 +1,1 @@
+"""Everything from the question to the report, once for each kind of run."""

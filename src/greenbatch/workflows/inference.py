@@ -1,0 +1,404 @@
+"""The whole job: artifacts, run, report; what ``gb bench`` and `greenbatch.bench` do."""
+
+import contextlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenbatch import files
+from greenbatch.errors import BackendUnavailable, ExportError, UsageError
+from greenbatch.processes import python_command
+from greenbatch.records import Repetition, Status
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from greenbatch.models.artifacts import Artifact
+    from greenbatch.runners.host.machine_lock import MachineLock
+    from greenbatch.runners.metering import Metering
+    from greenbatch.runners.run.directory import RunDirectory
+    from greenbatch.runners.run.execute import Progress
+    from greenbatch.runners.study.study import Study
+    from greenbatch.runners.study.training_study import TrainingStudy
+
+PAPER_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+_END_S = 10.0  # for an export that was asked to end
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: Its directory.
+        repetitions: All that was measured.
+        report: The report's page.
+    """
+
+    path: Path
+    repetitions: tuple[Repetition, ...]
+    report: Path
+
+    @property
+    def measured(self) -> bool:
+        """Whether anything at all was measured."""
+        return any(repetition.status is Status.OK for repetition in self.repetitions)
+
+    def dataset(self) -> "xr.Dataset":
+        """Open the run's dataset."""
+        from greenbatch.analysis import open_run
+
+        return open_run(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Whoever wants to know what is going on; each is called with one argument.
+
+    Attributes:
+        on_step: A sentence about a step: probing, exporting, ...
+        on_progress: Where the measuring stands.
+    """
+
+    on_step: Callable[[str], None] = lambda sentence: None
+    on_progress: Callable[["Progress"], None] = lambda progress: None
+
+
+def plan(
+    models: Sequence[str] = (),
+    *,
+    runtimes: Sequence[str] = (),
+    providers: Sequence[str] = (),
+    batch_sizes: Sequence[int] = PAPER_BATCH_SIZES,
+    out: Path | None = None,
+    artifacts_dir: Path = Path("artifacts"),
+    **members: Any,
+) -> tuple["Study", Path]:
+    """Make a study from options, and choose where its run goes.
+
+    Args:
+        models: Names in the registry or of artifacts, or what a user's own network comes from (see
+            `greenbatch.models.sources.parse.parse_source`); the five study models when empty.
+        runtimes: ``onnxruntime``, ``torch``, ``torch-compile``, ...; the first two when empty.
+        providers: ``cpu``, ``cuda``; when empty ``cuda`` where a device can be used, else ``cpu``.
+        batch_sizes: Images per batch.
+        out: The run's directory; ``runs/`` and the date and time when not given.
+        artifacts_dir: Where artifacts are, or will be made.
+        members: Further members of the study: ``repetitions``, ``profile``, ``seed``, ...
+
+    Raises:
+        UnknownNameError: A model, runtime or provider is not known.
+        StudyError: The options do not make a study.
+    """
+    from greenbatch.runners import backends
+    from greenbatch.runners.run.repetition import probe
+    from greenbatch.runners.study.study import make_study
+
+    chosen = list(runtimes or backends.DEFAULT_RUNTIMES)
+    if not providers:
+        known = backends.pair(chosen, ["cuda"])
+        providers = ["cpu"] if any(probe(name) for name in known) else ["cuda"]
+    path = out or fresh_path()
+    sources = _sources(models, artifacts_dir)
+    offline = "offline" in members.get("scenarios", ["offline"])
+    study = make_study(
+        {
+            "name": path.name,
+            **({"models": list(sources)} if models else {}),
+            "sources": {name: text for name, text in sources.items() if name != text},
+            "backends": backends.pair(chosen, list(providers)),
+            "batch_sizes": list(batch_sizes) if offline else [],
+            "artifacts_dir": str(artifacts_dir),
+            **members,
+        },
+        "the options",
+    )
+    return study, path
+
+
+def _sources(models: Sequence[str], artifacts_dir: Path) -> dict[str, str]:
+    """Return what each model comes from, by its name; itself where it needs no source."""
+    from greenbatch.models.artifacts import has_manifest
+    from greenbatch.models.sources.parse import parse_source
+
+    found = {}
+    for text in models:
+        if has_manifest(artifacts_dir, text):
+            found[text] = text
+        else:
+            name = parse_source(text).default_name
+            if found.setdefault(name, text) != text:
+                raise UsageError(
+                    f"{found[name]} and {text} are both called {name}; export one of them by "
+                    f"another name first: gb export {text} --name NAME"
+                )
+    return found
+
+
+def fresh_path() -> Path:
+    """Return a name for a run that was given none: ``runs/`` and the date and time."""
+    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def run_study(
+    study: "Study",
+    path: Path,
+    listener: Listener = Listener(),
+    *,
+    trust: bool = False,
+    share_machine: bool = False,
+) -> Run:
+    """Export what is missing, measure a new run of ``study`` in ``path``, and report it.
+
+    Args:
+        study: The design.
+        path: The run's directory.
+        listener: Who wants to know what is going on.
+        trust: Run the code that the study names, see `greenbatch.runners.run.consent`.
+        share_machine: Measure beside another run; repetitions are flagged as disturbed.
+
+    Raises:
+        UsageError: The study names code, and it is not trusted.
+        MeasurementError: Another run is measuring on this machine.
+        BackendUnavailable: A backend cannot run here and no fallback is allowed.
+        MeterUnavailable: A meter that the study names cannot be read.
+        ExportError: A model did not become an artifact.
+        RunError: The directory is not free.
+    """
+    from greenbatch.runners.host.machine_lock import machine_for
+    from greenbatch.runners.run import consent
+    from greenbatch.runners.run.directory import RunDirectory, check_free
+    from greenbatch.runners.run.environment import describe
+    from greenbatch.runners.study.study import reference
+
+    check_free(path)
+    if not trust:
+        consent.require(study, "the study")
+    with machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine:
+        check_backends(study, listener)
+        with meters_for(study) as metering:
+            artifacts = export_models(study, listener)
+            references = {name: reference(artifact) for name, artifact in artifacts.items()}
+            study = study.model_copy(update={"artifacts": references})
+            with RunDirectory.create(path, study, describe(study, metering)) as directory:
+                if problem := consent.remember(path, study):
+                    listener.on_step(problem)
+                return _measure(directory, artifacts, metering, listener, machine)
+
+
+def resume(
+    path: Path,
+    listener: Listener = Listener(),
+    *,
+    trust: bool = False,
+    share_machine: bool = False,
+) -> Run:
+    """Go on with a run that was interrupted; what is in its journal is not measured again.
+
+    Args:
+        path: The run's directory.
+        listener: Who wants to know what is going on.
+        trust: Run the code that its study names, although it was not begun here.
+        share_machine: Measure beside another run; repetitions are flagged as disturbed.
+
+    Raises:
+        UsageError: Its study names code, the run was not begun here, and it is not trusted.
+        MeasurementError: Another run is measuring on this machine.
+        RunError: It cannot be the same run any more: the message says what differs.
+    """
+    from greenbatch.runners.host.machine_lock import machine_for
+    from greenbatch.runners.run import consent
+    from greenbatch.runners.run.directory import RunDirectory, open_study
+    from greenbatch.runners.run.environment import describe, describe_without_meters
+
+    study = open_study(path)
+    if not trust:
+        consent.require(study, f"the run {path}", run=path)
+    RunDirectory.require_same(path, describe_without_meters(study))  # nothing was opened or asked
+    with machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine:
+        check_backends(study, listener)
+        artifacts = _find_artifacts(study)
+        with (
+            meters_for(study) as metering,
+            RunDirectory.resume(path, describe(study, metering)) as directory,
+        ):
+            if problem := consent.remember(path, study):
+                listener.on_step(problem)
+            return _measure(directory, artifacts, metering, listener, machine)
+
+
+def bench(
+    models: Sequence[str] = (),
+    *,
+    listener: Listener = Listener(),
+    share_machine: bool = False,
+    **options: Any,
+) -> Run:
+    """Measure energy and latency of models across runtimes and batch sizes, and write the report.
+
+    >>> run = greenbatch.bench(["alexnet"], providers=["cpu"], batch_sizes=[1, 8])
+    >>> run.dataset().energy_per_image
+
+    Args:
+        models: Names in the registry; the five study models when empty.
+        listener: Told what is going on.
+        share_machine: Measure beside another run; repetitions are flagged as disturbed.
+        options: As for `plan`.
+
+    Returns:
+        The finished run.
+    """
+    study, path = plan(models, **options)
+    return run_study(study, path, listener, trust=True, share_machine=share_machine)
+
+
+def check_backends(study: "Study", listener: Listener) -> None:
+    """Ask each backend of a study whether it can run here.
+
+    Raises:
+        BackendUnavailable: One cannot, and no fallback is allowed.
+    """
+    from greenbatch.runners.run.repetition import probe
+
+    listener.on_step(f"checking {', '.join(study.backends)}")
+    for name in study.backends:
+        reason = probe(name)
+        if reason and not study.allow_fallback:
+            raise BackendUnavailable(f"{name} cannot run on this machine: {reason}")
+        if reason:
+            listener.on_step(f"{name} may fall back, as allowed: {reason}")
+
+
+def meters_for(study: "Study | TrainingStudy") -> "Metering":
+    """Open the meters that a study asks for."""
+    from greenbatch.runners.metering import MeterOptions, open_meters
+
+    return open_meters(study.meters, MeterOptions(cpu_tdp_w=study.cpu_tdp_w))
+
+
+def _find_artifacts(study: "Study") -> Mapping[str, "Artifact"]:
+    from greenbatch.models.artifacts import load_artifact
+    from greenbatch.records import artifact_key
+
+    folder = Path(study.artifacts_dir)
+    return {
+        artifact_key(model, precision): load_artifact(folder, model, precision)
+        for model in study.models
+        for precision in dict.fromkeys(("fp32", *study.precisions))  # fp32 is the reference
+    }
+
+
+def export_models(study: "Study", listener: Listener) -> Mapping[str, "Artifact"]:
+    """Export what a study needs, in processes of their own: this one stays small and quiet."""
+    from greenbatch.models import registry
+
+    listener.on_step(f"exporting {', '.join(study.models)} (what is up to date stays)")
+    options = ["--json", f"--out={study.artifacts_dir}"]
+    if study.precisions != ("fp32",):
+        options += [f"--precision={name}" for name in study.precisions]
+    listed = [name for name in study.models if name in registry.names()]
+    if listed:
+        drawn = [f"--weights={study.weights}", f"--seed={study.seed}"]
+        _gb_export(listed, [*options, *drawn], listener)
+    for name, text in study.sources.items():
+        _gb_export([text], [*options, f"--name={name}"], listener)
+    return _find_artifacts(study)
+
+
+def _keep_accuracies(study: "Study", artifacts: Mapping[str, "Artifact"], path: Path) -> None:
+    """Copy what ``gb eval`` measured of these very artifacts into the run."""
+    from greenbatch.records.accuracy import FOLDER, parse_accuracy
+
+    for artifact in artifacts.values():
+        manifest = artifact.manifest
+        file = Path(study.artifacts_dir) / FOLDER / f"{manifest.model}-{manifest.precision}.json"
+        if not file.is_file() or (path / FOLDER / file.name).exists():
+            continue
+        text = files.read_text(file, files.MEGABYTE_BYTES)
+        if parse_accuracy(text, str(file)).artifact_sha256 == manifest.sha256:
+            files.make_folder(path / FOLDER)
+            files.write_atomically(path / FOLDER / file.name, text)
+
+
+def _gb_export(models: Sequence[str], options: Sequence[str], listener: Listener) -> None:
+    command = python_command("greenbatch.cli", "export", *options, "--", *models)
+    reasons = []
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,  # Ctrl-C reaches this process alone, and it ends the export
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for event in _events(process.stdout):
+                if event["verdict"] == "failed":
+                    reasons.append(event["reason"])
+                elif not event["up_to_date"]:
+                    what = event["model"] + (
+                        "" if event["precision"] == "fp32" else f" in {event['precision']}"
+                    )
+                    listener.on_step(f"exported {what} in {event['export_s']:.0f} s")
+                for note in event["notes"]:
+                    listener.on_step(note)
+            code = process.wait()
+        except BaseException:
+            _end(process)
+            raise
+        errors.seek(0)
+        said = errors.read().strip().removeprefix("gb: ")
+    if code:
+        error = UsageError if code == UsageError.exit_code else ExportError
+        reason = said or "; ".join(reasons)
+        raise error(reason or f"gb export ended with {code}; run it by itself to see why")
+
+
+def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Read the events of ``gb export --json``; what a user's own module prints is skipped."""
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict) and "verdict" in event:
+                yield event
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End an export, which removes what it has begun; after some seconds by force."""
+    process.terminate()
+    try:
+        process.wait(timeout=_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _measure(
+    directory: "RunDirectory",
+    artifacts: Mapping[str, "Artifact"],
+    metering: "Metering",
+    listener: Listener,
+    machine: "MachineLock",
+) -> Run:
+    from greenbatch.analysis import write_report
+    from greenbatch.runners.run.execute import execute
+
+    with directory.resumable():
+        _keep_accuracies(directory.study, artifacts, directory.path)
+        repetitions = execute(
+            directory,
+            artifacts,
+            metering,
+            listener.on_progress,
+            listener.on_step,
+            machine.neighbours,
+        )
+    listener.on_step("writing the report")
+    return Run(directory.path, tuple(repetitions), write_report(directory.path))

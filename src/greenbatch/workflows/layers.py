@@ -1,0 +1,76 @@
+"""From a model's name to where its time and energy go: what ``gb layers`` does."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenbatch.workflows.inference import Listener, check_backends, export_models, meters_for, plan
+
+if TYPE_CHECKING:
+    from greenbatch.records.layers import LayerRun
+
+PARTS = 4
+"""Into how many parts a network is cut unless told otherwise."""
+
+
+def measure_layers(
+    model: str,
+    *,
+    runtime: str = "onnxruntime",
+    provider: str = "cpu",
+    precision: str = "fp32",
+    batch_size: int = 8,
+    parts: int | None = None,
+    artifacts_dir: Path = Path("artifacts"),
+    listener: Listener | None = None,
+    **members: Any,
+) -> "LayerRun":
+    """Export a model if it is not yet, and measure where its time and energy go.
+
+    Args:
+        model: A name in the registry or of an artifact, or what a user's own network comes from.
+        runtime: ``onnxruntime`` or ``torch``.
+        provider: ``cpu``.
+        precision: Of the artifact.
+        batch_size: Images per batch.
+        parts: Into how many parts it is cut for the check; 0: it is not. `PARTS` where the runtime
+            runs an ONNX graph.
+        artifacts_dir: Where artifacts are, or will be made.
+        listener: Told what is going on.
+        members: As for `greenbatch.workflows.inference.plan`: ``repetitions``, ``profile``,
+            ``meters``, ...
+
+    Raises:
+        UnknownNameError: A model, runtime or provider is not known.
+        UsageError: It cannot be meant.
+        BackendUnavailable: The backend cannot run here.
+        MeasurementError: Nothing could be measured, or another run is measuring on this machine.
+    """
+    from greenbatch.records import artifact_key
+    from greenbatch.runners.host.machine_lock import machine_for
+    from greenbatch.runners.layers.session import LayerPlan, measure
+
+    listener = listener or Listener()
+    study, _ = plan(
+        [model],
+        runtimes=[runtime],
+        providers=[provider],
+        batch_sizes=[batch_size],
+        artifacts_dir=artifacts_dir,
+        out=Path("layers"),  # only a name: nothing is written there
+        **{"precisions": [precision], **members},
+    )
+    (cell,) = study.cells()
+    wanted = LayerPlan(
+        cell=cell,
+        parts=(PARTS if runtime == "onnxruntime" else 0) if parts is None else parts,
+        repetitions=study.repetitions,
+        threads=study.thread_count,
+        seed=study.seed,
+        protocol=study.rules,
+        source=study.sources.get(cell.model, ""),
+    )
+    with machine_for(f"layers of {cell.model}", share=None, on_step=listener.on_step):
+        check_backends(study, listener)
+        with meters_for(study) as metering:
+            artifact = export_models(study, listener)[artifact_key(cell.model, cell.precision)]
+            return measure(wanted, artifact, metering, listener.on_step)

@@ -1,0 +1,44 @@
+"""Resuming an interrupted run of any kind; what `gb resume` and `greenbatch.resume` do."""
+
+from pathlib import Path
+
+from greenbatch.workflows import inference, training
+
+
+def resume(
+    run: Path | str,
+    listener: inference.Listener | training.Listener | None = None,
+    *,
+    trust: bool = False,
+    share_machine: bool = False,
+) -> inference.Run | training.Run:
+    """Resume an interrupted run; what is in its journal is not measured again.
+
+    >>> greenbatch.resume("runs/a").report
+
+    Args:
+        run: Its directory.
+        listener: Called as the run proceeds; one for the other kind of run hears of steps alone.
+        trust: Run the code that its study names, although it was not begun here.
+        share_machine: Measure beside another run; what is measured is flagged as disturbed.
+
+    Returns:
+        The finished run, of inference or of trainings.
+
+    Raises:
+        RunError: There is no run, or it cannot be the same run any more: the message says what
+            differs.
+        UsageError: Its study names code, the run was not begun here, and it is not trusted.
+        MeasurementError: Another run is measuring on this machine.
+    """
+    from greenbatch.runners.run.directory import holds_trainings
+
+    path = Path(run)
+    on_step = listener.on_step if listener else inference.Listener().on_step
+    if holds_trainings(path):
+        if not isinstance(listener, training.Listener):
+            listener = training.Listener(on_step=on_step)
+        return training.resume_training(path, listener, trust=trust, share_machine=share_machine)
+    if not isinstance(listener, inference.Listener):
+        listener = inference.Listener(on_step=on_step)
+    return inference.resume(path, listener, trust=trust, share_machine=share_machine)

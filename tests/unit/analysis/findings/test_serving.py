@@ -1,0 +1,123 @@
+"""Servers in the report: who is on the front, what is drawn, what is not set side by side."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from greenbatch.analysis import open_run, write_report
+from greenbatch.analysis.findings.cells import CellRow, cell_rows
+from greenbatch.analysis.findings.serving import policy_of, serving_panels
+from greenbatch.analysis.report.build import page_facts
+from greenbatch.analysis.report.charts.charts import serving_charts
+from greenbatch.records import EnergySource
+from tests.fakes import runs
+from tests.fakes.served_run import POLICIES, served_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return served_run(tmp_path_factory.mktemp("servers") / "run")
+
+
+@pytest.fixture(scope="module")
+def rows(run: Path) -> list[CellRow]:
+    return cell_rows(open_run(run))
+
+
+def test_a_panel_for_each_traffic_and_a_curve_for_each_kind_of_policy(rows: list[CellRow]) -> None:
+    panels = serving_panels(rows)
+    assert [panel.traffic for panel in panels] == ["40 requests/s", "200 requests/s"]
+    held, some = (
+        {curve.kind: [policy_of(row) for row in curve.rows] for curve in panel.curves}
+        for panel in panels
+    )
+    assert held == {
+        "greedy": ["greedy:1", "greedy:16"],
+        "fixed": ["fixed:4", "fixed:16"],
+        "dynamic": ["dynamic:16:20ms"],
+    }
+    assert some == held | {"greedy": ["greedy:16"]}
+    assert panels[0].words == "40 requests/s"
+    assert panels[1].words == "200 requests/s, not held by greedy:1"
+
+
+def test_the_front_is_of_those_that_hold_the_rate(rows: list[CellRow]) -> None:
+    for panel in serving_panels(rows):
+        points = {
+            row.cell: (row.energy_per_image_j.centre, row.response_p99_s.centre)
+            for curve in panel.curves
+            for row in curve.rows
+            if row.energy_per_image_j and row.response_p99_s
+        }
+        assert set(panel.standing) == set(points)
+        for cell, mine in points.items():
+            better = [p for p in points.values() if p[0] < mine[0] and p[1] < mine[1]]
+            assert (panel.standing[cell] == "front") == (not better), cell
+
+
+def test_where_nobody_holds_the_rate_all_are_shown_and_marked(rows: list[CellRow]) -> None:
+    late = [replace(row, flags={"overloaded": 3}) for row in rows]
+    for panel in serving_panels(late):
+        assert len(panel.standing) == len(POLICIES)
+        assert set(panel.standing.values()) == {"overloaded"}
+        assert panel.left_out == ()
+
+
+def test_energies_of_two_sources_are_not_set_against_each_other(rows: list[CellRow]) -> None:
+    mixed = [
+        replace(row, energy_source="estimated") if policy_of(row) == "fixed:4" else row
+        for row in rows
+    ]
+    for panel in serving_panels(mixed):
+        assert panel.standing == {}
+        assert {curve.estimated for curve in panel.curves} == {False, True}
+
+
+def test_a_server_without_energy_has_no_point(rows: list[CellRow]) -> None:
+    some = [
+        replace(row, energy_per_image_j=None) if policy_of(row).startswith("fixed") else row
+        for row in rows
+    ]
+    kinds = {curve.kind for panel in serving_panels(some) for curve in panel.curves}
+    assert kinds == {"greedy", "dynamic"}
+    assert serving_panels([replace(row, energy_per_image_j=None) for row in rows]) == []
+
+
+def test_charts_have_what_the_page_lets_choose(rows: list[CellRow]) -> None:
+    first, second = serving_charts(serving_panels(rows), ["onnxruntime-cpu"])
+    assert (first.title, first.note) == ("alexnet", "40 requests/s")
+    assert second.note == "200 requests/s, not held by greedy:1"
+    for point in (point for curve in first.facts["curves"] for point in curve["points"]):
+        assert point["mean"][0] < point["p99"][0]
+        assert point["net"][0] < point["energy"][0]
+
+
+def test_page_markdown_and_paper_have_the_figure(run: Path) -> None:
+    report = write_report(run)
+    page = report.read_text(encoding="utf-8")
+    assert page.index("What does less energy cost in response time?") < page.index("serving-0")
+    assert "<span>200 requests/s, not held by greedy:1</span>" in page
+    assert 'name="per-serving" value="mean"' in page
+    assert "Which batch size costs the least energy?" not in page
+    drawn = (report.parent / "figures" / "serving.svg").read_text(encoding="utf-8")
+    assert "alexnet, 40 requests/s" in drawn
+    assert "dynamic:16:20ms" in drawn
+    assert "figures/serving.svg" in (report.parent / "report.md").read_text(encoding="utf-8")
+
+
+def test_without_energy_there_is_no_figure_and_no_control(tmp_path: Path) -> None:
+    run = served_run(tmp_path / "run", EnergySource.MISSING, rates_hz=(40.0,))
+    dataset = open_run(run)
+    page_of = page_facts(dataset, cell_rows(dataset), None)
+    assert page_of["variants"] == []  # no control for backends, should there be a power chart
+    report = write_report(run)
+    page = report.read_text(encoding="utf-8")
+    assert "per-serving" not in page
+    assert 'id="controls"' not in page
+    assert not (report.parent / "figures" / "serving.svg").exists()
+
+
+def test_a_run_of_the_closed_loop_has_no_such_section(tmp_path: Path) -> None:
+    page = write_report(runs.realistic_run(tmp_path / "run", models=("alexnet",)))
+    assert "cost in response time" not in page.read_text(encoding="utf-8")

@@ -1,0 +1,260 @@
+"""What a start costs, cold and warm, and after how many images it has paid for itself."""
+
+import csv
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xarray as xr
+
+from greenbatch.analysis.dataset.store import compile_dataset
+from greenbatch.analysis.dataset.variables import CACHES, SOURCES
+from greenbatch.analysis.findings.startup import (
+    BreakEven,
+    StartUp,
+    break_even,
+    break_evens,
+    start_ups,
+)
+from greenbatch.analysis.report.tables.csv_files import break_even_csv, start_csv
+from greenbatch.records import Cell, EnergySource, OneOff, Record, Repetition
+from tests.fakes import runs
+
+ORT, COMPILED = Cell("alexnet", "onnxruntime-cpu"), Cell("alexnet", "torch-compile-cpu")
+STEADY = (1.0, 1.0, 1.0)
+
+
+def repetitions(
+    cell: Cell,
+    image_s: float,
+    starts: list[dict[str, OneOff]],
+    *,
+    power_w: float = 30.0,
+    source: EnergySource = EnergySource.COUNTER,
+    noise: tuple[float, ...] = STEADY,
+    cached: bool = False,
+) -> list[Repetition]:
+    """A repetition for each start, a window of 100 images each."""
+    found = []
+    for block, (start, factor) in enumerate(zip(starts, noise, strict=False)):
+        window_s = 100 * image_s * factor
+        energy = runs.figure(window_s * power_w, source=source, window_s=window_s)
+        cache = ("cold" if block == 0 else "warm") if cached else None
+        found.append(
+            runs.repetition(
+                cell, block, energy=[energy], duration_s=window_s, one_off=start, cache=cache
+            )
+        )
+    return found
+
+
+def compiled(path: Path, *parts: list[Repetition]) -> xr.Dataset:
+    records: list[Record] = [record for part in parts for record in part]
+    members = runs.study(("alexnet",), (ORT.backend, COMPILED.backend), (1,))
+    return compile_dataset(runs.write_run(path, records, members))
+
+
+def found(path: Path, *parts: list[Repetition]) -> list[StartUp]:
+    return start_ups(compiled(path, *parts))
+
+
+def against(path: Path, *parts: list[Repetition]) -> BreakEven:
+    """The second cell against the first."""
+    first, second = found(path, *parts)
+    return break_even(second, first)
+
+
+CHEAP = [runs.start(1.0, 0.5)] * 3
+DEAR = [runs.start(2.0, 50.0), runs.start(2.0, 5.0), runs.start(2.0, 6.0)]
+
+
+def test_phases_of_a_start_arrive_with_their_energy_and_the_cache(tmp_path: Path) -> None:
+    dataset = compiled(tmp_path, repetitions(COMPILED, 0.01, DEAR, cached=True))
+    start = dataset.sel(model="alexnet", backend=COMPILED.backend).squeeze(drop=True)
+    assert start["one_off_duration"].sel(one_off_phase="first").values.tolist() == [50.0, 5.0, 6.0]
+    energy = start.sel(one_off_phase="load")
+    assert energy["one_off_energy"].values.tolist() == [60.0] * 3
+    assert energy["one_off_energy_uncertainty"].values.tolist() == [0.6] * 3
+    assert energy["one_off_energy_source"].values.tolist() == [SOURCES.index("counter")] * 3
+    assert [CACHES[code] for code in start["cache"].values] == ["cold", "warm", "warm"]
+
+
+def test_a_cold_start_is_apart_from_the_warm_ones(tmp_path: Path) -> None:
+    plain, cached = found(
+        tmp_path,
+        repetitions(ORT, 0.01, CHEAP),
+        repetitions(COMPILED, 0.01, DEAR, cached=True),
+    )
+    assert cached.cold is not None
+    assert cached.warm is not None
+    assert cached.cold.duration_s is not None
+    assert cached.cold.duration_s.n == 1
+    assert cached.cold.duration_s.centre == pytest.approx(52.0)
+    assert cached.cold.energy_j is not None
+    assert cached.cold.energy_j.centre == pytest.approx(52 * 30)
+    assert cached.warm.duration_s is not None
+    assert cached.warm.duration_s.n == 2
+    assert (cached.warm.duration_s.low, cached.warm.duration_s.high) == (7.0, 8.0)
+    assert cached.cold.phases_s["first"].centre == pytest.approx(50.0)
+    assert cached.cold.phases_j["load"].centre == pytest.approx(60.0)
+    assert plain.warm is None
+    assert plain.cold is not None
+    assert plain.cold.duration_s is not None
+    assert plain.cold.duration_s.n == 3
+    assert plain.per_image_s is not None
+    assert plain.per_image_s.centre == pytest.approx(0.01)
+
+
+def test_a_dear_start_pays_after_its_extra_cost_over_the_saving_per_image(tmp_path: Path) -> None:
+    back = against(
+        tmp_path,
+        repetitions(ORT, 0.010, CHEAP),
+        repetitions(COMPILED, 0.004, DEAR, cached=True, power_w=40.0),
+    )
+    assert back.time.verdict == "pays"
+    assert (back.time.dear, back.time.cheap) == (COMPILED, ORT)
+    assert back.time.images == pytest.approx((52 - 1.5) / (0.010 - 0.004))
+    assert back.energy.images == pytest.approx((52 - 1.5) * 30 / (0.010 * 30 - 0.004 * 40))
+    assert back.time.once
+    assert back.time.sentence == (
+        "the dearer start of torch-compile-cpu has paid for itself in time after 8,420 images "
+        "(8,420 … 8,420; a start was measured once)"
+    )
+
+
+def test_which_of_the_two_is_named_first_does_not_matter(tmp_path: Path) -> None:
+    noise = (0.99, 1.0, 1.01)
+    a, b = found(
+        tmp_path,
+        repetitions(ORT, 0.010, CHEAP, noise=noise),
+        repetitions(COMPILED, 0.004, DEAR, noise=noise[::-1]),
+    )
+    assert break_even(a, b).time == break_even(b, a).time
+
+
+def test_bounds_are_the_corners_of_the_intervals(tmp_path: Path) -> None:
+    starts = [runs.start(s, 1.0) for s in (8.0, 9.0, 10.0)]
+    first, second = found(
+        tmp_path,
+        repetitions(ORT, 0.010, [runs.start(0.5, 0.5)] * 3, noise=(1.02, 1.0, 0.98)),
+        repetitions(COMPILED, 0.005, starts),
+    )
+    back = break_even(second, first).time
+    assert second.cold is not None
+    more = second.cold.duration_s
+    assert more is not None
+    assert more.low is not None
+    assert more.high is not None
+    # Both costs per image are 0.005 s in their centre; their ratio spreads by the noise alone.
+    assert back.low is not None
+    assert back.high is not None
+    assert back.images is not None
+    assert (more.low - 1) / 0.005 > back.low > 0.8 * (more.low - 1) / 0.005
+    assert (more.high - 1) / 0.005 < back.high < 1.2 * (more.high - 1) / 0.005
+    assert back.low < back.images < back.high
+    assert not back.once
+
+
+def test_a_saving_within_the_spread_may_never_pay(tmp_path: Path) -> None:
+    back = against(
+        tmp_path,
+        repetitions(ORT, 0.010, CHEAP, noise=(0.9, 1.0, 1.1)),
+        repetitions(COMPILED, 0.0099, DEAR),
+    ).time
+    assert back.verdict == "pays"
+    assert back.high == math.inf
+    assert "at least, and perhaps never" in back.sentence
+
+
+def test_a_dear_start_that_saves_nothing_never_pays(tmp_path: Path) -> None:
+    back = against(tmp_path, repetitions(ORT, 0.01, CHEAP), repetitions(COMPILED, 0.02, DEAR))
+    assert (back.time.verdict, back.time.images) == ("never", None)
+    assert back.time.sentence == (
+        "never in time: torch-compile-cpu is dearer to start than onnxruntime-cpu, and not "
+        "cheaper per image"
+    )
+
+
+def test_one_repetition_gives_no_bounds(tmp_path: Path) -> None:
+    back = against(
+        tmp_path, repetitions(ORT, 0.01, CHEAP[:1]), repetitions(COMPILED, 0.004, DEAR[:1])
+    ).time
+    assert (back.low, back.high) == (None, None)
+    assert back.sentence.endswith("8,420 images (no interval: one block has both)")
+
+
+def test_estimated_joules_never_pay_for_measured_ones(tmp_path: Path) -> None:
+    estimated = EnergySource.ESTIMATED
+    back = against(
+        tmp_path,
+        repetitions(ORT, 0.01, CHEAP),
+        repetitions(COMPILED, 0.004, DEAR, source=estimated),
+    )
+    assert back.time.verdict == "pays"
+    assert back.energy.verdict == "unknown"
+    assert back.energy.sentence == "not known in energy: estimated against measured"
+    starts = [runs.start(2.0, 50.0, source=estimated)] * 3
+    back = against(
+        tmp_path / "b", repetitions(ORT, 0.01, CHEAP), repetitions(COMPILED, 0.004, starts)
+    )
+    assert back.energy.verdict == "unknown"
+
+
+def test_a_start_whose_energy_is_missing_in_a_phase_has_none(tmp_path: Path) -> None:
+    starts = [runs.start(2.0, 50.0) | {"first": runs.start(2.0, 50.0, None)["first"]}] * 3
+    first, second = found(
+        tmp_path, repetitions(ORT, 0.01, CHEAP), repetitions(COMPILED, 0.004, starts)
+    )
+    assert second.cold is not None
+    assert (second.cold.energy_j, second.cold.energy_source) == (None, "missing")
+    assert set(second.cold.phases_j) == {"load"}
+    back = break_even(second, first)
+    assert back.time.verdict == "pays"
+    assert back.energy.reason == "the cold start of torch-compile-cpu is missing"
+
+
+def test_a_failed_repetition_s_start_is_not_counted(tmp_path: Path) -> None:
+    lost = replace(runs.failed(COMPILED, 2), one_off=runs.start(900.0, 900.0), cache="warm")
+    (cached,) = found(tmp_path, [*repetitions(COMPILED, 0.01, DEAR[:2], cached=True), lost])
+    assert cached.warm is not None
+    assert cached.warm.duration_s is not None
+    assert cached.warm.duration_s.n == 1
+    assert cached.warm.duration_s.centre == pytest.approx(7.0)
+
+
+def test_a_journal_without_starts_says_so(tmp_path: Path) -> None:
+    nothing: list[dict[str, Any]] = [{}] * 3
+    first, second = found(
+        tmp_path, repetitions(ORT, 0.01, nothing), repetitions(COMPILED, 0.004, nothing)
+    )
+    assert (first.cold, first.warm) == (None, None)
+    assert break_even(second, first).time.sentence == (
+        "not known in time: the cold start of torch-compile-cpu is missing"
+    )
+
+
+def test_starts_and_break_evens_for_a_program(tmp_path: Path) -> None:
+    starts = found(
+        tmp_path,
+        repetitions(ORT, 0.010, CHEAP),
+        repetitions(COMPILED, 0.004, DEAR, cached=True),
+    )
+    lines = list(csv.DictReader(io.StringIO(start_csv(starts))))
+    assert [(line["backend"], line["cache"], line["n"]) for line in lines] == [
+        ("onnxruntime-cpu", "cold", "3"),
+        ("torch-compile-cpu", "cold", "1"),
+        ("torch-compile-cpu", "warm", "2"),
+    ]
+    assert (float(lines[1]["s"]), float(lines[1]["first_s"])) == pytest.approx((52.0, 50.0))
+    assert lines[1]["s_low"] == ""
+    time, energy = csv.DictReader(io.StringIO(break_even_csv(break_evens(starts))))
+    assert (time["quantity"], time["verdict"], time["reference"]) == (
+        "time",
+        "pays",
+        "onnxruntime-cpu",
+    )
+    assert float(time["images"]) == pytest.approx(50.5 / 0.006)
+    assert energy["dearer_to_start"] == "torch-compile-cpu"

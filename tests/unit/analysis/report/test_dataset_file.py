@@ -1,0 +1,70 @@
+"""The report of a dataset file alone, without the run that it is of."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from greenbatch.analysis import write_report
+from greenbatch.analysis.dataset.store import store
+from greenbatch.analysis.runs import merge
+from greenbatch.cli import app
+from tests.fakes.traced_run import traced_run
+from tests.unit.analysis.dataset.test_merging import on, run_of
+from tests.unit.analysis.report.test_build import own
+
+
+@pytest.fixture(autouse=True)
+def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures on paper, which take most of a report's time."""
+    monkeypatch.setattr("greenbatch.analysis.report.build.write_figures", lambda *_: [])
+
+
+def test_a_dataset_alone_has_a_report_that_says_what_is_missing(tmp_path: Path) -> None:
+    run = traced_run(tmp_path / "run", models=("alexnet",))
+    of_run = own(write_report(run))
+    mailed = tmp_path / "mailed" / "theirs.nc"
+    mailed.parent.mkdir()
+    (run / "dataset.nc").rename(mailed)
+    page = write_report(mailed)
+    assert page == mailed.parent / "theirs-report" / "index.html"
+    text = own(page)
+    lead = re.compile(r'<p class="lead">(.*?)</p>')
+    assert lead.findall(text) == lead.findall(of_run)
+    assert "This report is of a dataset file alone." in text
+    assert "Power traces are in the folder of the run" in text
+    assert "What each backend ran with, and where its graph ran, is in the folder" in text
+    assert "Not recorded" not in text
+    assert "<code>../theirs.nc</code>" in text
+    assert "beside this report’s folder" not in text
+    assert "dataset file alone" not in of_run
+
+
+def test_a_merged_dataset_has_a_report_of_all_its_repetitions(tmp_path: Path) -> None:
+    merged = store(merge([run_of(tmp_path / "a"), run_of(tmp_path / "b", 1.1)]), tmp_path / "m.nc")
+    text = own(write_report(merged))
+    assert "32 of 32 repetitions measured" in text
+    assert "<title>fake + fake · greenbatch</title>" in text
+
+
+def test_machines_side_by_side_have_a_report_each_and_a_page_that_leads_to_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = [run_of(tmp_path / "a"), run_of(tmp_path / "b", environment=on("<b>../x</b>"))]
+    merged = store(merge(parts), tmp_path / "m.nc")
+    app(["report", str(merged)], standalone_mode=False)
+    page = tmp_path / "m-report" / "index.html"
+    assert f"report: {page}\n" in capsys.readouterr().out
+    text = page.read_text()
+    assert "<b>" not in text
+    assert "&lt;b&gt;../x&lt;/b&gt;" in text
+    links = re.findall('href="([^"]*index.html)"', text)
+    assert len(links) == 2
+    for link in links:
+        target = (page.parent / link).resolve()
+        assert target.parent.parent == page.parent
+        assert "16 of 16 repetitions measured" in own(target)
+    app(["report", str(merged), "--json"], standalone_mode=False)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["report"], list(told["answers"])) == (str(page), ["bench", "<b>../x</b>"])

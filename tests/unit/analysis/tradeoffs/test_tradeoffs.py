@@ -1,0 +1,504 @@
+"""Trade-offs against datasets whose truth is known."""
+
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from greenbatch.analysis import cell_rows, comparison_rows
+from greenbatch.analysis.dataset.store import compile_dataset
+from greenbatch.analysis.dataset.tidy import tidy
+from greenbatch.analysis.statistics import by_dimension
+from greenbatch.analysis.statistics.by_dimension import figure_of, intervals_of, ratios_of
+from greenbatch.analysis.tradeoffs import crossovers
+from greenbatch.analysis.tradeoffs.crossovers import crossover
+from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost, intensity_of
+from greenbatch.analysis.tradeoffs.pareto import FRONT, best_batch, energy_delay_product, pareto
+from greenbatch.analysis.tradeoffs.turning_points import knee, saturation
+from greenbatch.errors import UnknownNameError, UsageError
+from greenbatch.records import Cell, EnergySource, Record
+from tests.fakes import runs
+
+pytestmark = pytest.mark.numeric
+
+SIZES = (1, 2, 4, 8, 16, 32)
+A, B = runs.BACKENDS
+COUNTER = EnergySource.COUNTER
+
+Energy = Callable[[str, int], float]
+
+
+def measured(
+    path: Path,
+    energy: Energy,
+    *,
+    blocks: int = 3,
+    spread: float = 0.0,
+    sizes: tuple[int, ...] = SIZES,
+    sources: tuple[EnergySource, EnergySource] = (COUNTER, COUNTER),
+    latency: Energy = lambda backend, batch: 0.01 * batch,
+) -> xr.Dataset:
+    """A run of one network with this energy per image (J) and latency (s), by backend and batch.
+
+    Blocks are 10 % apart, which is shared by all cells; ``spread`` is each cell's own.
+    """
+    random = np.random.default_rng(4)
+    records: list[Record] = [runs.idle(b, k) for b in (A, B) for k in range(blocks)]
+    for block in range(blocks):
+        for backend, source in zip((A, B), sources, strict=True):
+            for batch in sizes:
+                factor = (1 + 0.1 * block) * math.exp(random.normal(0, spread))
+                total = energy(backend, batch) * batch * 100 * factor
+                figure = (
+                    runs.missing("package-0")
+                    if source is EnergySource.MISSING
+                    else runs.figure(total, source=source)
+                )
+                records.append(
+                    runs.repetition(
+                        Cell("alexnet", backend, batch_size=batch),
+                        block,
+                        energy=[figure],
+                        latency_s=latency(backend, batch) * (1 + 0.1 * block),
+                    )
+                )
+    study = runs.study(backends=(A, B), batch_sizes=sizes, repetitions=blocks)
+    return compile_dataset(runs.write_run(path, records, study))
+
+
+def crossing(backend: str, batch: int) -> float:
+    """Curves whose logarithms are straight over log2(batch) and cross at 2^2.5."""
+    return (
+        0.1 * 2 ** (-0.1 * math.log2(batch))
+        if backend == A
+        else 0.1 * 2 ** (0.25 - 0.2 * math.log2(batch))
+    )
+
+
+def test_arrays_say_the_same_as_the_reports_rows(tmp_path: Path) -> None:
+    dataset = compile_dataset(runs.realistic_run(tmp_path))
+    found = intervals_of(figure_of(dataset, "energy_per_image"))
+    for row in cell_rows(dataset):
+        at = {"model": row.cell.model, "backend": row.cell.backend}
+        one = found.sel(at | {"batch_size": row.cell.batch_size})
+        energy = row.energy_per_image_j
+        assert energy is not None
+        values = [one[f"energy_per_image{end}"].item() for end in ("_low", "", "_high")]
+        assert values == pytest.approx([energy.low, energy.centre, energy.high])
+        assert one["repetitions"].item() == 3
+
+
+def test_ratios_say_the_same_as_the_reports_rows(tmp_path: Path) -> None:
+    dataset = compile_dataset(runs.realistic_run(tmp_path))
+    found = ratios_of(dataset, {"backend": A})
+    rows = comparison_rows(cell_rows(dataset), A)
+    assert rows
+    for row in rows:
+        one = found.sel(
+            model=row.cell.model, backend=row.cell.backend, batch_size=row.cell.batch_size
+        )
+        ratio = row.energy.interval
+        assert ratio is not None
+        values = [one[f"energy_per_image_ratio{end}"].item() for end in ("_low", "", "_high")]
+        assert values == pytest.approx([ratio.low, ratio.centre, ratio.high])
+    assert found.attrs["reference"] == f"backend {A}"
+
+
+def test_what_a_block_shares_cancels_in_a_ratio_and_not_in_a_figure(tmp_path: Path) -> None:
+    dataset = measured(tmp_path, lambda backend, batch: 0.2 if backend == B else 0.1)
+    ratio = ratios_of(dataset, {"backend": A}).sel(backend=B)
+    assert ratio["energy_per_image_ratio_low"].values == pytest.approx(2.0)
+    assert ratio["energy_per_image_ratio_high"].values == pytest.approx(2.0)
+    figure = intervals_of(figure_of(dataset, "energy_per_image"))
+    wide = figure["energy_per_image_high"] / figure["energy_per_image_low"]
+    assert (wide > 1.2).all()
+
+
+def test_one_repetition_has_a_figure_no_bounds_and_a_reason(tmp_path: Path) -> None:
+    dataset = measured(tmp_path, crossing, blocks=1)
+    found = intervals_of(figure_of(dataset, "energy_per_image"))
+    assert found["energy_per_image"].notnull().all()
+    assert found["energy_per_image_low"].isnull().all()
+    assert set(found["reason"].values.flat) == {"one repetition has no interval"}
+    answers = (
+        crossover(dataset, A, B),
+        knee(dataset, backend=B),
+        saturation(dataset, 5, backend=B),
+        best_batch(dataset, max_latency=1.0),
+    )
+    for answer in answers:
+        assert "no interval: one repetition" in str(answer)
+        assert "nan" not in str(answer).lower()
+        assert "None" not in str(answer)
+    front = pareto(dataset)["front"]
+    assert FRONT.index("dominated") not in front.values
+
+
+def test_reasons_are_not_told_before_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = measured(tmp_path, crossing)
+    asked = Mock(side_effect=by_dimension._first_told)
+    monkeypatch.setattr(by_dimension, "_first_told", asked)
+    assert crossover(dataset, A, B).verdict == "crosses"
+    assert saturation(dataset, 5, backend=A).largest == 32
+    assert best_batch(dataset).labels is not None
+    assert not asked.called
+    assert set(intervals_of(figure_of(dataset, "energy_per_image"))["reason"].values.flat) == {""}
+    assert asked.called
+
+
+def test_missing_energy_is_missing_with_the_runs_own_reason(tmp_path: Path) -> None:
+    missing = EnergySource.MISSING
+    dataset = measured(tmp_path, crossing, sources=(missing, missing))
+    found = intervals_of(figure_of(dataset, "energy_per_image"))
+    assert found["energy_per_image"].isnull().all()
+    assert set(found["reason"].values.flat) == {"the counter stood still"}
+    assert found.attrs["energy_provenance"] == "missing"
+    assert (pareto(dataset)["front"] == FRONT.index("missing")).all()
+    assert "no cell with both" in str(best_batch(dataset))
+    assert crossover(dataset, A, B).verdict == "unknown"
+    assert knee(dataset, backend=A).batch_size is None
+    assert "It is not known where" in str(saturation(dataset, 5, backend=A))
+
+
+def test_a_failed_repetition_gives_its_own_reason(tmp_path: Path) -> None:
+    records: list[Record] = [runs.failed(Cell("alexnet", A, batch_size=4), k) for k in range(3)]
+    dataset = compile_dataset(runs.write_run(tmp_path, records))
+    reason = intervals_of(figure_of(dataset, "throughput"))["reason"]
+    assert "3.1 GB" in reason.sel(batch_size=4).item()
+    assert reason.sel(batch_size=1).item() == "not measured"
+
+
+def test_an_estimate_is_never_compared_with_a_measurement(tmp_path: Path) -> None:
+    dataset = measured(tmp_path, crossing, sources=(COUNTER, EnergySource.ESTIMATED))
+    for ask in (
+        lambda: pareto(dataset),
+        lambda: best_batch(dataset),
+        lambda: crossover(dataset, A, B),
+    ):
+        with pytest.raises(UsageError, match="an estimate is not compared with a measurement"):
+            ask()
+    ratio = ratios_of(dataset, {"backend": A}).sel(backend=B)
+    assert ratio["energy_per_image_ratio"].isnull().all()
+    assert "an estimate is not compared" in ratio["reason"].values.flat[0]
+    assert ratios_of(dataset, {"backend": A}, "latency")["latency_ratio"].notnull().all()
+    assert crossover(dataset, A, B, metric="latency").verdict == "never"
+    alone = best_batch(dataset, backend=B)
+    assert alone.estimated
+    assert "(estimated)" in str(alone)
+    assert "(estimated)" in str(knee(dataset, backend=B))
+    assert carbon_and_cost(dataset, price=0.3).attrs["energy_provenance"] == "mixed"
+
+
+def test_net_energy_is_less_idle_power(tmp_path: Path) -> None:
+    dataset = measured(tmp_path, lambda backend, batch: 1.0, blocks=2)
+    gross, net = (
+        intervals_of(figure_of(dataset, name))[name].sel(backend=A, batch_size=1).item()
+        for name in ("energy_per_image", "energy_per_image_net")
+    )
+    assert gross == pytest.approx(math.sqrt(1.0 * 1.1))
+    assert net == pytest.approx(math.sqrt(0.8 * 0.9))  # 10 W x 2 s of 100 J, and of 110 J
+
+
+def test_net_energy_below_zero_has_an_arithmetic_mean(tmp_path: Path) -> None:
+    dataset = measured(tmp_path, lambda backend, batch: 0.19)
+    found = intervals_of(figure_of(dataset, "energy_per_image_net")).sel(backend=A, batch_size=1)
+    assert found["energy_per_image_net"].item() == pytest.approx(0.19 * 1.1 - 0.2)
+    assert found["energy_per_image_net_low"].item() < 0 < found["energy_per_image_net_high"].item()
+    text = saturation(dataset, 5, metric="energy_per_image_net", backend=A)
+    assert "at or below zero" in str(text)
+
+
+@pytest.mark.parametrize("method", ["inversion", "bootstrap"])
+def test_a_crossover_is_found_where_it_was_put(tmp_path: Path, method: crossovers.Method) -> None:
+    dataset = measured(tmp_path, crossing, spread=0.005, blocks=5)
+    found = crossover(dataset, A, B, method=method)
+    assert (found.verdict, found.winner) == ("crosses", f"alexnet on {B}")
+    assert found.batch_size == pytest.approx(2**2.5, rel=0.1)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < 2**2.5 < found.high < 12
+    assert "overtakes alexnet on onnxruntime-cpu in energy per image at a batch" in str(found)
+    other = crossover(dataset, B, A, method=method)
+    assert other.winner == found.winner
+    assert other.batch_size == pytest.approx(found.batch_size)
+
+
+def test_a_curve_that_is_always_below_says_always_and_the_other_never(tmp_path: Path) -> None:
+    dataset = measured(tmp_path, lambda backend, batch: 0.1 if backend == A else 0.11)
+    found = crossover(dataset, A, B)
+    assert (found.verdict, found.sure, found.batch_size) == ("always", True, None)
+    assert str(found).endswith("at every batch size from 1 to 32.")
+    assert crossover(dataset, B, A).verdict == "never"
+
+
+def test_noise_that_hides_the_crossing_leaves_its_bounds_open(tmp_path: Path) -> None:
+    found = crossover(measured(tmp_path, crossing, spread=0.5), A, B)
+    if found.verdict == "crosses":
+        assert None in (found.low, found.high)
+    assert not found.sure
+
+
+def test_bounds_of_a_crossover_hold_the_truth_where_the_bootstraps_do_not() -> None:
+    x, n = np.arange(8.0), 3
+    random, truth = np.random.default_rng(1), 3.4
+    held = {"inversion": 0, "bootstrap": 0}
+    for _ in range(300):
+        moved = 0.08 * (truth - x)[:, None] + random.normal(0, 0.03, (8, n))
+        at = crossovers._zero(x, moved.mean(1))
+        for name, (low, high) in (
+            ("inversion", crossovers._inverted(x, moved, at)),
+            ("bootstrap", crossovers._drawn(x, moved)),
+        ):
+            below = low is None or low <= 2**truth
+            held[name] += below and (high is None or high >= 2**truth)
+    assert held["inversion"] / 300 > 0.91
+    assert held["bootstrap"] / 300 < 0.85
+
+
+def test_a_knee_is_where_kneedles_distance_is_largest(tmp_path: Path) -> None:
+    falling = dict(zip(SIZES, (1.0, 0.6, 0.3, 0.25, 0.22, 0.2), strict=True))
+    found = knee(measured(tmp_path, lambda backend, batch: falling[batch]), backend=A)
+    # Distances: 0, 0.3, 0.475, 0.3375, 0.175, 0.
+    assert (found.batch_size, found.low, found.high, found.agreement) == (4, 4, 4, 1.0)
+    assert "at batch 4 (95 % of resamples: 4 … 4; 100 % agree, 3 repetitions)" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "energy", "reason"),
+    [
+        (SIZES, lambda _, batch: 0.1 * batch, "does not fall"),
+        (SIZES, lambda _, batch: 2.0 - 0.3 * math.log2(batch) ** 2 / 5, "does not fall"),
+        ((1, 2, 4), lambda _, batch: 1 / batch, "3 batch sizes have it"),
+    ],
+)
+def test_a_curve_without_a_knee_has_none(
+    tmp_path: Path, sizes: tuple[int, ...], energy: Energy, reason: str
+) -> None:
+    found = knee(measured(tmp_path, energy, sizes=sizes), backend=A)
+    assert found.batch_size is None
+    assert reason in str(found)
+
+
+def test_saturation_is_the_size_from_which_every_doubling_saves_less(tmp_path: Path) -> None:
+    falls = (1.0, 0.8, 0.72, 0.70, 0.69, 0.685)  # 20, 10, 2.8, 1.4, 0.7 %
+    energy = dict(zip(SIZES, falls, strict=True))
+    dataset = measured(tmp_path, lambda backend, batch: energy[batch])
+    for percent, size in ((25, 1), (15, 2), (5, 4), (2, 8), (1, 16)):
+        found = saturation(dataset, percent, backend=A)
+        assert (found.batch_size, found.low, found.high) == (size, size, size)
+    never = saturation(dataset, 0.5, backend=A)
+    assert never.batch_size is None
+    assert "does not saturate up to batch 32" in str(never)
+    for wrong in (0, 100, -5):
+        with pytest.raises(UsageError, match="give a percentage"):
+            saturation(dataset, wrong, backend=A)
+
+
+def test_a_noisy_step_leaves_saturation_open_on_both_sides(tmp_path: Path) -> None:
+    energy = dict(zip(SIZES, (1.0, 0.8, 0.64, 0.6, 0.58, 0.57), strict=True))
+    dataset = measured(tmp_path, lambda _, batch: energy[batch], spread=0.03)
+    found = saturation(dataset, 8, backend=A)
+    assert found.batch_size is not None
+    assert found.low is not None
+    assert found.low <= found.batch_size
+    assert found.high is None
+    assert "beyond 32" in str(found)
+
+
+def test_a_cell_that_is_worse_by_less_than_the_spread_is_unsure(tmp_path: Path) -> None:
+    dataset = measured(
+        tmp_path,
+        lambda backend, batch: 1.0 if backend == A else 1.001,
+        latency=lambda backend, batch: 0.01 if backend == A else 0.02,
+        spread=0.03,
+        sizes=(1,),
+    )
+    front = pareto(dataset)["front"].values.reshape(-1).tolist()
+    assert FRONT.index("dominated") not in front
+    assert FRONT.index("front") in front
+
+
+def test_a_step_of_two_doublings_counts_twice(tmp_path: Path) -> None:
+    dataset = measured(
+        tmp_path, lambda _, batch: {1: 1.0, 4: 0.92, 16: 0.9}[batch], sizes=(1, 4, 16)
+    )
+    assert saturation(dataset, 5, backend=A).batch_size == 1  # 8 % in two doublings: 4.1 % each
+    assert saturation(dataset, 4, backend=A).batch_size == 4
+
+
+def test_the_best_batch_heeds_the_latency_allowed(tmp_path: Path) -> None:
+    dataset = measured(tmp_path, crossing)  # latency 0.01 s x batch, p99 1.3 times that
+    assert best_batch(dataset).labels is not None
+    assert (best_batch(dataset).batch_size, best_batch(dataset).name) == (
+        32,
+        f"alexnet on {B} at batch 32",
+    )
+    tight = best_batch(dataset, max_latency=0.12)
+    assert tight.batch_size == 8  # p99 0.104 x 1.1
+    assert (tight.meets, tight.surely) == (True, False)
+    assert "within 120 ms, though its upper bound is not" in str(tight)
+    assert tight.runner_up == f"alexnet on {A} at batch 8"
+    assert tight.margin is not None
+    assert tight.margin.centre == pytest.approx(2 ** (0.2 * 3 - 0.25 - 0.1 * 3))
+    none = best_batch(dataset, max_latency=0.001)
+    assert not none.meets
+    assert "None of 12 cells stays within 1 ms; the fastest is" in str(none)
+    with pytest.raises(UsageError, match="give a time above 0 s"):
+        best_batch(dataset, max_latency=0.0)
+
+
+def test_the_front_is_what_nothing_beats_and_domination_must_be_shown(tmp_path: Path) -> None:
+    dataset = measured(
+        tmp_path,
+        lambda backend, batch: (1.0 if backend == A else 2.0) / batch,
+        latency=lambda backend, batch: 0.01 * batch * (1.0 if backend == A else 1.5),
+    )
+    front = pareto(dataset)["front"].sel(model="alexnet").squeeze()
+    assert (front.sel(backend=A) == FRONT.index("front")).all()
+    assert (front.sel(backend=B) == FRONT.index("dominated")).all()
+    assert front.attrs["flag_meanings"] == "missing dominated unsure front"
+
+
+def test_accuracy_keeps_a_costly_model_on_the_front(tmp_path: Path) -> None:
+    dataset = compile_dataset(runs.realistic_run(tmp_path))
+    top1 = xr.DataArray([[50.0], [90.0], [60.0], [70.0], [80.0]], dims=("model", "precision"))
+    dataset["accuracy_top1"] = dataset["accuracy_top1"].copy(data=top1.values)
+    front = pareto(dataset, accuracy=True)["front"] == FRONT.index("front")
+    on = {str(m) for m in front["model"].values if front.sel(model=m).any()}
+    # alexnet is dearer than shufflenet and less accurate; vit and convnext lose to densenet.
+    assert on == {"densenet121", "shufflenet_v2_x0_5"}
+    missing = dataset.assign(accuracy_top1=dataset["accuracy_top1"] * np.nan)
+    none = pareto(missing, accuracy=True)
+    assert (none["front"] == FRONT.index("missing")).all()
+    assert set(none["reason"].values.flat) == {"accuracy is missing"}
+
+
+def test_the_energy_delay_product_is_formed_in_each_repetition(tmp_path: Path) -> None:
+    dataset = measured(tmp_path, lambda backend, batch: 0.5, blocks=2)
+    found = energy_delay_product(dataset).sel(backend=A, batch_size=4)["energy_delay_product"]
+    assert found.item() == pytest.approx(0.5 * 0.04 * math.sqrt(1.0 * 1.21))
+    assert found.attrs["units"] == "J s"
+    square = energy_delay_product(dataset, exponent=2)["energy_delay_product"]
+    assert square.attrs["units"] == "J s2"
+    assert square.sel(backend=A, batch_size=4).item() == pytest.approx(
+        0.5 * 0.04**2 * math.sqrt(1.0 * 1.1**3)
+    )
+
+
+def test_a_footprint_is_energy_times_intensity_and_price(tmp_path: Path) -> None:
+    dataset = measured(tmp_path, lambda backend, batch: 3.6, blocks=1)  # 1 kWh a million
+    found = carbon_and_cost(dataset, carbon_intensity=250, price=0.30, currency="EUR")
+    assert found["carbon"].values == pytest.approx(250.0)
+    assert found["cost"].values == pytest.approx(0.30)
+    assert (found["carbon"].attrs["units"], found["cost"].attrs["units"]) == ("g", "EUR")
+    assert found.attrs["carbon_intensity_g_per_kwh"] == 250
+    assert "cost" not in carbon_and_cost(dataset, carbon_intensity=250)
+    with pytest.raises(UsageError, match="needs a carbon intensity"):
+        carbon_and_cost(dataset)
+    with pytest.raises(UsageError, match="the price is -1; give a finite number"):
+        carbon_and_cost(dataset, price=-1.0)
+    with pytest.raises(UsageError, match="the carbon intensity is nan"):
+        carbon_and_cost(dataset, carbon_intensity=math.nan)
+
+
+@pytest.fixture
+def codecarbon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for codecarbon's data, in its format."""
+    france = {"country_name": "France", "carbon_intensity": 56.0, "year": 2023}
+    source = SimpleNamespace(
+        get_global_energy_mix_data=lambda: {"FRA": france, "XXX": {"country_name": "Nowhere"}},
+        get_nordic_country_energy_mix_data=lambda: {
+            "data": {"SE1": {"emission_factor": 25.9, "year": 2025}}
+        },
+        get_country_emissions_data=lambda country: {
+            "_source": {"year": 2023},
+            "ohio": {"emissions": 1000.0},
+        },
+    )
+    package, data = ModuleType("codecarbon"), ModuleType("codecarbon.input")
+    data.DataSource = lambda: source  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "codecarbon", package)
+    monkeypatch.setitem(sys.modules, "codecarbon.input", data)
+
+
+@pytest.mark.usefixtures("codecarbon")
+def test_a_place_is_looked_up_and_never_replaced_by_another() -> None:
+    assert intensity_of("FRA") == (56.0, "codecarbon's data, FRA, 2023")
+    assert intensity_of("france")[0] == 56.0
+    assert intensity_of("SE1")[0] == 25.9
+    assert intensity_of("USA/Ohio")[0] == pytest.approx(453.59237)  # 1000 lb/MWh
+    for unknown in ("XXX", "Atlantis", "USA/atlantis"):
+        with pytest.raises(UnknownNameError, match="unknown country or region"):
+            intensity_of(unknown)
+
+
+def test_a_place_without_codecarbon_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "codecarbon.input", None)
+    with pytest.raises(UsageError, match=r"install greenbatch\[carbon\], or give a number"):
+        intensity_of("FRA")
+
+
+def test_a_tidy_table_has_a_row_for_each_repetition_and_a_unit_for_each_column(
+    tmp_path: Path,
+) -> None:
+    dataset = measured(tmp_path, crossing)
+    frame = tidy(dataset)
+    assert len(frame) == 2 * len(SIZES) * 3
+    assert set(frame.attrs["units"]) == set(frame.columns)
+    row = frame[(frame.backend == B) & (frame.batch_size == 4) & (frame.repetition == 2)].squeeze()
+    assert row["energy_per_image"] == pytest.approx(crossing(B, 4) * 1.2)
+    assert row["latency_0.99"] == pytest.approx(0.04 * 1.3 * 1.2)
+    assert (row["status"], row["energy_per_image_source"]) == ("ok", "measured")
+    assert frame.attrs["units"]["energy_per_image"] == "J"
+
+
+def test_flags_are_words_in_the_tidy_table(tmp_path: Path) -> None:
+    cell = Cell("alexnet", A, batch_size=4)
+    record = runs.repetition(cell, flags=("unsteady", "disturbed"))
+    frame = tidy(compile_dataset(runs.write_run(tmp_path, [record])))
+    assert sorted(frame["flags"].unique()) == ["", "unsteady disturbed"]
+    assert sorted(frame["status"].unique()) == ["not_run", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda d: knee(d), "a knee is of one backend, and there are onnxruntime-cpu, torch-cpu"),
+        (lambda d: knee(d, backend="trch-cpu"), "did you mean 'torch-cpu'"),
+        (lambda d: knee(d, bckend=A), "unknown dimension 'bckend'"),
+        (lambda d: crossover(d, A, B, metric="throughput"), "unknown metric"),
+        (lambda d: figure_of(d, "latency", 0.42), "unknown quantile '0.42'"),
+        (lambda d: ratios_of(d, {}), "a ratio needs a reference"),
+        (lambda d: ratios_of(d, {"machine": "a"}), "blocks of two machines"),
+        (lambda d: intervals_of(figure_of(d, "latency"), "guess"), "unknown method 'guess'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_sentence(
+    tmp_path: Path, ask: Callable[[xr.Dataset], object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        ask(measured(tmp_path, crossing))
+
+
+def test_a_dataset_may_have_further_dimensions_and_be_narrowed(tmp_path: Path) -> None:
+    dataset = measured(tmp_path, crossing)
+    rates = xr.concat([dataset, dataset], xr.DataArray([10.0, 20.0], dims="rate", name="rate"))
+    found = intervals_of(figure_of(rates, "energy_per_image"))
+    assert found["energy_per_image"].sizes["rate"] == 2
+    assert (pareto(rates)["front"].sizes["rate"], crossover(rates, A, B, rate=10.0).verdict) == (
+        2,
+        "crosses",
+    )
+    with pytest.raises(UsageError, match=r"is of one rate, and there are 10\.0, 20\.0"):
+        crossover(rates, A, B)
+    narrow = dataset.sel(model="alexnet", backend=B)
+    assert "alexnet on torch-cpu at batch 32" in str(best_batch(narrow))
+    assert "alexnet on torch-cpu" in str(knee(narrow))

@@ -1,0 +1,360 @@
+"""The report of trainings: complete, escaped, and true where something is missing."""
+
+import csv
+import json
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from typer.testing import CliRunner
+
+from greenbatch.analysis import write_report
+from greenbatch.analysis.dataset.store import store
+from greenbatch.analysis.training import merge_training, open_training
+from greenbatch.analysis.training.findings.rows import labels_of, training_rows
+from greenbatch.analysis.training.report.build import write_training_report
+from greenbatch.cli import app
+from greenbatch.errors import RunError, UsageError
+from greenbatch.records import EnergySource, TrainingCell
+from tests.fakes import training_runs as fakes
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures on paper and dataset.nc, which take most of a report's time."""
+    monkeypatch.setattr(
+        "greenbatch.analysis.training.report.build.write_training_figures", lambda *_: []
+    )
+    monkeypatch.setattr("greenbatch.analysis.dataset.store.store", lambda _, path: path)
+
+
+@pytest.fixture(scope="module")
+def delrey(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_training_report(fakes.delrey_run(tmp_path_factory.mktemp("delrey"))).parent
+
+
+def words(page: Path) -> str:
+    """The page's text as it is read: scripts, styles and tags taken out, spaces as one."""
+    text = re.sub(r"<(script|style)\b.*?</\1>", " ", page.read_text(), flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+
+def facts(page: Path) -> dict[str, Any]:
+    """What the page's script draws."""
+    found = re.search(r'id="figures">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert found
+    told: dict[str, Any] = json.loads(found[1])
+    return told
+
+
+def test_the_answer_of_a_comparison_names_the_greenest_and_the_most_accurate(delrey: Path) -> None:
+    text = words(delrey / "index.html")
+    assert "Least energy per image seen: mobilenet_v2 with 119 mJ" in text
+    assert "highest accuracy: vgg16 with 98.8 %" in text
+    answer, caveats = text.index("Least energy per image seen"), text.index("Before you rely")
+    assert answer < caveats
+
+
+def test_page_and_markdown_say_the_same_sentences(delrey: Path) -> None:
+    text, markdown = words(delrey / "index.html"), (delrey / "report.md").read_text()
+    lead = markdown.split("\n\n")[1]
+    assert lead in text
+    assert "## All trainings" in markdown
+    assert markdown.count("figures/") >= 3
+
+
+def test_every_file_of_the_report_is_there_and_drawn(delrey: Path) -> None:
+    names = {str(path.relative_to(delrey)) for path in delrey.rglob("*") if path.is_file()}
+    drawn = ("learning", "epochs", "front")
+    assert {f"figures/{n}.{e}" for n in drawn for e in ("svg", "pdf", "png")} <= names
+    assert {"index.html", "report.md", "tables/trainings.csv", "tables/trainings.tex"} <= names
+    for name in drawn:
+        ElementTree.fromstring((delrey / "figures" / f"{name}.svg").read_text())
+
+
+def test_the_page_asks_for_nothing_outside_itself(delrey: Path) -> None:
+    text = re.sub(r"<script.*?</script>", "", (delrey / "index.html").read_text(), flags=re.DOTALL)
+    assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!data:|figures/)", text)
+    assert "default-src 'none'" in text
+
+
+def test_the_csv_holds_the_truths_of_the_run(delrey: Path) -> None:
+    with (delrey / "tables" / "trainings.csv").open() as file:
+        lines = {line["model"]: line for line in csv.DictReader(file)}
+    for model, (image_j, accuracy) in fakes.DELREY.items():
+        assert float(lines[model]["energy_per_image_seen_J"]) == pytest.approx(image_j, rel=0.02)
+        assert float(lines[model]["best_accuracy"]) == pytest.approx(accuracy, abs=0.002)
+        low, high = (float(lines[model][f"energy_per_image_seen_J_{e}"]) for e in ("low", "high"))
+        assert low < float(lines[model]["energy_per_image_seen_J"]) < high
+
+
+def test_the_command_writes_the_report_of_trainings_for_a_run_of_trainings(
+    tmp_path: Path, no_figures: None
+) -> None:
+    page = write_report(fakes.plain_run(tmp_path, blocks=2))
+    assert page == tmp_path / "report" / "index.html"
+    assert "energy and correctness of training" in page.read_text()
+
+
+def test_a_learning_curve_is_the_mean_over_repetitions(tmp_path: Path, no_figures: None) -> None:
+    run = fakes.plain_run(tmp_path, models=("simple-cnn",), batch_sizes=(32,))
+    charts = facts(write_training_report(run))["charts"]
+    (curve,) = charts["learning-epochs-0"]["curves"]
+    dataset = open_training(run)
+    means = dataset["accuracy"].mean("repetition").values.ravel()
+    assert [value[0] for value in curve["y"]] == pytest.approx(means, rel=1e-5)
+    assert curve["x"] == [1, 2, 3, 4]
+    spent_j = dataset["epoch_energy"].sum(["phase", "domain"]).mean("repetition").values.ravel()
+    (curve,) = charts["learning-energy-0"]["curves"]
+    assert curve["x"] == pytest.approx(spent_j.cumsum(), rel=1e-5)
+
+
+def test_energy_of_an_epoch_is_shown_for_training_and_validation_apart(
+    tmp_path: Path, no_figures: None
+) -> None:
+    run = fakes.plain_run(tmp_path, models=("simple-cnn",), batch_sizes=(32,))
+    curves = facts(write_training_report(run))["charts"]["epochs-0"]["curves"]
+    train, validation = (curve["y"][0][0] for curve in curves)
+    assert [curve["words"] for curve in curves] == ["train", "validation"]
+    share = fakes.SHARES["train"] / fakes.SHARES["validation"]
+    assert train / validation == pytest.approx(share, rel=1e-4)
+
+
+def test_a_search_names_the_strategy_that_was_there_with_the_least_energy(
+    tmp_path: Path, no_figures: None
+) -> None:
+    page = write_training_report(fakes.search_run(tmp_path))
+    text = words(page)
+    assert "gp came within 1 % of the best accuracy of all strategies with the least energy" in text
+    assert "searches by grid in 4 of 4 and random in 4 of 4." in text
+    charts = facts(page)["charts"]
+    assert {curve["label"] for curve in charts["search-0"]["curves"]} == {"grid", "random", "gp"}
+    assert "What the best trials had" in text
+    with (page.parent / "tables" / "trials.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 3 * 8 * 4
+    assert {line["batch_size"] for line in lines} == {"32", "128"}
+
+
+def test_strategies_that_all_arrive_are_ranked_by_energy_with_the_ratio(
+    tmp_path: Path, no_figures: None
+) -> None:
+    text = words(write_training_report(fakes.search_run(tmp_path, within=0.06)))
+    assert "gp came within 6 % of the best accuracy of all strategies with the least" in text
+    # random is there after 5 trials of 50 J and a joule more for each, gp after 3
+    assert f"random needed {260 / 153:.2f} times" in text
+
+
+def test_one_search_of_each_strategy_is_called_too_few(tmp_path: Path, no_figures: None) -> None:
+    text = words(write_training_report(fakes.search_run(tmp_path, blocks=1)))
+    assert "One search of each strategy: too few to be sure of any order." in text
+    assert "95 %:" not in text
+
+
+def test_a_failed_trial_is_told_with_its_reason(tmp_path: Path, no_figures: None) -> None:
+    text = words(write_training_report(fakes.search_run(tmp_path, failures=True)))
+    assert "random, trial 1 on digits (error 4×): the loss is nan in step 17 of epoch 2" in text
+
+
+def test_a_factorial_names_the_layers_that_explain_the_energy(
+    tmp_path: Path, no_figures: None
+) -> None:
+    page = write_training_report(fakes.factorial_run(tmp_path))
+    text = words(page)
+    found = re.search(r"most of the energy of a training is conv layers: ([\d.]+) % of", text)
+    assert found
+    effects = {n: abs(e[1]) for n, e in _spread(fakes.LAYER_EFFECTS_J).items()}
+    share = effects["conv_layers"] ** 2 / sum(e**2 for e in effects.values())
+    assert float(found[1]) == pytest.approx(100 * share, abs=1.0)
+    assert "pseudo-replication" in text
+    assert facts(page)["charts"]["effects-0"]["levels"][0]["factor"] == "conv_layers"
+
+
+def _spread(effects: Any) -> dict[str, tuple[float, float]]:
+    return {name: tuple(levels.values()) for name, levels in effects.items()}
+
+
+def test_estimates_are_said_first_and_drawn_hollow(tmp_path: Path, no_figures: None) -> None:
+    page = write_training_report(fakes.plain_run(tmp_path, source=EnergySource.ESTIMATED))
+    text = words(page)
+    assert text.index("Energy is estimated from CPU time") < text.index("Least energy per image")
+    assert "Least energy per image seen (estimated)" in text
+    curves = facts(page)["charts"]["learning-energy-0"]["curves"]
+    assert all(curve["estimated"] for curve in curves)
+
+
+@pytest.mark.parametrize("make", [fakes.plain_run, fakes.factorial_run, fakes.search_run])
+def test_without_energy_it_says_why_and_shows_correctness(
+    tmp_path: Path, no_figures: None, make: Any
+) -> None:
+    page = write_training_report(make(tmp_path, source=EnergySource.MISSING))
+    text = words(page)
+    assert "There is no energy in this run (the counter stood still)" in text
+    assert "nan" not in text.lower()
+    charts = facts(page)["charts"]
+    assert {"learning-epochs-0", "trials-0"} & charts.keys()
+    assert not {"learning-energy-0", "search-0", "front-0", "effects-0"} & charts.keys()
+
+
+def test_failures_interruptions_and_holes_are_told(tmp_path: Path, no_figures: None) -> None:
+    text = words(write_training_report(fakes.troubled_run(tmp_path)))
+    assert "Failed: simple-cnn on digits (error 1×): the loss is nan in step 17" in text
+    assert "The run is incomplete: 1 of 6 trainings did not end." in text
+    assert "1 training is without energy (the counter stood still)" in text
+    assert "lost 18 J and" in text
+    assert "Not drawn against energy, for that of an epoch is missing: dense-linear." in text
+    assert "at the least" in text
+    assert "nan" not in text.lower().replace("the loss is nan", "")
+
+
+def test_one_repetition_has_no_interval(tmp_path: Path, no_figures: None) -> None:
+    text = words(write_training_report(fakes.delrey_run(tmp_path, blocks=1)))
+    assert "One repetition was asked for, so no spread is known." in text
+    assert "one repetition, too few to be sure" in text
+    assert "95 %:" not in text
+
+
+def test_a_single_choice_is_not_compared(tmp_path: Path, no_figures: None) -> None:
+    run = fakes.plain_run(tmp_path, models=("simple-cnn",), batch_sizes=(32,))
+    page = write_training_report(run)
+    assert "One choice was trained, so nothing is compared." in words(page)
+    assert "front-0" not in facts(page)["charts"]
+
+
+def test_nothing_trained_is_said(tmp_path: Path, no_figures: None) -> None:
+    text = words(write_training_report(fakes.write(tmp_path, [])))
+    assert "No training ended well." in text
+    assert "0 of 3 trainings measured" in text
+
+
+def test_a_tie_is_called_one(tmp_path: Path, no_figures: None) -> None:
+    truths = {"a": (0.1, 0.9), "b": (0.1005, 0.9005)}
+    run = fakes.delrey_run(tmp_path, blocks=4, truths=truths, noise=0.03, accuracy_noise=0.01)
+    text = words(write_training_report(run))
+    assert "within the spread of the repetitions: a tie" in text
+    assert re.search("Not told apart from [ab] in accuracy: [ab]", text)
+
+
+def test_a_shortened_run_and_its_substitutions_are_said(tmp_path: Path, no_figures: None) -> None:
+    members = {"scale": 0.01, "substitutions": {"NASNetMobile": "nasnet-mobile, by timm's parts"}}
+    text = words(write_training_report(fakes.plain_run(tmp_path, study_members=members)))
+    assert "This is a shortened run, 0.01 of the study's" in text
+    assert "are replaced: NASNetMobile by nasnet-mobile" in text
+
+
+def test_trainings_that_stopped_early_are_told_and_drawn_to_where_all_went(
+    tmp_path: Path, no_figures: None
+) -> None:
+    cell = TrainingCell("simple-cnn", "digits")
+    records = [
+        record
+        for block, epochs in enumerate((3, 5, 4))
+        for record in fakes.trained(cell, block, epochs=epochs, stopped="patience")
+    ]
+    page = write_training_report(fakes.write(tmp_path, records, fakes.study(epochs=9, patience=1)))
+    text = words(page)
+    assert "Patience ended 3 trainings early, after 3 to 5 epochs" in text
+    assert "3 to 5, 3 early" in text
+    (curve,) = facts(page)["charts"]["learning-epochs-0"]["curves"]
+    assert curve["x"] == [1, 2, 3]
+
+
+def test_what_a_user_named_is_text(tmp_path: Path, no_figures: None) -> None:
+    run = fakes.plain_run(
+        tmp_path,
+        data=f"folder:{EVIL}b|c",
+        blocks=2,
+        study_members={"name": EVIL, "about": EVIL},
+    )
+    page = write_training_report(run)
+    text = re.sub(r'<script id="plotly".*?</script>', "", page.read_text(), flags=re.DOTALL)
+    assert "alert(1)" in text
+    assert EVIL not in text
+    markdown = (page.parent / "report.md").read_text()
+    assert EVIL not in markdown
+    assert "b\\|c" in markdown
+
+
+def test_settings_that_differ_are_marked(tmp_path: Path, no_figures: None) -> None:
+    cell = TrainingCell("simple-cnn", "digits")
+    records = [
+        record
+        for block in range(2)
+        for record in fakes.trained(cell, block, settings={"threads": 2 + block, "amp": False})
+    ]
+    page = write_training_report(fakes.write(tmp_path, records, fakes.study(repetitions=2)))
+    text = words(page)
+    assert "threads ≠ 2 (1×); 3 (1×)" in text
+    assert "amp no" in text
+
+
+def test_files_of_an_earlier_report_do_not_outlive_it(tmp_path: Path) -> None:
+    run = fakes.plain_run(tmp_path, batch_sizes=(32,), models=("simple-cnn",), blocks=1)
+    stale = [run / "report" / name for name in ("figures/front.svg", "tables/anova.csv")]
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("old")
+    write_training_report(run)
+    assert [path.exists() for path in stale] == [False, False]
+
+
+def test_a_report_that_cannot_be_written_says_what_to_do(tmp_path: Path, no_figures: None) -> None:
+    run = fakes.plain_run(tmp_path, blocks=1)
+    (run / "report").write_text("in the way")
+    with pytest.raises(RunError, match="copy the run"):
+        write_training_report(run)
+
+
+def test_merged_machines_stand_side_by_side(tmp_path: Path, no_figures: None) -> None:
+    runs = [
+        fakes.delrey_run(tmp_path / host, blocks=3, host=host, power=power)
+        for host, power in (("bench", 1.0), ("cloud", 2.0))
+    ]
+    merged = store(merge_training(runs), tmp_path / "both.nc")
+    page = write_report(merged)
+    assert page == tmp_path / "both-report" / "index.html"
+    text = words(page)
+    assert "mobilenet_v2 119 mJ" in text
+    assert re.search(r"mobilenet_v2 119 mJ ± [\d.]+ % 2\d\d mJ", text)
+    parts = [words(page.parent / f"machine-{n}" / "index.html") for n in (1, 2)]
+    assert all("Least energy per image seen: mobilenet_v2" in part for part in parts)
+
+
+def test_the_command_tells_the_answer_and_where_the_report_is(
+    tmp_path: Path, no_figures: None
+) -> None:
+    run = fakes.search_run(tmp_path)
+    told = CliRunner().invoke(app, ["report", str(run)])
+    assert told.exit_code == 0, told.output
+    assert "fake-training: gp came within 1 % of the best accuracy" in told.output
+    assert f"report: {run / 'report' / 'index.html'}" in told.output
+    answer = json.loads(CliRunner().invoke(app, ["report", str(run), "--json"]).output)
+    assert answer["answers"]["fake-training"][0].startswith("gp came within 1 %")
+
+
+def test_what_a_million_images_cost_is_refused_of_trainings(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="leave out --carbon-intensity"):
+        write_report(fakes.plain_run(tmp_path, blocks=1), price=0.3)
+
+
+def test_rows_know_what_differs() -> None:
+    cells = [
+        TrainingCell("cnn", "digits", settings=(("relu", relu), ("momentum", "0.9")))
+        for relu in ("0", "1")
+    ]
+    assert labels_of(cells) == ["relu 0", "relu 1"]
+    assert labels_of(cells[:1]) == ["cnn"]
+
+
+def test_rows_sum_passes_and_losses(tmp_path: Path) -> None:
+    rows = training_rows(open_training(fakes.troubled_run(tmp_path)))
+    row = next(row for row in rows if row.cell.model == "simple-cnn")
+    assert row.statuses == {"ok": 1, "error": 1, "not_run": 1}
+    assert row.lost_j == pytest.approx(5 + 6 + 7)
+    assert row.sessions == 1
+    assert row.series["train_image"][1] == pytest.approx(0.05 * 1000 * 0.9 / 800)

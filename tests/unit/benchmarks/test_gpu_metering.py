@@ -1,0 +1,28 @@
+"""The check of a real GPU's meters, run up to the driver: on a simulated one."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gpu_metering import report
+from tests.fakes import nvml
+
+pytestmark = pytest.mark.alone
+
+
+@pytest.mark.skipif(not nvml.has_compiler(), reason="no C compiler")
+def test_the_table_tells_period_idle_and_how_counter_and_power_agree(tmp_path: Path) -> None:
+    gpu = nvml.FakeNvml(tmp_path, nvml.build(tmp_path / "lib"), low_w=120, tick_s=0.02)
+    with gpu.installed():
+        lines = list(report(1, lambda: time.sleep(0.001), window_s=0.5, idle_s=1.0))
+    assert lines[0].startswith("Simulated GPU GPU-00000000")
+    assert lines[0].endswith("driver 999.00")
+    table = "\n".join(lines)
+    assert "| idle power by the counter | 120." in table
+    assert "| idle power by samples at this instant | 120." in table
+    period = next(line for line in lines if "period, as probed" in line)
+    assert float(period.split("|")[2].removesuffix(" ms ")) == pytest.approx(20, rel=0.2)
+    rows = [line for line in lines if line.startswith(("| 50 ms", "| 200 ms", "| 1000 ms"))]
+    assert len(rows) == 3
+    assert all("| 120 W |" in row and "| not there |" in row for row in rows)

@@ -1,0 +1,159 @@
+"""``gb export`` of one's own: what was rewritten is told, what is unfit costs one sentence."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper, parser
+
+from greenbatch.cli import main
+from greenbatch.cli.output import export as exported
+
+Export = Callable[..., tuple[int, str, str]]
+RESHAPED = "to = Constant<value_ints = [1, 48]>() flat = Reshape(image, to)"
+
+
+@pytest.fixture
+def export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Export:
+    """``gb export ... --out out`` in this process: its exit code, output and errors."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["export", *map(str, arguments), "--out", str(tmp_path / "out")])
+        told = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, told.out, told.err
+
+    return run
+
+
+def net(folder: Path, body: str, batch: int | str = 1, weight: float | None = None) -> Path:
+    """Write a network of images (batch, 3, 4, 4), the body of which makes ``flat`` of them."""
+    text = f"""<ir_version: 9, opset_import: ["" : 17]>
+    net (float[{batch},3,4,4] image) => (float[{batch},5] logits) {{
+        {body} y = MatMul(flat, weight) logits = Softmax(y) }}"""
+    model = parser.parse_model(text)
+    random = np.random.default_rng(0).standard_normal((48, 5)).astype(np.float32)
+    values = random if weight is None else np.full((48, 5), weight, np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(values, "weight"))
+    path = folder / "net.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def test_what_was_rewritten_is_told_a_line_each(export: Export, tmp_path: Path) -> None:
+    code, out, err = export(net(tmp_path, RESHAPED), "--dynamic-batch")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1:] == [
+        "  input image: 1x3x4x4 becomes batchx3x4x4",
+        "  output logits: 1x5 becomes batchx5",
+        "  Reshape 'flat': sizes 1x48 become -1x48",
+    ]
+
+
+def test_json_holds_what_was_rewritten(export: Export, tmp_path: Path) -> None:
+    code, out, err = export(net(tmp_path, RESHAPED), "--dynamic-batch", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["rebatched"] == {
+        "was": 1,
+        "changes": ["Reshape 'flat': sizes 1x48 become -1x48"],
+        "redrawn": 0,
+    }
+
+
+def test_weights_drawn_for_the_proof_are_told(export: Export, tmp_path: Path) -> None:
+    path = net(tmp_path, RESHAPED, weight=0.5)  # all classes are equal, whatever the image
+    code, out, _ = export(path, "--dynamic-batch")
+    assert code == 0
+    assert out.splitlines()[-1] == (
+        "  proved with 1 of its constants redrawn at random, as with its own the output is the "
+        "same for all images; the artifact holds its own"
+    )
+    _, out, _ = export(path, "--dynamic-batch", "--json")
+    assert json.loads(out)["rebatched"]["redrawn"] == 1
+
+
+def test_a_batch_that_is_free_already_is_told(export: Export, tmp_path: Path) -> None:
+    code, out, _ = export(net(tmp_path, "flat = Flatten(image)", "N"), "--dynamic-batch")
+    assert code == 0
+    assert out.splitlines()[1:] == ["  its batch axis is free already, and nothing was rewritten"]
+
+
+def test_many_changes_are_cut_for_a_person_and_whole_for_a_script(
+    export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exported, "_MOST_CHANGES", 1)
+    body = f"{RESHAPED.replace('flat', 'wide')} to4 = Constant<value_ints = [1, 3, 4, 4]>()"
+    path = net(tmp_path, f"{body} image4 = Reshape(wide, to4) flat = Flatten(image4)")
+    _, out, _ = export(path, "--dynamic-batch")
+    assert out.splitlines()[3:] == [
+        "  Reshape 'wide': sizes 1x48 become -1x48",
+        "  and 1 more; --json lists them all",
+    ]
+    _, out, _ = export(path, "--dynamic-batch", "--json")
+    assert len(json.loads(out)["rebatched"]["changes"]) == 2
+
+
+def torn(path: Path) -> None:
+    """Lose the second half of a file."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def outside(path: Path) -> None:
+    """Let the weights be looked for in another folder."""
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="w", size_threshold=0)
+    model = onnx.load(path, load_external_data=False)
+    (place,) = [e for e in model.graph.initializer[0].external_data if e.key == "location"]
+    place.value = "../w"
+    path.write_bytes(model.SerializeToString())
+
+
+def folder(path: Path) -> None:
+    """Put a folder in the place of the file."""
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "options", "code", "said"),
+    [
+        (torn, (), 2, "its protobuf cannot be read"),
+        (outside, (), 2, "which is outside its own folder"),
+        (folder, (), 2, "is a folder; name a file in it"),
+        (Path.unlink, (), 2, "there is no file"),
+        (Path.is_file, (), 2, "fixes the batch at 1; free it with: gb export"),
+        (Path.is_file, ("--dynamic-batch", "--input", "3x0x5"), 2, "the input '3x0x5'"),
+        (Path.is_file, ("--dynamic-batch", "--input", "3x5x5"), 2, "does not go with --input"),
+        (Path.is_file, ("--weights", "random"), 2, "holds its own weights"),
+        (Path.is_file, ("--dynamic-batch", "--name", "alexnet"), 2, "is that of a torchvision"),
+        (Path.is_file, ("--dynamic-batch", "resnet18"), 2, "for one network of your own"),
+    ],
+)
+def test_a_file_that_cannot_be_used_costs_one_sentence_and_leaves_nothing(
+    export: Export,
+    tmp_path: Path,
+    damage: Callable[[Path], object],
+    options: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    path = net(tmp_path, RESHAPED)
+    damage(path)
+    got, out, err = export(path, *options)
+    assert (got, out) == (code, "")
+    assert said in err
+    assert err.startswith("gb: ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_costs_one_sentence(export: Export, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    code, out, err = export(net(tmp_path, "flat = Flatten(image)", "N"))
+    assert (code, out) == (3, "")
+    assert err.startswith(f"gb: cannot write artifacts into {tmp_path / 'out'}: ")
+    assert err.count("\n") == 1
+    assert (tmp_path / "out").read_text() == "a file"

@@ -1,0 +1,69 @@
+"""A run of any kind is resumed by one command; ``--resume`` of the others is short for it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import greenbatch
+from greenbatch.errors import RunError
+from greenbatch.workflows import inference, training
+from tests.fakes import runs, training_runs
+from tests.unit.cli.test_cli import gb
+
+
+def _trainings(path: Path) -> Path:
+    return training_runs.plain_run(path, models=("dense", "simple-cnn"))
+
+
+KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "inference": (runs.realistic_run, "inference"),
+    "trainings": (_trainings, "training"),
+    "search": (training_runs.search_run, "training"),
+}
+COMMANDS = (("resume",), ("bench", "--resume"), ("train", "--resume"), ("tune", "--resume"))
+
+
+@pytest.fixture
+def _named_by_the_workflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each workflow refuses to resume, and says which one it is and what it was given."""
+
+    def refusing(name: str) -> Callable[..., None]:
+        def resume(path: Path, listener: object, *, trust: bool, share_machine: bool) -> None:
+            kind = type(listener).__module__.rpartition(".")[2]
+            raise RunError(f"{name} {path.name} {kind} {trust} {share_machine}")
+
+        return resume
+
+    monkeypatch.setattr(inference, "resume", refusing("inference"))
+    monkeypatch.setattr(training, "resume_training", refusing("training"))
+
+
+@pytest.mark.usefixtures("_named_by_the_workflow")
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_command_resumes_every_kind_of_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, words: tuple[str, ...]
+) -> None:
+    make, workflow = KINDS[kind]
+    run = make(tmp_path / "run")
+    code, _, errors = gb(capsys, *words, run, "--share-machine")
+    assert (code, errors) == (2, f"gb: {workflow} run {workflow} False True\n")
+
+
+@pytest.mark.usefixtures("_named_by_the_workflow")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("listener", [None, inference.Listener(), training.Listener()])
+def test_python_resumes_every_kind_of_run_for_every_listener(
+    tmp_path: Path, kind: str, listener: inference.Listener | training.Listener | None
+) -> None:
+    make, workflow = KINDS[kind]
+    with pytest.raises(RunError, match=f"{workflow} run {workflow} True False"):
+        greenbatch.resume(make(tmp_path / "run"), listener, trust=True)
+
+
+def test_what_is_no_run_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, errors = gb(capsys, "resume", tmp_path)
+    assert code == 2
+    assert errors.count("\n") == 1
+    assert "is not a run" in errors

@@ -1,0 +1,80 @@
+"""A line that is as it was written is read by its bytes; any other is looked at closely."""
+
+import hashlib
+import json
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from greenbatch.analysis.dataset.run_files import digest
+from greenbatch.errors import JournalError
+from greenbatch.records import Cell, Record, Repetition, decode, encode, parse
+from greenbatch.records.journal import _checksum, _is_canonical, parse_lines
+from tests.fakes import runs
+
+RECORDS = runs.realistic_records(models=("alexnet",), blocks=2)
+
+
+@pytest.mark.parametrize("record", RECORDS[:4])
+def test_both_ways_of_reading_a_line_give_the_record(record: Record) -> None:
+    line = encode(record)
+    loose = json.dumps(json.loads(line)).encode() + b"\n"  # with blanks, as another tool writes it
+    assert _is_canonical(line)
+    assert not _is_canonical(loose)
+    assert decode(line) == decode(loose) == record
+
+
+def test_no_altered_byte_is_let_through() -> None:
+    line = encode(RECORDS[3])
+    for place in range(len(line) - 1):
+        altered = line[:place] + bytes([line[place] ^ 1]) + line[place + 1 :]
+        assert not _is_canonical(altered), altered[max(0, place - 20) : place + 20]
+
+
+def test_a_schema_of_the_future_is_refused_though_its_checksum_fits() -> None:
+    members = json.loads(encode(RECORDS[3]))
+    del members["checksum"]
+    members["schema"] = 2
+    told = members | {"checksum": _checksum(members)}
+    line = json.dumps(told, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    with pytest.raises(ValueError, match="schema 2 is not known"):
+        decode(line)
+
+
+def test_settings_named_as_the_line_s_own_members_are_read() -> None:
+    record = runs.repetition(Cell("alexnet", "torch-cpu"))
+    record = replace(record, settings={"checksum": "0123456789abcdef", "schema": 1})
+    assert decode(encode(record)) == record
+
+
+def test_a_file_is_read_as_its_bytes_are() -> None:
+    data = b"".join(map(encode, RECORDS))
+    for tail in (b"", b'{"torn', b"{}\n"):
+        assert parse_lines(BytesIO(data + tail)) == parse(data + tail)
+    broken = data.replace(b'"iterations":', b'"iteration":', 1)
+    with pytest.raises(JournalError, match="line 3: it was changed or damaged"):
+        parse_lines(BytesIO(broken))
+
+
+def test_records_share_what_is_equal_and_nothing_else() -> None:
+    records = [
+        replace(runs.repetition(Cell("alexnet", "torch-cpu"), block), settings={"spin": value})
+        for block, value in enumerate((1, True, 1))
+    ]
+    found = parse(b"".join(map(encode, records))).repetitions
+    assert [type(record.settings["spin"]) for record in found] == [int, bool, int]
+    assert list(found) == records
+    assert found[0].cell is found[2].cell
+    assert found[0].settings is found[2].settings
+    assert isinstance(found[0], Repetition)
+
+
+def test_the_digest_of_a_run_is_that_of_its_files_whole(tmp_path: Path) -> None:
+    run = runs.realistic_run(tmp_path, models=("alexnet",))
+    total = hashlib.sha256()
+    for name in ("study.yaml", "environment.json", "journal.jsonl"):
+        data = (run / name).read_bytes()
+        total.update(f"{name} {len(data)}\n".encode() + data)
+    assert digest(run) == total.hexdigest()

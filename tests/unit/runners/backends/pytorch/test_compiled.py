@@ -1,0 +1,184 @@
+"""What torch compiles is compiled, kept where it is told, and computes the network."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from greenbatch.errors import PlacementError
+from greenbatch.runners.backends.pytorch.aot import TorchAot
+from greenbatch.runners.backends.pytorch.compiled import (
+    TorchCompiled,
+    compiler_missing,
+    inductor_options,
+    prepare_inductor,
+)
+from tests.fakes import own_networks
+
+# A repetition's process: the small network, loaded and run with a cache.
+REPETITION = """
+import json, sys
+from importlib import import_module
+from pathlib import Path
+import numpy as np, psutil
+from torch import nn
+from tests.fakes import own_networks
+from greenbatch.records import Cell
+from greenbatch.runners.backends import Task
+from types import SimpleNamespace
+
+target, cache, precision, settings = json.loads(sys.argv[1])
+module, name = target.split(":")
+backend_class = getattr(import_module("greenbatch.runners.backends.pytorch." + module), name)
+truth = own_networks.build()
+built = []
+def network(self, task):
+    built.append(1)
+    return own_networks.build()
+backend_class._on_device = network
+images = np.random.default_rng(0).standard_normal((3, 3, 16, 16), dtype=np.float32)
+manifest = SimpleNamespace(outputs=[SimpleNamespace(dims=("batch", own_networks.CLASSES))])
+task = Task(Cell("small", "torch-cpu", precision=precision, batch_size=3), Path(), Path(), manifest,
+    2, images, settings=settings, cache=Path(cache) if cache else None)
+backend = backend_class(task)
+if name == "TorchCompiled":  # as inductor does by itself where it writes CUDA kernels
+    from torch._inductor.async_compile import AsyncCompile
+    AsyncCompile.warm_pool()
+workers = len(psutil.Process().children())
+backend.run()
+backend.run()
+from torch._dynamo.utils import counters
+import torch
+with torch.no_grad():
+    wanted = truth(torch.from_numpy(images)).numpy()
+got = backend.outputs()
+print(json.dumps({
+    "error": float(abs(got - wanted).max() / abs(wanted).max()),
+    "built": len(built),
+    "workers": workers,
+    "hits": counters["inductor"]["fxgraph_cache_hit"],
+    "misses": counters["inductor"]["fxgraph_cache_miss"],
+    "children": [child.name() for child in psutil.Process().children(recursive=True)],
+    "placement": dict(backend.placement),
+    "settings": dict(backend.settings),
+}))
+"""
+
+
+def repetition(
+    target: str, cache: Path | None, precision: str = "fp32", **settings: Any
+) -> dict[str, Any]:
+    order = json.dumps([target, str(cache) if cache else None, precision, settings])
+    told = subprocess.run(
+        [sys.executable, "-c", REPETITION, order], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr[-2000:]
+    members: dict[str, Any] = json.loads(told.stdout.splitlines()[-1])
+    return members
+
+
+@pytest.mark.slow
+def test_torch_compile_compiles_once_and_finds_it_again_in_the_cache(tmp_path: Path) -> None:
+    cold = repetition("torch_compiled:TorchCompiled", tmp_path, freezing=True)
+    warm = repetition("torch_compiled:TorchCompiled", tmp_path, freezing=True)
+    assert (cold["hits"], cold["misses"]) == (0, 1)
+    assert (warm["hits"], warm["misses"]) == (1, 0)
+    assert max(cold["error"], warm["error"]) < 1e-5
+    assert (cold["workers"], warm["workers"]) == (1, 0)
+    assert cold["children"] == []  # nobody is left to wake in the window
+    assert cold["placement"] == {"cpu": 6}
+    assert cold["settings"]["optimization"] == "inductor, weights folded"
+    assert cold["settings"]["compiler"]
+
+
+@pytest.mark.slow
+def test_a_package_compiled_ahead_is_loaded_without_building_the_network(tmp_path: Path) -> None:
+    cold = repetition("torch_aot:TorchAot", tmp_path, "bf16", channels_last=True)
+    warm = repetition("torch_aot:TorchAot", tmp_path, "bf16", channels_last=True)
+    assert (cold["built"], warm["built"]) == (1, 0)
+    assert 1e-4 < cold["error"] == warm["error"] < 0.05  # bf16 inside, float32 at the ends
+    assert list(warm["placement"]) == ["cpu"]
+    assert [path.name for path in tmp_path.iterdir()] == ["package"]  # no leftovers of compiling
+
+
+def test_a_network_that_falls_back_to_eager_is_refused(
+    tmp_path: Path,
+) -> None:
+    disabled = torch._dynamo.config.patch(disable=True)  # as TORCHDYNAMO_DISABLE=1 does
+    with disabled, pytest.raises(PlacementError, match="found no compiled frames"):
+        compiled(own_networks.build(), tmp_path).run()
+
+
+def test_a_network_that_breaks_into_graphs_is_refused(tmp_path: Path) -> None:
+    class Broken(own_networks.Small):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            torch._dynamo.graph_break()
+            return super().forward(images)
+
+    with pytest.raises(PlacementError, match=r"runs uncompiled: .*graph_break"):
+        compiled(Broken().eval(), tmp_path).run()
+
+
+def compiled(module: torch.nn.Module, cache: Path) -> TorchCompiled:
+    """Make a backend of a module, ready for its first run."""
+    from greenbatch.runners.backends.pytorch import compiled as torch_compiled
+
+    prepare_inductor(cache, threads=1)
+    backend = object.__new__(TorchCompiled)
+    backend._compiled = torch_compiled._compile(module, {})
+    backend._forward, backend._room = backend._first, None
+    backend._device, backend._source, backend._result = torch.device("cpu"), None, None
+    backend._images = torch.zeros(2, 3, own_networks.SIDE, own_networks.SIDE)
+    backend._inference_mode = torch.inference_mode
+    return backend
+
+
+def test_modes_and_single_settings_become_inductors_options() -> None:
+    assert inductor_options({}) == {}
+    assert inductor_options({"mode": "reduce-overhead"}) == {"triton.cudagraphs": True}
+    both = inductor_options({"mode": "max-autotune", "cuda_graph": False, "freezing": True})
+    assert both["max_autotune"] is both["freezing"] is True
+    assert both["triton.cudagraphs"] is False
+
+
+@pytest.mark.parametrize("backend", [TorchCompiled, TorchAot])
+def test_a_machine_without_a_compiler_is_told_what_to_install(
+    backend: type[TorchCompiled | TorchAot],
+) -> None:
+    from torch._inductor import config
+
+    assert backend.unavailable("cpu") is None
+    with config.patch({"cpp.cxx": (None, "no-such-compiler")}):
+        reason = backend.unavailable("cpu")
+    assert backend.unavailable("cpu") is None
+    assert reason is not None
+    assert "finds none (tried no-such-compiler); install g++" in reason
+
+
+def test_cuda_kernels_need_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.utils import _triton
+
+    monkeypatch.setattr(_triton, "has_triton_package", lambda: False)
+    assert "pip install triton" in str(compiler_missing("cuda"))
+    assert compiler_missing("cpu") is None
+
+
+def test_inductor_keeps_all_it_makes_in_the_cells_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._inductor import config
+    from torch._inductor.runtime.cache_dir_utils import cache_dir, triton_cache_dir
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.setenv("TRITON_CACHE_DIR", "")
+    with config.patch(compile_threads=1):
+        prepare_inductor(tmp_path, threads=5)
+        assert (cache_dir(), Path(triton_cache_dir(0)).parent) == (str(tmp_path), tmp_path)
+        assert config.compile_threads == 5
+        (tmp_path / "compiled").touch()
+        prepare_inductor(tmp_path, threads=5)
+        assert config.compile_threads == 1  # nothing to compile, nobody to start for it

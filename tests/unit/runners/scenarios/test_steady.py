@@ -1,0 +1,61 @@
+"""A drift is seen through noise, before the stretches that are compared differ by the tolerance."""
+
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+
+from greenbatch.runners.scenarios.steady import AHEAD_S, is_steady
+
+pytestmark = pytest.mark.numeric
+
+
+def series(
+    level: Callable[[float], float], for_s: float, noise: float = 0.03, seed: int = 1
+) -> list[float]:
+    """Batches of about 20 ms, back to back."""
+    draw = random.Random(seed)
+    latencies: list[float] = []
+    now_s = 0.0
+    while now_s < for_s:
+        latencies.append(0.02 * level(now_s) * draw.lognormvariate(0, noise))
+        now_s += latencies[-1]
+    return latencies
+
+
+def warming(e_fold_s: float) -> Callable[[float], float]:
+    return lambda t: 1 + 0.3 * math.exp(-t / e_fold_s)
+
+
+@pytest.mark.parametrize(("e_fold_s", "for_s"), [(3.0, 3.0), (3.0, 5.0), (10.0, 5.0), (10.0, 10.0)])
+def test_a_slow_warm_up_is_not_taken_for_steady(e_fold_s: float, for_s: float) -> None:
+    found = [is_steady(series(warming(e_fold_s), for_s, seed=seed), 0.05) for seed in range(20)]
+    assert sum(found) <= 2
+
+
+def test_what_is_left_of_a_warm_up_does_not_matter_for_ever() -> None:
+    found = [is_steady(series(warming(3.0), 20.0, seed=seed), 0.05) for seed in range(20)]
+    assert sum(found) >= 15
+
+
+def test_noise_alone_is_soon_called_steady() -> None:
+    waits = []
+    for seed in range(20):
+        whole = series(lambda t: 1.0, 6.0, seed=seed)
+        looks = range(100, len(whole), 5)
+        waits.append(next(look for look in looks if is_steady(whole[:look], 0.05)))
+    assert sorted(waits)[10] <= 110
+    assert max(waits) < 250
+
+
+@pytest.mark.parametrize(("share", "steady"), [(0.8, True), (1.25, False)])
+def test_a_drift_counts_when_it_would_pass_the_tolerance_soon(share: float, steady: bool) -> None:
+    a_second = share * 0.05 / AHEAD_S
+    assert is_steady(series(lambda t: 1 + a_second * t, 3.0, noise=0), 0.05) is steady
+
+
+def test_a_drift_is_not_looked_for_in_a_handful_of_latencies() -> None:
+    rising = [1.0, 1.0, 1.0, 1.0, 1.01, 1.02, 1.03]
+    assert is_steady(rising, 0.05)
+    assert not is_steady([1.0, 1.0, *rising], 0.005)

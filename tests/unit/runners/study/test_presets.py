@@ -1,0 +1,190 @@
+"""Presets and study files: what there is runs, what is wrong is one sentence with its line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from greenbatch.cli import main
+from greenbatch.errors import StudyError, UnknownNameError, UsageError
+from greenbatch.runners.study import presets as studies
+from greenbatch.runners.study.files import load, read_study
+from greenbatch.runners.study.presets import presets, resolve
+from greenbatch.runners.study.study import Study
+
+NAMES = {
+    "alizadeh-runtimes",
+    "cruz-guide",
+    "duran-serving",
+    "mlperf-like",
+    "torchvision-timeline",
+    "yarally-batching",
+    "yarally-batching-strict",
+    "zeus-stable",
+}
+TRAINING = {"delrey", "yarally-training-layers", "yarally-training-search"}
+GOOD = "models: [alexnet]\nbackends: [torch-cpu]\nscenarios: [server]\nrates: [16]\n"
+
+
+def gb(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Run the command in this process; return its exit code, output and errors."""
+    with pytest.raises(SystemExit) as exit_:
+        main([str(argument) for argument in arguments])
+    told = capsys.readouterr()
+    return int(exit_.value.code or 0), told.out, told.err
+
+
+def inference(name: str, **options: Any) -> Study:
+    """Resolve a study that is one of inference."""
+    design = resolve(name, **options)
+    assert isinstance(design, Study)
+    return design
+
+
+def test_every_preset_of_the_design_is_there() -> None:
+    assert set(presets()) == NAMES | TRAINING
+
+
+@pytest.mark.parametrize("name", sorted(NAMES | TRAINING))
+def test_a_preset_says_its_source_and_holds_together(name: str) -> None:
+    design = resolve(name)
+    assert design.cells()
+    assert len(design.about) > 100
+    assert design.name == name
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_preset_at_a_hundredth_fits_a_small_machine_and_says_so(name: str) -> None:
+    whole, design = inference(name), inference(name, provider="cpu", scale=0.01)
+    assert design.scale == 0.01
+    assert design.repetitions == 1
+    assert {backend.rpartition("-")[2] for backend in design.backends} == {"cpu"}
+    assert all(design.window_for(cell, None) <= 20 for cell in design.cells())
+    assert design.rules.rest_max_s <= max(10.0, 0.01 * whole.rules.rest_max_s)
+    assert design.rules.rest_min_s <= max(0.1, 0.01 * whole.rules.rest_min_s)
+
+
+def test_the_batching_paper_is_repeated_as_it_was() -> None:
+    design = inference("yarally-batching")
+    assert (design.requests, design.rates, design.repetitions) == (8192, (16.0,), 1)
+    assert design.policies == ("fixed:16", "fixed:32", "fixed:64", "fixed:128", "greedy:128")
+    assert design.as_published
+    assert design.window_for(design.cells()[0], None) == 512.0
+
+
+def test_what_is_shown_is_the_file_that_would_run_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, shown, _ = gb(capsys, "study", "show", "cruz-guide", "--set", "repetitions=5")
+    assert code == 0
+    (tmp_path / "own.yaml").write_text(shown)
+    assert read_study(tmp_path / "own.yaml") == resolve("cruz-guide", changes=["repetitions=5"])
+
+
+def test_members_and_rules_are_changed_as_in_a_file() -> None:
+    design = inference(
+        "zeus-stable", changes=["models=[alexnet]", "protocol.window_s=4", "batch_sizes=[2]"]
+    )
+    assert design.models == ("alexnet",)
+    assert design.rules.window_s == 4
+    assert len(design.cells()) == len(design.backends)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("repetition=5", "unknown member of a study 'repetition'; did you mean 'repetitions'"),
+        ("protocol.windows=4", "unknown rule of the protocol 'windows'; did you mean 'window_s'"),
+        ("models", "write KEY=VALUE"),
+        ("=5", "write KEY=VALUE"),
+        ("models=[alexnet", "is not YAML"),
+        ("models=[alexnett]", "unknown model 'alexnett'"),
+        ("backends=3", "backends"),
+    ],
+)
+def test_a_change_that_cannot_be_meant_is_refused(change: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence.replace("[", r"\[")):
+        resolve("zeus-stable", changes=[change], provider="cpu")
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, 1.5])
+def test_a_scale_shortens_and_nothing_else(scale: float) -> None:
+    with pytest.raises(StudyError, match="above 0 and at most 1"):
+        resolve("zeus-stable", scale=scale)
+
+
+def test_a_study_that_is_not_there_comes_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'yarally-batching'"):
+        resolve("yaraly-batching")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (GOOD + "colour: green\n", "line 5: colour is not a member of a study"),
+        (GOOD + "repetitions: many\n", "line 5: repetitions is 'many'"),
+        (
+            GOOD + "protocol:\n  idle_s: 1\n  window_s: -2\n",
+            "line 7: protocol.window_s is -2",
+        ),
+        (GOOD.replace("[16]", "[16, 0]"), "line 4: rates.1 is 0"),
+        (GOOD.replace("[16]", "[fast]"), "line 4: rates.0 is 'fast'"),
+        (GOOD.replace("[16]", "[]"), "line 4: rates is missing or empty"),
+        (GOOD.replace("[alexnet]", "[]"), "line 1: models"),
+        (GOOD.replace("alexnet", "alexnett"), "line 1: unknown model 'alexnett'"),
+        (GOOD.replace("torch-cpu", "torch-gpu"), "line 2: unknown backend 'torch-gpu'"),
+        (GOOD + "policies:\n- greedy:4\n- often\n", "line 7: unknown batching policy 'often'"),
+        (GOOD + "arrivals: [rain]\n", "line 5: unknown arrivals 'rain'"),
+        ("models: [alexnet\n", "is not YAML in line"),
+        ("- alexnet\n", "holds list; wanted a mapping"),
+    ],
+)
+def test_a_fault_in_a_file_is_one_sentence_with_its_line(
+    text: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    code, _, told = gb(capsys, "study", "run", path, "--dry-run")
+    assert code == 2
+    assert sentence in told
+    assert told.count("\n") == 1
+
+
+def test_the_line_is_that_of_the_value_in_a_long_list(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("backends: [torch-cpu]\nbatch_sizes:\n  - 1\n  - 2\n  - 0\n")
+    file = load(path)
+    assert file.lines["batch_sizes", 2] == 5
+    with pytest.raises(StudyError, match=r"line 5: batch_sizes\.2 is 0"):
+        file.study()
+
+
+def test_a_dry_run_prints_the_order_and_the_least_time_and_measures_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, told, _ = gb(capsys, "study", "run", "yarally-batching", "--provider", "cpu", "--dry-run")
+    assert code == 0
+    lines = told.splitlines()
+    assert len(lines) == 26
+    assert lines[0].startswith("block 0: ")
+    assert "25 repetitions of 25 cells, at least 3 h" in lines[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_preset_that_asks_for_what_the_machine_lacks_ends_with_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GB_NVML", str(tmp_path / "none.so"))
+    options = ("--scale", "0.01", "--weights", "random", "--out", tmp_path / "run")
+    code, _, told = gb(capsys, "study", "run", "alizadeh-runtimes", *options)
+    assert code == 3
+    assert "cuda" in told.lower()
+    assert len(told.splitlines()) == 2  # what is being checked, and the sentence
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_shipped_file_is_yaml_with_its_own_name() -> None:
+    for path in studies.FOLDER.glob("*.yaml"):
+        assert yaml.safe_load(path.read_text())["name"] == path.stem

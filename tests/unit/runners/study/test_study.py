@@ -1,0 +1,128 @@
+"""A study says in one sentence what is wrong with it, and reads back as it was written."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenbatch.errors import StudyError, UnknownNameError
+from greenbatch.records import Cell
+from greenbatch.runners import backends
+from greenbatch.runners.study.files import read_study
+from greenbatch.runners.study.study import make_study
+
+MEMBERS: dict[str, Any] = {
+    "models": ["alexnet"],
+    "backends": ["onnxruntime-cpu", "torch-cpu"],
+    "batch_sizes": [1, 8],
+    "repetitions": 2,
+    "profile": "quick",
+}
+
+
+def test_a_study_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    study = make_study(MEMBERS)
+    (tmp_path / "study.yaml").write_text(study.to_yaml())
+    assert read_study(tmp_path / "study.yaml") == study
+    assert "window_s: 0.5" in study.to_yaml()
+
+
+def test_cells_are_every_combination() -> None:
+    assert make_study(MEMBERS).cells() == [
+        Cell("alexnet", backend, batch_size=size)
+        for backend in ("onnxruntime-cpu", "torch-cpu")
+        for size in (1, 8)
+    ]
+
+
+def test_a_study_file_may_change_single_rules_of_its_profile() -> None:
+    rules = make_study(MEMBERS | {"protocol": {"window_s": 4}}).rules
+    assert rules.window_s == 4
+    assert rules.rest_min_s == 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"batch_sizes": [0]}, r"batch_sizes\.0 is 0: .*greater than or equal to 1"),
+        ({"batch_sizes": [-4]}, r"batch_sizes\.0 is -4"),
+        ({"batch_sizes": ["many"]}, r"batch_sizes\.0 is 'many': .*integer"),
+        ({"batch_sizes": []}, "batch_sizes is missing or empty; give one"),
+        ({"batch_sizes": [1, 1]}, "1 is named twice"),
+        ({"repetitions": 0}, "repetitions is 0"),
+        ({"profile": "sloppy"}, "profile is 'sloppy': .*'quick', 'standard' or 'rigorous'"),
+        ({"protocol": {"windows": 4}}, "protocol has no rule 'windows'; it has window_s"),
+        ({"protocol": {"window_s": -1}}, r"protocol\.window_s is -1"),
+        ({"protocol": {"window_ticks": 1.5}}, "wanted a whole number"),
+        ({"colour": "green"}, "colour is not a member of a study; it has"),
+        ({"schema": 9}, "schema is 9: .*1"),
+    ],
+)
+def test_a_fault_is_named_with_what_was_found(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(StudyError, match=sentence):
+        make_study(MEMBERS | changes)
+
+
+def test_a_missing_member_is_named() -> None:
+    with pytest.raises(StudyError, match="batch_sizes is missing"):
+        make_study({"backends": ["torch-cpu"]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"models": ["alexnett"]}, "unknown model 'alexnett'; did you mean 'alexnet'"),
+        ({"backends": ["torch-gpu"]}, "unknown backend 'torch-gpu'; did you mean 'torch-cpu'"),
+    ],
+)
+def test_an_unknown_name_comes_with_the_nearest(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UnknownNameError, match=sentence):
+        make_study(MEMBERS | changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("models: [alexnet\nbackends: [", r"is not YAML in line \d"),
+        ("- alexnet\n", "holds list; wanted a mapping"),
+        (b"\xff\xfe\x00", "is not YAML"),
+    ],
+)
+def test_an_unreadable_file_is_named(tmp_path: Path, text: str | bytes, sentence: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(StudyError, match=sentence):
+        read_study(path)
+
+
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"cannot read the study file .*No such file"):
+        read_study(tmp_path / "study.yaml")
+
+
+def test_runtimes_and_providers_pair_into_backends() -> None:
+    assert backends.pair(["onnxruntime", "torch"], ["cpu", "cuda"]) == [
+        "onnxruntime-cpu",
+        "torch-cpu",
+        "onnxruntime-cuda",
+        "torch-cuda",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "providers", "sentence"),
+    [
+        (["onnx"], ["cpu"], "unknown runtime 'onnx'; did you mean 'onnxruntime'"),
+        (["torch"], ["rocket"], "unknown provider 'rocket'; choose one of cpu, cuda"),
+    ],
+)
+def test_unknown_runtimes_and_providers_are_named(
+    runtimes: list[str], providers: list[str], sentence: str
+) -> None:
+    with pytest.raises(UnknownNameError, match=sentence):
+        backends.pair(runtimes, providers)
+
+
+def test_every_backend_of_the_table_can_be_imported() -> None:
+    for spec in backends.BACKENDS.values():
+        assert callable(backends.resolve(spec).unavailable)
