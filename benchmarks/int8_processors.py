@@ -38,9 +38,9 @@ from greenbatch.models.registry import STUDY
 from greenbatch.runners.host.cores import default_threads
 
 EMULATOR = ("qemu-x86_64", "-cpu", "Haswell")
-SLOW = ("vit_b_16", "convnext_base")  # emulated, an image takes minutes: two, of fewer forms
+EMULATED = ("U8S8", "U8S8, weights of 7 bits", "U8U8", "U8S8, session.x64quantprecision")
+SLOW = ("vit_b_16", "convnext_base")  # emulated, an image takes minutes
 SLOW_IMAGES = 2
-SLOW_FORMS = ("U8S8", "U8S8, weights of 7 bits", "U8U8")
 BATCH_SIZE = 8
 TURN_S = 0.5
 CALM_S = 0.05  # the other sessions' threads go on spinning for a while after their turn
@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=list(STUDY))
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--images", type=int, default=COUNT, help="to calibrate and to judge by")
+    parser.add_argument("--emulated-images", type=int, default=16, help="the first of them")
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
     parser.add_argument("--judge", type=Path, help="used by this program: judge what lies there")
     options = parser.parse_args()
@@ -97,10 +98,10 @@ def main() -> None:
         export_model(name, options.artifacts, weights="random")
         with tempfile.TemporaryDirectory() as folder:
             artifact = load_artifact(options.artifacts, name)
-            table(artifact, Path(folder), options.turns, options.images)
+            table(artifact, Path(folder), options.turns, options.images, options.emulated_images)
 
 
-def table(artifact: Artifact, folder: Path, turns: int, count: int) -> None:
+def table(artifact: Artifact, folder: Path, turns: int, count: int, emulated_images: int) -> None:
     """Make every form of a model, judge and time it, and print."""
     name = artifact.manifest.model
     learnt, some = (
@@ -115,10 +116,11 @@ def table(artifact: Artifact, folder: Path, turns: int, count: int) -> None:
     fp32 = fidelity.run(artifact.path, some, name)
     exact = {way: fidelity.run(path, some, name, optimise=False) for way, path in paths.items()}
     here = judge(folder, paths, count)
-    few = min(count, SLOW_IMAGES) if name in SLOW else count
+    few = min(count, SLOW_IMAGES if name in SLOW else emulated_images)
     there = {}
     if emulator():
-        there = emulated(folder, {way: paths[way] for way in forms_to_emulate(name)}, few)
+        ways = EMULATED[: 3 if name in SLOW else None]
+        there = emulated(folder, {way: paths[way] for way in ways}, few)
 
     def figures(got: Mapping[str, NDArray[np.float32]], way: str) -> str:
         if way not in got:
@@ -140,11 +142,6 @@ def table(artifact: Artifact, folder: Path, turns: int, count: int) -> None:
             f"| {path.stat().st_size / 1e6:.1f} | {' | '.join(speeds[way])} |",
             flush=True,
         )
-
-
-def forms_to_emulate(name: str) -> tuple[str, ...]:
-    """Return the forms that are judged under the emulator."""
-    return SLOW_FORMS if name in SLOW else tuple(forms())
 
 
 def judge(folder: Path, paths: Mapping[str, Path], count: int) -> dict[str, NDArray[np.float32]]:
