@@ -29,7 +29,7 @@ LOWEST_ARITHMETIC_COSINE = 0.98
 
 Products of int8 are exact where they are added in 32 bits; what is left are values that round to
 the next step, 0.994 at worst for the study models. Where pairs of products are added in 16 bits
-and saturate, shufflenet_v2_x0_5 has 0.84 (docs/precisions.md).
+and saturate, shufflenet_v2_x0_5 has 0.84 to 0.93 (docs/precisions.md).
 """
 
 
