@@ -12,14 +12,20 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from greenbatch.errors import ArtifactError, ExportError, FileError
-from greenbatch.files import disk_error, explain, read_bytes, require_own, write_atomically
-from greenbatch.models.artifacts import DATA_SUFFIX, stem
-from greenbatch.records import PRECISIONS, Manifest, parse_manifest
+from greenbatch.files import (
+    disk_error,
+    explain,
+    followed,
+    read_bytes,
+    require_own,
+    write_atomically,
+)
+from greenbatch.models.artifacts import DATA_SUFFIX, MANIFEST_BYTES, manifest_at, stem
+from greenbatch.records import PRECISIONS, Manifest
 
 Tell = Callable[[str], None]
 
 _FOLDER_LOCK = ".artifacts.lock"
-_MANIFEST_BYTES = 10_000_000
 
 
 @contextlib.contextmanager
@@ -113,7 +119,7 @@ def publish(folder: Path, manifest: Manifest, files: Iterable[Path]) -> None:
 def _require_free(path: Path, manifest: Manifest) -> None:
     """Refuse to replace another artifact: a file was renamed, or names differ in case alone."""
     try:
-        found = parse_manifest(path.read_bytes(), str(path))
+        found = manifest_at(path)
     except (OSError, ArtifactError):  # none, or a damaged one
         return
     if (found.model, found.precision) != (manifest.model, manifest.precision):
@@ -134,7 +140,9 @@ def _sweep_unnamed(folder: Path, model: str) -> None:
     stays while the manifest of either names it.
     """
     try:
-        used = b"".join(read_bytes(path, _MANIFEST_BYTES) for path in folder.glob("*.json"))
+        used = b"".join(
+            read_bytes(followed(path), MANIFEST_BYTES) for path in folder.glob("*.json")
+        )
     except (OSError, FileError):  # what it names is not known: nothing is removed
         return
     stems = "|".join(re.escape(stem(model, precision)) for precision in PRECISIONS)

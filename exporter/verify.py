@@ -9,9 +9,9 @@ from greenbatch.errors import ArtifactError, ExportError
 from greenbatch.exporter.causes import first_line
 from greenbatch.exporter.precisions import fidelity
 from greenbatch.exporter.precisions.calibration import draw_images
-from greenbatch.models.artifacts import Artifact, hold
+from greenbatch.models.artifacts import Artifact, hold, manifest_at
 from greenbatch.models.instructions import instruction_set
-from greenbatch.records import Manifest, parse_manifest
+from greenbatch.records import Manifest
 
 if TYPE_CHECKING:
     import onnx
@@ -76,7 +76,7 @@ def check_folder(folder: Path) -> Iterator[Finding]:
 def _look(path: Path, folder: Path) -> Finding:
     manifest = None
     try:
-        manifest = parse_manifest(path.read_bytes(), str(path))
+        manifest = manifest_at(path)
         _check(path, Artifact(folder, manifest))
     except (ArtifactError, ExportError, OSError) as error:
         return Finding(path, str(error), manifest)

@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from greenbatch.errors import ArtifactError
+from greenbatch.errors import ArtifactError, FileError
+from greenbatch.files import followed, read_bytes
 from greenbatch.names import check_name
 from greenbatch.records import Manifest, parse_manifest
 
 DATA_SUFFIX = ".onnx.data"
 """Ends the name of a file with the weights of a graph that is too large for one file."""
+
+MANIFEST_BYTES = 10_000_000
+"""The most that is read of a manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +83,32 @@ def read_manifest(folder: Path, model: str, precision: str = "fp32") -> Manifest
     """
     path = folder / f"{stem(model, precision)}.json"
     try:
-        text = path.read_bytes()
+        manifest = manifest_at(path)
     except OSError as error:
         raise ArtifactError(
             f"cannot read the manifest {path}: {error.strerror}; make the artifact with: "
             f"gb export {model} --out {folder}"
         ) from error
-    manifest = parse_manifest(text, str(path))
     if (manifest.model, manifest.precision) != (model, precision):
         raise ArtifactError(
             f"the manifest {path} is of {manifest.model} in {manifest.precision}, and not of "
             f"{model} in {precision}; make the artifact with: gb export {model} --out {folder}"
         )
     return manifest
+
+
+def manifest_at(path: Path) -> Manifest:
+    """Read the manifest in a file, which may be a link: users share folders of artifacts.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ArtifactError: It is not a manifest that this program knows, or cannot be read.
+    """
+    try:
+        text = read_bytes(followed(path), MANIFEST_BYTES)
+    except FileError as error:
+        raise ArtifactError(str(error)) from error
+    return parse_manifest(text, str(path))
 
 
 def load_artifact(folder: Path, model: str, precision: str = "fp32") -> Artifact:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import BackendUnavailable, MeasurementError, PlacementError, UsageError
 from greenbatch.files import make_folder, write_atomically
+from greenbatch.models.agreement import arithmetic_fault, difference
 from greenbatch.models.artifacts import Artifact
 from greenbatch.models.image_folder import LabelledPhotographs, read_batches
 from greenbatch.privacy import masked
@@ -29,6 +30,7 @@ _PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
 }
 _Z = 1.959964  # two-sided 95 % of the normal distribution
 _SHUFFLE_SEED = 0
+_ARITHMETIC_IMAGES = 8  # saturation shows in each
 _NAMED = 20  # broken files that are listed; all are counted
 
 
@@ -67,7 +69,8 @@ def evaluate(
         clock: Monotonic, in s.
 
     Raises:
-        MeasurementError: No photograph could be read, or the graph does not run.
+        MeasurementError: No photograph could be read, the graph does not run, or this processor
+            computes an int8 artifact as another network.
         BackendUnavailable: The provider cannot run on this machine.
         PlacementError: It would leave nodes to the CPU.
         UsageError: ``limit`` or ``batch_size`` is below 1, or the input cannot be a photograph.
@@ -92,7 +95,10 @@ def evaluate(
         paths, manifest.input, batch_size, lambda path, reason: broken.setdefault(str(path), reason)
     )
     for indices, batch in batches:
-        ranks = rank_of(run(batch), labels[indices])
+        logits = run(batch)
+        if not images and manifest.precision == "int8" and provider == "cpu":
+            _check_arithmetic(artifact, threads, batch[:_ARITHMETIC_IMAGES], logits)
+        ranks = rank_of(logits, labels[indices])
         first += int((ranks < 1).sum())
         fifth += int((ranks < 5).sum())
         images += len(batch)
@@ -189,10 +195,31 @@ def wilson(right: int, of: int) -> Rate:
     )
 
 
+def _check_arithmetic(
+    artifact: Artifact,
+    threads: int,
+    images: "NDArray[np.float32]",
+    logits: "NDArray[np.float32]",
+) -> None:
+    """Check that this processor computes an int8 artifact as the same graph in float32 does.
+
+    Raises:
+        MeasurementError: Its products saturate here, and its accuracy would be another network's.
+    """
+    wanted = _open(artifact, "cpu", threads, optimise=False)(images)
+    if wrong := arithmetic_fault(
+        difference(wanted, logits[: len(wanted)]), artifact.manifest.model
+    ):
+        raise MeasurementError(f"{wrong}; it is not evaluated")
+
+
 def _open(
-    artifact: Artifact, provider: str, threads: int
+    artifact: Artifact, provider: str, threads: int, *, optimise: bool = True
 ) -> "Callable[[NDArray[np.float32]], NDArray[np.float32]]":
-    """Return a function from images to logits that runs on the provider alone."""
+    """Return a function from images to logits that runs on the provider alone.
+
+    Unoptimised, ONNX Runtime computes an int8 graph in float32, which no processor saturates.
+    """
     import numpy as np
     import onnxruntime as ort
 
@@ -209,6 +236,8 @@ def _open(
         "optimization.disable_specified_optimizers", "FuseFp16InitializerToFp32NodeTransformer"
     )
     options.intra_op_num_threads = threads
+    if not optimise:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if provider != "cpu":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:

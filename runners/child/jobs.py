@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from greenbatch.arrays import read_array
 from greenbatch.errors import MeasurementError
 from greenbatch.files import draft
-from greenbatch.records import FACTORS, Cell, Manifest, parse_manifest
+from greenbatch.models.artifacts import manifest_at
+from greenbatch.records import FACTORS, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.child import windows
 from greenbatch.runners.child.system import affinity, idle_for, peak_memory_bytes
@@ -156,7 +157,7 @@ def resolve(job: str) -> "Callable[[Request, Tell, float], None]":
 
 def task_of(request: Request) -> backends.Task:
     cell = Cell(**request["cell"])
-    manifest = _manifest(Path(request["manifest"]))
+    manifest = manifest_at(Path(request["manifest"]))
     return backends.Task(
         cell=cell,
         artifact=Path(request["artifact"]),
@@ -197,10 +198,6 @@ def _photographs(request: Request) -> "list[Photograph]":
 
 def _in_window(request: Request) -> bool:
     return request.get("preprocessing") == "pipeline"
-
-
-def _manifest(path: Path) -> Manifest:
-    return parse_manifest(path.read_bytes(), path.name)
 
 
 def _agreement(logits: "np.ndarray", task: backends.Task, reference: str) -> dict[str, float]:

@@ -12,9 +12,10 @@ from PIL import Image
 
 from greenbatch.errors import MeasurementError, UsageError
 from greenbatch.models import InputSpec
-from greenbatch.models.artifacts import load_artifact, sha256
+from greenbatch.models.artifacts import Artifact, load_artifact, sha256
 from greenbatch.models.image_folder import find_labelled
 from greenbatch.records import Manifest, TensorSpec, WeightsRecord
+from greenbatch.runners import evaluation
 from greenbatch.runners.evaluation import Progress, evaluate, rank_of, wilson
 from tests.conftest import Gb
 
@@ -154,6 +155,26 @@ def test_a_limit_takes_the_same_choice_from_all_classes(tmp_path: Path, data: Pa
     for limit in (0, -3):
         with pytest.raises(UsageError, match=f"the limit is {limit}; wanted 1 or more"):
             run(tmp_path / "artifacts", data, limit=limit)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_int8_is_not_evaluated_where_the_processor_saturates(
+    tmp_path: Path, data: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts, opened = tmp_path / "artifacts", evaluation._open
+    write_artifact(artifacts, precision=precision)
+
+    def saturating(artifact: Artifact, provider: str, threads: int, **how: Any) -> Any:
+        run = opened(artifact, provider, threads, **how)
+        return run if how else lambda batch: np.maximum(run(batch), 0.0) ** 9
+
+    monkeypatch.setattr(evaluation, "_open", saturating)
+    artifact, photographs = load_artifact(artifacts, "colours", precision), find_labelled(data, 3)
+    if precision == "fp32":  # of no other arithmetic than its own
+        assert evaluate(artifact, photographs, "photographs").images == 30
+        return
+    with pytest.raises(MeasurementError, match=r"saturate in 16 bits.*gb export colours"):
+        evaluate(artifact, photographs, "photographs")
 
 
 def test_no_readable_image_is_an_error(tmp_path: Path, data: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from greenbatch.analysis import compile_dataset
 from greenbatch.analysis.dataset.run_files import read_run
 from greenbatch.documents import DEEPEST, DocumentError, parse_json, parse_yaml, write_yaml
-from greenbatch.errors import FileError, RunError, StudyError, UsageError
+from greenbatch.errors import ArtifactError, FileError, RunError, StudyError, UsageError
+from greenbatch.models.artifacts import MANIFEST_BYTES, read_manifest
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.queueing.recordings import LONGEST_LINE, read_instants
 from greenbatch.records import Cell, parse
@@ -186,3 +187,12 @@ def test_a_block_that_no_run_has_is_refused_before_the_grid_is_allocated(tmp_pat
     run = write_run(tmp_path, [repetition(Cell("alexnet", "onnxruntime-cpu"), 10**12)])
     with pytest.raises(RunError, match="1,000,000,000,001 repetitions"):
         compile_dataset(run)
+
+
+def test_a_manifest_that_is_huge_or_a_named_pipe_is_one_sentence(tmp_path: Path) -> None:
+    with (tmp_path / "net-fp32.json").open("wb") as file:
+        file.truncate(MANIFEST_BYTES + 1)
+    os.mkfifo(tmp_path / "pipe-fp32.json")
+    for model, problem in (("net", "larger than 10 MB"), ("pipe", "not a regular file")):
+        with pytest.raises(ArtifactError, match=rf"{model}-fp32\.json: it is {problem}"):
+            read_manifest(tmp_path, model)
