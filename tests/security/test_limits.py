@@ -13,6 +13,7 @@ from greenbatch.errors import FileError, RunError, StudyError, UsageError
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.queueing.recordings import LONGEST_LINE, read_instants
 from greenbatch.records import Cell, parse
+from greenbatch.runners.known import ThisMachine
 from greenbatch.runners.run.directory import read_environment
 from greenbatch.runners.study.files import load
 from greenbatch.runners.study.presets import resolve
@@ -72,7 +73,7 @@ def test_a_study_file_that_the_user_linked_to_is_read(tmp_path: Path) -> None:
 
 def test_an_option_of_a_study_is_read_within_the_same_limits() -> None:
     with pytest.raises(StudyError, match="is not YAML"):
-        resolve("yarally-batching", changes=[f"models={NESTED}"])
+        resolve("yarally-batching", ThisMachine(), changes=[f"models={NESTED}"])
 
 
 def test_a_run_with_aliases_in_its_study_is_one_sentence(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from greenbatch.records import (
     WarmUp,
 )
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
+from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
@@ -350,7 +351,7 @@ def _request(slot: TrainingSlot, station: Station, before: Before, folder: Path)
 def loading(study: TrainingStudy) -> dict[str, Any]:
     """Return the members of a request that say what is loaded."""
     return {
-        "threads": study.thread_count,
+        "threads": thread_count(study.threads),
         "data_dir": study.data_dir,
         "image_size": study.image_size,
         "train_images": study.train_images,

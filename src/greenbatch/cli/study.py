@@ -59,10 +59,16 @@ def show(
     scale: _Scale = None,
 ) -> None:
     """Print a study as the file that would run it."""
+    from greenbatch.runners.known import ThisMachine
     from greenbatch.runners.study import presets as studies
 
     design = studies.resolve(
-        name, changes=changes or (), provider=provider, data=data or (), scale=scale
+        name,
+        ThisMachine(),
+        changes=changes or (),
+        provider=provider,
+        data=data or (),
+        scale=scale,
     )
     echo(*design.to_yaml().removesuffix("\n").split("\n"))
 
@@ -91,6 +97,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a study."""
+    from greenbatch.runners.known import ThisMachine
     from greenbatch.runners.study import presets as studies
     from greenbatch.runners.study.study import Study
     from greenbatch.workflows import inference
@@ -108,6 +115,7 @@ def run(
         )
     design = studies.resolve(
         name,
+        ThisMachine(),
         changes=changes or (),
         provider=provider,
         data=data or (),

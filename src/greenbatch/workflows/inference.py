@@ -96,6 +96,7 @@ def plan(
         StudyError: The options do not make a study.
     """
     from greenbatch.runners import backends
+    from greenbatch.runners.known import ThisMachine
     from greenbatch.runners.run.repetition import probe
     from greenbatch.runners.study.study import make_study
 
@@ -117,6 +118,7 @@ def plan(
             **members,
         },
         "the options",
+        known=ThisMachine(),
     )
     return study, path
 
@@ -212,11 +214,12 @@ def resume(
         RunError: It cannot be the same run any more: the message says what differs.
     """
     from greenbatch.runners.host.machine_lock import machine_for
+    from greenbatch.runners.known import ThisMachine
     from greenbatch.runners.run import consent
     from greenbatch.runners.run.directory import RunDirectory, open_study
     from greenbatch.runners.run.environment import describe, describe_without_meters
 
-    study = open_study(path)
+    study = open_study(path, ThisMachine())
     if not trust:
         consent.require(study, f"the run {path}", run=path)
     RunDirectory.require_same(path, describe_without_meters(study))  # nothing was opened or asked

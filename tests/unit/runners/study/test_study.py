@@ -8,8 +8,10 @@ import pytest
 from greenbatch.errors import StudyError, UnknownNameError
 from greenbatch.records import Cell
 from greenbatch.runners import backends
+from greenbatch.runners.known import ThisMachine
 from greenbatch.runners.study.files import read_study
 from greenbatch.runners.study.study import make_study
+from greenbatch.runners.study.training_study import make_training_study
 
 MEMBERS: dict[str, Any] = {
     "models": ["alexnet"],
@@ -77,7 +79,31 @@ def test_a_missing_member_is_named() -> None:
 )
 def test_an_unknown_name_comes_with_the_nearest(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UnknownNameError, match=sentence):
-        make_study(MEMBERS | changes)
+        make_study(MEMBERS | changes, known=ThisMachine())
+
+
+def test_a_study_is_read_without_a_look_at_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a file was looked at")
+
+    for name in ("open", "stat", "exists", "is_file", "is_dir", "iterdir"):
+        monkeypatch.setattr(Path, name, refuse)
+    names = {
+        "models": ["nowhere"],
+        "backends": ["gone-cpu"],
+        "settings": {"gone-cpu.colour": ["green"]},
+        "scenarios": ["server"],
+        "arrivals": ["replay:nowhere.csv"],
+        "images": {"folder": "nowhere", "found": 1, "count": 1, "sha256": "0"},
+    }
+    study = make_study(MEMBERS | names)
+    assert (study.models, study.backends, study.arrivals) == (
+        ("nowhere",),
+        ("gone-cpu",),
+        ("replay:nowhere.csv",),
+    )
+    trainings = make_training_study({"models": ["gone"], "data": ["nothing"]})
+    assert trainings.data == ("nothing",)
 
 
 @pytest.mark.parametrize(

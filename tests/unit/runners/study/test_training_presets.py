@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from greenbatch.runners.known import ThisMachine
 from greenbatch.runners.study import presets as studies
 from greenbatch.runners.study.training_study import TrainingStudy
 
@@ -11,7 +12,7 @@ NAMES = ("yarally-training-search", "yarally-training-layers", "delrey")
 
 
 def read(name: str, scale: float | None = None) -> TrainingStudy:
-    study = studies.resolve(name, scale=scale)
+    study = studies.resolve(name, ThisMachine(), scale=scale)
     assert isinstance(study, TrainingStudy)
     return study
 
