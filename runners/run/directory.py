@@ -12,15 +12,15 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from filelock import FileLock, Timeout
 
 from greenbatch import files
+from greenbatch.design.files import load, read_study, read_training_study
 from greenbatch.design.known import Known
+from greenbatch.design.study import Study
+from greenbatch.design.training_study import TrainingStudy
 from greenbatch.documents import parse_json
 from greenbatch.errors import FileError, MeasurementError, RunError
 from greenbatch.privacy import masked_members
 from greenbatch.records import Journal, Record, encode
 from greenbatch.records import journal as journals
-from greenbatch.runners.study.files import load, read_study, read_training_study
-from greenbatch.runners.study.study import Study
-from greenbatch.runners.study.training_study import TrainingStudy
 
 Design = TypeVar("Design", bound=Study | TrainingStudy)
 

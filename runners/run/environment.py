@@ -6,13 +6,13 @@ from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
+from greenbatch.design.study import Study
+from greenbatch.design.training_study import TrainingStudy
 from greenbatch.privacy import masked_members
 from greenbatch.runners import backends
 from greenbatch.runners.doctor import gpus, machine
 from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.metering import Metering
-from greenbatch.runners.study.study import Study
-from greenbatch.runners.study.training_study import TrainingStudy
 
 PACKAGES = ("greenbatch", "numpy", "onnx", "openvino", "torch", "torchvision", "triton")
 TRAINING_PACKAGES = ("optuna", "scikit-learn", "timm")

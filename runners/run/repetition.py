@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from greenbatch.arrays import read_arrays
+from greenbatch.design.study import Study
 from greenbatch.files import draft, make_folder
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import (
@@ -37,7 +38,6 @@ from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
 from greenbatch.runners.run.caches import of_cell
 from greenbatch.runners.scheduling.order import Slot
-from greenbatch.runners.study.study import Study
 
 DISAGREES_ABOVE = 0.05
 

@@ -10,8 +10,8 @@ from greenbatch.analysis.dataset.compilation import from_files
 from greenbatch.analysis.dataset.run_files import RunFiles
 from greenbatch.analysis.findings.cells import cell_rows
 from greenbatch.analysis.statistics.summary import interval, ratio
+from greenbatch.design.study import Study
 from greenbatch.records import Idle, Journal, Record, Repetition, decode, encode
-from greenbatch.runners.study.study import Study
 from tests.fakes import runs
 
 _FACTORS = ("models", "backends", "precisions", "io", "scenarios", "batch_sizes")

@@ -19,13 +19,13 @@ from greenbatch.analysis.dataset.dataset_files import CONTENTS, NOTE, contents_d
 from greenbatch.analysis.dataset.run_files import read_run
 from greenbatch.analysis.dataset.store import store
 from greenbatch.analysis.runs import merge
+from greenbatch.design.study import make_study
 from greenbatch.documents import write_yaml
 from greenbatch.errors import ArtifactError, ExportError, FileError, RunError, StudyError
 from greenbatch.exporter.publishing import publish
 from greenbatch.models.artifacts import read_manifest
 from greenbatch.records import Cell, artifact_key, parse_manifest
 from greenbatch.runners.run import reference
-from greenbatch.runners.study.study import make_study
 from tests.fakes.runs import environment, figure, repetition, study, write_run
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -8,6 +8,10 @@ import pytest
 
 from greenbatch.analysis import compile_dataset
 from greenbatch.analysis.dataset.run_files import read_run
+from greenbatch.design.files import load
+from greenbatch.design.presets import resolve
+from greenbatch.design.study import make_study
+from greenbatch.design.training_study import make_training_study
 from greenbatch.documents import DEEPEST, DocumentError, parse_json, parse_yaml, write_yaml
 from greenbatch.errors import FileError, RunError, StudyError, UsageError
 from greenbatch.queueing.policies import parse_policy
@@ -15,10 +19,6 @@ from greenbatch.queueing.recordings import LONGEST_LINE, read_instants
 from greenbatch.records import Cell, parse
 from greenbatch.runners.known import ThisMachine
 from greenbatch.runners.run.directory import read_environment
-from greenbatch.runners.study.files import load
-from greenbatch.runners.study.presets import resolve
-from greenbatch.runners.study.study import make_study
-from greenbatch.runners.study.training_study import make_training_study
 from tests.fakes.runs import repetition, study, write_run
 
 ALIASES = "\n".join(

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from greenbatch.design.training_study import TrainingStudy
 from greenbatch.files import draft, make_folder, remove_old_drafts
 from greenbatch.records import (
     Beat,
@@ -31,7 +32,6 @@ from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
 from greenbatch.runners.run.repetition import conditions_around, doubts
-from greenbatch.runners.study.training_study import TrainingStudy
 from greenbatch.runners.training.child import checkpoints
 from greenbatch.runners.training.parent.ledger import Before, Ledger
 from greenbatch.runners.training.parent.phases import total

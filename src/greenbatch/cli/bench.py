@@ -164,8 +164,8 @@ def bench(
     from greenbatch.cli.options import batch_sizes as parse_batch_sizes
     from greenbatch.cli.options import rates as parse_rates
     from greenbatch.cli.options import settings as parse_settings
+    from greenbatch.design.files import read_study
     from greenbatch.runners.known import ThisMachine
-    from greenbatch.runners.study.files import read_study
     from greenbatch.workflows import inference
 
     given = {

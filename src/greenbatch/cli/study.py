@@ -43,7 +43,7 @@ _Data = Annotated[
 @study.command("list", cls=Command)
 def list_studies() -> None:
     """List the presets, and what each is after."""
-    from greenbatch.runners.study import presets as studies
+    from greenbatch.design import presets as studies
 
     for name in studies.presets():
         about = str(studies.read(name).members.get("about", ""))
@@ -59,8 +59,8 @@ def show(
     scale: _Scale = None,
 ) -> None:
     """Print a study as the file that would run it."""
+    from greenbatch.design import presets as studies
     from greenbatch.runners.known import ThisMachine
-    from greenbatch.runners.study import presets as studies
 
     design = studies.resolve(
         name,
@@ -97,9 +97,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a study."""
+    from greenbatch.design import presets as studies
+    from greenbatch.design.study import Study
     from greenbatch.runners.known import ThisMachine
-    from greenbatch.runners.study import presets as studies
-    from greenbatch.runners.study.study import Study
     from greenbatch.workflows import inference
 
     overrides: dict[str, Any] = {

@@ -113,8 +113,8 @@ def tune(
 ) -> None:
     """Search for hyperparameters by several strategies, and tell what each one costs."""
     from greenbatch.cli.output.plan import outline
+    from greenbatch.design.training_study import make_training_study
     from greenbatch.runners.known import ThisMachine
-    from greenbatch.runners.study.training_study import make_training_study
     from greenbatch.workflows import inference
 
     search = {

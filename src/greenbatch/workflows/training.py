@@ -11,10 +11,10 @@ from greenbatch.workflows.inference import meters_for
 if TYPE_CHECKING:
     import xarray as xr
 
+    from greenbatch.design.training_study import TrainingStudy
     from greenbatch.runners.host.machine_lock import MachineLock
     from greenbatch.runners.metering import Metering
     from greenbatch.runners.run.directory import TrainingDirectory
-    from greenbatch.runners.study.training_study import TrainingStudy
     from greenbatch.runners.training.parent.execution import Progress
 
 
@@ -76,8 +76,8 @@ def plan(
         UnknownNameError: A network or a data set is not known.
         StudyError: The options do not make a study.
     """
+    from greenbatch.design.training_study import make_training_study
     from greenbatch.runners.known import ThisMachine
-    from greenbatch.runners.study.training_study import make_training_study
 
     backends: Mapping[str, Any] = (
         {"backends": [f"torch-{provider}" for provider in providers]} if providers else {}

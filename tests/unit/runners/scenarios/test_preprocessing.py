@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from greenbatch.design.files import read_study
 from greenbatch.design.images import ImageSet
+from greenbatch.design.study import make_study
 from greenbatch.errors import RunError, StudyError, UnsupportedCell, UsageError
 from greenbatch.exporter import Origin, export_module
 from greenbatch.models import InputSpec, inputs
@@ -25,8 +27,6 @@ from greenbatch.runners.known import ThisMachine
 from greenbatch.runners.scenarios import preprocessing as images
 from greenbatch.runners.scenarios.batches import Batches
 from greenbatch.runners.scenarios.preprocessing import Photograph, Preprocessor, survey
-from greenbatch.runners.study.files import read_study
-from greenbatch.runners.study.study import make_study
 from tests.fakes import own_networks
 from tests.fakes.networks import SPEC
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from greenbatch.design.known import Known
+from greenbatch.design.study import Study, make_study
+from greenbatch.design.training_study import TrainingStudy, make_training_study
 from greenbatch.documents import LARGEST_YAML_BYTES, DocumentError, Place, parse_yaml_lines
 from greenbatch.errors import StudyError
 from greenbatch.files import followed, read_bytes
-from greenbatch.runners.study.study import Study, make_study
-from greenbatch.runners.study.training_study import TrainingStudy, make_training_study
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from greenbatch.design.files import StudyFile, load
 from greenbatch.design.known import Known
 from greenbatch.design.protocol import MeasurementProtocol
+from greenbatch.design.scaling import scaled
+from greenbatch.design.study import Study, make_study
+from greenbatch.design.training_scaling import scaled_training
+from greenbatch.design.training_study import Search, TrainingStudy, make_training_study
 from greenbatch.design.validation import listed
 from greenbatch.documents import DocumentError, parse_yaml
 from greenbatch.errors import StudyError, UnknownNameError
 from greenbatch.models import registry
-from greenbatch.runners.study.files import StudyFile, load
-from greenbatch.runners.study.scaling import scaled
-from greenbatch.runners.study.study import Study, make_study
-from greenbatch.runners.study.training_scaling import scaled_training
-from greenbatch.runners.study.training_study import Search, TrainingStudy, make_training_study
 
 FOLDER = Path(str(files("greenbatch.design") / "presets"))
 AnyStudy: TypeAlias = Study | TrainingStudy

@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from greenbatch.cli import main
+from greenbatch.design import presets as studies
+from greenbatch.design.files import load, read_study
+from greenbatch.design.presets import presets, resolve
+from greenbatch.design.study import Study
 from greenbatch.errors import StudyError, UnknownNameError, UsageError
 from greenbatch.runners.known import ThisMachine
-from greenbatch.runners.study import presets as studies
-from greenbatch.runners.study.files import load, read_study
-from greenbatch.runners.study.presets import presets, resolve
-from greenbatch.runners.study.study import Study
 
 NAMES = {
     "alizadeh-runtimes",

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from greenbatch.design import presets as studies
+from greenbatch.design.training_study import TrainingStudy
 from greenbatch.runners.known import ThisMachine
-from greenbatch.runners.study import presets as studies
-from greenbatch.runners.study.training_study import TrainingStudy
 
 NAMES = ("yarally-training-search", "yarally-training-layers", "delrey")
 

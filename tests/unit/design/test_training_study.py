@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from greenbatch.cli import main
+from greenbatch.design.presets import resolve
+from greenbatch.design.study import Study
+from greenbatch.design.training_study import TrainingStudy
 from greenbatch.errors import StudyError, UsageError
 from greenbatch.runners.known import ThisMachine
-from greenbatch.runners.study.presets import resolve
-from greenbatch.runners.study.study import Study
-from greenbatch.runners.study.training_study import TrainingStudy
 
 GOOD = """\
 kind: training

@@ -91,7 +91,7 @@ class TrainingStudy(BaseModel):
     Attributes:
         kind: Tells it from a study of inference.
         name, about, scale, repetitions, order, seed, profile, protocol, threads, meters,
-            cpu_tdp_w: As in `greenbatch.runners.study.study.Study`.
+            cpu_tdp_w: As in `greenbatch.design.study.Study`.
         models: Names of networks, see `greenbatch.runners.training.design.networks`.
         data: Names of data sets, see `greenbatch.runners.training.data.datasets`.
         data_dir: Where data sets are, or are downloaded to.
