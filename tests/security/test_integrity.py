@@ -332,8 +332,8 @@ def test_artifacts_of_an_earlier_study_are_identified_by_their_files(tmp_path: P
     read = make_study(members | {"artifacts": artifacts})
     assert {key: entry.sha256 for key, entry in read.artifacts.items()} == wanted
     run = write_run(tmp_path, [], study(artifacts=artifacts))
-    found = read_run(run).study["artifacts"]
-    assert {key: entry["sha256"] for key, entry in found.items()} == wanted
+    found = read_run(run).study
+    assert {key: found.artifact(key).sha256 for key in found.artifacts} == wanted
 
 
 def test_a_study_whose_artifacts_would_be_called_alike_is_refused() -> None:

@@ -169,5 +169,5 @@ def _note_images(design: "Study") -> None:
     from greenbatch.analysis.findings.caveats import image_caveats
 
     largest = max(cell.batch_size for cell in design.cells())
-    for caveat in image_caveats(design.model_dump(), largest):
+    for caveat in image_caveats(design.images, largest):
         note(caveat.sentence)
