@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenbatch.analysis.statistics.intervals import ratio
-from greenbatch.runners.study.training_study import Search
+from greenbatch.design.training_study import Search
 from greenbatch.runners.training.parent.search import Told, propose
 
 STRATEGIES = ("random", "grid", "tpe", "gp")

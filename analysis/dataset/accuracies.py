@@ -60,6 +60,5 @@ def fill_accuracies(arrays: "Arrays", files: RunFiles, grid: Labels) -> list[Acc
 
 
 def _sha256(files: RunFiles, record: Accuracy) -> str | None:
-    artifacts = files.study.get("artifacts") or {}
-    entry = artifacts.get(artifact_key(record.model, record.precision)) or {}
-    return str(entry.get("sha256")) if entry else None
+    entry = files.study.artifacts.get(artifact_key(record.model, record.precision))
+    return entry.sha256 if entry else None

@@ -1,14 +1,14 @@
 """What two runs must share to become one dataset, and what differs between them."""
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.described import design_of, environment_of
+from greenbatch.design.environment import Environment, Gpu
 from greenbatch.errors import RunError, UsageError
 from greenbatch.privacy import masked
-from greenbatch.records import by_artifact_key
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -57,54 +57,46 @@ class Facts:
 
 def facts_of(dataset: "xr.Dataset") -> Facts:
     """Gather the facts from a dataset's attributes; what was not recorded is left out."""
-    study = json.loads(dataset.attrs["study"])
-    environment = json.loads(dataset.attrs["environment"])
-    machine = environment.get("machine") or {}
-    gpus = [gpu for gpu in environment.get("gpus") or () if isinstance(gpu, Mapping)]
-    memory = machine.get("memory_bytes")
-    identity: dict[str, Any] = {name: machine.get(name) for name in _IDENTITY} | {
+    study, environment = design_of(dataset), environment_of(dataset)
+    machine = environment.machine_members
+    gpus = [gpu for gpu in environment.gpus if isinstance(gpu, Gpu)]
+    memory = environment.machine.memory_bytes
+    identity: dict[str, object] = {name: machine.get(name) for name in _IDENTITY} | {
         "memory": f"{memory / (1 << 30):.0f} GiB" if memory else None,
-        "gpus": ", ".join(masked(str(gpu.get("uuid") or gpu.get("name"))) for gpu in gpus),
+        "gpus": ", ".join(masked(str(gpu.uuid or gpu.name)) for gpu in gpus),
     }
     provenance = dataset.attrs.get("energy_provenance")
-    everywhere: dict[str, Any] = {
-        f"artifact.{name}": str((entry or {}).get("sha256") or "")[:12]
-        for name, entry in by_artifact_key(
-            study.get("artifacts") or {}, lambda entry: (entry or {}).get("file")
-        ).items()
+    everywhere: dict[str, object] = {
+        f"artifact.{name}": study.artifact(name).sha256[:12] for name in study.artifacts
     }
-    everywhere |= {f"protocol.{k}": v for k, v in (study.get("protocol") or {}).items()}
-    everywhere |= {f"version.{k}": v for k, v in (environment.get("versions") or {}).items()}
+    everywhere |= {f"protocol.{k}": v for k, v in study.protocol.items()}
+    everywhere |= {f"version.{k}": v for k, v in environment.versions.items()}
     everywhere |= {
-        "threads": study.get("threads"),
+        "threads": study.threads,
         "energy": provenance if provenance != "missing" else None,
     }
-    limits_w = [gpu["power_limit_w"] for gpu in gpus if gpu.get("power_limit_w")]
+    limits_w = [gpu.power_limit_w for gpu in gpus if gpu.power_limit_w]
     in_place = {f"machine.{name}": machine.get(name) for name in _CONDITIONS} | {
         "machine.power_limit_w": limits_w,
-        "machine.threads": environment.get("threads"),
+        "machine.threads": environment.threads,
         "domains": _domains(environment),
-        **{f"design.{name}": study.get(name) for name in _DESIGN},
+        **{f"design.{name}": study.members.get(name) for name in _DESIGN},
     }
     return Facts(_texts(identity), _texts(everywhere), _texts(in_place))
 
 
-def _domains(environment: Mapping[str, Any]) -> list[str]:
+def _domains(environment: Environment) -> list[str]:
     """List the energy domains with the meter that reads each."""
-    return sorted(
-        f"{meter.get('name')}: {domain.get('name')}"
-        for meter in environment.get("meters") or ()
-        for domain in meter.get("domains") or ()
-    )
+    return sorted(f"{meter.name}: {domain.name}" for meter, domain in environment.domains)
 
 
-def _texts(facts: Mapping[str, Any]) -> dict[str, str]:
+def _texts(facts: Mapping[str, object]) -> dict[str, str]:
     return {
         name: _text(value) for name, value in facts.items() if value not in (None, "", [], {}, ())
     }
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, Mapping):
         return "; ".join(f"{key}={_text(inner)}" for key, inner in sorted(value.items()))
     if isinstance(value, list | tuple):

@@ -380,13 +380,13 @@ def global_attributes(
     # netCDF attributes hold neither None nor mappings: structured metadata travels as JSON.
     return {
         "Conventions": "CF-1.11",
-        "title": str(files.study.get("name") or files.path.resolve().name),
+        "title": str(files.study.name or files.path.resolve().name),
         "source": source,
         "schema": schema,
         "settings": json.dumps(dict(settings)),
         "energy_provenance": energy_provenance,
-        "study": json.dumps(masked_members(files.study), default=str),
-        "environment": json.dumps(masked_members(files.environment), default=str),
+        "study": json.dumps(masked_members(files.study.members), default=str),
+        "environment": json.dumps(masked_members(files.environment.members), default=str),
         "journal_torn": files.journal.torn or "",
         "run_digest": files.digest,
     }

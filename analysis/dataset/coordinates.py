@@ -16,18 +16,11 @@ from greenbatch.analysis.dataset.variables import (
     QUANTILES,
     VARIABLES,
 )
+from greenbatch.design.recorded import RecordedArtifact, RecordedDesign, RecordedStudy
 from greenbatch.errors import RunError, UnknownNameError
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import PRECISIONS, TRAFFIC, Cell, EnergyFigure, Phase, artifact_key
 
-_STUDY_KEYS = {
-    "model": "models",
-    "backend": "backends",
-    "precision": "precisions",
-    "io": "io",
-    "scenario": "scenarios",
-    "batch_size": "batch_sizes",
-}
 PHASES = ("start", "load", "first", "warm_up", "window", "wall")
 MEMORIES = ("host", "device", "children")
 NOT_SET = "default"
@@ -110,12 +103,22 @@ def labels(files: RunFiles) -> Labels:
         RunError: The grid is too large, for all the settings that do not go together.
     """
     study, journal = files.study, files.journal
+    assert isinstance(study, RecordedStudy)  # whoever compiles has looked at the kind
     repetitions = journal.repetitions
     cells = {r.cell for r in repetitions}
     probed = {capacity.cell for capacity in journal.capacities}
-    along: dict[str, tuple[Any, ...]] = {}
-    for dim, key in _STUDY_KEYS.items():
-        along[dim] = union(study.get(key) or (), (getattr(cell, dim) for cell in cells | probed))
+    designed: dict[str, Sequence[str | int]] = {
+        "model": study.models,
+        "backend": study.backends,
+        "precision": study.precisions,
+        "io": study.io,
+        "scenario": study.scenarios,
+        "batch_size": study.batch_sizes,
+    }
+    along: dict[str, tuple[Any, ...]] = {
+        dim: union(labels, (getattr(cell, dim) for cell in cells | probed))
+        for dim, labels in designed.items()
+    }
     traffic = _traffic(study, along["scenario"], cells)
     loads = _loads(study, along["scenario"], traffic)
     # The batch size of a capacity is an answer, not a factor.
@@ -126,7 +129,7 @@ def labels(files: RunFiles) -> Labels:
     not_set |= {name: NO_TRAFFIC for name in traffic if NO_TRAFFIC in traffic[name]}
     settings = setting_dims(texts)
     along |= {dim: texts[name] for dim, name in settings.items()}
-    blocks = max([int(study.get("repetitions") or 0), *(r.block + 1 for r in repetitions)])
+    blocks = max([study.repetitions or 0, *(r.block + 1 for r in repetitions)])
     along["repetition"] = numbered(files, blocks, "repetitions")
     _check_size(files, along)
     along["domain"] = domains(
@@ -149,34 +152,33 @@ def labels(files: RunFiles) -> Labels:
 
 
 def _traffic(
-    study: Mapping[str, Any], scenarios: Sequence[str], cells: Iterable[Cell]
+    study: RecordedStudy, scenarios: Sequence[str], cells: Iterable[Cell]
 ) -> dict[str, tuple[str, ...]]:
     """Return the texts of a server's traffic; empty in a study without one."""
     if "server" not in scenarios:
         return {}
-    rates = [f"{float(rate):g}" for rate in study.get("rates") or ()]
+    rates = [f"{rate:g}" for rate in study.rates]
     designed = {
-        "arrivals": study.get("arrivals") or (),
-        "policy": study.get("policies") or (),
+        "arrivals": study.arrivals,
+        "policy": study.policies,
         "rate": rates or ["recorded"],
     }
     nothing = (NO_TRAFFIC,) if set(scenarios) != {"server"} else ()
     return {
-        name: union(map(str, designed[name]), (dict(c.traffic)[name] for c in cells if c.is_server))
-        + nothing
+        name: union(designed[name], (dict(c.traffic)[name] for c in cells if c.is_server)) + nothing
         for name in TRAFFIC
     }
 
 
 def _loads(
-    study: Mapping[str, Any], scenarios: Sequence[str], traffic: Mapping[str, Sequence[str]]
+    study: RecordedStudy, scenarios: Sequence[str], traffic: Mapping[str, Sequence[str]]
 ) -> list[tuple[str, int, tuple[str, ...]]]:
     """Return the design's scenarios with their batch sizes and traffic."""
     loads: list[tuple[str, int, tuple[str, ...]]] = []
     for scenario in scenarios:
         if scenario == "offline":
             nothing = (NO_TRAFFIC,) * len(traffic)
-            loads += [(scenario, int(size), nothing) for size in study.get("batch_sizes") or ()]
+            loads += [(scenario, size, nothing) for size in study.batch_sizes]
             continue
         texts = [[text for text in traffic[name] if text != NO_TRAFFIC] for name in TRAFFIC]
         if prod(map(len, texts)) > MOST_PLACES:
@@ -207,12 +209,12 @@ def setting_dims(
 
 
 def _settings(
-    study: Mapping[str, Any], backends: Sequence[str], cells: Iterable[Cell]
+    study: RecordedDesign, backends: Sequence[str], cells: Iterable[Cell]
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, str], dict[str, list[tuple[str, ...]]]]:
     """Gather the texts of each setting, the label of 'not set' where it is needed, the variants."""
     designed: dict[str, dict[str, list[str]]] = {}  # by name, then by backend
-    for key, values in (study.get("settings") or {}).items():
-        backend, _, name = str(key).partition(".")
+    for key, values in study.settings.items():
+        backend, _, name = key.partition(".")
         designed.setdefault(name, {})[backend] = [str(value) for value in values]
     found: dict[str, set[str]] = {}
     for cell in cells:
@@ -292,12 +294,7 @@ def domains(files: RunFiles, idle: Iterable[str]) -> tuple[str, ...]:
     Args:
         idle: Domains whose idle power is recorded.
     """
-    metered = [
-        str(domain["name"])
-        for meter in files.environment.get("meters") or ()
-        for domain in meter.get("domains") or ()
-        if "name" in domain
-    ]
+    metered = [domain.name for _, domain in files.environment.domains]
     seen = {figure.domain for figure in energy_figures(files)} | set(idle)
     return union((name for name in metered if name in seen), seen)
 
@@ -325,11 +322,7 @@ def counting(files: RunFiles, domains: Iterable[str]) -> list[int]:
     The records decide; a domain of which only idle power is known is looked up in the
     environment.
     """
-    stated: dict[str, bool] = {
-        str(domain.get("name")): bool(domain.get("counts", True))
-        for meter in files.environment.get("meters") or ()
-        for domain in meter.get("domains") or ()
-    }
+    stated = {domain.name: domain.counts for _, domain in files.environment.domains}
     recorded: dict[str, bool] = {}
     for figure in energy_figures(files):
         recorded[figure.domain] = recorded.get(figure.domain, False) or figure.counts
@@ -338,11 +331,10 @@ def counting(files: RunFiles, domains: Iterable[str]) -> list[int]:
 
 def backend_facts(files: RunFiles, backends: Iterable[str]) -> dict[str, list[str]]:
     """Runtime, provider and device of each backend; empty text where the run does not tell."""
-    known = files.environment.get("backends") or {}
+    known = files.environment.backends
     facts = [known.get(backend) or {} for backend in backends]
     return {
-        name: [str(fact.get(name) or "") for fact in facts]
-        for name in ("runtime", "provider", "device")
+        name: [fact.get(name) or "" for fact in facts] for name in ("runtime", "provider", "device")
     }
 
 
@@ -356,17 +348,16 @@ def model_facts(files: RunFiles, models: Iterable[str]) -> dict[str, list[Any]]:
         key: [_published(name, key) for name in names]
         for key in ("year", "top1", "parameters", "flops")
     }
-    artifacts = files.study.get("artifacts") or {}
-    weights = [_artifact(artifacts, name).get("weights") or {} for name in names]
-    facts["weights"] = [str(entry.get("kind") or "unknown") for entry in weights]
-    facts["weights_detail"] = [str(entry.get("detail") or "") for entry in weights]
+    weights = [_artifact(files.study, name).weights for name in names]
+    facts["weights"] = [entry.get("kind") or "unknown" for entry in weights]
+    facts["weights_detail"] = [entry.get("detail") or "" for entry in weights]
     return facts
 
 
-def _artifact(artifacts: Mapping[str, Any], model: str) -> Mapping[str, Any]:
+def _artifact(study: RecordedDesign, model: str) -> RecordedArtifact:
     """Return a model's artifact; of several precisions any, as they share the weights."""
     keys = [artifact_key(model, precision) for precision in PRECISIONS]
-    return next((artifacts[key] for key in keys if artifacts.get(key)), {})
+    return study.artifact(next((key for key in keys if study.artifacts.get(key)), model))
 
 
 def _published(model: str, fact: str) -> float:

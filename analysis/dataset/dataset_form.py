@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.dataset import training_variables as training
 from greenbatch.analysis.dataset import variables as inference
-from greenbatch.analysis.dataset.run_description import checked_environment, checked_study
 from greenbatch.analysis.dataset.variables import PROVENANCES, QUANTILES, Variable, settings_of
+from greenbatch.design.environment import Environment
+from greenbatch.design.recorded import recorded_study
 from greenbatch.documents import parse_json
 from greenbatch.records import IO, PRECISIONS, SCENARIOS, TRAINING_PRECISIONS
 
@@ -84,9 +85,9 @@ def require_attributes(attrs: Mapping[Any, Any]) -> None:
         int(attrs.get("schema", 0))
     except (TypeError, ValueError):
         raise ValueError(f"its attribute 'schema' is {attrs['schema']!r}, no number") from None
-    for name, check in (("study", checked_study), ("environment", checked_environment)):
+    for name, check in (("study", _require_study), ("environment", _require_environment)):
         try:
-            check(_parsed(attrs, name, None))
+            check(attrs)
         except ValueError as error:
             raise ValueError(f"of its attribute {name!r}, {error}") from error
     _settings(attrs)
@@ -98,6 +99,16 @@ def require_attributes(attrs: Mapping[Any, Any]) -> None:
     if attrs.get("merged_along") in ("machine", "run"):
         for part in _parsed(attrs, "parts", []):
             _require_part(part)
+
+
+def _require_study(attrs: Mapping[Any, Any]) -> None:
+    study = recorded_study(_parsed(attrs, "study", None))
+    if (study.kind == training.KIND) != _is_training(attrs):
+        raise ValueError(f"it is of {study.kind}, and the dataset is not")
+
+
+def _require_environment(attrs: Mapping[Any, Any]) -> None:
+    Environment.read(_parsed(attrs, "environment", None))
 
 
 def _require_part(part: Any) -> None:

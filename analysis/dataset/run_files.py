@@ -4,13 +4,14 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypeVar
 
-from greenbatch.analysis.dataset.run_description import checked_environment, checked_study
+from greenbatch.design.environment import Environment
+from greenbatch.design.recorded import AnyRecordedStudy, recorded_study
 from greenbatch.documents import DocumentError, parse_json, parse_yaml
 from greenbatch.errors import RunError
 from greenbatch.files import open_regular, read_bytes, require_plain
@@ -23,6 +24,7 @@ STUDY = "study.yaml"
 ENVIRONMENT = "environment.json"
 JOURNAL = "journal.jsonl"
 SCHEMA = 1
+_Checked = TypeVar("_Checked")
 _CHUNK_BYTES = 1 << 20
 _MOST_BYTES = 10_000_000  # of a design, an environment or an accuracy
 
@@ -33,7 +35,7 @@ class RunFiles:
 
     Attributes:
         path: The directory.
-        study: The resolved design, as written in ``study.yaml``.
+        study: The resolved design, as ``study.yaml`` has it.
         environment: Machine, versions and meters; empty where the file does not exist.
         journal: All finished repetitions and idle measurements.
         digest: SHA-256 over the files, which tells whether a dataset is up to date.
@@ -41,8 +43,8 @@ class RunFiles:
     """
 
     path: Path
-    study: Mapping[str, Any]
-    environment: Mapping[str, Any]
+    study: AnyRecordedStudy
+    environment: Environment
     journal: Journal
     digest: str
     accuracies: tuple[Accuracy, ...] = ()
@@ -70,7 +72,7 @@ def read_run(run: Path) -> RunFiles:
     return RunFiles(run, study, environment, journal, stamp, accuracies)
 
 
-def read_study(run: Path) -> Mapping[str, Any]:
+def read_study(run: Path) -> AnyRecordedStudy:
     """Read the design of a run alone.
 
     Raises:
@@ -139,7 +141,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield io.BytesIO()
 
 
-def _study(path: Path) -> Mapping[str, Any]:
+def _study(path: Path) -> AnyRecordedStudy:
     try:
         study = parse_yaml(_bytes(path))
     except DocumentError as error:
@@ -152,25 +154,23 @@ def _study(path: Path) -> Mapping[str, Any]:
             f"{path} has schema {schema!r}, this program reads schema {SCHEMA}; "
             "use the version of greenbatch that wrote it"
         )
-    return _checked(path, checked_study, storable(study))
+    return _checked(path, recorded_study, storable(study))
 
 
-def _environment(path: Path) -> Mapping[str, Any]:
+def _environment(path: Path) -> Environment:
     data = _bytes(path)
     if not data:
-        return {}
+        return Environment()
     try:
         environment = parse_json(data)
     except ValueError as error:
         raise RunError(
             f"cannot read {path}: {error}; restore the file as 'gb bench' wrote it"
         ) from error
-    return _checked(path, checked_environment, storable(environment))
+    return _checked(path, Environment.read, storable(environment))
 
 
-def _checked(
-    path: Path, check: Callable[[object], dict[str, Any]], members: object
-) -> Mapping[str, Any]:
+def _checked(path: Path, check: Callable[[object], _Checked], members: object) -> _Checked:
     try:
         return check(members)
     except ValueError as error:

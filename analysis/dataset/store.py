@@ -96,14 +96,15 @@ def kind_of(run: Path | str) -> str:
         RunError: It cannot be read.
     """
     run = Path(run)
-    told = read_dataset_file(run).attrs if run.is_file() else read_study(run)
-    return str(told.get("kind", "inference"))
+    if not run.is_file():
+        return read_study(run).kind
+    return str(read_dataset_file(run).attrs.get("kind", "inference"))
 
 
 def _read(run: Path) -> RunFiles:
     with _without_collector():
         files = read_run(run)
-    _require_inference(files.study.get("kind"), run)
+    _require_inference(files.study.kind, run)
     return files
 
 

@@ -1,16 +1,19 @@
 """What a reader must know before believing a figure: judgements as data, shown elsewhere."""
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.dataset_files import EDITED, NOTE
+from greenbatch.analysis.dataset.described import environment_of, study_of
 from greenbatch.analysis.dataset.variables import SOURCES, STATUSES, STOPS
 from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.fairness import Fairness, Kind, mismatches
+from greenbatch.design.environment import Environment
+from greenbatch.design.images import ImageSet
+from greenbatch.design.recorded import RecordedImages, RecordedStudy
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -78,12 +81,11 @@ def caveats(
         alone: Whether there is the dataset and no journal.
     """
     rows = cell_rows(dataset) if rows is None else rows
-    study = json.loads(dataset.attrs["study"])
-    environment = json.loads(dataset.attrs["environment"])
+    study, environment = study_of(dataset), environment_of(dataset)
     found = [
         *_energy(dataset, rows, environment),
         *_weights(dataset),
-        *image_caveats(study, int(dataset["batch_size"].max())),
+        *image_caveats(study.images, int(dataset["batch_size"].max())),
         *_preprocessing(dataset),
         *([ALONE] if alone else []),
         *contents_caveats(dataset),
@@ -110,10 +112,10 @@ def contents_caveats(dataset: "xr.Dataset") -> Iterator[Caveat]:
 
 
 def _energy(
-    dataset: "xr.Dataset", rows: Sequence[CellRow], environment: Mapping[str, Any]
+    dataset: "xr.Dataset", rows: Sequence[CellRow], environment: Environment
 ) -> Iterator[Caveat]:
     provenance = dataset.attrs["energy_provenance"]
-    absent = environment.get("meters_absent") or {}
+    absent = environment.meters_absent
     if provenance == "estimated":
         yield Caveat(
             "energy-estimated",
@@ -190,18 +192,16 @@ def _weights(dataset: "xr.Dataset") -> Iterator[Caveat]:
         )
 
 
-def image_caveats(study: Mapping[str, Any], largest: int) -> Iterator[Caveat]:
+def image_caveats(images: ImageSet | RecordedImages | None, largest: int) -> Iterator[Caveat]:
     """Say what the folder of a study's images lacks.
 
     Args:
-        study: As in ``study.yaml``.
+        images: Of the study; ``None``: synthetic ones.
         largest: Most images in a batch.
     """
-    images = study.get("images")
     if not images:
         return
-    folder, count, found = images["folder"], images["count"], images["found"]
-    broken = images.get("broken") or {}
+    folder, count, found, broken = images.folder, images.count, images.found, images.broken
     looked_at = count + len(broken)
     if broken:
         named = "; ".join(f"{name} ({reason})" for name, reason in list(broken.items())[:_NAMED])
@@ -247,16 +247,16 @@ def _preprocessing(dataset: "xr.Dataset") -> Iterator[Caveat]:
         )
 
 
-def window_s(study: Mapping[str, Any], environment: Mapping[str, Any]) -> float | None:
+def window_s(study: RecordedStudy, environment: Environment) -> float | None:
     """Least length of a window: the one in force, which the meters may have raised, else asked."""
-    for value in (environment.get("window_s"), (study.get("protocol") or {}).get("window_s")):
-        if isinstance(value, int | float):
-            return float(value)
+    for length_s in (environment.window_s, study.protocol.get("window_s")):
+        if length_s is not None:
+            return float(length_s)
     return None
 
 
-def _window(study: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterator[Caveat]:
-    scale = study.get("scale", 1.0)
+def _window(study: RecordedStudy, environment: Environment) -> Iterator[Caveat]:
+    scale = study.scale
     if scale < 1:
         yield Caveat(
             "scaled",
@@ -265,12 +265,12 @@ def _window(study: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterato
             "shows how it works here, and its figures do not repeat those of the whole.",
         )
     length_s = window_s(study, environment)
-    offline = "offline" in study.get("scenarios", ["offline"])
+    offline = not study.scenarios or "offline" in study.scenarios
     if scale == 1 and offline and length_s is not None and length_s < STANDARD_WINDOW_S:
         yield Caveat(
             "window-short",
             Severity.CAUTION,
-            f"Windows of {length_s:g} s (profile {study.get('profile', 'unknown')}) are for a "
+            f"Windows of {length_s:g} s (profile {study.profile or 'unknown'}) are for a "
             f"first look; the standard is {STANDARD_WINDOW_S:g} s.",
         )
 
@@ -320,7 +320,7 @@ def _repetitions(rows: Sequence[CellRow]) -> Iterator[Caveat]:
     yield from _failures(rows)
 
 
-def _repeats(dataset: "xr.Dataset", study: Mapping[str, Any]) -> Iterator[Caveat]:
+def _repeats(dataset: "xr.Dataset", study: RecordedStudy) -> Iterator[Caveat]:
     """Tell of attempts that were superseded, and of cells that are less precise than was asked."""
     if not {"stopped", "stopped_half_width", "disturbed_attempts", "in_design"} <= dataset.keys():
         return
@@ -338,8 +338,8 @@ def _repeats(dataset: "xr.Dataset", study: Mapping[str, Any]) -> Iterator[Caveat
         yield Caveat(
             "target-missed",
             Severity.CAUTION,
-            f"{count} of {asked} cells are not within ± {study.get('precision_target', 0):.2g} of "
-            f"their mean after {study.get('max_repetitions')} repetitions; the widest is "
+            f"{count} of {asked} cells are not within ± {study.precision_target or 0:.2g} of "
+            f"their mean after {study.max_repetitions} repetitions; the widest is "
             f"± {widest:.2g}.",
         )
 

@@ -1,12 +1,12 @@
 """The report: one HTML file that works offline, the same as Markdown, tables and figures."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.dataset.compatibility import distinct
+from greenbatch.analysis.dataset.described import environment_of, study_of
 from greenbatch.analysis.dataset.merging import separate
 from greenbatch.analysis.dataset.store import open_run, open_with_files
 from greenbatch.analysis.dataset.tidy import tidy
@@ -89,7 +89,7 @@ def _of_file(path: Path, asked: Footprint) -> Path:
         for label, part in parts.items():
             _written(folder / names[label], part, None, (), asked, f"../../{path.name}")
             rows = [row for row in cell_rows(part) if not row.cell.is_server]
-            machine = machine_line(json.loads(part.attrs["environment"]))
+            machine = machine_line(environment_of(part))
             told.append((label, f"{names[label]}/index.html", machine, lead(answers(rows))))
         facts = {
             "title": dataset.attrs["title"],
@@ -175,8 +175,7 @@ def page_facts(
     alone = journal is None
     servers = [row for row in every if row.cell.is_server]
     rows = [row for row in every if not row.cell.is_server]
-    study = json.loads(dataset.attrs["study"])
-    environment = json.loads(dataset.attrs["environment"])
+    study, environment = study_of(dataset), environment_of(dataset)
     in_force = fairness(journal.repetitions if journal else (), (row.cell for row in every))
     found = caveats(dataset, every, in_force, alone=alone)
     answered = answers(rows)

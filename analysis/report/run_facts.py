@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from greenbatch import units
 from greenbatch.analysis.findings.wording import Table
+from greenbatch.design.environment import Environment
+from greenbatch.design.recorded import RecordedDesign
 
 Facts = list[tuple[str, str]]
 
@@ -18,66 +19,60 @@ class Group:
     facts: Facts
 
 
-def environment_groups(environment: Mapping[str, Any]) -> list[Group]:
+def environment_groups(environment: Environment) -> list[Group]:
     """Describe machine, GPUs, backends, meters and versions; what was not recorded is left out."""
     groups = [
-        Group("Machine", _facts(environment.get("machine") or {})),
+        Group("Machine", _facts(environment.machine_members)),
         *(
-            Group(
-                f"GPU {number}", _facts(gpu) if isinstance(gpu, Mapping) else [("name", str(gpu))]
-            )
-            for number, gpu in enumerate(environment.get("gpus") or ())
+            Group(f"GPU {number}", _facts(gpu if isinstance(gpu, Mapping) else {"name": gpu}))
+            for number, gpu in enumerate(environment.gpu_members)
         ),
-        Group("Backends", _nested(environment.get("backends") or {})),
+        Group("Backends", _nested(environment.backends)),
         Group("Meters", _meters(environment)),
-        Group("In force", _facts(_scalars(environment))),
-        Group("Versions", _facts(environment.get("versions") or {})),
+        Group("In force", _facts(_scalars(environment.members))),
+        Group("Versions", _facts(environment.versions)),
     ]
     return [group for group in groups if group.facts]
 
 
-def design_facts(study: Mapping[str, Any]) -> Facts:
+def design_facts(study: RecordedDesign) -> Facts:
     """Describe the study: factors, repetitions, protocol."""
     left_out = {"schema", "artifacts", "protocol", "name"}
-    facts = _facts({key: value for key, value in study.items() if key not in left_out})
-    return facts + [(f"protocol: {k}", v) for k, v in _facts(study.get("protocol") or {})]
+    facts = _facts({key: value for key, value in study.members.items() if key not in left_out})
+    return facts + [(f"protocol: {k}", v) for k, v in _facts(study.protocol)]
 
 
-def machine_line(environment: Mapping[str, Any]) -> str:
+def machine_line(environment: Environment) -> str:
     """Name the machine in one line: GPUs, processor, cores, memory."""
-    machine = environment.get("machine") or {}
-    parts = [
-        str(gpu.get("name", "GPU") if isinstance(gpu, Mapping) else gpu)
-        for gpu in environment.get("gpus") or ()
-    ]
-    parts.append(str(machine.get("cpu") or ""))
-    if cores := machine.get("cores"):
-        parts.append(f"{cores} cores")
-    if memory := machine.get("memory_bytes"):
-        parts.append(f"{memory / (1 << 30):.3g} GiB")
+    machine = environment.machine
+    parts = [gpu if isinstance(gpu, str) else gpu.name or "GPU" for gpu in environment.gpus]
+    parts.append(machine.cpu or "")
+    if machine.cores:
+        parts.append(f"{machine.cores} cores")
+    if machine.memory_bytes:
+        parts.append(f"{machine.memory_bytes / (1 << 30):.3g} GiB")
     return ", ".join(part for part in parts if part)
 
 
-def artifacts_table(study: Mapping[str, Any]) -> Table:
+def artifacts_table(study: RecordedDesign) -> Table:
     """List the artifacts with their weights and hashes."""
     rows = []
-    for model, artifact in (study.get("artifacts") or {}).items():
-        entry = artifact if isinstance(artifact, Mapping) else {}
-        weights = entry.get("weights") or {}
+    for name in study.artifacts:
+        artifact = study.artifact(name)
+        weights = [artifact.weights.get(key) for key in ("kind", "detail")]
         rows.append(
             (
-                str(model),
-                str(entry.get("file") or "–"),
-                " ".join(str(weights[key]) for key in ("kind", "detail") if weights.get(key))
-                or "–",
-                str(entry.get("sha256") or "–")[:16],
+                name,
+                artifact.file or "–",
+                " ".join(filter(None, weights)) or "–",
+                artifact.sha256[:16] or "–",
             )
         )
     columns = ("model", "artifact", "weights", "SHA-256 (first 16)")
     return Table("artifacts", "Artifacts and weights", columns, tuple(rows), (False,) * 4)
 
 
-def _facts(members: Mapping[str, Any]) -> Facts:
+def _facts(members: Mapping[str, object]) -> Facts:
     return [
         (_label(str(key)), _text(str(key), value))
         for key, value in members.items()
@@ -85,11 +80,11 @@ def _facts(members: Mapping[str, Any]) -> Facts:
     ]
 
 
-def _scalars(members: Mapping[str, Any]) -> Mapping[str, Any]:
+def _scalars(members: Mapping[str, object]) -> Mapping[str, object]:
     return {k: v for k, v in members.items() if isinstance(v, str | int | float)}
 
 
-def _nested(members: Mapping[str, Any]) -> Facts:
+def _nested(members: Mapping[str, object]) -> Facts:
     return [
         (str(name), ", ".join(f"{k} {v}" for k, v in _facts(value)))
         for name, value in members.items()
@@ -97,23 +92,22 @@ def _nested(members: Mapping[str, Any]) -> Facts:
     ]
 
 
-def _meters(environment: Mapping[str, Any]) -> Facts:
+def _meters(environment: Environment) -> Facts:
     facts = []
-    for meter in environment.get("meters") or ():
+    for meter in environment.meters:
         domains = [
-            str(domain.get("name"))
-            + ("" if domain.get("counts", True) else " (not counted)")
-            + (f" ({domain['note']})" if domain.get("note") else "")
-            for domain in meter.get("domains") or ()
+            domain.name
+            + ("" if domain.counts else " (not counted)")
+            + (f" ({domain.note})" if domain.note else "")
+            for domain in meter.domains
         ]
         text = ", ".join(domains) or "no domain"
-        if interval_s := meter.get("interval_s"):
-            text += f"; read every {units.si(interval_s, 's')}"
-        if tick_s := meter.get("tick_s"):
-            text += f"; ticks every {units.si(tick_s, 's')}"
-        facts.append((str(meter.get("name", "meter")), text))
-    absent = environment.get("meters_absent") or {}
-    return facts + [(str(name), f"not used: {reason}") for name, reason in absent.items()]
+        if meter.interval_s:
+            text += f"; read every {units.si(meter.interval_s, 's')}"
+        if meter.tick_s:
+            text += f"; ticks every {units.si(meter.tick_s, 's')}"
+        facts.append((meter.name or "meter", text))
+    return facts + [(n, f"not used: {reason}") for n, reason in environment.meters_absent.items()]
 
 
 def _label(key: str) -> str:
@@ -122,7 +116,7 @@ def _label(key: str) -> str:
     return key.replace("_", " ")
 
 
-def _text(key: str, value: Any) -> str:
+def _text(key: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):

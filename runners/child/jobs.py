@@ -191,9 +191,10 @@ def _preprocessor(request: Request, task: backends.Task) -> "Preprocessor | None
 
 
 def _photographs(request: Request) -> "list[Photograph]":
+    from greenbatch.design.images import ImageSet
     from greenbatch.runners.scenarios import preprocessing as images
 
-    return images.in_order(images.read(images.ImageSet(**request["images"])), request["seed"])
+    return images.in_order(images.read(ImageSet(**request["images"])), request["seed"])
 
 
 def _in_window(request: Request) -> bool:

@@ -33,6 +33,11 @@ def default_threads() -> int:
     return max(1, math.floor(granted_cores()))
 
 
+def thread_count(asked: int) -> int:
+    """Return the threads of CPU backends: as a study asks, for 0 as many as the cores granted."""
+    return asked or default_threads()
+
+
 def quota_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> float:
     """Return the smallest CPU quota of this process's cgroup and those above it; ``inf``: none."""
     quotas = [

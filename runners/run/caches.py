@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from greenbatch.runners.study.study import Study
+from greenbatch.design.study import Study
 from greenbatch.user_folders import cache_folder
 
 _FORGOTTEN_S = 30 * 24 * 3600.0

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from greenbatch.design.study import Study
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Capacity, Cell
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
 from greenbatch.runners.run.repetition import loading
-from greenbatch.runners.study.study import Study
 
 _RESOLUTION = 16  # the answer is exact to a sixteenth of itself
 

@@ -13,14 +13,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from greenbatch.design.study import Study
+from greenbatch.design.training_study import TrainingStudy
 from greenbatch.design.validation import listed
 from greenbatch.errors import FileError, UsageError
 from greenbatch.files import read_text, write_atomically
 from greenbatch.models.sources.parse import runs_code
 from greenbatch.runners import backends
 from greenbatch.runners.metering import opening
-from greenbatch.runners.study.study import Study
-from greenbatch.runners.study.training_study import TrainingStudy
 from greenbatch.user_folders import state_folder
 
 _NOTE_BYTES = 1000

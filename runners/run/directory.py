@@ -12,14 +12,15 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from filelock import FileLock, Timeout
 
 from greenbatch import files
+from greenbatch.design.files import load, read_study, read_training_study
+from greenbatch.design.known import Known
+from greenbatch.design.study import Study
+from greenbatch.design.training_study import TrainingStudy
 from greenbatch.documents import parse_json
 from greenbatch.errors import FileError, MeasurementError, RunError
 from greenbatch.privacy import masked_members
 from greenbatch.records import Journal, Record, encode
 from greenbatch.records import journal as journals
-from greenbatch.runners.study.files import load, read_study, read_training_study
-from greenbatch.runners.study.study import Study
-from greenbatch.runners.study.training_study import TrainingStudy
 
 Design = TypeVar("Design", bound=Study | TrainingStudy)
 
@@ -206,20 +207,25 @@ def check_free(path: Path) -> None:
         raise RunError(f"{path} is not empty and holds no run; choose another --out")
 
 
-def open_study(path: Path) -> Study:
+def open_study(path: Path, known: Known | None = None) -> Study:
     """Read the design of the run of inference in ``path``.
+
+    Args:
+        path: The run's directory.
+        known: What its names are checked against, before anything is measured; ``None``: they
+            are taken as they are.
 
     Raises:
         RunError: There is no run.
         FileError: A link is in it.
         StudyError: Its ``study.yaml`` cannot be read, or is of trainings.
     """
-    return read_study(_study_file(path))
+    return read_study(_study_file(path), known)
 
 
-def open_training_study(path: Path) -> TrainingStudy:
+def open_training_study(path: Path, known: Known | None = None) -> TrainingStudy:
     """Read the design of the run of trainings in ``path``; see `open_study`."""
-    return read_training_study(_study_file(path))
+    return read_training_study(_study_file(path), known)
 
 
 def holds_trainings(path: Path) -> bool:

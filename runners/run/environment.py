@@ -6,12 +6,13 @@ from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
+from greenbatch.design.study import Study
+from greenbatch.design.training_study import TrainingStudy
 from greenbatch.privacy import masked_members
 from greenbatch.runners import backends
 from greenbatch.runners.doctor import gpus, machine
+from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.metering import Metering
-from greenbatch.runners.study.study import Study
-from greenbatch.runners.study.training_study import TrainingStudy
 
 PACKAGES = ("greenbatch", "numpy", "onnx", "openvino", "torch", "torchvision", "triton")
 TRAINING_PACKAGES = ("optuna", "scikit-learn", "timm")
@@ -83,11 +84,11 @@ def describe_without_meters(study: Study | TrainingStudy) -> dict[str, Any]:
         "gpus": [asdict(gpu) for gpu in gpus.look().devices],
         "versions": versions,
         "backends": {name: _backend(name) for name in study.backends},
-        "threads": study.thread_count,
+        "threads": thread_count(study.threads),
         "matters": {
             "cpu": this_machine.cpu or this_machine.architecture,
             "cores_granted": this_machine.cores_granted,
-            "threads": study.thread_count,
+            "threads": thread_count(study.threads),
             **{f"version of {name}": version for name, version in versions.items()},
         },
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from greenbatch.design.protocol import MeasurementProtocol
+from greenbatch.design.study import reference
 from greenbatch.errors import RunError
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Capacity, Cell, Conditions, Record, Repetition, Status, artifact_key
@@ -22,7 +23,6 @@ from greenbatch.runners.run.reference import make_references
 from greenbatch.runners.run.repetition import Station, measure
 from greenbatch.runners.scheduling.order import Slot
 from greenbatch.runners.scheduling.schedule import Schedule
-from greenbatch.runners.study.study import reference
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from greenbatch.design.study import Study
 from greenbatch.errors import MeasurementError
 from greenbatch.files import make_folder
 from greenbatch.models.artifacts import Artifact
@@ -16,7 +17,6 @@ from greenbatch.runners.child.handle import ChildFailed, ChildProcess
 from greenbatch.runners.child.jobs import REFERENCE_IMAGES, judged_by_itself
 from greenbatch.runners.run.repetition import loading
 from greenbatch.runners.scenarios.preprocessing import read
-from greenbatch.runners.study.study import Study
 
 BACKEND = "onnxruntime-cpu"
 

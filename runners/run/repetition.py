@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from greenbatch.arrays import read_arrays
+from greenbatch.design.study import Study
 from greenbatch.files import draft, make_folder
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import (
@@ -31,12 +32,12 @@ from greenbatch.records import (
 )
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
 from greenbatch.runners.child.jobs import judged_by_itself
+from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.host.load import DISTURBED_ABOVE, HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
 from greenbatch.runners.run.caches import of_cell
 from greenbatch.runners.scheduling.order import Slot
-from greenbatch.runners.study.study import Study
 
 DISAGREES_ABOVE = 0.05
 
@@ -336,7 +337,7 @@ def loading(cell: Cell, artifact: Artifact, study: Study) -> dict[str, Any]:
         "manifest": str(artifact.manifest_path),
         "weights": str(artifact.weights_path),
         "source": study.sources.get(cell.model, ""),
-        "threads": study.thread_count,
+        "threads": thread_count(study.threads),
         "seed": study.seed,
         "images": study.images.model_dump() if study.images else None,
         "allow_fallback": study.allow_fallback,

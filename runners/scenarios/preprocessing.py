@@ -12,9 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from greenbatch.design.validation import PathText
+from greenbatch.design.images import ImageSet
 from greenbatch.errors import RunError, UnsupportedCell, UsageError
 from greenbatch.models.image_files import BrokenImage, decode, read_image
 from greenbatch.models.image_folder import check_form, find_photographs, transform
@@ -33,27 +31,6 @@ AT_MOST = 256
 batch to vary, few enough to be held in memory."""
 _MOST_BROKEN = 50  # more are not named one by one: it is another folder that was meant
 _RGB = 3
-
-
-class ImageSet(BaseModel):
-    """Which images a study measures with.
-
-    Attributes:
-        folder: Where they are, with all folders below it.
-        found: Image files in it.
-        count: Those that are used: of the at most `AT_MOST` that were looked at, all that can be
-            read.
-        broken: The others that were looked at, by their path within the folder, with the reason.
-        sha256: Over the paths and contents of the images used.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    folder: PathText
-    found: int = Field(ge=1)
-    count: int = Field(ge=1)
-    broken: dict[str, str] = Field(default_factory=dict)
-    sha256: str
 
 
 class Photograph(NamedTuple):

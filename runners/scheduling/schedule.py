@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from greenbatch.design.study import Study
 from greenbatch.records import Cell, Flag, Repetition, Status
 from greenbatch.runners.scheduling.order import Slot, block_slots, orders
 from greenbatch.runners.scheduling.stopping import StoppingRule
-from greenbatch.runners.study.study import Study
 
 
 class Schedule:

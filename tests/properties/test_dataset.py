@@ -10,20 +10,23 @@ from greenbatch.analysis.dataset.compilation import from_files
 from greenbatch.analysis.dataset.run_files import RunFiles
 from greenbatch.analysis.findings.cells import cell_rows
 from greenbatch.analysis.statistics.summary import interval, ratio
+from greenbatch.design.environment import Environment
+from greenbatch.design.recorded import recorded_study
+from greenbatch.design.study import Study
 from greenbatch.records import Idle, Journal, Record, Repetition, decode, encode
-from greenbatch.runners.study.study import Study
 from tests.fakes import runs
 
 _FACTORS = ("models", "backends", "precisions", "io", "scenarios", "batch_sizes")
 RECORDS = runs.realistic_records(models=("alexnet", "vit_b_16"), batch_sizes=(1, 4), blocks=2)
+ENVIRONMENT = Environment.read(runs.environment())
 POSITIVE = st.floats(1e-6, 1e6)
 
 
 def _files(records: list[Record]) -> RunFiles:
     repetitions = tuple(r for r in records if isinstance(r, Repetition))
     idles = tuple(r for r in records if isinstance(r, Idle))
-    study = runs.study(("alexnet", "vit_b_16"), runs.BACKENDS, (1, 4), 2)
-    return RunFiles(Path("run"), study, runs.environment(), Journal(repetitions, idles, 0), "")
+    study = recorded_study(runs.study(("alexnet", "vit_b_16"), runs.BACKENDS, (1, 4), 2))
+    return RunFiles(Path("run"), study, ENVIRONMENT, Journal(repetitions, idles, 0), "")
 
 
 @settings(max_examples=10, deadline=None)
@@ -50,7 +53,7 @@ def test_the_rows_of_a_dataset_are_the_cells_of_its_study(
     # The names are no runtime's own, so the study is made without asking for them.
     cells = Study.model_construct(**{k: members[k] for k in _FACTORS}, settings=texts).cells()
     records = tuple(runs.repetition(cell) for cell in cells[::2])
-    files = RunFiles(Path("run"), members, runs.environment(), Journal(records, (), 0), "")
+    files = RunFiles(Path("run"), recorded_study(members), ENVIRONMENT, Journal(records, (), 0), "")
     rows = cell_rows(from_files(files))
     assert sorted(row.cell for row in rows) == sorted(cells)
     assert {row.cell for row in rows if row.ok} == set(cells[::2])

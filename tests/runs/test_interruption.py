@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from greenbatch.design.files import read_study
 from greenbatch.records import parse
 from greenbatch.runners.scheduling.order import slots
-from greenbatch.runners.study.files import read_study
 
 pytestmark = pytest.mark.alone
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from greenbatch.design.files import read_study
 from greenbatch.records import parse
-from greenbatch.runners.study.files import read_study
 from tests.conftest import Gb
 
 pytestmark = pytest.mark.alone

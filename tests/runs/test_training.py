@@ -15,11 +15,11 @@ import psutil
 import pytest
 import xarray as xr
 
+from greenbatch.design.training_study import make_training_study
 from greenbatch.records import Journal, Status, Training, parse, total_energy
 from greenbatch.runners.metering import MeterOptions, open_meters
 from greenbatch.runners.run.directory import TrainingDirectory
 from greenbatch.runners.run.environment import describe
-from greenbatch.runners.study.training_study import make_training_study
 from greenbatch.runners.training.parent.execution import execute
 from greenbatch.workflows.training import resume_training
 from tests.conftest import Gb

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from greenbatch.design.study import Study, make_study
+from greenbatch.design.training_study import make_training_study
 from greenbatch.errors import FileError, StudyError, UsageError
 from greenbatch.models.sources import parse as sources
 from greenbatch.records import Repetition, parse
 from greenbatch.runners.run import consent
 from greenbatch.runners.run.caches import compiled_code, of_cell
-from greenbatch.runners.study.study import Study, make_study
-from greenbatch.runners.study.training_study import make_training_study
 from greenbatch.user_folders import private_folder, runtime_folder
 from tests.fakes.hostile import NETWORK, gb_in, imported, plant
 from tests.fakes.runs import realistic_records, study, write_run

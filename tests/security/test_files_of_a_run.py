@@ -17,13 +17,13 @@ from greenbatch import files
 from greenbatch.analysis.training.report.build import TABLES
 from greenbatch.analysis.training.report.figures import FIGURES
 from greenbatch.cli import main
+from greenbatch.design.study import make_study
+from greenbatch.design.training_study import make_training_study
 from greenbatch.errors import FileError, GreenbatchError, JournalError, RunError
 from greenbatch.exporter.publishing import _sweep_unnamed
 from greenbatch.records import encode
 from greenbatch.records import journal as journals
 from greenbatch.runners.run.directory import RunDirectory, TrainingDirectory
-from greenbatch.runners.study.study import make_study
-from greenbatch.runners.study.training_study import make_training_study
 from tests.fakes import training_runs
 from tests.fakes.traced_run import traced_run
 from tests.unit.records.test_records import IDLE, repetition

@@ -15,11 +15,11 @@ import pytest
 from greenbatch import cli, files
 from greenbatch.analysis import open_run, write_report
 from greenbatch.analysis.training import open_training
+from greenbatch.design.study import make_study
 from greenbatch.errors import FileError, MeasurementError, RunError
 from greenbatch.records import journal as journals
 from greenbatch.runners.child.handle import ChildProcess
 from greenbatch.runners.run.directory import RunDirectory
-from greenbatch.runners.study.study import make_study
 from greenbatch.runners.training.child import checkpoints
 from tests.fakes import runs, training_runs
 from tests.unit.records.test_records import IDLE, repetition
@@ -152,7 +152,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from greenbatch.runners.run.directory import RunDirectory
-from greenbatch.runners.study.study import make_study
+from greenbatch.design.study import make_study
 from tests.unit.records.test_records import repetition
 study = make_study({"backends": ["torch-cpu"], "batch_sizes": [8], "models": ["alexnet"]})
 with RunDirectory.create(Path(sys.argv[1]), study, {}) as run:

@@ -19,13 +19,13 @@ from greenbatch.analysis.dataset.dataset_files import CONTENTS, NOTE, contents_d
 from greenbatch.analysis.dataset.run_files import read_run
 from greenbatch.analysis.dataset.store import store
 from greenbatch.analysis.runs import merge
+from greenbatch.design.study import make_study
 from greenbatch.documents import write_yaml
 from greenbatch.errors import ArtifactError, ExportError, FileError, RunError, StudyError
 from greenbatch.exporter.publishing import publish
 from greenbatch.models.artifacts import read_manifest
 from greenbatch.records import Cell, artifact_key, parse_manifest
 from greenbatch.runners.run import reference
-from greenbatch.runners.study.study import make_study
 from tests.fakes.runs import environment, figure, repetition, study, write_run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -332,8 +332,8 @@ def test_artifacts_of_an_earlier_study_are_identified_by_their_files(tmp_path: P
     read = make_study(members | {"artifacts": artifacts})
     assert {key: entry.sha256 for key, entry in read.artifacts.items()} == wanted
     run = write_run(tmp_path, [], study(artifacts=artifacts))
-    found = read_run(run).study["artifacts"]
-    assert {key: entry["sha256"] for key, entry in found.items()} == wanted
+    found = read_run(run).study
+    assert {key: found.artifact(key).sha256 for key in found.artifacts} == wanted
 
 
 def test_a_study_whose_artifacts_would_be_called_alike_is_refused() -> None:

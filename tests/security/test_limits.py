@@ -8,17 +8,18 @@ import pytest
 
 from greenbatch.analysis import compile_dataset
 from greenbatch.analysis.dataset.run_files import read_run
+from greenbatch.design.files import load
+from greenbatch.design.presets import resolve
+from greenbatch.design.study import make_study
+from greenbatch.design.training_study import make_training_study
 from greenbatch.documents import DEEPEST, DocumentError, parse_json, parse_yaml, write_yaml
 from greenbatch.errors import ArtifactError, FileError, RunError, StudyError, UsageError
 from greenbatch.models.artifacts import MANIFEST_BYTES, read_manifest
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.queueing.recordings import LONGEST_LINE, read_instants
 from greenbatch.records import Cell, parse
+from greenbatch.runners.known import ThisMachine
 from greenbatch.runners.run.directory import read_environment
-from greenbatch.runners.study.files import load
-from greenbatch.runners.study.presets import resolve
-from greenbatch.runners.study.study import make_study
-from greenbatch.runners.study.training_study import make_training_study
 from tests.fakes.runs import repetition, study, write_run
 
 ALIASES = "\n".join(
@@ -73,7 +74,7 @@ def test_a_study_file_that_the_user_linked_to_is_read(tmp_path: Path) -> None:
 
 def test_an_option_of_a_study_is_read_within_the_same_limits() -> None:
     with pytest.raises(StudyError, match="is not YAML"):
-        resolve("yarally-batching", changes=[f"models={NESTED}"])
+        resolve("yarally-batching", ThisMachine(), changes=[f"models={NESTED}"])
 
 
 def test_a_run_with_aliases_in_its_study_is_one_sentence(tmp_path: Path) -> None:

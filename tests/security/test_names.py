@@ -12,6 +12,8 @@ from greenbatch.analysis import cell_rows, compile_dataset
 from greenbatch.analysis.training import open_training
 from greenbatch.analysis.training.findings.rows import training_rows
 from greenbatch.cli import main
+from greenbatch.design.study import make_study
+from greenbatch.design.training_study import make_training_study
 from greenbatch.errors import ArtifactError, JournalError, RunError, StudyError, UsageError
 from greenbatch.models import registry
 from greenbatch.models.artifacts import read_manifest, stem
@@ -22,8 +24,6 @@ from greenbatch.records import Cell, TrainingCell, encode, parse
 from greenbatch.records.accuracy import parse_accuracy
 from greenbatch.records.artifact import parse_manifest
 from greenbatch.runners import backends
-from greenbatch.runners.study.study import make_study
-from greenbatch.runners.study.training_study import make_training_study
 from tests.fakes import runs, training_runs
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from greenbatch.design.study import make_study
+from greenbatch.design.training_study import make_training_study
 from greenbatch.errors import MeterUnavailable, RunError, UsageError
 from greenbatch.runners.metering import MeterLost, MeterOptions
 from greenbatch.runners.metering.adapters.wall import WallMeter
 from greenbatch.runners.run.directory import RunDirectory, TrainingDirectory
-from greenbatch.runners.study.study import make_study
-from greenbatch.runners.study.training_study import make_training_study
 from greenbatch.workflows import inference, training
 from tests.fakes.plug import FakePlug, shelly
 from tests.fakes.raw_server import OK, dribble, serving

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 import greenbatch
+from greenbatch.design.files import read_study
+from greenbatch.design.study import make_study
 from greenbatch.errors import UsageError
 from greenbatch.privacy import contracted, expanded, is_secret, masked
 from greenbatch.records import Cell, EnergyFigure, EnergySource, Status, encode, parse
@@ -17,8 +19,6 @@ from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.opening import network_meters
 from greenbatch.runners.run import environment
 from greenbatch.runners.run.directory import differences
-from greenbatch.runners.study.files import read_study
-from greenbatch.runners.study.study import make_study
 from tests.fakes import nvml, runs
 from tests.unit.records.test_records import repetition
 

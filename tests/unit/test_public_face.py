@@ -45,7 +45,8 @@ def test_the_public_names_are_these() -> None:
         "import greenbatch",
         "import greenbatch.cli",
         "from greenbatch.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
-        "import greenbatch.analysis, greenbatch.exporter, greenbatch.runners.study.study",
+        "import greenbatch.analysis, greenbatch.exporter, greenbatch.design.presets",
+        "import greenbatch.runners.known",
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_used(code: str) -> None:

@@ -335,7 +335,7 @@ def _labelled(
         grid.settings,
         provenance_of(arrays["energy_per_image_seen_source"]),
     )
-    search = json.dumps(files.study.get("search"), default=str)
+    search = json.dumps(files.study.members.get("search"), default=str)
     return xr.Dataset(data, coords, attributes | {"kind": KIND, "search": search})
 
 

@@ -24,16 +24,9 @@ from greenbatch.analysis.dataset.training_variables import (
     HYPERPARAMETER,
     VARIABLES,
 )
+from greenbatch.design.recorded import RecordedTrainingStudy
 from greenbatch.errors import RunError
 from greenbatch.records import Beat, Epoch, Training, TrainingCell
-
-_STUDY_KEYS = {
-    "model": "models",
-    "data": "data",
-    "backend": "backends",
-    "precision": "precisions",
-    "batch_size": "batch_sizes",
-}
 
 
 @dataclass(frozen=True)
@@ -95,24 +88,26 @@ def training_labels(files: RunFiles) -> TrainingLabels:
         RunError: The grid is too large.
     """
     study, journal = files.study, files.journal
+    assert isinstance(study, RecordedTrainingStudy)  # whoever compiles has looked at the kind
     records: tuple[Training | Epoch | Beat, ...] = (
         *journal.trainings,
         *journal.epochs,
         *journal.beats,
     )
     cells = {record.cell for record in records}
-    search = study.get("search") or {}
-    space = search.get("space") or {}
+    search = study.search
+    space = search.space if search else {}
     design: dict[str, tuple[Any, ...]] = {
-        dim: tuple(study.get(key) or ()) for dim, key in _STUDY_KEYS.items()
+        "model": tuple(study.models),
+        "data": tuple(study.data),
+        "backend": tuple(study.backends),
+        "precision": tuple(study.precisions),
+        "batch_size": tuple(study.batch_sizes),
     }
     along = {dim: union(design[dim], (getattr(cell, dim) for cell in cells)) for dim in FACTORS}
     if "batch_size" in space:
         del along["batch_size"]
-    fixed = {
-        str(key): tuple(str(value) for value in values)
-        for key, values in (study.get("settings") or {}).items()
-    }
+    fixed = {key: tuple(map(str, values)) for key, values in study.settings.items()}
     named = {name for cell in cells for name, _ in cell.settings} - {*space}
     settings = setting_dims(union(fixed, named), {*VARIABLES, *COORDINATES})
     not_set: dict[str, str] = {}
@@ -126,12 +121,12 @@ def training_labels(files: RunFiles) -> TrainingLabels:
         along[dim] = texts
     if search:
         tried = {cell.trial for cell in cells if cell.trial is not None}
-        design["strategy"] = tuple(search.get("strategies") or ())
-        design["trial"] = numbered(files, int(search.get("trials") or 0), "trials")
+        design["strategy"] = tuple(search.strategies)
+        design["trial"] = numbered(files, search.trials, "trials")
         along["strategy"] = union(design["strategy"], (c.strategy for c in cells if c.strategy))
         along["trial"] = union(design["trial"], tried)
     dims = tuple(along)
-    blocks = max([int(study.get("repetitions") or 0), *(record.block + 1 for record in records)])
+    blocks = max([study.repetitions or 0, *(record.block + 1 for record in records)])
     along["repetition"] = numbered(files, blocks, "repetitions")
     epochs = max([0, *(epoch.epoch + 1 for epoch in journal.epochs)])
     along["epoch"] = numbered(files, epochs, "epochs")

@@ -14,6 +14,7 @@ from greenbatch.analysis.dataset.compatibility import (
     facts_of,
     machine_names,
 )
+from greenbatch.analysis.dataset.described import training_study_of
 from greenbatch.analysis.dataset.merging import check_inputs, merged_attributes, run_names
 from greenbatch.analysis.dataset.training_variables import KIND, VARIABLES, cell_dims
 from greenbatch.analysis.dataset.variables import settings_of
@@ -72,8 +73,8 @@ def merge_training_datasets(
 
 def _facts(dataset: "xr.Dataset") -> Facts:
     """Gather what a run says of itself; its design must be that of the others, everywhere."""
-    found, study = facts_of(dataset), json.loads(dataset.attrs["study"])
-    design = {f"design.{name}": str(study.get(name)) for name in _DESIGN}
+    found, study = facts_of(dataset), training_study_of(dataset)
+    design = {f"design.{name}": str(study.members.get(name)) for name in _DESIGN}
     design["design.settings"] = ", ".join(sorted(settings_of(dataset).values())) or "none"
     return replace(found, everywhere={**found.everywhere, **design})
 

@@ -85,7 +85,7 @@ def open_training_with_files(run: Path) -> "tuple[xr.Dataset, RunFiles]":
 
 def _read(run: Path) -> RunFiles:
     files = read_run(run)
-    _require_training(files.study.get("kind"), run)
+    _require_training(files.study.kind, run)
     return files
 
 

@@ -1,14 +1,16 @@
 """What a reader must know before believing a figure of a training run."""
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from greenbatch import units
+from greenbatch.analysis.dataset.described import environment_of, training_study_of
 from greenbatch.analysis.dataset.variables import SOURCES
 from greenbatch.analysis.findings.caveats import Caveat, Severity, contents_caveats
 from greenbatch.analysis.training.findings.rows import TrainingRow
+from greenbatch.design.environment import Environment
+from greenbatch.design.recorded import RecordedTrainingStudy
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,8 +31,7 @@ def training_caveats(dataset: "xr.Dataset", rows: Sequence[TrainingRow]) -> list
         dataset: As `greenbatch.analysis.training.open_training` gives it.
         rows: Its cells or trials.
     """
-    study = json.loads(dataset.attrs["study"])
-    environment = json.loads(dataset.attrs["environment"])
+    study, environment = training_study_of(dataset), environment_of(dataset)
     found = [
         *_energy(dataset, rows, environment),
         *contents_caveats(dataset),
@@ -49,7 +50,7 @@ def training_caveats(dataset: "xr.Dataset", rows: Sequence[TrainingRow]) -> list
 
 
 def _energy(
-    dataset: "xr.Dataset", rows: Sequence[TrainingRow], environment: Mapping[str, Any]
+    dataset: "xr.Dataset", rows: Sequence[TrainingRow], environment: Environment
 ) -> Iterator[Caveat]:
     found = {row.energy_source for row in rows if row.ok} - {"missing"}
     ok = sum(row.ok for row in rows)
@@ -102,8 +103,8 @@ def _models_of_estimates(dataset: "xr.Dataset") -> list[str]:
     return [text.removeprefix("estimated, not measured: ").rstrip(".") for text in found][:3]
 
 
-def _design(study: Mapping[str, Any], rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
-    scale = study.get("scale", 1.0)
+def _design(study: RecordedTrainingStudy, rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
+    scale = study.scale
     if scale < 1:
         yield Caveat(
             "scaled",
@@ -120,7 +121,7 @@ def _design(study: Mapping[str, Any], rows: Sequence[TrainingRow]) -> Iterator[C
         shown = "no spread is known" if planned < 2 else "ranges are shown, not intervals"
         yield Caveat("few-repetitions", Severity.CAUTION, f"{said} asked for, so {shown}.")
     elif few := sum(0 < row.ok < 3 for row in rows):
-        what = "trials" if study.get("search") else "cells"
+        what = "trials" if study.search else "cells"
         yield Caveat(
             "few-repetitions",
             Severity.CAUTION,
@@ -134,7 +135,7 @@ def _design(study: Mapping[str, Any], rows: Sequence[TrainingRow]) -> Iterator[C
             Severity.CAUTION,
             f"The run is incomplete: {not_run} of {total} trainings did not end.",
         )
-    if replaced := study.get("substitutions"):
+    if replaced := study.substitutions:
         pairs = "; ".join(f"{name} by {other}" for name, other in replaced.items())
         yield Caveat(
             "substituted",
@@ -212,8 +213,8 @@ def _selection(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
         )
 
 
-def _absent(environment: Mapping[str, Any]) -> Iterator[Caveat]:
-    for meter, reason in (environment.get("meters_absent") or {}).items():
+def _absent(environment: Environment) -> Iterator[Caveat]:
+    for meter, reason in environment.meters_absent.items():
         said = f"The meter {meter} was not used: {str(reason).rstrip('.')}."
         yield Caveat(f"no-{meter}", Severity.NOTE, said)
 

@@ -1,10 +1,10 @@
 """The report of a training run: one HTML file that works offline, Markdown, tables, figures."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.analysis.dataset.described import environment_of, training_study_of
 from greenbatch.analysis.dataset.merging import separate
 from greenbatch.analysis.dataset.training_variables import is_search
 from greenbatch.analysis.findings.caveats import Severity
@@ -90,7 +90,7 @@ def write_training_report(run: Path) -> Path:
                 (
                     label,
                     f"{name}/{page.name}",
-                    machine_line(json.loads(part.attrs["environment"])),
+                    machine_line(environment_of(part)),
                     page_facts(part, training_rows(part), None)["lead"],
                 )
                 for (label, part), name, page in zip(parts.items(), names, told, strict=True)
@@ -144,8 +144,7 @@ def page_facts(
         rows: Its cells or trials.
         journal: ``None`` where the dataset is all there is.
     """
-    study = json.loads(dataset.attrs["study"])
-    environment = json.loads(dataset.attrs["environment"])
+    study, environment = training_study_of(dataset), environment_of(dataset)
     found = training_caveats(dataset, rows)
     why = next((caveat.sentence for caveat in found if caveat.code == "energy-missing"), "")
     searched = is_search(dataset)

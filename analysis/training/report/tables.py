@@ -1,7 +1,7 @@
 """The trainings as text: tables for the page, Markdown, CSV and LaTeX."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from greenbatch.analysis.training.dataset.compilation import hyperparameters_of
 from greenbatch.analysis.training.dataset.totals import counted
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.csv_text import csv_text
+from greenbatch.design.recorded import RecordedTrainingStudy
 from greenbatch.records import Training, TrainingCell
 
 if TYPE_CHECKING:
@@ -94,11 +95,9 @@ def _told(value: str | float | bool | None) -> str:
     return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
-def substitutions_table(study: Mapping[str, object]) -> Table:
+def substitutions_table(study: RecordedTrainingStudy) -> Table:
     """What stands in for a network of the study that is repeated."""
-    told = study.get("substitutions")
-    pairs = told.items() if isinstance(told, Mapping) else ()
-    rows = tuple((str(name), str(other)) for name, other in pairs)
+    rows = tuple(study.substitutions.items())
     columns = ("in the study that is repeated", "here")
     return Table("substitutions", "Substitutions", columns, rows, (False, False), wraps=True)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 
+from greenbatch.design.training_study import TrainingStudy
 from greenbatch.errors import BackendUnavailable, MeasurementError, UsageError
 from greenbatch.records import Epoch, Record, Training, TrainingCell
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
@@ -13,7 +14,6 @@ from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.run.directory import TrainingDirectory
 from greenbatch.runners.run.execute import rest, temperatures_c
-from greenbatch.runners.study.training_study import TrainingStudy
 from greenbatch.runners.training.parent import schedule, session
 from greenbatch.runners.training.parent.ledger import Ledger
 

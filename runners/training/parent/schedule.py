@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
+from greenbatch.design.training_study import Search, TrainingStudy
 from greenbatch.records import TrainingCell
 from greenbatch.runners.scheduling.order import orders
-from greenbatch.runners.study.training_study import Search, TrainingStudy
 from greenbatch.runners.training.parent import search
 from greenbatch.runners.training.parent.ledger import Ledger
 from greenbatch.runners.training.parent.session import TrainingSlot

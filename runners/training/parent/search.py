@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from greenbatch.design.search_space import Dimension
+from greenbatch.design.training_study import Search
 from greenbatch.errors import StudyError
 from greenbatch.records import Epoch, Status, Training, TrainingCell, holding, total_energy
-from greenbatch.runners.study.training_study import Search
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

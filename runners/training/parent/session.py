@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from greenbatch.design.training_study import TrainingStudy
 from greenbatch.files import draft, make_folder, remove_old_drafts
 from greenbatch.records import (
     Beat,
@@ -26,11 +27,11 @@ from greenbatch.records import (
     WarmUp,
 )
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
+from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
 from greenbatch.runners.run.repetition import conditions_around, doubts
-from greenbatch.runners.study.training_study import TrainingStudy
 from greenbatch.runners.training.child import checkpoints
 from greenbatch.runners.training.parent.ledger import Before, Ledger
 from greenbatch.runners.training.parent.phases import total
@@ -350,7 +351,7 @@ def _request(slot: TrainingSlot, station: Station, before: Before, folder: Path)
 def loading(study: TrainingStudy) -> dict[str, Any]:
     """Return the members of a request that say what is loaded."""
     return {
-        "threads": study.thread_count,
+        "threads": thread_count(study.threads),
         "data_dir": study.data_dir,
         "image_size": study.image_size,
         "train_images": study.train_images,

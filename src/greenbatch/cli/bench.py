@@ -164,7 +164,8 @@ def bench(
     from greenbatch.cli.options import batch_sizes as parse_batch_sizes
     from greenbatch.cli.options import rates as parse_rates
     from greenbatch.cli.options import settings as parse_settings
-    from greenbatch.runners.study.files import read_study
+    from greenbatch.design.files import read_study
+    from greenbatch.runners.known import ThisMachine
     from greenbatch.workflows import inference
 
     given = {
@@ -208,7 +209,7 @@ def bench(
         resume_run(resume, as_json, trust=trust, share_machine=share_machine)
         return
     if study:
-        design, path = read_study(study).fresh(), out or inference.fresh_path()
+        design, path = read_study(study, ThisMachine()).fresh(), out or inference.fresh_path()
     else:
         design, path = inference.plan(models or [], out=out, artifacts_dir=artifacts, **options)
     if dry_run:

@@ -15,6 +15,8 @@ from greenbatch.files import write_output
 if TYPE_CHECKING:
     from greenbatch.analysis.findings.verdicts import CellVerdict, Judgement, Side
     from greenbatch.analysis.statistics.intervals import Interval
+    from greenbatch.design.environment import Environment
+    from greenbatch.design.recorded import RecordedStudy
 
 
 class Metric(StrEnum):
@@ -131,12 +133,14 @@ def _read(run: Path, metric: Metric) -> "dict[str, Side]":
     from greenbatch.analysis import cell_rows, open_run
     from greenbatch.analysis.dataset.run_files import read_run
     from greenbatch.analysis.findings.verdicts import Side
+    from greenbatch.design.recorded import RecordedStudy
     from greenbatch.records import FACTORS, artifact_key
 
     with open_run(run) as dataset:
         rows = cell_rows(dataset)
     with warnings.catch_warnings(action="ignore"):  # a torn line was told when it was compiled
         files = read_run(run)
+    assert isinstance(files.study, RecordedStudy)  # else it would not have been opened
     in_force: dict[Any, dict[str, set[str]]] = {}
     for repetition in files.journal.repetitions:
         told = in_force.setdefault(repetition.cell, {})
@@ -148,11 +152,10 @@ def _read(run: Path, metric: Metric) -> "dict[str, Side]":
     found = {}
     for row in rows:
         cell = row.cell
-        artifacts = files.study.get("artifacts") or {}
-        artifact = artifacts.get(artifact_key(cell.model, cell.precision))
+        artifact = files.study.artifact(artifact_key(cell.model, cell.precision))
         facts = dict(common)
-        if artifact and artifact.get("sha256"):
-            facts["artifact"] = str(artifact["sha256"])[:12]
+        if artifact.sha256:
+            facts["artifact"] = artifact.sha256[:12]
         for name, values in sorted(in_force.get(cell, {}).items()):
             facts[name] = " or ".join(sorted(values))
         source = row.energy_source if metric is Metric.ENERGY else "measured"
@@ -162,25 +165,20 @@ def _read(run: Path, metric: Metric) -> "dict[str, Side]":
     return found
 
 
-def _run_facts(study: Any, environment: Any) -> dict[str, str]:
+def _run_facts(study: "RecordedStudy", environment: "Environment") -> dict[str, str]:
     """What must be the same in both runs; versions may differ: they are what is compared."""
-    machine = environment.get("machine") or {}
-    window_s = (study.get("protocol") or {}).get("window_s")
-    domains = sorted(
-        str(domain.get("name"))
-        for meter in environment.get("meters") or ()
-        for domain in meter.get("domains") or ()
-        if domain.get("counts", True)
-    )
+    machine, gpus = environment.machine, environment.gpus
+    window_s = study.protocol.get("window_s")
+    domains = sorted(domain.name for _, domain in environment.domains if domain.counts)
     facts = {
-        "cpu": machine.get("cpu"),
-        "cores": machine.get("cores"),
-        "gpus": ", ".join(str(gpu.get("name")) for gpu in environment.get("gpus") or ()) or "none",
+        "cpu": machine.cpu,
+        "cores": machine.cores,
+        "gpus": ", ".join(gpu if isinstance(gpu, str) else str(gpu.name) for gpu in gpus) or "none",
         "energy domains": ", ".join(domains) or "none",
-        "threads": study.get("threads"),
+        "threads": study.threads,
         "window": None if window_s is None else f"{window_s:g} s",
-        "images": (study.get("images") or {}).get("sha256", "synthetic")[:12],
-        "preprocessing": study.get("preprocessing") if study.get("images") else None,
+        "images": study.images.sha256[:12] if study.images else "synthetic",
+        "preprocessing": study.preprocessing if study.images else None,
     }
     return {name: str(value) for name, value in facts.items() if value is not None}
 

@@ -15,9 +15,9 @@ from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import MeasurementError
 
 if TYPE_CHECKING:
-    from greenbatch.runners.study.presets import AnyStudy
-    from greenbatch.runners.study.study import Study
-    from greenbatch.runners.study.training_study import TrainingStudy
+    from greenbatch.design.presets import AnyStudy
+    from greenbatch.design.study import Study
+    from greenbatch.design.training_study import TrainingStudy
 
 
 def measure(
@@ -40,7 +40,7 @@ def measure(
     Raises:
         MeasurementError: Nothing could be measured.
     """
-    from greenbatch.runners.study.study import Study
+    from greenbatch.design.study import Study
 
     if isinstance(design, Study):
         _inference(design, path, as_json, trust=trust, share_machine=share_machine)
@@ -157,7 +157,7 @@ def _resumable(path: Path, what: str) -> Iterator[None]:
 
 def _again(run: Path) -> str:
     """Return the command that measures the study of a run anew."""
-    from greenbatch.runners.study.files import read_study
+    from greenbatch.design.files import read_study
 
     file = run / "study.yaml"
     artifacts = read_study(file).artifacts_dir
@@ -169,5 +169,5 @@ def _note_images(design: "Study") -> None:
     from greenbatch.analysis.findings.caveats import image_caveats
 
     largest = max(cell.batch_size for cell in design.cells())
-    for caveat in image_caveats(design.model_dump(), largest):
+    for caveat in image_caveats(design.images, largest):
         note(caveat.sentence)

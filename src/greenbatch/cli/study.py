@@ -43,7 +43,7 @@ _Data = Annotated[
 @study.command("list", cls=Command)
 def list_studies() -> None:
     """List the presets, and what each is after."""
-    from greenbatch.runners.study import presets as studies
+    from greenbatch.design import presets as studies
 
     for name in studies.presets():
         about = str(studies.read(name).members.get("about", ""))
@@ -59,10 +59,16 @@ def show(
     scale: _Scale = None,
 ) -> None:
     """Print a study as the file that would run it."""
-    from greenbatch.runners.study import presets as studies
+    from greenbatch.design import presets as studies
+    from greenbatch.runners.known import ThisMachine
 
     design = studies.resolve(
-        name, changes=changes or (), provider=provider, data=data or (), scale=scale
+        name,
+        ThisMachine(),
+        changes=changes or (),
+        provider=provider,
+        data=data or (),
+        scale=scale,
     )
     echo(*design.to_yaml().removesuffix("\n").split("\n"))
 
@@ -91,8 +97,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a study."""
-    from greenbatch.runners.study import presets as studies
-    from greenbatch.runners.study.study import Study
+    from greenbatch.design import presets as studies
+    from greenbatch.design.study import Study
+    from greenbatch.runners.known import ThisMachine
     from greenbatch.workflows import inference
 
     overrides: dict[str, Any] = {
@@ -108,6 +115,7 @@ def run(
         )
     design = studies.resolve(
         name,
+        ThisMachine(),
         changes=changes or (),
         provider=provider,
         data=data or (),

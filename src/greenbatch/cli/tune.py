@@ -113,7 +113,8 @@ def tune(
 ) -> None:
     """Search for hyperparameters by several strategies, and tell what each one costs."""
     from greenbatch.cli.output.plan import outline
-    from greenbatch.runners.study.training_study import make_training_study
+    from greenbatch.design.training_study import make_training_study
+    from greenbatch.runners.known import ThisMachine
     from greenbatch.workflows import inference
 
     search = {
@@ -160,7 +161,9 @@ def tune(
             raise UsageError("batch_size is set and is searched; leave it out of one of them")
         del searched["space"][_OF_EVERY_CELL]
     design = make_training_study(
-        {"name": path.name, "models": [model], "search": searched, **members}, "the options"
+        {"name": path.name, "models": [model], "search": searched, **members},
+        "the options",
+        known=ThisMachine(),
     )
     if dry_run:
         echo(*outline(design))

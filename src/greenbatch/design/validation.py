@@ -1,32 +1,23 @@
 """What designs of every kind share: members that are checked, faults told in a sentence."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     Field,
     PlainSerializer,
-    ValidationError,
 )
 
 from greenbatch.design.protocol import PROFILES, MeasurementProtocol
-from greenbatch.errors import StudyError, UnknownNameError
 from greenbatch.names import check_name
 from greenbatch.privacy import contracted, expanded
 from greenbatch.records.training import check_network
 
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-Lines: TypeAlias = Mapping[tuple[str | int, ...], int]
-"""Where each member of a file stands, by the path to it."""
 Name = Annotated[str, Field(min_length=1)]
 PathText = Annotated[
     str,
@@ -42,7 +33,6 @@ Power = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 MOST_CELLS = 100_000
 """Of a design: at a second for each, a day for a single repetition."""
 _LARGEST_RULE = 10_000_000
-_Design = TypeVar("_Design", bound=BaseModel)
 
 
 def _share(value: Any) -> Any:
@@ -148,47 +138,6 @@ def resolved_rules(profile: str, protocol: Mapping[str, float]) -> dict[str, flo
     return rules
 
 
-def checked(
-    design: type[_Design],
-    members: Mapping[str, Any],
-    source: str = "the study",
-    lines: Lines = MappingProxyType({}),
-) -> _Design:
-    """Check a design's members.
-
-    Args:
-        design: Its class.
-        members: As in ``study.yaml``.
-        source: What to call it in a message.
-        lines: Where they stand in a file.
-
-    Raises:
-        UnknownNameError: A name is not in its registry.
-        StudyError: Anything else does not hold together; the message names the member.
-    """
-    try:
-        return design.model_validate(dict(members))
-    except UnknownNameError as error:
-        named = (line for place, line in lines.items() if _at(members, place) == error.got)
-        if line := next(named, None):
-            raise StudyError(f"{source}, line {line}: {error}") from error
-        raise
-    except ValidationError as error:
-        fault = error.errors()[0]
-        sentence = _sentence(design, fault)
-        place = fault["loc"] or tuple(sentence.partition(" ")[0].split("."))
-        while place and place not in lines:
-            place = place[:-1]
-        where = f", line {lines[place]}" if place else ""
-        raise StudyError(f"{source}{where}: {sentence}") from error
-
-
-def _at(members: Any, place: Sequence[str | int]) -> Any:
-    for key in place:
-        members = members.get(key) if isinstance(members, Mapping) else members[key]
-    return members
-
-
 def listed(members: Mapping[str, Any], key: str) -> list[str]:
     """Return the names that a member of an unchecked study lists."""
     values = members.get(key)
@@ -197,20 +146,6 @@ def listed(members: Mapping[str, Any], key: str) -> list[str]:
         if isinstance(values, list | tuple)
         else []
     )
-
-
-def _sentence(design: type[BaseModel], fault: "ErrorDetails") -> str:
-    where = ".".join(str(part) for part in fault["loc"] if part != "[key]") or "it"
-    got = fault["input"]
-    message = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
-    if fault["type"] == "missing":
-        return f"{where} is missing; give it"
-    if fault["type"] == "extra_forbidden":
-        return f"{where} is not a member of a study; it has {', '.join(design.model_fields)}"
-    if fault["type"] == "value_error" and not fault["loc"]:
-        return message
-    shown = f" is {got!r}" if isinstance(got, str | int | float | bool) else ""
-    return f"{where}{shown}: {message[0].lower()}{message[1:]}"
 
 
 Kind = Literal["shuffled", "latin-square"]

@@ -204,6 +204,11 @@ class Replay(Arrivals):
         return instants_s
 
 
+def is_replay(text: str) -> bool:
+    """Tell whether arrivals, written as for `parse_arrivals`, are those of a recording."""
+    return text.strip().partition(":")[0] == "replay"
+
+
 def parse_arrivals(text: str, folder: Path = Path()) -> Arrivals:
     """Read how requests arrive.
 

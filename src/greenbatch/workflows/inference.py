@@ -18,13 +18,13 @@ from greenbatch.records import Repetition, Status
 if TYPE_CHECKING:
     import xarray as xr
 
+    from greenbatch.design.study import Study
+    from greenbatch.design.training_study import TrainingStudy
     from greenbatch.models.artifacts import Artifact
     from greenbatch.runners.host.machine_lock import MachineLock
     from greenbatch.runners.metering import Metering
     from greenbatch.runners.run.directory import RunDirectory
     from greenbatch.runners.run.execute import Progress
-    from greenbatch.runners.study.study import Study
-    from greenbatch.runners.study.training_study import TrainingStudy
 
 PAPER_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _END_S = 10.0  # for an export that was asked to end
@@ -95,9 +95,10 @@ def plan(
         UnknownNameError: A model, runtime or provider is not known.
         StudyError: The options do not make a study.
     """
+    from greenbatch.design.study import make_study
     from greenbatch.runners import backends
+    from greenbatch.runners.known import ThisMachine
     from greenbatch.runners.run.repetition import probe
-    from greenbatch.runners.study.study import make_study
 
     chosen = list(runtimes or backends.DEFAULT_RUNTIMES)
     if not providers:
@@ -117,6 +118,7 @@ def plan(
             **members,
         },
         "the options",
+        known=ThisMachine(),
     )
     return study, path
 
@@ -170,11 +172,11 @@ def run_study(
         ExportError: A model did not become an artifact.
         RunError: The directory is not free.
     """
+    from greenbatch.design.study import reference
     from greenbatch.runners.host.machine_lock import machine_for
     from greenbatch.runners.run import consent
     from greenbatch.runners.run.directory import RunDirectory, check_free
     from greenbatch.runners.run.environment import describe
-    from greenbatch.runners.study.study import reference
 
     check_free(path)
     if not trust:
@@ -212,11 +214,12 @@ def resume(
         RunError: It cannot be the same run any more: the message says what differs.
     """
     from greenbatch.runners.host.machine_lock import machine_for
+    from greenbatch.runners.known import ThisMachine
     from greenbatch.runners.run import consent
     from greenbatch.runners.run.directory import RunDirectory, open_study
     from greenbatch.runners.run.environment import describe, describe_without_meters
 
-    study = open_study(path)
+    study = open_study(path, ThisMachine())
     if not trust:
         consent.require(study, f"the run {path}", run=path)
     RunDirectory.require_same(path, describe_without_meters(study))  # nothing was opened or asked

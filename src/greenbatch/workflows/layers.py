@@ -46,6 +46,7 @@ def measure_layers(
         MeasurementError: Nothing could be measured, or another run is measuring on this machine.
     """
     from greenbatch.records import artifact_key
+    from greenbatch.runners.host.cores import thread_count
     from greenbatch.runners.host.machine_lock import machine_for
     from greenbatch.runners.layers.session import LayerPlan, measure
 
@@ -64,7 +65,7 @@ def measure_layers(
         cell=cell,
         parts=(PARTS if runtime == "onnxruntime" else 0) if parts is None else parts,
         repetitions=study.repetitions,
-        threads=study.thread_count,
+        threads=thread_count(study.threads),
         seed=study.seed,
         protocol=study.rules,
         source=study.sources.get(cell.model, ""),

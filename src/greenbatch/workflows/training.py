@@ -11,10 +11,10 @@ from greenbatch.workflows.inference import meters_for
 if TYPE_CHECKING:
     import xarray as xr
 
+    from greenbatch.design.training_study import TrainingStudy
     from greenbatch.runners.host.machine_lock import MachineLock
     from greenbatch.runners.metering import Metering
     from greenbatch.runners.run.directory import TrainingDirectory
-    from greenbatch.runners.study.training_study import TrainingStudy
     from greenbatch.runners.training.parent.execution import Progress
 
 
@@ -76,13 +76,16 @@ def plan(
         UnknownNameError: A network or a data set is not known.
         StudyError: The options do not make a study.
     """
-    from greenbatch.runners.study.training_study import make_training_study
+    from greenbatch.design.training_study import make_training_study
+    from greenbatch.runners.known import ThisMachine
 
     backends: Mapping[str, Any] = (
         {"backends": [f"torch-{provider}" for provider in providers]} if providers else {}
     )
     return make_training_study(
-        {"name": name, "models": list(models), **backends, **members}, "the options"
+        {"name": name, "models": list(models), **backends, **members},
+        "the options",
+        known=ThisMachine(),
     )
 
 
@@ -151,11 +154,12 @@ def resume_training(
         RunError: It cannot be the same run any more: the message says what differs.
     """
     from greenbatch.runners.host.machine_lock import machine_for
+    from greenbatch.runners.known import ThisMachine
     from greenbatch.runners.run import consent
     from greenbatch.runners.run.directory import TrainingDirectory, open_training_study
     from greenbatch.runners.run.environment import describe, describe_without_meters
 
-    study = open_training_study(path)
+    study = open_training_study(path, ThisMachine())
     if not trust:
         consent.require(study, f"the run {path}", run=path)
     TrainingDirectory.require_same(path, describe_without_meters(study))  # no meter was opened

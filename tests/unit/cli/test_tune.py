@@ -9,9 +9,9 @@ import pytest
 from greenbatch.cli import main
 from greenbatch.cli.output.searches import best_trials, searches_as_json, show_searches
 from greenbatch.cli.tune import default_space, read_space
+from greenbatch.design.training_study import Search
 from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.records import EnergySource, parse
-from greenbatch.runners.study.training_study import Search
 from tests.fakes import training_runs
 
 

@@ -3,15 +3,15 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from greenbatch.runners.study.presets import AnyStudy
-    from greenbatch.runners.study.training_study import TrainingStudy
+    from greenbatch.design.presets import AnyStudy
+    from greenbatch.design.training_study import TrainingStudy
 
 
 def outline(design: "AnyStudy") -> list[str]:
     """Return a design's cells in their order, and the least time that they take."""
     from greenbatch import units
+    from greenbatch.design.study import Study
     from greenbatch.runners.scheduling.order import slots
-    from greenbatch.runners.study.study import Study
 
     if not isinstance(design, Study):
         return _outline_of_trainings(design)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from greenbatch.analysis.statistics.summary import Summary
     from greenbatch.analysis.training.findings.searches import Arrival, SearchRow
+    from greenbatch.design.training_study import Search
     from greenbatch.records import Journal
-    from greenbatch.runners.study.training_study import Search
 
 _DASH = "–"
 
@@ -171,7 +171,7 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 
 
 def _search_of(dataset: "xr.Dataset") -> "Search":
-    from greenbatch.runners.study.training_study import Search
+    from greenbatch.design.training_study import Search
 
     return Search.model_validate(json.loads(dataset.attrs["study"])["search"])
 

@@ -8,6 +8,7 @@ import pytest
 
 from greenbatch.analysis.dataset.store import compile_dataset
 from greenbatch.analysis.findings.caveats import caveats, image_caveats
+from greenbatch.design.recorded import RecordedImages
 from greenbatch.records import Cell, Record
 from greenbatch.records.repetition import Pipeline
 from tests.fakes import runs
@@ -21,7 +22,8 @@ def images(found: int, count: int, broken: int = 0) -> dict[str, Any]:
 
 
 def said(members: dict[str, Any] | None, largest: int) -> dict[str, str]:
-    return {c.code: c.sentence for c in image_caveats({"images": members}, largest)}
+    of_run = RecordedImages(**members) if members else None
+    return {c.code: c.sentence for c in image_caveats(of_run, largest)}
 
 
 def test_nothing_is_said_of_synthetic_images_and_of_whole_folders() -> None:

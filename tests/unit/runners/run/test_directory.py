@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from greenbatch.design.study import make_study
 from greenbatch.errors import JournalError, RunError
 from greenbatch.records import encode, parse
 from greenbatch.runners.run.directory import RunDirectory
-from greenbatch.runners.study.study import make_study
 from tests.unit.records.test_records import IDLE, repetition
 
 STUDY = make_study({"backends": ["torch-cpu"], "batch_sizes": [8], "models": ["alexnet"]})

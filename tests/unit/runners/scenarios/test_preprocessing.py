@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from greenbatch.design.files import read_study
+from greenbatch.design.images import ImageSet
+from greenbatch.design.study import make_study
 from greenbatch.errors import RunError, StudyError, UnsupportedCell, UsageError
 from greenbatch.exporter import Origin, export_module
 from greenbatch.models import InputSpec, inputs
@@ -20,11 +23,10 @@ from greenbatch.models.weights.load import WeightsApplied
 from greenbatch.records import Cell
 from greenbatch.runners import backends
 from greenbatch.runners.child import jobs
+from greenbatch.runners.known import ThisMachine
 from greenbatch.runners.scenarios import preprocessing as images
 from greenbatch.runners.scenarios.batches import Batches
-from greenbatch.runners.scenarios.preprocessing import ImageSet, Photograph, Preprocessor, survey
-from greenbatch.runners.study.files import read_study
-from greenbatch.runners.study.study import make_study
+from greenbatch.runners.scenarios.preprocessing import Photograph, Preprocessor, survey
 from tests.fakes import own_networks
 from tests.fakes.networks import SPEC
 
@@ -305,7 +307,7 @@ def test_a_smaller_batch_of_a_server_runs_the_images_that_it_is_fed(
 
 
 def test_a_job_reads_the_studys_images_or_synthetic_ones(folder: Path) -> None:
-    study = make_study(MEMBERS | {"images": str(folder), "seed": 2})
+    study = make_study(MEMBERS | {"images": str(folder), "seed": 2}, known=ThisMachine())
     assert study.images
     request = {"images": study.images.model_dump(), "seed": study.seed}
     order = images.in_order(images.read(study.images), 2)
@@ -325,7 +327,9 @@ MEMBERS: dict[str, Any] = {
 def test_a_study_names_its_images_and_reads_back_as_it_was_written(
     folder: Path, tmp_path: Path
 ) -> None:
-    study = make_study(MEMBERS | {"images": str(folder), "preprocessing": "pipeline"})
+    study = make_study(
+        MEMBERS | {"images": str(folder), "preprocessing": "pipeline"}, known=ThisMachine()
+    )
     assert study.images == survey(folder)
     (tmp_path / "study.yaml").write_text(study.to_yaml())
     draw(folder / "a/0.png", 99)
@@ -348,7 +352,7 @@ def test_a_study_of_images_that_cannot_be_meant_is_refused(
     members: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(StudyError, match=sentence):
-        make_study(MEMBERS | members)
+        make_study(MEMBERS | members, known=ThisMachine())
 
 
 def test_an_image_in_memory_decodes_as_from_its_file(folder: Path) -> None:

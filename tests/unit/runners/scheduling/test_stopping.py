@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from greenbatch.design.study import Study, make_study
 from greenbatch.errors import StudyError
 from greenbatch.records import Cell, EnergyFigure, EnergySource, Repetition, Status
 from greenbatch.records.repetition import Queue, Stop
 from greenbatch.runners.scheduling.order import Slot
 from greenbatch.runners.scheduling.schedule import Schedule
 from greenbatch.runners.scheduling.stopping import StoppingRule, half_width, observed
-from greenbatch.runners.study.study import Study, make_study
 from tests.fakes import runs
 
 CELL = Cell("alexnet", "onnxruntime-cpu")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from greenbatch.design.training_study import TrainingStudy, make_training_study
 from greenbatch.records import Epoch, Journal, Phase, Status, Training, TrainingCell
-from greenbatch.runners.study.training_study import TrainingStudy, make_training_study
 from greenbatch.runners.training.parent import schedule
 from greenbatch.runners.training.parent.ledger import Ledger
 from greenbatch.runners.training.parent.session import TrainingSlot

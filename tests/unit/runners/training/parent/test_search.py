@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.search_strategies import SURFACES, trials_until
 from greenbatch.analysis.statistics.intervals import ratio
+from greenbatch.design.training_study import STRATEGIES, Search
 from greenbatch.errors import StudyError
 from greenbatch.records import (
     EnergyFigure,
@@ -19,7 +20,6 @@ from greenbatch.records import (
     Training,
     TrainingCell,
 )
-from greenbatch.runners.study.training_study import STRATEGIES, Search
 from greenbatch.runners.training.parent.search import (
     Told,
     cell_of,

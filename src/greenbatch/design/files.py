@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from greenbatch.design.known import Known
+from greenbatch.design.study import Study, make_study
+from greenbatch.design.training_study import TrainingStudy, make_training_study
 from greenbatch.documents import LARGEST_YAML_BYTES, DocumentError, Place, parse_yaml_lines
 from greenbatch.errors import StudyError
 from greenbatch.files import followed, read_bytes
-from greenbatch.runners.study.study import Study, make_study
-from greenbatch.runners.study.training_study import TrainingStudy, make_training_study
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class StudyFile:
         """Whether it is a study of trainings; else it is one of inference."""
         return self.members.get("kind") == "training"
 
-    def study(self) -> Study:
-        """Return the study of inference.
+    def study(self, known: Known | None = None) -> Study:
+        """Return the study of inference, its names checked where it is said what is known.
 
         Raises:
             UnknownNameError, StudyError: It does not hold together; the line is told.
@@ -42,10 +43,10 @@ class StudyFile:
                 f"{self.name} is a study of trainings, and one of inference is wanted here; "
                 "run it with: gb study run"
             )
-        return make_study(self.members, self.name, self.lines)
+        return make_study(self.members, self.name, self.lines, known)
 
-    def training_study(self) -> TrainingStudy:
-        """Return the study of trainings.
+    def training_study(self, known: Known | None = None) -> TrainingStudy:
+        """Return the study of trainings, its names checked where it is said what is known.
 
         Raises:
             UnknownNameError, StudyError: It does not hold together; the line is told.
@@ -55,21 +56,26 @@ class StudyFile:
                 f"{self.name} is a study of inference, and one of trainings is wanted here; it "
                 "has 'kind: training'"
             )
-        return make_training_study(self.members, self.name, self.lines)
+        return make_training_study(self.members, self.name, self.lines, known)
 
 
-def read_study(path: Path) -> Study:
+def read_study(path: Path, known: Known | None = None) -> Study:
     """Read a study of inference from a file.
+
+    Args:
+        path: Of the file.
+        known: What its names are checked against; ``None``: they are taken as they are, and
+            nothing but the file is read.
 
     Raises:
         UnknownNameError, StudyError: It cannot be read, is not YAML, or does not hold together.
     """
-    return load(path).study()
+    return load(path).study(known)
 
 
-def read_training_study(path: Path) -> TrainingStudy:
+def read_training_study(path: Path, known: Known | None = None) -> TrainingStudy:
     """Read a study of trainings from a file; see `read_study`."""
-    return load(path).training_study()
+    return load(path).training_study(known)
 
 
 def load(path: Path, name: str = "") -> StudyFile:

@@ -6,17 +6,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from greenbatch.design.files import StudyFile, load
+from greenbatch.design.known import Known
 from greenbatch.design.protocol import MeasurementProtocol
+from greenbatch.design.scaling import scaled
+from greenbatch.design.study import Study, make_study
+from greenbatch.design.training_scaling import scaled_training
+from greenbatch.design.training_study import Search, TrainingStudy, make_training_study
 from greenbatch.design.validation import listed
 from greenbatch.documents import DocumentError, parse_yaml
 from greenbatch.errors import StudyError, UnknownNameError
 from greenbatch.models import registry
-from greenbatch.runners import backends
-from greenbatch.runners.study.files import StudyFile, load
-from greenbatch.runners.study.scaling import scaled
-from greenbatch.runners.study.study import Study, make_study
-from greenbatch.runners.study.training_scaling import scaled_training
-from greenbatch.runners.study.training_study import Search, TrainingStudy, make_training_study
 
 FOLDER = Path(str(files("greenbatch.design") / "presets"))
 AnyStudy: TypeAlias = Study | TrainingStudy
@@ -46,6 +46,7 @@ def read(name: str) -> StudyFile:
 
 def resolve(
     name: str,
+    known: Known,
     *,
     changes: Sequence[str] = (),
     provider: str | None = None,
@@ -57,6 +58,7 @@ def resolve(
 
     Args:
         name: A preset, or a study file.
+        known: What its names are checked against.
         changes: ``KEY=VALUE`` each; the value is read as YAML. ``protocol.RULE`` names a rule, and
             of trainings ``search.MEMBER`` a member of the search.
         provider: Measure the same runtimes on this provider.
@@ -81,7 +83,7 @@ def resolve(
             "leave it out"
         )
     else:
-        members |= _inference_options(members, provider)
+        members |= _inference_options(members, provider, known)
     members |= overrides or {}
     lines = {
         place: line
@@ -89,9 +91,9 @@ def resolve(
         if members.get(str(place[0])) is file.members.get(str(place[0]))
     }
     if file.is_training:
-        trainings = make_training_study(members, file.name, lines)
+        trainings = make_training_study(members, file.name, lines, known)
         return trainings if scale is None else scaled_training(trainings, scale)
-    study = make_study(members, file.name, lines)
+    study = make_study(members, file.name, lines, known)
     return study if scale is None else scaled(study, scale)
 
 
@@ -104,14 +106,15 @@ def _training_options(provider: str | None, data: Sequence[str]) -> dict[str, An
     }
 
 
-def _inference_options(members: Mapping[str, Any], provider: str | None) -> dict[str, Any]:
+def _inference_options(
+    members: Mapping[str, Any], provider: str | None, known: Known
+) -> dict[str, Any]:
     found = {}
     if members.get("models") == [_ALL_MODELS]:
         found["models"] = list(registry.names())
-    if provider:
-        runtimes = [backends.find(each).runtime for each in listed(members, "backends")]
-        if runtimes:  # else the study does not hold together, which is told later
-            found["backends"] = backends.pair(list(dict.fromkeys(runtimes)), [provider])
+    backends = listed(members, "backends")
+    if provider and backends:  # with none, the study does not hold together, which is told later
+        found["backends"] = known.on_provider(backends, provider)
     return found
 
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from greenbatch.design.files import read_study
+from greenbatch.design.study import make_study
+from greenbatch.design.training_study import make_training_study
 from greenbatch.errors import StudyError, UnknownNameError
 from greenbatch.records import Cell
-from greenbatch.runners import backends
-from greenbatch.runners.study.files import read_study
-from greenbatch.runners.study.study import make_study
+from greenbatch.runners.known import ThisMachine
 
 MEMBERS: dict[str, Any] = {
     "models": ["alexnet"],
@@ -77,7 +78,31 @@ def test_a_missing_member_is_named() -> None:
 )
 def test_an_unknown_name_comes_with_the_nearest(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UnknownNameError, match=sentence):
-        make_study(MEMBERS | changes)
+        make_study(MEMBERS | changes, known=ThisMachine())
+
+
+def test_a_study_is_read_without_a_look_at_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a file was looked at")
+
+    for name in ("open", "stat", "exists", "is_file", "is_dir", "iterdir"):
+        monkeypatch.setattr(Path, name, refuse)
+    names = {
+        "models": ["nowhere"],
+        "backends": ["gone-cpu"],
+        "settings": {"gone-cpu.colour": ["green"]},
+        "scenarios": ["server"],
+        "arrivals": ["replay:nowhere.csv"],
+        "images": {"folder": "nowhere", "found": 1, "count": 1, "sha256": "0"},
+    }
+    study = make_study(MEMBERS | names)
+    assert (study.models, study.backends, study.arrivals) == (
+        ("nowhere",),
+        ("gone-cpu",),
+        ("replay:nowhere.csv",),
+    )
+    trainings = make_training_study({"models": ["gone"], "data": ["nothing"]})
+    assert trainings.data == ("nothing",)
 
 
 @pytest.mark.parametrize(
@@ -98,31 +123,3 @@ def test_an_unreadable_file_is_named(tmp_path: Path, text: str | bytes, sentence
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"cannot read the study file .*No such file"):
         read_study(tmp_path / "study.yaml")
-
-
-def test_runtimes_and_providers_pair_into_backends() -> None:
-    assert backends.pair(["onnxruntime", "torch"], ["cpu", "cuda"]) == [
-        "onnxruntime-cpu",
-        "torch-cpu",
-        "onnxruntime-cuda",
-        "torch-cuda",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("runtimes", "providers", "sentence"),
-    [
-        (["onnx"], ["cpu"], "unknown runtime 'onnx'; did you mean 'onnxruntime'"),
-        (["torch"], ["rocket"], "unknown provider 'rocket'; choose one of cpu, cuda"),
-    ],
-)
-def test_unknown_runtimes_and_providers_are_named(
-    runtimes: list[str], providers: list[str], sentence: str
-) -> None:
-    with pytest.raises(UnknownNameError, match=sentence):
-        backends.pair(runtimes, providers)
-
-
-def test_every_backend_of_the_table_can_be_imported() -> None:
-    for spec in backends.BACKENDS.values():
-        assert callable(backends.resolve(spec).unavailable)

@@ -7,11 +7,12 @@ import pytest
 import yaml
 
 from greenbatch.cli import main
+from greenbatch.design import presets as studies
+from greenbatch.design.files import load, read_study
+from greenbatch.design.presets import presets, resolve
+from greenbatch.design.study import Study
 from greenbatch.errors import StudyError, UnknownNameError, UsageError
-from greenbatch.runners.study import presets as studies
-from greenbatch.runners.study.files import load, read_study
-from greenbatch.runners.study.presets import presets, resolve
-from greenbatch.runners.study.study import Study
+from greenbatch.runners.known import ThisMachine
 
 NAMES = {
     "alizadeh-runtimes",
@@ -37,7 +38,7 @@ def gb(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str
 
 def inference(name: str, **options: Any) -> Study:
     """Resolve a study that is one of inference."""
-    design = resolve(name, **options)
+    design = resolve(name, ThisMachine(), **options)
     assert isinstance(design, Study)
     return design
 
@@ -48,7 +49,7 @@ def test_every_preset_of_the_design_is_there() -> None:
 
 @pytest.mark.parametrize("name", sorted(NAMES | TRAINING))
 def test_a_preset_says_its_source_and_holds_together(name: str) -> None:
-    design = resolve(name)
+    design = resolve(name, ThisMachine())
     assert design.cells()
     assert len(design.about) > 100
     assert design.name == name
@@ -79,7 +80,9 @@ def test_what_is_shown_is_the_file_that_would_run_it(
     code, shown, _ = gb(capsys, "study", "show", "cruz-guide", "--set", "repetitions=5")
     assert code == 0
     (tmp_path / "own.yaml").write_text(shown)
-    assert read_study(tmp_path / "own.yaml") == resolve("cruz-guide", changes=["repetitions=5"])
+    assert read_study(tmp_path / "own.yaml") == resolve(
+        "cruz-guide", ThisMachine(), changes=["repetitions=5"]
+    )
 
 
 def test_members_and_rules_are_changed_as_in_a_file() -> None:
@@ -105,18 +108,18 @@ def test_members_and_rules_are_changed_as_in_a_file() -> None:
 )
 def test_a_change_that_cannot_be_meant_is_refused(change: str, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence.replace("[", r"\[")):
-        resolve("zeus-stable", changes=[change], provider="cpu")
+        resolve("zeus-stable", ThisMachine(), changes=[change], provider="cpu")
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, 1.5])
 def test_a_scale_shortens_and_nothing_else(scale: float) -> None:
     with pytest.raises(StudyError, match="above 0 and at most 1"):
-        resolve("zeus-stable", scale=scale)
+        resolve("zeus-stable", ThisMachine(), scale=scale)
 
 
 def test_a_study_that_is_not_there_comes_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'yarally-batching'"):
-        resolve("yaraly-batching")
+        resolve("yaraly-batching", ThisMachine())
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,15 @@ import math
 
 import pytest
 
-from greenbatch.runners.study import presets as studies
-from greenbatch.runners.study.training_study import TrainingStudy
+from greenbatch.design import presets as studies
+from greenbatch.design.training_study import TrainingStudy
+from greenbatch.runners.known import ThisMachine
 
 NAMES = ("yarally-training-search", "yarally-training-layers", "delrey")
 
 
 def read(name: str, scale: float | None = None) -> TrainingStudy:
-    study = studies.resolve(name, scale=scale)
+    study = studies.resolve(name, ThisMachine(), scale=scale)
     assert isinstance(study, TrainingStudy)
     return study
 

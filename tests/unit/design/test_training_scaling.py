@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from greenbatch.design.training_scaling import scaled_training
+from greenbatch.design.training_study import TrainingStudy, make_training_study
 from greenbatch.errors import StudyError
-from greenbatch.runners.study.training_scaling import scaled_training
-from greenbatch.runners.study.training_study import TrainingStudy, make_training_study
 
 pytestmark = pytest.mark.numeric
 

@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 from greenbatch.cli import main
+from greenbatch.design.presets import resolve
+from greenbatch.design.study import Study
+from greenbatch.design.training_study import TrainingStudy
 from greenbatch.errors import StudyError, UsageError
-from greenbatch.runners.study.presets import resolve
-from greenbatch.runners.study.study import Study
-from greenbatch.runners.study.training_study import TrainingStudy
+from greenbatch.runners.known import ThisMachine
 
 GOOD = """\
 kind: training
@@ -42,14 +43,14 @@ def own(tmp_path: Path) -> Path:
 
 def trainings(name: object, **options: Any) -> TrainingStudy:
     """Resolve a study that is one of trainings."""
-    design = resolve(str(name), **options)
+    design = resolve(str(name), ThisMachine(), **options)
     assert isinstance(design, TrainingStudy)
     return design
 
 
 def test_the_kind_in_its_file_says_what_a_study_is(own: Path) -> None:
     assert trainings(own).name == "own"
-    assert isinstance(resolve("zeus-stable"), Study)
+    assert isinstance(resolve("zeus-stable", ThisMachine()), Study)
 
 
 def test_data_provider_changes_and_scale_reach_a_study_of_trainings(own: Path) -> None:
@@ -88,7 +89,7 @@ def test_a_shortened_preset_fits_a_small_machine_and_says_so(name: str, scale: f
 
 def test_data_is_for_trainings(own: Path) -> None:
     with pytest.raises(StudyError, match="--data digits is for a study of trainings"):
-        resolve("zeus-stable", data=["digits"])
+        resolve("zeus-stable", ThisMachine(), data=["digits"])
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_an_option_that_cannot_be_meant_is_refused(
     options: dict[str, Any], sentence: str, own: Path
 ) -> None:
     with pytest.raises(UsageError, match=sentence.replace("[", r"\[")):
-        resolve(str(own), **options)
+        resolve(str(own), ThisMachine(), **options)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_a_search_that_cannot_be_done_is_one_sentence(
 def test_a_fault_in_a_file_comes_with_its_line(own: Path) -> None:
     own.write_text(GOOD.replace("trials: 40", "trials: none"))
     with pytest.raises(StudyError, match=r"line 7: search\.trials is 'none'"):
-        resolve(str(own))
+        resolve(str(own), ThisMachine())
 
 
 def test_weights_and_artifacts_are_not_for_trainings(
@@ -160,7 +161,9 @@ def test_what_is_shown_is_the_file_that_would_run_it(
     assert code == 0
     assert yaml.safe_load(shown)["kind"] == "training"
     (tmp_path / "shown.yaml").write_text(shown)
-    assert resolve(str(tmp_path / "shown.yaml")) == resolve(str(own), data=["cifar10"], scale=0.1)
+    assert resolve(str(tmp_path / "shown.yaml"), ThisMachine()) == resolve(
+        str(own), ThisMachine(), data=["cifar10"], scale=0.1
+    )
 
 
 def test_a_dry_run_tells_the_searches_of_each_block_and_how_many_trainings(

@@ -7,12 +7,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from greenbatch.design.checking import Lines, checked
+from greenbatch.design.images import ImageSet
+from greenbatch.design.known import Known, known_of
 from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.design.validation import (
     Kind,
-    Lines,
     ModelName,
     Name,
     PathText,
@@ -23,20 +32,16 @@ from greenbatch.design.validation import (
     Threads,
     check_cells,
     check_file_names,
-    checked,
     distinct,
     resolved_rules,
 )
 from greenbatch.documents import write_yaml
 from greenbatch.errors import UsageError
 from greenbatch.models import registry
-from greenbatch.models.artifacts import Artifact, has_manifest
-from greenbatch.queueing.arrivals import MOST_REQUESTS, parse_arrivals
+from greenbatch.models.artifacts import Artifact
+from greenbatch.queueing.arrivals import MOST_REQUESTS, is_replay, parse_arrivals
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, TRAFFIC, Cell, artifact_key, by_artifact_key
-from greenbatch.runners import backends
-from greenbatch.runners.host.cores import default_threads
-from greenbatch.runners.scenarios.preprocessing import ImageSet, survey
 
 LARGEST_BATCH = 65536
 FEWEST_REQUESTS = 200
@@ -175,13 +180,16 @@ class Study(BaseModel):
 
     @field_validator("images", mode="before")
     @classmethod
-    def _surveyed(cls, images: Any) -> Any:
+    def _surveyed(cls, images: object, info: ValidationInfo) -> object:
         if images is None or isinstance(images, Mapping | ImageSet):
             return images
         if not images or not isinstance(images, str | Path):
             raise ValueError("wanted a folder of images")
+        known = known_of(info)
+        if known is None:
+            raise ValueError("wanted the images that a run found, with found, count and sha256")
         try:
-            return survey(Path(images))
+            return known.images(Path(images))
         except UsageError as error:
             raise ValueError(str(error)) from error
 
@@ -202,9 +210,12 @@ class Study(BaseModel):
 
     @field_validator("arrivals")
     @classmethod
-    def _known_arrivals(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+    def _known_arrivals(cls, texts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         for text in texts:
-            parse_arrivals(text, Path())
+            if not is_replay(text):
+                parse_arrivals(text)
+            elif known := known_of(info):
+                known.recording(text)
         return texts
 
     @field_validator(
@@ -226,16 +237,17 @@ class Study(BaseModel):
     def _complete_scenarios(self) -> "Study":
         if "offline" in self.scenarios and not self.batch_sizes:
             raise ValueError("batch_sizes is missing or empty; give one, as batch_sizes: [1, 8]")
-        recorded = all(text.startswith("replay:") for text in self.arrivals)
+        recorded = all(is_replay(text) for text in self.arrivals)
         if "server" in self.scenarios and not self.rates and not recorded:
             raise ValueError("rates is missing or empty; a server needs one, as rates: [100]")
         return self
 
     @model_validator(mode="after")
-    def _known_models(self) -> "Study":
-        for name in self.models:
-            if name not in self.sources and not self._artifact_exists(name):
-                registry.find(name)
+    def _known_models(self, info: ValidationInfo) -> "Study":
+        if known := known_of(info):
+            for name in self.models:
+                if name not in self.sources:
+                    known.model(name, Path(self.artifacts_dir))
         return self
 
     @model_validator(mode="after")
@@ -264,18 +276,17 @@ class Study(BaseModel):
         object.__setattr__(self, "max_repetitions", most)
         return self
 
-    def _artifact_exists(self, model: str) -> bool:
-        return has_manifest(Path(self.artifacts_dir), model)
-
     @field_validator("backends")
     @classmethod
-    def _known_backends(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            backends.find(name)
+    def _known_backends(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if known := known_of(info):
+            for name in names:
+                known.backend(name)
         return names
 
     @model_validator(mode="after")
-    def _known_settings(self) -> "Study":
+    def _known_settings(self, info: ValidationInfo) -> "Study":
+        known = known_of(info)
         for key, values in self.settings.items():
             backend, dot, name = key.partition(".")
             if not dot or not name:
@@ -287,8 +298,9 @@ class Study(BaseModel):
                     f"settings has {key!r}, and the study's backends are "
                     f"{', '.join(self.backends)}; name one of them"
                 )
-            for value in values:
-                backends.check_settings(backend, {name: value})
+            if known:
+                for value in values:
+                    known.setting(backend, name, value)
         return self
 
     @model_validator(mode="after")
@@ -310,11 +322,6 @@ class Study(BaseModel):
         rules = resolved_rules(self.profile, self.protocol)
         object.__setattr__(self, "protocol", rules)
         return self
-
-    @property
-    def thread_count(self) -> int:
-        """Threads of CPU backends: as given, else as many as the cores granted."""
-        return self.threads or default_threads()
 
     def window_for(self, cell: Cell, period_s: float | None) -> float:
         """Return the length of a cell's window, in s: of a server, how long requests arrive.
@@ -377,11 +384,12 @@ def make_study(
     members: Mapping[str, Any],
     source: str = "the study",
     lines: Lines = MappingProxyType({}),
+    known: Known | None = None,
 ) -> Study:
-    """Check a study's members, see `greenbatch.design.validation.checked`.
+    """Check a study's members, see `greenbatch.design.checking.checked`.
 
     Raises:
         UnknownNameError: A model or backend is not in its registry.
         StudyError: Anything else does not hold together; the message names the member.
     """
-    return checked(Study, members, source, lines)
+    return checked(Study, members, source, lines, known)

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping
 
-from greenbatch.runners.study.scaling import shortened
-from greenbatch.runners.study.training_study import TrainingStudy, make_training_study
+from greenbatch.design.scaling import shortened
+from greenbatch.design.training_study import TrainingStudy, make_training_study
 
 FEWEST_TRAIN_IMAGES, FEWEST_VALIDATION_IMAGES = 64, 32
 FEWEST_PIXELS = FEWEST_TRAIN_IMAGES * 128**2

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from greenbatch.design.protocol import PROFILES
+from greenbatch.design.study import FEWEST_REQUESTS, Study, make_study
 from greenbatch.errors import StudyError
-from greenbatch.runners.study.study import FEWEST_REQUESTS, Study, make_study
 
 _TIMES = ("window_s", "warm_up_min_s", "warm_up_max_s", "idle_s", "rest_min_s", "rest_max_s")
 _FEWEST_SCALED = 20

@@ -6,13 +6,21 @@ from math import prod
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from greenbatch.design.checking import Lines, checked
+from greenbatch.design.known import Known, known_of
 from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.design.search_space import Dimension, parse_space
 from greenbatch.design.validation import (
     Kind,
-    Lines,
     Name,
     NetworkName,
     PathText,
@@ -23,13 +31,11 @@ from greenbatch.design.validation import (
     Threads,
     check_cells,
     check_file_names,
-    checked,
     distinct,
     resolved_rules,
 )
 from greenbatch.documents import write_yaml
 from greenbatch.records import TrainingCell
-from greenbatch.runners.host.cores import default_threads
 
 LARGEST_BATCH = 65536
 STRATEGIES = ("grid", "random", "gp", "tpe")
@@ -85,7 +91,7 @@ class TrainingStudy(BaseModel):
     Attributes:
         kind: Tells it from a study of inference.
         name, about, scale, repetitions, order, seed, profile, protocol, threads, meters,
-            cpu_tdp_w: As in `greenbatch.runners.study.study.Study`.
+            cpu_tdp_w: As in `greenbatch.design.study.Study`.
         models: Names of networks, see `greenbatch.runners.training.design.networks`.
         data: Names of data sets, see `greenbatch.runners.training.data.datasets`.
         data_dir: Where data sets are, or are downloaded to.
@@ -162,34 +168,27 @@ class TrainingStudy(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _known_factors(self) -> "TrainingStudy":
-        from greenbatch.runners.training.data import datasets
-        from greenbatch.runners.training.design import networks
-        from greenbatch.runners.training.design.hyperparameters import check
-
-        for name in self.models:
-            networks.find(name)
-        for name in self.data:
-            datasets.find(name)
-        for cell in self.cells():
-            check(cell.model, dict(cell.settings))
+    def _known_factors(self, info: ValidationInfo) -> "TrainingStudy":
+        known = known_of(info)
+        if known:
+            for name in self.models:
+                known.network(name)
+            for name in self.data:
+                known.data(name)
+            for cell in self.cells():
+                known.hyperparameters(cell.model, dict(cell.settings))
         for dimension in self.search.dimensions if self.search else ():
             if dimension.name == "batch_size":  # the cell's factor, and no setting
                 _check_batch_sizes(dimension)
-                continue
-            for model, value in product(self.models, dimension.examples()):
-                check(model, {dimension.name: value})
+            elif known:
+                for model, value in product(self.models, dimension.examples()):
+                    known.hyperparameters(model, {dimension.name: value})
         return self
 
     @model_validator(mode="after")
     def _resolved_protocol(self) -> "TrainingStudy":
         object.__setattr__(self, "protocol", resolved_rules(self.profile, self.protocol))
         return self
-
-    @property
-    def thread_count(self) -> int:
-        """Threads of the CPU backend: as given, else as many as the cores granted."""
-        return self.threads or default_threads()
 
     @property
     def rules(self) -> MeasurementProtocol:
@@ -225,11 +224,12 @@ def make_training_study(
     members: Mapping[str, Any],
     source: str = "the study",
     lines: Lines = MappingProxyType({}),
+    known: Known | None = None,
 ) -> TrainingStudy:
-    """Check a study's members, see `greenbatch.design.validation.checked`.
+    """Check a study's members, see `greenbatch.design.checking.checked`.
 
     Raises:
         UnknownNameError: A network or a data set is not in its registry.
         StudyError: Anything else does not hold together; the message names the member.
     """
-    return checked(TrainingStudy, members, source, lines)
+    return checked(TrainingStudy, members, source, lines, known)

@@ -1,1 +1,0 @@
-"""The design of a run: checked, read from files, found among the presets."""
