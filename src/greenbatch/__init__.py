@@ -41,9 +41,11 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    from importlib import import_module, metadata
+    from importlib import import_module
 
     if name == "__version__":
+        from importlib import metadata  # dear, and submodules are asked for here too
+
         return metadata.version("greenbatch")
     if name not in _HOMES:
         raise AttributeError(f"module 'greenbatch' has no attribute {name!r}")

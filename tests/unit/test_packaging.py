@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -34,6 +35,7 @@ def test_a_wheel_built_from_the_sdist_works_outside_the_checkout(tmp_path: Path)
         "runners/metering/sources/nvml.py",
         "analysis/report/assets/plotly-basic.min.js",
         "analysis/report/templates/report.html.j2",
+        "design/presets/delrey.yaml",
         "py.typed",
     ):
         assert (site / "greenbatch" / file).is_file()
@@ -51,6 +53,18 @@ def test_a_wheel_built_from_the_sdist_works_outside_the_checkout(tmp_path: Path)
     ).stdout
     assert told.startswith(str(site))
     assert "shufflenet_v2_x0_5" in told
+
+
+def test_an_archive_without_its_repository_has_a_version(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    told = subprocess.run(
+        [sys.executable, "-m", "setuptools_scm"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    ).stdout
+    assert told == "0.1.0.dev0\n"
 
 
 def test_versions_are_pinned_by_name_and_number_alone() -> None:

@@ -6,19 +6,25 @@ import sys
 import pytest
 
 import greenbatch
+from greenbatch.cli.commands import COMMANDS
 
-HEAVY = "torch torchvision onnx onnxruntime xarray pandas scipy matplotlib numpy pynvml"
+HELP = "from greenbatch.cli import main\ntry: main({})\nexcept SystemExit: pass"
+HEAVY = (
+    "pydantic rich torch torchvision onnx onnxruntime xarray pandas scipy matplotlib numpy pynvml"
+)
+MODULES = "-- modules:"
+COMMAND_LINES = [[], *([name] for name in COMMANDS), ["study", "run"]]
 
 
 def imported_by(code: str) -> set[str]:
-    """Return the heavy packages that a fresh interpreter has loaded after ``code``."""
+    """Return the modules that a fresh interpreter has loaded after ``code``."""
     told = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print('\\n'.join(sys.modules))"],
+        [sys.executable, "-c", f"{code}\nimport sys; print('{MODULES}', *sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
     )
-    return set(HEAVY.split()) & set(told.stdout.split())
+    return set(told.stdout.partition(MODULES)[2].split())
 
 
 def test_the_public_names_are_these() -> None:
@@ -44,10 +50,27 @@ def test_the_public_names_are_these() -> None:
     [
         "import greenbatch",
         "import greenbatch.cli",
-        "from greenbatch.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
         "import greenbatch.analysis, greenbatch.exporter, greenbatch.design.presets",
         "import greenbatch.runners.known",
+        *(HELP.format([*line, "--help"]) for line in COMMAND_LINES),
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_used(code: str) -> None:
-    assert imported_by(code) == set()
+    assert imported_by(code).isdisjoint(HEAVY.split())
+
+
+def test_nothing_but_records_and_rules_is_imported_with_the_rooms() -> None:
+    rooms = "import greenbatch.analysis, greenbatch.exporter, greenbatch.runners.study.study"
+    assert imported_by(rooms).isdisjoint(set(HEAVY.split()) - {"pydantic"})
+
+
+def test_help_imports_no_command_and_few_modules() -> None:
+    modules = imported_by(HELP.format("['--help']"))
+    assert not modules & {f"greenbatch.cli.{name}" for name in COMMANDS}
+    assert len(modules - imported_by("import typer")) < 20
+
+
+def test_help_lists_every_command_with_the_first_line_of_its_own_help() -> None:
+    for name, entry in COMMANDS.items():
+        first, _, _ = entry.load(name).help.partition("\n\n")
+        assert " ".join(first.split()) == entry.help

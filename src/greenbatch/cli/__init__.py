@@ -4,41 +4,30 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-import typer.core
 
-from greenbatch.cli import (
-    bench,
-    compare,
-    doctor,
-    eval,
-    export,
-    layers,
-    merge,
-    meter,
-    models,
-    recommend,
-    report,
-    resume,
-    study,
-    train,
-    tune,
-)
-from greenbatch.cli.command import Command
+from greenbatch.cli.command import Group
+from greenbatch.cli.commands import COMMANDS
 from greenbatch.cli.output.printing import note
 from greenbatch.cli.signals import BY_SIGNAL, interrupted_by_signals
 from greenbatch.errors import FileError, GreenbatchError
-from greenbatch.files import disk_error, sentence
 
 # Typer has click inside or beside it, by its version; this base class is the same in both.
 _USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
 
 
-class _Commands(typer.core.TyperGroup):
-    """Lets an interruption through to `main`; Typer would make an exit code of it, unsaid."""
+class _Commands(Group):
+    """Imports the command that is named, and no other.
+
+    Lets an interruption through to `main`; Typer would make an exit code of it, unsaid.
+    """
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Put the command in place of what stands for it."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, COMMANDS[str(name)].load(str(name)), rest
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -76,25 +65,12 @@ def _options(
     """Hold the options that stand before a command."""
 
 
-_COMMANDS: dict[str, Callable[..., Any]] = {
-    "models": models.models,
-    "export": export.export,
-    "eval": eval.evaluate,
-    "bench": bench.bench,
-    "resume": resume.resume,
-    "report": report.report,
-    "compare": compare.compare,
-    "merge": merge.merge,
-    "recommend": recommend.recommend,
-    "layers": layers.layers,
-    "tune": tune.tune,
-    "train": train.train,
-}
-for _name, _function in _COMMANDS.items():
-    app.command(_name, cls=Command)(_function)
-app.add_typer(study.study, name="study")
-app.command("meter", cls=Command, context_settings={"allow_interspersed_args": False})(meter.meter)
-app.command("doctor", cls=Command)(doctor.doctor)
+def _unused() -> None:
+    """Stand for a command until it is named."""
+
+
+for _name, _entry in COMMANDS.items():
+    app.command(_name, help=_entry.help)(_unused)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -126,6 +102,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _exit_for_disk(error: Exception) -> None:
     """Exit with one sentence, if a disk that is full, read-only or faulty is the cause."""
+    from greenbatch.files import disk_error, sentence
+
     if found := disk_error(error):
         note(sentence(found, found.filename or "the output"))
         try:

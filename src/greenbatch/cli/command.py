@@ -1,4 +1,4 @@
-"""What a command refuses that Typer lets pass."""
+"""What a command refuses that Typer lets pass, and what Typer need not load for its help."""
 
 from collections import Counter
 from typing import Any
@@ -27,3 +27,14 @@ class Command(typer.core.TyperCommand):
                     "several values, with commas between them"
                 )
         return super().parse_args(ctx, args)
+
+
+class Group(typer.core.TyperGroup):
+    """Several commands: the help of one is printed without loading pydantic."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Give --help a default that is a bool; Typer would have pydantic make one of None."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option

@@ -5,14 +5,20 @@ from typing import Annotated, Any
 
 import typer
 
-from greenbatch.cli.command import Command
+from greenbatch.cli.command import Command, Group
 from greenbatch.cli.measuring import measure, require_consent
 from greenbatch.cli.output.plan import outline
 from greenbatch.cli.output.printing import echo
 from greenbatch.cli.shared_options import AsJson, Meters, Out, ShareMachine, Trust
 from greenbatch.errors import UsageError
 
-study = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show and run studies.")
+study = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="List, show and run studies.",
+)
 
 _Name = Annotated[str, typer.Argument(help="A preset ('gb study list'), or a study file.")]
 _Changes = Annotated[
