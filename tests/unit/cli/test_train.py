@@ -26,7 +26,7 @@ from tests.unit.runners.training.parent.test_ledger import phase
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "no network is named; name one, as: gb train simple-cnn"),
+        ([], "gb train simple-cnn"),
         (["densest"], "unknown network 'densest'"),
         (["dense", "--data", "digit"], "unknown data set 'digit'; did you mean 'digits'?"),
         (["dense", "--set", "learning_rate"], "learning_rate=0.01,0.1"),

@@ -95,7 +95,7 @@ def test_each_kind_of_source_is_told_from_its_text(tmp_path: Path) -> None:
     [
         ("alexnett", "did you mean 'alexnet'"),
         ("gone.pt2", "there is no file gone.pt2"),
-        ("nets.py", "write nets:CALLABLE, as in nets:build"),
+        ("nets.py", "nets:CALLABLE"),
         ("gone.onnx", "there is no file gone.onnx"),
         ("weights.pth", "--weights weights.pth"),
         ("nets.py:", "write package.module:callable"),
@@ -217,7 +217,7 @@ def test_a_network_in_training_mode_is_put_out_of_it_and_said(name: str) -> None
         (
             "grey",
             ExportError,
-            "takes images of 1 channels instead of 3; say so with --input 1x16x16",
+            "--input 1x16x16",
         ),
         ("half", ExportError, "is torch.float16 instead of torch.float32"),
         ("empty", ExportError, "has no values (device meta)"),
