@@ -192,7 +192,7 @@ def save(model: "onnx.ModelProto", path: Path) -> None:
 
 
 def with_outputs(model: "onnx.ModelProto", names: Iterable[str]) -> "onnx.ModelProto":
-    """Return a copy of a model that puts out other tensors of its graph instead."""
+    """Return a copy of a model that returns other tensors of its graph instead."""
     import onnx
 
     copy = onnx.ModelProto()
@@ -360,7 +360,7 @@ def _image_input(
     if wish is not None:
         if any(isinstance(d, int) and d != w for d, w in zip(rest, wish.shape, strict=True)):
             raise ArtifactError(
-                f"the input {value.name} of {path} is {shown}, which does not go with --input "
+                f"the input {value.name} of {path} is {shown}, which is incompatible with --input "
                 f"{'x'.join(map(str, wish.shape))}; leave --input out"
             )
         form = wish
@@ -368,8 +368,8 @@ def _image_input(
         form = parse_input("x".join(map(str, rest)))
     else:
         raise ArtifactError(
-            f"the input {value.name} of {path} is {shown} and leaves its size open; say it with "
-            "--input, as in --input 3x224x224"
+            f"the input {value.name} of {path} is {shown} and has no fixed size; give it "
+            "with --input, e.g. --input 3x224x224"
         )
     if isinstance(batch, int) and batch < 1:
         raise ArtifactError(
@@ -405,12 +405,12 @@ def _run(
     count = batch or fixed or 2
     if logits.ndim < 2 or logits.shape[0] != count or any(n != 1 for n in logits.shape[2:]):
         raise ArtifactError(
-            f"{path} puts out {outputs[0].name} of shape {logits.shape} for {count} images instead "
+            f"{path} returns {outputs[0].name} of shape {logits.shape} for {count} images instead "
             f"of logits ({count}, classes); export it with a row of logits for each image"
         )
     if logits.dtype.kind != "f":
         raise ArtifactError(
-            f"{path} puts out {outputs[0].name} as {logits.dtype} instead of float logits; "
+            f"{path} returns {outputs[0].name} as {logits.dtype} instead of float logits; "
             "export it without what follows the logits"
         )
     dims: tuple[int | str, ...] = logits.shape

@@ -250,8 +250,8 @@ def _reason(code: int, errors: Sequence[str], peak_bytes: int) -> str:
     """Say why a worker failed: its own last sentence, or the signal that ended it."""
     if code == -signal.SIGKILL:
         return (
-            f"its process was killed at {peak_bytes / GIB:.1f} GiB, most likely for want of "
-            "memory; give fewer --jobs or export it alone"
+            f"its process was killed at {peak_bytes / GIB:.1f} GiB, most likely because the "
+            "memory was full; give fewer --jobs or export it alone"
         )
     if code < 0:
         with contextlib.suppress(ValueError):

@@ -67,7 +67,7 @@ def torch_logits(module: "nn.Module", spec: ModelSpec) -> "NDArray[np.float32]":
     if not isinstance(logits, torch.Tensor) or logits.shape[:1] != (_IMAGES,):
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ExportError(
-            f"{spec.name} puts out {found} for {_IMAGES} images instead of a tensor with a row "
+            f"{spec.name} returns {found} for {_IMAGES} images instead of a tensor with a row "
             "for each; wrap it in a module that returns its logits"
         )
     array: NDArray[np.float32] = logits.float().numpy()
@@ -111,13 +111,13 @@ def check_parity(
         shape = (len(order), *wanted.shape[1:])
         if got.shape != shape:
             raise ParityError(
-                f"{spec.name} puts out shape {got.shape} in ONNX Runtime instead of {shape} at "
+                f"{spec.name} returns shape {got.shape} in ONNX Runtime instead of {shape} at "
                 f"batch size {len(order)}{_where(path)}; its network fixes a size that depends "
                 "on the batch"
             )
         if not (np.isfinite(wanted).all() and np.isfinite(got).all()):
             raise ParityError(
-                f"{spec.name} puts out values that are not finite at batch size {len(order)}; "
+                f"{spec.name} returns values that are not finite at batch size {len(order)}; "
                 "check its weights"
             )
         return got
@@ -130,7 +130,7 @@ def check_parity(
         record = _compare(wanted[order], got, alone[order])
         if record.rows_rel > rows_bound:
             raise ParityError(
-                f"images of a batch reach each other in the exported {spec.name}: at batch size "
+                f"images of a batch affect each other in the exported {spec.name}: at batch size "
                 f"{batch_size} a row differs from its image run alone by {record.rows_rel:.1e} "
                 f"of the largest logit, allowed are {rows_bound:.0e}{_where(path)}; its network "
                 "must treat each image by itself"

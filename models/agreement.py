@@ -20,8 +20,8 @@ LOWEST_COSINE = {"fp16": 0.995, "bf16": 0.97, "int8": 0.8}
 """Bounds of `Difference.cosine` against fp32.
 
 What the study models keep with random weights, with room for 1.5 to 3 times the worst error. A lost
-weight or a wrong scale shows as a cosine near 0. A bound tells a faulty artifact or runtime from a
-sound one; what a precision costs in accuracy is measured by ``gb eval``.
+weight or a wrong scale shows as a cosine near 0. A bound separates a faulty artifact or runtime
+from a sound one; what a precision costs in accuracy is measured by ``gb eval``.
 """
 
 LOWEST_ARITHMETIC_COSINE = 0.98

@@ -108,8 +108,8 @@ def find_labelled(data: Path, classes: int) -> LabelledPhotographs:
         indices, mapping = list(range(classes)), f"{classes} folders sorted by name"
     else:
         raise UsageError(
-            f"{data} holds {len(folders)} folders and the network has {classes} classes, so which "
-            f"is which cannot be told; add a {CLASSES_FILE} that names the folder of class k in "
+            f"{data} holds {len(folders)} folders and the network has {classes} classes, so their "
+            f"order is not known; add a {CLASSES_FILE} that names the folder of class k in "
             f"line k, or a {LABELS_FILE} with lines 'file,label'"
         )
     _check_indices(indices, names, classes, data)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 COUNT = 64
 """Images of each kind: 64 of 3x224x224 take 39 MB.
 
-Ranges of activations are settled by some dozens of images; top-1 agreement is told in steps of
+Ranges of activations are settled by some dozens of images; top-1 agreement has steps of
 1/64.
 """
 

@@ -90,12 +90,12 @@ def compare(
 
     if candidate.shape != reference.shape:
         raise ParityError(
-            f"{name} puts out shape {candidate.shape} in {precision} instead of "
+            f"{name} returns shape {candidate.shape} in {precision} instead of "
             f"{reference.shape}; export it in fp32"
         )
     if not np.isfinite(candidate).all():
         raise ParityError(
-            f"{name} puts out values that are not finite in {precision}: activations exceed what "
+            f"{name} returns values that are not finite in {precision}: activations exceed what "
             "the type holds; export it in fp32"
         )
     return Fidelity(images=len(reference), data=data, **asdict(difference(reference, candidate)))
@@ -157,7 +157,7 @@ def check_rows(
         got = _logits(session, some[order], name)
         if got.shape != (batch_size, *wanted.shape[1:]):
             raise ParityError(
-                f"{name} puts out shape {got.shape} in {precision} at batch size {batch_size}; "
+                f"{name} returns shape {got.shape} in {precision} at batch size {batch_size}; "
                 "its network fixes a size that depends on the batch"
             )
         max_abs = float(np.abs(got - wanted[order]).max())

@@ -82,15 +82,15 @@ class Rewriting:
         sizes, rules = self._sizes, self._rules
         at, then = sizes.at[name], sizes.then[name]
         if len(at) != len(then):
-            raise sizes.refusal(node, f"puts out {show(at)}, and {show(then)} for another batch")
+            raise sizes.refusal(node, f"returns {show(at)}, and {show(then)} for another batch")
         grown = [a for a, (old, new) in enumerate(zip(at, then, strict=True)) if old != new]
         if sees and not grown:
             raise sizes.refusal(
-                node, f"puts out {show(at)} whatever the batch: it picks or mixes images"
+                node, f"returns {show(at)} whatever the batch: it picks or mixes images"
             )
         if len(grown) > 1 or any(then[a] != at[a] * FACTOR for a in grown):
             raise sizes.refusal(
-                node, f"puts out {show(then)} for {FACTOR} times as many images as {show(at)}"
+                node, f"returns {show(then)} for {FACTOR} times as many images as {show(at)}"
             )
         if sees:
             self.carriers[name] = rules.placed.get(name) or self._carried(node, name, grown[0])

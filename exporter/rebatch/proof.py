@@ -72,8 +72,8 @@ def prove(
     records = _compare(original, model, facts, carriers, outputs, workshop)
     if not records:
         raise ParityError(
-            f"nothing can be proved of {facts.path}: what it puts out is the same for all images, "
-            f"also with {len(drawn)} of its constants drawn at random; give it trained weights"
+            f"nothing can be proved of {facts.path}: its output is the same for all images, even "
+            f"with {len(drawn)} of its constants drawn at random; give it trained weights"
         )
     return records, len(drawn)
 
@@ -145,7 +145,7 @@ def _check_same(
     import numpy as np
 
     if not all(np.isfinite(values).all() for values in (*truth, *got)):
-        raise ParityError(f"{facts.path} puts out values that are not finite; check its weights")
+        raise ParityError(f"{facts.path} returns values that are not finite; check its weights")
     error = max(_far(g, t[order], m) for g, t, m in zip(got, truth, largest, strict=True))
     if not error <= bound:
         raise ParityError(

@@ -94,7 +94,7 @@ def parse_source(text: str) -> Source:
     suffix = path.suffix.lower()
     if text.startswith("timm:"):
         if not text[5:]:
-            raise UsageError("timm: names no network; write timm:NAME, as in timm:resnet18")
+            raise UsageError("timm: names no network; write timm:NAME, e.g. timm:resnet18")
         return Source("timm", text[5:])
     if suffix in _FILES:
         if path.is_dir():
@@ -109,13 +109,13 @@ def parse_source(text: str) -> Source:
         )
     if suffix == ".py":
         raise UsageError(
-            f"{path} is a Python file, and which of its callables makes the network is not said; "
-            f"write {path.stem}:CALLABLE, as in {path.stem}:build"
+            f"{path} is a Python file and does not name the callable; "
+            f"write {path.stem}:CALLABLE, e.g. {path.stem}:build"
         )
     if ":" in text:
         if not _CALLABLE.fullmatch(text):
             raise UsageError(
-                f"{text!r} is no callable; write package.module:callable, as in mypkg.nets:build"
+                f"{text!r} is no callable; write package.module:callable, e.g. mypkg.nets:build"
             )
         return Source("python", text)
     return Source("torchvision", registry.find(text).name)
@@ -273,7 +273,7 @@ def _from_callable(text: str) -> "nn.Module":
                     f"there is no module {missing!r} in {Path.cwd()} nor among the installed "
                     f"packages; {_hidden(module_name) or cure}"
                 ) from error
-            raise ExportError(f"importing {module_name} raises {_said(error)}; mend it") from error
+            raise ExportError(f"importing {module_name} raises {_said(error)}; fix it") from error
         for part in attribute.split("."):
             try:
                 found = getattr(found, part)
@@ -294,7 +294,7 @@ def _from_callable(text: str) -> "nn.Module":
         try:
             made = found()
         except (Exception, SystemExit) as error:
-            raise ExportError(f"calling {text} raises {_said(error)}; mend it") from error
+            raise ExportError(f"calling {text} raises {_said(error)}; fix it") from error
     if not isinstance(made, nn.Module):
         raise ExportError(f"{text} returns {_kind_of(made)}; it must return an nn.Module")
     return made
@@ -363,10 +363,10 @@ def _from_timm(name: str, choice: Weights) -> "tuple[nn.Module, InputSpec, Weigh
         except Exception as error:  # the hub's and timm's errors have no common root
             if choice.kind == "pretrained":
                 raise WeightsError(
-                    f"timm's weights of {name} cannot be had: {_said(error)}; try again with a "
+                    f"timm's weights of {name} cannot be loaded: {_said(error)}; try again with a "
                     "connection, or take --weights random"
                 ) from error
-            note = f"timm's weights cannot be had ({_said(error)}), so random ones are used"
+            note = f"timm's weights cannot be loaded ({_said(error)}), so random ones are used"
     applied = WeightsApplied("pretrained", f"timm {name}")
     if module is None:
         applied = WeightsApplied("random", "", note)
@@ -417,7 +417,7 @@ def _ready(module: "nn.Module", spec: ModelSpec) -> None:
 
 
 def _try(module: "nn.Module", spec: ModelSpec) -> None:
-    """Run a network on two images and see that it puts out a row of logits for each."""
+    """Run a network on two images and see that it returns a row of logits for each."""
     import torch
     from torch import nn
 
@@ -438,20 +438,20 @@ def _try(module: "nn.Module", spec: ModelSpec) -> None:
         if first is not None and first.in_channels != channels:
             raise ExportError(
                 f"{spec.name} takes images of {first.in_channels} channels instead of {channels}; "
-                f"say so with --input {first.in_channels}x{size.partition('x')[2]}"
+                f"pass --input {first.in_channels}x{size.partition('x')[2]}"
             ) from error
         raise ExportError(
             f"{spec.name} raises {_said(error)} for images of {size}; give the size that it takes "
-            "with --input CxHxW, or mend it"
+            "with --input CxHxW, or fix it"
         ) from error
     if not isinstance(logits, torch.Tensor):
         raise ExportError(
-            f"{spec.name} puts out {_kind_of(logits)} instead of logits (N, classes); wrap it in a "
+            f"{spec.name} returns {_kind_of(logits)} instead of logits (N, classes); wrap it in a "
             "module whose forward returns the logits alone"
         )
     if logits.ndim != 2 or len(logits) != _TRIED_BATCH or not logits.is_floating_point():
         raise ExportError(
-            f"{spec.name} puts out {logits.dtype} of shape {tuple(logits.shape)} for "
+            f"{spec.name} returns {logits.dtype} of shape {tuple(logits.shape)} for "
             f"{_TRIED_BATCH} images instead of logits ({_TRIED_BATCH}, classes); wrap it in a "
             "module whose forward returns a row of them for each image"
         )

@@ -60,7 +60,7 @@ def test_nothing_heavy_is_imported_before_it_is_used(code: str) -> None:
 
 
 def test_nothing_but_records_and_rules_is_imported_with_the_rooms() -> None:
-    rooms = "import greenbatch.analysis, greenbatch.exporter, greenbatch.runners.study.study"
+    rooms = "import greenbatch.analysis, greenbatch.exporter, greenbatch.design.study"
     assert imported_by(rooms).isdisjoint(set(HEAVY.split()) - {"pydantic"})
 
 

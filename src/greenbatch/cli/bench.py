@@ -6,8 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from greenbatch.cli.measuring import measure, require_consent, resume_run
-from greenbatch.cli.output.printing import echo
-from greenbatch.cli.shared_options import (
+from greenbatch.cli.options import (
     Artifacts,
     AsJson,
     CpuTdp,
@@ -18,92 +17,110 @@ from greenbatch.cli.shared_options import (
     Threads,
     Trust,
     Weights,
+    parse_batch_sizes,
+    parse_rates,
+    parse_settings,
 )
+from greenbatch.cli.output.printing import echo
 from greenbatch.errors import UsageError
 
 
 def bench(
     models: Annotated[
-        list[str] | None, typer.Argument(help="Models; the five study models by default.")
+        list[str] | None, typer.Argument(help="Models to measure. Default: the five study models.")
     ] = None,
     provider: Annotated[
         list[str] | None,
         typer.Option(
-            help="cpu, cuda, tensorrt, openvino, ...; repeatable. Default: cuda where it can be "
-            "used, else cpu."
+            help="Execution provider: cpu, cuda, tensorrt, openvino, ... Repeatable. "
+            "Default: cuda if it is usable, else cpu."
         ),
     ] = None,
     runtime: Annotated[
         list[str] | None,
         typer.Option(
-            help="onnxruntime, torch, torch-compile, openvino, ... (see 'gb doctor'); repeatable. "
-            "Default: onnxruntime and torch."
+            help="Runtime: onnxruntime, torch, torch-compile, openvino, ... (see 'gb "
+            "doctor'). Repeatable. Default: onnxruntime and torch."
         ),
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="fp32, fp16, bf16 or int8; repeatable. Default: fp32."),
+        typer.Option(help="Precision: fp32, fp16, bf16 or int8. Repeatable. Default: fp32."),
     ] = None,
     batch_sizes: Annotated[
-        str | None, typer.Option(help="1,8,32 or 1..128 (powers of two). Default: 1..128.")
+        str | None,
+        typer.Option(
+            help="Batch sizes in images, e.g. 1,8,32 or 1..128 (powers of two). Default: 1..128."
+        ),
     ] = None,
     scenario: Annotated[
         list[str] | None,
         typer.Option(
-            help="offline: batches back to back. server: single requests arrive and are batched; "
-            "needs --rate. Repeatable. Default: offline."
+            help="Load pattern. offline: batches run back to back. server: single requests "
+            "arrive and are batched; requires --rate. Repeatable. Default: offline."
         ),
     ] = None,
     rate: Annotated[
-        str | None, typer.Option(help="Of a server: requests per second, as 50,100.")
+        str | None,
+        typer.Option(help="Request rates of the server scenario in requests/s, e.g. 50,100."),
     ] = None,
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of a server: fixed:N, greedy:N or dynamic:N:WAIT, as dynamic:16:5ms; repeatable. "
-            "Default: greedy:16."
+            help="Batching policy of the server scenario: fixed:N, greedy:N or "
+            "dynamic:N:WAIT, e.g. dynamic:16:5ms. Repeatable. Default: greedy:16."
         ),
     ] = None,
     arrivals: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of a server: poisson, uniform, constant, bursty:RATIO:LENGTH or replay:FILE; "
-            "repeatable. Default: poisson."
+            help="Arrival process of the server scenario: poisson, uniform, constant, "
+            "bursty:RATIO:LENGTH or replay:FILE. Repeatable. Default: poisson."
         ),
     ] = None,
     requests: Annotated[
         int | None,
-        typer.Option(help="Of a server: how many arrive in its window. Default: 200 or more."),
+        typer.Option(
+            help="Number of requests in a window of the server scenario. Default: 200 or more."
+        ),
     ] = None,
     repetitions: Annotated[
         int | None,
-        typer.Option(help="Repetitions. Default: 3; 5 at the least with --precision-target."),
+        typer.Option(
+            help="Number of repetitions of each cell. Default: 3; at least 5 with "
+            "--precision-target."
+        ),
     ] = None,
     precision_target: Annotated[
         str | None,
         typer.Option(
             metavar="SHARE",
-            help="As 2%: repeat each cell until the 95 % interval of its energy per image (of time "
-            "per image, where no energy is known) is within ± this.",
+            help="Repeat each cell until the 95 % interval of its energy per image is "
+            "within ± this share of the mean, e.g. 2%. Time per image is used if the "
+            "energy is missing.",
         ),
     ] = None,
     max_repetitions: Annotated[
-        int | None, typer.Option(help="The most repetitions for that. Default: 30.")
+        int | None,
+        typer.Option(help="Maximum number of repetitions with --precision-target. Default: 30."),
     ] = None,
     order: Annotated[
         str | None,
         typer.Option(
-            help="Of the cells in a block: shuffled, or latin-square, in which each takes each "
-            "place equally often. Default: shuffled."
+            help="Order of the cells in a block: shuffled or latin-square (each cell takes "
+            "each position equally often). Default: shuffled."
         ),
     ] = None,
     profile: Annotated[
         str | None,
-        typer.Option(help="quick, standard or rigorous: how long a window is. Default: standard."),
+        typer.Option(
+            help="Length of windows, warm-up and rests: quick, standard or rigorous. "
+            "Default: standard."
+        ),
     ] = None,
     io: Annotated[
         str | None,
-        typer.Option(help="host or device: where inputs start and outputs end. Default: host."),
+        typer.Option(help="Memory that holds inputs and outputs: host or device. Default: host."),
     ] = None,
     meter: Meters = None,
     weights: Weights = None,
@@ -114,56 +131,66 @@ def bench(
         typer.Option(
             "--set",
             metavar="BACKEND.NAME=V1,V2",
-            help="Set something on a backend; several values are measured side by side. As "
-            "onnxruntime-cpu.allow_spinning=0,1. Repeatable.",
+            help="Set an option of a backend, e.g. onnxruntime-cpu.allow_spinning=0,1. Each "
+            "value is measured. Repeatable.",
         ),
     ] = None,
     provider_option: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PROVIDER.NAME=V1,V2",
-            help="The same for an option of ONNX Runtime's provider, as "
-            "cuda.cudnn_conv_algo_search=HEURISTIC. Repeatable.",
+            help="Set an option of an ONNX Runtime provider, e.g. "
+            "cuda.cudnn_conv_algo_search=HEURISTIC. Each value is measured. Repeatable.",
         ),
     ] = None,
     probe_max_batch: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="First find the largest batch that fits into memory, trying up to N images.",
+            help="Find the largest batch that fits into memory before the measurement; try "
+            "up to N images.",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of order, images and random weights.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Random seed of the order, the images and the random weights."),
+    ] = None,
     allow_fallback: Annotated[
-        bool, typer.Option("--allow-fallback", help="Measure what runs elsewhere, and record it.")
+        bool,
+        typer.Option(
+            "--allow-fallback",
+            help="Measure a model even if some operators run on another device; record them.",
+        ),
     ] = False,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of JPEG or PNG images to measure with. Default: synthetic ones."),
+        typer.Option(
+            help="Folder of JPEG or PNG images to use as inputs. Default: synthetic images."
+        ),
     ] = None,
     preprocessing: Annotated[
         str | None,
         typer.Option(
-            help="When --images are decoded and transformed: before anything is timed, or in the "
-            "window, before each batch (pipeline). Default: before."
+            help="When to decode and transform --images: before (ahead of the timed window) "
+            "or pipeline (in the window, ahead of each batch). Default: before."
         ),
     ] = None,
     artifacts: Artifacts = Path("artifacts"),
     out: Out = None,
-    study: Annotated[Path | None, typer.Option(help="Measure the study in this file.")] = None,
+    study: Annotated[Path | None, typer.Option(help="Measure the study in this YAML file.")] = None,
     resume: Resume = None,
     trust: Trust = False,
     share_machine: ShareMachine = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print cells, order and the least time; measure nothing."),
+        typer.Option(
+            "--dry-run",
+            help="Print the cells, their order and the minimum duration; measure nothing.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure energy and latency across runtimes and batch sizes, and write a report."""
-    from greenbatch.cli.options import batch_sizes as parse_batch_sizes
-    from greenbatch.cli.options import rates as parse_rates
-    from greenbatch.cli.options import settings as parse_settings
+    """Measure energy and latency and write a report."""
     from greenbatch.design.files import read_study
     from greenbatch.runners.known import ThisMachine
     from greenbatch.workflows import inference
@@ -198,7 +225,7 @@ def bench(
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if (resume or study) and (options or models):
         raise UsageError(
-            f"{'--resume' if resume else '--study'} takes the design from its file; leave out "
+            f"{'--resume' if resume else '--study'} takes the design from its file; remove "
             f"{', '.join([*options, *(['the models'] if models else [])])}"
         )
     if resume and dry_run:

@@ -37,21 +37,23 @@ _COLUMNS = ("cell", "verdict", "new / base", "repetitions", "needed", "note")
 
 
 def compare(
-    base: Annotated[Path, typer.Argument(help="Folder of the run to compare with.")],
-    new: Annotated[Path, typer.Argument(help="Folder of the run to judge.")],
-    metric: Annotated[Metric, typer.Option(help="What to compare.")] = Metric.ENERGY,
+    base: Annotated[Path, typer.Argument(help="Folder of the baseline run.")],
+    new: Annotated[Path, typer.Argument(help="Folder of the new run.")],
+    metric: Annotated[Metric, typer.Option(help="Quantity to compare.")] = Metric.ENERGY,
     threshold: Annotated[
-        str, typer.Option(help="The smallest change that matters, as 3% or 0.03.")
+        str, typer.Option(help="Smallest change that counts as worse or better, e.g. 3% or 0.03.")
     ] = "3%",
     allow_difference: Annotated[
         list[str] | None,
-        typer.Option(help="Compare although this differs: artifact, threads, ... Repeatable."),
+        typer.Option(
+            help="Compare even if this fact differs, e.g. artifact or threads. Repeatable."
+        ),
     ] = None,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print Markdown, as for a pull request.")
+        bool, typer.Option("--markdown", help="Print Markdown, e.g. for a pull request.")
     ] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> int:
     """Compare two runs; exit 1 if a cell is worse by the threshold or more."""
     from greenbatch.analysis.findings.verdicts import judge
@@ -65,7 +67,7 @@ def compare(
         reasons = dict.fromkeys(cell.reason for cell in judgement.cells)
         raise RunError(
             f"no cell of {new} can be compared with {base}: {' / '.join(reasons) or 'no cells'}; "
-            "measure both alike, or pass --allow-difference for what may differ"
+            "measure both runs with the same settings, or pass --allow-difference NAME"
         )
     if junit is not None:
         write_output(junit, junit_xml(judgement, metric))
@@ -91,7 +93,7 @@ def read_threshold(text: str) -> float:
         share = math.nan
     if not 0 < share < 1:
         raise UsageError(
-            f"--threshold {text!r} is no share between 0 and 1; write it as 3% or 0.03"
+            f"--threshold {text!r} is not a share between 0 and 1; write e.g. 3% or 0.03"
         )
     return share
 
@@ -108,14 +110,13 @@ def sides(
 
     Raises:
         RunError: A run cannot be read.
-        UsageError: A fact to be allowed is none of those known of the runs.
+        UsageError: A fact to be allowed is unknown.
     """
     old, young = _read(base, metric), _read(new, metric)
     known = {name for side in (*old.values(), *young.values()) for name in side.facts}
     if unknown := sorted(allowed - known):
         raise UsageError(
-            f"--allow-difference {unknown[0]!r} is nothing that the runs tell; "
-            f"choose one of {', '.join(sorted(known))}"
+            f"unknown difference {unknown[0]!r}; choose one of {', '.join(sorted(known))}"
         )
 
     def kept(side: "Side | None") -> "Side | None":
@@ -138,7 +139,7 @@ def _read(run: Path, metric: Metric) -> "dict[str, Side]":
 
     with open_run(run) as dataset:
         rows = cell_rows(dataset)
-    with warnings.catch_warnings(action="ignore"):  # a torn line was told when it was compiled
+    with warnings.catch_warnings(action="ignore"):  # a torn line was reported when it was compiled
         files = read_run(run)
     assert isinstance(files.study, RecordedStudy)  # else it would not have been opened
     in_force: dict[Any, dict[str, set[str]]] = {}
@@ -146,7 +147,7 @@ def _read(run: Path, metric: Metric) -> "dict[str, Side]":
         told = in_force.setdefault(repetition.cell, {})
         for name in FACTORS.keys() & repetition.settings.keys():
             value = repetition.settings[name]
-            if value is not None:  # the runtime does not tell
+            if value is not None:  # the runtime does not report it
                 told.setdefault(name, set()).add(str(value))
     common = _run_facts(files.study, files.environment)
     found = {}
@@ -194,10 +195,10 @@ def summary(judgement: "Judgement", metric: Metric) -> str:
 def caution(judgement: "Judgement") -> str:
     """Say what the verdicts mean and what they cannot see."""
     return (
-        "Intervals are 95 %, of each cell alone; the chance of any false verdict over all cells is "
-        f"held at 5 % (Holm). The gate fails on a cell worse by {_percent(judgement.threshold)} or "
-        "more. Two runs share no blocks: a shift of a whole run, as by another room temperature, "
-        "is not told from a change."
+        "Each interval is a 95 % interval of one cell. The probability of a false verdict over all "
+        f"cells is at most 5 % (Holm). The gate fails if a cell is worse by "
+        f"{_percent(judgement.threshold)} or more. Two runs share no blocks, so a shift of a whole "
+        "run (e.g. another ambient temperature) looks like a change."
     )
 
 

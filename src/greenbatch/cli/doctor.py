@@ -34,7 +34,7 @@ _STYLES: dict[str, str] = {
 _SUBJECT = 18  # columns, unless a name needs more
 _MARK = 11
 _COSTLY_ABOVE = 0.05  # of a core: the reading then shows in what is read
-_UNTOLD = "the kernel does not tell"
+_UNREPORTED = "the kernel does not report it"
 _NOTHING = 3  # the exit code
 
 
@@ -52,19 +52,24 @@ def doctor(
     fix_permissions: Annotated[
         bool,
         typer.Option(
-            "--fix-permissions", help="Show what lets a group read RAPL's counters without root."
+            "--fix-permissions",
+            help="Show the commands that let a group read the RAPL counters without root.",
         ),
     ] = False,
     apply: Annotated[
-        bool, typer.Option("--apply", help="With --fix-permissions: do it (needs root).")
+        bool, typer.Option("--apply", help="Run the commands of --fix-permissions (requires root).")
     ] = False,
     group: Annotated[
         str | None,
-        typer.Option(help="With --fix-permissions: the group. Default: greenbatch."),
+        typer.Option(help="Group for --fix-permissions. Default: greenbatch."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Say what can be measured on this machine, what cannot and why, and what would disturb it."""
+    """Report what can be measured on this machine, and what cannot.
+
+    The page gives the reason for each missing meter or backend, the command that fixes it, and the
+    disturbances at this moment.
+    """
     if fix_permissions:
         _fix(group, apply, as_json)
         return
@@ -190,15 +195,15 @@ def _machine(machine: "Machine") -> Iterator[Line]:
         ("boost", _on_off(machine.boost)),
         ("SMT", _on_off(machine.smt)),
     ):
-        yield Line("ok", subject, state) if state else Line("not known", subject, _UNTOLD)
+        yield Line("ok", subject, state) if state else Line("not known", subject, _UNREPORTED)
     if machine.virtualized is None:
-        yield Line("not known", "virtual machine", "the processor does not tell")
+        yield Line("not known", "virtual machine", "the processor does not report it")
     elif machine.virtualized:
         yield Line(
             "warning",
             "virtual machine",
-            f"yes, {machine.hypervisor or 'which hypervisor is not known'}: others may share its "
-            "cores, and counters of energy are mostly hidden",
+            f"yes, {machine.hypervisor or 'which hypervisor is not known'}: other machines may "
+            "share its cores, and energy counters are usually hidden",
         )
     else:
         yield Line("ok", "virtual machine", "no")
@@ -229,7 +234,7 @@ def _gpu(gpu: "Gpu") -> Iterator[Line]:
         f"{name} modes",
         f"MIG {_state(gpu.mig)}, ECC {_state(gpu.ecc)}, persistence {_state(gpu.persistence)}, "
         f"compute mode {_known(gpu.compute_mode)}"
-        + ("; energy is told of the whole GPU only, not of a MIG instance" if gpu.mig else "")
+        + ("; the energy is that of the whole GPU, not of a MIG instance" if gpu.mig else "")
         + ("; computing is prohibited" if gpu.compute_mode == "prohibited" else ""),
     )
     limited = None not in (gpu.power_limit_w, gpu.power_limit_default_w) and (
@@ -277,7 +282,7 @@ def _meters(meters: Iterable["MeterState"], cost: "SamplerCost") -> Iterator[Lin
 
 
 def _backends(diagnosis: "Diagnosis") -> Iterator[Line]:
-    """Tell how each did; a cause that several share is told once."""
+    """Report each backend; a cause that several share is given once."""
     first: dict[str, str] = {}
     for backend in diagnosis.backends:
         if backend.reason is not None:

@@ -21,25 +21,34 @@ _LINE_EVERY_S = 10.0  # between lines of progress where there is no terminal
 
 
 def evaluate(
-    models: Annotated[list[str], typer.Argument(help="Models with an artifact.")],
+    models: Annotated[
+        list[str], typer.Argument(help="Models to evaluate. Each needs an exported artifact.")
+    ],
     data: Annotated[
         Path,
-        typer.Option(help="Folder with a folder of images for each class, or a CSV 'file,label'."),
+        typer.Option(
+            help="Folder with one subfolder of images for each class, or a CSV file with "
+            "the columns file and label."
+        ),
     ],
     precision: Annotated[
-        list[str] | None, typer.Option(help="fp32, fp16, bf16 or int8; repeatable. Default: fp32.")
+        list[str] | None,
+        typer.Option(help="Precision: fp32, fp16, bf16 or int8. Repeatable. Default: fp32."),
     ] = None,
     artifacts: Annotated[Path, typer.Option(help="Folder of exported artifacts.")] = Path(
         "artifacts"
     ),
-    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 32,
+    batch_size: Annotated[int, typer.Option(help="Number of images in a batch.")] = 32,
     limit: Annotated[
-        int | None, typer.Option(help="Evaluate a seeded choice of this many images.")
+        int | None,
+        typer.Option(help="Evaluate a random sample of this many images; the seed is fixed."),
     ] = None,
-    provider: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each.")] = False,
+    provider: Annotated[str, typer.Option(help="Execution provider: cpu or cuda.")] = "cpu",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON for each artifact.")
+    ] = False,
 ) -> None:
-    """Measure the top-1 and top-5 accuracy of artifacts on labelled photographs."""
+    """Measure the top-1 and top-5 accuracy of artifacts on labelled images."""
     import json
     from dataclasses import asdict
 

@@ -28,51 +28,74 @@ def export(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Models, package.module:callable, timm:NAME, .pt2 or .onnx files; "
-            "the five study models by default."
+            help="Models, package.module:callable, timm:NAME, .pt2 files or .onnx files. "
+            "Default: the five study models."
         ),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="All models that 'gb models' lists.")
+        bool, typer.Option("--all", help="Export all models that 'gb models' lists.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="Folder of the artifacts.")] = Path("artifacts"),
+    out: Annotated[Path, typer.Option(help="Folder for the artifacts.")] = Path("artifacts"),
     weights: Annotated[
-        str, typer.Option(help="auto, pretrained, random or a .safetensors or .pth file.")
+        str, typer.Option(help="Weights: auto, pretrained, random or a .safetensors or .pth file.")
     ] = "auto",
-    seed: Annotated[int, typer.Option(help="Of random weights.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Export what is up to date too.")] = False,
+    seed: Annotated[int, typer.Option(help="Random seed of random weights.")] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Export again even if the artifact is up to date.")
+    ] = False,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="fp32, fp16, bf16 or int8; repeatable. fp32 is made in any case."),
+        typer.Option(
+            help="Precision: fp32, fp16, bf16 or int8. Repeatable. The fp32 artifact is "
+            "always exported."
+        ),
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Folder of photographs for int8. Default: synthetic images."),
+        typer.Option(help="Folder of images for the int8 calibration. Default: synthetic images."),
     ] = None,
-    input: Annotated[str | None, typer.Option(help="Of your own network, as 3x224x224.")] = None,
-    name: Annotated[str | None, typer.Option(help="Of your own network's artifact.")] = None,
+    input: Annotated[
+        str | None, typer.Option(help="Input shape of your own network as CxHxW, e.g. 3x224x224.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the artifact of your own network.")
+    ] = None,
     dynamic_batch: Annotated[
-        bool, typer.Option("--dynamic-batch", help="Free the batch axis that an .onnx file fixes.")
+        bool,
+        typer.Option("--dynamic-batch", help="Make the fixed batch axis of an .onnx file dynamic."),
     ] = False,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Of several models, how many at a time; by default the cores."),
+        typer.Option(
+            min=1,
+            help="Number of models to export in parallel. Default: the number of available "
+            "cores, at most 8.",
+        ),
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option(help="What they may take together, as 12GiB; by default what is free."),
+        typer.Option(
+            help="Maximum memory of all parallel exports together, e.g. 12GiB. Default: the "
+            "free memory."
+        ),
     ] = None,
     check: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Export nothing: hold a folder to its manifests."),
+        typer.Option(
+            metavar="DIR",
+            help="Verify the artifacts in DIR against their manifests; export nothing.",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON for each artifact.")
+    ] = False,
 ) -> None:
-    """Export models to ONNX with a dynamic batch axis, each checked against torch.
+    """Export models to ONNX and verify each artifact against PyTorch.
 
-    Several models are exported at a time, each in a process of its own; what is up to date is
-    left as it is, and a failing one does not stop the others. Exit 0: all are proved; 3: one is
-    not, or --check found a damaged artifact.
+    The batch axis of an artifact is dynamic. Several models are exported in parallel, each in its
+    own process. An artifact that is up to date is kept. A failed export does not stop the others.
+
+    Exit 0: all artifacts are verified. Exit 3: an export failed, or --check found damage.
     """
     if check is not None:
         if models or every:
@@ -290,7 +313,7 @@ def _bytes(text: str) -> int:
     if match:
         size = int(float(match[1]) * (1024 if match[3] else 1000) ** _UNITS[match[2].upper()])
     if size < 1:
-        raise UsageError(f"--memory {text!r} is no size; write it as 12GiB")
+        raise UsageError(f"--memory {text!r} is not a size; write e.g. 12GiB")
     return size
 
 

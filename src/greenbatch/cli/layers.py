@@ -5,53 +5,63 @@ from typing import Annotated, Any
 
 import typer
 
-from greenbatch.cli.shared_options import Artifacts, AsJson, CpuTdp, Meters, Threads, Weights
+from greenbatch.cli.options import Artifacts, AsJson, CpuTdp, Meters, Threads, Weights
 from greenbatch.errors import UsageError
 from greenbatch.files import write_output
 
 
 def layers(
-    model: Annotated[str, typer.Argument(help="Model; as 'gb bench' takes it.")],
-    provider: Annotated[str, typer.Option(help="cpu.")] = "cpu",
-    runtime: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 8,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8.")] = "fp32",
+    model: Annotated[str, typer.Argument(help="Model to profile, as in 'gb bench'.")],
+    provider: Annotated[str, typer.Option(help="Execution provider: cpu.")] = "cpu",
+    runtime: Annotated[str, typer.Option(help="Runtime: onnxruntime or torch.")] = "onnxruntime",
+    batch_size: Annotated[int, typer.Option(min=1, help="Number of images in a batch.")] = 8,
+    precision: Annotated[str, typer.Option(help="Precision: fp32, fp16, bf16 or int8.")] = "fp32",
     check: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Cut the ONNX graph into N parts and measure them too; 0: do not. Default: 4.",
+            help="Validate the attribution: cut the ONNX graph into N parts and measure "
+            "each part. 0 skips this. Default: 4.",
         ),
     ] = None,
     depth: Annotated[
         int | None,
-        typer.Option(min=1, help="How deep layers are told: 1 for features of features.0.conv."),
+        typer.Option(
+            min=1,
+            help="Depth of the layer names to print, e.g. 1 prints features for features.0.conv.",
+        ),
     ] = None,
     repetitions: Annotated[
-        int | None, typer.Option(help="Repetitions, each in a fresh process. Default: 3.")
+        int | None, typer.Option(help="Number of repetitions, each in a new process. Default: 3.")
     ] = None,
     profile: Annotated[
         str | None,
-        typer.Option(help="quick, standard or rigorous: how long a window is. Default: standard."),
+        typer.Option(
+            help="Length of windows, warm-up and rests: quick, standard or rigorous. "
+            "Default: standard."
+        ),
     ] = None,
     meter: Meters = None,
     weights: Weights = None,
     threads: Threads = None,
     cpu_tdp: CpuTdp = None,
-    seed: Annotated[int | None, typer.Option(help="Of order, images and random weights.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Random seed of the order, the images and the random weights."),
+    ] = None,
     artifacts: Artifacts = Path("artifacts"),
     csv: Annotated[
-        Path | None, typer.Option(help="Write a row for each operator to this file.")
+        Path | None, typer.Option(help="Write one CSV row for each operator to this file.")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(help="Write a page with a chart to this file.")
+        Path | None, typer.Option(help="Write an HTML page with a chart to this file.")
     ] = None,
     raw: Annotated[
-        Path | None, typer.Option(help="Write all windows of all blocks to this file, as JSON.")
+        Path | None, typer.Option(help="Write all measured windows to this file as JSON.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell where time and energy of an inference go, by operator and by layer."""
+    """Attribute time and energy to operators and layers."""
     from greenbatch.analysis.findings.layer_attribution import attribute
     from greenbatch.cli.output import layers as layer_tables
     from greenbatch.cli.output.progress import Display

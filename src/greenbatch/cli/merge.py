@@ -34,22 +34,36 @@ class Dimension(StrEnum):
 
 def merge(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or dataset files.")],
-    out: Annotated[Path, typer.Option(help="The dataset file to write, FILE.nc.")],
+    out: Annotated[Path, typer.Option(help="Dataset file to write, e.g. all.nc.")],
     along: Annotated[
-        Dimension, typer.Option(help="Other machines, or more repetitions of one design.")
+        Dimension,
+        typer.Option(
+            help="Dimension to merge along. machine: runs of different machines. "
+            "repetition: more repetitions of one design. auto: decide by the machines "
+            "of the runs."
+        ),
     ] = Dimension.AUTO,
     apart: Annotated[
-        bool, typer.Option("--apart", help="Keep runs apart along 'run', alike or not.")
+        bool,
+        typer.Option(
+            "--apart", help="Keep the runs apart along a dimension 'run', compatible or not."
+        ),
     ] = False,
     allow_difference: Annotated[
         list[str] | None,
-        typer.Option(help="Merge although this differs: version.torch, version, ... Repeatable."),
+        typer.Option(
+            help="Merge even if this fact differs, e.g. version.torch or version. Repeatable."
+        ),
     ] = None,
     traces: Annotated[
-        TraceFormat | None, typer.Option(help="Write all traces too, beside the dataset.")
+        TraceFormat | None,
+        typer.Option(help="Write all traces to one more file beside the dataset."),
     ] = None,
 ) -> None:
-    """Merge runs into one dataset; unlike runs are refused."""
+    """Merge compatible runs into one dataset.
+
+    Incompatible runs are refused; the message names the difference.
+    """
     from greenbatch.analysis.dataset.store import store
     from greenbatch.analysis.runs import merge as merged
 

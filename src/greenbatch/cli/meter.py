@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenbatch import units
+from greenbatch.cli.options import CpuTdp, Meters
 from greenbatch.cli.output.printing import note
-from greenbatch.cli.shared_options import CpuTdp, Meters
 from greenbatch.cli.signals import BY_SIGNAL
 from greenbatch.csv_text import csv_text
 from greenbatch.errors import UsageError
@@ -33,25 +33,30 @@ WIDTH_ELSEWHERE = 100
 
 def meter(
     command: Annotated[
-        list[str], typer.Argument(metavar="-- CMD [ARGS]...", help="The command to measure.")
+        list[str], typer.Argument(metavar="-- CMD [ARGS]...", help="Command to measure.")
     ],
     meter: Meters = None,
     interval: Annotated[
         float | None,
-        typer.Option(help="How often to read the meters, in s. Default: as each asks for."),
+        typer.Option(
+            help="Sampling interval of the meters in s. Default: the interval of each meter."
+        ),
     ] = None,
     cpu_tdp: CpuTdp = None,
     trace: Annotated[
-        Path | None, typer.Option(help="Keep what was read in this .csv or .npz file.")
+        Path | None, typer.Option(help="Write the meter readings to this .csv or .npz file.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write the result here. Default: standard error.")
+        Path | None, typer.Option(help="Write the result to this file. Default: standard error.")
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, on standard output.")
+        bool, typer.Option("--json", help="Print the result as JSON to standard output.")
     ] = False,
 ) -> None:
-    """Run a command and tell the energy of the machine while it ran; its exit code is passed on."""
+    """Run a command and measure the energy of the machine meanwhile.
+
+    The exit code is that of the command.
+    """
     from greenbatch.runners.metering.meter_context import Meter
 
     if trace is not None and trace.suffix not in TRACE_FORMATS:

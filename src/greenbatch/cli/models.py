@@ -20,17 +20,18 @@ _NARROW_COLUMNS = 90
 
 def models(
     family: Annotated[
-        list[str] | None, typer.Option(help="Only this family; may be repeated.")
+        list[str] | None, typer.Option(help="List only this family, e.g. resnet. Repeatable.")
     ] = None,
     max_parameters: Annotated[
-        str | None, typer.Option(help="Only models of at most so many, e.g. 30M.")
+        str | None,
+        typer.Option(help="List only models with at most this many parameters, e.g. 30M."),
     ] = None,
     study: Annotated[
-        bool, typer.Option("--study", help="Only the study models, oldest first.")
+        bool, typer.Option("--study", help="List only the five study models, oldest first.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """List the models: family, year, parameters, operations and published accuracy."""
+    """List the models with family, year, size and published accuracy."""
     from greenbatch.models import registry
 
     families = registry.families()

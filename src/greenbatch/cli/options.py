@@ -1,11 +1,69 @@
-"""How options read: lists, ranges and settings."""
+"""What several commands share of their options: the declarations, and how values are read."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from greenbatch.errors import UsageError
 
+Artifacts = Annotated[Path, typer.Option(help="Folder of exported artifacts.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+CpuTdp = Annotated[
+    float | None,
+    typer.Option(
+        help="Maximum power of the available cores in W. The estimate of CPU energy uses it."
+    ),
+]
+Meters = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Energy meter: auto, none or a name that 'gb doctor' lists. Repeatable. Default: auto."
+    ),
+]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder of the new run. Default: runs/<date and time>.")
+]
+Resume = Annotated[
+    Path | None, typer.Option(help="Resume the run in this folder; same as 'gb resume'.")
+]
+ShareMachine = Annotated[
+    bool,
+    typer.Option(
+        "--share-machine",
+        help="Measure even if another run is active on this machine. Repetitions that "
+        "overlap with it are flagged as disturbed.",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="Number of threads of CPU backends. Default: the number of available cores."),
+]
+TrainImages = Annotated[
+    int | None,
+    typer.Option(
+        help="Maximum number of training images, balanced over the classes. Default: all."
+    ),
+]
+ValidationImages = Annotated[
+    int | None, typer.Option(help="Maximum number of validation images. Default: all.")
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Run the code that a study or run from another user names: callables, "
+        "installed backends and meters, files in settings.",
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="Weights: auto, pretrained, random or a .safetensors or .pth file."),
+]
 
-def batch_sizes(text: str) -> list[int]:
+
+def parse_batch_sizes(text: str) -> list[int]:
     """Read ``1,8,32``, or ``1..128``: the powers of two from 1 to 128.
 
     Raises:
@@ -27,7 +85,7 @@ def batch_sizes(text: str) -> list[int]:
     return list(dict.fromkeys(sizes))
 
 
-def rates(text: str) -> list[float]:
+def parse_rates(text: str) -> list[float]:
     """Read ``50,100``.
 
     Raises:
@@ -41,7 +99,7 @@ def rates(text: str) -> list[float]:
             rate = 0.0
         if not 0 < rate < float("inf"):
             raise UsageError(
-                f"rate {part.strip()!r} is not a number above 0; write requests per second, as "
+                f"rate {part.strip()!r} is not a number above 0; write requests/s, e.g. "
                 "--rate 50,100"
             )
         found.append(rate)
@@ -56,8 +114,8 @@ def _wrong(text: str, part: str) -> UsageError:
     )
 
 
-def settings(plain: Sequence[str], of_providers: Sequence[str]) -> dict[str, list[str]]:
-    """Read what is set on backends.
+def parse_settings(plain: Sequence[str], of_providers: Sequence[str]) -> dict[str, list[str]]:
+    """Read the settings of backends.
 
     Args:
         plain: ``BACKEND.NAME=V1,V2``, each.
@@ -78,9 +136,9 @@ def settings(plain: Sequence[str], of_providers: Sequence[str]) -> dict[str, lis
             where, equals, values = text.partition("=")
             owner, dot, name = where.strip().partition(".")
             if not (owner and dot and name and equals and all(values.split(","))):
-                raise UsageError(f"{option} {text!r} cannot be read; write it as {example}")
+                raise UsageError(f"{option} {text!r} cannot be read; write e.g. {example}")
             key = f"{owner}.{name}" if option == "--set" else f"onnxruntime-{owner}.provider.{name}"
             if key in found:
-                raise UsageError(f"{key} is set twice; give all its values at once, as {example}")
+                raise UsageError(f"{key} is set twice; give all its values at once, e.g. {example}")
             found[key] = [value.strip() for value in values.split(",")]
     return found

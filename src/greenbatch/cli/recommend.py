@@ -19,26 +19,39 @@ if TYPE_CHECKING:
 
 
 def recommend(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or a dataset.nc.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or a dataset file (dataset.nc).")],
     rate: Annotated[
-        float | None, typer.Option(help="Requests per second; a replay may keep its own.")
+        float | None,
+        typer.Option(
+            help="Request rate in requests/s. Default with replay:FILE: the rate of the recording."
+        ),
     ] = None,
     p99: Annotated[
-        str | None, typer.Option(help="99th percentile of response time allowed, as 50ms.")
+        str | None, typer.Option(help="Maximum 99th percentile of the response time, e.g. 50ms.")
     ] = None,
-    mean: Annotated[str | None, typer.Option(help="Mean response time allowed, as 20ms.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Maximum mean response time, e.g. 20ms.")] = None,
     arrivals: Annotated[
-        str, typer.Option(help="poisson, constant, uniform:.., bursty:.. or replay:FILE.")
+        str,
+        typer.Option(
+            help="Arrival process: poisson, constant, uniform:..., bursty:... or replay:FILE."
+        ),
     ] = "poisson",
-    model: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
-    backend: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
-    precision: Annotated[
-        list[str] | None, typer.Option(help="Repeatable; all if left out.")
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model to consider. Repeatable. Default: all.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the simulation.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    backend: Annotated[
+        list[str] | None, typer.Option(help="Backend to consider. Repeatable. Default: all.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="Precision to consider. Repeatable. Default: all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the simulation.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> int:
-    """Find the batching for a traffic; exit 1 if what is asked cannot be met for a model."""
+    """Recommend a backend and a batching policy for a request rate.
+
+    Exit 0: each model meets the limits. Exit 1: a model does not.
+    """
     from greenbatch.analysis.recommendation.candidates import Limits
     from greenbatch.analysis.recommendation.recommend import recommend as answer_for
     from greenbatch.analysis.recommendation.service_curves import read_service_curves
@@ -46,9 +59,9 @@ def recommend(
 
     arriving = parse_arrivals(arrivals)
     if rate is not None and not 0 < rate < math.inf:
-        raise UsageError(f"--rate {rate:g} cannot arrive; give requests per second above 0")
+        raise UsageError(f"--rate {rate:g} is not above 0; give a rate in requests/s above 0")
     if rate is None and not arrivals.strip().startswith("replay"):
-        raise UsageError("no rate was given; pass --rate with the requests per second, as 200")
+        raise UsageError("no rate was given; pass --rate in requests/s, e.g. --rate 200")
     limits = Limits(_limit("--p99", p99), _limit("--mean", mean))
     dataset, traces = _opened(run)
     with dataset:
@@ -67,7 +80,7 @@ def recommend(
     if not curves:
         raise RunError(
             f"{run} has no offline cell of these models and backends that was measured; measure "
-            "them with 'gb bench', or ask for others"
+            "them with 'gb bench', or name others"
         )
     by_model = {name: [c for c in curves if c.cell.model == name] for name in _models(curves)}
     found = [answer_for(some, arriving, rate, limits, seed) for some in by_model.values()]
@@ -92,7 +105,7 @@ def _limit(option: str, text: str | None) -> float | None:
     except ValueError:
         value_s = math.nan
     if not 0 < value_s < math.inf:
-        raise UsageError(f"{option} {text!r} is no duration above 0; write it as 50ms or 0.2s")
+        raise UsageError(f"{option} {text!r} is not a duration above 0; write e.g. 50ms or 0.2s")
     return value_s
 
 

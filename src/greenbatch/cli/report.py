@@ -5,26 +5,30 @@ from typing import Annotated
 
 import typer
 
+from greenbatch.cli.options import AsJson
 from greenbatch.cli.output.printing import echo
-from greenbatch.cli.shared_options import AsJson
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of the run, or a dataset file.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or a dataset file.")],
     carbon_intensity: Annotated[
         str | None,
         typer.Option(
-            help="Say what a million images emit: g CO2e per kWh, as 250, or a country or region, "
-            "as FRA or USA/ohio."
+            help="Report the emissions of a million images. Give the carbon intensity in g "
+            "CO2e/kWh, e.g. 250, or a country or region, e.g. FRA or USA/ohio."
         ),
     ] = None,
     price: Annotated[
-        float | None, typer.Option(help="Say what a million images cost: the price of a kWh.")
+        float | None,
+        typer.Option(help="Report the cost of a million images. Give the price of 1 kWh."),
     ] = None,
-    currency: Annotated[str, typer.Option(help="Of the price, as EUR.")] = "",
+    currency: Annotated[str, typer.Option(help="Currency of the price, e.g. EUR.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Compile a run's journal to dataset.nc and write its report; or that of a dataset file."""
+    """Compile a run to dataset.nc and write its report.
+
+    A dataset file is reported as it is.
+    """
     from greenbatch.analysis import write_report
     from greenbatch.analysis.dataset.store import kind_of
     from greenbatch.cli.output.inference import run_as_json, show_run

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from greenbatch.cli.shared_options import AsJson, ShareMachine, Trust
+from greenbatch.cli.options import AsJson, ShareMachine, Trust
 
 
 def resume(
@@ -14,7 +14,7 @@ def resume(
     share_machine: ShareMachine = False,
     as_json: AsJson = False,
 ) -> None:
-    """Resume an interrupted run of any kind; finished repetitions are kept."""
+    """Resume an interrupted run; finished repetitions are kept."""
     from greenbatch.cli.measuring import resume_run
 
     resume_run(run, as_json, trust=trust, share_machine=share_machine)

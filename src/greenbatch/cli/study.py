@@ -7,9 +7,9 @@ import typer
 
 from greenbatch.cli.command import Command, Group
 from greenbatch.cli.measuring import measure, require_consent
+from greenbatch.cli.options import AsJson, Meters, Out, ShareMachine, Trust
 from greenbatch.cli.output.plan import outline
 from greenbatch.cli.output.printing import echo
-from greenbatch.cli.shared_options import AsJson, Meters, Out, ShareMachine, Trust
 from greenbatch.errors import UsageError
 
 study = typer.Typer(
@@ -20,35 +20,35 @@ study = typer.Typer(
     help="List, show and run studies.",
 )
 
-_Name = Annotated[str, typer.Argument(help="A preset ('gb study list'), or a study file.")]
+_Name = Annotated[str, typer.Argument(help="Preset (see 'gb study list') or study file.")]
 _Changes = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change a member of the study; the value as in a file. As repetitions=5, "
-        "models=[alexnet], protocol.window_s=4. Repeatable.",
+        help="Change a member of the study, e.g. repetitions=5, models=[alexnet] or "
+        "protocol.window_s=4. Write the value as in a study file. Repeatable.",
     ),
 ]
 _Provider = Annotated[
-    str | None, typer.Option(help="Measure the same runtimes on this provider, as cpu.")
+    str | None, typer.Option(help="Measure the same runtimes on another provider, e.g. cpu.")
 ]
 _Scale = Annotated[
     float | None,
     typer.Option(
-        help="Shorten times, requests, epochs, trials, images and repetitions, as 0.01; the "
-        "dataset says so."
+        help="Multiply times, requests, epochs, trials, images and repetitions by this "
+        "factor, e.g. 0.01. The dataset records it."
     ),
 ]
 _Data = Annotated[
     list[str] | None,
-    typer.Option(help="Of a study of trainings: train on this data set, as digits; repeatable."),
+    typer.Option(help="Data set of a training study, e.g. digits. Repeatable."),
 ]
 
 
 @study.command("list", cls=Command)
 def list_studies() -> None:
-    """List the presets, and what each is after."""
+    """List the presets with the purpose of each."""
     from greenbatch.design import presets as studies
 
     for name in studies.presets():
@@ -64,7 +64,7 @@ def show(
     data: _Data = None,
     scale: _Scale = None,
 ) -> None:
-    """Print a study as the file that would run it."""
+    """Print a study as a study file."""
     from greenbatch.design import presets as studies
     from greenbatch.runners.known import ThisMachine
 
@@ -87,22 +87,29 @@ def run(
     data: _Data = None,
     scale: _Scale = None,
     weights: Annotated[
-        str | None, typer.Option(help="auto, pretrained, random or a weights file.")
+        str | None,
+        typer.Option(help="Weights: auto, pretrained, random or a .safetensors or .pth file."),
     ] = None,
     meter: Meters = None,
     artifacts: Annotated[
-        Path | None, typer.Option(help="Folder of exported artifacts. Default: the study's.")
+        Path | None,
+        typer.Option(
+            help="Folder of exported artifacts. Default: the folder that the study names."
+        ),
     ] = None,
     out: Out = None,
     trust: Trust = False,
     share_machine: ShareMachine = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print cells, order and the least time; measure nothing."),
+        typer.Option(
+            "--dry-run",
+            help="Print the cells, their order and the minimum duration; measure nothing.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a study."""
+    """Run a study and write its report."""
     from greenbatch.design import presets as studies
     from greenbatch.design.study import Study
     from greenbatch.runners.known import ThisMachine

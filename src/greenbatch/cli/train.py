@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from greenbatch.cli.measuring import measure, resume_run
-from greenbatch.cli.output.printing import echo
-from greenbatch.cli.shared_options import (
+from greenbatch.cli.options import (
     AsJson,
     CpuTdp,
     Meters,
@@ -19,7 +18,9 @@ from greenbatch.cli.shared_options import (
     TrainImages,
     Trust,
     ValidationImages,
+    parse_batch_sizes,
 )
+from greenbatch.cli.output.printing import echo
 from greenbatch.errors import UsageError
 
 
@@ -27,63 +28,80 @@ def train(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Networks: dense, simple-cnn, a torchvision classifier as mobilenet_v2, or "
-            "timm:NAME."
+            help="Networks: dense, simple-cnn, a torchvision classifier (e.g. mobilenet_v2) "
+            "or timm:NAME."
         ),
     ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
-            help="digits, cifar10, fashion-mnist or folder:PATH; repeatable. Default: digits."
+            help="Data set: digits, cifar10, fashion-mnist or folder:PATH. Repeatable. "
+            "Default: digits."
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="The most. Default: 10.")] = None,
-    batch_sizes: Annotated[str | None, typer.Option(help="32,64 or 16..128. Default: 32.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Maximum number of epochs. Default: 10.")
+    ] = None,
+    batch_sizes: Annotated[
+        str | None,
+        typer.Option(
+            help="Batch sizes in images, e.g. 32,64 or 16..128 (powers of two). Default: 32."
+        ),
+    ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="fp32, amp-fp16 or amp-bf16; repeatable. Default: fp32."),
+        typer.Option(help="Precision: fp32, amp-fp16 or amp-bf16. Repeatable. Default: fp32."),
     ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="NAME=V1,V2",
-            help="A hyperparameter or what the network takes; several values are trained side by "
-            "side. As learning_rate=0.01,0.1. Repeatable.",
+            help="Set a hyperparameter or a parameter of the network, e.g. "
+            "learning_rate=0.01,0.1. Each value is trained. Repeatable.",
         ),
     ] = None,
     patience: Annotated[
         int | None,
         typer.Option(
-            help="Stop after so many epochs in which the validation loss did not get lower; "
-            "0: do not stop early. Default: 0."
+            help="Stop a training after this many epochs without a lower validation loss. 0 "
+            "disables early stopping. Default: 0."
         ),
     ] = None,
-    repetitions: Annotated[int | None, typer.Option(help="Repetitions. Default: 3.")] = None,
+    repetitions: Annotated[
+        int | None, typer.Option(help="Number of repetitions of each training. Default: 3.")
+    ] = None,
     provider: Annotated[
-        list[str] | None, typer.Option(help="cpu or cuda; repeatable. Default: cpu.")
+        list[str] | None,
+        typer.Option(help="Execution provider: cpu or cuda. Repeatable. Default: cpu."),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Resize images to this height and width.")
+        int | None, typer.Option(help="Resize images to this height and width in pixels.")
     ] = None,
     train_images: TrainImages = None,
     validation_images: ValidationImages = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where data sets are or are downloaded to. Default: data.")
+        Path | None,
+        typer.Option(
+            help="Folder of the data sets; missing ones are downloaded to it. Default: data."
+        ),
     ] = None,
     meter: Meters = None,
     profile: Annotated[
         str | None,
         typer.Option(
-            help="quick, standard or rigorous: how long is rested and warmed up. Default: standard."
+            help="Length of rests and warm-up: quick, standard or rigorous. Default: standard."
         ),
     ] = None,
     order: Annotated[
         str | None,
-        typer.Option(help="Of the trainings in a block: shuffled or latin-square."),
+        typer.Option(
+            help="Order of the trainings in a block: shuffled or latin-square. Default: shuffled."
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Of weights, of the order of images and of trainings.")
+        int | None,
+        typer.Option(help="Random seed of the weights and of the order of images and trainings."),
     ] = None,
     threads: Threads = None,
     cpu_tdp: CpuTdp = None,
@@ -92,12 +110,11 @@ def train(
     trust: Trust = False,
     share_machine: ShareMachine = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the trainings in their order; do nothing.")
+        bool, typer.Option("--dry-run", help="Print the trainings in their order; train nothing.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train networks epoch by epoch under the meters, and write a report."""
-    from greenbatch.cli.options import batch_sizes as parse_batch_sizes
+    """Train networks, measure each epoch and write a report."""
     from greenbatch.workflows import inference
     from greenbatch.workflows import training as training_workflow
 
@@ -131,7 +148,7 @@ def train(
         resume_run(resume, as_json, trust=trust, share_machine=share_machine)
         return
     if not models:
-        raise UsageError("no network is named; name one, as: gb train simple-cnn")
+        raise UsageError("no network is named; name one, e.g. gb train simple-cnn")
     path = out or inference.fresh_path()
     design = training_workflow.plan(models, name=path.name, **options)
     if dry_run:
@@ -149,7 +166,7 @@ def _settings(texts: Sequence[str]) -> dict[str, list[str]]:
         name, _, values = text.partition("=")
         name = name.strip()
         if not name or not all(values.split(",")):
-            raise UsageError(f"--set {text!r} cannot be read; write it as learning_rate=0.01,0.1")
+            raise UsageError(f"--set {text!r} cannot be read; write e.g. learning_rate=0.01,0.1")
         if name in found:
             raise UsageError(f"{name} is set twice; give all its values at once")
         found[name] = [value.strip() for value in values.split(",")]

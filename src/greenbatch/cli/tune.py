@@ -6,8 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from greenbatch.cli.measuring import measure, resume_run
-from greenbatch.cli.output.printing import echo
-from greenbatch.cli.shared_options import (
+from greenbatch.cli.options import (
     AsJson,
     CpuTdp,
     Meters,
@@ -19,6 +18,7 @@ from greenbatch.cli.shared_options import (
     Trust,
     ValidationImages,
 )
+from greenbatch.cli.output.printing import echo
 from greenbatch.errors import UsageError
 
 _SPACE: dict[str, Any] = {
@@ -29,74 +29,89 @@ _SPACE: dict[str, Any] = {
     "relu": [0, 1],
     "dropout": [0, 0.25, 0.5],
 }
-"""What is searched where nothing else is said, of it what the network takes."""
+"""The default search space; a network gets the members that it has."""
 _OF_EVERY_CELL = "batch_size"
 
 
 def tune(
-    model: Annotated[str | None, typer.Argument(help="What to train, see 'gb train'.")] = None,
+    model: Annotated[str | None, typer.Argument(help="Network to train (see 'gb train').")] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="digits, cifar10, fashion-mnist or folder:PATH. Default: digits."),
+        typer.Option(
+            help="Data set: digits, cifar10, fashion-mnist or folder:PATH. Default: digits."
+        ),
     ] = None,
     strategy: Annotated[
         list[str] | None,
         typer.Option(
-            help="grid, random, gp (Bayesian, Gaussian process) or tpe (Bayesian, Parzen "
-            "estimators); repeatable. Default: grid, random and gp."
+            help="Search strategy: grid, random, gp (Bayesian, Gaussian process) or tpe "
+            "(Bayesian, Parzen estimators). Repeatable. Default: grid, random and gp."
         ),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(help="Trainings of each strategy. Default: 16.")
+        int | None, typer.Option(help="Number of trials (trainings) of each strategy. Default: 16.")
     ] = None,
     space: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUES",
-            help="What to search: conv_layers=1,4 or learning_rate=0.001..0.1:log; between whole "
-            "ends only whole numbers; :8 for a grid of 8 steps. Repeatable. Default: learning "
-            "rate, batch size and what the network takes.",
+            help="Hyperparameter and its values, e.g. conv_layers=1,4 or "
+            "learning_rate=0.001..0.1:log. A range with whole ends has only whole "
+            "numbers; :8 sets a grid of 8 steps. Repeatable. Default: learning rate, "
+            "batch size and the parameters of the network.",
         ),
     ] = None,
     objective: Annotated[
         str | None,
-        typer.Option(help="accuracy, energy or both (their Pareto front). Default: accuracy."),
+        typer.Option(help="Objective: accuracy, energy or both (Pareto front). Default: accuracy."),
     ] = None,
     within: Annotated[
         str | None,
         typer.Option(
             metavar="SHARE",
-            help="A search has arrived within this of its final best. Default: 1%.",
+            help="Tolerance at which a search has reached its final best value, e.g. 1%. "
+            "Default: 1%.",
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="The most of a trial. Default: 10.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Maximum number of epochs of a trial. Default: 10.")
+    ] = None,
     patience: Annotated[
         int | None,
-        typer.Option(help="End a trial after so many epochs without a lower loss; 0: never."),
+        typer.Option(
+            help="Stop a trial after this many epochs without a lower validation loss. 0 "
+            "disables early stopping."
+        ),
     ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="Set what is not searched, as optimizer=sgd."
+            "--set",
+            metavar="NAME=VALUE",
+            help="Set a hyperparameter that is not searched, e.g. optimizer=sgd. Repeatable.",
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Where it is not searched. Default: 32.")
+        int | None, typer.Option(help="Batch size in images if it is not searched. Default: 32.")
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="fp32, amp-fp16 or amp-bf16. Default: fp32.")
+        str | None, typer.Option(help="Precision: fp32, amp-fp16 or amp-bf16. Default: fp32.")
     ] = None,
-    provider: Annotated[str | None, typer.Option(help="cpu or cuda. Default: cpu.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Execution provider: cpu or cuda. Default: cpu.")
+    ] = None,
     train_images: TrainImages = None,
     validation_images: ValidationImages = None,
     repetitions: Annotated[
         int | None,
-        typer.Option(help="Whole searches, each with another seed. Default: 3."),
+        typer.Option(help="Number of complete searches, each with a different seed. Default: 3."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of all that is drawn.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     profile: Annotated[
         str | None,
-        typer.Option(help="quick, standard or rigorous: rests and warm-up. Default: standard."),
+        typer.Option(
+            help="Length of rests and warm-up: quick, standard or rigorous. Default: standard."
+        ),
     ] = None,
     meter: Meters = None,
     threads: Threads = None,
@@ -107,11 +122,11 @@ def tune(
     share_machine: ShareMachine = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print what would be done, and do nothing."),
+        typer.Option("--dry-run", help="Print the trials; train nothing."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Search for hyperparameters by several strategies, and tell what each one costs."""
+    """Compare hyperparameter searches by accuracy and energy."""
     from greenbatch.cli.output.plan import outline
     from greenbatch.design.training_study import make_training_study
     from greenbatch.runners.known import ThisMachine
@@ -151,7 +166,7 @@ def tune(
         resume_run(resume, as_json, trust=trust, share_machine=share_machine)
         return
     if not model:
-        raise UsageError("no network is named; name one, as: gb tune simple-cnn")
+        raise UsageError("no network is named; name one, e.g. gb tune simple-cnn")
     path = out or inference.fresh_path()
     searched["space"] = (
         read_space(space) if space else default_space(model, set(members.get("settings", ())))
@@ -172,7 +187,7 @@ def tune(
 
 
 def default_space(model: str, fixed: set[str]) -> dict[str, Any]:
-    """Return what is searched of a network where nothing else is said, but for what is set.
+    """Return the default search space of a network, without what is set.
 
     Raises:
         UnknownNameError: There is no such network.
@@ -200,7 +215,7 @@ def read_space(texts: Sequence[str]) -> dict[str, Any]:
         given = _range(values) if ".." in values else [part.strip() for part in values.split(",")]
         if not name or not given or (isinstance(given, list) and not all(given)):
             raise UsageError(
-                f"--space {text!r} cannot be read; write conv_layers=1,4 or "
+                f"--space {text!r} cannot be read; write e.g. conv_layers=1,4 or "
                 "learning_rate=0.001..0.1:log"
             )
         found[name] = given

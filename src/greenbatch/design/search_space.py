@@ -61,7 +61,7 @@ def parse_space(space: Mapping[str, Any]) -> tuple[Dimension, ...]:
         ValueError: It is empty, or a member cannot be meant; the message names it.
     """
     if not space:
-        raise ValueError("the search space is empty; give a hyperparameter, as relu: [0, 1]")
+        raise ValueError("the search space is empty; give a hyperparameter, e.g. relu: [0, 1]")
     return tuple(_dimension(name, given) for name, given in space.items())
 
 
@@ -70,7 +70,7 @@ def _dimension(name: str, given: Any) -> Dimension:
         return _range(name, given)
     values = tuple(given) if isinstance(given, list | tuple) else (given,)
     if not values:
-        raise ValueError(f"{name} has nothing to choose from; give values, as [0, 1]")
+        raise ValueError(f"{name} has nothing to choose from; give values, e.g. [0, 1]")
     return Dimension(name, choices=distinct(tuple(map(as_text, values))))
 
 
@@ -82,7 +82,8 @@ def _range(name: str, given: Mapping[str, Any]) -> Dimension:
         steps = int(given.get("steps", _GRID_STEPS))
     except (KeyError, OverflowError, TypeError, ValueError):
         raise ValueError(
-            f"{name} is {dict(given)}; give numbers for low and high, as {{low: 0.001, high: 0.1}}"
+            f"{name} is {dict(given)}; give numbers for low and high, "
+            "e.g. {low: 0.001, high: 0.1}"
         ) from None
     log, whole = bool(given.get("log", False)), bool(given.get("whole", False))
     finite = math.isfinite(low) and math.isfinite(high)

@@ -199,7 +199,7 @@ class Replay(Arrivals):
             asked = f"{count} requests" if count else f"{duration_s:g} s"
             raise UsageError(
                 f"{self.text!r} holds {len(self.instants_s)} requests in {last_s:g} s, "
-                f"{asked} were asked for; ask for less, or record more"
+                f"{asked} were requested; request fewer, or record more"
             )
         return instants_s
 
@@ -250,7 +250,7 @@ def _uniform(text: str, low: float, high: float) -> Uniform:
     if not (0 <= low <= high and math.isclose(low + high, 2.0)):
         raise UsageError(
             f"arrivals {text!r} have gaps of {low:g} to {high:g} times 1/rate; wanted two factors "
-            "of 0 or more whose mean is 1, so that the rate is the one asked for, such as 0.8:1.2"
+            "of 0 or more whose mean is 1, so that the rate is the requested one, e.g. 0.8:1.2"
         )
     return Uniform(text, low, high)
 
@@ -258,7 +258,7 @@ def _uniform(text: str, low: float, high: float) -> Uniform:
 def _bursty(text: str, ratio: float, burst_s: float, share: float) -> Bursty:
     if not (0 < burst_s < math.inf and 0 < share < 1 < ratio and ratio * share <= 1):
         raise UsageError(
-            f"arrivals {text!r} ask for bursts of {ratio:g} times the mean rate and {burst_s:g} s, "
+            f"arrivals {text!r} request bursts of {ratio:g} times the mean rate and {burst_s:g} s, "
             f"in {share:g} of the time; wanted a ratio above 1, a length above 0 and a share of at "
             f"most 1/ratio, such as {_FORMS['bursty']}"
         )

@@ -92,7 +92,7 @@ def parse_policy(text: str) -> Policy:
         if wait_s is None:
             wait_s = seconds(waits[0], bare="ms")
     except ValueError:
-        wait = " and the longest wait, as 5ms" if kind == "dynamic" else ""
+        wait = " and the longest wait, e.g. 5ms" if kind == "dynamic" else ""
         raise UsageError(
             f"batching policy {text!r} cannot be read; wanted {kind}, a whole number from 1 "
             f"to {LARGEST_BATCH}{wait}, with colons between, such as {_FORMS[kind]}"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 Service = Callable[[int], float]
-"""Gives the time that a batch of a size takes, in s; asked once for each batch, in order."""
+"""Gives the time that a batch of a size takes, in s; called once for each batch, in order."""
 
 
 def simulate(arrivals_s: "NDArray[np.float64]", policy: Policy, service: Service) -> Served:

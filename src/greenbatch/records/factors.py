@@ -14,7 +14,7 @@ FACTORS: Mapping[str, str] = {
     "autotuning": "what is searched for the fastest kernel, and when",
     "optimization": "what the runtime does to the graph before it runs",
 }
-"""The keys of `Repetition.settings` that every backend fills, and what they tell.
+"""The keys of `Repetition.settings` that every backend fills, and what they mean.
 
-A value of ``None`` says that the runtime does not tell; ``none``, that it has no such thing.
+A value of ``None`` means that the runtime does not report it; ``none``, that it has no such thing.
 """

@@ -26,7 +26,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every check on every backend that was named."""
     names = metafunc.config.getoption("--backend", default=[])
     if not names:
-        raise pytest.UsageError("no backend was named; name one, as in --backend mine-cpu")
+        raise pytest.UsageError("no backend was named; name one, e.g. --backend mine-cpu")
     try:
         for name in names:
             backends.find(name)

@@ -18,11 +18,18 @@ def pytest_load_initial_conftests(args: list[str], parser: "pytest.Parser") -> N
         return
     group = parser.getgroup(SUITE)
     group.addoption(
-        "--backend", action="append", default=[], metavar="NAME", help="Which to check; repeatable."
+        "--backend",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="Backend to check. Repeatable.",
     )
     group.addoption(
-        "--artifacts", type=Path, default=None, help="Folder of artifacts; else they are exported."
+        "--artifacts",
+        type=Path,
+        default=None,
+        help="Folder of artifacts. Default: new exports.",
     )
     group.addoption(
-        "--model", default="shufflenet_v2_x0_5", help="Network to run. Default: %(default)s."
+        "--model", default="shufflenet_v2_x0_5", help="Model to run. Default: %(default)s."
     )

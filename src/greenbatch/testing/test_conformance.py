@@ -128,7 +128,7 @@ def test_with_a_fallback_allowed_it_says_whether_it_fell_back(
 def test_it_tells_what_is_in_force(load: Load) -> None:
     """The report names by it what keeps two backends from being compared."""
     settings = load(3).settings
-    assert FACTORS.keys() - settings.keys() == BY_THE_CHILD, "and the child tells the others"
+    assert FACTORS.keys() - settings.keys() == BY_THE_CHILD, "and the child reports the others"
     assert json.loads(json.dumps(dict(settings))) == dict(settings)
     assert all(isinstance(value, str | int | float | None) for value in settings.values())
 

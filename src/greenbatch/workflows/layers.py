@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from greenbatch.records.layers import LayerRun
 
 PARTS = 4
-"""Into how many parts a network is cut unless told otherwise."""
+"""Number of parts that a network is cut into by default."""
 
 
 def measure_layers(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from greenbatch.cli import main
-from greenbatch.cli.options import batch_sizes
+from greenbatch.cli.options import parse_batch_sizes
 
 NO_BATCH_SIZE = (
     "is not a whole number of 1 or more; write --batch-sizes 1,8,32 or 1..128 for the powers of "
@@ -30,7 +30,7 @@ def gb(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str
     [("1,8", [1, 8]), ("1..128", [1, 2, 4, 8, 16, 32, 64, 128]), ("3..13, 64", [3, 6, 12, 64])],
 )
 def test_batch_sizes_are_lists_and_ranges(text: str, sizes: list[int]) -> None:
-    assert batch_sizes(text) == sizes
+    assert parse_batch_sizes(text) == sizes
 
 
 @pytest.mark.parametrize(

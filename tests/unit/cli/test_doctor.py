@@ -79,11 +79,11 @@ Machine
   ok         processor         Example CPU 9000, 1 socket, 8 cores, 16 hardware threads
   ok         cores granted     1.5 of 16
   ok         memory            64 GiB, of which the cgroup allows 8 GiB
-  not known  governor          the kernel does not tell
+  not known  governor          the kernel does not report it
   ok         boost             off
   ok         SMT               on
-  warning    virtual machine   yes, KVM: others may share its cores, and counters of energy are \
-mostly hidden
+  warning    virtual machine   yes, KVM: other machines may share its cores, and energy counters \
+are usually hidden
   ok         container         no sign of one
   ok         system            Example OS, kernel 6.8.0, x86_64
 

@@ -126,7 +126,7 @@ def folder(path: Path) -> None:
         (Path.unlink, (), 2, "there is no file"),
         (Path.is_file, (), 2, "fixes the batch at 1; free it with: gb export"),
         (Path.is_file, ("--dynamic-batch", "--input", "3x0x5"), 2, "the input '3x0x5'"),
-        (Path.is_file, ("--dynamic-batch", "--input", "3x5x5"), 2, "does not go with --input"),
+        (Path.is_file, ("--dynamic-batch", "--input", "3x5x5"), 2, "--input 3x5x5"),
         (Path.is_file, ("--weights", "random"), 2, "holds its own weights"),
         (Path.is_file, ("--dynamic-batch", "--name", "alexnet"), 2, "is that of a torchvision"),
         (Path.is_file, ("--dynamic-batch", "resnet18"), 2, "for one network of your own"),

@@ -110,32 +110,24 @@ def test_what_was_set_prints_as_text(capsys: pytest.CaptureFixture[str], tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "got", "cure"),
     [
-        ((), "gb: no rate was given; pass --rate with the requests per second, as 200\n"),
-        (
-            ("--rate", "-1"),
-            "gb: --rate -1 cannot arrive; give requests per second above 0\n",
-        ),
-        (
-            ("--rate", "40", "--p99", "50"),
-            "gb: --p99 '50' is no duration above 0; write it as 50ms or 0.2s\n",
-        ),
-        (
-            ("--rate", "40", "--mean", "0ms"),
-            "gb: --mean '0ms' is no duration above 0; write it as 50ms or 0.2s\n",
-        ),
-        (("--rate", "40", "--model", "alexnt"), "did you mean 'alexnet'?\n"),
-        (("--rate", "40", "--backend", "torch"), "did you mean 'torch-cpu'?\n"),
-        (("--rate", "40", "--arrivals", "poison"), "did you mean 'poisson'?\n"),
+        ((), "no rate", "--rate 200"),
+        (("--rate", "-1"), "--rate -1", "above 0"),
+        (("--rate", "40", "--p99", "50"), "--p99 '50'", "50ms"),
+        (("--rate", "40", "--mean", "0ms"), "--mean '0ms'", "50ms"),
+        (("--rate", "40", "--model", "alexnt"), "'alexnt'", "'alexnet'"),
+        (("--rate", "40", "--backend", "torch"), "'torch'", "'torch-cpu'"),
+        (("--rate", "40", "--arrivals", "poison"), "'poison'", "'poisson'"),
     ],
 )
 def test_wrong_use_is_one_sentence(
-    capsys: pytest.CaptureFixture[str], run: Path, arguments: tuple[str, ...], sentence: str
+    capsys: pytest.CaptureFixture[str], run: Path, arguments: tuple[str, ...], got: str, cure: str
 ) -> None:
     code, out, errors = gb(capsys, "recommend", run, *arguments)
     assert (code, out) == (2, "")
-    assert errors.endswith(sentence)
+    assert got in errors
+    assert cure in errors.partition(";")[2]
     assert errors.count("\n") == 1
 
 

@@ -26,10 +26,10 @@ from tests.unit.runners.training.parent.test_ledger import phase
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "no network is named; name one, as: gb train simple-cnn"),
+        ([], "gb train simple-cnn"),
         (["densest"], "unknown network 'densest'"),
         (["dense", "--data", "digit"], "unknown data set 'digit'; did you mean 'digits'?"),
-        (["dense", "--set", "learning_rate"], "write it as learning_rate=0.01,0.1"),
+        (["dense", "--set", "learning_rate"], "learning_rate=0.01,0.1"),
         (["dense", "--set", "relu=0", "--set", "relu=1"], "relu is set twice"),
         (["dense", "--set", "conv_layers=1"], "dense takes no conv_layers; it takes"),
         (["dense", "--set", "learning_rate=0"], "learning_rate is 0; wanted"),

@@ -119,10 +119,10 @@ def test_initializers_that_are_listed_as_inputs_are_none(tmp_path: Path) -> None
 
 def test_a_size_left_open_is_said_with_the_option(tmp_path: Path) -> None:
     path = put(tmp_path, model(inputs={"image": ["N", 3, "H", "W"]}, outputs={"logits": ["N", 5]}))
-    refused(path, "leaves its size open; say it with --input")
+    refused(path, "--input, e.g. --input 3x224x224")
     assert inspect(path, parse_input("3x16x12")).input.shape == (3, 16, 12)
     path = put(tmp_path, model())
-    with pytest.raises(ArtifactError, match="does not go with --input 3x16x16"):
+    with pytest.raises(ArtifactError, match="--input 3x16x16"):
         inspect(path, parse_input("3x16x16"))
 
 

@@ -157,7 +157,7 @@ def test_a_recording_that_is_not_text_is_told(tmp_path: Path) -> None:
 def test_more_than_was_recorded_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("0\n1\n4\n")
     replay = parse_arrivals("replay:a.txt", tmp_path)
-    with pytest.raises(UsageError, match="3 requests in 4 s, 4 requests were asked"):
+    with pytest.raises(UsageError, match="3 requests in 4 s, 4 requests were requested"):
         replay.times(None, seed=1, count=4)
-    with pytest.raises(UsageError, match="in 2 s, 3 s were asked"):
+    with pytest.raises(UsageError, match="in 2 s, 3 s were requested"):
         replay.times(1.0, seed=1, duration_s=3.0)

@@ -135,7 +135,7 @@ def _cell_table(rows: Sequence["CellRow"], *, with_net: bool) -> Table:
     for heading in headings if with_net else headings[::2]:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("images/s", justify="right", no_wrap=True)
-    table.add_column("doubts")
+    table.add_column("flags")
     order = {name: place for place, name in enumerate(dict.fromkeys(r.cell.model for r in rows))}
     last = None
     for row in sorted(rows, key=lambda r: (order[r.cell.model], r.cell.batch_size)):

@@ -145,7 +145,7 @@ def training_table(rows: Sequence[TrainingRow]) -> Table:
     for name in ("epochs", "accuracy", "F1", energy, "train/image", "val./image", "time"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("energy by")
-    table.add_column("doubts")
+    table.add_column("flags")
     for row in rows:
         table.add_row(
             *(factor(row.cell) for factor in factors.values()),

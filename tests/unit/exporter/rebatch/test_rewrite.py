@@ -144,7 +144,7 @@ def test_a_network_that_mixes_images_is_refused_by_name_of_the_node(
     frozen: Callable[[type, int], Path], tmp_path: Path
 ) -> None:
     path = frozen(own_networks.Mixing, 2)
-    with pytest.raises(ExportError, match=r"ReduceMean 'node_mean' puts out 1x3x16x16 whatever"):
+    with pytest.raises(ExportError, match=r"ReduceMean 'node_mean' returns 1x3x16x16 whatever"):
         make_dynamic(path, tmp_path / "free.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -306,18 +306,18 @@ REFUSED: dict[str, tuple[str, type[GreenbatchError], str]] = {
     "one image is picked": (
         "i = Constant<value_ints = [0]>() y = Gather(flat, i) x = Add(flat, y)",
         ExportError,
-        "Gather 'y' puts out 1x48 whatever the batch",
+        "Gather 'y' returns 1x48 whatever the batch",
     ),
     "one image is cut out": (
         """b = Constant<value_ints = [0]>() e = Constant<value_ints = [1]>()
         y = Slice(flat, b, e, b) x = Add(flat, y)""",
         ExportError,
-        "Slice 'y' puts out 1x48 whatever the batch",
+        "Slice 'y' returns 1x48 whatever the batch",
     ),
     "mean of the batch": (
         "m = ReduceMean<axes = [0]>(flat) x = Sub(flat, m)",
         ExportError,
-        "ReduceMean 'm' puts out 1x48 whatever the batch",
+        "ReduceMean 'm' returns 1x48 whatever the batch",
     ),
     "softmax over the batch": (
         "y = Softmax<axis = 0>(flat) x = Relu(y)",
