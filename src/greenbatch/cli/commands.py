@@ -43,54 +43,45 @@ class Entry:
 COMMANDS = {
     "models": Entry(
         "models:models",
-        "List the models: family, year, parameters, operations and published accuracy.",
+        "List the models with family, year, size and published accuracy.",
     ),
     "export": Entry(
         "export:export",
-        "Export models to ONNX with a dynamic batch axis, each checked against torch.",
+        "Export models to ONNX and verify each artifact against PyTorch.",
     ),
     "eval": Entry(
         "eval:evaluate",
-        "Measure the top-1 and top-5 accuracy of artifacts on labelled photographs.",
+        "Measure the accuracy of artifacts on labelled images.",
     ),
     "bench": Entry(
         "bench:bench",
-        "Measure energy and latency across runtimes and batch sizes, and write a report.",
+        "Measure energy and latency and write a report.",
     ),
-    "resume": Entry(
-        "resume:resume", "Resume an interrupted run of any kind; finished repetitions are kept."
-    ),
+    "resume": Entry("resume:resume", "Resume an interrupted run; finished repetitions are kept."),
     "report": Entry(
         "report:report",
-        "Compile a run's journal to dataset.nc and write its report; or that of a dataset file.",
+        "Compile a run to dataset.nc and write its report.",
     ),
-    "compare": Entry(
-        "compare:compare", "Compare two runs; exit 1 if a cell is worse by the threshold or more."
-    ),
-    "merge": Entry("merge:merge", "Merge runs into one dataset; unlike runs are refused."),
+    "compare": Entry("compare:compare", "Compare two runs; exit 1 if a cell is worse."),
+    "merge": Entry("merge:merge", "Merge compatible runs into one dataset."),
     "recommend": Entry(
         "recommend:recommend",
-        "Find the batching for a traffic; exit 1 if what is asked cannot be met for a model.",
+        "Recommend a backend and a batching policy for a request rate.",
     ),
-    "layers": Entry(
-        "layers:layers", "Tell where time and energy of an inference go, by operator and by layer."
-    ),
+    "layers": Entry("layers:layers", "Attribute time and energy to operators and layers."),
     "tune": Entry(
         "tune:tune",
-        "Search for hyperparameters by several strategies, and tell what each one costs.",
+        "Compare hyperparameter searches by accuracy and energy.",
     ),
-    "train": Entry(
-        "train:train", "Train networks epoch by epoch under the meters, and write a report."
-    ),
+    "train": Entry("train:train", "Train networks, measure each epoch and write a report."),
     "meter": Entry(
         "meter:meter",
-        "Run a command and tell the energy of the machine while it ran; its exit code is passed "
-        "on.",
+        "Run a command and measure its energy on this machine.",
         passes_on=True,
     ),
     "doctor": Entry(
         "doctor:doctor",
-        "Say what can be measured on this machine, what cannot and why, and what would disturb it.",
+        "Report what can be measured on this machine, and what cannot.",
     ),
     "study": Entry("study:study", "List, show and run studies."),
 }

@@ -55,7 +55,10 @@ def compare(
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> int:
-    """Compare two runs; exit 1 if a cell is worse by the threshold or more."""
+    """Compare two runs; exit 1 if a cell is worse.
+
+    A cell is worse if it differs by the threshold or more.
+    """
     from greenbatch.analysis.findings.verdicts import judge
 
     if markdown and as_json:

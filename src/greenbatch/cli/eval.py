@@ -48,7 +48,7 @@ def evaluate(
         bool, typer.Option("--json", help="Print one line of JSON for each artifact.")
     ] = False,
 ) -> None:
-    """Measure the top-1 and top-5 accuracy of artifacts on labelled images."""
+    """Measure the accuracy of artifacts on labelled images."""
     import json
     from dataclasses import asdict
 

@@ -53,7 +53,7 @@ def meter(
         bool, typer.Option("--json", help="Print the result as JSON to standard output.")
     ] = False,
 ) -> None:
-    """Run a command and measure the energy of the machine meanwhile.
+    """Run a command and measure its energy on this machine.
 
     The exit code is that of the command.
     """
