@@ -138,13 +138,12 @@ def predict(
     served: Served, cell: Cell, curve: "ServiceCurve", one: "Repeated"
 ) -> tuple[float, float, float]:
     """Simulate a server on a repetition of the closed loop, for the arrivals of a real one."""
-    traffic = dict(cell.traffic)
     found = []
     for seed in range(DRAWS):
         draws = np.random.default_rng(seed).integers(POINTS, size=len(served.arrival_s))
-        met = Traffic(served.arrival_s, tuple(draws.tolist()), float(traffic["rate"]))
+        met = Traffic(served.arrival_s, tuple(draws.tolist()), float(cell.served.rate))
         outcome = simulated(
-            met, parse_policy(traffic["policy"]), curve, one, idle=one.idle_w is not None
+            met, parse_policy(cell.served.policy), curve, one, idle=one.idle_w is not None
         )
         if outcome is None:
             raise SystemExit(f"{cell}: too few requests to predict by; ask for more (--requests)")
@@ -158,8 +157,7 @@ def line(
     cell: Cell, pairs: list[tuple[tuple[float, float, float], tuple[float, float, float]]]
 ) -> tuple[str, ...]:
     """Put predictions beside measurements."""
-    traffic = dict(cell.traffic)
-    entries = [cell.model, traffic["rate"], traffic["policy"]]
+    entries = [cell.model, cell.served.rate, cell.served.policy]
     for at, (_, unit) in enumerate(NAMES):
         known = [
             (wanted[at], got[at]) for wanted, got in pairs if np.isfinite(wanted[at] + got[at])

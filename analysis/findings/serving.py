@@ -75,8 +75,8 @@ def serving_panels(rows: Iterable[CellRow]) -> list[ServingPanel]:
     labels = _labels(known)
     loads: dict[tuple[str, str, str], list[CellRow]] = {}
     for row in known:
-        traffic = dict(row.cell.traffic)
-        loads.setdefault((row.cell.model, traffic["arrivals"], traffic["rate"]), []).append(row)
+        traffic = row.cell.served
+        loads.setdefault((row.cell.model, traffic.arrivals, traffic.rate), []).append(row)
     several = len({arrivals for _, arrivals, _ in loads}) > 1
     panels = []
     for (model, arrivals, rate), members in loads.items():
@@ -99,7 +99,7 @@ def serving_panels(rows: Iterable[CellRow]) -> list[ServingPanel]:
 
 def policy_of(row: CellRow) -> str:
     """Return a server's policy as it is written."""
-    return dict(row.cell.traffic)["policy"]
+    return row.cell.served.policy
 
 
 def _names(rows: Sequence[CellRow], labels: dict[Cell, str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.errors import MeasurementError
-from greenbatch.records import AS_RECORDED, Cell, WarmUp
+from greenbatch.records import Cell, WarmUp
 from greenbatch.runners import backends
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def measure_server(loaded: Loaded, request: Request, tell: Tell) -> Measured:
     from greenbatch.runners.scenarios.server import serve
 
     task = loaded.task
-    policy = parse_policy(dict(task.cell.traffic)["policy"])
+    policy = parse_policy(task.cell.served.policy)
     protocol = MeasurementProtocol(**request["protocol"])
     batches = Batches(loaded.backend, task, policy.batch_sizes())
     began_s = clock()
@@ -201,9 +201,7 @@ def _traffic(cell: Cell) -> "tuple[Arrivals, float | None]":
     """Return how requests arrive, and their rate in Hz; a replay may keep its own."""
     from greenbatch.queueing.arrivals import parse_arrivals
 
-    traffic = dict(cell.traffic)
-    rate_hz = None if traffic["rate"] == AS_RECORDED else float(traffic["rate"])
-    return parse_arrivals(traffic["arrivals"]), rate_hz
+    return parse_arrivals(cell.served.arrivals), cell.served.rate_hz
 
 
 def _counted(numbers: "np.ndarray") -> tuple[list[int], list[int]]:

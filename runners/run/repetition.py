@@ -13,7 +13,6 @@ from greenbatch.design.study import Study
 from greenbatch.files import draft, make_folder
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import (
-    AS_RECORDED,
     Agreement,
     AsPublished,
     Cell,
@@ -325,8 +324,8 @@ def _timeout_s(cell: Cell, station: Station) -> float:
 
 
 def _tail_s(cell: Cell) -> float:
-    rate = dict(cell.traffic).get("rate")
-    return _TAIL_S + (_TAIL_GAPS / float(rate) if rate not in (None, AS_RECORDED) else 0.0)
+    rate_hz = cell.served.rate_hz if cell.is_server else None
+    return _TAIL_S + (_TAIL_GAPS / rate_hz if rate_hz else 0.0)
 
 
 def loading(cell: Cell, artifact: Artifact, study: Study) -> dict[str, Any]:

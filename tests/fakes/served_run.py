@@ -10,7 +10,7 @@ from greenbatch.queueing.arrivals import parse_arrivals
 from greenbatch.queueing.overload import load
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.queueing.simulation import simulate
-from greenbatch.records import Cell, EnergySource, Queue, Repetition
+from greenbatch.records import Cell, EnergySource, Queue, Repetition, Traffic
 from tests.fakes import runs
 
 POLICIES = ("greedy:1", "greedy:16", "fixed:4", "fixed:16", "dynamic:16:20ms")
@@ -58,7 +58,7 @@ def served_run(
 
 def cell(model: str, backend: str, policy: str, rate_hz: float) -> Cell:
     """A server."""
-    traffic = (("arrivals", "poisson"), ("policy", policy), ("rate", f"{rate_hz:g}"))
+    traffic = Traffic("poisson", policy, f"{rate_hz:g}").pairs
     largest = parse_policy(policy).largest
     return Cell(model, backend, scenario="server", batch_size=largest, traffic=traffic)
 
@@ -67,9 +67,8 @@ def repetition(one: Cell, block: int, source: EnergySource, speed: float) -> Rep
     """A window of 2000 requests; a batch takes 6 ms, and 3 ms more for each image."""
     import numpy as np
 
-    traffic = dict(one.traffic)
-    policy, rate_hz = parse_policy(traffic["policy"]), float(traffic["rate"])
-    arrivals_s = parse_arrivals(traffic["arrivals"]).times(rate_hz, seed=block, count=2000)
+    policy, rate_hz = parse_policy(one.served.policy), one.served.rate_hz
+    arrivals_s = parse_arrivals(one.served.arrivals).times(rate_hz, seed=block, count=2000)
     served = simulate(arrivals_s, policy, lambda size: speed * (0.006 + 0.003 * size))
     window_s = float(served.batch_end_s[-1])
     busy_s = float((served.batch_end_s - served.batch_start_s).sum())

@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenbatch.queueing.policies import Policy, parse_policy
+from greenbatch.queueing.policies import Policy, PolicyKind, parse_policy
 from greenbatch.queueing.simulation import simulate
 
 # Sixteenths add up exactly, so that instants can meet.
 _sixteenths = st.integers(0, 64).map(lambda n: n / 16)
 _arrivals = st.lists(_sixteenths, min_size=1, max_size=60).map(np.cumsum)
 _waits = st.one_of(_sixteenths, st.just(math.inf))
-_policies = st.builds(lambda n, wait_s: Policy("any", n, wait_s), st.integers(1, 9), _waits)
+_policies = st.builds(
+    lambda n, wait_s: Policy("any", PolicyKind.DYNAMIC, n, wait_s), st.integers(1, 9), _waits
+)
 _services = st.tuples(_sixteenths, _sixteenths)
 
 

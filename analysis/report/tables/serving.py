@@ -7,7 +7,6 @@ from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.wording import DASH, Table, notes, spread
 from greenbatch.analysis.statistics.summary import Summary
 from greenbatch.queueing.policies import parse_policy
-from greenbatch.records import AS_RECORDED
 
 
 def serving_table(rows: Sequence[CellRow], *, short: bool = False) -> Table:
@@ -24,9 +23,9 @@ def serving_table(rows: Sequence[CellRow], *, short: bool = False) -> Table:
         "model": [row.cell.model for row in servers],
         "backend": [row.cell.variant for row in servers],
         "precision": [row.cell.precision for row in servers],
-        "arrivals": [dict(row.cell.traffic)["arrivals"] for row in servers],
-        "requests/s": [dict(row.cell.traffic)["rate"] for row in servers],
-        "policy": [dict(row.cell.traffic)["policy"] for row in servers],
+        "arrivals": [row.cell.served.arrivals for row in servers],
+        "requests/s": [row.cell.served.rate for row in servers],
+        "policy": [row.cell.served.policy for row in servers],
     }
     always = ("model", "policy")
     told = {name: texts for name, texts in factors.items() if name in always or len(set(texts)) > 1}
@@ -92,7 +91,7 @@ def serving_lead(rows: Sequence[CellRow]) -> list[str]:
 def _answer(row: CellRow, energy: Summary) -> str:
     source = "" if row.energy_source == "measured" else f" ({row.energy_source})"
     return (
-        f"least energy per request{source} with {dict(row.cell.traffic)['policy']} on "
+        f"least energy per request{source} with {row.cell.served.policy} on "
         f"{row.cell.variant}, {spread(energy, 'J')}, mean response "
         f"{spread(row.response_mean_s, 's')}, 99th percentile {spread(row.response_p99_s, 's')}."
     )
@@ -120,13 +119,12 @@ def _number(value: Summary | None) -> str:
 
 
 def _load(row: CellRow) -> tuple[str, str, str]:
-    traffic = dict(row.cell.traffic)
-    return row.cell.model, traffic["arrivals"], traffic["rate"]
+    return row.cell.model, row.cell.served.arrivals, row.cell.served.rate
 
 
 def _traffic(row: CellRow) -> tuple[str, str, float, str, str, int]:
-    traffic = dict(row.cell.traffic)
-    policy = parse_policy(traffic["policy"])
-    rate = 0.0 if traffic["rate"] == AS_RECORDED else float(traffic["rate"])
-    kind = traffic["policy"].partition(":")[0]
-    return (row.cell.model, traffic["arrivals"], rate, row.cell.variant, kind, policy.largest)
+    traffic = row.cell.served
+    policy = parse_policy(traffic.policy)
+    rate_hz = traffic.rate_hz or 0.0
+    variant = row.cell.variant
+    return row.cell.model, traffic.arrivals, rate_hz, variant, policy.kind, policy.largest

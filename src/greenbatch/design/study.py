@@ -1,7 +1,7 @@
 """The design of a run: which cells, how often, under which rules."""
 
 from collections.abc import Mapping
-from itertools import product
+from itertools import product, starmap
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -41,7 +41,8 @@ from greenbatch.models import registry
 from greenbatch.models.artifacts import Artifact
 from greenbatch.queueing.arrivals import MOST_REQUESTS, is_replay, parse_arrivals
 from greenbatch.queueing.policies import parse_policy
-from greenbatch.records import AS_RECORDED, TRAFFIC, Cell, artifact_key, by_artifact_key
+from greenbatch.records import AS_RECORDED, Cell, Traffic, artifact_key, by_artifact_key
+from greenbatch.records.cells import Pairs
 
 LARGEST_BATCH = 65536
 FEWEST_REQUESTS = 200
@@ -329,10 +330,10 @@ class Study(BaseModel):
         It is at least what the protocol asks with a slowest meter of this period.
         """
         shortest_s = self.rules.window_for(period_s)
-        rate = dict(cell.traffic).get("rate", AS_RECORDED)
-        if rate == AS_RECORDED:
+        rate_hz = cell.served.rate_hz if cell.is_server else None
+        if rate_hz is None:
             return shortest_s
-        return max(shortest_s, (self.requests or FEWEST_REQUESTS) / float(rate))
+        return max(shortest_s, (self.requests or FEWEST_REQUESTS) / rate_hz)
 
     @property
     def rules(self) -> MeasurementProtocol:
@@ -349,20 +350,20 @@ class Study(BaseModel):
             for scenario, batch_size, traffic in self._loads()
         ]
 
-    def _loads(self) -> list[tuple[str, int, tuple[tuple[str, str], ...]]]:
+    def _loads(self) -> list[tuple[str, int, Pairs]]:
         """Return each scenario with its (largest) batch size and its traffic."""
-        loads: list[tuple[str, int, tuple[tuple[str, str], ...]]] = []
+        loads: list[tuple[str, int, Pairs]] = []
         for scenario in self.scenarios:
             if scenario == "offline":
                 loads += [(scenario, size, ()) for size in self.batch_sizes]
                 continue
             rates = [f"{rate:g}" for rate in self.rates] or [AS_RECORDED]
-            for texts in product(self.arrivals, self.policies, rates):
-                largest = parse_policy(texts[1]).largest
-                loads.append((scenario, largest, tuple(zip(TRAFFIC, texts, strict=True))))
+            for traffic in starmap(Traffic, product(self.arrivals, self.policies, rates)):
+                largest = parse_policy(traffic.policy).largest
+                loads.append((scenario, largest, traffic.pairs))
         return loads
 
-    def _variants(self, backend: str) -> list[tuple[tuple[str, str], ...]]:
+    def _variants(self, backend: str) -> list[Pairs]:
         """Return every combination of what is set on a backend; one empty one if nothing is."""
         pairs = [
             [(key.partition(".")[2], value) for value in values]

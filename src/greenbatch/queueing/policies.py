@@ -2,13 +2,27 @@
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 
 from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.queueing.durations import seconds
 
 LARGEST_BATCH = 65_536
 
-_FORMS = {"fixed": "fixed:16", "greedy": "greedy:16", "dynamic": "dynamic:16:5ms"}
+
+class PolicyKind(StrEnum):
+    """Whether a free server waits for a batch to fill: for ever, not at all, or for a time."""
+
+    FIXED = "fixed"
+    GREEDY = "greedy"
+    DYNAMIC = "dynamic"
+
+
+_FORMS = {
+    PolicyKind.FIXED: "fixed:16",
+    PolicyKind.GREEDY: "greedy:16",
+    PolicyKind.DYNAMIC: "dynamic:16:5ms",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +49,14 @@ class Policy:
 
     Attributes:
         text: As it is written, in its shortest form.
+        kind: Which of these.
         largest: The most requests in a batch.
         wait_s: How long the oldest request may wait for others while the server is free, counted
             from its arrival, in s.
     """
 
     text: str
+    kind: PolicyKind
     largest: int
     wait_s: float
 
@@ -80,23 +96,25 @@ def parse_policy(text: str) -> Policy:
     Raises:
         UsageError: It is none of them.
     """
-    kind, *parts = (part.strip() for part in text.strip().split(":"))
-    if kind not in _FORMS:
-        raise UnknownNameError("batching policy", kind, _FORMS.values())
+    word, *parts = (part.strip() for part in text.strip().split(":"))
+    if word not in _FORMS:
+        raise UnknownNameError("batching policy", word, _FORMS.values())
+    kind = PolicyKind(word)
     try:
         size, *waits = parts
         largest = int(size)
-        if not 1 <= largest <= LARGEST_BATCH or len(waits) != (kind == "dynamic"):
+        if not 1 <= largest <= LARGEST_BATCH or len(waits) != (kind is PolicyKind.DYNAMIC):
             raise ValueError
-        wait_s = {"fixed": math.inf, "greedy": 0.0}.get(kind)
-        if wait_s is None:
+        if kind is PolicyKind.DYNAMIC:
             wait_s = seconds(waits[0], bare="ms")
+        else:
+            wait_s = math.inf if kind is PolicyKind.FIXED else 0.0
     except ValueError:
-        wait = " and the longest wait, e.g. 5ms" if kind == "dynamic" else ""
+        wait = " and the longest wait, e.g. 5ms" if kind is PolicyKind.DYNAMIC else ""
         raise UsageError(
             f"batching policy {text!r} cannot be read; wanted {kind}, a whole number from 1 "
             f"to {LARGEST_BATCH}{wait}, with colons between, such as {_FORMS[kind]}"
         ) from None
     wait = "inf" if math.isinf(wait_s) else f"{wait_s * 1e3:g}ms"
-    written = f"{kind}:{largest}:{wait}" if kind == "dynamic" else f"{kind}:{largest}"
-    return Policy(written, largest, wait_s)
+    written = f"{kind}:{largest}:{wait}" if waits else f"{kind}:{largest}"
+    return Policy(written, kind, largest, wait_s)

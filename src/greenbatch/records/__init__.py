@@ -20,6 +20,7 @@ from greenbatch.records.cells import (
     Cell,
     Flag,
     Status,
+    Traffic,
 )
 from greenbatch.records.energy import (
     EnergyFigure,
@@ -88,6 +89,7 @@ __all__ = [
     "Repetition",
     "Status",
     "TensorSpec",
+    "Traffic",
     "Training",
     "TrainingCell",
     "WarmUp",

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntFlag, StrEnum
+from typing import TypeAlias
 
 from greenbatch.names import check_name
 
@@ -18,6 +19,8 @@ TRAFFIC: Mapping[str, str] = {
 """What makes up a server's traffic, in the order of the alphabet, and what it says."""
 AS_RECORDED = "recorded"
 """The rate of a replay that keeps its own."""
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+"""Texts by name, sorted by name: as a journal keeps what was set on a backend."""
 
 
 class Status(StrEnum):
@@ -49,13 +52,38 @@ class Flag(IntFlag):
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class Traffic:
+    """What arrives at a server, and how it is batched; each as it is written.
+
+    Attributes:
+        arrivals: How requests arrive, see `greenbatch.queueing.arrivals.parse_arrivals`.
+        policy: How they are batched, see `greenbatch.queueing.policies.parse_policy`.
+        rate: Requests per second in the mean, or `AS_RECORDED`.
+    """
+
+    arrivals: str
+    policy: str
+    rate: str
+
+    @property
+    def rate_hz(self) -> float | None:
+        """Requests per second in the mean; ``None``: as recorded."""
+        return None if self.rate == AS_RECORDED else float(self.rate)
+
+    @property
+    def pairs(self) -> Pairs:
+        """Name and text of each member, as a cell keeps them."""
+        return (("arrivals", self.arrivals), ("policy", self.policy), ("rate", self.rate))
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class Cell:
     """One combination of factors.
 
     Attributes:
         settings: What was set on the backend, as pairs of name and text, sorted by name.
-        traffic: Of a server: what arrives and how it is batched, as pairs of a name of `TRAFFIC`
-            and a text; empty offline. ``batch_size`` is then the largest batch.
+        traffic: Of a server: `Traffic.pairs`, as a journal keeps them; empty offline.
+            ``batch_size`` is then the largest batch.
 
     Raises:
         ValueError: A factor is empty, unknown or not positive, or a name has another form.
@@ -67,8 +95,8 @@ class Cell:
     io: str = "host"
     scenario: str = "offline"
     batch_size: int = 1
-    settings: tuple[tuple[str, str], ...] = ()
-    traffic: tuple[tuple[str, str], ...] = ()
+    settings: Pairs = ()
+    traffic: Pairs = ()
 
     def __post_init__(self) -> None:
         for name in ("settings", "traffic"):  # JSON and YAML give lists
@@ -115,10 +143,10 @@ class Cell:
         """What it is but for the model: ``onnxruntime-cpu at batch 8``, with what is unusual."""
         unusual = "" if self.precision == "fp32" else f" in {self.precision}"
         if self.is_server:
-            traffic = dict(self.traffic)
+            served = self.served
             return (
-                f"{self.variant}{unusual} with {traffic['policy']} at {traffic['rate']} requests/s "
-                f"({traffic['arrivals']})"
+                f"{self.variant}{unusual} with {served.policy} at {served.rate} requests/s "
+                f"({served.arrivals})"
             )
         return f"{self.variant}{unusual} at batch {self.batch_size}"
 
@@ -126,6 +154,17 @@ class Cell:
     def is_server(self) -> bool:
         """Whether single requests arrive; else batches run back to back."""
         return self.scenario == "server"
+
+    @property
+    def served(self) -> Traffic:
+        """The traffic of a server.
+
+        Raises:
+            ValueError: The cell is none.
+        """
+        if not self.is_server:
+            raise ValueError(f"{self} has no traffic; only a server has")
+        return Traffic(**dict(self.traffic))
 
     def __str__(self) -> str:
         return f"{self.model} on {self.how}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from greenbatch.names import check_name
-from greenbatch.records.cells import Flag, Status
+from greenbatch.records.cells import Flag, Pairs, Status
 from greenbatch.records.energy import EnergyFigure
 from greenbatch.records.repetition import Conditions, WarmUp
 
@@ -54,7 +54,7 @@ class TrainingCell:
     backend: str = "torch-cpu"
     precision: str = "fp32"
     batch_size: int = 32
-    settings: tuple[tuple[str, str], ...] = ()
+    settings: Pairs = ()
     strategy: str = ""
     trial: int | None = None
 

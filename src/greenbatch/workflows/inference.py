@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from greenbatch import files
 from greenbatch.errors import BackendUnavailable, ExportError, UsageError
@@ -18,6 +18,7 @@ from greenbatch.records import Repetition, Status
 if TYPE_CHECKING:
     import xarray as xr
 
+    from greenbatch.design.options import BenchOptions
     from greenbatch.design.study import Study
     from greenbatch.design.training_study import TrainingStudy
     from greenbatch.models.artifacts import Artifact
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from greenbatch.runners.run.execute import Progress
 
 PAPER_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+_NO_MEMBERS = ("runtimes", "providers", "batch_sizes", "out", "artifacts_dir")
 _END_S = 10.0  # for an export that was asked to end
 
 
@@ -69,51 +71,43 @@ class Listener:
     on_progress: Callable[["Progress"], None] = lambda progress: None
 
 
-def plan(
-    models: Sequence[str] = (),
-    *,
-    runtimes: Sequence[str] = (),
-    providers: Sequence[str] = (),
-    batch_sizes: Sequence[int] = PAPER_BATCH_SIZES,
-    out: Path | None = None,
-    artifacts_dir: Path = Path("artifacts"),
-    **members: Any,
-) -> tuple["Study", Path]:
+def plan(models: Sequence[str] = (), **options: Unpack["BenchOptions"]) -> tuple["Study", Path]:
     """Make a study from options, and choose where its run goes.
 
     Args:
         models: Names in the registry or of artifacts, or what a user's own network comes from (see
             `greenbatch.models.sources.parse.parse_source`); the five study models when empty.
-        runtimes: ``onnxruntime``, ``torch``, ``torch-compile``, ...; the first two when empty.
-        providers: ``cpu``, ``cuda``; when empty ``cuda`` where a device can be used, else ``cpu``.
-        batch_sizes: Images per batch.
-        out: The run's directory; ``runs/`` and the date and time when not given.
-        artifacts_dir: Where artifacts are, or will be made.
-        members: Further members of the study: ``repetitions``, ``profile``, ``seed``, ...
+        options: See `greenbatch.design.options.BenchOptions`; ``batch_sizes`` are those of the
+            paper when not given.
 
     Raises:
-        UnknownNameError: A model, runtime or provider is not known.
+        UnknownNameError: An option, model, runtime or provider is not known.
         StudyError: The options do not make a study.
     """
+    from greenbatch.design.options import check_keywords
     from greenbatch.design.study import make_study
     from greenbatch.runners import backends
     from greenbatch.runners.known import ThisMachine
     from greenbatch.runners.run.repetition import probe
 
-    chosen = list(runtimes or backends.DEFAULT_RUNTIMES)
+    check_keywords(options)
+    members = {name: value for name, value in options.items() if name not in _NO_MEMBERS}
+    chosen = list(options.get("runtimes") or backends.DEFAULT_RUNTIMES)
+    providers = list(options.get("providers") or ())
     if not providers:
         known = backends.pair(chosen, ["cuda"])
         providers = ["cpu"] if any(probe(name) for name in known) else ["cuda"]
-    path = out or fresh_path()
+    path = Path(options.get("out") or fresh_path())
+    artifacts_dir = Path(options.get("artifacts_dir", "artifacts"))
     sources = _sources(models, artifacts_dir)
-    offline = "offline" in members.get("scenarios", ["offline"])
+    offline = "offline" in options.get("scenarios", ["offline"])
     study = make_study(
         {
             "name": path.name,
             **({"models": list(sources)} if models else {}),
             "sources": {name: text for name, text in sources.items() if name != text},
-            "backends": backends.pair(chosen, list(providers)),
-            "batch_sizes": list(batch_sizes) if offline else [],
+            "backends": backends.pair(chosen, providers),
+            "batch_sizes": list(options.get("batch_sizes", PAPER_BATCH_SIZES)) if offline else [],
             "artifacts_dir": str(artifacts_dir),
             **members,
         },
@@ -240,7 +234,7 @@ def bench(
     *,
     listener: Listener = Listener(),
     share_machine: bool = False,
-    **options: Any,
+    **options: Unpack["BenchOptions"],
 ) -> Run:
     """Measure energy and latency of models across runtimes and batch sizes, and write the report.
 
@@ -251,10 +245,14 @@ def bench(
         models: Names in the registry; the five study models when empty.
         listener: Told what is going on.
         share_machine: Measure beside another run; repetitions are flagged as disturbed.
-        options: As for `plan`.
+        options: See `greenbatch.design.options.BenchOptions`.
 
     Returns:
         The finished run.
+
+    Raises:
+        UnknownNameError: There is no such option, model, runtime or provider; the message gives
+            the nearest one.
     """
     study, path = plan(models, **options)
     return run_study(study, path, listener, trust=True, share_machine=share_machine)

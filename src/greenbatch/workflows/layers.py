@@ -1,11 +1,12 @@
 """From a model's name to where its time and energy go: what ``gb layers`` does."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from greenbatch.workflows.inference import Listener, check_backends, export_models, meters_for, plan
 
 if TYPE_CHECKING:
+    from greenbatch.design.options import BenchOptions, StudyOptions
     from greenbatch.records.layers import LayerRun
 
 PARTS = 4
@@ -22,7 +23,7 @@ def measure_layers(
     parts: int | None = None,
     artifacts_dir: Path = Path("artifacts"),
     listener: Listener | None = None,
-    **members: Any,
+    **members: Unpack["StudyOptions"],
 ) -> "LayerRun":
     """Export a model if it is not yet, and measure where its time and energy go.
 
@@ -36,8 +37,8 @@ def measure_layers(
             runs an ONNX graph.
         artifacts_dir: Where artifacts are, or will be made.
         listener: Told what is going on.
-        members: As for `greenbatch.workflows.inference.plan`: ``repetitions``, ``profile``,
-            ``meters``, ...
+        members: Of the study: ``repetitions``, ``profile``, ``meters``, ...; see
+            `greenbatch.design.options.StudyOptions`.
 
     Raises:
         UnknownNameError: A model, runtime or provider is not known.
@@ -51,15 +52,16 @@ def measure_layers(
     from greenbatch.runners.layers.session import LayerPlan, measure
 
     listener = listener or Listener()
-    study, _ = plan(
-        [model],
-        runtimes=[runtime],
-        providers=[provider],
-        batch_sizes=[batch_size],
-        artifacts_dir=artifacts_dir,
-        out=Path("layers"),  # only a name: nothing is written there
-        **{"precisions": [precision], **members},
-    )
+    options: BenchOptions = {
+        "precisions": [precision],
+        **members,
+        "runtimes": [runtime],
+        "providers": [provider],
+        "batch_sizes": [batch_size],
+        "artifacts_dir": artifacts_dir,
+        "out": "layers",  # only a name: nothing is written there
+    }
+    study, _ = plan([model], **options)
     (cell,) = study.cells()
     wanted = LayerPlan(
         cell=cell,

@@ -1,9 +1,9 @@
 """The whole job of a study of trainings: run and report; what ``gb train`` and ``gb tune`` do."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from greenbatch.records import Status, Training
 from greenbatch.workflows.inference import meters_for
@@ -11,6 +11,7 @@ from greenbatch.workflows.inference import meters_for
 if TYPE_CHECKING:
     import xarray as xr
 
+    from greenbatch.design.options import TrainingOptions
     from greenbatch.design.training_study import TrainingStudy
     from greenbatch.runners.host.machine_lock import MachineLock
     from greenbatch.runners.metering import Metering
@@ -61,16 +62,14 @@ def plan(
     models: Sequence[str],
     *,
     providers: Sequence[str] = (),
-    name: str = "training",
-    **members: Any,
+    **members: Unpack["TrainingOptions"],
 ) -> "TrainingStudy":
     """Make a study of trainings from options.
 
     Args:
         models: Names of networks, see `greenbatch.runners.training.design.networks`.
         providers: ``cpu``, ``cuda``; the first when empty.
-        name: Of the study.
-        members: Further members of the study: ``data``, ``epochs``, ``batch_sizes``, ...
+        members: Further members of the study, see `greenbatch.design.options.TrainingOptions`.
 
     Raises:
         UnknownNameError: A network or a data set is not known.
@@ -79,11 +78,9 @@ def plan(
     from greenbatch.design.training_study import make_training_study
     from greenbatch.runners.known import ThisMachine
 
-    backends: Mapping[str, Any] = (
-        {"backends": [f"torch-{provider}" for provider in providers]} if providers else {}
-    )
+    backends = {"backends": [f"torch-{provider}" for provider in providers]} if providers else {}
     return make_training_study(
-        {"name": name, "models": list(models), **backends, **members},
+        {"models": list(models), **backends, **members},
         "the options",
         known=ThisMachine(),
     )

@@ -5,7 +5,12 @@ import math
 import pytest
 
 from greenbatch.errors import UsageError
-from greenbatch.queueing.policies import Decision, parse_policy
+from greenbatch.queueing.policies import Decision, PolicyKind, parse_policy
+
+
+@pytest.mark.parametrize("text", ["fixed:4", "greedy:4", "dynamic:4:5ms"])
+def test_a_policy_is_of_one_of_three_kinds(text: str) -> None:
+    assert parse_policy(text).kind is PolicyKind(text.partition(":")[0])
 
 
 def test_fixed_waits_for_a_full_batch_and_flushes_the_last_one() -> None:

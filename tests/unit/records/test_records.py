@@ -7,6 +7,7 @@ import pytest
 
 from greenbatch.errors import ArtifactError, JournalError
 from greenbatch.records import (
+    AS_RECORDED,
     Cell,
     EnergyFigure,
     EnergySource,
@@ -16,6 +17,7 @@ from greenbatch.records import (
     Manifest,
     Repetition,
     Status,
+    Traffic,
     WeightsRecord,
     encode,
     parse,
@@ -188,3 +190,13 @@ def test_a_manifest_of_schema_2_opens_and_does_not_say_where_it_was_proved() -> 
     del members["proved_with"]
     old = parse_manifest(json.dumps(members | {"schema": 2}), "a.json")
     assert (old.schema, old.proved_with) == (2, "")
+
+
+def test_a_servers_traffic_is_read_as_it_was_written() -> None:
+    traffic = Traffic("poisson", "greedy:4", "50")
+    cell = Cell("a", "b", scenario="server", batch_size=4, traffic=traffic.pairs)
+    assert cell.served == traffic
+    assert traffic.rate_hz == 50.0
+    assert Traffic("replay:x", "greedy:4", AS_RECORDED).rate_hz is None
+    with pytest.raises(ValueError, match="a on b at batch 1 has no traffic"):
+        Cell("a", "b").served  # noqa: B018

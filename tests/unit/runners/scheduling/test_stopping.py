@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from greenbatch.design.study import Study, make_study
 from greenbatch.errors import StudyError
-from greenbatch.records import Cell, EnergyFigure, EnergySource, Repetition, Status
+from greenbatch.records import Cell, EnergyFigure, EnergySource, Repetition, Status, Traffic
 from greenbatch.records.repetition import Queue, Stop
 from greenbatch.runners.scheduling.order import Slot
 from greenbatch.runners.scheduling.schedule import Schedule
@@ -136,7 +136,7 @@ def test_time_per_image_decides_where_no_energy_is_known() -> None:
 
 
 def test_of_a_server_without_energy_it_is_the_response_time() -> None:
-    traffic = (("arrivals", "poisson"), ("policy", "greedy:4"), ("rate", "50"))
+    traffic = Traffic("poisson", "greedy:4", "50").pairs
     cell = Cell("alexnet", "torch-cpu", scenario="server", batch_size=4, traffic=traffic)
     queue = Queue(
         requests=100,
