@@ -8,9 +8,8 @@ import yaml
 
 from greenbatch.cli import main
 from greenbatch.errors import StudyError, UnknownNameError, UsageError
-from greenbatch.runners.study import presets as studies
 from greenbatch.runners.study.files import load, read_study
-from greenbatch.runners.study.presets import presets, resolve
+from greenbatch.runners.study.presets import FOLDER, presets, resolve
 from greenbatch.runners.study.study import Study
 
 NAMES = {
@@ -186,5 +185,5 @@ def test_a_preset_that_asks_for_what_the_machine_lacks_ends_with_3(
 
 
 def test_every_shipped_file_is_yaml_with_its_own_name() -> None:
-    for path in studies.FOLDER.glob("*.yaml"):
+    for path in FOLDER.glob("*.yaml"):
         assert yaml.safe_load(path.read_text())["name"] == path.stem

@@ -4,14 +4,14 @@ import math
 
 import pytest
 
-from greenbatch.runners.study import presets as studies
+from greenbatch.runners.study.presets import resolve
 from greenbatch.runners.study.training_study import TrainingStudy
 
 NAMES = ("yarally-training-search", "yarally-training-layers", "delrey")
 
 
 def read(name: str, scale: float | None = None) -> TrainingStudy:
-    study = studies.resolve(name, scale=scale)
+    study = resolve(name, scale=scale)
     assert isinstance(study, TrainingStudy)
     return study
 
