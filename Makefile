@@ -17,7 +17,7 @@ help:
 	@echo "make test-cpus   run what may depend on the processor as on others: figures with two"
 	@echo "                 kinds of BLAS and one thread or more, int8 on an emulated CPU (qemu-user)"
 	@echo "make fuzz        open 300 spoilt runs by every command that reads runs"
-	@echo "make check       lint, types, import directions"
+	@echo "make check       lint, types, import directions, language"
 	@echo "make format      format the code"
 	@echo "make gpu-check   run the tests that need a CUDA device, and check its meters"
 	@echo "make benchmarks  what the tool costs a measurement, and how far its joules are off"
@@ -60,6 +60,7 @@ check: install
 	$(BIN)/codespell
 	$(BIN)/validate-pyproject pyproject.toml
 	$(BIN)/python tools/count_any.py
+	$(BIN)/python tools/prose.py
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ArtifactError, UnknownNameError
-from greenbatch.exporter.publishing import Tell, locked, publish, workshop
+from greenbatch.exporter.publishing import Tell, locked, publish, staging_folder
 from greenbatch.exporter.recipe import identities, recipe, versions
 from greenbatch.models import ModelSpec, find
 from greenbatch.models.artifacts import load_artifact, sha256, stem
@@ -62,7 +62,7 @@ def export_model(
         weights: See `greenbatch.models.weights.load.Weights`.
         seed: Of random weights.
         force: Export in any case.
-        on_step: Is told each step in a few words.
+        on_step: Is called with each step, in a few words.
 
     Returns:
         The manifest, as it is in the file.
@@ -116,7 +116,7 @@ def export_module(
         out_dir: Folder of the artifacts; made if it is not there.
         origin: For the manifest.
         precision: For the manifest and the file's name.
-        on_step: Is told each step in a few words.
+        on_step: Is called with each step, in a few words.
 
     Raises:
         ExportError: The network did not become a verified artifact; no file is left of it.
@@ -193,8 +193,8 @@ def _make(
     from greenbatch.exporter.parity import BATCH_SIZES, check_parity
 
     began = time.perf_counter()
-    with workshop(folder, spec.name) as room:
-        made = _write(take, spec, room / f"{stem(spec.name, precision)}.onnx", tell, ours)
+    with staging_folder(folder, spec.name) as staging:
+        made = _write(take, spec, staging / f"{stem(spec.name, precision)}.onnx", tell, ours)
         tell(f"verifying {spec.name} at batch {', '.join(map(str, BATCH_SIZES))}")
         parity = check_parity(made.graph_path, spec, made.wanted)
         files = [made.weights_path, made.graph_path]

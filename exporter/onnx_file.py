@@ -89,11 +89,11 @@ def inspect(path: Path | str, input: InputSpec | None = None) -> OnnxFacts:
     """
     path = Path(path)
     model = read_model(path)
-    form, batch, axis = _image_input(model, path, input)
-    output, batch = _run(path, form, batch, sorted(_opsets(model)))
+    input_spec, batch, axis = _image_input(model, path, input)
+    output, batch = _run(path, input_spec, batch, sorted(_opsets(model)))
     return OnnxFacts(
         path=path,
-        input=form,
+        input=input_spec,
         batch=batch,
         batch_axis=axis,
         opset=_opsets(model).get("", 0),
@@ -321,7 +321,7 @@ def _parameters(model: "onnx.ModelProto") -> int:
 
 
 def _image_input(
-    model: "onnx.ModelProto", path: Path, wish: InputSpec | None
+    model: "onnx.ModelProto", path: Path, requested: InputSpec | None
 ) -> tuple[InputSpec, int | None, str]:
     """Return the one input, the batch that it fixes, and the name of its symbolic axis."""
     import onnx
@@ -357,15 +357,15 @@ def _image_input(
             f"the input {value.name} of {path} is {shown}, with channels last, instead of batch x "
             "channels x height x width; export it with channels first"
         )
-    if wish is not None:
-        if any(isinstance(d, int) and d != w for d, w in zip(rest, wish.shape, strict=True)):
+    if requested is not None:
+        if any(isinstance(d, int) and d != w for d, w in zip(rest, requested.shape, strict=True)):
             raise ArtifactError(
                 f"the input {value.name} of {path} is {shown}, which is incompatible with --input "
-                f"{'x'.join(map(str, wish.shape))}; leave --input out"
+                f"{'x'.join(map(str, requested.shape))}; leave --input out"
             )
-        form = wish
+        input_spec = requested
     elif all(isinstance(dim, int) and dim > 0 for dim in rest):
-        form = parse_input("x".join(map(str, rest)))
+        input_spec = parse_input("x".join(map(str, rest)))
     else:
         raise ArtifactError(
             f"the input {value.name} of {path} is {shown} and has no fixed size; give it "
@@ -375,12 +375,12 @@ def _image_input(
         raise ArtifactError(
             f"the input {value.name} of {path} has a batch of {batch}; export it again"
         )
-    form = replace(form, name=value.name)
-    return (form, batch, "") if isinstance(batch, int) else (form, None, batch)
+    input_spec = replace(input_spec, name=value.name)
+    return (input_spec, batch, "") if isinstance(batch, int) else (input_spec, None, batch)
 
 
 def _run(
-    path: Path, form: InputSpec, batch: int | None, domains: list[str]
+    path: Path, input_spec: InputSpec, batch: int | None, domains: list[str]
 ) -> tuple[TensorSpec, int | None]:
     """Run the network once; return its output and the only batch size that it runs at, if any."""
     import onnxruntime as ort
@@ -391,7 +391,7 @@ def _run(
         custom = ", ".join(domain for domain in domains if domain)
         hint = f" (it uses operators of {custom})" if custom else ""
         raise ArtifactError(
-            f"ONNX Runtime {ort.__version__} cannot load {path}{hint}: {_said(error)}; export "
+            f"ONNX Runtime {ort.__version__} cannot load {path}{hint}: {_cause(error)}; export "
             "it with operators and a version that this ONNX Runtime knows"
         ) from error
     outputs = session.get_outputs()
@@ -401,7 +401,7 @@ def _run(
             f"{path} has {len(outputs)} outputs ({names}) instead of logits alone; export it with "
             "one output"
         )
-    logits, fixed = _try_batches(session, path, form, batch)
+    logits, fixed = _try_batches(session, path, input_spec, batch)
     count = batch or fixed or 2
     if logits.ndim < 2 or logits.shape[0] != count or any(n != 1 for n in logits.shape[2:]):
         raise ArtifactError(
@@ -419,7 +419,7 @@ def _run(
     return TensorSpec(name=outputs[0].name, dtype=logits.dtype.name, dims=dims), batch or fixed
 
 
-def _said(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     """Return the clause of an error of ONNX Runtime's that a person can use."""
     if newest := _NEWEST_OPSET.search(str(error)):
         return f"its {newest[0]}"
@@ -427,13 +427,15 @@ def _said(error: Exception) -> str:
 
 
 def _try_batches(
-    session: Any, path: Path, form: InputSpec, batch: int | None
+    session: Any, path: Path, input_spec: InputSpec, batch: int | None
 ) -> "tuple[NDArray[np.float32], int | None]":
     """Run the batch that is fixed; else two images, and one where two do not run."""
     fault: Exception | None = None
     for count in (batch,) if batch else (2, 1):
         try:
-            (logits,) = session.run(None, {form.name: synthetic_images(form, count, seed=0)})
+            (logits,) = session.run(
+                None, {input_spec.name: synthetic_images(input_spec, count, seed=0)}
+            )
         except Exception as error:
             fault = fault or error
         else:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ _BASE_BYTES = 1.7e9  # torch, torchvision, onnxscript, onnxruntime, and a small 
 _PER_PARAMETER_BYTES = 11.0
 _PER_PIXEL_BYTES = 4e3  # activations of the images that weights are drawn and proved on
 _TICK_S = 0.2
-_PATIENCE_S = 5.0  # for a worker that was asked to end
+_END_TIMEOUT_S = 5.0  # of a worker that gets a signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,8 @@ class Outcome:
         memory_peak_bytes: Of its process; ``None`` if there was none.
         manifest: Of its artifact; ``None`` if it failed.
         notes: What the process warned of.
+        exported: The precisions that were exported; the others were up to date.
+        exit_code: Of its process.
     """
 
     model: str
@@ -54,6 +56,8 @@ class Outcome:
     memory_peak_bytes: int | None = None
     manifest: Manifest | None = None
     notes: tuple[str, ...] = ()
+    exported: tuple[str, ...] = ()
+    exit_code: int = 0
 
     @property
     def good(self) -> bool:
@@ -68,7 +72,7 @@ class Plan:
     Attributes:
         folder: Of the artifacts.
         command: From a model's name to the command line that exports it and prints a JSON line
-            with ``notes`` at the end.
+            with ``precision``, ``up_to_date`` and ``notes`` for each artifact.
         jobs: How many at a time.
         memory_bytes: Bound on what all of them need together, as estimated; a network that needs
             more runs alone.
@@ -201,15 +205,15 @@ def _start(spec: ModelSpec, plan: Plan) -> _Worker:
 def _attend(
     worker: _Worker, plan: Plan, ended: "queue.SimpleQueue[tuple[_Worker, Outcome]]"
 ) -> None:
-    """Read what a worker prints until it ends, and tell how it did."""
+    """Read what a worker prints until it ends, and report how it ended."""
     process = worker.process
     errors: list[str] = []
     assert process.stdout is not None
     assert process.stderr is not None
-    with process.stdout as said, process.stderr as complained:
+    with process.stdout as printed, process.stderr as complained:
         reader = threading.Thread(target=lambda: errors.extend(complained), daemon=True)
         reader.start()
-        lines = [line for line in said if line.strip()]
+        lines = [line for line in printed if line.strip()]
         reader.join()
     _, status, usage = os.wait4(process.pid, 0)  # this one knows the peak of its memory
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -225,13 +229,14 @@ def _judge(
 ) -> Outcome:
     name, code = worker.spec.name, worker.process.returncode
     seconds = time.perf_counter() - worker.began_s
-    reason, manifest, notes = "", None, ()
+    reason, manifest = "", None
+    events = list(_events(lines))
     if code == 0:
         try:
             manifest = read_manifest(plan.folder, name, plan.precision)
-            event: dict[str, Any] = json.loads(lines[-1])
-            notes = tuple(event["notes"])
-        except (ArtifactError, ValueError, LookupError) as error:
+            if not events:
+                raise ValueError("it printed no result")
+        except (ArtifactError, ValueError) as error:
             reason = f"its process ended well but left no proof: {error}"
     else:
         reason = _reason(code, errors, peak_bytes)
@@ -242,8 +247,19 @@ def _judge(
         seconds=seconds,
         memory_peak_bytes=peak_bytes,
         manifest=manifest,
-        notes=notes,
+        notes=tuple(dict.fromkeys(note for event in events for note in event["notes"])),
+        exported=tuple(event["precision"] for event in events if not event["up_to_date"]),
+        exit_code=code,
     )
+
+
+def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Read the results that a worker prints; what a user's own module prints is skipped."""
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict) and "verdict" in event:
+                yield event
 
 
 def _reason(code: int, errors: Sequence[str], peak_bytes: int) -> str:
@@ -256,9 +272,9 @@ def _reason(code: int, errors: Sequence[str], peak_bytes: int) -> str:
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"its process was ended by {signal.Signals(-code).name}; export it alone to see"
-    said = [line.strip() for line in errors if line.strip()]
-    own = [line.removeprefix("gb: ") for line in said if line.startswith("gb: ")]
-    return (own or said or [f"its process ended with {code}; export it alone to see why"])[-1]
+    lines = [line.strip() for line in errors if line.strip()]
+    own = [line.removeprefix("gb: ") for line in lines if line.startswith("gb: ")]
+    return (own or lines or [f"its process ended with {code}; export it alone to see why"])[-1]
 
 
 def _end(workers: Sequence[_Worker], folder: Path) -> None:
@@ -268,7 +284,7 @@ def _end(workers: Sequence[_Worker], folder: Path) -> None:
             if worker.process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(worker.process.pid, number)
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + _END_TIMEOUT_S
         while time.monotonic() < deadline:
             if all(worker.process.returncode is not None for worker in workers):
                 break

@@ -61,12 +61,12 @@ def locked(folder: Path, name: str, tell: Tell) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def workshop(folder: Path, name: str) -> Iterator[Path]:
+def staging_folder(folder: Path, name: str) -> Iterator[Path]:
     """Make a folder beside the artifacts that vanishes with all that did not become one.
 
     Under the lock nobody else works on this model: what a killed export left is removed.
     """
-    _sweep(folder, name)
+    _clean_up(folder, name)
     with tempfile.TemporaryDirectory(dir=folder, prefix=_prefix(name)) as path:
         yield Path(path)
 
@@ -79,10 +79,10 @@ def clear(folder: Path, name: str) -> None:
     with contextlib.suppress(Timeout, OSError, FileError):
         require_own(path)
         with FileLock(path, timeout=0):
-            _sweep(folder, name)
+            _clean_up(folder, name)
 
 
-def _sweep(folder: Path, name: str) -> None:
+def _clean_up(folder: Path, name: str) -> None:
     for left in folder.glob(f"{_prefix(name)}*"):
         shutil.rmtree(left, ignore_errors=True)
 
@@ -96,7 +96,7 @@ def publish(folder: Path, manifest: Manifest, files: Iterable[Path]) -> None:
     Args:
         folder: Of the artifacts.
         manifest: Names all of ``files``.
-        files: In a workshop in ``folder``.
+        files: In a staging folder in ``folder``.
 
     Raises:
         ExportError: The names are those of another artifact's files.
@@ -113,7 +113,7 @@ def publish(folder: Path, manifest: Manifest, files: Iterable[Path]) -> None:
         (folder / name).unlink(missing_ok=True)
         for path in (*files, draft):
             path.replace(folder / path.name)
-        _sweep_unnamed(folder, manifest.model)
+        _clean_up_unnamed(folder, manifest.model)
 
 
 def _require_free(path: Path, manifest: Manifest) -> None:
@@ -133,7 +133,7 @@ def _prefix(name: str) -> str:
     return f".{name}.export-"
 
 
-def _sweep_unnamed(folder: Path, model: str) -> None:
+def _clean_up_unnamed(folder: Path, model: str) -> None:
     """Remove files named by their content that no manifest names any more, of this model alone.
 
     ``net-int8-0123456789ab.onnx.data`` may be of ``net`` in int8 or of a model ``net-int8``: it

@@ -63,9 +63,9 @@ def write_graph(module: "nn.Module", spec: ModelSpec, path: Path) -> Graph:
             axis is not symbolic from input to output.
     """
     size_bytes = sum(t.numel() * t.element_size() for t in module.state_dict().values())
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with _quiet(said):
+        with _quiet(printed):
             _save(module, spec, path)
             graph = read_graph(path)
     except Exception as error:  # torch.onnx, torch.export, onnxscript and onnx have no common root
@@ -73,8 +73,8 @@ def write_graph(module: "nn.Module", spec: ModelSpec, path: Path) -> Graph:
             f"cannot export {spec.name} to ONNX: {first_line(error)}; "
             "install the versions in constraints.txt, or choose another network"
         )
-        if said.getvalue().strip():
-            wrong.add_note(said.getvalue().strip())
+        if printed.getvalue().strip():
+            wrong.add_note(printed.getvalue().strip())
         raise wrong from error
     if fault := _fault_of_axes(graph, spec):
         lines = _fixing_lines(module, spec)
@@ -160,7 +160,7 @@ def _take_data_in(path: Path) -> None:
 
 
 def _name_data(path: Path, graph: Graph) -> Graph:
-    """Name the weights beside a graph by their content, and tell the graph."""
+    """Name the weights beside a graph by their content, also in the graph."""
     import onnx
 
     draft = _data_path(path)
@@ -177,19 +177,19 @@ def _name_data(path: Path, graph: Graph) -> Graph:
 
 
 @contextlib.contextmanager
-def _quiet(said: io.StringIO) -> Iterator[None]:
+def _quiet(printed: io.StringIO) -> Iterator[None]:
     """Collect what is printed and warned of; what torch logs of a draft is left out."""
     draft = logging.getLogger("torch.export._draft_export")
     disabled, draft.disabled = draft.disabled, True
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
                 yield
         finally:
             draft.disabled = disabled
             for warning in caught:
-                said.write(f"{warning.category.__name__}: {warning.message}\n")
+                printed.write(f"{warning.category.__name__}: {warning.message}\n")
 
 
 def _tensor(value: "onnx.ValueInfoProto") -> TensorSpec:
@@ -225,7 +225,7 @@ def _fault_of_axes(graph: Graph, spec: ModelSpec) -> str:
 
 
 def _fixing_lines(module: "nn.Module", spec: ModelSpec) -> list[str]:
-    """Return the lines of Python that fix the batch size, if torch can tell.
+    """Return the lines of Python that fix the batch size, if torch reports them.
 
     `torch.export.draft_export` exports in any case, and reports each guard that it had to put on
     a size: below the user's stack stands its last line. The report is made to be printed; where

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from greenbatch.errors import UsageError
 from greenbatch.exporter.export import Origin, export_module
-from greenbatch.exporter.publishing import Tell, locked, publish, workshop
+from greenbatch.exporter.publishing import Tell, locked, publish, staging_folder
 from greenbatch.exporter.recipe import versions
 from greenbatch.models import InputSpec
 from greenbatch.models.artifacts import sha256, stem
-from greenbatch.models.sources.parse import Source, check_name, load
+from greenbatch.models.sources.load import load
+from greenbatch.models.sources.parse import Source, check_name
 from greenbatch.records import Manifest, TensorSpec, WeightsRecord
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ def export_own(
         out_dir: Folder of the artifacts; made if it is not there.
         input: Its input, where the source does not say.
         name: Of the artifact; by default made of the source.
-        weights, seed: As for `greenbatch.models.sources.parse.load`.
+        weights, seed: As for `greenbatch.models.sources.load.load`.
         dynamic_batch: Free the batch axis of an ``.onnx`` file that fixes it.
-        on_step: Is told each step in a few words.
+        on_step: Is called with each step, in a few words.
 
     Raises:
         UsageError: The name is unfit, or an ``.onnx`` file fixes its batch and was not to be freed.
@@ -97,8 +98,8 @@ def _adopt(
             "--dynamic-batch"
         )
     began = time.perf_counter()
-    with locked(folder, name, tell), workshop(folder, name) as room:
-        made = make_dynamic(path, room / f"{stem(name, 'fp32')}.onnx", input, tell)
+    with locked(folder, name, tell), staging_folder(folder, name) as staging:
+        made = make_dynamic(path, staging / f"{stem(name, 'fp32')}.onnx", input, tell)
         graph, found = made.facts.path, made.facts
         data = [graph.with_name(file) for file in found.data_files]
         manifest = Manifest(
@@ -127,5 +128,5 @@ def _adopt(
     return OwnExport(manifest, made)
 
 
-def _dims(form: InputSpec) -> tuple[int | str, ...]:
-    return ("batch", *form.shape)
+def _dims(input_spec: InputSpec) -> tuple[int | str, ...]:
+    return ("batch", *input_spec.shape)

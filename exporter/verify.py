@@ -84,7 +84,7 @@ def _look(path: Path, folder: Path) -> Finding:
 
 
 def _check(path: Path, artifact: Artifact) -> None:
-    """Hold one artifact to its manifest.
+    """Check one artifact against its manifest.
 
     Raises:
         ArtifactError: It is damaged.

@@ -123,7 +123,7 @@ def load_artifact(folder: Path, model: str, precision: str = "fp32") -> Artifact
 
 
 def hold(artifact: Artifact) -> None:
-    """Hold an artifact's files to its manifest.
+    """Check an artifact's files against its manifest.
 
     Raises:
         ArtifactError: A file is missing, lies elsewhere or is not the one that was verified.

@@ -122,32 +122,32 @@ def find_labelled(data: Path, classes: int) -> LabelledPhotographs:
     return _labelled(found, mapping, data)
 
 
-def load_photograph(path: Path, form: InputSpec) -> "NDArray[np.float32]":
+def load_photograph(path: Path, input_spec: InputSpec) -> "NDArray[np.float32]":
     """Read an image file as a network takes it.
 
     Args:
         path: The file; see `greenbatch.models.image_files.decode`.
-        form: Size, statistics and interpolation.
+        input_spec: Size, statistics and interpolation.
 
     Returns:
         Float32 array (C, H, W).
 
     Raises:
         BrokenImage: The file cannot be read.
-        UsageError: ``form`` is nothing that a photograph can become.
+        UsageError: ``input_spec`` is nothing that a photograph can become.
     """
-    check_form(form)
-    return transform(decode(path, form.shape[0], str(path)), form)
+    check_form(input_spec)
+    return transform(decode(path, input_spec.shape[0], str(path)), input_spec)
 
 
 def transform(
-    image: "Image", form: InputSpec, out: "NDArray[np.float32] | None" = None
+    image: "Image", input_spec: InputSpec, out: "NDArray[np.float32] | None" = None
 ) -> "NDArray[np.float32]":
     """Resize, cut and normalise pixels as a network takes them.
 
     Args:
         image: As `decode` gives it.
-        form: Size, statistics and interpolation; see `check_form`.
+        input_spec: Size, statistics and interpolation; see `check_form`.
         out: Where to write (C, H, W), float32; a new array if not given.
 
     Returns:
@@ -158,23 +158,25 @@ def transform(
     """
     import numpy as np
 
-    pixels = _crop(_resize(image, form), form.crop)
-    values = np.asarray(pixels, np.float32).reshape(form.crop, form.crop, -1) / np.float32(255)
-    values -= np.asarray(form.mean, np.float32)
-    values /= np.asarray(form.std, np.float32)
-    out = np.empty(form.shape, np.float32) if out is None else out
+    pixels = _crop(_resize(image, input_spec), input_spec.crop)
+    values = np.asarray(pixels, np.float32).reshape(
+        input_spec.crop, input_spec.crop, -1
+    ) / np.float32(255)
+    values -= np.asarray(input_spec.mean, np.float32)
+    values /= np.asarray(input_spec.std, np.float32)
+    out = np.empty(input_spec.shape, np.float32) if out is None else out
     out[...] = values.transpose(2, 0, 1)
     return out
 
 
 def read_batches(
-    paths: Sequence[Path], form: InputSpec, batch_size: int, on_broken: Broken
+    paths: Sequence[Path], input_spec: InputSpec, batch_size: int, on_broken: Broken
 ) -> Iterator[tuple[list[int], "NDArray[np.float32]"]]:
     """Read photographs batch by batch, the next one while the caller works on this one.
 
     Args:
         paths: The files.
-        form: See `load_photograph`.
+        input_spec: See `load_photograph`.
         batch_size: Largest number of images N at a time.
         on_broken: Is called with each file that cannot be read, and why; it is left out.
 
@@ -182,15 +184,15 @@ def read_batches(
         Indices into ``paths``, and the images (N, C, H, W); no empty batch.
 
     Raises:
-        UsageError: ``form`` is nothing that a photograph can become.
+        UsageError: ``input_spec`` is nothing that a photograph can become.
     """
     import numpy as np
 
-    check_form(form)
+    check_form(input_spec)
 
     def read(path: Path) -> "NDArray[np.float32] | str":
         try:
-            return load_photograph(path, form)
+            return load_photograph(path, input_spec)
         except UsageError as error:
             return str(error)
 
@@ -211,21 +213,24 @@ def read_batches(
             pool.shutdown(cancel_futures=True)  # the caller may stop early
 
 
-def check_form(form: InputSpec) -> None:
+def check_form(input_spec: InputSpec) -> None:
     """Check that a photograph can become such an input.
 
     Raises:
         UsageError: It cannot.
     """
-    if form.shape[1:] != (form.crop, form.crop) or form.shape[0] not in CHANNELS:
+    if (
+        input_spec.shape[1:] != (input_spec.crop, input_spec.crop)
+        or input_spec.shape[0] not in CHANNELS
+    ):
         raise UsageError(
-            f"an input of shape {form.shape} cannot be cut from a photograph (crop {form.crop}); "
-            "wanted 1 or 3 channels and a square of the crop's side"
+            f"an input of shape {input_spec.shape} cannot be cut from a photograph "
+            f"(crop {input_spec.crop}); wanted 1 or 3 channels and a square of the crop's side"
         )
 
 
-def _resize(image: "Image", form: InputSpec) -> "Image":
-    """Bring the shorter side to ``form.resize``; the longer one is rounded down (torchvision)."""
+def _resize(image: "Image", input_spec: InputSpec) -> "Image":
+    """Bring the shorter side to the spec's; the longer one is rounded down (as torchvision)."""
     from PIL.Image import Resampling
 
     methods = {
@@ -236,20 +241,21 @@ def _resize(image: "Image", form: InputSpec) -> "Image":
         "box": Resampling.BOX,
         "hamming": Resampling.HAMMING,
     }
-    if form.interpolation not in methods:
+    if input_spec.interpolation not in methods:
         raise UsageError(
-            f"unknown interpolation {form.interpolation!r}; choose one of {', '.join(methods)}"
+            f"unknown interpolation {input_spec.interpolation!r}; "
+            f"choose one of {', '.join(methods)}"
         )
     width, height = image.size
     short, long = sorted(image.size)
-    stretched = int(form.resize * long / short)
-    size = (form.resize, stretched) if width <= height else (stretched, form.resize)
-    if form.resize * stretched > MOST_PIXELS:
+    stretched = int(input_spec.resize * long / short)
+    size = (input_spec.resize, stretched) if width <= height else (stretched, input_spec.resize)
+    if input_spec.resize * stretched > MOST_PIXELS:
         raise UsageError(
             f"an image of {width} x {height} pixels would become {size[0]} x {size[1]} for this "
             f"network, more than {MOST_PIXELS} pixels; crop it to a square, or remove it"
         )
-    return image if size == image.size else image.resize(size, methods[form.interpolation])
+    return image if size == image.size else image.resize(size, methods[input_spec.interpolation])
 
 
 def _crop(image: "Image", side: int) -> "Image":

@@ -38,8 +38,8 @@ def synthetic_images(
 
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it is at least 1")
-    form = spec.input if isinstance(spec, ModelSpec) else spec
-    channels, height, width = form.shape
+    input_spec = spec.input if isinstance(spec, ModelSpec) else spec
+    channels, height, width = input_spec.shape
     stretches = [(_stretch(cells, height), _stretch(cells, width).T) for cells, _ in _SCALES]
     images = np.empty((batch_size, channels, height, width), np.float32)
     for index, image in enumerate(images):
@@ -51,8 +51,8 @@ def synthetic_images(
             colour = rng.standard_normal((channels, cells, cells), np.float32)
             image += down @ ((light + colour) * np.float32(deviation / 2**0.5)) @ across
     np.clip(images, 0, 1, out=images)
-    images -= np.asarray(form.mean, np.float32)[:, None, None]
-    images /= np.asarray(form.std, np.float32)[:, None, None]
+    images -= np.asarray(input_spec.mean, np.float32)[:, None, None]
+    images /= np.asarray(input_spec.std, np.float32)[:, None, None]
     return images
 
 

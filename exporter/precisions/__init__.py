@@ -1,4 +1,4 @@
-"""From a proved fp32 artifact to lower precisions, each held to the fp32 one.
+"""From a proved fp32 artifact to lower precisions, each checked against the fp32 one.
 
 export       an artifact in each precision     conversion   the whole way, once
 half         fp16 and bf16                     int8         static quantisation, QDQ

@@ -41,11 +41,11 @@ class Images:
     data: str
 
 
-def draw_images(form: InputSpec, folder: Path | None = None) -> tuple[Images, Images]:
+def draw_images(input_spec: InputSpec, folder: Path | None = None) -> tuple[Images, Images]:
     """Return images to calibrate on and others to judge by: no image is in both.
 
     Args:
-        form: How a photograph becomes an input.
+        input_spec: How a photograph becomes an input.
         folder: Photographs, in any folders below; a seeded choice of them is taken. ``None``:
             synthetic images.
 
@@ -57,11 +57,12 @@ def draw_images(form: InputSpec, folder: Path | None = None) -> tuple[Images, Im
     if folder is None:
         return (
             Images(
-                synthetic_images(form, COUNT, _CALIBRATION_SEED),
+                synthetic_images(input_spec, COUNT, _CALIBRATION_SEED),
                 f"synthetic (seed {_CALIBRATION_SEED})",
             ),
             Images(
-                synthetic_images(form, COUNT, _JUDGING_SEED), f"synthetic (seed {_JUDGING_SEED})"
+                synthetic_images(input_spec, COUNT, _JUDGING_SEED),
+                f"synthetic (seed {_JUDGING_SEED})",
             ),
         )
     paths = list(find_photographs(folder))
@@ -70,7 +71,7 @@ def draw_images(form: InputSpec, folder: Path | None = None) -> tuple[Images, Im
     batches: list[NDArray[np.float32]] = []
     found = 0
     for _, batch in read_batches(
-        paths, form, _READ_AT_ONCE, lambda path, reason: broken.append(path)
+        paths, input_spec, _READ_AT_ONCE, lambda path, reason: broken.append(path)
     ):
         batches.append(batch)
         found += len(batch)

@@ -62,7 +62,7 @@ def convert(
         precision: One of `PRECISIONS`.
         out_path: Where to write the graph.
         calibration: Folder of photographs; ``None``: seeded synthetic images.
-        on_step: Is told each step in a few words.
+        on_step: Is called with each step, in a few words.
 
     Raises:
         UnknownNameError: No such precision.

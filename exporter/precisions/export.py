@@ -10,7 +10,7 @@ from pathlib import Path
 from greenbatch.errors import ArtifactError
 from greenbatch.exporter.precisions import convert
 from greenbatch.exporter.precisions.int8 import WEIGHTS
-from greenbatch.exporter.publishing import Tell, locked, publish, workshop
+from greenbatch.exporter.publishing import Tell, locked, publish, staging_folder
 from greenbatch.exporter.recipe import EXPORTER, RECIPE_SCHEMA, versions
 from greenbatch.models.artifacts import Artifact, load_artifact, sha256, stem
 from greenbatch.models.instructions import instruction_set
@@ -34,7 +34,7 @@ def export_lower(
         out_dir: Folder of the artifacts.
         calibration: Folder of photographs for int8; ``None``: seeded synthetic images.
         force: Convert in any case.
-        on_step: Is told each step in a few words.
+        on_step: Is called with each step, in a few words.
 
     Raises:
         ArtifactError: There is no fp32 artifact, or it is damaged.
@@ -50,8 +50,8 @@ def export_lower(
             tell(f"{name} in {precision} is up to date")
             return manifest
         began = time.perf_counter()
-        with workshop(folder, name) as room:
-            path = room / f"{stem(name, precision)}.onnx"
+        with staging_folder(folder, name) as staging:
+            path = staging / f"{stem(name, precision)}.onnx"
             made = convert(fp32, precision, path, calibration, tell)
             manifest = replace(
                 fp32.manifest,

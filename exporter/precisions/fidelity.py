@@ -102,7 +102,7 @@ def compare(
 
 
 def judge(name: str, fidelity: Fidelity, precision: str) -> None:
-    """Hold a comparison to its precision's bound.
+    """Check a comparison against the bound of its precision.
 
     Raises:
         ParityError: It is outside.

@@ -25,9 +25,9 @@ class Rewriting:
         changes: What was rewritten, a clause for each.
     """
 
-    def __init__(self, model: "onnx.ModelProto", facts: OnnxFacts, workshop: Path) -> None:
+    def __init__(self, model: "onnx.ModelProto", facts: OnnxFacts, staging: Path) -> None:
         self._model, self._facts = model, facts
-        self._sizes = Sizes(model, facts, workshop)
+        self._sizes = Sizes(model, facts, staging)
         self._rules = Rules(self._sizes)
         self.carriers, self.changes = self._sizes.carriers, self._rules.changes
 

@@ -40,7 +40,7 @@ def prove(
     model: "onnx.ModelProto",
     facts: OnnxFacts,
     carriers: Mapping[str, Carrier],
-    workshop: Path,
+    staging: Path,
 ) -> tuple[tuple[Parity, ...], int]:
     """Compare a new graph with its original at the original's batch, and batches with images alone.
 
@@ -53,7 +53,7 @@ def prove(
         model: The new graph.
         facts: Of the original.
         carriers: Where the batch is in each tensor of ``model`` that depends on the images.
-        workshop: A folder for temporary files.
+        staging: A folder for temporary files.
 
     Returns:
         A record for each of `BATCH_SIZES` and the original's batch, and how many constants were
@@ -63,13 +63,13 @@ def prove(
         ParityError: It computes something else, mixes images, or nothing could be proved.
     """
     outputs = [facts.output.name]
-    records = _compare(original, model, facts, carriers, outputs, workshop)
+    records = _compare(original, model, facts, carriers, outputs, staging)
     if records:
         return records, 0
     drawn = _draw(original)
     outputs += _before_softmax(original, facts.output.name)
     original, model = _with_constants(original, drawn), _with_constants(model, drawn)
-    records = _compare(original, model, facts, carriers, outputs, workshop)
+    records = _compare(original, model, facts, carriers, outputs, staging)
     if not records:
         raise ParityError(
             f"nothing can be proved of {facts.path}: its output is the same for all images, even "
@@ -84,13 +84,13 @@ def _compare(
     facts: OnnxFacts,
     carriers: Mapping[str, Carrier],
     outputs: Sequence[str],
-    workshop: Path,
+    staging: Path,
 ) -> tuple[Parity, ...] | None:
     """Return a record for each batch size; ``None``: the last output is the same for all images."""
     import numpy as np
 
     count = facts.batch or 1
-    old, new = (_runner(m, facts, outputs, workshop) for m in (original, model))
+    old, new = (_runner(m, facts, outputs, staging) for m in (original, model))
     groups = [[(first + i) % _IMAGES for i in range(count)] for first in range(0, _IMAGES, count)]
     truth = _joined(map(old, groups), _IMAGES)
     largest = [float(np.abs(values).max()) or 1.0 for values in truth]
@@ -104,7 +104,7 @@ def _compare(
         got = [values[order] for values in alone] if size == 1 else new(order)
         rows = max(_far(g, a[order], m) for g, a, m in zip(got, alone, largest, strict=True))
         if not rows <= ROWS_BOUND:
-            culprit = _first_mixing(model, facts, carriers, workshop)
+            culprit = _first_mixing(model, facts, carriers, staging)
             raise ParityError(
                 f"images of a batch reach each other in {facts.path}: at batch {size} a row "
                 f"differs by {rows:.1e} of the largest logit from its image run alone, allowed are "
@@ -165,11 +165,11 @@ def _far(got: "Array", wanted: "Array", largest: float) -> float:
 
 
 def _runner(
-    model: "onnx.ModelProto", facts: OnnxFacts, outputs: Sequence[str], workshop: Path
+    model: "onnx.ModelProto", facts: OnnxFacts, outputs: Sequence[str], staging: Path
 ) -> "Run":
     """Return a function from numbers of images to outputs."""
     images = synthetic_images(facts.input, _IMAGES, _SEED)
-    file = workshop / "proof.onnx"
+    file = staging / "proof.onnx"
     save(with_outputs(model, outputs), file)
     session = open_session(file)
 
@@ -187,13 +187,13 @@ def _runner(
 
 
 def _first_mixing(
-    model: "onnx.ModelProto", facts: OnnxFacts, carriers: Mapping[str, Carrier], workshop: Path
+    model: "onnx.ModelProto", facts: OnnxFacts, carriers: Mapping[str, Carrier], staging: Path
 ) -> str:
     """Name the first node whose output for an image depends on the others of the batch."""
     import numpy as np
 
     made = {name: node for node in model.graph.node for name in node.output if name in carriers}
-    run = _runner(model, facts, list(made), workshop)
+    run = _runner(model, facts, list(made), staging)
     first, second, both = run([0]), run([1]), run([0, 1])
     for (name, node), *values in zip(made.items(), first, second, both, strict=True):
         one, two, together = values

@@ -44,7 +44,7 @@ def make_dynamic(
         path: The original; left as it is.
         out: The new file. Weights of 2 GiB and more go beside it, into ``NAME.data``.
         input: See `greenbatch.exporter.onnx_file.inspect`.
-        on_step: Is told each step in a few words.
+        on_step: Is called with each step, in a few words.
 
     Raises:
         ArtifactError: The original cannot be used, see `greenbatch.exporter.onnx_file.inspect`.
@@ -62,13 +62,13 @@ def make_dynamic(
     original = inline_local_functions(onnx.load(path))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.rebatch-") as folder:
-        workshop = Path(folder)
-        rewriting = Rewriting(original, facts, workshop)
+        staging = Path(folder)
+        rewriting = Rewriting(original, facts, staging)
         model = rewriting.run()
-        draft = workshop / out.name
+        draft = staging / out.name
         save(model, draft)
         tell(f"proving {out.name}")
-        parity, redrawn = prove(original, model, facts, rewriting.carriers, workshop)
+        parity, redrawn = prove(original, model, facts, rewriting.carriers, staging)
         found = inspect(draft, facts.input)
         for file in (draft.with_name(f"{out.name}.data"), draft):
             if file.exists():

@@ -88,13 +88,15 @@ class Rules:
         keeps_zero = any(a.name == "allowzero" and a.i for a in node.attribute)
         value = known.small_value(sizes)
         if value is not None:
-            asked = value.ravel().tolist()
+            requested = value.ravel().tolist()
             then = known.then[data]
             if not keeps_zero:
-                asked = [then[a] if n == 0 and a < len(then) else n for a, n in enumerate(asked)]
-            rest = math.prod(n for n in asked if n != -1)
-            asked = [math.prod(then) // max(rest, 1) if n == -1 else n for n in asked]
-            if tuple(asked) == wanted:
+                requested = [
+                    then[a] if n == 0 and a < len(then) else n for a, n in enumerate(requested)
+                ]
+            rest = math.prod(n for n in requested if n != -1)
+            requested = [math.prod(then) // max(rest, 1) if n == -1 else n for n in requested]
+            if tuple(requested) == wanted:
                 return
         free = [-1 if a == place else n for a, n in enumerate(target)]
         node.input[1] = known.add(np.array(free, np.int64))
@@ -110,8 +112,8 @@ class Rules:
         value = known.small_value(sizes)
         wanted = known.then[data][known.axis(data)]
         if value is not None:
-            asked = [1] * (len(target) - value.size) + value.ravel().tolist()
-            if asked[place] in {1, wanted}:
+            requested = [1] * (len(target) - value.size) + value.ravel().tolist()
+            if requested[place] in {1, wanted}:
                 return
         free = [1 if a == place else n for a, n in enumerate(target)]
         node.input[1] = known.add(np.array(free, np.int64))

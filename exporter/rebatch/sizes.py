@@ -58,10 +58,10 @@ class Sizes:
         new: Constants that were added to the graph.
     """
 
-    def __init__(self, model: "onnx.ModelProto", facts: OnnxFacts, workshop: Path) -> None:
+    def __init__(self, model: "onnx.ModelProto", facts: OnnxFacts, staging: Path) -> None:
         import onnx
 
-        self.model, self.facts, self._workshop = model, facts, workshop
+        self.model, self.facts, self._staging = model, facts, staging
         self.batch = facts.batch or 1
         opsets = {o.domain: o.version for o in model.opset_import}
         self.opset = opsets.get("", opsets.get("ai.onnx", 0))
@@ -102,7 +102,7 @@ class Sizes:
 
         if not model.graph.output:
             return []
-        file = self._workshop / "question.onnx"
+        file = self._staging / "question.onnx"
         save(model, file)
         images = np.zeros((self.batch, *self.facts.input.shape), np.float32)
         answers: list[Array] = open_session(file, plain=True).run(

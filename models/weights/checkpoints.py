@@ -14,7 +14,7 @@ from greenbatch.errors import WeightsError
 from greenbatch.models.spec import ModelSpec
 
 PUBLISHER = "https://download.pytorch.org/models/"
-_PATIENCE_S = 5.0
+_TIMEOUT_S = 5.0
 _CHUNK_BYTES = 1 << 20
 
 
@@ -26,14 +26,14 @@ def cached_checkpoint(spec: ModelSpec) -> Path | None:
     return path if path.is_file() else None
 
 
-def fetch_checkpoint(spec: ModelSpec, patience_s: float = _PATIENCE_S) -> Path:
+def fetch_checkpoint(spec: ModelSpec, timeout_s: float = _TIMEOUT_S) -> Path:
     """Return the file of a model's published weights; download it if torch has not yet.
 
     The file goes where torch itself would put it, so other programs share it.
 
     Args:
         spec: The model.
-        patience_s: How long to wait for the publisher to answer, and for each further part, in
+        timeout_s: How long to wait for the publisher to answer, and for each further part, in
             s. torch's own download has no such limit: without a network it can hang for minutes.
 
     Raises:
@@ -50,7 +50,7 @@ def fetch_checkpoint(spec: ModelSpec, patience_s: float = _PATIENCE_S) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
-            _open(url, patience_s) as answer,
+            _open(url, timeout_s) as answer,
             tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part") as part,
         ):
             digest = hashlib.sha256()
@@ -82,23 +82,23 @@ def _folder() -> Path:
     return home.expanduser() / "hub" / "checkpoints"
 
 
-def _open(url: str, patience_s: float) -> IO[bytes]:
-    """Open ``url`` within ``patience_s``: looking up a name has no time limit of its own."""
+def _open(url: str, timeout_s: float) -> IO[bytes]:
+    """Open ``url`` within ``timeout_s``: looking up a name has no time limit of its own."""
     import urllib.request
 
     answers: queue.SimpleQueue[IO[bytes] | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
-            answers.put(cast("IO[bytes]", urllib.request.urlopen(url, timeout=patience_s)))
+            answers.put(cast("IO[bytes]", urllib.request.urlopen(url, timeout=timeout_s)))
         except Exception as error:
             answers.put(error)
 
     threading.Thread(target=ask, daemon=True).start()
     try:
-        answer = answers.get(timeout=patience_s)
+        answer = answers.get(timeout=timeout_s)
     except queue.Empty:
-        raise TimeoutError(f"no answer within {patience_s:g} s") from None
+        raise TimeoutError(f"no answer within {timeout_s:g} s") from None
     if isinstance(answer, Exception):
         raise answer
     return answer

@@ -65,7 +65,7 @@ class WeightsApplied:
         kind: ``pretrained``, ``random`` or ``file``: never ``auto``.
         detail: The weights' published name, the seed, or the file's name.
         note: Why random weights were taken though others were hoped for; a sentence without the
-            model's name, so that it need be said once only for many models.
+            model's name, so that many models need it only once.
     """
 
     kind: str

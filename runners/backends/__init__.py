@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from greenbatch.errors import MeasurementError, UnknownNameError, UsageError
 from greenbatch.records import Cell, Manifest
-from greenbatch.runners.backends.onnx_runtime import providers as onnx_providers
+from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 from greenbatch.runners.backends.options import Option, Options, Setting, parse_settings
 from greenbatch.runners.backends.spec import BackendSpec
 
@@ -172,7 +172,7 @@ BACKENDS: Mapping[str, BackendSpec] = {
     for spec in (
         *(
             BackendSpec(f"onnxruntime-{p.name}", "onnxruntime", p.name, p.device, _ONNX)
-            for p in onnx_providers.PROVIDERS.values()
+            for p in PROVIDERS.values()
         ),
         *_specs("torch", "pytorch.eager:TorchEager", cpu="cpu", cuda="cuda"),
         *_specs("torch-compile", "pytorch.compiled:TorchCompiled", cpu="cpu", cuda="cuda"),

@@ -7,7 +7,7 @@ from importlib import metadata
 
 from greenbatch.records import Status
 from greenbatch.runners import backends as table
-from greenbatch.runners.backends.onnx_runtime import providers as onnx_providers
+from greenbatch.runners.backends.onnx_runtime import providers
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
 
 _TIMEOUT_S = 60.0
@@ -49,7 +49,7 @@ def worth_trying() -> list[str]:
     """Return the names of all backends but those that no package has for this system."""
     elsewhere = {
         f"onnxruntime-{provider.name}"
-        for provider in onnx_providers.PROVIDERS.values()
+        for provider in providers.PROVIDERS.values()
         if sys.platform not in provider.systems
     }
     return [name for name in table.known() if name not in elsewhere]

@@ -9,7 +9,15 @@ from greenbatch.errors import MeasurementError
 from greenbatch.records.layers import Part
 from greenbatch.runners import backends
 from greenbatch.runners.child.windows import Request, Tell
-from greenbatch.runners.layers import graph as graphs
+from greenbatch.runners.layers.graph import (
+    Origins,
+    choose,
+    crossings,
+    ends_of,
+    origins,
+    placed,
+    reads,
+)
 from greenbatch.runners.layers.onnx_runs import Called, OnnxRun, keep_optimised, read_profile
 
 if TYPE_CHECKING:
@@ -50,7 +58,7 @@ def outline(request: Request, task: backends.Task, tell: Tell) -> None:
     del run
     optimised = onnx.load(optimised_file, load_external_data=False).graph
     network = onnx.load(task.artifact, load_external_data=False)
-    traced = graphs.origins(network.graph, optimised)
+    traced = origins(network.graph, optimised)
     cuts: tuple[str, ...] = ()
     cut_after: list[str] = []
     uncut = None
@@ -60,9 +68,7 @@ def outline(request: Request, task: backends.Task, tell: Tell) -> None:
         OnnxRun(task.artifact, task.images, task, prepare=fold)
         folded = onnx.load(folded_file, load_external_data=False)
         candidates = _candidates(folded.graph, optimised, called)
-        cuts = graphs.choose(
-            {cut: share for cut, (share, _) in candidates.items()}, request["parts"]
-        )
+        cuts = choose({cut: share for cut, (share, _) in candidates.items()}, request["parts"])
         if cuts:
             cut_after = [candidates[cut][1] for cut in cuts]
         else:
@@ -70,7 +76,7 @@ def outline(request: Request, task: backends.Task, tell: Tell) -> None:
     operators = {each.name: _described(traced.get(each.name)) for each in called}
     parts: list[Part] = []
     if cuts:
-        places = graphs.placed([(each.name, each.operator) for each in called], cut_after)
+        places = placed([(each.name, each.operator) for each in called], cut_after)
         layers = [
             (operators[c.name]["layer"], part) for c, (_, part) in zip(called, places, strict=True)
         ]
@@ -95,9 +101,9 @@ def _candidates(
     Returns:
         The share of the time that has passed, and the operator that puts it out, by tensor.
     """
-    crossing = graphs.crossings(folded)
+    crossing = crossings(folded)
     quantised = {n for node in folded.node if node.op_type == "QuantizeLinear" for n in node.output}
-    ends = graphs.ends_of(folded, optimised)
+    ends = ends_of(folded, optimised)
     total_s = sum(each.time_s for each in called)
     passed_s = 0.0
     found = {}
@@ -137,7 +143,7 @@ def _cut(
     import numpy as np
 
     graph = folded.graph
-    at = graphs.crossings(graph)
+    at = crossings(graph)
     passing = _activations(folded, cuts, task, folder)
     first, last = graph.input[0].name, graph.output[0].name
     names = [first, *cuts, last]
@@ -184,7 +190,7 @@ def _slice(
 ) -> Any:
     from onnx import helper
 
-    read = {name for node in nodes for name in graphs.reads(node)}
+    read = {name for node in nodes for name in reads(node)}
 
     def value(name: str, array: "np.ndarray") -> Any:
         kind = helper.np_dtype_to_tensor_dtype(array.dtype)
@@ -216,7 +222,7 @@ def _hold(part: Part, got: "np.ndarray", wanted: "np.ndarray", precision: str) -
         )
 
 
-def _described(known: graphs.Origins | None) -> dict[str, Any]:
+def _described(known: Origins | None) -> dict[str, Any]:
     """Tell where an operator comes from."""
     if known is None:
         return {"layer": "", "origin": "unknown", "stands_for": []}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.runners.backends import Task
-from greenbatch.runners.backends.onnx_runtime import settings as onnx_settings
+from greenbatch.runners.backends.onnx_runtime import settings
 from greenbatch.runners.backends.onnx_runtime.placement import Start, start
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 
@@ -64,7 +64,7 @@ class OnnxRun:
         import onnxruntime as ort
 
         provider = PROVIDERS["cpu"]
-        options = onnx_settings.session_options(
+        options = settings.session_options(
             ort,
             precision=task.cell.precision,
             threads=task.threads,

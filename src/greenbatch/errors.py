@@ -1,7 +1,7 @@
 """Every error that greenbatch raises on purpose.
 
     GreenbatchError
-    ├── UsageError                what was asked for cannot be meant          exit 2
+    ├── UsageError                invalid request                             exit 2
     │   ├── UnknownNameError      a name that is not in its registry
     │   ├── StudyError            a study that does not hold together
     │   └── RunError              a run directory that cannot be used
@@ -13,9 +13,9 @@
     ├── WeightsError              weights cannot be had or do not fit
     └── MeasurementError          nothing can be measured                     exit 3
         ├── BackendUnavailable    the backend cannot run on this machine
-        ├── PlacementError        the graph does not run where it was asked to
+        ├── PlacementError        the graph does not run where requested
         ├── UnsupportedCell       the backend cannot do this cell
-        └── MeterUnavailable      a meter that was asked for cannot be read
+        └── MeterUnavailable      a requested meter cannot be read
 
 A message is one sentence that says what is wrong, what was found, what was wanted and
 what to do. Errors of other libraries are translated where they are caught, ``from`` them.
@@ -34,7 +34,7 @@ class GreenbatchError(Exception):
 
 
 class UsageError(GreenbatchError):
-    """What was asked for cannot be meant."""
+    """The request is invalid."""
 
 
 class UnknownNameError(UsageError):
@@ -58,7 +58,7 @@ class StudyError(UsageError):
 
 
 class RunError(UsageError):
-    """A run directory that cannot be used for what was asked."""
+    """A run directory that does not fit the request."""
 
 
 class JournalError(RunError):
@@ -98,7 +98,7 @@ class BackendUnavailable(MeasurementError):
 
 
 class PlacementError(MeasurementError):
-    """The graph does not run where it was asked to."""
+    """The graph does not run where requested."""
 
 
 class UnsupportedCell(MeasurementError):
@@ -106,4 +106,4 @@ class UnsupportedCell(MeasurementError):
 
 
 class MeterUnavailable(MeasurementError):
-    """A meter that was asked for cannot be read."""
+    """A requested meter cannot be read."""

@@ -45,7 +45,7 @@ def secret_parameters(query: str, placeholder: str) -> list[str]:
 def masked(text: str) -> str:
     """Return a text without home folders (``~``), secrets of URLs and most of a GPU's UUID.
 
-    Of a UUID the first 8 hex digits stay, enough to tell the GPUs of one machine apart.
+    Of a UUID the first 8 hex digits stay, enough to distinguish the GPUs of one machine.
     """
     text = _USER.sub(f"{HIDDEN}@", text)
     text = _PARAMETER.sub(_without_secret, text)

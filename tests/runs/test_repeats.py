@@ -33,8 +33,10 @@ def test_a_run_stops_at_its_target_says_so_and_says_how_to_measure_it_again(
     assert [(stop.why, stop.quantity) for stop in stops] == [("target", "time")] * 2
     assert all(stop.half_width is not None and stop.half_width <= 0.99 for stop in stops)
 
-    (line,) = (line for line in told.stdout.splitlines() if line.startswith("measure it again: "))
-    command = shlex.split(line.removeprefix("measure it again: "))
+    (line,) = (
+        line for line in told.stdout.splitlines() if line.startswith("repeat this measurement: ")
+    )
+    command = shlex.split(line.removeprefix("repeat this measurement: "))
     assert command[:3] == ["gb", "study", "run"]
     assert read_study(Path(command[3])) == read_study(run / "study.yaml")
     assert "4 repetitions of 2 cells" in gb(*command[1:], "--dry-run").stdout

@@ -125,7 +125,7 @@ def test_a_killed_training_goes_on_and_what_was_lost_is_apart(
     assert not before.trainings
 
     told = gb("train", "--resume", run, env=meter.environment())
-    assert "at the least; it is in no other figure" in told.stdout
+    assert "at least; no other figure includes it" in told.stdout
     after, reference = journal_of(run), journal_of(whole)
     scores = [(e.epoch, e.train_loss, e.loss, e.accuracy, e.f1) for e in after.epochs]
     assert scores == [(e.epoch, e.train_loss, e.loss, e.accuracy, e.f1) for e in reference.epochs]

@@ -11,7 +11,8 @@ import pytest
 from greenbatch.design.study import Study, make_study
 from greenbatch.design.training_study import make_training_study
 from greenbatch.errors import FileError, StudyError, UsageError
-from greenbatch.models.sources import parse as sources
+from greenbatch.models.sources.load import load
+from greenbatch.models.sources.parse import Source
 from greenbatch.records import Repetition, parse
 from greenbatch.runners.run import consent
 from greenbatch.runners.run.caches import compiled_code, of_cell
@@ -320,5 +321,5 @@ def test_an_installed_module_comes_before_one_of_the_current_folder(
     plant(tmp_path, "yaml", code=NETWORK)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"comes before \./yaml\.py, which needs another name"):
-        sources.load(sources.Source("python", "yaml:build"))
+        load(Source("python", "yaml:build"))
     assert imported(tmp_path) == ""

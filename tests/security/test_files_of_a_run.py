@@ -20,7 +20,7 @@ from greenbatch.cli import main
 from greenbatch.design.study import make_study
 from greenbatch.design.training_study import make_training_study
 from greenbatch.errors import FileError, GreenbatchError, JournalError, RunError
-from greenbatch.exporter.publishing import _sweep_unnamed
+from greenbatch.exporter.publishing import _clean_up_unnamed
 from greenbatch.records import encode
 from greenbatch.records import journal as journals
 from greenbatch.runners.run.directory import RunDirectory, TrainingDirectory
@@ -378,7 +378,7 @@ def test_an_export_removes_no_file_of_a_model_whose_name_begins_alike(tmp_path: 
     for name in (*theirs, *stale, named):
         (tmp_path / name).write_text("weights")
     (tmp_path / "net-fp32.json").write_text(f'{{"weights": {{"file": "{named}"}}}}')
-    _sweep_unnamed(tmp_path, "net")
+    _clean_up_unnamed(tmp_path, "net")
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {*theirs, named, "net-fp32.json"}
 

@@ -162,8 +162,7 @@ def test_pythonpath_still_counts_and_grandchildren_are_safe_too(
     ("arguments", "at_least"),
     [
         ("export vgg11 vgg13 --weights random --jobs 2", 2),
-        # gb bench -> gb export -> an export for each
-        ("bench vgg11 vgg13 --weights random --provider cpu --meter none", 3),
+        ("bench vgg11 vgg13 --weights random --provider cpu --meter none", 2),
         ("layers vgg11 --weights random", 1),
         ("doctor", 1),
         ("train dense --data digits --epochs 100 --meter none", 1),
@@ -219,7 +218,7 @@ def test_a_signal_ends_a_run_with_how_to_go_on_and_the_next_run_has_the_machine(
     _, err = process.communicate(timeout=LONG_S)
     assert process.returncode == 128 + number
     assert err.endswith(
-        "gb: interrupted; finished repetitions are kept; go on with: gb resume run\n"
+        "gb: interrupted; finished repetitions are kept; resume with: gb resume run\n"
     )
     assert gone(left)
 

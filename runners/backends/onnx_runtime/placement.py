@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from greenbatch.errors import BackendUnavailable, PlacementError, StudyError
-from greenbatch.runners.backends.onnx_runtime import libraries as onnx_libraries
+from greenbatch.runners.backends.onnx_runtime import libraries
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS, Provider
 
 _NAMED = 3  # nodes that an error names; all are counted
@@ -51,7 +51,7 @@ def start(ort: Any, wanted: Start) -> Any:
     """
     provider, options = wanted.provider, wanted.session_options
     strict = provider.name != "cpu" and not wanted.allow_fallback
-    devices = onnx_libraries.load(ort, provider)
+    devices = libraries.load(ort, provider)
     if devices:
         options.add_provider_for_devices(devices, dict(wanted.provider_options))
     if strict:
@@ -96,7 +96,7 @@ def _session(ort: Any, wanted: Start, *, built_in: bool) -> Any:
 
 def _translated(ort: Any, error: Exception, wanted: Start) -> Exception:
     """Tell a refused option and a missing library from all else, which stays as it is."""
-    if cause := onnx_libraries.missing_library(ort, wanted.provider):
+    if cause := libraries.missing_library(ort, wanted.provider):
         return BackendUnavailable(cause)
     text = " ".join(str(error).split())
     refused = [f"{key}={value}" for key, value in wanted.asked.items() if key in text]
@@ -138,7 +138,7 @@ def _misplaced(ort: Any, wanted: Start, session: Any) -> str:
     told = "; ".join(
         f"{len(nodes)} of {total} to {other}: {_first(nodes)}" for other, nodes in elsewhere.items()
     )
-    cause = onnx_libraries.missing_library(ort, wanted.provider)
+    cause = libraries.missing_library(ort, wanted.provider)
     return f"{name} left nodes of {wanted.title} ({told})" + (
         f" because {cause}; or {_CURE}" if cause else f"; {_CURE}"
     )

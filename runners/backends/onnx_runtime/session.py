@@ -14,8 +14,7 @@ from greenbatch.runners.backends import (
     cuda_driver,
     find,
 )
-from greenbatch.runners.backends.onnx_runtime import libraries as onnx_libraries
-from greenbatch.runners.backends.onnx_runtime import settings as onnx_settings
+from greenbatch.runners.backends.onnx_runtime import libraries, settings
 from greenbatch.runners.backends.onnx_runtime.placement import Start, count_nodes, start
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS, Provider
 
@@ -37,7 +36,7 @@ class OnnxSession:
         UnsupportedCell: It cannot keep inputs and outputs on its device.
     """
 
-    options: ClassVar[Options] = onnx_settings.OPTIONS
+    options: ClassVar[Options] = settings.OPTIONS
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     def __init__(self, task: Task) -> None:
@@ -47,7 +46,7 @@ class OnnxSession:
         self._precision = task.cell.precision
         _check_io(self._provider, task.cell.io)
         threads = int(task.settings.get("intra_op_num_threads", task.threads) or 0)
-        asked = onnx_settings.provider_options(
+        asked = settings.provider_options(
             self._provider,
             precision=self._precision,
             threads=threads,
@@ -60,7 +59,7 @@ class OnnxSession:
                 network=str(task.artifact),
                 title=task.artifact.name,
                 provider=self._provider,
-                session_options=onnx_settings.session_options(
+                session_options=settings.session_options(
                     ort,
                     precision=self._precision,
                     threads=threads,
@@ -68,7 +67,7 @@ class OnnxSession:
                     may_run_on_cpu=self._provider.name == "cpu" or task.allow_fallback,
                 ),
                 provider_options=asked,
-                asked=onnx_settings.asked_of_provider(task.settings),
+                asked=settings.asked_of_provider(task.settings),
                 allow_fallback=task.allow_fallback,
             ),
         )
@@ -97,7 +96,7 @@ class OnnxSession:
         """
         import onnxruntime as ort
 
-        if onnx_settings.captures_graph(self._provider, self._provider_options):
+        if settings.captures_graph(self._provider, self._provider_options):
             raise UnsupportedCell(
                 f"{self._task.cell.backend} replays a CUDA graph of one batch size, and this cell "
                 "forms batches of several; leave enable_cuda_graph out, or batch by fixed:N"
@@ -183,7 +182,7 @@ class OnnxSession:
         """
         import onnxruntime as ort
 
-        told = onnx_settings.in_force(
+        told = settings.in_force(
             ort,
             self._in_force,
             self._precision,
@@ -197,7 +196,7 @@ class OnnxSession:
         """Say why the provider cannot run here."""
         import onnxruntime as ort
 
-        return onnx_libraries.unavailable(ort, PROVIDERS[provider])
+        return libraries.unavailable(ort, PROVIDERS[provider])
 
     @staticmethod
     def trial(provider: str) -> Mapping[str, int]:
@@ -212,7 +211,7 @@ class OnnxSession:
                 network=_one_convolution(),
                 title="the trial's network",
                 provider=wanted,
-                session_options=onnx_settings.session_options(
+                session_options=settings.session_options(
                     ort, precision="fp32", threads=1, settings={}, may_run_on_cpu=False
                 ),
                 provider_options=wanted.defaults("fp32", 1, None),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from greenbatch.errors import PlacementError, UnsupportedCell, WeightsError
 from greenbatch.models import registry
 from greenbatch.models.build import build
-from greenbatch.models.sources import parse as sources
+from greenbatch.models.sources.load import SourceWarning, load
+from greenbatch.models.sources.parse import parse_source
 from greenbatch.runners.backends import (
     TRIAL_SHAPE,
     Option,
@@ -285,10 +286,10 @@ def _own_network(task: Task) -> "nn.Module":
             f"study names, and {task.cell.model} came from {task.manifest.source}; measure it "
             "with --runtime onnxruntime"
         )
-    source = sources.parse_source(text)
+    source = parse_source(text)
     with warnings.catch_warnings():  # said when it was exported
-        warnings.simplefilter("ignore", sources.SourceWarning)
-        network = sources.load(
+        warnings.simplefilter("ignore", SourceWarning)
+        network = load(
             source,
             None if source.kind == "pt2" else task.manifest.input,
             task.cell.model,

@@ -229,9 +229,9 @@ def bench(
             f"{', '.join([*options, *(['the models'] if models else [])])}"
         )
     if resume and dry_run:
-        raise UsageError("--dry-run shows a new run; leave it out, or name a --study")
+        raise UsageError("--dry-run shows a new run; remove it, or replace --resume by --study")
     if resume and (out or study):
-        raise UsageError("--resume goes on in the run's own folder; leave out --out and --study")
+        raise UsageError("--resume continues in the folder of the run; remove --out and --study")
     if resume:
         resume_run(resume, as_json, trust=trust, share_machine=share_machine)
         return
@@ -240,9 +240,9 @@ def bench(
     else:
         design, path = inference.plan(models or [], out=out, artifacts_dir=artifacts, **options)
     if dry_run:
-        from greenbatch.cli.output.plan import outline
+        from greenbatch.cli.output.plan import plan_lines
 
-        echo(*outline(design))
+        echo(*plan_lines(design))
         return
     if study and not trust:
         require_consent(design, study)

@@ -147,11 +147,11 @@ def _read(run: Path, metric: Metric) -> "dict[str, Side]":
     assert isinstance(files.study, RecordedStudy)  # else it would not have been opened
     in_force: dict[Any, dict[str, set[str]]] = {}
     for repetition in files.journal.repetitions:
-        told = in_force.setdefault(repetition.cell, {})
+        result = in_force.setdefault(repetition.cell, {})
         for name in FACTORS.keys() & repetition.settings.keys():
             value = repetition.settings[name]
             if value is not None:  # the runtime does not report it
-                told.setdefault(name, set()).add(str(value))
+                result.setdefault(name, set()).add(str(value))
     common = _run_facts(files.study, files.environment)
     found = {}
     for row in rows:
@@ -257,7 +257,7 @@ def junit_xml(judgement: "Judgement", metric: Metric) -> str:
 
 def as_json_text(judgement: "Judgement", metric: Metric) -> str:
     """Write everything for a script."""
-    told = {
+    result = {
         "metric": metric,
         "threshold": judgement.threshold,
         "worse": judgement.worse,
@@ -277,7 +277,7 @@ def as_json_text(judgement: "Judgement", metric: Metric) -> str:
             for cell in judgement.cells
         ],
     }
-    return json.dumps(told, indent=2, allow_nan=False)
+    return json.dumps(result, indent=2, allow_nan=False)
 
 
 def _print(judgement: "Judgement", metric: Metric) -> None:

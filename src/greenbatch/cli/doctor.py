@@ -75,7 +75,7 @@ def doctor(
         return
     if apply or group is not None:
         option = "--apply" if apply else "--group"
-        raise UsageError(f"{option} belongs to --fix-permissions; add it, or leave {option} out")
+        raise UsageError(f"{option} needs --fix-permissions; add it, or remove {option}")
     from greenbatch.runners.doctor import examine
 
     with _steps() as on_step:

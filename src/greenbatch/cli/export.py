@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greenbatch.cli.output.export import tell
+from greenbatch.cli.output.export import print_export
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import ArtifactError, ExportError, UnknownNameError, UsageError
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from greenbatch.models.sources.parse import Source
 
 DAMAGED = 3  # exit code of a check that found a fault
-_MOST_JOBS = 8
-_MARGIN_BYTES = 1 << 30  # of the memory that is left, for all else
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -99,11 +97,11 @@ def export(
     """
     if check is not None:
         if models or every:
-            raise UsageError("--check looks at all artifacts of a folder; leave the models out")
+            raise UsageError("--check verifies all artifacts of a folder; remove the models")
         _check(check, as_json)
         return
     if models and every:
-        raise UsageError(f"--all means all models; leave {models[0]} out, or --all")
+        raise UsageError(f"--all and the model {models[0]} are both given; remove one of them")
     from greenbatch.models import registry
 
     lower = _lower_precisions(precision, calibration)
@@ -112,7 +110,7 @@ def export(
     if (input or name or dynamic_batch) and (len(own) != 1 or len(chosen) != 1):
         raise UsageError(
             "--input, --name and --dynamic-batch are for one network of your own at a time; "
-            "leave them or the others out"
+            "remove them, or name one network"
         )
     kept: list[str] = []
     try:
@@ -137,7 +135,7 @@ def export(
                     kept.append(f"{each} in {wanted}")
     except KeyboardInterrupt as stop:
         total = len(chosen) * (1 + len(lower))
-        anew = "begins again" if own else "goes on with the rest"
+        anew = "starts again" if own else "continues with the rest"
         raise KeyboardInterrupt(_what_is_kept(len(kept), total, out, anew, force)) from stop
     raise typer.Exit(code)
 
@@ -145,9 +143,9 @@ def export(
 def _what_is_kept(proved: int, total: int, out: Path, anew: str, force: bool) -> str:
     """Say what an interruption leaves, and how to go on."""
     if not proved:
-        return f"no artifact in {out} was made or changed; the same command begins again"
+        return f"no artifact in {out} was made or changed; the same command starts again"
     command = "the same command without --force" if force else "the same command"
-    return f"{proved} of {total} artifacts proved and kept in {out}; {command} {anew}"
+    return f"{proved} of {total} artifacts are verified and kept in {out}; {command} {anew}"
 
 
 def _lower_precisions(names: list[str] | None, calibration: Path | None) -> list[str]:
@@ -159,12 +157,12 @@ def _lower_precisions(names: list[str] | None, calibration: Path | None) -> list
             raise UnknownNameError("precision", name, PRECISIONS)
     lower = [name for name in dict.fromkeys(names or ()) if name != "fp32"]
     if calibration and "int8" not in lower:
-        raise UsageError("--calibration is for --precision int8; leave it out, or add that")
+        raise UsageError("--calibration needs --precision int8; add it, or remove --calibration")
     return lower
 
 
 def _own(texts: Collection[str]) -> "dict[str, Source]":
-    """Return those that are not in the registry; wrong names are told before anything is done."""
+    """Return those that are not in the registry; a wrong name is an error before the start."""
     from greenbatch.models.sources.parse import parse_source
 
     sources = {text: parse_source(text) for text in texts}
@@ -195,7 +193,7 @@ def _export_own(
             seed=seed,
             dynamic_batch=dynamic_batch,
         )
-    tell(
+    print_export(
         exported.manifest,
         out,
         up_to_date=False,
@@ -219,7 +217,7 @@ def _export_lower(
     except (ArtifactError, ExportError) as error:
         note(str(error))
         return ExportError.exit_code
-    tell(manifest, out, up_to_date=before == path.read_bytes(), notes=(), as_json=as_json)
+    print_export(manifest, out, up_to_date=before == path.read_bytes(), notes=(), as_json=as_json)
     return 0
 
 
@@ -235,27 +233,13 @@ def _export_many(
     kept: list[str],
 ) -> int:
     from greenbatch.cli.output.export_progress import show_fleet
-    from greenbatch.exporter.parallel import Plan
     from greenbatch.models.weights.load import Weights
-    from greenbatch.processes import python_command
-    from greenbatch.runners.host.cores import default_threads
+    from greenbatch.workflows.exports import plan_exports
 
     Weights.parse(weights)
-    at_once = min(jobs or min(default_threads(), _MOST_JOBS), len(specs))
-
-    def command(name: str) -> list[str]:
-        options = ["--json", f"--out={out}", f"--weights={weights}", f"--seed={seed}"]
-        return python_command(
-            "greenbatch.cli", "export", *options, *(["--force"] if force else []), "--", name
-        )
-
-    plan = Plan(
-        folder=out,
-        command=command,
-        jobs=at_once,
-        memory_bytes=_bytes(memory) if memory else _free_bytes(),
-        threads=max(1, default_threads() // at_once),
-    )
+    options = [f"--weights={weights}", f"--seed={seed}", *(["--force"] if force else [])]
+    memory_bytes = _bytes(memory) if memory else None
+    plan = plan_exports(out, options, len(specs), jobs=jobs, memory_bytes=memory_bytes)
     return show_fleet(specs, plan, weights, seed, force=force, as_json=as_json, kept=kept)
 
 
@@ -271,7 +255,7 @@ def _export_one(name: str, out: Path, weights: str, seed: int, force: bool, as_j
         manifest = export_model(name, out, weights=weights, seed=seed, force=force)
     notes = _notes(caught)
     up_to_date = before is not None and before == manifest_path.read_bytes()
-    tell(manifest, out, up_to_date=up_to_date, notes=notes, as_json=as_json)
+    print_export(manifest, out, up_to_date=up_to_date, notes=notes, as_json=as_json)
 
 
 def _notes(caught: Collection[warnings.WarningMessage]) -> Collection[str]:
@@ -285,14 +269,14 @@ def _check(folder: Path, as_json: bool) -> None:
     for finding in check_folder(folder):
         faults += bool(finding.fault)
         if as_json:
-            told = {
+            line = {
                 "file": str(finding.file),
                 "model": finding.manifest.model if finding.manifest else None,
                 "precision": finding.manifest.precision if finding.manifest else None,
                 "ok": not finding.fault,
                 "fault": finding.fault or None,
             }
-            typer.echo(json.dumps(told))
+            typer.echo(json.dumps(line))
         elif finding.fault:
             echo(f"damaged: {finding.fault}")
         else:
@@ -315,14 +299,3 @@ def _bytes(text: str) -> int:
     if size < 1:
         raise UsageError(f"--memory {text!r} is not a size; write e.g. 12GiB")
     return size
-
-
-def _free_bytes() -> int:
-    """Return the memory that the machine and the cgroup leave, less a margin, in bytes."""
-    import psutil
-
-    from greenbatch.runners.host.cores import memory_limit_bytes
-
-    free: int = psutil.virtual_memory().available
-    limit = memory_limit_bytes()
-    return max(min(free, limit or free) - _MARGIN_BYTES, _MARGIN_BYTES)

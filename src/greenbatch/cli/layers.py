@@ -63,7 +63,7 @@ def layers(
 ) -> None:
     """Attribute time and energy to operators and layers."""
     from greenbatch.analysis.findings.layer_attribution import attribute
-    from greenbatch.cli.output import layers as layer_tables
+    from greenbatch.cli.output.layers import layers_as_json, show, write_csv, write_page
     from greenbatch.cli.output.progress import Display
     from greenbatch.workflows.layers import measure_layers
 
@@ -96,10 +96,10 @@ def layers(
     if raw is not None:
         write_output(raw, run.to_json())
     if csv is not None:
-        layer_tables.write_csv(found, csv)
+        write_csv(found, csv)
     if html is not None:
-        layer_tables.write_page(found, html, depth)
+        write_page(found, html, depth)
     if as_json:
-        typer.echo(layer_tables.as_json(found, depth))
+        typer.echo(layers_as_json(found, depth))
     else:
-        layer_tables.show(found, depth)
+        show(found, depth)

@@ -101,7 +101,7 @@ def _inference(
         typer.echo(run_as_json(run.path))
     else:
         show_run(run.path)
-        echo(f"measure it again: {_again(run.path)}")
+        echo(f"repeat this measurement: {_again(run.path)}")
     if not run.measured:
         reason = next(iter(run.repetitions)).reason
         raise MeasurementError(
@@ -116,19 +116,17 @@ def _trainings(
     from greenbatch.cli.output.training import show_trainings, trainings_as_json
     from greenbatch.cli.output.training_progress import TrainingDisplay
     from greenbatch.runners.run.directory import open_training_study
-    from greenbatch.workflows import training as training_workflow
+    from greenbatch.workflows import training
 
     searches = (design or open_training_study(path)).search is not None
     with _resumable(path, "trainings and epochs"), TrainingDisplay() as display:
         listener = display.training_listener
         if design:
-            run = training_workflow.run_training(
+            run = training.run_training(
                 design, path, listener, trust=trust, share_machine=share_machine
             )
         else:
-            run = training_workflow.resume_training(
-                path, listener, trust=trust, share_machine=share_machine
-            )
+            run = training.resume_training(path, listener, trust=trust, share_machine=share_machine)
     if as_json:
         typer.echo(searches_as_json(run.path) if searches else trainings_as_json(run))
     elif searches:
@@ -136,7 +134,7 @@ def _trainings(
     else:
         show_trainings(run)
     if not run.measured:
-        reason = next((training.reason for training in run.trainings), "there was none")
+        reason = next((each.reason for each in run.trainings), "there was none")
         raise MeasurementError(
             f"no {'trial' if searches else 'training'} of {run.path} came to its end; the first: "
             f"{reason}"
@@ -152,7 +150,7 @@ def _resumable(path: Path, what: str) -> Iterator[None]:
         if not (path / "study.yaml").exists():
             raise
         command = shlex.join(["gb", "resume", str(path)])
-        raise KeyboardInterrupt(f"finished {what} are kept; go on with: {command}") from None
+        raise KeyboardInterrupt(f"finished {what} are kept; resume with: {command}") from None
 
 
 def _again(run: Path) -> str:

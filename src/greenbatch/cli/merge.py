@@ -72,7 +72,7 @@ def merge(
     if out.exists() or out.is_symlink():
         raise RunError(f"{out} exists; choose another --out")
     if not out.parent.is_dir():
-        raise RunError(f"{out.parent} is no directory; make it, or choose another --out")
+        raise RunError(f"{out.parent} is not a directory; create it, or choose another --out")
     where: Along | None = "run" if apart else _ALONG[along]
     if traces is not None:
         _check_traces(runs, traces)
@@ -93,31 +93,31 @@ _ALONG: "dict[Dimension, Along | None]" = {
 }
 
 
-def _check_traces(runs: "Sequence[Path]", form: TraceFormat) -> None:
+def _check_traces(runs: "Sequence[Path]", trace_format: TraceFormat) -> None:
     from greenbatch.analysis.dataset.store import kind_of
     from greenbatch.analysis.dataset.trace_store import check_format
 
-    check_format(form.value)
+    check_format(trace_format.value)
     for run in runs:
         if not (run / "traces").is_dir():
-            raise RunError(f"{run} has no folder of traces; leave out --traces, or give the run")
+            raise RunError(f"{run} has no folder of traces; remove --traces, or name the run")
         if kind_of(run) == "training":
             raise RunError(
-                f"{run} is a run of trainings, whose traces are not merged; leave out --traces, "
-                f"they are in {run / 'traces'}"
+                f"{run} is a training run, whose traces cannot be merged; remove --traces "
+                f"(they are in {run / 'traces'})"
             )
 
 
-def _write_traces(runs: "Sequence[Path]", out: Path, form: TraceFormat) -> Path:
+def _write_traces(runs: "Sequence[Path]", out: Path, trace_format: TraceFormat) -> Path:
     from greenbatch.analysis.dataset.compatibility import distinct
     from greenbatch.analysis.dataset.trace_store import gathered, write_traces
     from greenbatch.analysis.dataset.traces import open_traces
 
-    suffix = {TraceFormat.NETCDF: ".nc", TraceFormat.ZARR: ".zarr"}[form]
+    suffix = {TraceFormat.NETCDF: ".nc", TraceFormat.ZARR: ".zarr"}[trace_format]
     path = out.with_name(f"{out.stem}-traces{suffix}")
     names = distinct([run.resolve().name for run in runs])
     found = {name: open_traces(run) for name, run in zip(names, runs, strict=True)}
-    write_traces(gathered(found), path, form.value)
+    write_traces(gathered(found), path, trace_format.value)
     return path
 
 

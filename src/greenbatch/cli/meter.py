@@ -76,8 +76,8 @@ def meter(
     if trace is not None:
         write_trace(trace, measurement)
     if as_json:
-        told = {"schema_version": None, "command": command, "exit_code": code}
-        text = json.dumps(told | measurement.as_dict(), indent=2) + "\n"
+        result = {"schema_version": None, "command": command, "exit_code": code}
+        text = json.dumps(result | measurement.as_dict(), indent=2) + "\n"
     else:
         text = _as_text(command, code, measurement, output)
     if output is not None:
@@ -107,9 +107,9 @@ def _run(command: Sequence[str]) -> int:
 
 @contextmanager
 def _signals_for_the_command() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Leave Ctrl-C to the command, which gets it too, and hand on a wish to terminate.
+    """Leave Ctrl-C to the command, which gets it too, and forward a request to terminate.
 
-    What was measured up to then is still told.
+    What was measured until then is still reported.
     """
     child: list[subprocess.Popen[bytes]] = []
 

@@ -49,7 +49,7 @@ def models(
     elif specs:
         _print_table(specs)
     else:
-        typer.echo("gb: no model passes these filters together; leave one out", err=True)
+        typer.echo("gb: no model matches all filters; remove one", err=True)
 
 
 def parse_count(text: str) -> float:

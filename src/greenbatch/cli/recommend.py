@@ -127,7 +127,7 @@ def as_json_text(found: "Sequence[Recommendation]", arrivals: str, seed: int) ->
     """Write everything for a script; quantities in SI units."""
     from greenbatch.analysis.recommendation.text import answer
 
-    told = {
+    result = {
         "arrivals": arrivals,
         "seed": seed,
         "met": all(one.met for one in found),
@@ -157,7 +157,7 @@ def as_json_text(found: "Sequence[Recommendation]", arrivals: str, seed: int) ->
             for one in found
         ],
     }
-    return json.dumps(told, indent=2, allow_nan=False)
+    return json.dumps(result, indent=2, allow_nan=False)
 
 
 def _choice(choice: "Choice | None") -> dict[str, Any] | None:

@@ -55,11 +55,11 @@ def _show_trainings(run: Path, page: Path, *, as_json: bool) -> None:
 
     from greenbatch.analysis.training.report.build import training_answers
 
-    told = training_answers(run)
+    result = training_answers(run)
     if as_json:
-        typer.echo(json.dumps({"run": str(run), "report": str(page), "answers": told}, indent=2))
+        typer.echo(json.dumps({"run": str(run), "report": str(page), "answers": result}, indent=2))
         return
-    for label, sentences in told.items():
+    for label, sentences in result.items():
         echo(f"{label}: {sentences[0]}", *(f"  {one}" for one in sentences[1:]))
     echo(f"report: {page}")
 
@@ -78,8 +78,8 @@ def _show_file(path: Path, page: Path, *, as_json: bool) -> None:
         for label, part in separate(open_run(path)).items()
     }
     if as_json:
-        told = {"dataset": str(path), "report": str(page), "answers": leads}
-        typer.echo(json.dumps(told, indent=2))
+        result = {"dataset": str(path), "report": str(page), "answers": leads}
+        typer.echo(json.dumps(result, indent=2))
         return
     for label, sentence in leads.items():
         echo(f"{label}: {sentence}")

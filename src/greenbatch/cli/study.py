@@ -8,7 +8,7 @@ import typer
 from greenbatch.cli.command import Command, Group
 from greenbatch.cli.measuring import measure, require_consent
 from greenbatch.cli.options import AsJson, Meters, Out, ShareMachine, Trust
-from greenbatch.cli.output.plan import outline
+from greenbatch.cli.output.plan import plan_lines
 from greenbatch.cli.output.printing import echo
 from greenbatch.errors import UsageError
 
@@ -49,10 +49,10 @@ _Data = Annotated[
 @study.command("list", cls=Command)
 def list_studies() -> None:
     """List the presets with the purpose of each."""
-    from greenbatch.design import presets as studies
+    from greenbatch.design import presets
 
-    for name in studies.presets():
-        about = str(studies.read(name).members.get("about", ""))
+    for name in presets.presets():
+        about = str(presets.read(name).members.get("about", ""))
         echo(name, f"    {about.partition(':')[0]}")
 
 
@@ -65,10 +65,10 @@ def show(
     scale: _Scale = None,
 ) -> None:
     """Print a study as a study file."""
-    from greenbatch.design import presets as studies
+    from greenbatch.design import presets
     from greenbatch.runners.known import ThisMachine
 
-    design = studies.resolve(
+    design = presets.resolve(
         name,
         ThisMachine(),
         changes=changes or (),
@@ -110,7 +110,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a study and write its report."""
-    from greenbatch.design import presets as studies
+    from greenbatch.design import presets
     from greenbatch.design.study import Study
     from greenbatch.runners.known import ThisMachine
     from greenbatch.workflows import inference
@@ -120,13 +120,13 @@ def run(
         **({"weights": weights} if weights else {}),
         **({"meters": meter} if meter else {}),
     }
-    file = studies.read(name)
+    file = presets.read(name)
     if file.is_training and (weights or artifacts):
         raise UsageError(
-            f"{name} is a study of trainings, which begin with weights of their own; leave out "
+            f"{name} is a training study, which has weights of its own; remove "
             f"{'--weights' if weights else '--artifacts'}"
         )
-    design = studies.resolve(
+    design = presets.resolve(
         name,
         ThisMachine(),
         changes=changes or (),
@@ -137,7 +137,7 @@ def run(
     )
     path = out or inference.fresh_path()
     if dry_run:
-        echo(*outline(design))
+        echo(*plan_lines(design))
         return
     if not trust:
         require_consent(design, Path(name), file.members)

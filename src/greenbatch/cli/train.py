@@ -115,8 +115,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train networks, measure each epoch and write a report."""
-    from greenbatch.workflows import inference
-    from greenbatch.workflows import training as training_workflow
+    from greenbatch.workflows import inference, training
 
     given = {
         "data": data,
@@ -142,19 +141,19 @@ def train(
     if resume:
         if options or models or out or dry_run:
             raise UsageError(
-                f"--resume takes the design from {resume / 'study.yaml'} and goes on in that "
-                "folder; leave out everything else but --json"
+                f"--resume takes the design from {resume / 'study.yaml'} and continues in that "
+                "folder; remove all options except --json"
             )
         resume_run(resume, as_json, trust=trust, share_machine=share_machine)
         return
     if not models:
         raise UsageError("no network is named; name one, e.g. gb train simple-cnn")
     path = out or inference.fresh_path()
-    design = training_workflow.plan(models, name=path.name, **options)
+    design = training.plan(models, name=path.name, **options)
     if dry_run:
-        from greenbatch.cli.output.plan import outline
+        from greenbatch.cli.output.plan import plan_lines
 
-        echo(*outline(design))
+        echo(*plan_lines(design))
         return
     measure(design, path, as_json, trust=True, share_machine=share_machine)
 

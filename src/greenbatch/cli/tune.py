@@ -127,7 +127,7 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Compare hyperparameter searches by accuracy and energy."""
-    from greenbatch.cli.output.plan import outline
+    from greenbatch.cli.output.plan import plan_lines
     from greenbatch.design.training_study import make_training_study
     from greenbatch.runners.known import ThisMachine
     from greenbatch.workflows import inference
@@ -160,8 +160,8 @@ def tune(
     if resume:
         if model or space or searched or members or out or dry_run:
             raise UsageError(
-                f"--resume takes the design from {resume / 'study.yaml'} and goes on in that "
-                "folder; leave out everything else but --json"
+                f"--resume takes the design from {resume / 'study.yaml'} and continues in that "
+                "folder; remove all options except --json"
             )
         resume_run(resume, as_json, trust=trust, share_machine=share_machine)
         return
@@ -173,7 +173,9 @@ def tune(
     )
     if batch_size is not None and _OF_EVERY_CELL in searched["space"]:
         if space:
-            raise UsageError("batch_size is set and is searched; leave it out of one of them")
+            raise UsageError(
+                "batch_size is both set and searched; remove --batch-size, or its --space"
+            )
         del searched["space"][_OF_EVERY_CELL]
     design = make_training_study(
         {"name": path.name, "models": [model], "search": searched, **members},
@@ -181,7 +183,7 @@ def tune(
         known=ThisMachine(),
     )
     if dry_run:
-        echo(*outline(design))
+        echo(*plan_lines(design))
         return
     measure(design, path, as_json, trust=True, share_machine=share_machine)
 

@@ -58,7 +58,7 @@ def parse_space(space: Mapping[str, Any]) -> tuple[Dimension, ...]:
     """Read a search space, as in a study file.
 
     Raises:
-        ValueError: It is empty, or a member cannot be meant; the message names it.
+        ValueError: It is empty, or a member is invalid; the message names it.
     """
     if not space:
         raise ValueError("the search space is empty; give a hyperparameter, e.g. relu: [0, 1]")

@@ -1,4 +1,4 @@
-"""What designs of every kind share: members that are checked, faults told in a sentence."""
+"""What designs of every kind share: checks of members, and one sentence for a fault."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -121,7 +121,7 @@ def resolved_rules(profile: str, protocol: Mapping[str, float]) -> dict[str, flo
     """Return every rule of a profile, with those that a design gives in their place.
 
     Raises:
-        ValueError: There is no such rule, or its value cannot be meant.
+        ValueError: There is no such rule, or its value is invalid.
     """
     rules: dict[str, float] = asdict(PROFILES[profile])
     kinds = {field.name: field.type for field in fields(MeasurementProtocol)}

@@ -56,7 +56,7 @@ class Arrivals:
             duration_s: Or: all that arrive before this instant.
 
         Raises:
-            UsageError: The rate, count or duration cannot be meant.
+            UsageError: The rate, count or duration is invalid.
         """
         import numpy as np
 
@@ -128,7 +128,7 @@ class Bursty(Arrivals):
     """A Poisson process whose rate switches between two (a two-state MMPP).
 
     Bursts and the quiet between them last exponential times. The quiet rate is such that the mean
-    is the rate asked for.
+    is the requested rate.
 
     Attributes:
         ratio: Rate in a burst over the mean rate.
@@ -165,7 +165,7 @@ class Bursty(Arrivals):
 
 @dataclass(frozen=True, slots=True)
 class Replay(Arrivals):
-    """Instants from a file, from the first on; stretched evenly where a rate is asked for."""
+    """Instants from a file, from the first on; stretched evenly if a rate is requested."""
 
     instants_s: tuple[float, ...]
 
@@ -191,15 +191,15 @@ class Replay(Arrivals):
         """Return the instants, as `Arrivals.times`; nothing is drawn.
 
         Raises:
-            UsageError: The recording is shorter than what is asked for.
+            UsageError: The recording is shorter than requested.
         """
         instants_s = Arrivals.times(self, rate_hz, seed=seed, count=count, duration_s=duration_s)
         last_s = self.instants_s[-1] * self._recorded_hz() / self._rate_hz(rate_hz)
         if (count or 0) > len(self.instants_s) or (duration_s or 0.0) > last_s:
-            asked = f"{count} requests" if count else f"{duration_s:g} s"
+            requested = f"{count} requests" if count else f"{duration_s:g} s"
             raise UsageError(
                 f"{self.text!r} holds {len(self.instants_s)} requests in {last_s:g} s, "
-                f"{asked} were requested; request fewer, or record more"
+                f"{requested} were requested; request fewer, or record more"
             )
         return instants_s
 

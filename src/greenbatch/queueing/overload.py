@@ -35,14 +35,14 @@ def load(served: Served, largest: int) -> Load:
     (one-sided t-test, 5 %) and the changes add up to more than one full batch. A stable queue comes
     back after it grew, so its changes cancel and the test is below its nominal 5 %; those of an
     overloaded one are nearly independent, as the server is never idle.
-    ``benchmarks/overload_rule.py`` tells how often it is wrong.
+    ``benchmarks/overload_rule.py`` measures how often it is wrong.
 
     Args:
         served: From the first arrival on; the queue may be empty then.
         largest: The most requests in a batch: a queue shorter than that is the policy's own.
 
     Returns:
-        Not overloaded where there are fewer requests than stretches: nothing can be said.
+        Not overloaded where there are fewer requests than stretches: there is no decision.
     """
     import numpy as np
 

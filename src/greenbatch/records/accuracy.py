@@ -47,7 +47,7 @@ class Accuracy:
         artifact_sha256: Of its ``.onnx`` file: the figures are of this file alone.
         weights: Kind and detail of its weights.
         data: The folder or CSV, as it was given.
-        mapping: How classes were told (see `greenbatch.models.image_folder.find_labelled`).
+        mapping: How classes were assigned (see `greenbatch.models.image_folder.find_labelled`).
         images: How many were evaluated.
         limit: How many were asked for, in a seeded choice; ``None``: all.
         broken: How many could not be read and are in no rate.

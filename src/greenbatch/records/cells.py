@@ -35,7 +35,7 @@ class Status(StrEnum):
 
 
 class Flag(IntFlag):
-    """Doubts about a repetition that was measured all the same; the dataset stores the mask."""
+    """Suspicious conditions of a measured repetition; the dataset stores the mask."""
 
     UNSTEADY = 1
     THROTTLED = 2
@@ -128,8 +128,8 @@ class Cell:
             f"{self.model}_{self.backend}_{self.precision}_{self.io}_{self.scenario}"
             f"_b{self.batch_size}"
         )
-        told = "".join(f"_{key}-{text}" for key, text in (*self.traffic, *self.settings))
-        return re.sub(r"[^\w.@+-]", "-", name) + re.sub(r"[^\w.-]", "-", told)
+        shown = "".join(f"_{key}-{text}" for key, text in (*self.traffic, *self.settings))
+        return re.sub(r"[^\w.@+-]", "-", name) + re.sub(r"[^\w.-]", "-", shown)
 
     @property
     def variant(self) -> str:

@@ -22,8 +22,8 @@ class OperatorTime:
         name: The runtime's own.
         operator: Its kind: ``Conv``, ``aten::conv2d``, ...
         layer: Path of the module that it computes; ``""``: the network itself, or the runtime put
-            it there (a change of layout), as ``origin`` tells.
-        origin: ``network``, ``runtime``, or ``unknown``: nothing tells it.
+            it there (a change of layout), see ``origin``.
+        origin: ``network``, ``runtime``, or ``unknown``.
         stands_for: Nodes of the artifact that were fused into it, where that is known.
         part: Which part of the network holds it, from 1; ``None`` where it was not cut.
         calls: How often it ran in the window.
@@ -124,8 +124,8 @@ class LayerRun:
         artifact_sha256: Of the ``.onnx`` file.
         started_at: When, in ISO 8601.
         protocol: The rules of a repetition.
-        settings: What was in force, as the runtime tells it.
-        parts: That were cut; empty: not cut, ``uncut`` tells why.
+        settings: The effective settings, as the runtime reports them.
+        parts: That were cut; empty: not cut, ``uncut`` has the reason.
         uncut: Why there are no parts.
         blocks: The repetitions.
         failed: Why others are not there, a sentence each.

@@ -22,13 +22,13 @@ class WarmUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What the machine was like around a window; ``None`` is 'this machine does not tell'.
+    """What the machine was like around a window; ``None`` is 'this machine does not report it'.
 
     Attributes:
         rest_s: How long the machine rested before the cell, in s.
         temperature_c: Temperature by sensor when the cell began, in degrees Celsius.
         clock_hz: Mean clock by device in the window, in Hz.
-        power_limit_w: The lowest power limit that was in force in the window, by device.
+        power_limit_w: The lowest effective power limit in the window, by device.
         throttle_reasons: The reasons that a device gave for clocks lower than asked.
         foreign_load: CPU time that others used in the window (stolen time included) over what
             the cores granted to this run offer; 0.1 is a tenth of them.
@@ -170,13 +170,13 @@ class Repetition:
     """A cell measured once in a fresh process.
 
     Attributes:
-        kind: Tells the journal's records apart.
+        kind: Distinguishes the journal's records.
         cell: What was measured.
         block: The repetition's number, from 0: a pass over all cells in shuffled order.
         position: The place in the block's order, from 0.
         status: How it ended.
         reason: Why it is not ok; one sentence.
-        flags: Names of the doubts that apply, see `Flag`.
+        flags: Names of the flags that apply, see `Flag`.
         started_at: Wall time (ISO 8601, UTC); a label, never used for durations.
         duration_s, images, iterations: Of the window; of a server, the results that came in it
             and the batches that were started.
@@ -186,7 +186,7 @@ class Repetition:
         memory_children_bytes: Of the largest process that the child started (a compiler); 0: none.
         warm_up: See `WarmUp`.
         placement: Nodes by execution provider (or 1 by device where the runtime has no graph).
-        settings: What was in force: `greenbatch.records.FACTORS`, library versions as loaded, ...
+        settings: The effective ones: `greenbatch.records.FACTORS`, library versions as loaded, ...
         agreement: Of its outputs with the reference's, before it was timed.
         one_off: The costs of ``load`` (reading, compiling ahead, building an engine) and ``first``
             (the first inference, with what the runtime puts off until then).

@@ -80,16 +80,16 @@ class TrainingCell:
         name = f"{self.model}_{self.data}_{self.backend}_{self.precision}_b{self.batch_size}"
         if self.strategy:  # the trial says it all, and its settings may be many
             return re.sub(r"[^\w.-]", "-", f"{name}_{self.strategy}_t{self.trial}")
-        told = "".join(f"_{key}-{text}" for key, text in self.settings)
-        return re.sub(r"[^\w.-]", "-", name + told)
+        shown = "".join(f"_{key}-{text}" for key, text in self.settings)
+        return re.sub(r"[^\w.-]", "-", name + shown)
 
     def __str__(self) -> str:
-        told = "".join(f", {key} {text}" for key, text in self.settings)
+        shown = "".join(f", {key} {text}" for key, text in self.settings)
         trial = f", trial {self.trial} of {self.strategy}" if self.strategy else ""
         unusual = "" if self.precision == "fp32" else f" in {self.precision}"
         return (
             f"{self.model} on {self.data} with {self.backend}{unusual}, batch {self.batch_size}"
-            f"{told}{trial}"
+            f"{shown}{trial}"
         )
 
 
@@ -158,7 +158,7 @@ def holding(epochs: Iterable[Epoch]) -> tuple[Epoch, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """How far a session has come behind its last checkpoint, told first and every few seconds.
+    """How far a session has come behind its last checkpoint, shown first and every few seconds.
 
     The last beat of a session that did not end by itself is what was lost with it, at the least:
     what came between it and the end is not known.

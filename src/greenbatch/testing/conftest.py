@@ -76,7 +76,7 @@ def find_artifact(
 def make_task(
     spec: spec_module.BackendSpec, find_artifact: Callable[[str], Artifact]
 ) -> Callable[..., backends.Task]:
-    """A function that makes a task of a batch size, in fp32 and with nothing set unless told."""
+    """A function that makes a task of a batch size, in fp32 and with default settings."""
 
     def make(
         batch_size: int,

@@ -40,15 +40,15 @@ def test_its_options_take_their_own_values(
     """What ``--set`` may ask for is checked by them before anything is measured."""
     for name, option in backend_class.options.items():
         text = option.choices[0] if option.kind == "choice" else VALUES[option.kind]
-        asked = f"{name}x" if name.endswith(".") else name
-        assert asked in backends.parse_settings(spec.name, backend_class.options, {asked: text})
+        full = f"{name}x" if name.endswith(".") else name
+        assert full in backends.parse_settings(spec.name, backend_class.options, {full: text})
         assert option.meaning
 
 
 def test_a_setting_that_it_does_not_have_is_refused(
     spec: spec_module.BackendSpec, backend_class: BackendClass
 ) -> None:
-    """A setting that is taken and ignored would be compared as if it were in force."""
+    """A setting that is taken and ignored would be compared as if it were effective."""
     with pytest.raises(StudyError, match="has no setting"):
         backends.parse_settings(spec.name, backend_class.options, {"no_such_setting": "1"})
 
@@ -61,7 +61,7 @@ def test_this_machine_can_run_it(
 
 
 def test_its_trial_runs(spec: spec_module.BackendSpec, backend_class: BackendClass) -> None:
-    """``gb doctor`` tells by it whether the backend works."""
+    """``gb doctor`` uses it to report whether the backend works."""
     check_placement(backend_class.trial(spec.provider))
 
 

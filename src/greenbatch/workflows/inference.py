@@ -1,19 +1,16 @@
 """The whole job: artifacts, run, report; what ``gb bench`` and `greenbatch.bench` do."""
 
 import contextlib
-import json
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from greenbatch import files
 from greenbatch.errors import BackendUnavailable, ExportError, UsageError
-from greenbatch.processes import python_command
 from greenbatch.records import Repetition, Status
+from greenbatch.workflows.exports import plan_exports
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,6 +18,8 @@ if TYPE_CHECKING:
     from greenbatch.design.options import BenchOptions
     from greenbatch.design.study import Study
     from greenbatch.design.training_study import TrainingStudy
+    from greenbatch.exporter.parallel import Outcome
+    from greenbatch.models import ModelSpec
     from greenbatch.models.artifacts import Artifact
     from greenbatch.runners.host.machine_lock import MachineLock
     from greenbatch.runners.metering import Metering
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 PAPER_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _NO_MEMBERS = ("runtimes", "providers", "batch_sizes", "out", "artifacts_dir")
-_END_S = 10.0  # for an export that was asked to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +241,7 @@ def bench(
 
     Args:
         models: Names in the registry; the five study models when empty.
-        listener: Told what is going on.
+        listener: Is called with each step and the progress.
         share_machine: Measure beside another run; repetitions are flagged as disturbed.
         options: See `greenbatch.design.options.BenchOptions`.
 
@@ -296,19 +294,54 @@ def _find_artifacts(study: "Study") -> Mapping[str, "Artifact"]:
 
 def export_models(study: "Study", listener: Listener) -> Mapping[str, "Artifact"]:
     """Export what a study needs, in processes of their own: this one stays small and quiet."""
-    from greenbatch.models import registry
+    from greenbatch.models import ModelSpec, registry
 
-    listener.on_step(f"exporting {', '.join(study.models)} (what is up to date stays)")
-    options = ["--json", f"--out={study.artifacts_dir}"]
-    if study.precisions != ("fp32",):
-        options += [f"--precision={name}" for name in study.precisions]
-    listed = [name for name in study.models if name in registry.names()]
-    if listed:
-        drawn = [f"--weights={study.weights}", f"--seed={study.seed}"]
-        _gb_export(listed, [*options, *drawn], listener)
-    for name, text in study.sources.items():
-        _gb_export([text], [*options, f"--name={name}"], listener)
+    listener.on_step(f"exporting {', '.join(study.models)} (up-to-date artifacts are kept)")
+    options = [f"--precision={name}" for name in study.precisions if name != "fp32"]
+    drawn = [f"--weights={study.weights}", f"--seed={study.seed}"]
+    listed = [registry.find(name) for name in study.models if name in registry.names()]
+    _export([spec for spec in listed if _stale(spec, study)], [*options, *drawn], study, listener)
+    own = [ModelSpec(name=name, family="own", parameters=0, weights="") for name in study.sources]
+    for spec in own:  # how much memory each takes is not known: one at a time
+        _export([spec], options, study, listener)
     return _find_artifacts(study)
+
+
+def _stale(spec: "ModelSpec", study: "Study") -> bool:
+    """Whether an export of this network has something to do, as far as that is known at once."""
+    from greenbatch.exporter.export import find_up_to_date
+
+    if study.precisions != ("fp32",):
+        return True
+    folder = Path(study.artifacts_dir)
+    return not find_up_to_date(spec.name, folder, weights=study.weights, seed=study.seed)
+
+
+def _export(
+    specs: "Sequence[ModelSpec]", options: Sequence[str], study: "Study", listener: Listener
+) -> None:
+    from greenbatch.exporter.parallel import Fleet
+
+    if not specs:
+        return
+    plan = plan_exports(Path(study.artifacts_dir), options, len(specs), sources=study.sources)
+    failed: list[Outcome] = []
+    notes: dict[str, None] = {}
+    with contextlib.closing(Fleet(plan).run(specs)) as running:
+        for outcome in running:
+            if outcome.exported:
+                made = f"{outcome.model} ({', '.join(outcome.exported)})"
+                listener.on_step(f"exported {made} in {outcome.seconds:.0f} s")
+            for note in outcome.notes:
+                if note not in notes:
+                    listener.on_step(note)
+                notes[note] = None
+            if not outcome.good:
+                failed.append(outcome)
+    if failed:
+        wrong_use = all(outcome.exit_code == UsageError.exit_code for outcome in failed)
+        error = UsageError if wrong_use else ExportError
+        raise error("; ".join(outcome.reason for outcome in failed))
 
 
 def _keep_accuracies(study: "Study", artifacts: Mapping[str, "Artifact"], path: Path) -> None:
@@ -324,61 +357,6 @@ def _keep_accuracies(study: "Study", artifacts: Mapping[str, "Artifact"], path: 
         if parse_accuracy(text, str(file)).artifact_sha256 == manifest.sha256:
             files.make_folder(path / FOLDER)
             files.write_atomically(path / FOLDER / file.name, text)
-
-
-def _gb_export(models: Sequence[str], options: Sequence[str], listener: Listener) -> None:
-    command = python_command("greenbatch.cli", "export", *options, "--", *models)
-    reasons = []
-    with (
-        tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            start_new_session=True,  # Ctrl-C reaches this process alone, and it ends the export
-        ) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            for event in _events(process.stdout):
-                if event["verdict"] == "failed":
-                    reasons.append(event["reason"])
-                elif not event["up_to_date"]:
-                    what = event["model"] + (
-                        "" if event["precision"] == "fp32" else f" in {event['precision']}"
-                    )
-                    listener.on_step(f"exported {what} in {event['export_s']:.0f} s")
-                for note in event["notes"]:
-                    listener.on_step(note)
-            code = process.wait()
-        except BaseException:
-            _end(process)
-            raise
-        errors.seek(0)
-        said = errors.read().strip().removeprefix("gb: ")
-    if code:
-        error = UsageError if code == UsageError.exit_code else ExportError
-        reason = said or "; ".join(reasons)
-        raise error(reason or f"gb export ended with {code}; run it by itself to see why")
-
-
-def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Read the events of ``gb export --json``; what a user's own module prints is skipped."""
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            event = json.loads(line)
-            if isinstance(event, dict) and "verdict" in event:
-                yield event
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    """End an export, which removes what it has begun; after some seconds by force."""
-    process.terminate()
-    try:
-        process.wait(timeout=_END_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
 
 
 def _measure(

@@ -36,13 +36,13 @@ def measure_layers(
         parts: Into how many parts it is cut for the check; 0: it is not. `PARTS` where the runtime
             runs an ONNX graph.
         artifacts_dir: Where artifacts are, or will be made.
-        listener: Told what is going on.
+        listener: Is called with each step and the progress.
         members: Of the study: ``repetitions``, ``profile``, ``meters``, ...; see
             `greenbatch.design.options.StudyOptions`.
 
     Raises:
         UnknownNameError: A model, runtime or provider is not known.
-        UsageError: It cannot be meant.
+        UsageError: The request is invalid.
         BackendUnavailable: The backend cannot run here.
         MeasurementError: Nothing could be measured, or another run is measuring on this machine.
     """

@@ -207,4 +207,4 @@ def test_options_of_the_fix_need_it(
     with pytest.raises(SystemExit) as exit_:
         main(["doctor", *arguments])
     assert exit_.value.code == 2
-    assert f"{arguments[0]} belongs to --fix-permissions" in capsys.readouterr().err
+    assert f"{arguments[0]} needs --fix-permissions" in capsys.readouterr().err

@@ -10,7 +10,6 @@ import pytest
 from onnx import numpy_helper, parser
 
 from greenbatch.cli import main
-from greenbatch.cli.output import export as exported
 
 Export = Callable[..., tuple[int, str, str]]
 RESHAPED = "to = Constant<value_ints = [1, 48]>() flat = Reshape(image, to)"
@@ -85,7 +84,7 @@ def test_a_batch_that_is_free_already_is_told(export: Export, tmp_path: Path) ->
 def test_many_changes_are_cut_for_a_person_and_whole_for_a_script(
     export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exported, "_MOST_CHANGES", 1)
+    monkeypatch.setattr("greenbatch.cli.output.export._MOST_CHANGES", 1)
     body = f"{RESHAPED.replace('flat', 'wide')} to4 = Constant<value_ints = [1, 3, 4, 4]>()"
     path = net(tmp_path, f"{body} image4 = Reshape(wide, to4) flat = Flatten(image4)")
     _, out, _ = export(path, "--dynamic-batch")

@@ -54,7 +54,7 @@ def test_nothing_is_written_over(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert (code, errors) == (2, f"gb: {out} exists; choose another --out\n")
     assert out.read_text() == "mine"
     code, _, errors = gb(capsys, "merge", a, "--out", tmp_path / "no" / "x.nc")
-    assert "is no directory" in errors
+    assert "is not a directory" in errors
     code, _, errors = gb(
         capsys, "merge", a, "--out", tmp_path / "y.nc", "--apart", "--along", "machine"
     )

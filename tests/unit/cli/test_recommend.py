@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 
 from greenbatch.analysis.dataset.store import write_dataset
-from greenbatch.analysis.recommendation import recommend as recommendation
 from tests.fakes import runs
 from tests.unit.cli.test_cli import gb
 
+RECOMMEND = "greenbatch.analysis.recommendation.recommend"
 HOSTILE = "<script>alert(1)</script>[bold red]"
 SIZES = (1, 4, 16)
 
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recommendation, "SEARCHED", 1_000)
-    monkeypatch.setattr(recommendation, "SIMULATED", 6_000)
-    monkeypatch.setattr(recommendation, "LEAST_SIMULATED", 2_000)
+    monkeypatch.setattr(f"{RECOMMEND}.SEARCHED", 1_000)
+    monkeypatch.setattr(f"{RECOMMEND}.SIMULATED", 6_000)
+    monkeypatch.setattr(f"{RECOMMEND}.LEAST_SIMULATED", 2_000)
 
 
 @pytest.fixture(scope="module")

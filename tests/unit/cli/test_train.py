@@ -168,7 +168,7 @@ def test_only_factors_that_vary_have_a_column() -> None:
 def test_what_was_lost_is_said_apart() -> None:
     lost = training(cell(), lost=phase(7.0, 2.0), sessions=2)
     (sentence,) = lost_sentences([lost, training(cell())])
-    assert "7 J in 2 s at the least; it is in no other figure" in sentence
+    assert "7 J in 2 s at least; no other figure includes it" in sentence
     assert "2 sessions" in sentence
 
 

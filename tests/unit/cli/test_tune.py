@@ -75,7 +75,7 @@ def test_what_a_network_takes_is_searched_where_nothing_else_is_said() -> None:
         (("simple-cnn", "--space", ""), "--space '' cannot be read"),
         (("dense", "--space", "conv_layers=1,4"), "dense takes no conv_layers; it takes"),
         (("simple-cnn", "--space", "relu=0,1", "--set", "relu=1"), "is a setting and is searched"),
-        (("simple-cnn", "--space", "batch_size=8,16", "--batch-size", 8), "leave it out of one"),
+        (("simple-cnn", "--space", "batch_size=8,16", "--batch-size", 8), "remove --batch-size"),
         (("simple-cnn", "--within", "one"), "search.within is 'one'"),
         (("simple-cnn", "--set", "relu"), "--set 'relu' cannot be read"),
         (("simple-cnn", "--resume", "runs/x"), "--resume takes the design"),

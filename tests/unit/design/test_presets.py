@@ -7,9 +7,8 @@ import pytest
 import yaml
 
 from greenbatch.cli import main
-from greenbatch.design import presets as studies
 from greenbatch.design.files import load, read_study
-from greenbatch.design.presets import presets, resolve
+from greenbatch.design.presets import FOLDER, presets, resolve
 from greenbatch.design.study import Study
 from greenbatch.errors import StudyError, UnknownNameError, UsageError
 from greenbatch.runners.known import ThisMachine
@@ -189,5 +188,5 @@ def test_a_preset_that_asks_for_what_the_machine_lacks_ends_with_3(
 
 
 def test_every_shipped_file_is_yaml_with_its_own_name() -> None:
-    for path in studies.FOLDER.glob("*.yaml"):
+    for path in FOLDER.glob("*.yaml"):
         assert yaml.safe_load(path.read_text())["name"] == path.stem

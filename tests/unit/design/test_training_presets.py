@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from greenbatch.design import presets as studies
+from greenbatch.design.presets import resolve
 from greenbatch.design.training_study import TrainingStudy
 from greenbatch.runners.known import ThisMachine
 
@@ -12,7 +12,7 @@ NAMES = ("yarally-training-search", "yarally-training-layers", "delrey")
 
 
 def read(name: str, scale: float | None = None) -> TrainingStudy:
-    study = studies.resolve(name, ThisMachine(), scale=scale)
+    study = resolve(name, ThisMachine(), scale=scale)
     assert isinstance(study, TrainingStudy)
     return study
 

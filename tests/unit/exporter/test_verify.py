@@ -12,8 +12,7 @@ import pytest
 
 from greenbatch.cli import main
 from greenbatch.errors import ArtifactError
-from greenbatch.exporter import Origin, export_module
-from greenbatch.exporter import torch_to_onnx as graph
+from greenbatch.exporter import Origin, export_module, torch_to_onnx
 from greenbatch.exporter.precisions import fidelity
 from greenbatch.exporter.precisions.export import export_lower
 from greenbatch.exporter.verify import check_folder
@@ -33,7 +32,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     module = Convolutional()
     load_weights(module, SPEC, "random", 0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(graph, "_LARGEST_BYTES", 16)
+        patch.setattr(torch_to_onnx, "_LARGEST_BYTES", 16)
         export_module(module, SPEC, folder, ORIGIN)
     return folder
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _MOST_CHANGES = 12  # that a person reads; a transformer has a hundred of one kind
 
 
-def tell(
+def print_export(
     manifest: "Manifest",
     out: Path,
     *,
@@ -37,14 +37,14 @@ def tell(
         rebatched: What was done to an ``.onnx`` file, where it came from one.
     """
     if as_json:
-        told = event(manifest, out, "up to date" if up_to_date else "proved", notes)
+        result = event(manifest, out, "up to date" if up_to_date else "proved", notes)
         if rebatched:
-            told["rebatched"] = {
+            result["rebatched"] = {
                 "was": rebatched.was,
                 "changes": rebatched.changes,
                 "redrawn": rebatched.redrawn,
             }
-        typer.echo(json.dumps(told))
+        typer.echo(json.dumps(result))
         return
     for sentence in notes:
         note(sentence)

@@ -52,7 +52,7 @@ def show_fleet(
     """
     began_s = began = time.perf_counter()
     outcomes: list[Outcome] = []
-    told: set[str] = set()
+    shown: set[str] = set()
     fleet = Fleet(plan)
     with _Screen(len(specs), quiet=as_json) as screen:
 
@@ -60,8 +60,8 @@ def show_fleet(
             outcomes.append(outcome)
             if outcome.good:
                 kept.append(outcome.model)
-            notes = [note for note in outcome.notes if note not in told]
-            told.update(notes)  # what concerns all models is said once
+            notes = [note for note in outcome.notes if note not in shown]
+            shown.update(notes)  # a note about all models is shown once
             if as_json:
                 print(json.dumps(_event(outcome, plan.folder, notes)), flush=True)
             else:
@@ -152,11 +152,11 @@ class _Screen:
         if self._lines or not outcome.good:
             place = f"[{self._done:{len(str(self._total))}}/{self._total}]"
             left = f", {self._left}" if self._left else ""
-            told = f"{place} {outcome.model}: {_told(outcome, folder)}{left}"
-            self._console.print(Text(told), soft_wrap=True)
+            line = f"{place} {outcome.model}: {_result(outcome, folder)}{left}"
+            self._console.print(Text(line), soft_wrap=True)
 
 
-def _told(outcome: Outcome, folder: Path) -> str:
+def _result(outcome: Outcome, folder: Path) -> str:
     if not outcome.good:
         return f"failed: {outcome.reason}"
     if outcome.verdict == "up to date":
@@ -218,7 +218,7 @@ def _failure(failed: Sequence[Outcome], total: int) -> str:
 
 def _event(outcome: Outcome, folder: Path, notes: Sequence[str]) -> dict[str, Any]:
     manifest = outcome.manifest
-    told: dict[str, Any] = {
+    line: dict[str, Any] = {
         "model": outcome.model,
         "verdict": outcome.verdict,
         "up_to_date": outcome.verdict == "up to date",
@@ -226,9 +226,9 @@ def _event(outcome: Outcome, folder: Path, notes: Sequence[str]) -> dict[str, An
         "notes": list(notes),
     }
     if manifest:
-        told = event(manifest, folder, outcome.verdict, notes)
+        line = event(manifest, folder, outcome.verdict, notes)
     return {
-        **told,
+        **line,
         "reason": outcome.reason or None,
         "seconds": round(outcome.seconds, 3),
         "memory_peak_bytes": outcome.memory_peak_bytes,

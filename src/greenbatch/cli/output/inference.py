@@ -77,7 +77,7 @@ def run_as_json(run: Path) -> str:
     with open_run(run) as dataset:
         found = answers(cell_rows(dataset))
     paths = {"run": run, "dataset": run / "dataset.nc", "report": run / "report" / "index.html"}
-    told = {
+    result = {
         **{name: str(path) for name, path in paths.items()},
         "answers": [
             {
@@ -99,7 +99,7 @@ def run_as_json(run: Path) -> str:
             for answer in found
         ],
     }
-    return json.dumps(told, indent=2)
+    return json.dumps(result, indent=2)
 
 
 def _plain(written: "wording.Table") -> Table:
@@ -152,7 +152,7 @@ def _cell_table(rows: Sequence["CellRow"], *, with_net: bool) -> Table:
             *([cell.precision] if several else []),
             *(figures if with_net else figures[::2]),
             f"{row.throughput.centre:.4g}" if row.throughput else "–",
-            _doubts(row),
+            _flags(row),
         )
         last = cell.model
     return table
@@ -165,7 +165,7 @@ def _spread(interval: "Summary | None", unit: str) -> str:
     return text if interval.relative is None else f"{text} ± {interval.relative:.0%}"
 
 
-def _doubts(row: "CellRow") -> str:
+def _flags(row: "CellRow") -> str:
     """Say how many repetitions failed or carry a flag, and of how many."""
     failed = {name: count for name, count in row.statuses.items() if name != "ok"}
     counts = {**failed, **row.flags}

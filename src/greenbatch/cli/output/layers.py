@@ -1,4 +1,4 @@
-"""What ``gb layers`` tells: tables on the terminal, JSON, CSV, a page."""
+"""What ``gb layers`` prints: tables on the terminal, JSON, CSV, a page."""
 
 import json
 import math
@@ -64,28 +64,30 @@ def headline(found: "Attribution") -> str:
 
 def sentences(found: "Attribution") -> list[str]:
     """Say what the profiler costs, how energy was attributed, and what the check shows."""
-    told = [f"with the profiler a batch takes {_ratio(found.profiler_time)} of its time without it"]
+    result = [
+        f"with the profiler a batch takes {_ratio(found.profiler_time)} of its time without it"
+    ]
     if found.profiler_energy:
-        told[0] += f", and {_ratio(found.profiler_energy)} of its net energy"
-    told[0] += "; times and energies above are those without it"
+        result[0] += f", and {_ratio(found.profiler_energy)} of its net energy"
+    result[0] += "; times and energies above are those without it"
     if found.net.energy_j is not None:
-        told.append(_attributed(found))
+        result.append(_attributed(found))
     if found.check:
-        told += _checked(found)
+        result += _checked(found)
     elif found.run.uncut:
-        told.append(f"{found.run.model} was not checked by parts: {found.run.uncut}")
+        result.append(f"{found.run.model} was not checked by parts: {found.run.uncut}")
     else:
-        told.append("it was not checked by parts (--check 0, or a runtime without an ONNX graph)")
+        result.append("it was not checked by parts (--check 0, or a runtime without an ONNX graph)")
     unsettled = {w.what for block in found.run.blocks for w in block.windows if not w.settled}
     if unsettled:
-        told.append(f"not steady before a window: {', '.join(sorted(unsettled))}")
-    return [*told, *found.run.failed]
+        result.append(f"not steady before a window: {', '.join(sorted(unsettled))}")
+    return [*result, *found.run.failed]
 
 
 def _attributed(found: "Attribution") -> str:
     how = "energy of operators and layers is attributed by their share of the time, not measured"
     if found.net.source == "estimated":
-        return f"{how}, and what is shared out is an estimate; --json has its band"
+        return f"{how}, and its total is an estimate; --json has its band"
     beside = ", and how far the shares of the parts are from it" if found.check else ""
     return f"{how}: ± is what metering leaves{beside}"
 
@@ -161,7 +163,7 @@ def _parts(check: "Check") -> "wording.Table":
     rows = [
         (
             str(each.part.number),
-            _span(each.part),
+            _ends(each.part),
             f"{each.attributed_share.centre:.1%}",
             f"{each.time_share.centre:.1%}",
             f"{each.energy_share.centre:.1%}" if each.energy_share else "–",
@@ -178,7 +180,7 @@ def _parts(check: "Check") -> "wording.Table":
     )
 
 
-def _span(part: "Part") -> str:
+def _ends(part: "Part") -> str:
     return f"{part.first_layer or part.reads} .. {part.last_layer or part.writes}"
 
 
@@ -213,10 +215,10 @@ def _ratio(summary: "Summary") -> str:
     return f"{text} ({summary.low:.1%} to {summary.high:.1%})"
 
 
-def as_json(found: "Attribution", depth: int | None) -> str:
+def layers_as_json(found: "Attribution", depth: int | None) -> str:
     """Write all that was found as JSON; energies in J and times in s are per image."""
     run = found.run
-    told = {
+    result = {
         "schema_version": SCHEMA,
         "model": run.model,
         "backend": run.backend,
@@ -240,7 +242,7 @@ def as_json(found: "Attribution", depth: int | None) -> str:
         "check": _check(found.check) if found.check else None,
         "unchecked_because": run.uncut,
     }
-    return json.dumps(told, indent=2)
+    return json.dumps(result, indent=2)
 
 
 def _check(check: "Check") -> dict[str, Any]:

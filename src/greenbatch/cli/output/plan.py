@@ -7,14 +7,14 @@ if TYPE_CHECKING:
     from greenbatch.design.training_study import TrainingStudy
 
 
-def outline(design: "AnyStudy") -> list[str]:
+def plan_lines(design: "AnyStudy") -> list[str]:
     """Return a design's cells in their order, and the least time that they take."""
     from greenbatch import units
     from greenbatch.design.study import Study
     from greenbatch.runners.scheduling.order import slots
 
     if not isinstance(design, Study):
-        return _outline_of_trainings(design)
+        return _lines_of_trainings(design)
     order = slots(design.cells(), design.repetitions, design.seed, kind=design.order)
     rules = design.rules
     least_s = sum(
@@ -27,12 +27,12 @@ def outline(design: "AnyStudy") -> list[str]:
     lines = [f"block {slot.block}: {slot.cell}" for slot in order]
     lines.append(
         f"{len(order)} repetitions of {len(design.cells())} cells, at least "
-        f"{units.duration(least_s)}: starts, longer warm-ups and slow batches come on top"
+        f"{units.duration(least_s)}: start-up, longer warm-ups and slow batches add to this"
     )
     return lines
 
 
-def _outline_of_trainings(design: "TrainingStudy") -> list[str]:
+def _lines_of_trainings(design: "TrainingStudy") -> list[str]:
     from itertools import islice
 
     from greenbatch import units
@@ -58,6 +58,6 @@ def _outline_of_trainings(design: "TrainingStudy") -> list[str]:
     least_s = trainings * (rules.rest_min_s + rules.warm_up_min_s + rules.idle_s)
     lines.append(
         f"{trainings} trainings of up to {design.epochs} epochs, at least "
-        f"{units.duration(least_s)} beside the epochs: rests, warm-ups and idle power"
+        f"{units.duration(least_s)} plus the epochs: rests, warm-ups and idle power"
     )
     return lines

@@ -13,7 +13,7 @@ from greenbatch.records import Repetition, Status
 from greenbatch.workflows.inference import Listener
 
 if TYPE_CHECKING:
-    from greenbatch.runners.run import execute as execution
+    from greenbatch.runners.run import execute
 
 # Drawing costs CPU time, and the CPU is being measured: the bar moves when a repetition ends, and
 # elsewhere than on a terminal a line is written for each.
@@ -43,7 +43,7 @@ class Display:
 
     @property
     def listener(self) -> Listener:
-        """What the workflow tells."""
+        """What the workflow calls."""
         return Listener(on_step=self._step, on_progress=self._progress)
 
     def _step(self, sentence: str) -> None:
@@ -55,7 +55,7 @@ class Display:
             self._bar.stop()
             self._task = None
 
-    def _progress(self, progress: "execution.Progress") -> None:
+    def _progress(self, progress: "execute.Progress") -> None:
         if progress.last is not None and (
             not self._console.is_terminal or progress.last.status is not Status.OK
         ):
@@ -73,7 +73,7 @@ class Display:
         self._bar.refresh()
 
 
-def line(progress: "execution.Progress") -> str:
+def line(progress: "execute.Progress") -> str:
     """Say in one line what was measured last, and how much is left."""
     repetition = progress.last
     assert repetition is not None

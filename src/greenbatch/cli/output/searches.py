@@ -59,7 +59,7 @@ def show_searches(run: Path) -> None:
     console.print(search_table(rows))
     console.print()
     for trial in best:
-        console.print(Text(_told(trial)), soft_wrap=True)
+        console.print(Text(_settings_text(trial)), soft_wrap=True)
     if best:
         console.print(Text("each of them is one training, chosen for its figures: train it again"))
     console.print()
@@ -73,7 +73,7 @@ def searches_as_json(run: Path) -> str:
     with open_training(run) as dataset:
         rows = search_rows(dataset)
         search = _search_of(dataset)
-    told = {
+    result = {
         "run": str(run),
         "dataset": str(run / "dataset.nc"),
         "report": str(run / "report" / "index.html"),
@@ -93,7 +93,7 @@ def searches_as_json(run: Path) -> str:
             for trial in best_trials(search, _journal_of(run))
         ],
     }
-    return json.dumps(told, indent=2)
+    return json.dumps(result, indent=2)
 
 
 _UNITS = {"energy": "energy_j"}
@@ -182,7 +182,7 @@ def _journal_of(run: Path) -> "Journal":
     return journals.read(run / "journal.jsonl")
 
 
-def _told(trial: BestTrial) -> str:
+def _settings_text(trial: BestTrial) -> str:
     cell = trial.training.cell
     figures = ", ".join(_plain(name, value) for name, value in trial.figures.items())
     return f"best: {figures}: {cell} (repetition {trial.training.block})"

@@ -165,7 +165,7 @@ def training_table(rows: Sequence[TrainingRow]) -> Table:
 def _factors(
     cells: Sequence[TrainingCell],
 ) -> dict[str, Callable[[TrainingCell], str]]:
-    """Return what tells the cells apart: the model, always, and each factor that varies."""
+    """Return what distinguishes the cells: the model, always, and each factor that varies."""
 
     def setting(key: str) -> Callable[[TrainingCell], str]:
         return lambda cell: dict(cell.settings).get(key, "–")
@@ -197,7 +197,7 @@ def lost_sentences(trainings: Iterable[Training]) -> list[str]:
         found.append(
             f"lost of {training.cell}, repetition {training.block + 1}, in "
             f"{training.sessions} session{'s' * (training.sessions > 1)}: {cost} in "
-            f"{units.si(training.lost.duration_s, 's')} at the least; it is in no other figure"
+            f"{units.si(training.lost.duration_s, 's')} at least; no other figure includes it"
         )
     return found
 
@@ -210,7 +210,7 @@ def trainings_as_json(run: "Run") -> str:
             return None
         return {"value": found.centre, "low": found.low, "high": found.high, "n": found.n}
 
-    told = {
+    result = {
         "run": str(run.path),
         "dataset": str(run.path / "dataset.nc"),
         "report": str(run.report),
@@ -241,7 +241,7 @@ def trainings_as_json(run: "Run") -> str:
         "lost": lost_sentences(run.trainings),
         "failed": [t.reason for t in run.trainings if t.reason],
     }
-    return json.dumps(told, indent=2)
+    return json.dumps(result, indent=2)
 
 
 def _range(ends: tuple[int, int] | None) -> str:

@@ -20,7 +20,7 @@ class TrainingDisplay(Display):
 
     @property
     def training_listener(self) -> Listener:
-        """What the workflow tells."""
+        """What the workflow calls."""
         return Listener(on_step=self._step, on_progress=self._trained)
 
     def _trained(self, progress: "Progress") -> None:

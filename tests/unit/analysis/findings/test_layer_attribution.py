@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from greenbatch.analysis.findings.layer_attribution import BETWEEN, attribute
-from greenbatch.cli.output import layers as layer_tables
+from greenbatch.cli.output import layers
 from greenbatch.records import EnergyFigure, EnergySource, IdleFigure
 from greenbatch.records.layers import (
     PROFILED,
@@ -184,7 +184,7 @@ def test_without_a_meter_there_are_times_and_a_reason() -> None:
     assert found.check
     assert found.check.energy is None
     assert found.check.parts[0].deviation == pytest.approx(0, abs=1e-9)  # of time, then
-    assert "net energy not known: no meter was read" in layer_tables.headline(found)
+    assert "net energy not known: no meter was read" in layers.headline(found)
 
 
 def test_an_estimate_and_a_measured_idle_power_do_not_meet() -> None:
@@ -209,25 +209,25 @@ def test_an_estimate_is_named_wherever_its_energy_stands() -> None:
         for b in THREE.blocks
     ]
     found = attribute(run(*estimated))
-    assert "(estimated)" in layer_tables.headline(found)
-    assert any("(estimated)" in sentence for sentence in layer_tables.sentences(found))
-    assert json.loads(layer_tables.as_json(found, None))["energy_source"] == "estimated"
+    assert "(estimated)" in layers.headline(found)
+    assert any("(estimated)" in sentence for sentence in layers.sentences(found))
+    assert json.loads(layers.layers_as_json(found, None))["energy_source"] == "estimated"
 
 
 def test_one_repetition_has_shares_but_no_interval() -> None:
     found = attribute(run(block(0)))
     assert found.operators[0].share.low is None
     assert found.by_layer()[0].share.low is None
-    assert json.loads(layer_tables.as_json(found, None))["check"]["time_ratio"]["low"] is None
+    assert json.loads(layers.layers_as_json(found, None))["check"]["time_ratio"]["low"] is None
 
 
 def test_json_and_csv_hold_every_operator(tmp_path: Path) -> None:
     found = attribute(THREE)
-    told = json.loads(layer_tables.as_json(found, 1))
+    told = json.loads(layers.layers_as_json(found, 1))
     assert told["schema_version"] == 1
     assert [row["name"] for row in told["by_layer"]] == ["features", "head", BETWEEN]
     path = tmp_path / "rows.csv"
-    layer_tables.write_csv(found, path)
+    layers.write_csv(found, path)
     with path.open() as file:
         rows = list(csv.DictReader(file))
     assert sum(float(row["share"]) for row in rows) == pytest.approx(1)
@@ -238,13 +238,13 @@ def test_a_network_that_was_not_cut_says_why() -> None:
     whole = replace(run(block(0), parts=()), uncut="it runs as one operator, and one cannot be cut")
     found = attribute(whole)
     assert found.check is None
-    assert any("one cannot be cut" in sentence for sentence in layer_tables.sentences(found))
+    assert any("one cannot be cut" in sentence for sentence in layers.sentences(found))
 
 
 def test_the_tables_tell_the_window_its_rows_and_what_they_rest_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    layer_tables.show(attribute(THREE), 1)
+    layers.show(attribute(THREE), 1)
     told = " ".join(capsys.readouterr().out.split())
     assert told.startswith("tiny on onnxruntime-cpu, fp32, batch 4: per image 24.9 ms")
     for line in (
@@ -260,7 +260,7 @@ def test_the_tables_tell_the_window_its_rows_and_what_they_rest_on(
 
 
 def test_the_page_works_offline_and_has_a_bar_for_each_layer(tmp_path: Path) -> None:
-    layer_tables.write_page(attribute(THREE), tmp_path / "page.html", None)
+    layers.write_page(attribute(THREE), tmp_path / "page.html", None)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert page.count('<td class="name">features.0</td>') == 1
@@ -272,7 +272,7 @@ def test_the_page_works_offline_and_has_a_bar_for_each_layer(tmp_path: Path) -> 
 
 def test_a_name_with_tags_is_text_on_the_page(tmp_path: Path) -> None:
     hostile = replace(THREE, model="<script>alert(1)</script>")
-    layer_tables.write_page(attribute(hostile), tmp_path / "page.html", None)
+    layers.write_page(attribute(hostile), tmp_path / "page.html", None)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page

@@ -17,7 +17,6 @@ from greenbatch.analysis import (
     read_service_curves,
     recommend,
 )
-from greenbatch.analysis.recommendation import recommend as recommendation
 from greenbatch.analysis.recommendation import simulation
 from greenbatch.analysis.recommendation.candidates import Candidate
 from greenbatch.analysis.recommendation.service_curves import POINTS, Repeated, ServiceCurve
@@ -31,6 +30,7 @@ from tests.fakes import runs
 
 pytestmark = pytest.mark.numeric
 
+RECOMMEND = "greenbatch.analysis.recommendation.recommend"
 POISSON = parse_arrivals("poisson")
 NOISE = (1.0, 1.01, 0.99, 1.005)
 IDLE_W = 2.0
@@ -101,9 +101,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _short(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulate for shorter than for a user, but where theory is the judge."""
     if "theory" not in request.node.name:
-        monkeypatch.setattr(recommendation, "SEARCHED", 1_000)
-        monkeypatch.setattr(recommendation, "SIMULATED", 8_000)
-        monkeypatch.setattr(recommendation, "LEAST_SIMULATED", 2_000)
+        monkeypatch.setattr(f"{RECOMMEND}.SEARCHED", 1_000)
+        monkeypatch.setattr(f"{RECOMMEND}.SIMULATED", 8_000)
+        monkeypatch.setattr(f"{RECOMMEND}.LEAST_SIMULATED", 2_000)
         monkeypatch.setattr(simulation, "_MOST_FOR_BURSTS", 6_000)
 
 

@@ -24,13 +24,11 @@ from greenbatch.errors import (
     WeightsError,
 )
 from greenbatch.models import InputSpec
-from greenbatch.models.sources import parse as sources
 from greenbatch.models.sources.exported_program import load_program
+from greenbatch.models.sources.load import SourceWarning, load
 from greenbatch.models.sources.parse import (
     Source,
-    SourceWarning,
     check_name,
-    load,
     parse_input,
     parse_source,
 )
@@ -559,4 +557,4 @@ def test_an_onnx_file_is_no_module(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is an ONNX file already"):
         load(parse_source(str(tmp_path / "net.onnx")))
     with pytest.raises(UnknownNameError):
-        sources.parse_source("gone")
+        parse_source("gone")

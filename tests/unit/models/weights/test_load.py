@@ -180,7 +180,7 @@ def test_a_publisher_that_never_answers_is_given_up(
             checkpoints, "PUBLISHER", f"http://127.0.0.1:{silent.getsockname()[1]}/"
         )
         with pytest.raises(WeightsError, match=r"no answer|timed out"):
-            checkpoints.fetch_checkpoint(SPEC, patience_s=0.2)
+            checkpoints.fetch_checkpoint(SPEC, timeout_s=0.2)
 
 
 def test_a_download_is_checked_cached_and_used(

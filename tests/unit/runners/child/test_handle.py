@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from greenbatch.records import Status
-from greenbatch.runners.child import main as child
+from greenbatch.runners.child import main
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
 
 pytestmark = pytest.mark.alone
@@ -84,4 +84,4 @@ def test_a_child_ends_with_its_parent() -> None:
     ],
 )
 def test_failures_are_told_apart(error: BaseException, status: str) -> None:
-    assert child._diagnose(error)[0] == status
+    assert main._diagnose(error)[0] == status

@@ -15,7 +15,7 @@ from greenbatch.records import Cell
 from greenbatch.records.layers import Part
 from greenbatch.runners import backends
 from greenbatch.runners.layers import cutting, onnx_runs, torch_runs
-from greenbatch.runners.layers import graph as graphs
+from greenbatch.runners.layers.graph import layer_of
 from greenbatch.runners.layers.onnx_runs import OnnxRun
 
 BATCH = 2
@@ -118,7 +118,7 @@ def test_no_cut_comes_inside_a_block_where_two_tensors_pass(dense: Path, tmp_pat
     event = outlined(task_of(dense), tmp_path, 50)
     graph = onnx.load(dense).graph
     maker = {name: node for node in graph.node for name in node.output}
-    first = [graphs.layer_of(maker[part["reads"]]) for part in event["parts"][1:]]
+    first = [layer_of(maker[part["reads"]]) for part in event["parts"][1:]]
     assert first  # it was cut
     assert "first" not in first
     assert "second" not in first

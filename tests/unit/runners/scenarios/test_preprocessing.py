@@ -24,7 +24,7 @@ from greenbatch.records import Cell
 from greenbatch.runners import backends
 from greenbatch.runners.child import jobs
 from greenbatch.runners.known import ThisMachine
-from greenbatch.runners.scenarios import preprocessing as images
+from greenbatch.runners.scenarios import preprocessing
 from greenbatch.runners.scenarios.batches import Batches
 from greenbatch.runners.scenarios.preprocessing import Photograph, Preprocessor, survey
 from tests.fakes import own_networks
@@ -62,7 +62,7 @@ def test_broken_images_are_named_with_the_reason_and_left_out(folder: Path) -> N
     assert list(found.broken) == ["b/text.png", "b/torn.jpg"]
     assert found.broken["b/text.png"] == "it is not an image of a known format"
     assert "truncated" in found.broken["b/torn.jpg"].lower()
-    names = [photograph.name for photograph in images.read(found)]
+    names = [photograph.name for photograph in preprocessing.read(found)]
     assert names == ["a/0.png", "a/1.jpg", "a/2.png", "b/3.jpg", "b/4.png"]
 
 
@@ -88,7 +88,7 @@ def test_images_that_are_no_longer_the_same_are_refused(folder: Path, change: st
     else:
         folder.rename(folder.with_name("elsewhere"))
     with pytest.raises(RunError, match="are not the 5 that the study was made with"):
-        images.read(found)
+        preprocessing.read(found)
 
 
 def test_a_folder_that_gives_no_images_is_refused(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_folder_that_gives_no_images_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_mostly_broken_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "_MOST_BROKEN", 1)
+    monkeypatch.setattr(preprocessing, "_MOST_BROKEN", 1)
     with pytest.raises(UsageError, match=r"2 of the 7 images looked at in .* cannot be read"):
         survey(folder)
 
@@ -114,36 +114,39 @@ def test_of_a_large_folder_images_are_chosen_evenly(
 ) -> None:
     for number in range(10):
         draw(tmp_path / f"{number}.png", number)
-    monkeypatch.setattr(images, "AT_MOST", 4)
+    monkeypatch.setattr(preprocessing, "AT_MOST", 4)
     found = survey(tmp_path)
     assert (found.found, found.count) == (10, 4)
-    assert [name for name, _ in images.read(found)] == ["0.png", "2.png", "5.png", "7.png"]
+    assert [name for name, _ in preprocessing.read(found)] == ["0.png", "2.png", "5.png", "7.png"]
 
 
 def test_a_batch_is_what_eval_would_make_of_the_files_in_the_seeds_order(folder: Path) -> None:
-    used = images.read(survey(folder))
-    order = images.in_order(used, seed=3)
+    used = preprocessing.read(survey(folder))
+    order = preprocessing.in_order(used, seed=3)
     assert sorted(order) == sorted(used)
-    assert order == images.in_order(used, seed=3)
-    assert any(images.in_order(used, seed) != order for seed in range(3))
-    batch = images.batch(order, FORM, 4)
+    assert order == preprocessing.in_order(used, seed=3)
+    assert any(preprocessing.in_order(used, seed) != order for seed in range(3))
+    batch = preprocessing.batch(order, FORM, 4)
     wanted = np.stack([load_photograph(folder / name, FORM) for name, _ in order[:4]])
     np.testing.assert_array_equal(batch, wanted)
-    np.testing.assert_array_equal(images.batch(order, FORM, 2), batch[:2])
+    np.testing.assert_array_equal(preprocessing.batch(order, FORM, 2), batch[:2])
 
 
 def test_too_few_images_are_repeated(folder: Path) -> None:
-    order = images.read(survey(folder))
-    batch = images.batch(order, FORM, 12)
+    order = preprocessing.read(survey(folder))
+    batch = preprocessing.batch(order, FORM, 12)
     for row in range(12):
         np.testing.assert_array_equal(batch[row], batch[row % 5])
     assert not np.array_equal(batch[0], batch[1])
 
 
 def test_an_input_that_no_photograph_can_become_is_refused(folder: Path) -> None:
-    order = images.read(survey(folder))
+    order = preprocessing.read(survey(folder))
     form = InputSpec(shape=(3, 8, 9), resize=8, crop=8)
-    for refused in (lambda: images.batch(order, form, 1), lambda: Preprocessor(order, form, 1)):
+    for refused in (
+        lambda: preprocessing.batch(order, form, 1),
+        lambda: Preprocessor(order, form, 1),
+    ):
         with pytest.raises(UsageError, match="cannot be cut from a photograph"):
             refused()
 
@@ -178,7 +181,7 @@ def ticking(step_s: float = 1.0) -> Callable[[], float]:
 
 
 def order_of(folder: Path) -> list[Photograph]:
-    return images.in_order(images.read(survey(folder)), seed=0)
+    return preprocessing.in_order(preprocessing.read(survey(folder)), seed=0)
 
 
 def test_in_the_window_the_next_images_of_the_order_come_before_each_batch(folder: Path) -> None:
@@ -193,7 +196,9 @@ def test_in_the_window_the_next_images_of_the_order_come_before_each_batch(folde
         run()
     assert ran == [1, 2, 3], "each batch was handed over before it was run"
     np.testing.assert_array_equal(
-        np.concatenate(backend.seen), images.batch(order, FORM, 6), err_msg="five, then the first"
+        np.concatenate(backend.seen),
+        preprocessing.batch(order, FORM, 6),
+        err_msg="five, then the first",
     )
 
 
@@ -236,7 +241,7 @@ def test_a_servers_padded_batch_gets_its_images_and_the_padding(folder: Path) ->
     batches.run(5)
     (given,) = largest.seen
     assert len(given) == 6, "five are padded to the largest"
-    np.testing.assert_array_equal(given[:5], images.batch(order, FORM, 5))
+    np.testing.assert_array_equal(given[:5], preprocessing.batch(order, FORM, 5))
     batches.run(4)
     assert len(largest.seen) == 1, "four go to the batch of four"
 
@@ -310,8 +315,10 @@ def test_a_job_reads_the_studys_images_or_synthetic_ones(folder: Path) -> None:
     study = make_study(MEMBERS | {"images": str(folder), "seed": 2}, known=ThisMachine())
     assert study.images
     request = {"images": study.images.model_dump(), "seed": study.seed}
-    order = images.in_order(images.read(study.images), 2)
-    np.testing.assert_array_equal(jobs._images(request, FORM, 4), images.batch(order, FORM, 4))
+    order = preprocessing.in_order(preprocessing.read(study.images), 2)
+    np.testing.assert_array_equal(
+        jobs._images(request, FORM, 4), preprocessing.batch(order, FORM, 4)
+    )
     synthetic = inputs.synthetic_images(FORM, 4, seed=2)
     for other in ({"images": None}, {"preprocessing": "pipeline"}):
         np.testing.assert_array_equal(jobs._images(request | other, FORM, 4), synthetic)

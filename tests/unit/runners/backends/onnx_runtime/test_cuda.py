@@ -18,7 +18,7 @@ from greenbatch.records import FACTORS, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.backends import cuda_driver
 from greenbatch.runners.backends import spec as spec_module
-from greenbatch.runners.backends.onnx_runtime import libraries as onnx_libraries
+from greenbatch.runners.backends.onnx_runtime import libraries
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
 from tests.fakes.onnx_runtime import FakeOrt, Session
@@ -29,7 +29,7 @@ def ort(monkeypatch: pytest.MonkeyPatch) -> FakeOrt:
     """Stands for onnxruntime, with a driver that pins."""
     fake = FakeOrt()
     monkeypatch.setitem(sys.modules, "onnxruntime", cast("Any", fake))
-    monkeypatch.setattr(onnx_libraries, "missing_library", lambda *_: None)
+    monkeypatch.setattr(libraries, "missing_library", lambda *_: None)
     monkeypatch.setattr(cuda_driver, "pin", lambda *_: None)
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     for provider in PROVIDERS.values():
@@ -195,7 +195,7 @@ def test_a_library_that_is_missing_is_told_when_the_session_does_not_start(
     ort: FakeOrt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ort.known = ()
-    monkeypatch.setattr(onnx_libraries, "missing_library", lambda *_: "libnvinfer is not there")
+    monkeypatch.setattr(libraries, "missing_library", lambda *_: "libnvinfer is not there")
     with pytest.raises(BackendUnavailable, match="libnvinfer is not there"):
         load("tensorrt", precision="fp16")
 

@@ -11,10 +11,10 @@ import pytest
 
 CODE = """
 import onnxruntime
-from greenbatch.runners.backends.onnx_runtime import libraries as onnx_libraries
+from greenbatch.runners.backends.onnx_runtime import libraries
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
-onnx_libraries.load(onnxruntime, PROVIDERS["cuda"])
-print(onnx_libraries.missing_library(onnxruntime, PROVIDERS["cuda"]))
+libraries.load(onnxruntime, PROVIDERS["cuda"])
+print(libraries.missing_library(onnxruntime, PROVIDERS["cuda"]))
 """
 
 

@@ -12,9 +12,9 @@ from greenbatch.errors import PlacementError, StudyError
 from greenbatch.records import FACTORS, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.backends import cuda_driver
-from greenbatch.runners.backends.onnx_runtime import settings as onnx_settings
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
+from greenbatch.runners.backends.onnx_runtime.settings import CRASHING, in_force, session_options
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_operators_that_wait_for_each_other_do_not_count_as_parallel(network: Pa
 def test_both_pools_of_threads_stop_spinning() -> None:
     import onnxruntime as ort
 
-    options = onnx_settings.session_options(
+    options = session_options(
         ort, precision="fp32", threads=1, settings={"allow_spinning": False}, may_run_on_cpu=True
     )
     for pool in ("intra", "inter"):
@@ -129,17 +129,17 @@ def test_the_optimiser_that_crashes_is_left_out_of_fp16_on_the_cpu(
 ) -> None:
     import onnxruntime as ort
 
-    options = onnx_settings.session_options(
+    options = session_options(
         ort, precision=precision, threads=1, settings={}, may_run_on_cpu=may_run_on_cpu
     )
-    told = onnx_settings.in_force(ort, PROVIDERS["cpu"], precision, options, {})
-    assert (told["optimization"] == f"ORT_ENABLE_ALL without {onnx_settings.CRASHING}") is left_out
+    told = in_force(ort, PROVIDERS["cpu"], precision, options, {})
+    assert (told["optimization"] == f"ORT_ENABLE_ALL without {CRASHING}") is left_out
 
 
 def test_the_crashing_optimiser_is_called_as_the_exporter_calls_it() -> None:
     from greenbatch.exporter.precisions import fidelity
 
-    assert onnx_settings.CRASHING == fidelity.CRASHING
+    assert fidelity.CRASHING == CRASHING
 
 
 @pytest.mark.parametrize(

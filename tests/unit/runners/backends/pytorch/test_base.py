@@ -14,7 +14,7 @@ from greenbatch.errors import PlacementError, UnsupportedCell, WeightsError
 from greenbatch.models.agreement import difference, fault
 from greenbatch.records import FACTORS, Cell, InputSpec, Manifest, TensorSpec, WeightsRecord
 from greenbatch.runners.backends import Setting, Task, parse_settings
-from greenbatch.runners.backends.pytorch import base as torch_network
+from greenbatch.runners.backends.pytorch import base
 from greenbatch.runners.backends.pytorch.aot import TorchAot
 from greenbatch.runners.backends.pytorch.base import TorchBackend
 from greenbatch.runners.backends.pytorch.compiled import TorchCompiled
@@ -222,7 +222,7 @@ def test_tf32_is_off_and_cudnn_searches_unless_it_is_set(
     task: Sourced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is asked of CUDA's libraries can be seen without a GPU."""
-    monkeypatch.setattr(torch_network, "_ON_CUDA", ())  # let a CPU backend be told
+    monkeypatch.setattr(base, "_ON_CUDA", ())  # let a CPU backend be told
     for settings, tf32, search in (({}, False, True), (FLIPPED, True, False), ({}, False, True)):
         in_force(task, **settings)
         assert torch.backends.cuda.matmul.allow_tf32 is tf32
@@ -284,7 +284,7 @@ def test_a_captured_graph_is_replayed_over_the_same_buffer_only(
         log.append("forward")
         return batch * 2
 
-    replayed = torch_network._capture(forward, images)
+    replayed = base._capture(forward, images)
     warm_up = ["wait", "stream begins", *["forward"] * 3, "stream ends", "wait"]
     assert log == [*warm_up, "capture begins", "forward", "capture ends"]
     assert replayed(images) is replayed(images)

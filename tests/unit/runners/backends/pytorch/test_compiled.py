@@ -125,11 +125,11 @@ def test_a_network_that_breaks_into_graphs_is_refused(tmp_path: Path) -> None:
 
 def compiled(module: torch.nn.Module, cache: Path) -> TorchCompiled:
     """Make a backend of a module, ready for its first run."""
-    from greenbatch.runners.backends.pytorch import compiled as torch_compiled
+    from greenbatch.runners.backends.pytorch.compiled import _compile
 
     prepare_inductor(cache, threads=1)
     backend = object.__new__(TorchCompiled)
-    backend._compiled = torch_compiled._compile(module, {})
+    backend._compiled = _compile(module, {})
     backend._forward, backend._room = backend._first, None
     backend._device, backend._source, backend._result = torch.device("cpu"), None, None
     backend._images = torch.zeros(2, 3, own_networks.SIDE, own_networks.SIDE)
