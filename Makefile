@@ -8,11 +8,13 @@ PROFILE ?= quick
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install bench test test-cpus fuzz check format gpu-check benchmarks clean
+.PHONY: help install bench quick coverage test test-cpus fuzz check format gpu-check benchmarks clean
 
 help:
 	@echo "make bench       measure the five study models on this machine and write a report"
 	@echo "                 (PROVIDER=cuda PROFILE=standard BATCH_SIZES=1..128 REPETITIONS=5 ...)"
+	@echo "make quick       run the tests that take a moment each: no whole runs, no browser"
+	@echo "make coverage    run them again, and print which share of the code they run"
 	@echo "make test        run the tests"
 	@echo "make test-cpus   run what may depend on the processor as on others: figures with two"
 	@echo "                 kinds of BLAS and one thread or more, int8 on an emulated CPU (qemu-user)"
@@ -35,9 +37,27 @@ bench: install
 	$(BIN)/gb bench --provider $(PROVIDER) --batch-sizes $(BATCH_SIZES) \
 		--repetitions $(REPETITIONS) --profile $(PROFILE)
 
-# Two at a time what only computes; then what needs the machine's time to itself.
+QUICK := not slow and not alone and not browser and not emulated
+quick: install
+	$(BIN)/python -m pytest -q -m "$(QUICK)" --numprocesses 2 --dist loadfile
+
+# Of the tests that COVERED selects. The floor is in pyproject.toml.
+COVERED ?= $(QUICK)
+coverage: install
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -q -m "$(COVERED)" --numprocesses 2 --dist loadfile
+	$(BIN)/coverage combine --quiet
+	@for room in analysis exporter models runners src/greenbatch; do \
+		printf '%-16s %s %%\n' $$room \
+			$$($(BIN)/coverage report --fail-under 0 --format total --include "$$room/*"); \
+	done
+	$(BIN)/coverage report --format total
+
+# Two at a time; then what needs the machine's time to itself. Both use the same artifacts.
 test: install
-	$(BIN)/python -m pytest -m "not alone and not emulated" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@GB_TEST_ARTIFACTS=$$(mktemp -d) && export GB_TEST_ARTIFACTS && \
+	trap 'rm -rf "$$GB_TEST_ARTIFACTS"' EXIT && set -x && \
+	$(BIN)/python -m pytest -m "not alone and not emulated" --numprocesses 2 --dist loadfile --no-loadscope-reorder && \
 	$(BIN)/python -m pytest -m alone
 
 # What 'make test' runs with this processor's own kernels and threads is run with those of others:
@@ -77,4 +97,4 @@ benchmarks: install
 	$(BIN)/python benchmarks/metering_accuracy.py --quick $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -1,4 +1,4 @@
-"""What tests of whole runs share: artifacts, exported once for all of them."""
+"""What tests of whole runs share: artifacts, exported once for all workers."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from filelock import FileLock
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,6 +25,17 @@ def _denormals_stay() -> Iterator[None]:
     """A test that tells a runtime to flush denormals does it to the tests after it too."""
     yield
     assert sys.float_info.min / 2 > 0, "this thread now counts the smallest numbers as zero"
+
+
+SMALL_MODELS = ("squeezenet1_1", "shufflenet_v2_x0_5")
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures on paper, which take most of a report's time."""
+    report = "greenbatch.analysis.{}report.build.write_{}figures"
+    monkeypatch.setattr(report.format("", ""), lambda *_: [])
+    monkeypatch.setattr(report.format("training.", "training_"), lambda *_: [])
 
 
 class Gb(Protocol):
@@ -55,7 +67,18 @@ def gb() -> Gb:
 
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory: pytest.TempPathFactory, gb: Gb) -> Path:
-    """A folder with alexnet and shufflenet_v2_x0_5, weights drawn at random."""
-    folder = tmp_path_factory.mktemp("artifacts")
-    gb("export", "alexnet", "shufflenet_v2_x0_5", "--weights", "random", "--out", folder)
+    """A folder with two small networks, weights drawn at random; tests leave it as it is.
+
+    ``GB_TEST_ARTIFACTS`` names a folder that several runs of pytest share.
+    """
+    given = os.environ.get("GB_TEST_ARTIFACTS")
+    root = Path(given) if given else tmp_path_factory.getbasetemp()
+    if not given and "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # of all workers
+    folder = root / "artifacts"
+    with FileLock(root / "artifacts.lock"):
+        if not folder.exists():
+            draft = root / "artifacts-draft"
+            gb("export", *SMALL_MODELS, "--weights", "random", "--out", draft)
+            draft.rename(folder)
     return folder

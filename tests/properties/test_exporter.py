@@ -16,6 +16,7 @@ from greenbatch.models import synthetic_images
 from greenbatch.models.artifacts import load_artifact
 from greenbatch.models.weights.load import load_weights
 from tests.fakes.networks import CLASSES, SPEC
+from tests.thorough import examples
 
 SIDE = SPEC.input.shape[-1]
 LARGEST = 16
@@ -98,7 +99,7 @@ def attention(draw: st.DrawFn) -> nn.Module:
 
 @pytest.mark.slow
 @settings(
-    max_examples=20,
+    max_examples=examples(8, 20),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

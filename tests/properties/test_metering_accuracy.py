@@ -22,6 +22,7 @@ from greenbatch.runners.metering.sampling.read_schedule import Schedule
 from greenbatch.runners.metering.sampling.sampler import focus_s
 from greenbatch.runners.metering.sampling.series import Series
 from tests.fakes.piecewise import PiecewisePower
+from tests.thorough import examples
 
 LEAD_S = 1.0
 INTERVAL_S = 0.2
@@ -124,7 +125,7 @@ COUNTER_ALONE = Hardware(tick_s=0.1, step_j=1e-3, power=False)
     jitter=st.floats(0.0, 0.2),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=2000, deadline=None, derandomize=True)
+@settings(max_examples=examples(500, 2000), deadline=None, derandomize=True)
 def test_the_error_is_in_the_band_and_half_a_percent_for_twenty_ticks(
     data: st.DataObject,
     device: Hardware,

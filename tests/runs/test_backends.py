@@ -9,12 +9,11 @@ from greenbatch.models import inputs, registry
 from greenbatch.models.artifacts import load_artifact
 from greenbatch.records import Cell
 from greenbatch.runners import backends
-
-pytestmark = pytest.mark.alone
+from tests.conftest import SMALL_MODELS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["alexnet", "shufflenet_v2_x0_5"])
+@pytest.mark.parametrize("model", SMALL_MODELS)
 def test_torch_and_onnxruntime_agree_on_the_logits(artifacts: Path, model: str) -> None:
     artifact = load_artifact(artifacts, model)
     images = inputs.synthetic_images(registry.find(model), 3, seed=7)

@@ -10,7 +10,7 @@ import xarray as xr
 from greenbatch.records import Status, parse
 from tests.conftest import Gb
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 DIMENSIONS = {
     "model": 2,
@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, gb: Gb, artifacts: Path) -> Pa
     options = "--provider cpu --runtime onnxruntime --runtime torch --batch-sizes 1,8"
     told = gb(
         "bench",
-        *("alexnet", "shufflenet_v2_x0_5"),
+        *("squeezenet1_1", "shufflenet_v2_x0_5"),
         *options.split(),
         *("--repetitions", 2, "--profile", "quick", "--weights", "random"),
         *("--artifacts", artifacts, "--out", path),
@@ -117,7 +117,7 @@ def test_a_script_can_read_the_answer(run: Path, gb: Gb) -> None:
 
 
 def test_a_directory_that_is_a_run_is_not_measured_over(run: Path, gb: Gb) -> None:
-    told = gb("bench", "alexnet", "--provider", "cpu", "--out", run, expect=2)
+    told = gb("bench", "squeezenet1_1", "--provider", "cpu", "--out", run, expect=2)
     assert "already holds a run" in told.stderr
 
 
@@ -129,10 +129,10 @@ def test_an_artifact_that_changed_stops_a_resume(run: Path, gb: Gb, tmp_path: Pa
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     study = yaml.safe_load((copy / "study.yaml").read_text())
-    study["artifacts"]["alexnet"]["sha256"] = "0" * 64
+    study["artifacts"]["squeezenet1_1"]["sha256"] = "0" * 64
     (copy / "study.yaml").write_text(yaml.safe_dump(study))
     told = gb("bench", "--resume", copy, expect=2)
-    assert "the artifact of alexnet is" in told.stderr
+    assert "the artifact of squeezenet1_1 is" in told.stderr
     assert "000000000000" in told.stderr
 
 
@@ -159,11 +159,11 @@ def test_a_corrupt_artifact_is_named(run: Path, gb: Gb, tmp_path: Path, artifact
     study = yaml.safe_load((copy / "study.yaml").read_text())
     study["artifacts_dir"] = str(folder)
     (copy / "study.yaml").write_text(yaml.safe_dump(study))
-    with (folder / "alexnet-fp32.onnx").open("r+b") as file:
+    with (folder / "squeezenet1_1-fp32.onnx").open("r+b") as file:
         file.seek(5000)
         file.write(b"rot")
     told = gb("bench", "--resume", copy, expect=2)
-    assert "alexnet-fp32.onnx is not the file that was verified" in told.stderr
+    assert "squeezenet1_1-fp32.onnx is not the file that was verified" in told.stderr
 
 
 def test_without_a_meter_latency_is_measured_and_energy_is_missing(

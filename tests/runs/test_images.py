@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.conftest import Gb
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 MODEL = "shufflenet_v2_x0_5"
 OPTIONS = (

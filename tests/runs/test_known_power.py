@@ -15,20 +15,30 @@ pytestmark = pytest.mark.alone
 
 GPU_W = 200.0
 PACKAGE_W = 50.0
+# The windows of the standard profile; what comes before them may be short.
+STUDY = """
+models: [shufflenet_v2_x0_5]
+backends: [onnxruntime-cpu]
+batch_sizes: [1, 4]
+repetitions: 2
+weights: random
+meters: [nvml, rapl]
+profile: standard
+protocol: {warm_up_min_s: 0.2, warm_up_max_s: 0.5, rest_min_s: 0.1}
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not nvml.has_compiler(), reason="no C compiler to build the simulated NVML")
 def test_energy_is_power_times_duration(gb: Gb, artifacts: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY + f"artifacts_dir: {artifacts}\n")
     gpu = nvml.FakeNvml(tmp_path / "gpu", nvml.build(tmp_path / "lib"), low_w=GPU_W)
     powercap = Powercap(tmp_path / "sys")
     powercap.add("intel-rapl:0", "package-0")
     with powercap.running({"intel-rapl:0": PowerCurve(PACKAGE_W)}):
         gb(
-            *("bench", "shufflenet_v2_x0_5", "--provider", "cpu", "--runtime", "onnxruntime"),
-            *("--batch-sizes", "1,4", "--repetitions", 2, "--weights", "random"),
-            *("--meter", "nvml", "--meter", "rapl"),
-            *("--artifacts", artifacts, "--out", tmp_path / "run"),
+            *("bench", "--study", study, "--out", tmp_path / "run"),
             env=gpu.environment() | powercap.environment(),
         )
     with xr.open_dataset(tmp_path / "run/dataset.nc") as dataset:

@@ -10,13 +10,11 @@ from tests.conftest import Gb
 from tests.fakes.powercap import Powercap
 from tests.fakes.powercap_curve import PowerCurve
 
-pytestmark = pytest.mark.alone
-
-
 PACKAGE_W = 50.0
 QUICK = ("--profile", "quick", "--repetitions", 2, "--batch-size", 2)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_shares_add_up_and_net_energy_is_nothing_where_idle_draws_the_same(
     gb: Gb, artifacts: Path, tmp_path: Path

@@ -15,7 +15,7 @@ import xarray as xr
 from greenbatch.records import parse
 from tests.conftest import Gb
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 MODEL = "shufflenet_v2_x0_5"
 
@@ -35,6 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, gb: Gb, artifacts: Path) -> Pa
     return path
 
 
+@pytest.mark.alone
 def test_traffic_is_dimensions_and_only_designed_cells_are_planned(run: Path) -> None:
     with xr.open_dataset(run / "dataset.nc") as dataset:
         assert list(dataset["policy"].to_numpy()) == ["greedy:4", "dynamic:4:20ms", "none"]
@@ -45,6 +46,7 @@ def test_traffic_is_dimensions_and_only_designed_cells_are_planned(run: Path) ->
         assert int((measured == 0).sum()) == 5
 
 
+@pytest.mark.alone
 def test_response_times_count_from_the_arrival_and_waiting_shows(run: Path) -> None:
     with xr.open_dataset(run / "dataset.nc") as dataset:
         cell = dataset.squeeze(["model", "backend", "precision", "io", "batch_size"])
@@ -60,6 +62,7 @@ def test_response_times_count_from_the_arrival_and_waiting_shows(run: Path) -> N
         assert 0 < cell["busy"].sel(policy="greedy:4") < 1
 
 
+@pytest.mark.alone
 def test_a_rate_that_the_server_cannot_hold_is_flagged_not_averaged_away(run: Path) -> None:
     with xr.open_dataset(run / "dataset.nc") as dataset:
         masks = dict(
@@ -79,6 +82,7 @@ def test_a_rate_that_the_server_cannot_hold_is_flagged_not_averaged_away(run: Pa
     assert "overloaded" in report
 
 
+@pytest.mark.alone
 def test_what_every_request_did_is_kept(run: Path) -> None:
     (trace,) = (run / "traces").glob("*greedy-4*20_*.npz")
     with np.load(trace) as arrays:
@@ -93,7 +97,7 @@ def test_a_run_killed_among_requests_loses_only_the_repetition_that_ran(
     study, run = tmp_path / "own.yaml", tmp_path / "run"
     study.write_text(
         f"models: [{MODEL}]\nbackends: [onnxruntime-cpu]\nscenarios: [server]\nrates: [50]\n"
-        "policies: [greedy:2]\nrequests: 250\nrepetitions: 3\nprofile: quick\nmeters: [none]\n"
+        "policies: [greedy:2]\nrequests: 100\nrepetitions: 3\nprofile: quick\nmeters: [none]\n"
         f"weights: random\nartifacts_dir: {artifacts}\n"
     )
     command = [sys.executable, "-m", "greenbatch.cli", "bench"]

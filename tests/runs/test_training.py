@@ -26,9 +26,6 @@ from tests.conftest import Gb
 from tests.fakes.powercap import Powercap
 from tests.fakes.powercap_curve import PowerCurve
 
-pytestmark = pytest.mark.alone
-
-
 PACKAGE_W = 50.0
 DESIGN = (
     *("simple-cnn", "--data", "digits", "--epochs", "3", "--batch-sizes", "2"),
@@ -75,6 +72,7 @@ def joules(phase: Any) -> float:
     return energy_j
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_energy_of_an_epoch_and_of_an_image_is_power_times_time(whole: Path) -> None:
     journal = journal_of(whole)
@@ -104,6 +102,7 @@ def test_energy_of_an_epoch_and_of_an_image_is_power_times_time(whole: Path) -> 
     assert not (whole / "checkpoints").exists()
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_killed_training_goes_on_and_what_was_lost_is_apart(
     whole: Path, meter: Powercap, gb: Gb, tmp_path: Path

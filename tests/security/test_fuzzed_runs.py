@@ -20,6 +20,7 @@ import greenbatch
 from tests.fakes import sandbox, spoilt_runs, training_runs
 from tests.fakes.served_run import served_run
 from tests.fakes.traced_run import traced_run
+from tests.thorough import examples
 
 RUNS = int(os.environ.get("GB_FUZZ_RUNS", "0"))
 KINDS = ("traced", "served", "training", "factorial", "search", "golden")
@@ -60,7 +61,7 @@ def tally() -> Iterator[Counter[str]]:
     seed=st.integers(0, 2**32),
 )
 @settings(
-    max_examples=RUNS or 25,
+    max_examples=RUNS or examples(10, 25),
     derandomize=not RUNS,
     deadline=None,
     phases=[Phase.generate],  # a failure prints its seed; making it smaller would take hours

@@ -29,12 +29,13 @@ from greenbatch.runners.run import reference
 from tests.fakes.runs import environment, figure, repetition, study, write_run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+pytestmark = pytest.mark.usefixtures("no_figures")
 MEMBERS: dict[str, Any] = {"backends": ["onnxruntime-cpu"], "batch_sizes": [1]}
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """A run with a compiled dataset."""
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a compiled dataset, which tests leave as it is."""
     backends = ("onnxruntime-cpu", "torch-cpu")
     cells = [Cell("alexnet", name, batch_size=size) for name in backends for size in (1, 4)]
     records = [
@@ -48,9 +49,15 @@ def run(tmp_path: Path) -> Path:
         for block in range(3)
         for number, cell in enumerate(cells)
     ]
-    path = write_run(tmp_path / "run", records, study(backends=backends))
+    path = write_run(tmp_path_factory.mktemp("compiled"), records, study(backends=backends))
     write_dataset(path)
     return path
+
+
+@pytest.fixture
+def run(compiled: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be spoilt."""
+    return Path(shutil.copytree(compiled, tmp_path / "run"))
 
 
 @pytest.fixture

@@ -67,12 +67,7 @@ STARTS = (
 ACTS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
 
 
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("greenbatch.analysis.report.build.write_figures", lambda *_: [])
-    monkeypatch.setattr(
-        "greenbatch.analysis.training.report.build.write_training_figures", lambda *_: []
-    )
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

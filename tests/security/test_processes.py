@@ -20,9 +20,6 @@ from greenbatch.runners.host.machine_lock import MachineLock, machine_for
 from tests.fakes.hostile import NETWORK, SHADOWING, command, gb_in, imported, plant
 from tests.fakes.runs import realistic_run
 
-pytestmark = pytest.mark.alone
-
-
 LONG_S = 60.0
 STUDY = """
 models: [shufflenet_v2_x0_5]
@@ -104,15 +101,31 @@ def hostile(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "arguments", ["doctor", "models", "report old", "meter --meter estimate -- true"]
-)
+@pytest.mark.parametrize("arguments", ["models", "report old", "meter --meter estimate -- true"])
 def test_planted_modules_shadow_none_in_a_command_that_only_looks(
     hostile: Path, arguments: str
 ) -> None:
     told = gb_in(hostile, *arguments.split())
     assert imported(hostile) == ""
     assert told.returncode == 0, told.stderr
+
+
+@pytest.mark.slow
+def test_planted_modules_shadow_none_in_doctor_whose_page_is_plain_text(hostile: Path) -> None:
+    told = gb_in(hostile, "doctor")
+    assert imported(hostile) == ""
+    assert told.returncode == 0, told.stderr
+    lines = told.stdout.splitlines()
+    assert [line for line in lines if line and not line.startswith(" ")][:-1] == [
+        "Machine",
+        "GPUs",
+        "Meters",
+        "Backends",
+        "Disturbances now",
+    ]
+    assert lines[-1].startswith("Here gb can measure latency")
+    assert "\x1b" not in told.stdout
+    assert told.stderr == ""
 
 
 @pytest.mark.slow

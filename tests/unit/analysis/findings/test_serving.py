@@ -118,6 +118,7 @@ def test_without_energy_there_is_no_figure_and_no_control(tmp_path: Path) -> Non
     assert not (report.parent / "figures" / "serving.svg").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_run_of_the_closed_loop_has_no_such_section(tmp_path: Path) -> None:
     page = write_report(runs.realistic_run(tmp_path / "run", models=("alexnet",)))
     assert "cost in response time" not in page.read_text(encoding="utf-8")

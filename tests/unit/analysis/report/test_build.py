@@ -38,12 +38,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(run).parent
 
 
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the figures on paper, which take most of a report's time."""
-    monkeypatch.setattr("greenbatch.analysis.report.build.write_figures", lambda *_: [])
-
-
 def own(page: Path) -> str:
     """The page without plotly's own source, which names addresses it never asks for here."""
     text = page.read_text()

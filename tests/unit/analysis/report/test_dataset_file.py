@@ -14,11 +14,7 @@ from tests.fakes.traced_run import traced_run
 from tests.unit.analysis.dataset.test_merging import on, run_of
 from tests.unit.analysis.report.test_build import own
 
-
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the figures on paper, which take most of a report's time."""
-    monkeypatch.setattr("greenbatch.analysis.report.build.write_figures", lambda *_: [])
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def test_a_dataset_alone_has_a_report_that_says_what_is_missing(tmp_path: Path) -> None:

@@ -12,11 +12,7 @@ from greenbatch.records import Cell, Idle
 from tests.fakes import runs
 from tests.unit.analysis.report.test_build import own
 
-
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the figures on paper, which take most of a report's time."""
-    monkeypatch.setattr("greenbatch.analysis.report.build.write_figures", lambda *_: [])
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def _sections_of(run: Path) -> dict[str, Section]:

@@ -24,6 +24,7 @@ from greenbatch.exporter.rebatch.rewrite import Rebatched, make_dynamic
 from greenbatch.exporter.rebatch.rules import after_reshape
 from greenbatch.exporter.rebatch.sizes import Carrier
 from tests.fakes import own_networks
+from tests.thorough import needs_thorough
 
 LIGHT = sorted((Path(onnx.__file__).parent / "backend/test/data/light").glob("light_*.onnx"))
 Array = NDArray[Any]
@@ -464,10 +465,14 @@ LIGHT_CHANGES = {
     "light_vgg19": 1,
     "light_zfnet512": 1,
 }
+DEAR = {"light_vgg19", "light_zfnet512"}  # as light_bvlc_alexnet is, with larger layers
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", LIGHT, ids=[path.stem for path in LIGHT])
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=needs_thorough if p.stem in DEAR else (), id=p.stem) for p in LIGHT],
+)
 def test_the_light_models_of_onnx_go_through(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

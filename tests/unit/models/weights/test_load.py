@@ -3,6 +3,7 @@
 import pickle
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,8 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_random_logits_vary_with_a_spread_near_one(name: str) -> None:
     spec = find(name)
+    if name in {"convnext_base", "densenet121"}:  # smaller images, for those that take any
+        spec = replace(spec, input=replace(spec.input, shape=(3, 96, 96)))
     module = build(spec)
     load_weights(module, spec, "random", seed=0)
     images = torch.from_numpy(synthetic_images(spec, 6, seed=99))  # none that it was levelled on
