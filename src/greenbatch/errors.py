@@ -15,7 +15,8 @@
         ├── BackendUnavailable    the backend cannot run on this machine
         ├── PlacementError        the graph does not run where it was asked to
         ├── UnsupportedCell       the backend cannot do this cell
-        └── MeterUnavailable      a meter that was asked for cannot be read
+        ├── MeterUnavailable      a meter that was asked for cannot be read
+        └── MessageError          parent and child do not understand each other
 
 A message is one sentence that says what is wrong, what was found, what was wanted and
 what to do. Errors of other libraries are translated where they are caught, ``from`` them.
@@ -107,3 +108,7 @@ class UnsupportedCell(MeasurementError):
 
 class MeterUnavailable(MeasurementError):
     """A meter that was asked for cannot be read."""
+
+
+class MessageError(MeasurementError):
+    """Parent and child do not understand each other."""

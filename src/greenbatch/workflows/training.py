@@ -175,7 +175,7 @@ def _rehearse(study: "TrainingStudy", listener: Listener) -> None:
     if study.search:
         search.require_optuna()
     listener.on_step(f"loading {', '.join(study.data)}")
-    for note in execution.rehearse(study):
+    for note in execution.preflight(study):
         listener.on_step(note)
 
 
