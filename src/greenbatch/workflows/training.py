@@ -120,7 +120,7 @@ def run_training(
     if not trust:
         consent.require(study, "the study")
     with machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine:
-        _rehearse(study, listener)
+        _preflight(study, listener)
         with (
             meters_for(study) as metering,
             TrainingDirectory.create(path, study, describe(study, metering)) as directory,
@@ -169,7 +169,7 @@ def resume_training(
         return _train(directory, metering, listener, machine)
 
 
-def _rehearse(study: "TrainingStudy", listener: Listener) -> None:
+def _preflight(study: "TrainingStudy", listener: Listener) -> None:
     from greenbatch.runners.training.parent import execution, search
 
     if study.search:

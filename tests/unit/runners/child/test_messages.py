@@ -215,5 +215,5 @@ def test_a_child_that_is_asked_nonsense_answers_with_one_sentence_and_ends(
             child.event(Fits)
         assert child._process.wait(60.0) == 1
         child._errors.seek(0)
-        assert child._errors.read() == b"", "a traceback"
+        assert b"Traceback" not in child._errors.read()
     assert "\n" not in failure.value.reason
