@@ -17,7 +17,7 @@ from typing import Any
 
 from greenbatch.analysis.statistics.intervals import ratio
 from greenbatch.design.training_study import Search
-from greenbatch.runners.training.parent.search import Told, propose
+from greenbatch.runners.training.parent.search import TrialResult, propose
 
 STRATEGIES = ("random", "grid", "tpe", "gp")
 BRANIN_OPTIMUM = 0.397887
@@ -83,7 +83,7 @@ def trials_until(surface: Surface, strategy: str, trials: int, seed: int) -> int
     """Return how many trials a strategy needs to arrive; ``None``: more than it has."""
     search = Search(strategies=(strategy,), trials=trials, space=surface.space)  # type: ignore[arg-type]
     noise = random.Random(seed)
-    told: list[Told] = []
+    told: list[TrialResult] = []
     while len(told) < trials:
         proposal = propose(search, strategy, told, seed)
         if proposal is None:
@@ -91,7 +91,7 @@ def trials_until(surface: Surface, strategy: str, trials: int, seed: int) -> int
         value = surface.value(proposal)
         if value >= -surface.within:
             return len(told) + 1
-        told.append(Told(proposal, (value + noise.gauss(0, surface.noise),)))
+        told.append(TrialResult(proposal, (value + noise.gauss(0, surface.noise),)))
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.errors import BackendUnavailable, MeasurementError, PlacementError, UsageError
 from greenbatch.files import make_folder, write_atomically
@@ -21,6 +21,8 @@ from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from greenbatch.runners.backends.onnx_runtime.interface import Session
 
 __all__ = ["Accuracy", "Progress", "Rate", "classes_of", "evaluate", "rank_of", "save", "wilson"]
 
@@ -241,7 +243,7 @@ def _open(
     if provider != "cpu":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        session: Any = ort.InferenceSession(
+        session: Session = ort.InferenceSession(
             str(artifact.path), options, providers=[(name, settings)]
         )
     except Exception as error:  # ONNX Runtime's errors have no common root

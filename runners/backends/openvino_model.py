@@ -2,9 +2,10 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from greenbatch.errors import PlacementError, StudyError, UnsupportedCell
 from greenbatch.runners.backends import (
@@ -35,6 +36,73 @@ _MULTIPLYING = {"convolution", "groupconvolution", "fullyconnected", "fully_conn
 _NOT_RUN = {"const", "input", "output"}
 _HINT_CHOICES = ("LATENCY", "THROUGHPUT", "CUMULATIVE_THROUGHPUT")
 _CORE_CHOICES = ("ANY_CORE", "PCORE_ONLY", "ECORE_ONLY")
+
+
+class _RuntimeInfo(Protocol):
+    value: object
+
+
+class _Node(Protocol):
+    def get_rt_info(self) -> Mapping[str, _RuntimeInfo]:
+        """Return what OpenVINO knows of it."""
+
+
+class _Model(Protocol):
+    """What is used of ``openvino.Model``."""
+
+    def input(self, index: int, /) -> Hashable:
+        """Return an input."""
+
+    def reshape(self, shapes: "Mapping[Hashable, list[int]]", /) -> None:
+        """Fix shapes of inputs."""
+
+    def get_ops(self) -> "list[_Node]":
+        """Return its nodes."""
+
+
+class _Tensor(Protocol):
+    data: "np.ndarray"
+
+
+class _InferRequest(Protocol):
+    """What is used of ``openvino.InferRequest``."""
+
+    def set_input_tensor(self, tensor: object, /) -> None:
+        """Read the input from there."""
+
+    def get_output_tensor(self, index: int, /) -> _Tensor:
+        """Return where an output is written."""
+
+    def infer(self, inputs: None, *, share_inputs: bool, share_outputs: bool) -> object:
+        """Run it and wait."""
+
+
+class _Compiled(Protocol):
+    """What is used of ``openvino.CompiledModel``."""
+
+    def create_infer_request(self) -> _InferRequest:
+        """Make a request."""
+
+    def get_property(self, name: str, /) -> Any:
+        """Return a property; its type depends on the name."""
+
+    def get_runtime_model(self) -> _Model:
+        """Return the graph as it is executed."""
+
+
+class _Core(Protocol):
+    """What is used of ``openvino.Core``."""
+
+    def read_model(self, path: Path, /) -> _Model:
+        """Read an artifact."""
+
+    def get_property(self, device: str, name: str, /) -> Any:
+        """Return a property of a device; its type depends on the name."""
+
+    def compile_model(
+        self, model: _Model, device: str, properties: Mapping[str, Setting], /
+    ) -> _Compiled:
+        """Compile a model for a device."""
 
 
 class OpenvinoModel:
@@ -175,7 +243,7 @@ class OpenvinoModel:
         return placement
 
 
-def _read(core: Any, task: Task) -> Any:
+def _read(core: _Core, task: Task) -> _Model:
     try:
         return core.read_model(task.artifact)
     except RuntimeError as error:
@@ -187,7 +255,7 @@ def _read(core: Any, task: Task) -> Any:
         ) from error
 
 
-def _properties(core: Any, device: str, task: Task) -> dict[str, Setting]:
+def _properties(core: _Core, device: str, task: Task) -> dict[str, Setting]:
     """Return what to compile with: this program's defaults, then what was set."""
     precision = task.cell.precision
     # Asked for a type that the device lacks, OpenVINO takes a coarser one: bf16 for f16.
@@ -206,7 +274,9 @@ def _properties(core: Any, device: str, task: Task) -> dict[str, Setting]:
     }
 
 
-def _compile(core: Any, model: Any, device: str, properties: Mapping[str, Setting]) -> Any:
+def _compile(
+    core: _Core, model: _Model, device: str, properties: Mapping[str, Setting]
+) -> _Compiled:
     try:
         return core.compile_model(model, device, properties)
     except RuntimeError as error:
@@ -218,7 +288,7 @@ def _compile(core: Any, model: Any, device: str, properties: Mapping[str, Settin
         ) from error
 
 
-def _check_kept(compiled: Any, task: Task) -> None:
+def _check_kept(compiled: _Compiled, task: Task) -> None:
     """Hold what is in force to what was set: OpenVINO corrects some values without a word."""
     in_force = _in_force(compiled)
     for name, wanted in task.settings.items():
@@ -231,7 +301,7 @@ def _check_kept(compiled: Any, task: Task) -> None:
             )
 
 
-def _place(compiled: Any, device: str, nodes: int) -> dict[str, int]:
+def _place(compiled: _Compiled, device: str, nodes: int) -> dict[str, int]:
     devices = compiled.get_property("EXECUTION_DEVICES")
     if {_kind(name) for name in devices} != {device}:
         raise PlacementError(
@@ -246,14 +316,14 @@ def _kind(device: str) -> str:
     return device.strip("()").partition(".")[0]
 
 
-def _nodes(compiled: Any) -> Iterator[Mapping[str, str]]:
+def _nodes(compiled: _Compiled) -> Iterator[Mapping[str, str]]:
     """Give what OpenVINO tells of each node that it executes."""
     for op in compiled.get_runtime_model().get_ops():
-        told = op.get_rt_info()
+        info = op.get_rt_info()
         node = {
-            key: str(told[key].value)
+            key: str(info[key].value)
             for key in ("layerType", "runtimePrecision", "outputLayouts")
-            if key in told
+            if key in info
         }
         if node and node.get("layerType", "").lower() not in _NOT_RUN:
             yield node
@@ -283,7 +353,7 @@ def _threads_of_request(threads: Setting, streams: Setting) -> int | None:
     return max(1, threads // streams) if isinstance(streams, int) and streams else threads
 
 
-def _in_force(compiled: Any) -> dict[str, Setting]:
+def _in_force(compiled: _Compiled) -> dict[str, Setting]:
     names = set(compiled.get_property("SUPPORTED_PROPERTIES"))
     return {
         str(name): _plain(compiled.get_property(name))
@@ -291,7 +361,7 @@ def _in_force(compiled: Any) -> dict[str, Setting]:
     }
 
 
-def _plain(value: Any) -> Setting:
+def _plain(value: object) -> Setting:
     if isinstance(value, str | int | float | bool) and not isinstance(value, Enum):
         return value
     if hasattr(value, "name"):  # members of OpenVINO's own enumerations

@@ -1,7 +1,6 @@
 """A measuring child process, seen from its parent: its events, its time limit, its end."""
 
 import contextlib
-import json
 import os
 import queue
 import signal
@@ -9,13 +8,25 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from greenbatch.errors import FileError
+from greenbatch.errors import FileError, MessageError
 from greenbatch.processes import python_command
 from greenbatch.records import Status
+from greenbatch.runners.child.messages import (
+    Failed,
+    Message,
+    MessageT,
+    Order,
+    Ready,
+    Request,
+    decode,
+    encode,
+)
+
+_LONGEST_LINE_BYTES = 10_000_000
 
 
 class ChildFailed(Exception):
@@ -86,65 +97,70 @@ class ChildProcess:
             job: One of `greenbatch.runners.child.jobs.JOBS`.
             backend: Its name.
         """
-        self._send({"job": job, "backend": backend})
+        self._send(Order(job=job, backend=backend))
 
     def finish(
         self,
-        request: dict[str, Any],
-        last: str,
-        on_event: Callable[[Mapping[str, Any]], None] = lambda event: None,
-    ) -> dict[str, Any]:
-        """Send the request of the job that was begun, and return its last event.
+        request: Request,
+        result: type[MessageT],
+        on_event: Callable[[Message], None] = lambda event: None,
+    ) -> MessageT:
+        """Send the request of the job that was begun, and return its result.
 
         Args:
-            request: See the job.
-            last: Name of its last event.
-            on_event: Told at once of each earlier event but ``ready``.
+            request: Of the job.
+            result: The message that the job ends with.
+            on_event: Receives each message before that, at once.
 
         Raises:
-            ChildFailed: It failed, died or took too long.
+            ChildFailed: It failed, died, took too long or sent something else.
             FileError: It could not write a file, for the disk is full, read-only or faulty.
         """
-        stage = "starting"
-        event = self._wait(stage)
+        self.event(Ready)
         self._send(request)
-        while event["event"] != last:
-            if event["event"] != "ready":
-                on_event(event)
-            stage = "loading" if event["event"] == "ready" else "measuring"
-            event = self._wait(stage)
+        stage = "loading"
+        while not isinstance(event := self.event(result, *request.events, stage=stage), result):
+            on_event(event)
+            stage = "measuring"
         return event
 
-    def _send(self, members: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # dead already: the events will say how
-            self._process.stdin.write(json.dumps(members).encode() + b"\n")
-            self._process.stdin.flush()
-
-    def _wait(self, stage: str) -> dict[str, Any]:
-        event = self.event(stage)
-        if event["event"] == "failed" and event.get("disk"):
-            raise FileError(event["disk"])
-        if event["event"] == "failed":
-            raise ChildFailed(Status(event["status"]), event["reason"])
-        return event
-
-    def event(self, stage: str = "starting") -> dict[str, Any]:
-        """Wait for the next event.
+    def event(self, *kinds: type[MessageT], stage: str = "starting") -> MessageT:
+        """Wait for the next message.
 
         Args:
-            stage: What the child is doing, for the message.
+            kinds: Those that can come now, beside `Failed`.
+            stage: What the child is doing, for the reason of a failure.
 
         Raises:
-            ChildFailed: It died or took too long.
+            ChildFailed: It failed, died, took too long or sent something else.
+            FileError: It could not write a file, for the disk is full, read-only or faulty.
         """
-        left_s = max(0.0, self._deadline_s - time.perf_counter())
         try:
-            line = self._lines.get(timeout=left_s)
+            message: Message = decode(self._line(stage), *kinds, Failed)
+        except MessageError as error:
+            reason = f"the process sent an invalid message while {stage}: {error}"
+            raise ChildFailed(Status.ERROR, reason) from error
+        if isinstance(message, kinds):
+            return message
+        assert isinstance(message, Failed)
+        if message.disk:
+            raise FileError(message.disk)
+        raise ChildFailed(message.status, message.reason)
+
+    def _send(self, message: Message) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # dead already: the events will say how
+            self._process.stdin.write(encode(message))
+            self._process.stdin.flush()
+
+    def _line(self, stage: str) -> bytes:
+        remaining_s = max(0.0, self._deadline_s - time.perf_counter())
+        try:
+            line = self._lines.get(timeout=remaining_s)
         except queue.Empty:
             raise ChildFailed(
                 Status.TIMEOUT,
-                f"stopped while {stage}: it {'told nothing' if self._renews else 'took longer'} "
+                f"stopped while {stage}: it {'sent nothing' if self._renews else 'took longer'} "
                 f"{'for' if self._renews else 'than'} {self._timeout_s:g} s "
                 "(the protocol's timeout_s)",
             ) from None
@@ -152,12 +168,11 @@ class ChildProcess:
             raise self._death(stage)
         if self._renews:
             self._deadline_s = time.perf_counter() + self._timeout_s
-        event: dict[str, Any] = json.loads(line)
-        return event
+        return line
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
+        while line := self._process.stdout.readline(_LONGEST_LINE_BYTES):
             self._lines.put(line)
         self._lines.put(None)
 
@@ -165,14 +180,14 @@ class ChildProcess:
         code = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        said = f"; its last words: {lines[-1][:300]}" if lines else ""
+        message = f"; its last words: {lines[-1][:300]}" if lines else ""
         if code >= 0:
-            return ChildFailed(Status.ERROR, f"the process ended ({code}) while {stage}{said}")
+            return ChildFailed(Status.ERROR, f"the process ended ({code}) while {stage}{message}")
         if -code == signal.SIGKILL and _oom_kills() > self._oom_kills:
-            reason = f"the kernel killed the process for memory while {stage}{said}"
+            reason = f"the kernel killed the process for memory while {stage}{message}"
             return ChildFailed(Status.OOM, reason)
         name = signal.Signals(-code).name
-        return ChildFailed(Status.ERROR, f"the process was killed by {name} while {stage}{said}")
+        return ChildFailed(Status.ERROR, f"the process was killed by {name} while {stage}{message}")
 
     def _kill(self) -> None:
         try:

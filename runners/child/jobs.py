@@ -1,4 +1,4 @@
-"""What a child process is asked to do: measure a repetition, try a batch, make a reference.
+"""What a child process does on request: measure a repetition, try a batch, make a reference.
 
 Each job loads one network in one backend. Instants are on `time.perf_counter`, which every process
 of a machine shares.
@@ -6,26 +6,30 @@ of a machine shares.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
-from greenbatch.arrays import read_array
-from greenbatch.errors import MeasurementError
+from greenbatch.arrays import read_array, write_arrays
+from greenbatch.errors import MeasurementError, UnknownNameError
 from greenbatch.files import draft
 from greenbatch.models.artifacts import manifest_at
-from greenbatch.records import FACTORS, Cell
+from greenbatch.records import FACTORS, Agreement, Cell
 from greenbatch.runners import backends
-from greenbatch.runners.child import windows
+from greenbatch.runners.child import messages, windows
+from greenbatch.runners.child.messages import Request
 from greenbatch.runners.child.system import affinity, idle_for, peak_memory_bytes
-from greenbatch.runners.child.windows import Request, Tell, clock
+from greenbatch.runners.child.windows import Send, clock
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from greenbatch.design.images import ImageSet
     from greenbatch.records import InputSpec
     from greenbatch.runners.scenarios.preprocessing import Photograph, Preprocessor
+
+RequestT = TypeVar("RequestT", bound=Request)
 
 REFERENCE_IMAGES = 4
 """How many of a batch's images are held to the reference: enough for a wrong row to show, few
@@ -38,171 +42,203 @@ def prepare(backend: str) -> None:
         import_module(package)
 
 
-def measure_repetition(request: Request, tell: Tell, born_s: float) -> None:
-    """Load a cell's network, hold it to the reference, warm it up and measure its window.
+@dataclass(frozen=True, slots=True)
+class Job(Generic[RequestT]):
+    """A job that a child can do.
+
+    Attributes:
+        request: What is sent with it.
+        run: Does it, from the request, a way to send messages and the time the process began.
+    """
+
+    request: type[RequestT]
+    run: "Callable[[RequestT, Send, float], None]"
+
+    def answer(self, line: bytes, send: Send, born_s: float) -> None:
+        """Do the job that a line asks for.
+
+        Raises:
+            MessageError: The line is not its request.
+        """
+        request = messages.decode(line, self.request)
+        for kind in request.events:  # made now, not in what is timed
+            messages.adapter_of(kind)
+        self.run(request, send, born_s)
+
+
+def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: float) -> None:
+    """Load a cell's network, check it against the reference, warm it up and measure its window.
 
     Args:
-        request: As `repetition` makes it: the cell, the files of its artifact, protocol, lead,
-            window and idle lengths in s, and where to save latencies.
-        tell: Writes an event: ``loaded``, ``warm``, ``ended``, ``measured``.
+        request: See there.
+        send: Sends ``Loaded``, ``Warm``, ``Ended``, ``Measured``.
         born_s: When the process began.
 
     Raises:
         MeasurementError: The backend computes something else than the reference, or what was in
             force changed while it was measured.
     """
-    import numpy as np
-
     ready_s = clock()
-    task = task_of(request)
-    preprocessor = _preprocessor(request, task)
+    task = task_of(request.load)
+    preprocessor = _preprocessor(request.load, task)
     cached = task.cache is not None and any(task.cache.iterdir())
     load_s = clock()
     backend = backends.resolve(backends.find(task.cell.backend))(task)
     loaded_s = clock()
-    tell(event="loaded")
+    send(messages.Loaded())
 
     backend.run()
     first_s = clock()
     if preprocessor:  # until now it ran others: that it takes new images is held to the reference
         preprocessor.before(backend, backend.run, task.cell.batch_size)()
-    agreement = _agreement(backend.outputs(), task, request["reference"])
-    _check_arithmetic(backend.outputs(), task, request["arithmetic"])
+    agreement = _agreement(backend.outputs(), task, request.reference)
+    _check_arithmetic(backend.outputs(), task, request.arithmetic)
     settings = dict(backend.settings)
-    idle: dict[str, tuple[float, float]] = {}
-    if request["idle_before_s"]:
-        idle["before"] = idle_for(request["idle_before_s"])
+    idle: dict[Literal["before", "after"], messages.Stretch] = {}
+    if request.idle_before_s:
+        idle["before"] = idle_for(request.idle_before_s)
     measure = windows.measure_server if task.cell.is_server else windows.measure_offline
     loaded = windows.Loaded(backend, task, first_s - loaded_s, settings, preprocessor)
-    measured = measure(loaded, request, tell)
+    measured = measure(loaded, request, send)
     _check_logits(backend.outputs(), task.cell.batch_size)
     _check_unchanged(settings, dict(backend.settings))
-    if request["idle_after_s"]:
-        idle["after"] = idle_for(request["idle_after_s"])
+    if request.idle_after_s:
+        idle["after"] = idle_for(request.idle_after_s)
 
-    with draft(Path(request["arrays"])) as unfinished, unfinished.open("wb") as file:
-        np.savez(file, **dict(measured.arrays))  # type: ignore[arg-type]
+    with draft(request.arrays) as unfinished, unfinished.open("wb") as file:
+        write_arrays(file, measured.arrays, packed=False)
     host_bytes, children_bytes = peak_memory_bytes()
     start_s, end_s = measured.window
-    members = {
-        "pid": os.getpid(),
-        "window": measured.window,
-        "idle": idle,
-        "one_off": {"load": (load_s, loaded_s), "first": (loaded_s, first_s)},
-        "cache": _cache(task.cache, cached),
-        "agreement": agreement,
-        "warm_up": asdict(measured.warm_up),
-        "memory_host_bytes": host_bytes,
-        "memory_children_bytes": children_bytes,
-        "placement": dict(backend.placement),
-        "fell_back": backend.fell_back,
-        "settings": {**_surroundings(task.cell), **settings, **measured.settings},
-        "phases_s": {
-            "start": ready_s - born_s,
-            "images": load_s - ready_s,
-            "load": loaded_s - load_s,
-            "first": first_s - loaded_s,
-            "warm_up": measured.warm_up.duration_s,
-            "window": end_s - start_s,
-        },
-    }
-    tell(**(members | dict(measured.members)), event="measured")
+    send(
+        messages.Measured(
+            pid=os.getpid(),
+            window=measured.window,
+            cpu_s=measured.cpu_s,
+            figures=measured.figures,
+            idle=idle,
+            one_off={"load": (load_s, loaded_s), "first": (loaded_s, first_s)},
+            cache=_cache(task.cache, cached),
+            agreement=agreement,
+            warm_up=measured.warm_up,
+            memory_host_bytes=host_bytes,
+            memory_children_bytes=children_bytes,
+            placement=dict(backend.placement),
+            fell_back=backend.fell_back,
+            settings={**_surroundings(task.cell), **settings, **measured.settings},
+            phases_s={
+                "start": ready_s - born_s,
+                "images": load_s - ready_s,
+                "load": loaded_s - load_s,
+                "first": first_s - loaded_s,
+                "warm_up": measured.warm_up.duration_s,
+                "window": end_s - start_s,
+            },
+        )
+    )
 
 
-def try_batch(request: Request, tell: Tell, born_s: float) -> None:
-    """Load a cell's network and run its batch twice; tell ``fits``."""
-    task = task_of(request)
+def try_batch(request: messages.TryBatch, send: Send, born_s: float) -> None:
+    """Load a cell's network and run its batch twice; send ``Fits``."""
+    task = task_of(request.load)
     backend = backends.resolve(backends.find(task.cell.backend))(task)
     backend.run()
     backend.run()
     _check_logits(backend.outputs(), task.cell.batch_size)
-    tell(event="fits")
+    send(messages.Fits())
 
 
-def make_reference(request: Request, tell: Tell, born_s: float) -> None:
-    """Save the reference: a backend's logits of the first images; tell ``made``."""
+def make_reference(request: messages.MakeReference, send: Send, born_s: float) -> None:
+    """Save the reference: a backend's logits of the first images; send ``Made``."""
     import numpy as np
 
-    task = task_of(request)
+    task = task_of(request.load)
     backend = backends.resolve(backends.find(task.cell.backend))(task)
     backend.run()
     logits = backend.outputs()
     _check_logits(logits, task.cell.batch_size)
-    with draft(Path(request["out"])) as unfinished, unfinished.open("wb") as file:
+    with draft(request.out) as unfinished, unfinished.open("wb") as file:
         np.save(file, logits)
-    tell(event="made")
+    send(messages.Made())
 
+
+REPETITION = Job(messages.MeasureRepetition, measure_repetition)
+BATCH = Job(messages.TryBatch, try_batch)
+REFERENCE = Job(messages.MakeReference, make_reference)
 
 _HERE = "greenbatch.runners.child.jobs"
 _TRAINING = "greenbatch.runners.training.child.jobs"
 _LAYERS = "greenbatch.runners.layers.jobs"
 JOBS: Mapping[str, str] = {
-    "repetition": f"{_HERE}:measure_repetition",
-    "batch": f"{_HERE}:try_batch",
-    "reference": f"{_HERE}:make_reference",
-    "training": f"{_TRAINING}:train",
-    "rehearsal": f"{_TRAINING}:rehearse",
-    "outline": f"{_LAYERS}:outline",
-    "layers": f"{_LAYERS}:measure_layers",
+    "repetition": f"{_HERE}:REPETITION",
+    "batch": f"{_HERE}:BATCH",
+    "reference": f"{_HERE}:REFERENCE",
+    "training": f"{_TRAINING}:TRAINING",
+    "preflight": f"{_TRAINING}:PREFLIGHT",
+    "outline": f"{_LAYERS}:OUTLINE",
+    "layers": f"{_LAYERS}:LAYERS",
 }
-"""Who does a job, ``module:function``; imported when it is asked for, as backends are."""
+"""The jobs, ``module:name`` of a `Job`; imported when one is ordered, as backends are."""
+
+Answer: TypeAlias = Callable[[bytes, Send, float], None]
 
 
-def resolve(job: str) -> "Callable[[Request, Tell, float], None]":
-    """Import the function behind a job."""
+def resolve(job: str) -> Answer:
+    """Import what answers the request of a job, see `Job.answer`.
+
+    Raises:
+        UnknownNameError: There is no such job.
+    """
+    if job not in JOBS:
+        raise UnknownNameError("job", job, JOBS)
     module, _, name = JOBS[job].partition(":")
-    found: Callable[[Request, Tell, float], None] = getattr(import_module(module), name)
-    return found
+    answer: Answer = getattr(import_module(module), name).answer
+    return answer
 
 
-def task_of(request: Request) -> backends.Task:
-    cell = Cell(**request["cell"])
-    manifest = manifest_at(Path(request["manifest"]))
+def task_of(load: messages.Load) -> backends.Task:
+    """Read what is to be loaded: the manifest and the images."""
+    manifest = manifest_at(load.manifest)
     return backends.Task(
-        cell=cell,
-        artifact=Path(request["artifact"]),
-        weights=Path(request["weights"]),
+        cell=load.cell,
+        artifact=load.artifact,
+        weights=load.weights,
         manifest=manifest,
-        threads=request["threads"],
-        images=_images(request, manifest.input, cell.batch_size),
-        allow_fallback=request["allow_fallback"],
-        settings=backends.check_settings(cell.backend, dict(cell.settings)),
-        source=request["source"],
-        cache=Path(request["cache"]) if request.get("cache") else None,
+        threads=load.threads,
+        images=_images(load, manifest.input, load.cell.batch_size),
+        allow_fallback=load.allow_fallback,
+        settings=backends.check_settings(load.cell.backend, dict(load.cell.settings)),
+        source=load.source,
+        cache=load.cache,
     )
 
 
-def _images(request: Request, form: "InputSpec", size: int) -> "np.ndarray":
+def _images(load: messages.Load, form: "InputSpec", size: int) -> "np.ndarray":
     """Return the batch: the study's images, or synthetic ones until they come in the window."""
     from greenbatch.models import inputs
     from greenbatch.runners.scenarios import preprocessing as images
 
-    if not request["images"] or _in_window(request):
-        return inputs.synthetic_images(form, size, seed=request["seed"])
-    return images.batch(_photographs(request), form, size)
+    if not load.images or load.preprocessing == "pipeline":
+        return inputs.synthetic_images(form, size, seed=load.seed)
+    return images.batch(_photographs(load.images, load.seed), form, size)
 
 
-def _preprocessor(request: Request, task: backends.Task) -> "Preprocessor | None":
+def _preprocessor(load: messages.Load, task: backends.Task) -> "Preprocessor | None":
     from greenbatch.runners.scenarios.preprocessing import Preprocessor
 
-    if not _in_window(request):
+    if load.preprocessing != "pipeline" or not load.images:
         return None
-    return Preprocessor(_photographs(request), task.manifest.input, task.cell.batch_size, clock)
+    photographs = _photographs(load.images, load.seed)
+    return Preprocessor(photographs, task.manifest.input, task.cell.batch_size, clock)
 
 
-def _photographs(request: Request) -> "list[Photograph]":
-    from greenbatch.design.images import ImageSet
+def _photographs(found: "ImageSet", seed: int) -> "list[Photograph]":
     from greenbatch.runners.scenarios import preprocessing as images
 
-    return images.in_order(images.read(ImageSet(**request["images"])), request["seed"])
+    return images.in_order(images.read(found), seed)
 
 
-def _in_window(request: Request) -> bool:
-    return request.get("preprocessing") == "pipeline"
-
-
-def _agreement(logits: "np.ndarray", task: backends.Task, reference: str) -> dict[str, float]:
-    """Hold a backend's logits to the reference's.
+def _agreement(logits: "np.ndarray", task: backends.Task, reference: Path) -> Agreement:
+    """Compare a backend's logits with the reference's.
 
     Raises:
         MeasurementError: They are further apart than the precision explains.
@@ -211,7 +247,7 @@ def _agreement(logits: "np.ndarray", task: backends.Task, reference: str) -> dic
 
     _check_logits(logits, task.cell.batch_size)
     images = min(task.cell.batch_size, REFERENCE_IMAGES)
-    wanted, got = read_array(Path(reference))[:images], logits[:images]
+    wanted, got = read_array(reference)[:images], logits[:images]
     if wanted.shape != got.shape:
         raise MeasurementError(
             f"{task.cell.backend} puts out {got.shape[1]} numbers for an image, the reference "
@@ -223,7 +259,7 @@ def _agreement(logits: "np.ndarray", task: backends.Task, reference: str) -> dic
             f"{task.cell.backend} computes something else in {task.cell.precision} than ONNX "
             f"Runtime does on the CPU in fp32: {wrong}; it is not timed, try another version of it"
         )
-    return {"images": images, "max_rel": found.max_rel, "cosine": found.cosine}
+    return Agreement(images=images, max_rel=found.max_rel, cosine=found.cosine)
 
 
 def judged_by_itself(cell: Cell) -> bool:
@@ -235,7 +271,7 @@ def judged_by_itself(cell: Cell) -> bool:
     return cell.precision == "int8" and backends.find(cell.backend).device == "cpu"
 
 
-def _check_arithmetic(logits: "np.ndarray", task: backends.Task, reference: str) -> None:
+def _check_arithmetic(logits: "np.ndarray", task: backends.Task, reference: Path | None) -> None:
     """Check that this processor computes an int8 artifact as the artifact says.
 
     Raises:
@@ -243,9 +279,9 @@ def _check_arithmetic(logits: "np.ndarray", task: backends.Task, reference: str)
     """
     from greenbatch.models.agreement import arithmetic_fault, difference
 
-    if not reference:
+    if reference is None:
         return
-    wanted = read_array(Path(reference))[: len(logits)]
+    wanted = read_array(reference)[: len(logits)]
     if wrong := arithmetic_fault(difference(wanted, logits[: len(wanted)]), task.cell.model):
         raise MeasurementError(f"{wrong}; it is not timed")
 
@@ -261,7 +297,9 @@ def _check_logits(logits: "np.ndarray", batch_size: int) -> None:
         )
 
 
-def _check_unchanged(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+def _check_unchanged(
+    before: Mapping[str, backends.Setting], after: Mapping[str, backends.Setting]
+) -> None:
     """Refuse a window in which the rules of the comparison changed.
 
     Raises:
@@ -285,7 +323,7 @@ def _surroundings(cell: Cell) -> dict[str, str]:
     }
 
 
-def _cache(folder: Path | None, cached: bool) -> str | None:
+def _cache(folder: Path | None, cached: bool) -> Literal["cold", "warm"] | None:
     if folder is None or not any(folder.iterdir()):
         return None
     return "warm" if cached else "cold"

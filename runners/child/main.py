@@ -1,20 +1,23 @@
-"""The process that does one job with one backend, and tells its parent how it went.
+"""The process that does one job with one backend, and reports to its parent how it went.
 
-``python -m greenbatch.runners.child.main`` reads two lines of JSON from its standard input, an
-order (the job and the backend) and a request, and writes events (JSON lines) to its standard
-output. Between the two it imports what the backend needs and tells ``ready``. It keeps running
-after its last event until its input is closed, so that the parent can read its meters while the
+``python -m greenbatch.runners.child.main`` reads two messages from its standard input, an order
+(the job and the backend) and a request, and writes messages to its standard output; see
+`greenbatch.runners.child.messages`. Between the two it imports what the backend needs. It keeps
+running after its result until its input is closed, so that the parent can read its meters while the
 process is still alive.
 
 ``python -m greenbatch.runners.child.main BACKEND`` says whether the backend can run here; with
 ``trial`` behind it, a one-node network is run to find out.
 """
 
-import json
 import os
 import sys
 import time
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from greenbatch.records import Status
+    from greenbatch.runners.child.messages import Failed, Message, Tried
 
 BORN_S = time.perf_counter()
 
@@ -23,31 +26,33 @@ def main(arguments: list[str]) -> int:
     """Answer a probe, or do the job that is ordered."""
     events = _private_stdout()
 
-    def tell(**members: Any) -> None:
-        events.write(json.dumps(members) + "\n")
+    def send(message: "Message") -> None:
+        from greenbatch.runners.child import messages
+
+        events.write(messages.encode(message))
         events.flush()
 
-    if arguments[1:] == ["trial"]:
-        tell(event="trial", **trial(arguments[0]))
-        return 0
-    if arguments:
-        tell(event="probe", reason=probe(arguments[0]))
-        return 0
     try:
-        from greenbatch.runners.child import jobs
+        if arguments[1:] == ["trial"]:
+            send(trial(arguments[0]))
+            return 0
+        from greenbatch.runners.child import jobs, messages
 
-        order = json.loads(sys.stdin.readline())
-        jobs.prepare(order["backend"])
-        tell(event="ready")
-        line = sys.stdin.readline()
+        if arguments:
+            send(messages.Probed(reason=probe(arguments[0])))
+            return 0
+        order = messages.decode(sys.stdin.buffer.readline(), messages.Order)
+        answer = jobs.resolve(order.job)
+        jobs.prepare(order.backend)
+        send(messages.Ready())
+        line = sys.stdin.buffer.readline()
         if not line:  # the parent thought better of it
             return 0
-        jobs.resolve(order["job"])(json.loads(line), tell, BORN_S)
+        answer(line, send, BORN_S)
     except BaseException as error:  # whatever it is, the parent must hear of it
-        status, reason = _diagnose(error)
-        tell(event="failed", status=status, reason=reason, disk=_fault_of_the_disk(error))
+        send(_failed(error))
         return 1
-    sys.stdin.read()  # until the parent has read its meters
+    sys.stdin.buffer.read()  # until the parent has read its meters
     os._exit(0)  # nothing is left to save, and taking a runtime apart can take a second
 
 
@@ -62,28 +67,38 @@ def probe(name: str) -> str | None:
         return f"its packages cannot be imported ({error}); install {spec.runtime} again"
 
 
-def trial(name: str) -> dict[str, Any]:
-    """Run a one-node network on the backend ``name``; tell its placement, or why it fails."""
+def trial(name: str) -> "Tried":
+    """Run a one-node network on the backend ``name``; return its placement, or why it fails."""
     from greenbatch.runners import backends
 
-    if reason := probe(name):
-        return {"reason": reason}
-    spec = backends.find(name)
-    try:
-        placement = backends.resolve(spec).trial(spec.provider)
-    except Exception as error:  # whatever a runtime raises is the answer
-        return {"reason": _diagnose(error)[1]}
-    trial_s = time.perf_counter() - BORN_S
-    return {"reason": None, "placement": dict(placement), "trial_s": trial_s}
+    reason, placement, trial_s = probe(name), {}, None
+    if reason is None:
+        spec = backends.find(name)
+        try:
+            placement = dict(backends.resolve(spec).trial(spec.provider))
+            trial_s = time.perf_counter() - BORN_S
+        except Exception as error:  # whatever a runtime raises is the answer
+            reason = _diagnose(error)[1]
+    from greenbatch.runners.child.messages import Tried  # not before: the trial is timed
+
+    return Tried(reason=reason, placement=placement, trial_s=trial_s)
 
 
-def _diagnose(error: BaseException) -> tuple[str, str]:
+def _failed(error: BaseException) -> "Failed":
+    from greenbatch.runners.child.messages import Failed
+
+    status, reason = _diagnose(error)
+    return Failed(status=status, reason=_sendable(reason), disk=_fault_of_the_disk(error))
+
+
+def _diagnose(error: BaseException) -> "tuple[Status, str]":
     """Return the status and the one-sentence reason of a failure."""
     from greenbatch.errors import GreenbatchError, UnsupportedCell
+    from greenbatch.records import Status
 
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, UnsupportedCell):
-        return "unsupported", text
+        return Status.UNSUPPORTED, text
     lowered = text.lower()
     if isinstance(error, MemoryError) or any(
         words in lowered
@@ -96,10 +111,15 @@ def _diagnose(error: BaseException) -> tuple[str, str]:
             "not enough memory",
         )
     ):
-        return "oom", f"out of memory: {text[:300]}"
+        return Status.OOM, f"out of memory: {text[:300]}"
     if isinstance(error, GreenbatchError):
-        return "error", text
-    return "error", f"{type(error).__name__}: {text[:600]}"
+        return Status.ERROR, text
+    return Status.ERROR, f"{type(error).__name__}: {text[:600]}"
+
+
+def _sendable(text: str) -> str:
+    """Write out what UTF-8 cannot hold: a file's name may have any bytes."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _fault_of_the_disk(error: BaseException) -> str | None:
@@ -108,13 +128,14 @@ def _fault_of_the_disk(error: BaseException) -> str | None:
     from greenbatch.files import disk_error, sentence
 
     if found := disk_error(error):
-        return sentence(error if isinstance(error, FileError) else found, found.filename or "files")
+        fault = error if isinstance(error, FileError) else found
+        return _sendable(sentence(fault, found.filename or "files"))
     return None
 
 
-def _private_stdout() -> TextIO:
+def _private_stdout() -> BinaryIO:
     """Keep the parent's pipe for events; send what libraries print to standard error."""
-    private = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    private = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return private
 

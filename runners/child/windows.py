@@ -5,13 +5,19 @@ Instants are on `time.perf_counter`, which every process of a machine shares.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.errors import MeasurementError
-from greenbatch.records import Cell, WarmUp
+from greenbatch.records import Cell, Pipeline, Queue, WarmUp
 from greenbatch.runners import backends
+from greenbatch.runners.child.messages import (
+    Ended,
+    MeasureRepetition,
+    Message,
+    Warm,
+    WindowFigures,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +25,7 @@ if TYPE_CHECKING:
     from greenbatch.queueing.arrivals import Arrivals
     from greenbatch.runners.scenarios.preprocessing import Preprocessor
 
-Request = Mapping[str, Any]
-Tell = Callable[..., None]
+Send = Callable[[Message], None]
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
 
@@ -44,30 +49,32 @@ class Loaded:
     backend: backends.Backend
     task: backends.Task
     first_s: float
-    settings: Mapping[str, Any]
+    settings: Mapping[str, backends.Setting]
     preprocessor: "Preprocessor | None" = None
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class ScenarioResult:
     """What a scenario gave.
 
     Attributes:
         window: Its begin and its end.
         warm_up: Before it.
+        cpu_s: CPU time used in it.
         arrays: Of its trace.
-        members: Of the event that tells of it.
-        settings: What was in force beside the backend's.
+        figures: That were counted in it.
+        settings: The effective ones beside the backend's.
     """
 
     window: tuple[float, float]
     warm_up: WarmUp
+    cpu_s: float
     arrays: Mapping[str, "np.ndarray"]
-    members: Mapping[str, Any]
+    figures: WindowFigures
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def measure_offline(loaded: Loaded, request: Request, tell: Tell) -> Measured:
+def measure_offline(loaded: Loaded, request: MeasureRepetition, send: Send) -> ScenarioResult:
     """Measure the closed loop."""
     import numpy as np
 
@@ -76,37 +83,40 @@ def measure_offline(loaded: Loaded, request: Request, tell: Tell) -> Measured:
     run, size = loaded.backend.run, loaded.task.cell.batch_size
     if loaded.preprocessor:
         run = loaded.preprocessor.before(loaded.backend, run, size)
-    protocol = MeasurementProtocol(**request["protocol"])
+    protocol = request.protocol
     warm_up = offline.warm_up(run, clock, protocol, loaded.first_s)
-    tell(event="warm")
-    offline.keep_warm(run, clock, request["lead_s"], warm_up)
+    send(Warm(window_s=request.window_s))
+    offline.keep_warm(run, clock, request.lead_s, warm_up)
     cpu_before_s = time.process_time()
-    window = offline.measure(run, clock, request["window_s"], protocol.window_iterations)
+    window = offline.measure(run, clock, request.window_s, protocol.window_iterations)
     cpu_s = time.process_time() - cpu_before_s
     pipeline = _pipeline(loaded, window.start_s, window.end_s)
-    tell(event="ended")
+    send(Ended())
     latencies = np.asarray(window.latencies_s)
-    return Measured(
+    return ScenarioResult(
         (window.start_s, window.end_s),
         warm_up,
+        cpu_s,
         {"latency_s": latencies},
-        {
-            "iterations": len(latencies),
-            "images": len(latencies) * size,
-            "latency_s": _quantiles(latencies),
-            "steady": _steady_halves(latencies, protocol.steady_tolerance),
-            "cpu_s": cpu_s,
-            "pipeline": pipeline,
-        },
+        WindowFigures(
+            iterations=len(latencies),
+            images=len(latencies) * size,
+            latency_s=_quantiles(latencies),
+            steady=_steady_halves(latencies, protocol.steady_tolerance),
+            overloaded=False,
+            late=False,
+            queue=None,
+            pipeline=pipeline,
+        ),
     )
 
 
-def _pipeline(loaded: Loaded, start_s: float, end_s: float) -> dict[str, Any] | None:
-    """Tell what was preprocessed in a window that has just ended."""
-    return asdict(loaded.preprocessor.total(start_s, end_s)) if loaded.preprocessor else None
+def _pipeline(loaded: Loaded, start_s: float, end_s: float) -> Pipeline | None:
+    """Return what was preprocessed in a window that has just ended."""
+    return loaded.preprocessor.total(start_s, end_s) if loaded.preprocessor else None
 
 
-def measure_server(loaded: Loaded, request: Request, tell: Tell) -> Measured:
+def measure_server(loaded: Loaded, request: MeasureRepetition, send: Send) -> ScenarioResult:
     """Measure the open loop: requests arrive, and a policy forms the batches."""
     from greenbatch.queueing.overload import load
     from greenbatch.queueing.policies import parse_policy
@@ -117,7 +127,7 @@ def measure_server(loaded: Loaded, request: Request, tell: Tell) -> Measured:
 
     task = loaded.task
     policy = parse_policy(task.cell.served.policy)
-    protocol = MeasurementProtocol(**request["protocol"])
+    protocol = request.protocol
     batches = Batches(loaded.backend, task, policy.batch_sizes())
     began_s = clock()
     warmed = batches.warm(_RUNS_EACH, clock, protocol.warm_up_max_s)
@@ -129,19 +139,19 @@ def measure_server(loaded: Loaded, request: Request, tell: Tell) -> Measured:
     arrivals, rate_hz = _traffic(task.cell)
     # The largest batch fills and runs in it, twice, if its requests come as often as that.
     fill_s = policy.largest / rate_hz if rate_hz else 0.0
-    window_s = max(request["window_s"], fill_s + _FEWEST_BATCHES * batch_s)
-    duration_s = request["lead_s"] + window_s
-    planned_s = arrivals.times(rate_hz, seed=request["arrivals_seed"], duration_s=duration_s)
+    window_s = max(request.window_s, fill_s + _FEWEST_BATCHES * batch_s)
+    duration_s = request.lead_s + window_s
+    planned_s = arrivals.times(rate_hz, seed=request.arrivals_seed, duration_s=duration_s)
     with Generator(planned_s) as generator:
-        tell(event="warm", window_s=window_s)
+        send(Warm(window_s=window_s))
         cpu_before_s = time.process_time()
         drain_s = max(window_s / 4, batch_s)
-        loop = serve(batches.run, policy, generator, clock, request["lead_s"], drain_s)
+        loop = serve(batches.run, policy, generator, clock, request.lead_s, drain_s)
         cpu_s = time.process_time() - cpu_before_s
     served, (start_s, end_s) = loop.served, loop.window
     pipeline = _pipeline(loaded, start_s, end_s)
-    tell(event="ended")
-    time.sleep(request["tail_s"])
+    send(Ended())
+    time.sleep(request.tail_s)
     inside = (served.batch_start_s >= start_s) & (served.batch_start_s < end_s)
     latencies = (served.batch_end_s - served.batch_start_s)[inside]
     response_s, lateness_s = loop.response_s, loop.lateness_s
@@ -154,9 +164,10 @@ def measure_server(loaded: Loaded, request: Request, tell: Tell) -> Measured:
     answered = len(response_s) > 0
     sizes, counts = _counted(served.batch_size[inside])
     load_seen = load(served, policy.largest)
-    return Measured(
+    return ScenarioResult(
         (start_s, end_s),
         warm_up,
+        cpu_s + loop.generator_cpu_s,
         {
             "latency_s": latencies,
             "arrival_s": loop.planned_s,
@@ -166,30 +177,28 @@ def measure_server(loaded: Loaded, request: Request, tell: Tell) -> Measured:
             "batch_size": served.batch_size,
             "waiting": served.waiting,
         },
-        {
-            "iterations": int(inside.sum()),
-            "images": loop.completed,
-            "latency_s": _quantiles(latencies),
-            "steady": True,  # sizes differ from batch to batch: halves of the window tell nothing
-            "cpu_s": cpu_s + loop.generator_cpu_s,
-            "overloaded": load_seen.overloaded or loop.unserved > 0,
-            "late": loop.late,
-            "pipeline": pipeline,
-            "tail_s": request["tail_s"],
-            "queue": {
-                "requests": len(response_s),
-                "unserved": loop.unserved,
-                "response_s": _quantiles(response_s) if answered else {},
-                "response_mean_s": float(response_s.mean()) if answered else None,
-                "busy_s": loop.busy_s,
-                "batch_sizes": dict(zip(sizes, counts, strict=True)),
-                "waiting_mean": float(served.waiting[inside].mean()),
-                "waiting_max": int(served.waiting[inside].max()),
-                "lateness_s": _quantiles(lateness_s),
-                "growth_hz": load_seen.growth_hz,
-                "generator_cpu_s": loop.generator_cpu_s,
-            },
-        },
+        WindowFigures(
+            iterations=int(inside.sum()),
+            images=loop.completed,
+            latency_s=_quantiles(latencies),
+            steady=True,  # sizes differ from batch to batch: halves of the window tell nothing
+            overloaded=load_seen.overloaded or loop.unserved > 0,
+            late=loop.late,
+            pipeline=pipeline,
+            queue=Queue(
+                requests=len(response_s),
+                unserved=loop.unserved,
+                response_s=_quantiles(response_s) if answered else {},
+                response_mean_s=float(response_s.mean()) if answered else None,
+                busy_s=loop.busy_s,
+                batch_sizes=dict(zip(sizes, counts, strict=True)),
+                waiting_mean=float(served.waiting[inside].mean()),
+                waiting_max=int(served.waiting[inside].max()),
+                lateness_s=_quantiles(lateness_s),
+                growth_hz=load_seen.growth_hz,
+                generator_cpu_s=loop.generator_cpu_s,
+            ),
+        ),
         {
             "batches_padded_to": batches.padding,
             "batch_sizes_warmed": f"{warmed} of {len(batches.each())}",
@@ -219,7 +228,7 @@ def _quantiles(values: "np.ndarray") -> dict[str, float]:
     return {str(q): float(value) for q, value in zip(QUANTILES, found, strict=True)}
 
 
-def _steady_halves(latencies: Any, tolerance: float) -> bool:
+def _steady_halves(latencies: "np.ndarray", tolerance: float) -> bool:
     """Tell whether the window's halves agree: a drift that began after the warm-up shows here."""
     import numpy as np
 

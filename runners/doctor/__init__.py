@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from greenbatch.records import EnergySource
 from greenbatch.runners.doctor import backends, disturbances, gpus, machine, meters
@@ -55,20 +54,17 @@ class Diagnosis:
             meter.usable and meter.measures for meter in self.meters
         )
 
-    def as_data(self) -> dict[str, Any]:
+    def as_data(self) -> dict[str, object]:
         """Return everything for JSON; ``schema_version`` changes when a member does."""
-        data = {
+        return {
             "schema_version": SCHEMA_VERSION,
             "measurable": self.measurable,
             "working_backends": self.working_backends,
             "domains": self.domains,
             **asdict(self),
+            "meters": [asdict(each) | {"usable": each.usable} for each in self.meters],
+            "backends": [asdict(each) | {"usable": each.usable} for each in self.backends],
         }
-        for members, meter in zip(data["meters"], self.meters, strict=True):
-            members["usable"] = meter.usable
-        for members, backend in zip(data["backends"], self.backends, strict=True):
-            members["usable"] = backend.usable
-        return data
 
 
 def examine(on_step: Callable[[str], None] = lambda sentence: None) -> Diagnosis:

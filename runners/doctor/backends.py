@@ -9,6 +9,7 @@ from greenbatch.records import Status
 from greenbatch.runners import backends as table
 from greenbatch.runners.backends.onnx_runtime import providers
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
+from greenbatch.runners.child.messages import Tried
 
 _TIMEOUT_S = 60.0
 # Which distributions provide a runtime; without an entry it is the one of the same name.
@@ -65,23 +66,24 @@ def look(name: str, timeout_s: float = _TIMEOUT_S) -> BackendState:
     spec = table.find(name)
     try:
         with ChildProcess(timeout_s, name, "trial") as child:
-            event = child.event("trying a one-node network")
+            tried = child.event(Tried, stage="trying a one-node network")
     except ChildFailed as failure:
         late = failure.status is Status.TIMEOUT
-        event = {
-            "reason": f"its trial did not end within {timeout_s:g} s; run it again on a quiet "
-            "machine, or look into the runtime's installation"
+        reason = (
+            f"its trial did not end within {timeout_s:g} s; run it again on a quiet machine, or "
+            "look into the runtime's installation"
             if late
             else f"its trial failed: {failure.reason}"
-        }
+        )
+        tried = Tried(reason=reason, placement={}, trial_s=None)
     return BackendState(
         name=name,
         runtime=spec.runtime,
         provider=spec.provider,
         version=_version(spec.runtime),
-        placement=event.get("placement", {}),
-        trial_s=event.get("trial_s"),
-        reason=event["reason"],
+        placement=tried.placement,
+        trial_s=tried.trial_s,
+        reason=tried.reason,
     )
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from greenbatch.errors import MeterUnavailable
 from greenbatch.runners.metering.sources.nvml import device_state
 from greenbatch.runners.metering.sources.nvml_library import (
+    Handle,
     ask,
     close_library,
     explain,
@@ -105,7 +105,7 @@ def look() -> Gpus:
         close_library()
 
 
-def _look(index: int, handle: Any) -> Gpu:
+def _look(index: int, handle: Handle) -> Gpu:
     import pynvml
 
     state = device_state(handle)
@@ -143,7 +143,7 @@ def _look(index: int, handle: Any) -> Gpu:
     )
 
 
-def _headroom_c(handle: Any, temperature_c: float | None) -> float | None:
+def _headroom_c(handle: Handle, temperature_c: float | None) -> float | None:
     """Return the degrees left below the slowdown threshold.
 
     New drivers tell the margin itself, which NVML's documentation prefers since Ada; older ones,
@@ -164,7 +164,9 @@ def _headroom_c(handle: Any, temperature_c: float | None) -> float | None:
     return float(threshold_c) - temperature_c
 
 
-def _link(handle: Any, generation: Callable[[Any], int], width: Callable[[Any], int]) -> str | None:
+def _link(
+    handle: Handle, generation: Callable[[Handle], int], width: Callable[[Handle], int]
+) -> str | None:
     number, lanes = ask(generation, handle), ask(width, handle)
     return None if number is None or lanes is None else f"{number}.0 x{lanes}"
 

@@ -1,14 +1,12 @@
 """What a child does before anything is timed: trace operators to layers, and cut the network."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.errors import MeasurementError
 from greenbatch.records.layers import Part
 from greenbatch.runners import backends
-from greenbatch.runners.child.windows import Request, Tell
 from greenbatch.runners.layers.graph import (
     Origins,
     choose,
@@ -18,10 +16,12 @@ from greenbatch.runners.layers.graph import (
     placed,
     reads,
 )
+from greenbatch.runners.layers.messages import OperatorSource, Outline, Outlined
 from greenbatch.runners.layers.onnx_runs import Called, OnnxRun, keep_optimised, read_profile
 
 if TYPE_CHECKING:
     import numpy as np
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 _RUNS = 3  # of the profile that balances the cuts; the first is not taken
 _MOST_APART = {"fp32": 1e-3, "int8": 5e-2}
@@ -30,24 +30,23 @@ _APART_ELSE = 2e-2
 and rounding with them."""
 
 
-def outline(request: Request, task: backends.Task, tell: Tell) -> None:
+def outline(request: Outline, task: backends.Task) -> Outlined:
     """Trace the operators that run to the artifact's layers, and cut the network into parts.
 
     The cuts come where one tensor passes, at places that make the parts' times equal. A part is a
     slice of the graph after constants were folded for this batch size; its weights stay in one
-    file that all parts share. Each part is held to what the whole computes there.
+    file that all parts share. Each part is checked against what the whole computes there.
 
     Args:
-        request: ``parts`` (how many are wanted; 0: it is not cut) and ``folder``.
+        request: How many parts, and where to put them.
         task: What is loaded, on ONNX Runtime's CPU.
-        tell: Writes an event: ``outlined``.
 
     Raises:
         MeasurementError: A part computes something else than the whole does there.
     """
     import onnx
 
-    folder = Path(request["folder"])
+    folder = request.folder
     optimised_file, folded_file = folder / "optimised.onnx", folder / "folded.onnx"
     run = OnnxRun(
         task.artifact, task.images, task, folder / "outline", keep_optimised(optimised_file)
@@ -62,13 +61,13 @@ def outline(request: Request, task: backends.Task, tell: Tell) -> None:
     cuts: tuple[str, ...] = ()
     cut_after: list[str] = []
     uncut = None
-    if request["parts"] > 1:
+    if request.parts > 1:
         axis = str(task.manifest.inputs[0].dims[0])
         fold = keep_optimised(folded_file, "basic", (axis, task.cell.batch_size))
         OnnxRun(task.artifact, task.images, task, prepare=fold)
         folded = onnx.load(folded_file, load_external_data=False)
         candidates = _candidates(folded.graph, optimised, called)
-        cuts = choose({cut: share for cut, (share, _) in candidates.items()}, request["parts"])
+        cuts = choose({cut: share for cut, (share, _) in candidates.items()}, request.parts)
         if cuts:
             cut_after = [candidates[cut][1] for cut in cuts]
         else:
@@ -78,20 +77,16 @@ def outline(request: Request, task: backends.Task, tell: Tell) -> None:
     if cuts:
         places = placed([(each.name, each.operator) for each in called], cut_after)
         layers = [
-            (operators[c.name]["layer"], part) for c, (_, part) in zip(called, places, strict=True)
+            (operators[c.name].layer, part) for c, (_, part) in zip(called, places, strict=True)
         ]
         parts = _cut(folded, cuts, layers, task, folder)
-    tell(
-        event="outlined",
-        operators=operators,
-        cut_after=cut_after,
-        parts=[asdict(part) for part in parts],
-        uncut=uncut,
+    return Outlined(
+        operators=operators, cut_after=tuple(cut_after), parts=tuple(parts), uncut=uncut
     )
 
 
 def _candidates(
-    folded: Any, optimised: Any, called: Sequence[Called]
+    folded: "GraphProto", optimised: "GraphProto", called: Sequence[Called]
 ) -> dict[str, tuple[float, str]]:
     """Return the tensors where a cut may come, in order.
 
@@ -125,7 +120,7 @@ def _why_not(called: Sequence[Called]) -> str:
 
 
 def _cut(
-    folded: Any,
+    folded: "ModelProto",
     cuts: Sequence[str],
     operators: Sequence[tuple[str, int]],
     task: backends.Task,
@@ -170,7 +165,7 @@ def _cut(
 
 
 def _activations(
-    folded: Any, cuts: Sequence[str], task: backends.Task, folder: Path
+    folded: "ModelProto", cuts: Sequence[str], task: backends.Task, folder: Path
 ) -> "dict[str, np.ndarray]":
     """Return what the whole computes at its cuts, with its input and its output."""
     import onnx
@@ -186,13 +181,17 @@ def _activations(
 
 
 def _slice(
-    folded: Any, nodes: Sequence[Any], part: Part, given: "np.ndarray", wanted: "np.ndarray"
-) -> Any:
+    folded: "ModelProto",
+    nodes: "Sequence[NodeProto]",
+    part: Part,
+    given: "np.ndarray",
+    wanted: "np.ndarray",
+) -> "ModelProto":
     from onnx import helper
 
     read = {name for node in nodes for name in reads(node)}
 
-    def value(name: str, array: "np.ndarray") -> Any:
+    def value(name: str, array: "np.ndarray") -> "ValueInfoProto":
         kind = helper.np_dtype_to_tensor_dtype(array.dtype)
         return helper.make_tensor_value_info(name, kind, array.shape)
 
@@ -222,9 +221,9 @@ def _hold(part: Part, got: "np.ndarray", wanted: "np.ndarray", precision: str) -
         )
 
 
-def _described(known: Origins | None) -> dict[str, Any]:
-    """Tell where an operator comes from."""
+def _described(known: Origins | None) -> OperatorSource:
+    """Return where an operator comes from."""
     if known is None:
-        return {"layer": "", "origin": "unknown", "stands_for": []}
+        return OperatorSource(layer="", origin="unknown", stands_for=())
     origin = "network" if known.nodes else "runtime"
-    return {"layer": known.layer, "origin": origin, "stands_for": list(known.nodes)}
+    return OperatorSource(layer=known.layer, origin=origin, stands_for=tuple(known.nodes))

@@ -6,7 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 """Metadata that torch's exporter writes into each node: ``['', 'features', 'features.0', 'relu']``,
@@ -40,7 +43,7 @@ _LAYOUT = ("ReorderInput", _BACK)
 """Put in by ONNX Runtime around what it computes in its own layout; they stand for nothing."""
 
 
-def layer_of(node: Any) -> str:
+def layer_of(node: "NodeProto") -> str:
     """Return the path of the module that a node came from; ``""`` where nothing tells it.
 
     A node with weights is of the module that has them: a convolution into which the exporter folded
@@ -64,7 +67,7 @@ def layer_of(node: Any) -> str:
     return path
 
 
-def reads(node: Any) -> Iterator[str]:
+def reads(node: "NodeProto") -> Iterator[str]:
     """Give the tensors that a node reads, those that its branches take from outside included."""
     yield from filter(None, node.input)
     for attribute in node.attribute:
@@ -73,7 +76,7 @@ def reads(node: Any) -> Iterator[str]:
             yield from (n for inner in graph.node for n in reads(inner) if n not in made)
 
 
-def crossings(graph: Any) -> dict[str, int]:
+def crossings(graph: "GraphProto") -> dict[str, int]:
     """Find the tensors through which alone the rest of a graph depends on what came before.
 
     After each node, those tensors are alive that were made up to it, or given, and are read after
@@ -150,7 +153,7 @@ class Origins:
     layer: str = ""
 
 
-def origins(artifact: Any, optimised: Any) -> dict[str, Origins]:
+def origins(artifact: "GraphProto", optimised: "GraphProto") -> dict[str, Origins]:
     """Trace the nodes of an optimised graph back to those of the artifact.
 
     An optimised node that puts out a tensor of the artifact stands for all nodes that lie between
@@ -176,12 +179,12 @@ def origins(artifact: Any, optimised: Any) -> dict[str, Origins]:
     return found
 
 
-def ends_of(artifact: Any, optimised: Any) -> dict[str, tuple[str, ...]]:
+def ends_of(artifact: "GraphProto", optimised: "GraphProto") -> dict[str, tuple[str, ...]]:
     """Return the tensors of the artifact that each optimised node makes, by its name."""
     nodes = list(artifact.node)
     tensors = {name for node in nodes for name in node.output if name}
     outputs = {node.name: tuple(node.output) for node in nodes if node.name}
-    reader: dict[str, Any] = {}
+    reader: dict[str, NodeProto | None] = {}
     for node in nodes:
         for name in reads(node):
             reader[name] = None if name in reader else node  # None: several read it
@@ -213,7 +216,9 @@ def _from_name(
     return ()
 
 
-def _behind_following(tensor: str, reader: Mapping[str, Any], claimed: Collection[str]) -> str:
+def _behind_following(
+    tensor: str, reader: "Mapping[str, NodeProto | None]", claimed: Collection[str]
+) -> str:
     """Go on behind what was fused into a node that is called after the tensor before it."""
     while (node := reader.get(tensor)) is not None:
         if node.op_type not in _FOLLOWING or node.output[0] in claimed:
@@ -236,7 +241,7 @@ def _renamed(name: str) -> Iterator[str]:
 def _between(
     ends: Sequence[str],
     borders: Collection[str],
-    nodes: Sequence[Any],
+    nodes: "Sequence[NodeProto]",
     maker: Mapping[str, int],
 ) -> set[int]:
     """Collect the places of the nodes that make ``ends`` from other borders."""
@@ -251,7 +256,7 @@ def _between(
     return collected
 
 
-def _layer(nodes: Sequence[Any]) -> str:
+def _layer(nodes: "Sequence[NodeProto]") -> str:
     weighty = [node for node in nodes if node.op_type in _WEIGHTY]
     for node in (*weighty, *reversed(nodes)):
         if layer := layer_of(node):

@@ -1,18 +1,21 @@
-"""What a child is asked to do for layers: cut a network, measure it and its parts."""
+"""What a child does on request for layers: cut a network, measure it and its parts."""
 
-from greenbatch.runners.child.jobs import task_of
-from greenbatch.runners.child.windows import Request, Tell
+from greenbatch.runners.child.jobs import Job, task_of
+from greenbatch.runners.child.windows import Send
+from greenbatch.runners.layers.messages import MeasureLayers, Outline
 
 
-def outline(request: Request, tell: Tell, born_s: float) -> None:
-    """Trace operators to layers and cut the network, see `greenbatch.runners.layers.cutting`."""
+def _outline(request: Outline, send: Send, born_s: float) -> None:
     from greenbatch.runners.layers import cutting
 
-    cutting.outline(request, task_of(request), tell)
+    send(cutting.outline(request, task_of(request.load)))
 
 
-def measure_layers(request: Request, tell: Tell, born_s: float) -> None:
-    """Measure a network and its parts, see `greenbatch.runners.layers.windows`."""
+def _measure_layers(request: MeasureLayers, send: Send, born_s: float) -> None:
     from greenbatch.runners.layers import windows as layer_windows
 
-    layer_windows.measure_block(request, task_of(request), tell)
+    send(layer_windows.measure_block(request, task_of(request.load), send))
+
+
+OUTLINE = Job(Outline, _outline)
+LAYERS = Job(MeasureLayers, _measure_layers)

@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from greenbatch.runners.backends import Task
 from greenbatch.runners.backends.onnx_runtime import settings
+from greenbatch.runners.backends.onnx_runtime.interface import SessionOptions, Value
 from greenbatch.runners.backends.onnx_runtime.placement import Start, start
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 
@@ -20,6 +21,20 @@ _WEIGHTS_FROM_BYTES = 1024  # smaller ones stay in the graph's own file
 
 MOST_EVENTS = 200_000
 """Of a profile: some 50 MB of JSON. ONNX Runtime itself stops at a million."""
+
+
+class ProfileEvent(TypedDict):
+    """What is read of an event of ONNX Runtime's profile.
+
+    Attributes:
+        dur: How long it took, in µs.
+        args: Of a node its ``op_name``, and more.
+    """
+
+    cat: str
+    name: str
+    dur: float
+    args: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +74,7 @@ class OnnxRun:
         given: "np.ndarray",
         task: Task,
         profile: Path | None = None,
-        prepare: Callable[[Any], None] = lambda options: None,
+        prepare: Callable[[SessionOptions], None] = lambda options: None,
     ) -> None:
         import onnxruntime as ort
 
@@ -84,7 +99,7 @@ class OnnxRun:
         binding = self._session.io_binding()
         self._given = ort.OrtValue.ortvalue_from_numpy(given, "cpu", 0)
         binding.bind_ortvalue_input(name, self._given)
-        self._results = []
+        self._results: list[Value] = []
         for output, result in zip(self._session.get_outputs(), results, strict=True):
             value = ort.OrtValue.ortvalue_from_numpy(result, "cpu", 0)
             binding.bind_ortvalue_output(output.name, value)
@@ -106,7 +121,7 @@ class OnnxRun:
 
 def keep_optimised(
     file: Path, level: str | None = None, batch: tuple[str, int] | None = None
-) -> Callable[[Any], None]:
+) -> Callable[[SessionOptions], None]:
     """Return what has a session write the graph that it runs.
 
     Args:
@@ -116,7 +131,7 @@ def keep_optimised(
         batch: The name of the batch axis, and its size: shapes are constants then.
     """
 
-    def prepare(options: Any) -> None:
+    def prepare(options: SessionOptions) -> None:
         import onnxruntime as ort
 
         options.optimized_model_filepath = str(file)
@@ -144,9 +159,9 @@ def read_profile(file: Path, runs: int) -> list[Called]:
     return sum_up(json.loads(file.read_bytes()), runs)
 
 
-def sum_up(events: Iterable[Mapping[str, Any]], runs: int) -> list[Called]:
+def sum_up(events: Iterable[ProfileEvent], runs: int) -> list[Called]:
     """Add up the calls of each node in the last runs; see `read_profile`."""
-    by_run: list[list[Mapping[str, Any]]] = [[]]
+    by_run: list[list[ProfileEvent]] = [[]]
     for event in events:
         if event.get("cat") == "Node" and str(event["name"]).endswith(_SUFFIX):
             by_run[-1].append(event)

@@ -1,10 +1,10 @@
 """The measuring of layers, seen from the parent: a child that cuts, then a fresh one each block."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
 
 from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.errors import MeasurementError, UsageError
@@ -15,11 +15,19 @@ from greenbatch.records.layers import (
     LayerRun,
     LayerWindow,
     OperatorTime,
-    Part,
 )
 from greenbatch.runners import backends
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
+from greenbatch.runners.child.messages import Load, Message, Warm
 from greenbatch.runners.layers.graph import placed
+from greenbatch.runners.layers.messages import (
+    LayersMeasured,
+    MeasureLayers,
+    OperatorSource,
+    Outline,
+    Outlined,
+    ProfiledOperator,
+)
 from greenbatch.runners.metering import Metering, Recorder
 
 RUNTIMES = ("onnxruntime", "torch")
@@ -86,7 +94,7 @@ def measure(
         plan: What is measured.
         artifact: Of its model and precision.
         metering: The open meters.
-        on_step: Told of what is done, in a sentence.
+        on_step: Receives a sentence on what is done.
 
     Returns:
         All that was measured. A block that failed is named in ``failed``.
@@ -95,8 +103,9 @@ def measure(
         MeasurementError: Nothing could be measured.
     """
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    with tempfile.TemporaryDirectory(prefix="gb-layers-") as folder:
-        outlined = _Outline({})
+    with tempfile.TemporaryDirectory(prefix="gb-layers-") as temporary:
+        folder = Path(temporary)
+        outlined = Outlined(operators={}, cut_after=(), parts=(), uncut=None)
         if backends.find(plan.cell.backend).runtime == "onnxruntime":
             on_step("tracing operators to layers" + (", and cutting" if plan.parts else ""))
             outlined = _outline(plan, artifact, folder)
@@ -133,129 +142,114 @@ def measure(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Outline:
-    """What is known of the operators before anything is timed.
-
-    Attributes:
-        operators: Layer, origin and what it stands for, by name; empty for torch.
-        cut_after: Names of the operators behind which the cuts are.
-        parts: Between the cuts.
-        uncut: Why there are none.
-    """
-
-    operators: Mapping[str, Mapping[str, Any]]
-    cut_after: tuple[str, ...] = ()
-    parts: tuple[Part, ...] = ()
-    uncut: str | None = None
-
-
-def _request(plan: LayerPlan, artifact: Artifact, folder: str) -> dict[str, Any]:
-    return {
-        "cell": asdict(plan.cell),
-        "artifact": str(artifact.path),
-        "manifest": str(artifact.manifest_path),
-        "weights": str(artifact.weights_path),
-        "source": plan.source,
-        "threads": plan.threads,
-        "seed": plan.seed,
-        "images": None,
-        "allow_fallback": False,
-        "folder": folder,
-    }
+def _load(plan: LayerPlan, artifact: Artifact) -> Load:
+    return Load(
+        cell=plan.cell,
+        artifact=artifact.path,
+        manifest=artifact.manifest_path,
+        weights=artifact.weights_path,
+        source=plan.source,
+        threads=plan.threads,
+        seed=plan.seed,
+        images=None,
+        preprocessing="before",
+        allow_fallback=False,
+        cache=None,
+    )
 
 
-def _outline(plan: LayerPlan, artifact: Artifact, folder: str) -> _Outline:
+def _outline(plan: LayerPlan, artifact: Artifact, folder: Path) -> Outlined:
     try:
         with ChildProcess(plan.protocol.timeout_s) as child:
             child.begin("outline", plan.cell.backend)
-            request = _request(plan, artifact, folder) | {"parts": plan.parts}
-            told = child.finish(request, "outlined")
+            request = Outline(load=_load(plan, artifact), parts=plan.parts, folder=folder)
+            return child.finish(request, Outlined)
     except ChildFailed as failure:
         raise MeasurementError(
             f"{plan.cell} could not be traced to its layers: {failure.reason}"
         ) from failure
-    parts = tuple(Part(**members) for members in told["parts"])
-    return _Outline(told["operators"], tuple(told["cut_after"]), parts, told["uncut"])
 
 
 def _block(
     plan: LayerPlan,
     artifact: Artifact,
     metering: Metering,
-    outlined: _Outline,
-    folder: str,
+    outlined: Outlined,
+    folder: Path,
     block: int,
 ) -> tuple[LayerBlock, dict[str, str]]:
     rules = plan.protocol
     with Recorder(metering.meters) as recorder:
         lead_s = recorder.focus_s
 
-        def focus(event: Mapping[str, Any]) -> None:
+        def focus(event: Message) -> None:
             now_s = recorder.mark()
-            if event["event"] == "warm":
-                for end_s in (now_s + lead_s, now_s + lead_s + event["window_s"]):
+            if isinstance(event, Warm):
+                for end_s in (now_s + lead_s, now_s + lead_s + event.window_s):
                     recorder.focus(end_s - lead_s, end_s + lead_s)
 
         with ChildProcess(rules.timeout_s) as child:
             child.begin("layers", plan.cell.backend)
             metering.follow(child.pid)
-            request = _request(plan, artifact, folder) | {
-                "parts": [part.what for part in outlined.parts],
-                "events": len(outlined.operators) + 3,  # and the run's own
-                "protocol": asdict(rules),
-                "window_s": rules.window_for(metering.slowest_period_s),
-                "lead_s": lead_s,
-                "order_seed": plan.seed + block,
-            }
-            told = child.finish(request, "measured", focus)
-            recorder.settle(told["idle"][-1][1], recorder.patience_s)
-        return _record(told, outlined, recorder, block), told["settings"]
+            request = MeasureLayers(
+                load=_load(plan, artifact),
+                folder=folder,
+                parts=tuple(part.what for part in outlined.parts),
+                profile_events=len(outlined.operators) + 3,  # and the run's own
+                protocol=rules,
+                window_s=rules.window_for(metering.slowest_period_s),
+                lead_s=lead_s,
+                order_seed=plan.seed + block,
+            )
+            reply = child.finish(request, LayersMeasured, focus)
+            recorder.settle(reply.idle[-1][1], recorder.patience_s)
+        return _record(reply, outlined, recorder, block), reply.settings
 
 
 def _record(
-    told: Mapping[str, Any], outlined: _Outline, recorder: Recorder, block: int
+    reply: LayersMeasured, outlined: Outlined, recorder: Recorder, block: int
 ) -> LayerBlock:
     windows = []
-    for position, each in enumerate(told["windows"]):
-        start_s, end_s = each["window"]
+    for position, each in enumerate(reply.windows):
+        start_s, end_s = each.window
         windows.append(
             LayerWindow(
-                what=each["what"],
+                what=each.what,
                 block=block,
                 position=position,
                 duration_s=end_s - start_s,
-                iterations=each["iterations"],
-                settled=each["settled"],
+                iterations=each.iterations,
+                settled=each.settled,
                 energy=recorder.energy(start_s, end_s),
             )
         )
     return LayerBlock(
         block=block,
         windows=tuple(windows),
-        idle=tuple(f for start_s, end_s in told["idle"] for f in recorder.idle(start_s, end_s)),
-        operators=tuple(_operators(told["operators"], outlined)),
+        idle=tuple(f for start_s, end_s in reply.idle for f in recorder.idle(start_s, end_s)),
+        operators=tuple(_operators(reply.operators, outlined)),
     )
 
 
-def _operators(told: Sequence[Mapping[str, Any]], outlined: _Outline) -> Iterator[OperatorTime]:
+def _operators(profiled: Sequence[ProfiledOperator], outlined: Outlined) -> Iterator[OperatorTime]:
     """Give the operators of a profile with their layers and parts."""
-    places = placed([(each["name"], each["operator"]) for each in told], outlined.cut_after)
-    for each, (name, part) in zip(told, places, strict=True):
-        known: Mapping[str, Any] = outlined.operators.get(each["name"], {})
-        traced = bool(outlined.operators) and name == each["name"]
+    places = placed([(each.name, each.operator) for each in profiled], outlined.cut_after)
+    for each, (name, part) in zip(profiled, places, strict=True):
+        unknown = OperatorSource(layer=each.layer, origin="unknown", stands_for=())
+        known = outlined.operators.get(each.name, unknown)
+        traced = bool(outlined.operators) and name == each.name
         yield OperatorTime(
             name=name,
-            operator=each["operator"],
-            layer=known.get("layer", each["layer"]),
-            origin=known.get("origin", "unknown") if traced else _untraced(outlined),
-            stands_for=tuple(known.get("stands_for", ())),
+            operator=each.operator,
+            layer=known.layer,
+            origin=known.origin if traced else _untraced(outlined),
+            stands_for=known.stands_for,
             part=part if outlined.parts else None,
-            calls=each["calls"],
-            time_s=each["time_s"],
+            calls=each.calls,
+            time_s=each.time_s,
         )
 
 
-def _untraced(outlined: _Outline) -> str:
-    """Torch tells its modules itself; in ONNX Runtime it is a change of layout."""
+def _untraced(outlined: Outlined) -> str:
+    """Return the origin of what is not traced: torch reports modules, ONNX Runtime a new layout."""
     return "runtime" if outlined.operators else "network"

@@ -1,13 +1,14 @@
 """torch: its own profiler on the network in eager mode, with a range for each module."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from greenbatch.runners.layers.onnx_runs import Called
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.autograd.profiler_util import FunctionEvent
 
     from greenbatch.runners.backends import Task
     from greenbatch.runners.backends.pytorch.eager import TorchEager
@@ -18,20 +19,21 @@ MOST_EVENTS = 60_000
 """Of a profile: torch makes a Python object of each."""
 
 
-def module_run(task: "Task") -> "TorchEager":
-    """Load the network as the backend does; ``network`` is the module that runs."""
+def module_run(task: "Task") -> "tuple[TorchEager, nn.Module]":
+    """Load the network as the backend does; return the backend and the module that it runs."""
     from greenbatch.runners.backends.pytorch.eager import TorchEager
 
     class ModuleRun(TorchEager):
-        def _ready(self, task: "Task") -> Any:
-            self.network = super()._ready(task)
+        def _ready(self, task: "Task") -> "nn.Module":
+            self.network = self._network(task)
             return self.network
 
-    return ModuleRun(task)
+    backend = ModuleRun(task)
+    return backend, backend.network
 
 
 @contextmanager
-def profiled(network: "nn.Module") -> Iterator[list[Any]]:
+def profiled(network: "nn.Module") -> "Iterator[list[FunctionEvent]]":
     """Profile what runs inside; the list has the profiler's events afterwards.
 
     Each module of the network opens a range with its path while it runs, so that an operator
@@ -39,7 +41,7 @@ def profiled(network: "nn.Module") -> Iterator[list[Any]]:
     """
     from torch import profiler
 
-    events: list[Any] = []
+    events: list[FunctionEvent] = []
     with _ranges(network):
         with profiler.profile(activities=[profiler.ProfilerActivity.CPU]) as profile:
             yield events
@@ -50,17 +52,17 @@ def profiled(network: "nn.Module") -> Iterator[list[Any]]:
 def _ranges(network: "nn.Module") -> Iterator[None]:
     from torch.autograd.profiler import record_function
 
-    open_ranges: list[Any] = []
+    open_ranges: list[AbstractContextManager[object]] = []
 
-    def begin(path: str) -> Any:
-        def hook(module: "nn.Module", given: Any) -> None:
-            entered: Any = record_function(f"{_MODULE}{path}")
+    def begin(path: str) -> "Callable[[nn.Module, object], None]":
+        def hook(module: "nn.Module", given: object) -> None:
+            entered: AbstractContextManager[object] = record_function(f"{_MODULE}{path}")
             entered.__enter__()
             open_ranges.append(entered)
 
         return hook
 
-    def end(module: "nn.Module", given: Any, result: Any) -> None:
+    def end(module: "nn.Module", given: object, result: object) -> None:
         open_ranges.pop().__exit__(None, None, None)
 
     with ExitStack() as stack:
@@ -70,7 +72,7 @@ def _ranges(network: "nn.Module") -> Iterator[None]:
         yield
 
 
-def sum_up(events: Iterable[Any]) -> list[tuple[Called, str]]:
+def sum_up(events: "Iterable[FunctionEvent]") -> list[tuple[Called, str]]:
     """Add up the calls of each operator in each module.
 
     An operator that others make up (``aten::conv2d`` calls ``aten::convolution``, which calls what

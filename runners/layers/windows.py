@@ -2,21 +2,33 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.records.layers import PROFILED, WHOLE
 from greenbatch.runners import backends
-from greenbatch.runners.child.windows import Request, Tell, clock
+from greenbatch.runners.child.messages import Ended, Warm
+from greenbatch.runners.child.system import idle_for
+from greenbatch.runners.child.windows import Send, clock
 from greenbatch.runners.layers import onnx_runs, torch_runs
+from greenbatch.runners.layers.messages import (
+    LayersMeasured,
+    MeasureLayers,
+    ProfiledOperator,
+    TargetWindow,
+)
 from greenbatch.runners.layers.onnx_runs import Called
 from greenbatch.runners.scenarios import offline
 
-Told = list[tuple[Called, str]]
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.autograd.profiler_util import FunctionEvent
+
+Operators = list[tuple[Called, str]]
 """Operators, and for torch the path of the module of each."""
 
 
@@ -31,8 +43,8 @@ class _Profiler(Protocol):
     def window(self) -> AbstractContextManager[None]:
         """Profile what runs inside."""
 
-    def told(self, runs: int) -> Told:
-        """Tell the operators of the last ``runs`` runs."""
+    def operators(self, runs: int) -> Operators:
+        """Return the operators of the last ``runs`` runs."""
 
 
 @dataclass(slots=True)
@@ -59,7 +71,7 @@ class _OnnxProfiler:
     def window(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def told(self, runs: int) -> Told:
+    def operators(self, runs: int) -> Operators:
         file = self._session.end_profile()
         called = onnx_runs.read_profile(file, runs)
         file.unlink()
@@ -69,10 +81,10 @@ class _OnnxProfiler:
 class _TorchProfiler:
     """The very network that is measured without; hooks and profiler come for the window alone."""
 
-    def __init__(self, backend: Any) -> None:
-        self._network = backend.network
+    def __init__(self, backend: backends.Backend, network: "nn.Module") -> None:
+        self._network = network
         self.run = backend.run
-        self._events: list[Any] = []
+        self._events: list[FunctionEvent] = []
         with torch_runs.profiled(self._network) as events:  # its first start takes long
             self.run()
         self.most_runs = max(4, torch_runs.MOST_EVENTS // max(len(events), 1))
@@ -82,76 +94,71 @@ class _TorchProfiler:
         with torch_runs.profiled(self._network) as self._events:
             yield
 
-    def told(self, runs: int) -> Told:
+    def operators(self, runs: int) -> Operators:
         return torch_runs.sum_up(self._events)
 
 
-def measure_block(request: Request, task: backends.Task, tell: Tell) -> None:
+def measure_block(request: MeasureLayers, task: backends.Task, send: Send) -> LayersMeasured:
     """Measure a repetition: a window of each, in shuffled order, with idle power before and after.
 
     All are loaded at once, so that windows follow each other closely and what drifts meets all of
     them; the parts together weigh as much as the whole.
 
     Args:
-        request: ``parts`` (names), ``folder`` (of their files), ``events`` (of a profile, a run),
-            ``protocol``, ``window_s``, ``lead_s``, ``order_seed``.
+        request: See there.
         task: What is loaded.
-        tell: Writes an event: ``warm`` and ``ended`` for each window, ``measured``.
+        send: Sends ``Warm`` and ``Ended`` for each window.
     """
-    protocol = MeasurementProtocol(**request["protocol"])
+    protocol = request.protocol
     whole, profiler, targets = _load(request, task)
     for target in targets:
         _warm(target, protocol)
     targets[1].settled = targets[0].settled  # the same network; too few runs of it to judge
-    idle = [_idle(protocol.idle_s)]
-    random.Random(request["order_seed"]).shuffle(targets)
-    told: list[dict[str, Any]] = []
+    idle_before = idle_for(protocol.idle_s)
+    random.Random(request.order_seed).shuffle(targets)
+    windows: list[TargetWindow] = []
     for target in targets:
-        tell(event="warm", window_s=request["window_s"])
-        _keep_warm(target, request["lead_s"])
-        window, runs = _measure(target, request["window_s"], protocol.window_iterations)
-        tell(event="ended")
-        told.append(
-            {
-                "what": target.what,
-                "window": window,
-                "iterations": runs,
-                "settled": target.settled,
-            }
+        send(Warm(window_s=request.window_s))
+        _keep_warm(target, request.lead_s)
+        window, runs = _measure(target, request.window_s, protocol.window_iterations)
+        send(Ended())
+        windows.append(
+            TargetWindow(what=target.what, window=window, iterations=runs, settled=target.settled)
         )
-    idle.append(_idle(protocol.idle_s))
-    profiled = next(each for each in told if each["what"] == PROFILED)
-    operators = profiler.told(profiled["iterations"])
-    tell(
-        event="measured",
-        windows=told,
-        idle=idle,
-        operators=[asdict(each) | {"layer": layer} for each, layer in operators],
+    idle_after = idle_for(protocol.idle_s)
+    profiled = next(each for each in windows if each.what == PROFILED)
+    return LayersMeasured(
+        windows=tuple(windows),
+        idle=(idle_before, idle_after),
+        operators=tuple(
+            ProfiledOperator(**asdict(each), layer=layer)
+            for each, layer in profiler.operators(profiled.iterations)
+        ),
         settings={name: str(value) for name, value in whole.settings.items()},
     )
 
 
 def _load(
-    request: Request, task: backends.Task
+    request: MeasureLayers, task: backends.Task
 ) -> tuple[backends.Backend, _Profiler, list[_Target]]:
     import numpy as np
 
-    folder = Path(request["folder"])
+    folder = request.folder
     whole: backends.Backend
     profiler: _Profiler
     if backends.find(task.cell.backend).runtime == "torch":
-        whole = torch_runs.module_run(task)
+        whole, network = torch_runs.module_run(task)
         whole.run()
-        profiler = _TorchProfiler(whole)
+        profiler = _TorchProfiler(whole, network)
     else:
         whole = backends.resolve(backends.find(task.cell.backend))(task)
         whole.run()
-        profiler = _OnnxProfiler(task, folder, request["events"])
+        profiler = _OnnxProfiler(task, folder, request.profile_events)
     targets = [
         _Target(WHOLE, whole.run),
         _Target(PROFILED, profiler.run, profiler.window, profiler.most_runs),
     ]
-    for name in request["parts"]:
+    for name in request.parts:
         part = onnx_runs.OnnxRun(folder / f"{name}.onnx", np.load(folder / f"{name}.npy"), task)
         targets.append(_Target(name, part.run))
     return whole, profiler, targets
@@ -196,9 +203,3 @@ def _measure(target: _Target, window_s: float, fewest: int) -> tuple[tuple[float
             runs += 1
             now_s = clock()
     return (start_s, now_s), runs
-
-
-def _idle(seconds: float) -> Sequence[float]:
-    from greenbatch.runners.child.system import idle_for
-
-    return idle_for(seconds)

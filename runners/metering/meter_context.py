@@ -5,13 +5,16 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from greenbatch.errors import UsageError
 from greenbatch.records import EnergyFigure, EnergyTotal, total_energy
 from greenbatch.runners.metering.meter import MeterOptions
 from greenbatch.runners.metering.opening import open_meters
 from greenbatch.runners.metering.sampling.sampler import Recorder
+
+if TYPE_CHECKING:
+    from greenbatch.runners.metering.energy.energy_function import FloatArray
 
 SCHEMA = 1
 _P = ParamSpec("_P")
@@ -34,7 +37,7 @@ class Measurement:
     duration_s: float
     domains: tuple[EnergyFigure, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
-    trace: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    trace: "Mapping[str, FloatArray]" = field(default_factory=dict, repr=False)
 
     @property
     def total(self) -> EnergyTotal:

@@ -8,6 +8,7 @@ from greenbatch.design.study import Study
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Capacity, Cell
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
+from greenbatch.runners.child.messages import Fits, TryBatch
 from greenbatch.runners.run.repetition import loading
 
 _RESOLUTION = 16  # the answer is exact to a sixteenth of itself
@@ -70,7 +71,7 @@ def _try(cell: Cell, artifact: Artifact, study: Study) -> str | None:
     try:
         with ChildProcess(study.rules.timeout_s) as child:
             child.begin("batch", cell.backend)
-            child.finish(loading(cell, artifact, study), "fits")
+            child.finish(TryBatch(load=loading(cell, artifact, study)), Fits)
     except ChildFailed as failure:
         return failure.reason
     return None

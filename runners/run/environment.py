@@ -4,7 +4,7 @@ import platform
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from importlib import metadata
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from greenbatch.design.study import Study
 from greenbatch.design.training_study import TrainingStudy
@@ -27,11 +27,29 @@ _FAMILIES = (
 )
 
 
-def describe(study: Study | TrainingStudy, metering: Metering) -> dict[str, Any]:
+class Environment(TypedDict):
+    """The members of ``environment.json``; the last three are known with open meters.
+
+    Attributes:
+        matters: What a resumed run must share with its beginning.
+    """
+
+    machine: dict[str, object]
+    gpus: list[dict[str, object]]
+    versions: dict[str, str]
+    backends: dict[str, Mapping[str, str]]
+    threads: int
+    matters: dict[str, object]
+    window_s: NotRequired[float]
+    meters: NotRequired[list[dict[str, object]]]
+    meters_absent: NotRequired[dict[str, str]]
+
+
+def describe(study: Study | TrainingStudy, metering: Metering) -> Environment:
     """Return the members of ``environment.json``.
 
-    ``matters`` holds what a resumed run must share with its beginning. Runs are published, so home
-    folders, secrets and most of a GPU's UUID are masked, see `greenbatch.privacy`.
+    Runs are published, so home folders, secrets and most of a GPU's UUID are masked, see
+    `greenbatch.privacy`.
 
     Args:
         study: Its backends, threads and protocol apply.
@@ -63,7 +81,7 @@ def describe(study: Study | TrainingStudy, metering: Metering) -> dict[str, Any]
     ]
     if isinstance(study, Study):
         about["window_s"] = study.rules.window_for(metering.slowest_period_s)
-    found: dict[str, Any] = masked_members(
+    found: Environment = masked_members(
         {
             **about,
             "meters": meters,
@@ -74,7 +92,7 @@ def describe(study: Study | TrainingStudy, metering: Metering) -> dict[str, Any]
     return found
 
 
-def describe_without_meters(study: Study | TrainingStudy) -> dict[str, Any]:
+def describe_without_meters(study: Study | TrainingStudy) -> Environment:
     """Return those members that are known before a meter is opened; nothing is masked."""
     this_machine = machine.look()
     trains = isinstance(study, TrainingStudy)

@@ -15,6 +15,7 @@ from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Cell, artifact_key
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
 from greenbatch.runners.child.jobs import REFERENCE_IMAGES, judged_by_itself
+from greenbatch.runners.child.messages import Made, MakeReference
 from greenbatch.runners.run.repetition import loading
 from greenbatch.runners.scenarios.preprocessing import read
 
@@ -68,7 +69,7 @@ def _make(cell: Cell, study: Study, artifact: Artifact, file: Path) -> None:
     try:
         with ChildProcess(max(study.rules.timeout_s, _TIMEOUT_S)) as child:
             child.begin("reference", cell.backend)
-            child.finish(loading(cell, artifact, study) | {"out": str(file)}, "made")
+            child.finish(MakeReference(load=loading(cell, artifact, study), out=file), Made)
     except ChildFailed as failure:
         raise MeasurementError(
             f"cannot compute what outputs of {cell.model} are held to, on {cell.how}: "

@@ -3,17 +3,16 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-from greenbatch.arrays import read_arrays
+from greenbatch.arrays import read_arrays, write_arrays
 from greenbatch.design.study import Study
 from greenbatch.files import draft, make_folder
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import (
-    Agreement,
     AsPublished,
     Cell,
     Conditions,
@@ -21,16 +20,24 @@ from greenbatch.records import (
     Flag,
     Idle,
     OneOff,
-    Pipeline,
     Queue,
     Record,
     Repetition,
     Status,
-    WarmUp,
     artifact_key,
 )
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
 from greenbatch.runners.child.jobs import judged_by_itself
+from greenbatch.runners.child.messages import (
+    Ended,
+    Finished,
+    Load,
+    Measured,
+    MeasureRepetition,
+    Message,
+    Probed,
+    Warm,
+)
 from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.host.load import DISTURBED_ABOVE, HostSampler
 from greenbatch.runners.metering import Metering
@@ -106,16 +113,15 @@ def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> lis
                 station.metering.follow(child.pid)
                 conditions = rest()
                 lead_s = max(recorder.focus_s, SERVER_LEAD_S if slot.cell.is_server else 0.0)
-                request = _request(slot, station, arrays, cache) | {"lead_s": lead_s}
-                focus = _Focus(recorder, lead_s, request["window_s"])
-                told = child.finish(request, "measured", focus)
-                ends_s = (end for _, end in (told["window"], *told["idle"].values()))
-                last_s = max(*ends_s, told["window"][1] + request["tail_s"])
+                request = _request(slot, station, arrays, cache, lead_s)
+                reply = child.finish(request, Measured, _Focus(recorder, lead_s))
+                ends_s = (end for _, end in (reply.window, *reply.idle.values()))
+                last_s = max(*ends_s, reply.window[1] + request.tail_s)
                 recorder.settle(last_s, recorder.patience_s)
-            _save_trace(station.traces / f"{repetition.name}.npz", arrays, recorder, told)
+            _save_trace(station.traces / f"{repetition.name}.npz", arrays, recorder, reply)
             return [
-                *repetition.idles(told, recorder),
-                repetition.ok(told, recorder, conditions, wall_s()),
+                *repetition.idles(reply, recorder),
+                repetition.ok(reply, request.tail_s, recorder, conditions, wall_s()),
             ]
     except ChildFailed as failure:
         shutil.rmtree(cache, ignore_errors=True)
@@ -128,27 +134,34 @@ def probe(backend: str) -> str | None:
     """Say why ``backend`` cannot run on this machine, asked in a child; ``None`` if it can."""
     try:
         with ChildProcess(_PROBE_TIMEOUT_S, backend) as child:
-            reason: str | None = child.event()["reason"]
+            return child.event(Probed).reason
     except ChildFailed as failure:
         return f"its probe failed: {failure.reason}"
-    return reason
 
 
 @dataclass(frozen=True, slots=True)
 class _Focus:
-    """Has the meters read often around both ends of the window, as the child tells of them."""
+    """Has the meters read often around both ends of the window, as the child reports them."""
 
     recorder: Recorder
     lead_s: float
-    window_s: float
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
-        if event["event"] == "warm":
+    def __call__(self, event: Message) -> None:
+        if isinstance(event, Warm):
             start_s = self.recorder.mark() + self.lead_s
-            for end_s in (start_s, start_s + event.get("window_s", self.window_s)):
+            for end_s in (start_s, start_s + event.window_s):
                 self.recorder.focus(end_s - self.lead_s, end_s + self.lead_s)
-        elif event["event"] == "ended":
+        elif isinstance(event, Ended):
             self.recorder.mark()
+
+
+class _Common(TypedDict):
+    """What the records of a slot have in common, however it ends."""
+
+    cell: Cell
+    block: int
+    position: int
+    started_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +177,7 @@ class _Draft:
         return f"{self.slot.cell.slug}_r{self.slot.block}"
 
     @property
-    def _common(self) -> dict[str, Any]:
+    def _common(self) -> _Common:
         slot = self.slot
         return {
             "cell": slot.cell,
@@ -174,36 +187,41 @@ class _Draft:
         }
 
     def ok(
-        self, told: dict[str, Any], recorder: Recorder, conditions: Conditions, wall_s: float
+        self,
+        reply: Measured,
+        tail_s: float,
+        recorder: Recorder,
+        conditions: Conditions,
+        wall_s: float,
     ) -> Repetition:
-        start_s, end_s = told["window"]
+        (start_s, end_s), figures = reply.window, reply.figures
         energy = recorder.energy(start_s, end_s)
         station = self.station
-        conditions = conditions_around(told, recorder, station.host, station.cores, conditions)
+        conditions = conditions_around(reply, recorder, station.host, station.cores, conditions)
         return Repetition(
             **self._common,
             status=Status.OK,
-            flags=_flags(told, energy, conditions).names,
+            flags=_flags(reply, energy, conditions).names,
             duration_s=end_s - start_s,
-            iterations=told["iterations"],
-            images=told["images"],
-            latency_s=told["latency_s"],
+            iterations=figures.iterations,
+            images=figures.images,
+            latency_s=figures.latency_s,
             energy=energy,
-            memory_host_bytes=told["memory_host_bytes"],
-            memory_children_bytes=told["memory_children_bytes"],
-            warm_up=WarmUp(**told["warm_up"]),
+            memory_host_bytes=reply.memory_host_bytes,
+            memory_children_bytes=reply.memory_children_bytes,
+            warm_up=reply.warm_up,
             conditions=conditions,
-            placement=told["placement"],
-            settings=told["settings"],
-            agreement=Agreement(**told["agreement"]),
+            placement=reply.placement,
+            settings=reply.settings,
+            agreement=reply.agreement,
             one_off={
                 phase: OneOff(duration_s=end_s - start_s, energy=recorder.energy(start_s, end_s))
-                for phase, (start_s, end_s) in told["one_off"].items()
+                for phase, (start_s, end_s) in reply.one_off.items()
             },
-            cache=told["cache"],
-            queue=_queue(told, recorder) if "queue" in told else None,
-            pipeline=Pipeline(**told["pipeline"]) if told["pipeline"] else None,
-            phases_s=told["phases_s"] | {"wall": wall_s},
+            cache=reply.cache,
+            queue=_queue(figures.queue, reply.window, tail_s, recorder) if figures.queue else None,
+            pipeline=figures.pipeline,
+            phases_s=reply.phases_s | {"wall": wall_s},
             trace=f"{self.name}.npz",
         )
 
@@ -216,7 +234,7 @@ class _Draft:
             phases_s={"wall": wall_s},
         )
 
-    def idles(self, told: dict[str, Any], recorder: Recorder) -> list[Idle]:
+    def idles(self, reply: Measured, recorder: Recorder) -> list[Idle]:
         return [
             Idle(
                 backend=self.slot.cell.backend,
@@ -228,27 +246,27 @@ class _Draft:
                 duration_s=end_s - start_s,
                 figures=recorder.idle(start_s, end_s),
             )
-            for when, (start_s, end_s) in told["idle"].items()
+            for when, (start_s, end_s) in reply.idle.items()
         ]
 
 
 def conditions_around(
-    told: Mapping[str, Any], recorder: Recorder, host: HostSampler, cores: float, before: Conditions
+    reply: Finished, recorder: Recorder, host: HostSampler, cores: float, before: Conditions
 ) -> Conditions:
     """Add what the machine was like in a window to the conditions before it.
 
     Args:
-        told: By the child: its ``pid``, its ``window``, and ``cpu_s`` that it used in it.
+        reply: Of the child.
         recorder: That read the meters meanwhile.
         host: Sampled the machine's load meanwhile.
         cores: Granted to this run.
         before: The conditions before.
     """
-    start_s, end_s = told["window"]
-    devices = recorder.conditions(start_s, end_s, own_pids=(told["pid"],))
+    start_s, end_s = reply.window
+    devices = recorder.conditions(start_s, end_s, own_pids=(reply.pid,))
     return replace(
         before,
-        foreign_load=host.foreign_load(start_s, end_s, told["cpu_s"], cores),
+        foreign_load=host.foreign_load(start_s, end_s, reply.cpu_s, cores),
         clock_hz=_known({d.device: d.clock_hz for d in devices})
         | _known({f"{d.device}-memory": d.memory_clock_hz for d in devices}),
         power_limit_w=_known({d.device: d.power_limit_w for d in devices}),
@@ -276,13 +294,11 @@ def doubts(energy: tuple[EnergyFigure, ...], conditions: Conditions) -> Flag:
     return flags
 
 
-def _queue(told: dict[str, Any], recorder: Recorder) -> Queue:
-    sizes = {int(size): count for size, count in told["queue"]["batch_sizes"].items()}  # from JSON
-    queue = Queue(**(told["queue"] | {"batch_sizes": sizes}))
-    if not told["tail_s"]:
+def _queue(queue: Queue, window: tuple[float, float], tail_s: float, recorder: Recorder) -> Queue:
+    if not tail_s:
         return queue
-    start_s, end_s = told["window"]
-    with_tail_s = end_s + told["tail_s"] - start_s
+    start_s, end_s = window
+    with_tail_s = end_s + tail_s - start_s
     figures = [f for f in recorder.energy(start_s, start_s + with_tail_s) if f.counts]
     gpus = [figure for figure in figures if figure.domain.startswith("gpu-")]
     energies = {figure.domain: figure.energy_j for figure in gpus or figures}
@@ -290,7 +306,7 @@ def _queue(told: dict[str, Any], recorder: Recorder) -> Queue:
         return queue
     mean_w = sum(energy for energy in energies.values() if energy is not None) / with_tail_s
     published = AsPublished(
-        energy_j=mean_w * (end_s - start_s), domains=tuple(energies), tail_s=told["tail_s"]
+        energy_j=mean_w * (end_s - start_s), domains=tuple(energies), tail_s=tail_s
     )
     return replace(queue, as_published=published)
 
@@ -299,22 +315,25 @@ def _known(values: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _request(slot: Slot, station: Station, arrays: Path, cache: Path) -> dict[str, Any]:
-    rules = station.study.rules
+def _request(
+    slot: Slot, station: Station, arrays: Path, cache: Path, lead_s: float
+) -> MeasureRepetition:
+    study, rules = station.study, station.study.rules
     key = artifact_key(slot.cell.model, slot.cell.precision)
-    return loading(slot.cell, station.artifacts[key], station.study) | {
-        "reference": str(station.references[slot.cell.model]),
-        "arithmetic": str(station.references[key]) if judged_by_itself(slot.cell) else "",
-        "cache": str(cache),
-        "preprocessing": station.study.preprocessing,
-        "protocol": asdict(rules),
-        "window_s": station.study.window_for(slot.cell, station.metering.slowest_period_s),
-        "arrivals_seed": station.study.seed + slot.block,
-        "tail_s": _tail_s(slot.cell) if station.study.as_published else 0.0,
-        "idle_before_s": rules.idle_s if slot.idle_before else 0.0,
-        "idle_after_s": rules.idle_s if slot.idle_after else 0.0,
-        "arrays": str(arrays),
-    }
+    load = loading(slot.cell, station.artifacts[key], study)
+    return MeasureRepetition(
+        load=replace(load, preprocessing=study.preprocessing, cache=cache),
+        reference=station.references[slot.cell.model],
+        arithmetic=station.references[key] if judged_by_itself(slot.cell) else None,
+        protocol=rules,
+        window_s=study.window_for(slot.cell, station.metering.slowest_period_s),
+        lead_s=lead_s,
+        arrivals_seed=study.seed + slot.block,
+        tail_s=_tail_s(slot.cell) if study.as_published else 0.0,
+        idle_before_s=rules.idle_s if slot.idle_before else 0.0,
+        idle_after_s=rules.idle_s if slot.idle_after else 0.0,
+        arrays=arrays,
+    )
 
 
 def _timeout_s(cell: Cell, station: Station) -> float:
@@ -328,40 +347,42 @@ def _tail_s(cell: Cell) -> float:
     return _TAIL_S + (_TAIL_GAPS / rate_hz if rate_hz else 0.0)
 
 
-def loading(cell: Cell, artifact: Artifact, study: Study) -> dict[str, Any]:
-    """Return the members of a request that say what is to be loaded."""
-    return {
-        "cell": asdict(cell),
-        "artifact": str(artifact.path),
-        "manifest": str(artifact.manifest_path),
-        "weights": str(artifact.weights_path),
-        "source": study.sources.get(cell.model, ""),
-        "threads": thread_count(study.threads),
-        "seed": study.seed,
-        "images": study.images.model_dump() if study.images else None,
-        "allow_fallback": study.allow_fallback,
-    }
+def loading(cell: Cell, artifact: Artifact, study: Study) -> Load:
+    """Return what a child is to load for a cell, with its images and without a cache."""
+    return Load(
+        cell=cell,
+        artifact=artifact.path,
+        manifest=artifact.manifest_path,
+        weights=artifact.weights_path,
+        source=study.sources.get(cell.model, ""),
+        threads=thread_count(study.threads),
+        seed=study.seed,
+        images=study.images,
+        preprocessing="before",
+        allow_fallback=study.allow_fallback,
+        cache=None,
+    )
 
 
-def _flags(told: dict[str, Any], energy: tuple[EnergyFigure, ...], conditions: Conditions) -> Flag:
+def _flags(reply: Measured, energy: tuple[EnergyFigure, ...], conditions: Conditions) -> Flag:
     flags = doubts(energy, conditions)
-    if not (told["warm_up"]["settled"] and told["steady"]):
-        flags |= Flag.UNSTEADY
-    for name, flag in (
-        ("fell_back", Flag.FALLBACK),
-        ("overloaded", Flag.OVERLOADED),
-        ("late", Flag.LATE),
+    for found, flag in (
+        (not (reply.warm_up.settled and reply.figures.steady), Flag.UNSTEADY),
+        (reply.fell_back, Flag.FALLBACK),
+        (reply.figures.overloaded, Flag.OVERLOADED),
+        (reply.figures.late, Flag.LATE),
     ):
-        if told.get(name):
+        if found:
             flags |= flag
     return flags
 
 
-def _save_trace(path: Path, of_child: Path, recorder: Recorder, told: dict[str, Any]) -> None:
+def _save_trace(path: Path, of_child: Path, recorder: Recorder, reply: Measured) -> None:
     """Write the child's arrays and power traces as one ``.npz``, before the journal names it."""
-    import numpy as np
-
-    start_s, end_s = told["window"]
-    arrays: dict[str, Any] = {**read_arrays(of_child), **recorder.trace(start_s, end_s)}
+    start_s, end_s = reply.window
+    arrays = {
+        **read_arrays(of_child),
+        **recorder.trace(start_s, end_s),
+    }
     with draft(path) as unfinished, unfinished.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        write_arrays(file, arrays, packed=True)

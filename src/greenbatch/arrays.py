@@ -9,7 +9,7 @@ import math
 import os
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
@@ -87,6 +87,14 @@ def read_arrays(
                 with archive.open(entry) as file:
                     found[name] = _read(file, entry.file_size, axes=1)
     return found
+
+
+def write_arrays(file: IO[bytes], arrays: "Mapping[str, Numbers]", *, packed: bool) -> None:
+    """Write an ``.npz`` file, compressed where it is ``packed``."""
+    import numpy as np
+
+    save = np.savez_compressed if packed else np.savez
+    save(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names for its own
 
 
 def read_array(path: Path) -> "Numbers":

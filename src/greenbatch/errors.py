@@ -15,7 +15,8 @@
         ├── BackendUnavailable    the backend cannot run on this machine
         ├── PlacementError        the graph does not run where requested
         ├── UnsupportedCell       the backend cannot do this cell
-        └── MeterUnavailable      a requested meter cannot be read
+        ├── MeterUnavailable      a requested meter cannot be read
+        └── MessageError          a message between parent and child is not valid
 
 A message is one sentence that says what is wrong, what was found, what was wanted and
 what to do. Errors of other libraries are translated where they are caught, ``from`` them.
@@ -107,3 +108,7 @@ class UnsupportedCell(MeasurementError):
 
 class MeterUnavailable(MeasurementError):
     """A requested meter cannot be read."""
+
+
+class MessageError(MeasurementError):
+    """A message between parent and child is not valid."""

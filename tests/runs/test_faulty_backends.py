@@ -32,8 +32,9 @@ def bench(
     }
     file = folder / "study.yaml"
     file.write_text(json.dumps(study | members))  # JSON is YAML
-    told = gb("bench", "--study", file, "--trust", "--out", folder / "run", env=FAULTY)
-    return told.stdout, parse((folder / "run/journal.jsonl").read_bytes())
+    env = FAULTY | {"GB_BABBLED": str(folder / "babbled")}
+    ended = gb("bench", "--study", file, "--trust", "--out", folder / "run", env=env)
+    return ended.stdout, parse((folder / "run/journal.jsonl").read_bytes())
 
 
 def test_each_fault_ends_as_it_should_and_the_run_goes_on(
@@ -48,6 +49,21 @@ def test_each_fault_ends_as_it_should_and_the_run_goes_on(
     assert "it is not timed" in ended["wrong-cpu"][1]
     assert "killed by SIGSEGV" in ended["crashing-cpu"][1]
     assert "threads changed from 1 to 2 while it was measured" in ended["restless-cpu"][1]
+
+
+def test_a_child_that_sends_nonsense_costs_its_repetition_and_the_next_goes_on(
+    gb: Gb, tmp_path: Path, artifacts: Path
+) -> None:
+    screen, journal = bench(gb, tmp_path, artifacts, ["babbling"], repetitions=2)
+    ended = {(r.cell.backend, r.block): r for r in journal.repetitions}
+    failed = ended.pop(("babbling-cpu", 0))
+    assert failed.status is Status.ERROR
+    assert failed.reason == (
+        "the process sent an invalid message while measuring: got an invalid Warm: window_s is "
+        "nan: input should be a finite number"
+    )
+    assert "Traceback" not in screen
+    assert [r.status for r in ended.values()] == [Status.OK] * 3
 
 
 def test_a_backend_that_hangs_is_stopped_at_the_protocols_timeout(

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +16,7 @@ from greenbatch.analysis import open_run, write_report
 from greenbatch.analysis.training import open_training
 from greenbatch.design.study import make_study
 from greenbatch.errors import FileError, MeasurementError, RunError
+from greenbatch.records import Status
 from greenbatch.records import journal as journals
 from greenbatch.runners.child.handle import ChildProcess
 from greenbatch.runners.run.directory import RunDirectory
@@ -262,7 +262,17 @@ def test_a_bench_on_a_full_disk_goes_on_when_there_is_room(artifacts: Path, tmp_
 def _checkpoint(path: Path) -> None:
     import torch
 
-    checkpoints.save(path, 1, {"weights": torch.zeros(50_000)})
+    checkpoints.save(
+        path,
+        1,
+        {
+            "network": {"weights": torch.zeros(50_000)},
+            "optimizer": {},
+            "scaler": {},
+            "random": {"cpu": torch.get_rng_state(), "cuda": []},
+            "state": {"epochs": 1, "best_loss": 1.0, "waited": 0},
+        },
+    )
 
 
 def _arrays(path: Path) -> None:
@@ -296,15 +306,15 @@ def test_whatever_a_library_makes_of_a_full_disk_is_one_sentence(
 
 @pytest.mark.parametrize("disk", ["no space", None])
 def test_a_child_whose_disk_is_full_ends_the_run_and_not_the_repetition(
-    disk: str | None, monkeypatch: pytest.MonkeyPatch
+    disk: str | None,
 ) -> None:
     from greenbatch.runners.child.handle import ChildFailed
+    from greenbatch.runners.child.messages import Failed, Ready, encode
 
-    failed: dict[str, Any] = {"event": "failed", "status": "error", "reason": "no", "disk": disk}
     with ChildProcess(60) as child:
-        monkeypatch.setattr(child, "event", lambda stage: failed)
+        child._lines.put(encode(Failed(status=Status.ERROR, reason="no", disk=disk)))
         with pytest.raises(FileError if disk else ChildFailed, match="no"):
-            child.finish({}, "measured")
+            child.event(Ready)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from greenbatch.errors import ArtifactError, ExportError, FileError, RunError, S
 from greenbatch.exporter.publishing import publish
 from greenbatch.models.artifacts import read_manifest
 from greenbatch.records import Cell, artifact_key, parse_manifest
+from greenbatch.runners.child.messages import Made, MakeReference
 from greenbatch.runners.run import reference
 from tests.fakes.runs import environment, figure, repetition, study, write_run
 
@@ -400,15 +401,15 @@ class _Child:
 
     def begin(self, *_: object) -> None: ...
 
-    def finish(self, request: Mapping[str, Any], _: str) -> None:
-        Path(request["out"]).write_text("computed here")
+    def finish(self, request: MakeReference, _: type[Made]) -> None:
+        request.out.write_text("computed here")
 
 
 def test_reference_outputs_that_lie_in_a_run_are_computed_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reference, "ChildProcess", _Child)
-    monkeypatch.setattr(reference, "loading", lambda *_: {})
+    monkeypatch.setattr(reference, "loading", lambda *_: None)
     (tmp_path / "alexnet.npy").write_text("planted")
     design = make_study(MEMBERS | {"models": ["alexnet"]})
     files = reference.make_references(design, {"alexnet": None}, tmp_path)  # type: ignore[dict-item]

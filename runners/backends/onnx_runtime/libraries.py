@@ -3,13 +3,15 @@
 import ctypes
 import os
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from greenbatch.errors import BackendUnavailable
 from greenbatch.runners.backends import cuda_driver
+from greenbatch.runners.backends.onnx_runtime.interface import Device
 from greenbatch.runners.backends.onnx_runtime.providers import Provider
 
 _LIBRARY = "onnxruntime_providers_{}.dll" if os.name == "nt" else "libonnxruntime_providers_{}.so"
@@ -18,7 +20,7 @@ _BUILT_IN = ("cuda", "tensorrt")  # those that have a library of their own
 _TENSORRT = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
 
 
-def unavailable(ort: Any, provider: Provider) -> str | None:
+def unavailable(ort: ModuleType, provider: Provider) -> str | None:
     """Say in one sentence, cure included, why a provider cannot run here; ``None`` if it can."""
     built_in = provider.execution_provider in ort.get_available_providers()
     if not built_in and not _has_plugin(provider):
@@ -35,7 +37,7 @@ def unavailable(ort: Any, provider: Provider) -> str | None:
     return missing_library(ort, provider)
 
 
-def load(ort: Any, provider: Provider) -> list[Any]:
+def load(ort: ModuleType, provider: Provider) -> list[Device]:
     """Load what the provider needs, and return the devices of its plugin (none if built in).
 
     Call it once before a session is made.
@@ -53,7 +55,7 @@ def load(ort: Any, provider: Provider) -> list[Any]:
     return _plugin_devices(ort, provider)
 
 
-def missing_library(ort: Any, provider: Provider) -> str | None:
+def missing_library(ort: ModuleType, provider: Provider) -> str | None:
     """Say which shared library a built-in NVIDIA provider lacks; ``None`` when it loads.
 
     ONNX Runtime itself only logs this and goes on with the CPU, so its provider library is loaded
@@ -62,7 +64,7 @@ def missing_library(ort: Any, provider: Provider) -> str | None:
     if provider.name not in _BUILT_IN:
         return None
     packages = provider.install.split()
-    capi = Path(ort.__file__).parent / "capi"
+    capi = Path(str(ort.__file__)).parent / "capi"
     try:
         ctypes.CDLL(str(capi / _LIBRARY.format("shared")), mode=ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(capi / _LIBRARY.format(provider.name)))
@@ -74,7 +76,7 @@ def missing_library(ort: Any, provider: Provider) -> str | None:
     return None
 
 
-def _preload(ort: Any, provider: Provider) -> None:
+def _preload(ort: ModuleType, provider: Provider) -> None:
     """Load CUDA, cuDNN and TensorRT from their wheels: the provider does not look there itself."""
     if not hasattr(ort, "preload_dlls"):
         raise BackendUnavailable(
@@ -96,7 +98,7 @@ def _has_plugin(provider: Provider) -> bool:
     return provider.plugin is not None and find_spec(provider.plugin) is not None
 
 
-def _plugin_devices(ort: Any, provider: Provider) -> list[Any]:
+def _plugin_devices(ort: ModuleType, provider: Provider) -> list[Device]:
     from importlib import import_module
 
     if not _has_plugin(provider) or not hasattr(ort, "register_execution_provider_library"):
@@ -124,5 +126,6 @@ def _plugin_devices(ort: Any, provider: Provider) -> list[Any]:
     return devices[:1]
 
 
-def _devices_of(ort: Any, wanted: str) -> list[Any]:
-    return [device for device in ort.get_ep_devices() if device.ep_name == wanted]
+def _devices_of(ort: ModuleType, wanted: str) -> list[Device]:
+    devices: Sequence[Device] = ort.get_ep_devices()
+    return [device for device in devices if device.ep_name == wanted]

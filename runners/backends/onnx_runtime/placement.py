@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import ModuleType
 
 from greenbatch.errors import BackendUnavailable, PlacementError, StudyError
 from greenbatch.runners.backends.onnx_runtime import libraries
+from greenbatch.runners.backends.onnx_runtime.interface import Node, Session, SessionOptions
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS, Provider
 
 _NAMED = 3  # nodes that an error names; all are counted
@@ -32,13 +33,13 @@ class Start:
     network: str | bytes
     title: str
     provider: Provider
-    session_options: Any
+    session_options: SessionOptions
     provider_options: Mapping[str, str] = field(default_factory=dict)
     asked: Mapping[str, str] = field(default_factory=dict)
     allow_fallback: bool = False
 
 
-def start(ort: Any, wanted: Start) -> Any:
+def start(ort: ModuleType, wanted: Start) -> Session:
     """Start a session, proved to run where it was asked to unless a fallback is allowed.
 
     ``session.disable_cpu_ep_fallback`` makes ONNX Runtime itself refuse a graph that would run
@@ -72,7 +73,7 @@ def start(ort: Any, wanted: Start) -> Any:
     return session
 
 
-def count_nodes(session: Any) -> dict[str, int]:
+def count_nodes(session: Session) -> dict[str, int]:
     """Count a session's nodes by execution provider, after the basic graph optimisations."""
     counts: Counter[str] = Counter()
     for part in session.get_provider_graph_assignment_info():
@@ -80,21 +81,21 @@ def count_nodes(session: Any) -> dict[str, int]:
     return dict(counts)
 
 
-def _session(ort: Any, wanted: Start, *, built_in: bool) -> Any:
+def _session(ort: ModuleType, wanted: Start, *, built_in: bool) -> Session:
     # Without enable_fallback=0 a provider that fails to start is replaced by the CPU's.
-    if not built_in:
-        return ort.InferenceSession(wanted.network, wanted.session_options, enable_fallback=0)
-    providers = [(wanted.provider.execution_provider, dict(wanted.provider_options))]
-    if wanted.provider.name == "tensorrt" and wanted.allow_fallback:
-        # What TensorRT leaves stays on the device where it can.
-        cuda = PROVIDERS["cuda"]
-        providers.append((cuda.execution_provider, dict(cuda.options)))
-    return ort.InferenceSession(
-        wanted.network, wanted.session_options, providers=providers, enable_fallback=0
-    )
+    chosen: dict[str, object] = {"enable_fallback": 0}
+    if built_in:
+        providers = [(wanted.provider.execution_provider, dict(wanted.provider_options))]
+        if wanted.provider.name == "tensorrt" and wanted.allow_fallback:
+            # What TensorRT leaves stays on the device where it can.
+            cuda = PROVIDERS["cuda"]
+            providers.append((cuda.execution_provider, dict(cuda.options)))
+        chosen["providers"] = providers
+    session: Session = ort.InferenceSession(wanted.network, wanted.session_options, **chosen)
+    return session
 
 
-def _translated(ort: Any, error: Exception, wanted: Start) -> Exception:
+def _translated(ort: ModuleType, error: Exception, wanted: Start) -> Exception:
     """Tell a refused option and a missing library from all else, which stays as it is."""
     if cause := libraries.missing_library(ort, wanted.provider):
         return BackendUnavailable(cause)
@@ -113,9 +114,9 @@ def _tail(text: str) -> str:
     return text.rpartition(") ")[2].strip(" .")[-200:] or text[-200:]
 
 
-def _check_options(session: Any, wanted: Start) -> None:
+def _check_options(session: Session, wanted: Start) -> None:
     """Refuse options that a provider took without a word and does not list among its own."""
-    listed = session.get_provider_options().get(wanted.provider.execution_provider)
+    listed = session.get_provider_options().get(wanted.provider.execution_provider, {})
     unknown = [key for key in wanted.asked if listed and key not in listed]
     if unknown:
         raise StudyError(
@@ -124,7 +125,7 @@ def _check_options(session: Any, wanted: Start) -> None:
         )
 
 
-def _misplaced(ort: Any, wanted: Start, session: Any) -> str:
+def _misplaced(ort: ModuleType, wanted: Start, session: Session) -> str:
     name = wanted.provider.execution_provider
     elsewhere: dict[str, list[str]] = {}
     total = 0
@@ -144,7 +145,7 @@ def _misplaced(ort: Any, wanted: Start, session: Any) -> str:
     )
 
 
-def _called(node: Any) -> str:
+def _called(node: Node) -> str:
     domain = f"{node.domain}." if node.domain else ""
     return f"{domain}{node.op_type} {node.name!r}" if node.name else f"{domain}{node.op_type}"
 

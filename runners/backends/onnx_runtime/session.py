@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import ModuleType
+from typing import TYPE_CHECKING, ClassVar
 
 from greenbatch.errors import UnsupportedCell
 from greenbatch.runners.backends import (
@@ -20,6 +21,8 @@ from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS, Provid
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from greenbatch.runners.backends.onnx_runtime.interface import Value
 
 _TRIAL_IR, _TRIAL_OPSET = 8, 17  # old enough for every ONNX Runtime that greenbatch takes
 
@@ -46,7 +49,7 @@ class OnnxSession:
         self._precision = task.cell.precision
         _check_io(self._provider, task.cell.io)
         threads = int(task.settings.get("intra_op_num_threads", task.threads) or 0)
-        asked = settings.provider_options(
+        requested = settings.provider_options(
             self._provider,
             precision=self._precision,
             threads=threads,
@@ -66,7 +69,7 @@ class OnnxSession:
                     settings=task.settings,
                     may_run_on_cpu=self._provider.name == "cpu" or task.allow_fallback,
                 ),
-                provider_options=asked,
+                provider_options=requested,
                 asked=settings.asked_of_provider(task.settings),
                 allow_fallback=task.allow_fallback,
             ),
@@ -77,12 +80,12 @@ class OnnxSession:
         started = name in self._session.get_providers()
         self._in_force = self._provider if started else PROVIDERS["cpu"]
         # Not every provider gives its options back; those that were given hold then.
-        told = self._session.get_provider_options().get(name) or asked
-        self._provider_options = told if started else {}
+        reported = self._session.get_provider_options().get(name) or requested
+        self._provider_options = reported if started else {}
         self._result: np.ndarray | None = None
-        self._output: Any = None
+        self._output: Value | None = None
         self._host_memory: str | None = None
-        self._on_device: dict[int, Any] = {}  # inputs that stay there, by batch size
+        self._on_device: dict[int, Value] = {}  # inputs that stay there, by batch size
         self._task = task
         self._run = self._bind(ort, task)
 
@@ -119,7 +122,7 @@ class OnnxSession:
         """Run the batch once; return when the outputs are where ``io`` says and complete."""
         self._run()
 
-    def _bind(self, ort: Any, task: Task) -> Callable[[], None]:
+    def _bind(self, ort: ModuleType, task: Task) -> Callable[[], None]:
         """Make the buffers and return the shortest function that runs the batch in them."""
         session, images = self._session, task.images
         first, result = session.get_inputs()[0].name, session.get_outputs()[0].name
@@ -161,7 +164,11 @@ class OnnxSession:
 
     def outputs(self) -> "np.ndarray":
         """Return a copy of the last run's logits."""
-        logits: np.ndarray = self._output.numpy() if self._result is None else self._result
+        if self._result is not None:
+            logits = self._result
+        else:
+            assert self._output is not None
+            logits = self._output.numpy()
         return logits.reshape(len(logits), -1).copy()  # a user's own may be (N, classes, 1, 1)
 
     @property
@@ -182,14 +189,14 @@ class OnnxSession:
         """
         import onnxruntime as ort
 
-        told = settings.in_force(
+        found = settings.in_force(
             ort,
             self._in_force,
             self._precision,
             self._session.get_session_options(),
             self._provider_options,
         )
-        return told | ({"host_memory": self._host_memory} if self._host_memory else {})
+        return found | ({"host_memory": self._host_memory} if self._host_memory else {})
 
     @staticmethod
     def unavailable(provider: str) -> str | None:
@@ -232,9 +239,9 @@ def _check_io(provider: Provider, io: str) -> None:
 
 
 def _one_convolution() -> bytes:
-    from onnx import TensorProto, helper
+    from onnx import TensorProto, ValueInfoProto, helper
 
-    def tensor(name: str, *shape: int) -> Any:
+    def tensor(name: str, *shape: int) -> ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
     graph = helper.make_graph(

@@ -4,9 +4,10 @@ import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from greenbatch.errors import StudyError
+from greenbatch.runners.backends.onnx_runtime.interface import SessionOptions
 from greenbatch.runners.backends.onnx_runtime.providers import Provider
 from greenbatch.runners.backends.options import Option, Options, Setting
 
@@ -51,13 +52,13 @@ _TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 
 
 def session_options(
-    ort: Any,
+    ort: ModuleType,
     *,
     precision: str,
     threads: int,
     settings: Mapping[str, Setting],
     may_run_on_cpu: bool,
-) -> Any:
+) -> SessionOptions:
     """Return the ``SessionOptions`` for a cell.
 
     Args:
@@ -70,10 +71,10 @@ def session_options(
     Raises:
         StudyError: The installed ONNX Runtime has not that level of optimisation.
     """
-    options = ort.SessionOptions()
+    options: SessionOptions = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
-    options.inter_op_num_threads = settings.get("inter_op_num_threads", 1)
+    options.inter_op_num_threads = int(settings.get("inter_op_num_threads", 1) or 0)
     if "graph_optimization_level" in settings:
         level = str(settings["graph_optimization_level"])
         if not hasattr(ort.GraphOptimizationLevel, _LEVELS[level]):
@@ -142,7 +143,11 @@ def captures_graph(provider: Provider, options: Mapping[str, str]) -> bool:
 
 
 def in_force(
-    ort: Any, provider: Provider, precision: str, options: Any, of_provider: Mapping[str, str]
+    ort: ModuleType,
+    provider: Provider,
+    precision: str,
+    options: SessionOptions,
+    of_provider: Mapping[str, str],
 ) -> dict[str, Setting]:
     """Tell the fairness factors of a session, and what is special to ONNX Runtime.
 
@@ -161,8 +166,8 @@ def in_force(
     beside: int | None = (options.inter_op_num_threads or None) if parallel else 1
     spinning: Setting = _entry(options, _SPINNING[0]) == "1" if threads != 1 else "none"
     if provider.threads_option:  # a pool of its own, which tells no more than its size
-        told = of_provider.get(provider.threads_option, "")
-        threads, beside, spinning = int(told) if told.isdecimal() else None, None, None
+        size = of_provider.get(provider.threads_option, "")
+        threads, beside, spinning = int(size) if size.isdecimal() else None, None, None
     return {
         "onnxruntime": ort.__version__,
         "threads": threads,
@@ -220,9 +225,8 @@ def _on(text: str | None) -> bool:
     return text is not None and text.lower() in ("1", "true")
 
 
-def _entry(options: Any, key: str) -> str | None:
+def _entry(options: SessionOptions, key: str) -> str | None:
     try:
-        text: str = options.get_session_config_entry(key)
+        return options.get_session_config_entry(key)
     except RuntimeError:  # not set
         return None
-    return text

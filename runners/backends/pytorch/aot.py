@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from greenbatch.runners.backends import Option, Options, Setting, Task
 from greenbatch.runners.backends.pytorch.base import OPTIONS, TorchBackend
 from greenbatch.runners.backends.pytorch.compiled import (
+    InductorOptions,
     compiler_found,
     compiler_missing,
     inductor_options,
@@ -59,7 +60,7 @@ class TorchAot(TorchBackend):
                     _inductor_options(self._set),
                     self._threads,
                 )
-            loaded: Any = aoti_load_package(str(package), run_single_threaded=True)
+            loaded = aoti_load_package(str(package), run_single_threaded=True)
         constants = len(loaded.get_constant_fqns())
         self._placement = {loaded.get_metadata()["AOTI_DEVICE_KEY"]: constants}
         forward: Forward = loaded
@@ -105,7 +106,7 @@ class TorchAot(TorchBackend):
         return result
 
 
-def _inductor_options(asked: Mapping[str, Setting]) -> dict[str, Any]:
+def _inductor_options(asked: Mapping[str, Setting]) -> InductorOptions:
     """Leave CUDA graphs to the backend: a package knows none."""
     return inductor_options({key: value for key, value in asked.items() if key != "cuda_graph"})
 
@@ -114,7 +115,7 @@ def _compile(
     module: "nn.Module",
     images: "torch.Tensor",
     package: Path,
-    options: dict[str, Any],
+    options: InductorOptions,
     threads: int,
 ) -> None:
     """Export a module for these images, compile it and unpack the result as ``package``.

@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from greenbatch.errors import PlacementError
 from greenbatch.runners.backends import Option, Options, Setting, Task
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from greenbatch.runners.backends.pytorch.base import Forward
+
+InductorOptions: TypeAlias = dict[str, str | int | bool | Callable[..., Any]]
+"""As `torch.compile` takes them."""
 
 MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
@@ -101,7 +104,7 @@ class TorchCompiled(TorchBackend):
 
         with room() as folder:
             prepare_inductor(Path(folder), threads=1)
-            convolve: Any = torch.compile(torch.nn.functional.conv2d, dynamic=False, fullgraph=True)
+            convolve = torch.compile(torch.nn.functional.conv2d, dynamic=False, fullgraph=True)
             result: torch.Tensor = convolve(ones, ones)
         return result
 
@@ -115,13 +118,13 @@ def _not_one_graph(cause: str) -> str:
     )
 
 
-def _compile(module: "nn.Module", options: dict[str, Any]) -> Any:
+def _compile(module: "nn.Module", options: InductorOptions) -> "Forward":
     import torch
 
     return torch.compile(module, dynamic=False, fullgraph=True, options=options or None)
 
 
-def inductor_options(asked: Mapping[str, Setting]) -> dict[str, Any]:
+def inductor_options(asked: Mapping[str, Setting]) -> InductorOptions:
     """Return the options of inductor that a backend's settings mean."""
     from torch._inductor import list_mode_options
 
@@ -165,7 +168,7 @@ def stop_compile_workers() -> None:
     shutdown_compile_workers()
 
 
-def tuning(cudnn: Setting, options: Mapping[str, Any]) -> str:
+def tuning(cudnn: Setting, options: InductorOptions) -> str:
     """Say what is searched for the fastest kernel."""
     if not options.get("max_autotune"):
         return str(cudnn)
@@ -173,7 +176,7 @@ def tuning(cudnn: Setting, options: Mapping[str, Any]) -> str:
     return own if cudnn == "none" else f"{own}; {cudnn}"
 
 
-def optimization(compiler: str, options: Mapping[str, Any]) -> str:
+def optimization(compiler: str, options: InductorOptions) -> str:
     """Say what compiles the graph, and whether weights are folded into it."""
     return f"{compiler}, weights folded" if options.get("freezing") else compiler
 

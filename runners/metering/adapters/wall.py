@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from greenbatch import privacy
@@ -27,6 +27,9 @@ from greenbatch.runners.metering.meter import (
     Reading,
 )
 from greenbatch.runners.metering.sampling.ticks import probe_ticks
+
+if TYPE_CHECKING:
+    from jmespath.parser import ParsedResult
 
 _EXAMPLE = "--meter 'wall:http://plug.local/rpc/Switch.GetStatus?id=0#power=apower'"
 _UNITS_J = {"energy_j": 1.0, "energy_wh": 3600.0, "energy_kwh": 3.6e6}
@@ -227,7 +230,7 @@ def _seconds(key: str, text: str) -> float:
     return value_s
 
 
-def _compiled(expression: str) -> Any:
+def _compiled(expression: str) -> "ParsedResult":
     import jmespath
 
     try:
@@ -274,7 +277,7 @@ def _look(source: _Source, login: Credentials | None) -> _Look:
     return _Look(power_w, energy_j, step_j, tuple(fault for fault in faults if fault))
 
 
-def _fetch(source: _Source, login: Credentials | None) -> Any:
+def _fetch(source: _Source, login: Credentials | None) -> object:
     # `auto` imports this module everywhere: what opens a connection waits until there is one
     from greenbatch.runners.metering.adapters.http_answer import fetch
 
@@ -301,7 +304,7 @@ def _fetch(source: _Source, login: Credentials | None) -> Any:
 
 
 def _number(
-    source: _Source, answer: Any, expression: str, unit: str
+    source: _Source, answer: object, expression: str, unit: str
 ) -> tuple[float | None, str | None]:
     """Find a number that is not negative; else say why there is none."""
     import jmespath
@@ -328,7 +331,7 @@ def _number(
     return number, None
 
 
-def _text(found: Any) -> str:
+def _text(found: object) -> str:
     try:
         return json.dumps(found)
     except RecursionError:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import Protocol, Self
 
 from greenbatch.errors import MeterUnavailable
 from greenbatch.records import EnergySource
@@ -34,6 +34,41 @@ _POWER_AVERAGE_S = 1.0
 _TEGRA = (Path("/etc/nv_tegra_release"), Path("/usr/lib/aarch64-linux-gnu/tegra"))
 
 
+class _ZeusGpu(Protocol):
+    """What zeus has of an AMD GPU."""
+
+    gpu_index: int
+
+    def get_name(self) -> str:
+        """Return its title."""
+
+    def supports_get_total_energy_consumption(self) -> bool:
+        """Return whether it has a counter."""
+
+    def get_total_energy_consumption(self) -> float:
+        """Return the counter, in mJ."""
+
+    def get_instant_power_usage(self) -> float:
+        """Return the power at this instant, in mW."""
+
+    def get_average_power_usage(self) -> float:
+        """Return the mean power of the last second, in mW."""
+
+
+class _ZeusSoc(Protocol):
+    """What zeus has of Apple silicon."""
+
+    def get_total_energy_consumption(self) -> object:
+        """Return an object with a field in mJ for each part."""
+
+
+class _ZeusRail(Protocol):
+    """What zeus has of a Jetson's power rail."""
+
+    def measure_power(self) -> float:
+        """Return its power, in mW."""
+
+
 @dataclass(frozen=True, slots=True)
 class _AmdGpu:
     name: str
@@ -54,8 +89,8 @@ class AmdMeter(EnergyMeter):
     name = "amd"
     interval_s = _INTERVAL_S
 
-    def __init__(self, manager: Any, gpus: Sequence[_AmdGpu], domains: Sequence[Domain]) -> None:
-        self._manager: Any = manager
+    def __init__(self, manager: object, gpus: Sequence[_AmdGpu], domains: Sequence[Domain]) -> None:
+        self._manager: object = manager
         self._gpus = tuple(gpus)
         self.domains = tuple(domains)
 
@@ -117,7 +152,7 @@ class AmdMeter(EnergyMeter):
         self._gpus, self._manager = (), None
 
 
-def _amd_gpu(gpu: Any) -> _AmdGpu:
+def _amd_gpu(gpu: _ZeusGpu) -> _AmdGpu:
     """Find out what a GPU tells.
 
     Raises:
@@ -198,8 +233,8 @@ class AppleMeter(EnergyMeter):
     name = "apple"
     interval_s = _INTERVAL_S
 
-    def __init__(self, soc: Any, fields: Sequence[str], tick_s: float) -> None:
-        self._soc: Any = soc
+    def __init__(self, soc: _ZeusSoc, fields: Sequence[str], tick_s: float) -> None:
+        self._soc: _ZeusSoc | None = soc
         self._summed = tuple(field for field in _APPLE_SUM if field in fields)
         self._parts = tuple(part for part in _APPLE_PARTS if part[2] in fields)
         whole = Domain(
@@ -277,13 +312,13 @@ class AppleMeter(EnergyMeter):
         self._soc = None
 
 
-def _millijoules(seen: Any, field: str) -> float | None:
+def _millijoules(seen: object, field: str) -> float | None:
     """Return a field of zeus' measurement, summed where it is a list; ``None`` as zeus means it."""
     value = getattr(seen, field, None)
     return float(sum(value)) if isinstance(value, list) else value
 
 
-def _summed(seen: Any, fields: Sequence[str]) -> Reading:
+def _summed(seen: object, fields: Sequence[str]) -> Reading:
     values = [_millijoules(seen, field) for field in fields]
     known = [value for value in values if value is not None]
     if len(known) < len(values):
@@ -316,7 +351,7 @@ class JetsonMeter(EnergyMeter):
     name = "jetson"
     interval_s = _INTERVAL_S
 
-    def __init__(self, rails: Mapping[str, Any]) -> None:
+    def __init__(self, rails: Mapping[str, _ZeusRail]) -> None:
         self._rails = {name: rails[rail] for name, _, rail in _JETSON_RAILS if rail in rails}
         whole = "jetson-total" in self._rails
         self.domains = tuple(
@@ -366,7 +401,7 @@ class JetsonMeter(EnergyMeter):
         return {name: _read_rail(name, rail) for name, rail in self._rails.items()}
 
 
-def _read_rail(name: str, rail: Any) -> Reading:
+def _read_rail(name: str, rail: _ZeusRail) -> Reading:
     try:
         return Reading(power_w=rail.measure_power() * MILLIWATT_W)
     except Exception as error:

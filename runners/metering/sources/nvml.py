@@ -9,7 +9,7 @@ asking it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from greenbatch.errors import MeterUnavailable
 from greenbatch.records import EnergySource
@@ -23,6 +23,7 @@ from greenbatch.runners.metering.meter import (
 )
 from greenbatch.runners.metering.sampling.ticks import probe_ticks
 from greenbatch.runners.metering.sources.nvml_library import (
+    Handle,
     ask,
     close_library,
     explain,
@@ -73,7 +74,7 @@ class _Device:
     """
 
     name: str
-    handle: Any = None
+    handle: Handle = None
     counter: bool = False
     instant: bool = False
     reason: str | None = None
@@ -176,7 +177,7 @@ def _discover(options: MeterOptions) -> tuple[list[_Device], list[Domain]]:
     return devices, domains
 
 
-def _handle(index: int) -> tuple[Any, str | None]:
+def _handle(index: int) -> tuple[Handle, str | None]:
     """Return NVML's handle of a device, or ``None`` and why there is none."""
     import pynvml
 
@@ -186,7 +187,7 @@ def _handle(index: int) -> tuple[Any, str | None]:
         return None, explain(error)
 
 
-def _device(index: int, handle: Any, lost: str | None) -> _Device:
+def _device(index: int, handle: Handle, lost: str | None) -> _Device:
     """Find by asking what a device can tell."""
     import pynvml
 
@@ -209,7 +210,7 @@ def _device(index: int, handle: Any, lost: str | None) -> _Device:
     )
 
 
-def _instant_power_w(handle: Any) -> float | None:
+def _instant_power_w(handle: Handle) -> float | None:
     """Return the power at this instant, in W; ``None`` where device or driver do not tell it."""
     import pynvml
 
@@ -219,7 +220,7 @@ def _instant_power_w(handle: Any) -> float | None:
     return float(fields[0].value.uiVal) * MILLIWATT_W
 
 
-def _is_divided(handle: Any) -> bool:
+def _is_divided(handle: Handle) -> bool:
     import pynvml
 
     current, _ = ask(pynvml.nvmlDeviceGetMigMode, handle) or (None, None)
@@ -244,7 +245,7 @@ def _ticks_s(devices: Sequence[_Device], clock: Clock) -> dict[str, float]:
     return {name: period_s or _PROBE_LIMIT_S for name, period_s in periods.items()}
 
 
-def _lag_s(handle: Any) -> float:
+def _lag_s(handle: Handle) -> float:
     """Return how old a power reading may be, by the device's generation."""
     import pynvml
 
@@ -275,7 +276,7 @@ def _read(device: _Device) -> Reading:
     return Reading(energy_j=energy_j, power_w=power_w, reason=reason)
 
 
-def device_state(handle: Any) -> DeviceState:
+def device_state(handle: Handle) -> DeviceState:
     """Look at a device: temperature, clocks, throttling, power limit, memory and processes."""
     import pynvml
 
@@ -297,7 +298,7 @@ def device_state(handle: Any) -> DeviceState:
     )
 
 
-def _clock_hz(handle: Any, kind: int) -> float | None:
+def _clock_hz(handle: Handle, kind: int) -> float | None:
     import pynvml
 
     clock_mhz = ask(pynvml.nvmlDeviceGetClockInfo, handle, kind)

@@ -1,11 +1,14 @@
 """NVML, NVIDIA's management library: opened, closed, and its errors in one sentence each."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeAlias, TypeVar
 
 from greenbatch.errors import MeterUnavailable
 
 _T = TypeVar("_T")
+
+Handle: TypeAlias = object
+"""NVML's of a device: a pointer that NVML alone reads."""
 
 _CURES = {
     "LibraryNotFound": "install the NVIDIA driver, or give the container access to the GPU",
@@ -53,7 +56,7 @@ def explain(error: Exception) -> str:
     return f"cannot read NVML: {str(error).rstrip('.')}" + (f"; {cure}" if cure else "")
 
 
-def ask(query: Callable[..., _T], *args: Any) -> _T | None:
+def ask(query: Callable[..., _T], *args: object) -> _T | None:
     """Call an NVML query; ``None`` where the device or the driver does not know it."""
     import pynvml
 

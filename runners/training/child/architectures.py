@@ -128,7 +128,7 @@ def _torchvision(name: str, shape: _Shape, classes: int) -> nn.Module:
     """Build a network; for no classes, what gives the mean of its features over the image."""
     from torchvision import models
 
-    arguments: dict[str, Any] = {}
+    arguments: Mapping[str, object] = {}
     if name in ("googlenet", "inception_v3"):  # their second and third heads are left out
         arguments = _INCEPTION
     elif name.startswith("vit_"):

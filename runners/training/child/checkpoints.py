@@ -7,9 +7,28 @@ far the child was ahead of it.
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from greenbatch.files import draft, open_regular
+
+if TYPE_CHECKING:
+    import torch
+
+    from greenbatch.runners.training.child.training_state import RandomState, TraineeState
+
+    class Position(TypedDict):
+        """How far the training has come."""
+
+        epochs: int
+        best_loss: float
+        waited: int
+
+    class Checkpoint(TraineeState):
+        """What a file holds."""
+
+        random: RandomState
+        state: Position
+
 
 KEPT = 2
 _SUFFIX = ".pt"
@@ -20,7 +39,7 @@ def path_of(folder: Path, epochs: int) -> Path:
     return folder / f"epoch-{epochs:06d}{_SUFFIX}"
 
 
-def save(folder: Path, epochs: int, state: dict[str, Any]) -> None:
+def save(folder: Path, epochs: int, state: "Checkpoint") -> None:
     """Write the checkpoint behind so many epochs, and flush it to the disk."""
     import torch
 
@@ -29,7 +48,7 @@ def save(folder: Path, epochs: int, state: dict[str, Any]) -> None:
         torch.save(state, file)
 
 
-def load(folder: Path, epochs: int, device: Any) -> tuple[int, dict[str, Any], str]:
+def load(folder: Path, epochs: int, device: "torch.device") -> "tuple[int, Checkpoint | None, str]":
     """Read the latest checkpoint that stands behind no more than so many epochs.
 
     Args:
@@ -39,7 +58,7 @@ def load(folder: Path, epochs: int, device: Any) -> tuple[int, dict[str, Any], s
 
     Returns:
         How many epochs it stands behind; what it holds; and a sentence, where it is not behind
-        all of them. 0 and nothing where the training begins anew.
+        all of them. 0 and ``None`` where the training begins anew.
     """
     import torch
 
@@ -53,11 +72,11 @@ def load(folder: Path, epochs: int, device: Any) -> tuple[int, dict[str, Any], s
             first = " ".join(str(error).split())[:200] or type(error).__name__
             doubts.append(f"{path.name} cannot be read ({first})")
             continue
-        return behind, state, _told(doubts, f"it goes on behind epoch {behind}")
-    return 0, {}, _told(doubts, "it begins anew")
+        return behind, state, _sentence(doubts, f"it goes on behind epoch {behind}")
+    return 0, None, _sentence(doubts, "it begins anew")
 
 
-def _told(doubts: list[str], what: str) -> str:
+def _sentence(doubts: list[str], what: str) -> str:
     return f"{'; '.join(doubts)}: {what}" if doubts else ""
 
 

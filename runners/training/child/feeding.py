@@ -3,18 +3,28 @@
 import copy
 from collections.abc import Iterator
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import torch
-    from torch.utils.data import Dataset
+    from torch.utils.data import TensorDataset
 
     Batch: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 
 
-def image_count(images: "Dataset[Any]") -> int:
+class Pairs(Protocol):
+    """Images, float32 of shape (C, H, W), with their labels; read when they are taken."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __getitem__(self, index: int, /) -> "tuple[torch.Tensor, int]":
+        """Read an image."""
+
+
+def image_count(images: "Pairs | TensorDataset") -> int:
     """Return how many images there are."""
-    return len(images)  # type: ignore[arg-type]  # every data set here has a length
+    return len(images)
 
 
 class Feeder:
@@ -30,7 +40,9 @@ class Feeder:
         device: Where batches are wanted.
     """
 
-    def __init__(self, images: "Dataset[Any]", batch_size: int, device: "torch.device") -> None:
+    def __init__(
+        self, images: "Pairs | TensorDataset", batch_size: int, device: "torch.device"
+    ) -> None:
         from torch.utils.data import TensorDataset
 
         self._images = images

@@ -1,17 +1,21 @@
-"""What a child is asked to do for a training."""
+"""What a child does on request for a training."""
 
-from greenbatch.runners.child.windows import Request, Tell
+from greenbatch.runners.child.jobs import Job
+from greenbatch.runners.child.windows import Send
+from greenbatch.runners.training.messages import Preflight, Train
 
 
-def train(request: Request, tell: Tell, born_s: float) -> None:
-    """Train a network, see `greenbatch.runners.training.child.fitting`."""
+def _train(request: Train, send: Send, born_s: float) -> None:
     from greenbatch.runners.training.child import fitting
 
-    fitting.fit(request, tell, born_s)
+    fitting.fit(request, send, born_s)
 
 
-def rehearse(request: Request, tell: Tell, born_s: float) -> None:
-    """Load what trainings need, see `greenbatch.runners.training.child.fitting`."""
+def _preflight(request: Preflight, send: Send, born_s: float) -> None:
     from greenbatch.runners.training.child import fitting
 
-    fitting.rehearse(request, tell)
+    fitting.preflight(request, send)
+
+
+TRAINING = Job(Train, _train)
+PREFLIGHT = Job(Preflight, _preflight)

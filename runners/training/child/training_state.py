@@ -3,16 +3,33 @@
 import contextlib
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, TypedDict
 
 from greenbatch.runners.training.child.scores import Scores
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from greenbatch.runners.training.child.feeding import Feeder
 
 _AUTOCAST = {"amp-fp16": "float16", "amp-bf16": "bfloat16"}
+
+
+class RandomState(TypedDict):
+    """Where torch's generators of random numbers stand."""
+
+    cpu: "torch.Tensor"
+    cuda: "list[torch.Tensor]"
+
+
+class TraineeState(TypedDict):
+    """What a checkpoint holds of a `Trainee`, as torch gives it."""
+
+    network: "dict[str, torch.Tensor]"
+    optimizer: dict[str, object]
+    scaler: dict[str, object]
 
 
 @dataclass
@@ -43,7 +60,9 @@ class Trainee:
         self.scaler.update()
         return loss.detach()
 
-    def validate(self, feeder: "Feeder", scores: Scores, pulse: Any = None) -> None:
+    def validate(
+        self, feeder: "Feeder", scores: Scores, pulse: "Callable[[int], object] | None" = None
+    ) -> None:
         """Pass over images without learning from them.
 
         Args:
@@ -79,7 +98,7 @@ class Trainee:
 
             torch.cuda.synchronize(self.device)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> TraineeState:
         """Return what a checkpoint holds."""
         return {
             "network": self.network.state_dict(),
@@ -87,7 +106,7 @@ class Trainee:
             "scaler": self.scaler.state_dict(),
         }
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: TraineeState) -> None:
         """Take the place of the trainee whose `state` this was."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -98,7 +117,7 @@ class Trainee:
 
         return torch.nn.functional.cross_entropy(logits.float(), labels)
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
         import torch
 
         if self.precision == "fp32":
@@ -127,7 +146,7 @@ def _scaler(precision: str, device: "torch.device") -> "torch.amp.GradScaler":
     return torch.amp.GradScaler(device.type, enabled=precision == "amp-fp16")
 
 
-def random_state(device: "torch.device") -> dict[str, Any]:
+def random_state(device: "torch.device") -> RandomState:
     """Return where torch's generators of random numbers stand."""
     import torch
 
@@ -135,7 +154,7 @@ def random_state(device: "torch.device") -> dict[str, Any]:
     return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
 
-def restore_random_state(state: dict[str, Any], device: "torch.device") -> None:
+def restore_random_state(state: RandomState, device: "torch.device") -> None:
     """Set torch's generators to where they stood."""
     import torch
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.runners.training.data import folders
@@ -28,8 +28,9 @@ from greenbatch.runners.training.data.parts import (
 )
 
 if TYPE_CHECKING:
-    import torch
-    from torch.utils.data import Dataset
+    from torch.utils.data import TensorDataset
+
+    from greenbatch.runners.training.data.tensors import Images
 
 FOLDER = "folder:"
 IN_MEMORY_BYTES = 2**30
@@ -71,8 +72,8 @@ class Split:
         notes: What was done with the images, and which cannot be read and why; sentences.
     """
 
-    train: "Dataset[tuple[torch.Tensor, Any]]"
-    validation: "Dataset[tuple[torch.Tensor, Any]]"
+    train: "Images | TensorDataset"
+    validation: "Images | TensorDataset"
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
     mean: tuple[float, ...]
@@ -235,7 +236,14 @@ def _torchvision(name: str, data_dir: Path) -> Parts:
     return Parts(_pixels(train), _pixels(test), tuple(train.classes), "its test images validate")
 
 
-def _pixels(found: Any) -> Pixels:
+class _Labelled(Protocol):
+    """A data set of torchvision's: images (N, H, W) or (N, H, W, C), and their labels."""
+
+    data: object
+    targets: object
+
+
+def _pixels(found: _Labelled) -> Pixels:
     import numpy as np
 
     images = np.asarray(found.data)

@@ -1,6 +1,6 @@
 """From the parts of a data set to torch's data sets."""
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch.nn.functional import interpolate
@@ -60,10 +60,10 @@ class Images(Dataset[tuple[torch.Tensor, int]]):
         read = (folders.read(path)[None] for path in self._part.paths[begin:end])
         return torch.cat([self._ready(image, 255) for image in read])
 
-    def in_memory(self) -> "Dataset[tuple[torch.Tensor, Any]]":
-        """Make all of them ready now: a `torch.utils.data.TensorDataset`."""
+    def in_memory(self) -> TensorDataset:
+        """Make all of them ready now."""
         images = torch.empty(len(self), *self[0][0].shape)
         for start in range(0, len(self), _AT_ONCE):
             images[start : start + _AT_ONCE] = self.some(start, start + _AT_ONCE)
         labels = torch.from_numpy(self._part.labels)
-        return TensorDataset(images, labels)  # type: ignore[return-value]  # pairs, as two are given
+        return TensorDataset(images, labels)

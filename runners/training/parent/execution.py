@@ -14,6 +14,7 @@ from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.run.directory import TrainingDirectory
 from greenbatch.runners.run.execute import rest, temperatures_c
+from greenbatch.runners.training.messages import Preflight, PreflightResult
 from greenbatch.runners.training.parent import schedule, session
 from greenbatch.runners.training.parent.ledger import Ledger
 
@@ -40,7 +41,7 @@ class Progress:
     epoch: Epoch | None = None
 
 
-def rehearse(study: TrainingStudy) -> list[str]:
+def preflight(study: TrainingStudy) -> list[str]:
     """Load the data in a child, before anything is measured or written.
 
     Returns:
@@ -52,22 +53,20 @@ def rehearse(study: TrainingStudy) -> list[str]:
     """
     try:
         with ChildProcess(study.rules.timeout_s) as child:
-            child.begin("rehearsal", "torch-cpu")
-            request = session.loading(study) | {
-                "backends": list(study.backends),
-                "data": list(study.data),
-            }
-            told = child.finish(request, "rehearsed")
+            child.begin("preflight", "torch-cpu")
+            request = Preflight(
+                backends=study.backends, names=study.data, data=session.data_of(study)
+            )
+            found = child.finish(request, PreflightResult)
     except ChildFailed as failure:
         raise MeasurementError(f"the data cannot be loaded: {failure.reason}") from None
-    for name, reason in told["reasons"].items():
+    for name, reason in found.reasons.items():
         if reason:
             raise BackendUnavailable(f"{name} cannot run on this machine: {reason}")
-    if told["fault"]:
-        kind = UsageError if told["code"] == UsageError.exit_code else MeasurementError
-        raise kind(told["fault"])
-    notes: list[str] = told["notes"]
-    return notes
+    if found.fault:
+        kind = UsageError if found.code == UsageError.exit_code else MeasurementError
+        raise kind(found.fault)
+    return list(found.notes)
 
 
 def execute(
@@ -82,8 +81,8 @@ def execute(
     Args:
         directory: Of the run; its journal grows.
         metering: The open meters.
-        on_progress: Told before the first training, and after each epoch and training.
-        on_step: Told of what else is done, in a sentence.
+        on_progress: Called before the first training, and after each epoch and training.
+        on_step: Receives a sentence on what else is done.
         neighbours: Names runs that measure on this machine at the same time.
 
     Returns:
@@ -102,7 +101,7 @@ def execute(
         directory.append(records)
         ledger.add(records)
 
-    def tell(last: Training | None = None, epoch: Epoch | None = None) -> None:
+    def report(last: Training | None = None, epoch: Epoch | None = None) -> None:
         done, every = len(ledger.trainings), schedule.total(study)
         behind = len(ledger.epochs(slot.cell, slot.block)) if slot else 0
         left_s = _left_s(ledger.trainings, every - done)
@@ -119,10 +118,10 @@ def execute(
             ledger=ledger,
             append=append,
             on_step=on_step,
-            on_epoch=lambda epoch: tell(epoch=epoch),
+            on_epoch=lambda epoch: report(epoch=epoch),
         )
         reference_c = temperatures_c(metering)
-        tell()
+        report()
         while slot:
             training = session.train(
                 slot,
@@ -135,7 +134,7 @@ def execute(
                 ),
             )
             slot = next(slots, None)
-            tell(last=training)
+            report(last=training)
     shutil.rmtree(directory.path / "checkpoints", ignore_errors=True)
     return ledger.trainings
 

@@ -94,14 +94,14 @@ def _proposed(
     player: TrainingCell, trial: int, block: int, design: Search, seed: int, ledger: Ledger
 ) -> TrainingCell | None:
     """Ask a strategy for its next trial; ``None``: it has none any more."""
-    told = []
+    results = []
     for number in range(trial):
         cell = _begun(player, number, block, design, ledger)
         training = ledger.training(cell, block) if cell else None
         if cell is None or training is None:
             return None
-        told.append(search.told_of(design, training, ledger.epochs(cell, block)))
-    proposal = search.propose(design, player.strategy, told, seed + block)
+        results.append(search.result_of(design, training, ledger.epochs(cell, block)))
+    proposal = search.propose(design, player.strategy, results, seed + block)
     if proposal is None:
         return None
     return search.cell_of(replace(player, trial=trial), proposal)

@@ -1,6 +1,6 @@
 """Strategies that propose the trials of a search, by Optuna's samplers.
 
-Nothing is kept between two proposals: a strategy is made anew from what it was told so far, and
+Nothing is kept between two proposals: a strategy is made anew from the results so far, and
 seeded by its name, the search's seed and how many trials that are. So a search that is resumed
 goes on as it would have gone on.
 """
@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from greenbatch.design.search_space import Dimension
 from greenbatch.design.training_study import Search
@@ -35,7 +35,7 @@ _FEWEST_AT_RANDOM, _MOST_AT_RANDOM = 4, 10
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TrialResult:
     """A trial that has ended.
 
     Attributes:
@@ -63,7 +63,7 @@ def require_optuna() -> None:
 
 
 def propose(
-    search: Search, strategy: str, told: Sequence[Told], seed: int
+    search: Search, strategy: str, results: Sequence[TrialResult], seed: int
 ) -> dict[str, str] | None:
     """Propose the next trial of a strategy.
 
@@ -75,7 +75,7 @@ def propose(
     Args:
         search: Its space, objective and budget.
         strategy: ``grid``, ``random``, ``gp`` or ``tpe``.
-        told: Its trials so far, in order.
+        results: Its trials so far, in order.
         seed: Of this search; another repetition has another one.
 
     Returns:
@@ -85,12 +85,12 @@ def propose(
         StudyError: Optuna is not installed.
     """
     require_optuna()
-    if strategy == "grid" and len(told) >= grid_size(search):
+    if strategy == "grid" and len(results) >= grid_size(search):
         return None
-    proposal = _ask(search, strategy, told, seed)
-    failed = [_own(search, trial.settings) for trial in told if trial.values is None]
+    proposal = _ask(search, strategy, results, seed)
+    failed = [_own(search, trial.settings) for trial in results if trial.values is None]
     if strategy in ("gp", "tpe") and proposal in failed:
-        return _ask(search, "random", told, seed)
+        return _ask(search, "random", results, seed)
     return proposal
 
 
@@ -106,11 +106,11 @@ def cell_of(cell: TrainingCell, proposal: Mapping[str, str]) -> TrainingCell:
     return replace(cell, batch_size=batch_size, settings=tuple(settings.items()))
 
 
-def told_of(search: Search, training: Training, epochs: Sequence[Epoch]) -> Told:
-    """Return what a strategy is told of a training, see `values_of`."""
+def result_of(search: Search, training: Training, epochs: Sequence[Epoch]) -> TrialResult:
+    """Return what a strategy learns of a training, see `values_of`."""
     cell = training.cell
     settings = {**dict(cell.settings), BATCH_SIZE: str(cell.batch_size)}
-    return Told(_own(search, settings), values_of(search, training, epochs))
+    return TrialResult(_own(search, settings), values_of(search, training, epochs))
 
 
 def values_of(
@@ -152,17 +152,19 @@ def _own(search: Search, settings: Mapping[str, str]) -> dict[str, str]:
     return {name: settings[name] for name in search.space}
 
 
-def _ask(search: Search, strategy: str, told: Sequence[Told], seed: int) -> dict[str, str]:
+def _ask(
+    search: Search, strategy: str, results: Sequence[TrialResult], seed: int
+) -> dict[str, str]:
     import optuna
 
     spread = {each.name: _distribution(each, strategy) for each in search.dimensions}
     with _quiet(), _one_thread(strategy):
         study = optuna.create_study(
             directions=list(DIRECTIONS[search.objective].values()),
-            sampler=_sampler(search, strategy, len(told), seed),
+            sampler=_sampler(search, strategy, len(results), seed),
         )
-        study.add_trials([_trial(trial, spread) for trial in told])
-        found: dict[str, Any] = study.ask(spread).params
+        study.add_trials([_trial(trial, spread) for trial in results])
+        found: dict[str, str | float] = study.ask(spread).params
     return {
         each.name: text if isinstance(text := found[each.name], str) else each.text(text)
         for each in search.dimensions
@@ -202,23 +204,23 @@ def _distribution(dimension: Dimension, strategy: str) -> "BaseDistribution":
     return distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
 
 
-def _trial(told: Told, spread: Mapping[str, "BaseDistribution"]) -> "FrozenTrial":
+def _trial(result: TrialResult, spread: Mapping[str, "BaseDistribution"]) -> "FrozenTrial":
     from optuna.distributions import FloatDistribution, IntDistribution
     from optuna.trial import TrialState, create_trial
 
-    params: dict[str, Any] = {}
+    params: dict[str, str | float] = {}
     for name, distribution in spread.items():
-        text = told.settings[name]
+        text = result.settings[name]
         if isinstance(distribution, FloatDistribution | IntDistribution):
             # The text is rounded, and may lie a digit outside.
             params[name] = min(max(float(text), distribution.low), distribution.high)
         else:
             params[name] = text
     return create_trial(
-        state=TrialState.FAIL if told.values is None else TrialState.COMPLETE,
+        state=TrialState.FAIL if result.values is None else TrialState.COMPLETE,
         params=params,
         distributions=dict(spread),
-        values=told.values,
+        values=result.values,
     )
 
 

@@ -1,16 +1,16 @@
 """A session of a training, seen from the parent: a fresh child, its meters, the records of it.
 
-A training that is not interrupted is one session. What the child tells becomes a line of the
+A training that is not interrupted is one session. What the child reports becomes a line of the
 journal at once: an epoch with its energy, or how far it has come since the last checkpoint.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from greenbatch.arrays import write_arrays
 from greenbatch.design.training_study import TrainingStudy
 from greenbatch.files import draft, make_folder, remove_old_drafts
 from greenbatch.records import (
@@ -27,17 +27,28 @@ from greenbatch.records import (
     WarmUp,
 )
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
+from greenbatch.runners.child.messages import Message
 from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
 from greenbatch.runners.run.repetition import conditions_around, doubts
 from greenbatch.runners.training.child import checkpoints
+from greenbatch.runners.training.messages import (
+    Data,
+    EpochEnded,
+    Heartbeat,
+    PhaseEnded,
+    Train,
+    Trained,
+    TrainingLoaded,
+    TrainingWarm,
+)
 from greenbatch.runners.training.parent.ledger import Before, Ledger
 from greenbatch.runners.training.parent.phases import total
 
 BEAT_S = 5.0
-"""At most every so many seconds a child tells how far it has come."""
+"""At most every so many seconds a child reports how far it has come."""
 _TRACE_POINTS = 20_000  # of a domain: hours are drawn as well from as many
 
 
@@ -73,8 +84,8 @@ class Station:
         run: The run's folder.
         ledger: The run's records so far.
         append: Writes records to the journal, and to the ledger.
-        on_step: Told in a sentence of what is out of the ordinary.
-        on_epoch: Told of each epoch.
+        on_step: Receives a sentence where something is out of the ordinary.
+        on_epoch: Receives each epoch.
     """
 
     study: TrainingStudy
@@ -125,9 +136,9 @@ def train(slot: TrainingSlot, station: Station, rest: Callable[[], Conditions]) 
                 child.begin("training", slot.cell.backend)
                 station.metering.follow(child.pid)
                 conditions = rest()
-                told_last = child.finish(_request(slot, station, before, folder), "trained", log)
-                recorder.settle(told_last["window"][1], recorder.patience_s)
-                training = log.ok(told_last, started_at, conditions, wall_s())
+                reply = child.finish(_request(slot, station, before, folder), Trained, log)
+                recorder.settle(reply.window[1], recorder.patience_s)
+                training = log.ok(reply, started_at, conditions, wall_s())
         except ChildFailed as failure:
             training = log.failed(failure, started_at, conditions, wall_s())
         except KeyboardInterrupt:
@@ -139,7 +150,7 @@ def train(slot: TrainingSlot, station: Station, rest: Callable[[], Conditions]) 
 
 
 class _Log:
-    """Makes records of what a child tells."""
+    """Makes records of what a child reports."""
 
     def __init__(
         self, slot: TrainingSlot, station: Station, recorder: Recorder, before: Before
@@ -154,45 +165,48 @@ class _Log:
         self._epoch = len(before.epochs)
         self._ends_s: list[float] = []
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
+    def __call__(self, event: Message) -> None:
         """Take an event of the child."""
-        kind = event["event"]
-        if kind == "loaded":
-            self._begin(event)
-        elif kind == "warm":
-            self._since_s = self._recorder.mark()
-            self._append(self._beat(Phase(duration_s=0.0)))
-        elif kind == "phase":
-            self._recorder.mark()
-        elif kind == "beat":
-            self._images, self._epoch = event["images"], event["epoch"]
-            self.beat(event["at_s"])
-        elif kind == "epoch":
-            self._end_epoch(event)
+        match event:
+            case TrainingLoaded():
+                self._begin(event)
+            case TrainingWarm():
+                self._since_s = self._recorder.mark()
+                self._append(self._beat(Phase(duration_s=0.0)))
+            case PhaseEnded():
+                self._recorder.mark()
+            case Heartbeat():
+                self._images, self._epoch = event.images, event.epoch
+                self.beat(event.at_s)
+            case EpochEnded():
+                self._end_epoch(event)
 
-    def _begin(self, event: Mapping[str, Any]) -> None:
+    def _begin(self, event: TrainingLoaded) -> None:
         """Go back to where the child went on, if it could not read the last checkpoint."""
-        if event["note"]:
-            self._station.on_step(f"{self._slot.cell}: {event['note']}")
+        if event.note:
+            self._station.on_step(f"{self._slot.cell}: {event.note}")
         slot = self._slot
-        self._epoch = event["epochs"]
+        self._epoch = event.epochs
         self._before = self._station.ledger.before(slot.cell, slot.block, self._epoch)
 
-    def _end_epoch(self, event: Mapping[str, Any]) -> None:
-        began_s, trained_s, validated_s, saved_s = event["ends_s"]
+    def _end_epoch(self, event: EpochEnded) -> None:
+        began_s, trained_s, validated_s, saved_s = event.ends_s
         self._recorder.settle(saved_s, self._recorder.patience_s)
         epoch = Epoch(
             cell=self._slot.cell,
             block=self._slot.block,
             session=self._session,
-            epoch=event["epoch"],
-            train=self._phase(began_s, trained_s, event["train_images"]),
-            validation=self._phase(trained_s, validated_s, event["validation_images"]),
+            epoch=event.epoch,
+            train=self._phase(began_s, trained_s, event.train_images),
+            validation=self._phase(trained_s, validated_s, event.validation_images),
             checkpoint=self._phase(validated_s, saved_s),
-            **{name: event[name] for name in ("train_loss", "loss", "accuracy", "f1")},
+            train_loss=event.train_loss,
+            loss=event.loss,
+            accuracy=event.accuracy,
+            f1=event.f1,
         )
         self._append(epoch)
-        self._since_s, self._images, self._epoch = saved_s, 0, event["epoch"] + 1
+        self._since_s, self._images, self._epoch = saved_s, 0, event.epoch + 1
         self._ends_s.append(saved_s)
         folder = self._station.run / "checkpoints" / self._slot.name
         checkpoints.prune(folder, self._epoch)
@@ -231,7 +245,7 @@ class _Log:
 
     def ok(
         self,
-        told: dict[str, Any],
+        reply: Trained,
         started_at: str,
         before: Conditions,
         wall_s: float,
@@ -239,11 +253,11 @@ class _Log:
         """Make the record of a training that has come to its end."""
         slot, recorder = self._slot, self._recorder
         epochs = self._station.ledger.epochs(slot.cell, slot.block)
-        start_s, end_s = told["window"]
+        start_s, end_s = reply.window
         conditions, trace = before, None
         if end_s > start_s:
             conditions = conditions_around(
-                told, recorder, self._station.host, self._station.cores, before
+                reply, recorder, self._station.host, self._station.cores, before
             )
             trace = f"{slot.name}.npz"
             self._save_trace(self._station.run / "traces" / trace, start_s, end_s)
@@ -251,7 +265,6 @@ class _Log:
             whole = self._phase(start_s, end_s, sum(_images(epoch) for epoch in epochs))
         else:
             whole = total([p for e in epochs for p in (e.train, e.validation, e.checkpoint)])
-        warm_up = WarmUp(**told["warm_up"]) if told["warm_up"] else None
         best = min(epochs, key=lambda epoch: epoch.loss)
         return Training(
             cell=slot.cell,
@@ -259,19 +272,19 @@ class _Log:
             position=slot.position,
             status=Status.OK,
             started_at=started_at,
-            flags=_flags(warm_up, whole.energy, conditions).names,
-            stopped=told["stopped"],
+            flags=_flags(reply.warm_up, whole.energy, conditions).names,
+            stopped=reply.stopped,
             best_epoch=best.epoch,
             sessions=self._session + 1,
             whole=whole,
             lost=self._before.lost,
-            parameters=told["parameters"],
-            warm_up=warm_up,
-            idle_w=self._idle_w(told["idle"]),
+            parameters=reply.parameters,
+            warm_up=reply.warm_up,
+            idle_w=self._idle_w(reply.idle),
             conditions=conditions,
-            settings=told["settings"],
-            memory_host_bytes=told["memory_host_bytes"],
-            phases_s=told["phases_s"] | {"wall": wall_s},
+            settings=reply.settings,
+            memory_host_bytes=reply.memory_host_bytes,
+            phases_s=reply.phases_s | {"wall": wall_s},
             trace=trace,
         )
 
@@ -294,7 +307,7 @@ class _Log:
             phases_s={"wall": wall_s},
         )
 
-    def _idle_w(self, window: list[float] | None) -> dict[str, float | None]:
+    def _idle_w(self, window: tuple[float, float] | None) -> dict[str, float | None]:
         if window is None:
             return {}
         return {figure.domain: figure.power_w for figure in self._recorder.idle(*window)}
@@ -303,11 +316,11 @@ class _Log:
         """Write power over the session, thinned to so many readings, and the epochs' ends."""
         import numpy as np
 
-        arrays: dict[str, Any] = {"epoch_end_s": np.array(self._ends_s) - start_s}
+        arrays = {"epoch_end_s": np.array(self._ends_s) - start_s}
         for name, column in self._recorder.trace(start_s, end_s).items():
             arrays[name] = column[:: -(-len(column) // _TRACE_POINTS)]
         with draft(path) as unfinished, unfinished.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+            write_arrays(file, arrays, packed=True)
 
 
 def _images(epoch: Epoch) -> int:
@@ -316,12 +329,14 @@ def _images(epoch: Epoch) -> int:
 
 def _going_on(before: Before, ahead: list[int]) -> str:
     """Say where a training goes on, and at what cost."""
-    told = f"goes on behind epoch {len(before.epochs)}"
+    sentence = f"goes on behind epoch {len(before.epochs)}"
     if ahead:
-        told += f" (the checkpoint behind epoch {ahead[0]} is ahead of the journal, and left out)"
+        sentence += (
+            f" (the checkpoint behind epoch {ahead[0]} is ahead of the journal, and left out)"
+        )
     if before.lost:
-        told += f"; {before.lost.duration_s:.1f} s at the least were lost"
-    return told
+        sentence += f"; {before.lost.duration_s:.1f} s at the least were lost"
+    return sentence
 
 
 def _flags(
@@ -333,28 +348,29 @@ def _flags(
     return flags
 
 
-def _request(slot: TrainingSlot, station: Station, before: Before, folder: Path) -> dict[str, Any]:
+def _request(slot: TrainingSlot, station: Station, before: Before, folder: Path) -> Train:
     study = station.study
-    return loading(study) | {
-        "cell": asdict(slot.cell),
-        "training_seed": study.seed + slot.block,
-        "epochs": study.epochs,
-        "patience": study.patience,
-        "held_epochs": len(before.epochs),
-        "checkpoints": str(folder),
-        "protocol": asdict(study.rules),
-        "idle_before_s": study.rules.idle_s,
-        "beat_s": BEAT_S,
-    }
+    return Train(
+        cell=slot.cell,
+        data=data_of(study),
+        threads=thread_count(study.threads),
+        training_seed=study.seed + slot.block,
+        epochs=study.epochs,
+        patience=study.patience,
+        held_epochs=len(before.epochs),
+        checkpoints=folder,
+        protocol=study.rules,
+        idle_before_s=study.rules.idle_s,
+        beat_s=BEAT_S,
+    )
 
 
-def loading(study: TrainingStudy) -> dict[str, Any]:
-    """Return the members of a request that say what is loaded."""
-    return {
-        "threads": thread_count(study.threads),
-        "data_dir": study.data_dir,
-        "image_size": study.image_size,
-        "train_images": study.train_images,
-        "validation_images": study.validation_images,
-        "seed": study.seed,
-    }
+def data_of(study: TrainingStudy) -> Data:
+    """Return how a study's data are loaded."""
+    return Data(
+        data_dir=study.data_dir,
+        image_size=study.image_size,
+        train_images=study.train_images,
+        validation_images=study.validation_images,
+        seed=study.seed,
+    )

@@ -135,11 +135,11 @@ def write_trace(path: Path, measurement: "Measurement") -> None:
     import io
     import math
 
-    import numpy as np
+    from greenbatch.arrays import write_arrays
 
     if path.suffix == ".npz":
         packed = io.BytesIO()
-        np.savez_compressed(packed, **measurement.trace)
+        write_arrays(packed, measurement.trace, packed=True)
         write_output(path, packed.getvalue())
         return
     lines: list[Sequence[object]] = [("domain", "t_s", "energy_j", "power_w")]

@@ -176,7 +176,7 @@ def _preflight(study: "TrainingStudy", listener: Listener) -> None:
     if study.search:
         search.require_optuna()
     listener.on_step(f"loading {', '.join(study.data)}")
-    for note in execution.rehearse(study):
+    for note in execution.preflight(study):
         listener.on_step(note)
 
 

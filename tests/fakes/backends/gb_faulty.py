@@ -5,11 +5,13 @@ import resource
 import signal
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from greenbatch.runners.backends import Setting
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
+from greenbatch.runners.child import messages
 
 ROOM_BYTES = 120 << 20
 
@@ -50,6 +52,19 @@ class Restless(OnnxSession):
         """What is in force: one more thread each time it is asked."""
         self.asked += 1
         return {**super().settings, "threads": self.asked}
+
+
+class Babbling(OnnxSession):
+    """Sends its parent nonsense, in the first process that runs it alone."""
+
+    def run(self) -> None:
+        """Run, and have every later message of a first process be none."""
+        once = Path(os.environ["GB_BABBLED"])
+        if not once.exists():
+            once.touch()
+            nonsense = b'{"version": 1, "kind": "Warm", "fields": {"window_s": NaN}}\n'
+            messages.encode = lambda message: nonsense
+        super().run()
 
 
 class Hungry(OnnxSession):

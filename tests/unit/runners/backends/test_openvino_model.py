@@ -22,7 +22,7 @@ from greenbatch.models.weights.load import WeightsApplied, load_weights
 from greenbatch.records import FACTORS, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.backends import openvino_model
-from greenbatch.runners.backends.openvino_model import OpenvinoModel
+from greenbatch.runners.backends.openvino_model import OpenvinoModel, _Compiled, _Core, _Model
 from tests.fakes.networks import SPEC, Convolutional
 
 openvino = pytest.importorskip("openvino")
@@ -165,7 +165,7 @@ def test_another_device_than_asked_is_refused(
 ) -> None:
     compile_model = openvino_model._compile
 
-    def elsewhere(core: object, model: object, device: str, properties: object) -> object:
+    def elsewhere(core: _Core, model: _Model, device: str, properties: object) -> _Compiled:
         return compile_model(core, model, "CPU", {})
 
     monkeypatch.setattr(openvino_model, "_compile", elsewhere)

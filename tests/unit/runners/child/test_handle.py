@@ -10,6 +10,9 @@ import pytest
 from greenbatch.records import Status
 from greenbatch.runners.child import main
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
+from greenbatch.runners.child.messages import Fits, Ready, TryBatch
+from greenbatch.runners.training.messages import Trained
+from tests.fakes.messages import LOAD
 
 pytestmark = pytest.mark.alone
 
@@ -18,14 +21,14 @@ def test_a_child_that_is_killed_says_by_what() -> None:
     with ChildProcess(60.0) as process:
         os.kill(process.pid, signal.SIGTERM)
         with pytest.raises(ChildFailed, match="killed by SIGTERM while starting") as failure:
-            process.event()
+            process.event(Ready)
     assert failure.value.status is Status.ERROR
 
 
 def wait_in_vain(pids: list[int]) -> None:
     with ChildProcess(0.5) as process:
         pids.append(process.pid)
-        process.event()  # no request was sent, so none comes
+        process.event(Ready)  # no request was sent, so none comes
 
 
 def test_a_child_that_hangs_is_stopped() -> None:
@@ -40,18 +43,18 @@ def test_only_silence_is_limited_where_each_event_renews_the_time() -> None:
     with ChildProcess(8.0, renews=True) as process:
         process.begin("repetition", "onnxruntime-cpu")
         before_s = process._deadline_s
-        assert process.event()["event"] == "ready"
+        process.event(Ready)
         assert process._deadline_s > before_s
         process._deadline_s = 0.0
-        with pytest.raises(ChildFailed, match=r"it told nothing for 8 s"):
-            process.event("training")
+        with pytest.raises(ChildFailed, match=r"it sent nothing for 8 s"):
+            process.event(Trained, stage="training")
 
 
 def test_a_child_that_fails_says_why() -> None:
     with ChildProcess(60.0) as process:
-        process.begin("repetition", "onnxruntime-cpu")
-        with pytest.raises(ChildFailed, match="KeyError: 'cell'"):
-            process.finish({}, "measured")
+        process.begin("batch", "onnxruntime-cpu")
+        with pytest.raises(ChildFailed, match=r"No such file or directory: '.*alexnet\.json'"):
+            process.finish(TryBatch(load=LOAD), Fits)
 
 
 def test_a_child_ends_with_its_parent() -> None:

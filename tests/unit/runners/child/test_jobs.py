@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from greenbatch.errors import MeasurementError
-from greenbatch.records import Cell
+from greenbatch.records import Agreement, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.child import jobs, system, windows
 
@@ -39,10 +39,11 @@ def test_outputs_beyond_the_precisions_bound_are_refused(
 ) -> None:
     wanted = np.random.default_rng(0).standard_normal((4, 10))
     np.save(tmp_path / "reference.npy", wanted)
-    reference = str(tmp_path / "reference.npy")
+    reference = tmp_path / "reference.npy"
     good = jobs._agreement(np.tile(wanted, (2, 1)), task(precision, 8), reference)
-    assert good == {"images": 4, "max_rel": 0.0, "cosine": pytest.approx(1.0)}
-    assert jobs._agreement(wanted[:1], task(precision, 1), reference)["images"] == 1
+    assert good == Agreement(images=4, max_rel=0.0, cosine=good.cosine)
+    assert good.cosine == pytest.approx(1.0)
+    assert jobs._agreement(wanted[:1], task(precision, 1), reference).images == 1
     bad = wanted.copy()
     bad[3, :5] += error * np.abs(wanted).max()
     with pytest.raises(MeasurementError, match="computes something else") as refused:
@@ -54,7 +55,7 @@ def test_outputs_beyond_the_precisions_bound_are_refused(
 
 def test_an_int8_artifact_that_this_processor_computes_wrongly_is_not_timed(tmp_path: Path) -> None:
     exact = np.random.default_rng(0).standard_normal((4, 50))
-    reference = str(tmp_path / "exact.npy")
+    reference = tmp_path / "exact.npy"
     np.save(reference, exact)
     rounded = np.round(exact * 10) / 10
     jobs._check_arithmetic(np.tile(rounded, (2, 1)), task("int8", 8), reference)

@@ -14,8 +14,10 @@ from greenbatch.errors import MeasurementError
 from greenbatch.records import Cell
 from greenbatch.records.layers import Part
 from greenbatch.runners import backends
+from greenbatch.runners.child.messages import Load
 from greenbatch.runners.layers import cutting, onnx_runs, torch_runs
 from greenbatch.runners.layers.graph import layer_of
+from greenbatch.runners.layers.messages import Outline, Outlined
 from greenbatch.runners.layers.onnx_runs import OnnxRun
 
 BATCH = 2
@@ -75,19 +77,28 @@ def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(Dense(), tmp_path_factory.mktemp("dense") / "dense.onnx")
 
 
-def outlined(task: backends.Task, folder: Path, parts: int) -> dict[str, Any]:
-    told: list[dict[str, Any]] = []
-    request = {"folder": str(folder), "parts": parts}
-    cutting.outline(request, task, lambda **members: told.append(members))
-    (event,) = told
-    return event
+def outlined(task: backends.Task, folder: Path, parts: int) -> Outlined:
+    load = Load(
+        cell=task.cell,
+        artifact=task.artifact,
+        manifest=task.artifact,
+        weights=task.weights,
+        source="",
+        threads=task.threads,
+        seed=0,
+        images=None,
+        preprocessing="before",
+        allow_fallback=False,
+        cache=None,
+    )
+    return cutting.outline(Outline(load=load, parts=parts, folder=folder), task)
 
 
 def test_parts_run_one_after_the_other_compute_what_the_whole_computes(
     dense: Path, tmp_path: Path
 ) -> None:
     task = task_of(dense)
-    parts = [Part(**members) for members in outlined(task, tmp_path, 3)["parts"]]
+    parts = outlined(task, tmp_path, 3).parts
     assert len(parts) in (2, 3)  # on a machine that is busy, an operator may seem to take all
     assert [part.reads for part in parts[1:]] == [part.writes for part in parts[:-1]]
     passing = task.images
@@ -103,22 +114,22 @@ def test_parts_run_one_after_the_other_compute_what_the_whole_computes(
 def test_operators_of_the_network_have_their_layers_and_cuts_come_behind_one_of_them(
     dense: Path, tmp_path: Path
 ) -> None:
-    event = outlined(task_of(dense), tmp_path, 3)
-    operators = event["operators"]
-    layers = {each["layer"] for each in operators.values() if each["origin"] == "network"}
+    found = outlined(task_of(dense), tmp_path, 3)
+    operators = found.operators
+    layers = {each.layer for each in operators.values() if each.origin == "network"}
     assert {"stem", "first", "between", "second", "head"} <= layers
-    assert not any(each["stands_for"] for each in operators.values() if each["origin"] == "runtime")
-    assert {operators[name]["origin"] for name in event["cut_after"]} == {"network"}
-    assert len(event["cut_after"]) == len(event["parts"]) - 1
-    assert event["parts"][0]["first_layer"] == "stem"
-    assert event["parts"][-1]["last_layer"] == "head"
+    assert not any(each.stands_for for each in operators.values() if each.origin == "runtime")
+    assert {operators[name].origin for name in found.cut_after} == {"network"}
+    assert len(found.cut_after) == len(found.parts) - 1
+    assert found.parts[0].first_layer == "stem"
+    assert found.parts[-1].last_layer == "head"
 
 
 def test_no_cut_comes_inside_a_block_where_two_tensors_pass(dense: Path, tmp_path: Path) -> None:
-    event = outlined(task_of(dense), tmp_path, 50)
+    found = outlined(task_of(dense), tmp_path, 50)
     graph = onnx.load(dense).graph
     maker = {name: node for node in graph.node for name in node.output}
-    first = [layer_of(maker[part["reads"]]) for part in event["parts"][1:]]
+    first = [layer_of(maker[part.reads]) for part in found.parts[1:]]
     assert first  # it was cut
     assert "first" not in first
     assert "second" not in first
@@ -129,9 +140,9 @@ def test_a_network_of_one_operator_is_not_cut_and_says_so(tmp_path: Path) -> Non
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.relu(images)
 
-    event = outlined(task_of(export(One(), tmp_path / "one.onnx")), tmp_path, 4)
-    assert event["parts"] == []
-    assert event["uncut"] == "it runs as one operator, and one cannot be cut"
+    found = outlined(task_of(export(One(), tmp_path / "one.onnx")), tmp_path, 4)
+    assert found.parts == ()
+    assert found.uncut == "it runs as one operator, and one cannot be cut"
 
 
 def test_a_network_whose_input_is_read_to_the_end_is_not_cut_and_says_so(tmp_path: Path) -> None:
@@ -139,9 +150,9 @@ def test_a_network_whose_input_is_read_to_the_end_is_not_cut_and_says_so(tmp_pat
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.softmax(torch.exp(images).cumsum(1), 1) + images
 
-    event = outlined(task_of(export(Skipping(), tmp_path / "skip.onnx")), tmp_path, 4)
-    assert event["parts"] == []
-    assert "no place among its" in event["uncut"]
+    found = outlined(task_of(export(Skipping(), tmp_path / "skip.onnx")), tmp_path, 4)
+    assert found.parts == ()
+    assert "no place among its" in str(found.uncut)
 
 
 def test_a_part_that_computes_something_else_is_refused() -> None:
@@ -154,7 +165,9 @@ def test_a_part_that_computes_something_else_is_refused() -> None:
         cutting._hold(part, wanted * np.nan, wanted, "fp32")
 
 
-def event(name: str, kind: str = "Conv", dur: float = 10, cat: str = "Node") -> dict[str, Any]:
+def event(
+    name: str, kind: str = "Conv", dur: float = 10, cat: str = "Node"
+) -> onnx_runs.ProfileEvent:
     return {"cat": cat, "name": name, "dur": dur, "args": {"op_name": kind}}
 
 

@@ -23,6 +23,7 @@ from greenbatch.models.weights.load import WeightsApplied
 from greenbatch.records import Cell
 from greenbatch.runners import backends
 from greenbatch.runners.child import jobs
+from greenbatch.runners.child.messages import Load
 from greenbatch.runners.known import ThisMachine
 from greenbatch.runners.scenarios import preprocessing
 from greenbatch.runners.scenarios.batches import Batches
@@ -314,14 +315,24 @@ def test_a_smaller_batch_of_a_server_runs_the_images_that_it_is_fed(
 def test_a_job_reads_the_studys_images_or_synthetic_ones(folder: Path) -> None:
     study = make_study(MEMBERS | {"images": str(folder), "seed": 2}, known=ThisMachine())
     assert study.images
-    request = {"images": study.images.model_dump(), "seed": study.seed}
-    order = preprocessing.in_order(preprocessing.read(study.images), 2)
-    np.testing.assert_array_equal(
-        jobs._images(request, FORM, 4), preprocessing.batch(order, FORM, 4)
+    load = Load(
+        cell=Cell("alexnet", "torch-cpu", batch_size=4),
+        artifact=folder,
+        manifest=folder,
+        weights=folder,
+        source="",
+        threads=1,
+        seed=study.seed,
+        images=study.images,
+        preprocessing="before",
+        allow_fallback=False,
+        cache=None,
     )
+    order = preprocessing.in_order(preprocessing.read(study.images), 2)
+    np.testing.assert_array_equal(jobs._images(load, FORM, 4), preprocessing.batch(order, FORM, 4))
     synthetic = inputs.synthetic_images(FORM, 4, seed=2)
-    for other in ({"images": None}, {"preprocessing": "pipeline"}):
-        np.testing.assert_array_equal(jobs._images(request | other, FORM, 4), synthetic)
+    for other in (replace(load, images=None), replace(load, preprocessing="pipeline")):
+        np.testing.assert_array_equal(jobs._images(other, FORM, 4), synthetic)
 
 
 MEMBERS: dict[str, Any] = {

@@ -21,12 +21,12 @@ from greenbatch.records import (
     TrainingCell,
 )
 from greenbatch.runners.training.parent.search import (
-    Told,
+    TrialResult,
     cell_of,
     grid_size,
     propose,
     require_optuna,
-    told_of,
+    result_of,
     values_of,
 )
 
@@ -51,15 +51,15 @@ def goodness(proposal: dict[str, str]) -> float:
     return 0.9 - 0.1 * decades**2 - (0.05 if proposal["relu"] == "0" else 0.0)
 
 
-def go_on(design: Search, strategy: str, trials: int, seed: int = 1) -> list[Told]:
+def go_on(design: Search, strategy: str, trials: int, seed: int = 1) -> list[TrialResult]:
     """Do the first trials of a search; every fifth one fails."""
-    told: list[Told] = []
+    told: list[TrialResult] = []
     for number in range(trials):
         proposal = propose(design, strategy, told, seed)
         assert proposal is not None
         figures = (goodness(proposal), float(proposal["linear_layers"]))
         values = figures if design.objective == "both" else figures[:1]
-        told.append(Told(proposal, None if number % 5 == 4 else values))
+        told.append(TrialResult(proposal, None if number % 5 == 4 else values))
     return told
 
 
@@ -112,9 +112,9 @@ def test_a_grid_visits_each_point_once_in_an_order_of_its_seed_and_ends() -> Non
     assert grid_size(design) == 8
     visits = {}
     for seed in (1, 2):
-        told: list[Told] = []
+        told: list[TrialResult] = []
         while (proposal := propose(design, "grid", told, seed)) is not None:
-            told.append(Told(proposal, (0.5,)))
+            told.append(TrialResult(proposal, (0.5,)))
         visits[seed] = [tuple(trial.settings[name] for name in design.space) for trial in told]
         assert sorted(visits[seed]) == list(
             itertools.product(["0", "1"], ["0.1", "0.2", "0.3", "0.4"])
@@ -125,7 +125,7 @@ def test_a_grid_visits_each_point_once_in_an_order_of_its_seed_and_ends() -> Non
 
 def test_others_go_on_where_the_grid_is_exhausted() -> None:
     design = search(space={"relu": [0, 1]})
-    told = [Told({"relu": text}, (0.5,)) for text in ("0", "1")]
+    told = [TrialResult({"relu": text}, (0.5,)) for text in ("0", "1")]
     assert propose(design, "grid", told, 0) is None
     for strategy in ("random", "gp", "tpe"):
         assert propose(design, strategy, told, 0) in ({"relu": "0"}, {"relu": "1"})
@@ -166,11 +166,11 @@ def test_random_trials_are_spread_evenly_over_a_range_or_over_its_decades(
     ends: dict[str, Any], middle: float
 ) -> None:
     design = search(space={"width": ends}, trials=100)
-    told: list[Told] = []
+    told: list[TrialResult] = []
     for _ in range(100):
         proposal = propose(design, "random", told, 0)
         assert proposal is not None
-        told.append(Told(proposal, (0.5,)))
+        told.append(TrialResult(proposal, (0.5,)))
     below = sum(float(trial.settings["width"]) < middle for trial in told)
     assert 35 <= below <= 65  # a half, within three standard deviations
 
@@ -178,21 +178,21 @@ def test_random_trials_are_spread_evenly_over_a_range_or_over_its_decades(
 @pytest.mark.parametrize("strategy", ["gp", "tpe"])
 def test_what_failed_is_not_proposed_for_ever(strategy: str) -> None:
     design = search(space={"relu": [0, 1]}, trials=40)
-    told = [Told({"relu": "1"}, (0.5 + number / 1e4,)) for number in range(10)]
-    told += [Told({"relu": "0"}, None)]
+    told = [TrialResult({"relu": "1"}, (0.5 + number / 1e4,)) for number in range(10)]
+    told += [TrialResult({"relu": "0"}, None)]
     proposals = []
     for _ in range(8):  # what was never seen well looks worth a try each time
         proposal = propose(design, strategy, told, 3)
         assert proposal is not None
         proposals.append(proposal["relu"])
-        told.append(Told(proposal, None if proposal["relu"] == "0" else (0.5,)))
+        told.append(TrialResult(proposal, None if proposal["relu"] == "0" else (0.5,)))
     assert "1" in proposals
 
 
 def test_a_range_whose_text_is_rounded_beyond_its_end_can_still_be_told() -> None:
     design = search(space={"learning_rate": {"low": 0.0012345678, "high": 0.0098765432}})
     for text in ("0.00123456", "0.00987655"):
-        proposal = propose(design, "gp", [Told({"learning_rate": text}, (0.5,))], 0)
+        proposal = propose(design, "gp", [TrialResult({"learning_rate": text}, (0.5,))], 0)
         assert proposal is not None
 
 
@@ -229,7 +229,7 @@ def test_a_proposal_becomes_a_cell_and_what_is_told_of_it_is_the_proposal() -> N
     }
     assert "batch_size" not in dict(cell.settings)
     training = ended(cell=cell)
-    assert told_of(design, training, [epoch(0, 0.7, training)]) == Told(proposal, (0.7,))
+    assert result_of(design, training, [epoch(0, 0.7, training)]) == TrialResult(proposal, (0.7,))
 
 
 def test_figures_are_the_best_accuracy_of_this_training_and_its_whole_energy() -> None:
