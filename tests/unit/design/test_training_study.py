@@ -151,7 +151,7 @@ def test_weights_and_artifacts_are_not_for_trainings(
     for option in ("--weights", "--artifacts"):
         code, _, told = gb(capsys, "study", "run", own, option, "random", "--dry-run")
         assert code == 2
-        assert f"leave out {option}" in told
+        assert f"remove {option}" in told
 
 
 def test_what_is_shown_is_the_file_that_would_run_it(
