@@ -121,7 +121,7 @@ def _inference_options(
 def _change(members: dict[str, Any], change: str, design: type[AnyStudy]) -> None:
     key, equals, text = change.partition("=")
     if not equals or not key:
-        raise StudyError(f"--set {change!r} cannot be read; write KEY=VALUE, as repetitions=5")
+        raise StudyError(f"--set {change!r} cannot be read; write KEY=VALUE, e.g. repetitions=5")
     try:
         value = parse_yaml(text)
     except DocumentError as error:

@@ -89,5 +89,6 @@ def test_traces_of_trainings_are_refused_before_anything_is_written(
     out = tmp_path / "both.nc"
     code, _, errors = gb(capsys, "merge", run, run, "--out", out, "--traces", "netcdf")
     assert code == 2
-    assert "a run of trainings, whose traces are not merged" in errors
+    assert "training run" in errors
+    assert "remove --traces" in errors
     assert not out.exists()

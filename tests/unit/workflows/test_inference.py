@@ -1,0 +1,103 @@
+"""What a study needs is exported by the exporter's own processes, and how they end is reported."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from greenbatch.errors import ExportError, GreenbatchError, UsageError
+from greenbatch.exporter.parallel import Fleet, Outcome
+from greenbatch.models import ModelSpec
+from greenbatch.workflows import inference
+
+
+class Exports:
+    """Stands for the processes of a fleet: keeps their commands, and ends them as it is made to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **outcomes: Outcome) -> None:
+        self.commands: list[list[str]] = []
+        exports = self
+
+        def run(fleet: Fleet, specs: list[ModelSpec]) -> Iterator[Outcome]:
+            for spec in specs:
+                exports.commands.append(list(fleet._plan.command(spec.name)))
+                good = Outcome(model=spec.name, verdict="proved", exported=("fp32",), seconds=3.0)
+                yield outcomes.get(spec.name, good)
+
+        monkeypatch.setattr(Fleet, "run", run)
+        monkeypatch.setattr(inference, "_find_artifacts", lambda study: {})
+
+
+def export(folder: Path, precisions: Sequence[str] = ("fp32",), seed: int = 0) -> list[str]:
+    """Export two networks of the registry and one of the user's; return what a listener gets."""
+    study, _ = inference.plan(
+        ["alexnet", "resnet18", "nets:build"],
+        runtimes=["onnxruntime"],
+        providers=["cpu"],
+        batch_sizes=[1],
+        artifacts_dir=folder,
+        weights="random",
+        precisions=list(precisions),
+        seed=seed,
+    )
+    steps: list[str] = []
+    inference.export_models(study, inference.Listener(on_step=steps.append))
+    return steps[1:]
+
+
+def test_each_network_has_a_process_with_the_options_of_the_study(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    exports = Exports(monkeypatch)
+    assert export(tmp_path, ["fp32", "int8"], seed=7) == [
+        f"exported {name} (fp32) in 3 s" for name in ("alexnet", "resnet18", "nets_build")
+    ]
+    common = ["export", "--json", f"--out={tmp_path}", "--precision=int8"]
+    drawn = ["--weights=random", "--seed=7"]
+    assert [command[command.index("export") :] for command in exports.commands] == [
+        [*common, *drawn, "--", "alexnet"],
+        [*common, *drawn, "--", "resnet18"],
+        [*common, "--name=nets_build", "--", "nets:build"],
+    ]
+
+
+def test_a_note_that_concerns_all_is_reported_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    notes = ("random weights are used",)
+    made = {
+        name: Outcome(model=name, verdict="proved", notes=notes) for name in ("alexnet", "resnet18")
+    }
+    Exports(monkeypatch, **made)
+    assert export(tmp_path) == [*notes, "exported nets_build (fp32) in 3 s"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "error"), [((2, 2), UsageError), ((3, 3), ExportError), ((2, 3), ExportError)]
+)
+def test_every_network_that_failed_is_named_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    codes: tuple[int, int],
+    error: type[GreenbatchError],
+) -> None:
+    failed = {
+        name: Outcome(model=name, verdict="failed", reason=f"{name} is no good", exit_code=code)
+        for name, code in zip(("alexnet", "resnet18"), codes, strict=True)
+    }
+    Exports(monkeypatch, **failed)
+    with pytest.raises(GreenbatchError) as caught:
+        export(tmp_path)
+    assert type(caught.value) is error
+    assert str(caught.value) == "alexnet is no good; resnet18 is no good"
+
+
+def test_an_artifact_that_is_up_to_date_starts_no_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    exports = Exports(monkeypatch)
+    monkeypatch.setattr(
+        "greenbatch.exporter.export.find_up_to_date", lambda name, *_, **__: name == "alexnet"
+    )
+    export(tmp_path)
+    assert [command[-1] for command in exports.commands] == ["resnet18", "nets:build"]
