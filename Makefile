@@ -37,15 +37,18 @@ bench: install
 	$(BIN)/gb bench --provider $(PROVIDER) --batch-sizes $(BATCH_SIZES) \
 		--repetitions $(REPETITIONS) --profile $(PROFILE)
 
+# Two at a time, with a thread each: pools of threads on the same cores wait for each other, spinning.
+PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
 QUICK := not slow and not alone and not browser and not emulated
 quick: install
-	$(BIN)/python -m pytest -q -m "$(QUICK)" --numprocesses 2 --dist loadfile
+	$(PARALLEL) -q -m "$(QUICK)"
 
 # Of the tests that COVERED selects. The floor is in pyproject.toml.
 COVERED ?= $(QUICK)
 coverage: install
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -q -m "$(COVERED)" --numprocesses 2 --dist loadfile
+	$(subst python -m,coverage run -m,$(PARALLEL)) -q -m "$(COVERED)"
 	$(BIN)/coverage combine --quiet
 	@for room in analysis exporter models runners src/greenbatch; do \
 		printf '%-16s %s %%\n' $$room \
@@ -57,7 +60,7 @@ coverage: install
 test: install
 	@GB_TEST_ARTIFACTS=$$(mktemp -d) && export GB_TEST_ARTIFACTS && \
 	trap 'rm -rf "$$GB_TEST_ARTIFACTS"' EXIT && set -x && \
-	$(BIN)/python -m pytest -m "not alone and not emulated" --numprocesses 2 --dist loadfile --no-loadscope-reorder && \
+	$(PARALLEL) -m "not alone and not emulated" --no-loadscope-reorder && \
 	$(BIN)/python -m pytest -m alone
 
 # What 'make test' runs with this processor's own kernels and threads is run with those of others:

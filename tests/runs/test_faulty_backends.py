@@ -40,10 +40,14 @@ def bench(
 def test_each_fault_ends_as_it_should_and_the_run_goes_on(
     gb: Gb, tmp_path: Path, artifacts: Path
 ) -> None:
-    runtimes = ["wrong", "crashing", "restless"]
-    _, journal = bench(gb, tmp_path, artifacts, runtimes)
+    runtimes = ["wrong", "crashing", "restless", "hanging"]
+    limits = PROTOCOL | {"timeout_s": 15.0}
+    _, journal = bench(gb, tmp_path, artifacts, runtimes, protocol=limits)
     ended = {r.cell.backend: (r.status, r.reason or "") for r in journal.repetitions}
     assert ended.pop("onnxruntime-cpu") == (Status.OK, "")
+    status, reason = ended.pop("hanging-cpu")
+    assert status is Status.TIMEOUT
+    assert "longer than 15 s" in reason
     assert {status for status, _ in ended.values()} == {Status.ERROR}
     assert "wrong-cpu computes something else in fp32" in ended["wrong-cpu"][1]
     assert "it is not timed" in ended["wrong-cpu"][1]
@@ -64,17 +68,6 @@ def test_a_child_that_sends_nonsense_costs_its_repetition_and_the_next_goes_on(
     )
     assert "Traceback" not in screen
     assert [r.status for r in ended.values()] == [Status.OK] * 3
-
-
-def test_a_backend_that_hangs_is_stopped_at_the_protocols_timeout(
-    gb: Gb, tmp_path: Path, artifacts: Path
-) -> None:
-    limits = {"protocol": PROTOCOL | {"timeout_s": 12.0}}
-    _, journal = bench(gb, tmp_path, artifacts, ["hanging"], **limits)
-    ended = {r.cell.backend: r for r in journal.repetitions}
-    assert ended["hanging-cpu"].status is Status.TIMEOUT
-    assert "longer than 12 s" in (ended["hanging-cpu"].reason or "")
-    assert ended["onnxruntime-cpu"].status is Status.OK
 
 
 def test_larger_batches_are_not_tried_after_one_ran_out_of_memory(

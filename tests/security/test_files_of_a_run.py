@@ -28,6 +28,7 @@ from tests.fakes import training_runs
 from tests.fakes.traced_run import traced_run
 from tests.unit.records.test_records import IDLE, repetition
 
+pytestmark = pytest.mark.slow
 KINDS = ("inference", "training")
 ENVIRONMENT: dict[str, Any] = {"matters": {"cpu": "EPYC"}}
 PLACES = (

@@ -24,6 +24,7 @@ from greenbatch.runners.training.child import checkpoints
 from tests.fakes import runs, training_runs
 from tests.unit.records.test_records import IDLE, repetition
 
+pytestmark = pytest.mark.slow
 KINDS = ("inference", "training")
 PLACES = ("tmpfs", "read-only")
 GB = (sys.executable, "-m", "greenbatch.cli")

@@ -22,6 +22,7 @@ from tests.fakes.served_run import served_run
 from tests.fakes.traced_run import traced_run
 from tests.thorough import examples
 
+pytestmark = pytest.mark.slow
 RUNS = int(os.environ.get("GB_FUZZ_RUNS", "0"))
 KINDS = ("traced", "served", "training", "factorial", "search", "golden")
 _GOLDEN = Path(__file__).parents[1] / "golden"

@@ -30,7 +30,7 @@ from greenbatch.runners.run import reference
 from tests.fakes.runs import environment, figure, repetition, study, write_run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-pytestmark = pytest.mark.usefixtures("no_figures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_figures")]
 MEMBERS: dict[str, Any] = {"backends": ["onnxruntime-cpu"], "batch_sizes": [1]}
 
 

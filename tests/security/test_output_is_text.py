@@ -67,7 +67,7 @@ STARTS = (
 ACTS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
 
 
-pytestmark = pytest.mark.usefixtures("no_figures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_figures")]
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

@@ -64,6 +64,7 @@ def test_weights_are_the_first_published_that_run_at_the_networks_own_size() -> 
     assert all(find(name).input.crop == 224 for name in others)
 
 
+@pytest.mark.slow
 def test_a_network_builds_as_stated_without_what_only_training_uses() -> None:
     import torch
     from torchvision.models import get_model

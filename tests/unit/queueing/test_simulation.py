@@ -38,6 +38,7 @@ def _interval(series: np.ndarray, batches: int = 30) -> tuple[float, float]:
     return float(np.mean(means)), float(half)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["fixed:1", "greedy:1", "dynamic:1:0"])
 @pytest.mark.parametrize("kind", ["constant", "exponential"])
 @pytest.mark.parametrize("rho", [0.3, 0.6, 0.85])

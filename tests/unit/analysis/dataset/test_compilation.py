@@ -202,6 +202,7 @@ def test_a_run_without_any_record_still_round_trips(tmp_path: Path) -> None:
     assert bool((open_run(run)["status"] == STATUSES.index("not_run")).all())
 
 
+@pytest.mark.slow
 def test_a_dataset_is_made_again_when_the_journal_has_grown(tmp_path: Path) -> None:
     run = runs.write_run(tmp_path, [runs.repetition(CELL)])
     first = open_run(run)

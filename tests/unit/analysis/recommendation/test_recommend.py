@@ -190,6 +190,7 @@ def test_the_frugal_backend_and_full_batches_win_where_nothing_limits_the_wait(
     assert found.runner_up.kind != best.kind
 
 
+@pytest.mark.slow
 def test_a_limit_on_p99_excludes_waiting_for_larger_batches(plain: Path) -> None:
     free, bound = asked(plain, 50.0), asked(plain, 50.0, p99_s=0.05)
     assert free.best is not None
@@ -219,6 +220,7 @@ def _energy_j(choice: Choice) -> float:
     return choice.energy_j.centre
 
 
+@pytest.mark.slow
 def test_the_best_of_every_other_backend_stands_in_a_row_of_its_own(tmp_path: Path) -> None:
     backends = {"onnxruntime-cpu": 20.0, "torch-cpu": 200.0, "openvino-cpu": 100.0}
     found = asked(server_run(tmp_path, backends), 60.0, p99_s=0.3)
@@ -241,6 +243,7 @@ def test_the_best_of_every_other_backend_stands_in_a_row_of_its_own(tmp_path: Pa
     assert all("best elsewhere" in role for role in roles.values())
 
 
+@pytest.mark.slow
 def test_another_backend_that_is_too_slow_is_the_nearest_elsewhere_or_named_below(
     tmp_path: Path,
 ) -> None:

@@ -85,6 +85,7 @@ def test_the_csv_of_cells_has_a_line_for_each_cell(report: Path) -> None:
         assert len(list(csv.DictReader(file))) == 5 * 2 * 3
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
     rows = cell_rows(compile_dataset(runs.realistic_run(tmp_path, models=("alexnet",))))
     for folder in ("a", "b"):
@@ -110,6 +111,7 @@ def test_without_energy_the_page_says_why_and_draws_latency(tmp_path: Path) -> N
     assert 'id="latency-0"' in page
 
 
+@pytest.mark.slow
 def test_figures_of_an_earlier_report_do_not_outlive_it(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path, models=("alexnet",))
     write_report(run)
@@ -118,6 +120,7 @@ def test_figures_of_an_earlier_report_do_not_outlive_it(tmp_path: Path) -> None:
     assert not (run / "report" / "figures" / "energy.svg").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_every_table_for_papers_is_escaped_and_none_outlives_its_run(tmp_path: Path) -> None:
     write_report(runs.realistic_run(tmp_path, models=("alexnet",)), price=0.3)
@@ -130,6 +133,7 @@ def test_every_table_for_papers_is_escaped_and_none_outlives_its_run(tmp_path: P
     assert not (tables / "front.tex").exists()
 
 
+@pytest.mark.slow
 def test_a_hostile_name_stays_text_in_markdown_latex_and_figures(tmp_path: Path) -> None:
     evil = r"<b>\input{x} $\frac_$ % & #"
     run = runs.hostile_run(tmp_path, evil)
@@ -179,6 +183,7 @@ SURE = ("overtakes", "a tie", "not told apart", "95 %", "interval holds")
 """Words that only an interval allows."""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     ("more", "said", "unsaid"),
@@ -282,6 +287,7 @@ def test_a_run_that_lacks_something_is_told_of_truly(
         assert not re.search(r"\b(nan|NaN|inf|Infinity|None)\b", shown)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_a_million_images_are_priced_from_the_command(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path, models=("alexnet",), batch_sizes=(1,))

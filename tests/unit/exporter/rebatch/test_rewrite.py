@@ -109,6 +109,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Callable[[type, int], Pa
     return export
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "count", "operators"),
     [

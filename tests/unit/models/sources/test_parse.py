@@ -403,6 +403,7 @@ def graph(members: Any) -> Any:
     return members["graph_module"]["graph"]
 
 
+@pytest.mark.slow
 def test_torch_itself_runs_code_from_such_a_file_and_we_do_not(
     program: Path, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def count(network: nn.Module, kind: type[nn.Module]) -> int:
     return sum(isinstance(part, kind) for part in network.modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factors", list(product((3, 7), (1, 4), (0, 1))))
 def test_each_of_the_eight_variants_of_the_layer_study_learns_the_digits(
     digits: tuple[torch.Tensor, torch.Tensor], factors: tuple[int, int, int]
@@ -152,6 +153,7 @@ def test_the_seed_makes_the_weights_and_leaves_the_global_state_alone(name: str)
     assert not torch.equal(weights(2), first)
 
 
+@pytest.mark.slow
 def test_one_channel_is_given_to_all_three_and_the_first_layer_stays_as_published() -> None:
     name = "shufflenet_v2_x0_5"
     grey = building.build(name, {}, (1, 64, 64), 10, seed=5)
@@ -161,6 +163,7 @@ def test_one_channel_is_given_to_all_three_and_the_first_layer_stays_as_publishe
     torch.testing.assert_close(grey(images), colour(images.repeat(1, 3, 1, 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "side"),
     [
