@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PureWindowsPath
-from typing import Any
 
 from greenbatch.design.study import Study
 from greenbatch.design.training_study import TrainingStudy
@@ -28,7 +27,7 @@ _ENDS_LIKE_A_FILE = re.compile(r"\.[A-Za-z]\w*$")
 _OWN = "greenbatch."
 
 
-def code_of(study: Study | TrainingStudy | Mapping[str, Any]) -> tuple[str, ...]:
+def code_of(study: Study | TrainingStudy | Mapping[str, object]) -> tuple[str, ...]:
     """Return what a study names that is imported or loaded when it runs, in words.
 
     Args:
@@ -38,7 +37,7 @@ def code_of(study: Study | TrainingStudy | Mapping[str, Any]) -> tuple[str, ...]
     return tuple(dict.fromkeys(_named(members)))
 
 
-def _named(members: Mapping[str, Any]) -> Iterator[str]:
+def _named(members: Mapping[str, object]) -> Iterator[str]:
     for name, text in _mapping(members, "sources").items():
         if isinstance(text, str) and runs_code(text):
             yield f"the callable {text} (network {name})"
@@ -57,7 +56,7 @@ def _named(members: Mapping[str, Any]) -> Iterator[str]:
                 yield f"the file {value} ({name})"
 
 
-def _mapping(members: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _mapping(members: Mapping[str, object], key: str) -> Mapping[str, object]:
     found = members.get(key)
     return found if isinstance(found, Mapping) else {}
 
@@ -72,7 +71,7 @@ def require(
     source: str,
     *,
     run: Path | None = None,
-    members: Mapping[str, Any] | None = None,
+    members: Mapping[str, object] | None = None,
 ) -> None:
     """Refuse a study that names code, unless the user began its run on this machine.
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -55,7 +55,7 @@ class Directory(ABC, Generic[Design]):
         """Read the design of the run in ``path``."""
 
     @classmethod
-    def create(cls, path: Path, study: Design, environment: Mapping[str, Any]) -> Self:
+    def create(cls, path: Path, study: Design, environment: Mapping[str, object]) -> Self:
         """Make the directory of a new run.
 
         Raises:
@@ -75,7 +75,7 @@ class Directory(ABC, Generic[Design]):
             return cls(path, study, Journal((), (), 0), lock)
 
     @classmethod
-    def resume(cls, path: Path, environment: Mapping[str, Any]) -> Self:
+    def resume(cls, path: Path, environment: Mapping[str, object]) -> Self:
         """Open the directory of a run that was begun.
 
         A torn last line of the journal is cut off, with a warning.
@@ -100,7 +100,7 @@ class Directory(ABC, Generic[Design]):
             return cls(path, study, journal, lock)
 
     @classmethod
-    def require_same(cls, path: Path, environment: Mapping[str, Any]) -> None:
+    def require_same(cls, path: Path, environment: Mapping[str, object]) -> None:
         """Check that the environment is the one in which the run in ``path`` began.
 
         Args:
@@ -243,7 +243,7 @@ def _study_file(path: Path) -> Path:
     return file
 
 
-def read_environment(path: Path) -> dict[str, Any]:
+def read_environment(path: Path) -> dict[str, object]:
     """Read the environment that the run in ``path`` was last measured in."""
     file = path / _ENVIRONMENT
     try:
@@ -257,7 +257,7 @@ def read_environment(path: Path) -> dict[str, Any]:
     return environment
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     """Return what differs of the environment's ``matters``, a phrase for each member.
 
     ``domains`` are compared where ``now`` has them: without open meters they are not known.
@@ -298,6 +298,6 @@ def _released_on_error(lock: FileLock) -> Iterator[None]:
         raise
 
 
-def _write_environment(path: Path, environment: Mapping[str, Any]) -> None:
+def _write_environment(path: Path, environment: Mapping[str, object]) -> None:
     text = json.dumps(environment, indent=2) + "\n"
     files.write_atomically(path / _ENVIRONMENT, text, durable=True)
