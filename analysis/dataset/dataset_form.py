@@ -7,7 +7,7 @@ from greenbatch.analysis.dataset import training_variables as training
 from greenbatch.analysis.dataset import variables as inference
 from greenbatch.analysis.dataset.variables import PROVENANCES, QUANTILES, Variable, settings_of
 from greenbatch.design.environment import Environment
-from greenbatch.design.recorded import recorded_study
+from greenbatch.design.recorded import RecordedStudy, RecordedTrainingStudy
 from greenbatch.documents import parse_json
 from greenbatch.records import IO, PRECISIONS, SCENARIOS, TRAINING_PRECISIONS
 
@@ -102,9 +102,8 @@ def require_attributes(attrs: Mapping[Any, Any]) -> None:
 
 
 def _require_study(attrs: Mapping[Any, Any]) -> None:
-    study = recorded_study(_parsed(attrs, "study", None))
-    if (study.kind == training.KIND) != _is_training(attrs):
-        raise ValueError(f"it is of {study.kind}, and the dataset is not")
+    kind = RecordedTrainingStudy if _is_training(attrs) else RecordedStudy
+    kind.read(_parsed(attrs, "study", None))
 
 
 def _require_environment(attrs: Mapping[Any, Any]) -> None:

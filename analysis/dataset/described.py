@@ -4,20 +4,16 @@ import json
 from typing import TYPE_CHECKING
 
 from greenbatch.design.environment import Environment
-from greenbatch.design.recorded import (
-    AnyRecordedStudy,
-    RecordedStudy,
-    RecordedTrainingStudy,
-    recorded_study,
-)
+from greenbatch.design.recorded import AnyRecordedStudy, RecordedStudy, RecordedTrainingStudy
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
 def design_of(dataset: "xr.Dataset") -> AnyRecordedStudy:
-    """Return the study of a dataset, of either kind."""
-    return recorded_study(json.loads(dataset.attrs["study"]))
+    """Return the study of a dataset, of the dataset's kind; a merged one has an empty study."""
+    is_training = dataset.attrs.get("kind") == RecordedTrainingStudy.kind
+    return training_study_of(dataset) if is_training else study_of(dataset)
 
 
 def study_of(dataset: "xr.Dataset") -> RecordedStudy:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -66,7 +66,7 @@ def resume_run(
 
 
 def require_consent(
-    design: "AnyStudy", file: Path, members: "Mapping[str, Any] | None" = None
+    design: "AnyStudy", file: Path, members: "Mapping[str, object] | None" = None
 ) -> None:
     """Refuse a study file that names code, unless it is that of a run that the user began here.
 

@@ -1,7 +1,7 @@
 """``gb study``: experiments that are there to be run, and those in files."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -115,7 +115,7 @@ def run(
     from greenbatch.runners.known import ThisMachine
     from greenbatch.workflows import inference
 
-    overrides: dict[str, Any] = {
+    overrides: dict[str, object] = {
         **({"artifacts_dir": str(artifacts)} if artifacts else {}),
         **({"weights": weights} if weights else {}),
         **({"meters": meter} if meter else {}),

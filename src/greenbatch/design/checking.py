@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,7 +19,7 @@ _Design = TypeVar("_Design", bound=BaseModel)
 
 def checked(
     design: type[_Design],
-    members: Mapping[str, Any],
+    members: Mapping[str, object],
     source: str = "the study",
     lines: Lines = MappingProxyType({}),
     known: Known | None = None,
@@ -54,9 +54,12 @@ def checked(
         raise StudyError(f"{source}{where}: {sentence}") from error
 
 
-def _at(members: Any, place: Sequence[str | int]) -> Any:
+def _at(members: object, place: Sequence[str | int]) -> object:
     for key in place:
-        members = members.get(key) if isinstance(members, Mapping) else members[key]
+        if isinstance(members, Mapping):
+            members = members.get(key)
+        elif isinstance(members, list | tuple) and isinstance(key, int):
+            members = members[key]
     return members
 
 

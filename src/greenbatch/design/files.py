@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from greenbatch.design.known import Known
 from greenbatch.design.study import Study, make_study
@@ -24,7 +23,7 @@ class StudyFile:
     """
 
     name: str
-    members: dict[str, Any]
+    members: dict[str, object]
     lines: Mapping[Place, int] = field(default_factory=dict, repr=False)
 
     @property

@@ -32,8 +32,8 @@ class Known(Protocol):
     def images(self, folder: Path) -> ImageSet:
         """Look at a folder of images."""
 
-    def on_provider(self, backends: Sequence[str], provider: str) -> list[str]:
-        """Return the backends that are these backends' runtimes on another provider."""
+    def on_provider(self, names: Sequence[str], provider: str) -> list[str]:
+        """Return the backends that are the runtimes of these backends on another provider."""
 
     def network(self, name: str) -> None:
         """Check the name of a network that is to be trained."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from greenbatch.design.files import StudyFile, load
 from greenbatch.design.known import Known
@@ -52,7 +52,7 @@ def resolve(
     provider: str | None = None,
     data: Sequence[str] = (),
     scale: float | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, object] | None = None,
 ) -> AnyStudy:
     """Return the study called ``name``, of inference or of trainings, changed as asked.
 
@@ -97,7 +97,7 @@ def resolve(
     return study if scale is None else scaled(study, scale)
 
 
-def _training_options(provider: str | None, data: Sequence[str]) -> dict[str, Any]:
+def _training_options(provider: str | None, data: Sequence[str]) -> dict[str, object]:
     if provider and provider not in _TRAINING_PROVIDERS:
         raise UnknownNameError("provider of trainings", provider, _TRAINING_PROVIDERS)
     return {
@@ -107,9 +107,9 @@ def _training_options(provider: str | None, data: Sequence[str]) -> dict[str, An
 
 
 def _inference_options(
-    members: Mapping[str, Any], provider: str | None, known: Known
-) -> dict[str, Any]:
-    found = {}
+    members: Mapping[str, object], provider: str | None, known: Known
+) -> dict[str, object]:
+    found: dict[str, object] = {}
     if members.get("models") == [_ALL_MODELS]:
         found["models"] = list(registry.names())
     backends = listed(members, "backends")
@@ -118,7 +118,7 @@ def _inference_options(
     return found
 
 
-def _change(members: dict[str, Any], change: str, design: type[AnyStudy]) -> None:
+def _change(members: dict[str, object], change: str, design: type[AnyStudy]) -> None:
     key, equals, text = change.partition("=")
     if not equals or not key:
         raise StudyError(f"--set {change!r} cannot be read; write KEY=VALUE, e.g. repetitions=5")

@@ -1,7 +1,6 @@
 """Shortening a study by a factor: its times, requests and repetitions, as far as it makes sense."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from greenbatch.design.protocol import PROFILES
 from greenbatch.design.study import FEWEST_REQUESTS, Study, make_study
@@ -28,7 +27,7 @@ def scaled(study: Study, scale: float) -> Study:
     return make_study(members, f"{study.name} at scale {scale:g}")
 
 
-def shortened(protocol: Mapping[str, float], scale: float) -> dict[str, Any]:
+def shortened(protocol: Mapping[str, float], scale: float) -> dict[str, float]:
     """Return the rules of a protocol with shorter times, down to those of the quick profile.
 
     Raises:

@@ -5,7 +5,7 @@ from itertools import product, starmap
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -231,7 +231,7 @@ class Study(BaseModel):
         "policies",
     )
     @classmethod
-    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _distinct(cls, values: tuple[object, ...]) -> tuple[object, ...]:
         return distinct(values)
 
     @model_validator(mode="after")
@@ -382,7 +382,7 @@ class Study(BaseModel):
 
 
 def make_study(
-    members: Mapping[str, Any],
+    members: Mapping[str, object],
     source: str = "the study",
     lines: Lines = MappingProxyType({}),
     known: Known | None = None,

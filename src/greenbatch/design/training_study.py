@@ -1,10 +1,10 @@
 """The design of a training run: what is trained on what, how often, or searched for how."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import product
 from math import prod
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -65,7 +65,7 @@ class Search(BaseModel):
         default=("grid", "random", "gp"), min_length=1
     )
     trials: Count = 16
-    space: dict[str, Any]
+    space: dict[str, object]
     objective: Literal["accuracy", "energy", "both"] = "accuracy"
     within: Share = 0.01
 
@@ -146,7 +146,7 @@ class TrainingStudy(BaseModel):
 
     @field_validator("models", "data", "backends", "precisions", "batch_sizes")
     @classmethod
-    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _distinct(cls, values: tuple[object, ...]) -> tuple[object, ...]:
         return distinct(values)
 
     @model_validator(mode="after")
@@ -202,9 +202,9 @@ class TrainingStudy(BaseModel):
     def _cells(self) -> Iterator[TrainingCell]:
         pairs = [[(key, value) for value in values] for key, values in self.settings.items()]
         own = (self.models, self.data, self.backends, self.precisions, self.batch_sizes)
-        factors: tuple[Sequence[Any], ...] = (*own, *pairs)
-        for model, data, backend, precision, size, *settings in product(*factors):
-            yield TrainingCell(model, data, backend, precision, size, tuple(settings))
+        for factors in product(*own):
+            for settings in product(*pairs):
+                yield TrainingCell(*factors, settings)
 
     def to_yaml(self) -> str:
         """Write the study so that `read_study` returns it."""
@@ -221,7 +221,7 @@ def _check_batch_sizes(dimension: Dimension) -> None:
 
 
 def make_training_study(
-    members: Mapping[str, Any],
+    members: Mapping[str, object],
     source: str = "the study",
     lines: Lines = MappingProxyType({}),
     known: Known | None = None,

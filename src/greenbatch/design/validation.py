@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from greenbatch.names import check_name
 from greenbatch.privacy import contracted, expanded
 from greenbatch.records.training import check_network
 
+_Value = TypeVar("_Value")
 Name = Annotated[str, Field(min_length=1)]
 PathText = Annotated[
     str,
@@ -35,7 +36,7 @@ MOST_CELLS = 100_000
 _LARGEST_RULE = 10_000_000
 
 
-def _share(value: Any) -> Any:
+def _share(value: object) -> object:
     """Read ``2%`` as 0.02; anything else is left to be checked."""
     if isinstance(value, str) and value.strip().endswith("%"):
         try:
@@ -48,12 +49,12 @@ def _share(value: Any) -> Any:
 Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_share)]
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """Return a value of a factor as it is recorded: ``1`` for a truth."""
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def _as_settings(settings: Any) -> Any:
+def _as_settings(settings: object) -> object:
     """Take numbers and truths as a user writes them in a file, and one value without a list."""
     if not isinstance(settings, Mapping):
         return settings
@@ -63,7 +64,7 @@ def _as_settings(settings: Any) -> Any:
     }
 
 
-def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def distinct(values: tuple[_Value, ...]) -> tuple[_Value, ...]:
     """Return the values of a factor.
 
     Raises:
@@ -138,7 +139,7 @@ def resolved_rules(profile: str, protocol: Mapping[str, float]) -> dict[str, flo
     return rules
 
 
-def listed(members: Mapping[str, Any], key: str) -> list[str]:
+def listed(members: Mapping[str, object], key: str) -> list[str]:
     """Return the names that a member of an unchecked study lists."""
     values = members.get(key)
     return (
