@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.confidence import NORMAL_QUANTILE
 from greenbatch.errors import BackendUnavailable, MeasurementError, PlacementError, UsageError
 from greenbatch.files import make_folder, write_atomically
 from greenbatch.models.artifacts import Artifact
@@ -27,7 +28,6 @@ _PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
     "cpu": ("CPUExecutionProvider", {}),
     "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
 }
-_Z = 1.959964  # two-sided 95 % of the normal distribution
 _SHUFFLE_SEED = 0
 _NAMED = 20  # broken files that are listed; all are counted
 
@@ -179,9 +179,10 @@ def wilson(right: int, of: int) -> Rate:
     >>> round(rate.low, 3), round(rate.high, 3)
     (0.0, 0.278)
     """
-    share, z2 = right / of, _Z * _Z
+    share, z2 = right / of, NORMAL_QUANTILE * NORMAL_QUANTILE
     centre = (share + z2 / (2 * of)) / (1 + z2 / of)
-    half = _Z / (1 + z2 / of) * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of))
+    error = math.sqrt(share * (1 - share) / of + z2 / (4 * of * of))
+    half = NORMAL_QUANTILE / (1 + z2 / of) * error
     return Rate(
         value=share,
         low=0.0 if right == 0 else centre - half,

@@ -6,7 +6,7 @@ from greenbatch import units
 from greenbatch.analysis.findings.wording import Table, plain, spread
 from greenbatch.analysis.recommendation.candidates import Limits
 from greenbatch.analysis.recommendation.recommend import Choice, Recommendation
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.queueing.policies import Policy
 
 _MOST_ROWS = 10
@@ -142,7 +142,7 @@ def _savings(found: Recommendation, best: Choice) -> list[str]:
     return told
 
 
-def _share(over: Summary) -> str:
+def _share(over: Interval) -> str:
     """Write a ratio as ``23 % less (20 … 25)``, or ``5 % less (12 % less … 3 % more)``."""
     text = _less(over.centre)
     if over.low is None or over.high is None:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
+from greenbatch.confidence import student_quantile
 from greenbatch.records import Repetition, Status
 from greenbatch.records.repetition import Stop
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +77,12 @@ def half_width(values: Sequence[float]) -> float | None:
     Returns:
         ``None`` of fewer than two values.
     """
-    from scipy.special import stdtrit
-
     if len(values) < 2:
         return None
     logarithms = [math.log(value) for value in values]
     centre = fmean(logarithms)
     error = stdev(logarithms, centre) / math.sqrt(len(values))
-    t = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
-    return math.expm1(t * error)
+    return math.expm1(student_quantile(len(values) - 1) * error)
 
 
 def _energy_per_image_j(repetition: Repetition) -> float | None:

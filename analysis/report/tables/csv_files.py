@@ -6,7 +6,7 @@ from greenbatch.analysis.dataset.variables import ONE_OFF_PHASES
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.comparisons import BestRow, ComparisonRow
 from greenbatch.analysis.findings.startup import BreakEven, StartUp
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.csv_text import csv_text
 from greenbatch.records import Cell
 
@@ -141,5 +141,5 @@ class _Factors:
         return [getattr(cell, f) for f in _CELL_HEADER] + [texts.get(n) for n in self._settings]
 
 
-def _bounds(value: Summary | None) -> list[object]:
+def _bounds(value: Interval | None) -> list[object]:
     return [value.centre, value.low, value.high] if value else [None, None, None]
