@@ -7,13 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.confidence import NORMAL_QUANTILE
-from greenbatch.errors import BackendUnavailable, MeasurementError, PlacementError, UsageError
+from greenbatch.errors import (
+    BackendUnavailable,
+    MeasurementError,
+    PlacementError,
+    UsageError,
+    first_line,
+)
 from greenbatch.files import make_folder, write_atomically
 from greenbatch.models.artifacts import Artifact
 from greenbatch.models.image_folder import LabelledPhotographs, read_batches
+from greenbatch.models.onnx_session import open_session
 from greenbatch.privacy import masked
 from greenbatch.records.accuracy import FOLDER, Accuracy, Rate
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
@@ -195,30 +202,19 @@ def _open(
 ) -> "Callable[[NDArray[np.float32]], NDArray[np.float32]]":
     """Return a function from images to logits that runs on the provider alone."""
     import numpy as np
-    import onnxruntime as ort
 
     if provider not in _PROVIDERS:
         raise UsageError(f"unknown provider {provider!r}; choose one of {', '.join(_PROVIDERS)}")
     if reason := OnnxSession.unavailable(provider):
         raise BackendUnavailable(reason)
     name, settings = _PROVIDERS[provider]
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    # It ends the process by a segmentation fault on fp16 attention on the CPU (1.31.1), see
-    # https://github.com/microsoft/onnxruntime/issues/32405
-    options.add_session_config_entry(
-        "optimization.disable_specified_optimizers", "FuseFp16InitializerToFp32NodeTransformer"
-    )
-    options.intra_op_num_threads = threads
-    if provider != "cpu":
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        session: Any = ort.InferenceSession(
-            str(artifact.path), options, providers=[(name, settings)]
+        session = open_session(
+            artifact.path, provider=name, settings=settings, threads=threads, may_be_half=True
         )
     except Exception as error:  # ONNX Runtime's errors have no common root
         raise PlacementError(
-            f"{name} does not take {artifact.path.name}: {_first_line(error)}; choose another "
+            f"{name} does not take {artifact.path.name}: {first_line(error)}; choose another "
             "--provider or --precision"
         ) from error
 
@@ -228,12 +224,8 @@ def _open(
         except Exception as error:
             raise MeasurementError(
                 f"{artifact.path.name} does not run at batch size {len(batch)}: "
-                f"{_first_line(error)}; choose a smaller --batch-size"
+                f"{first_line(error)}; choose a smaller --batch-size"
             ) from error
         return np.asarray(logits, np.float32)
 
     return run
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -14,7 +14,7 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from greenbatch.confidence import student_quantile
-from greenbatch.records import Repetition, Status
+from greenbatch.records import Repetition, Status, total_energy
 from greenbatch.records.repetition import Stop
 
 
@@ -86,12 +86,8 @@ def half_width(values: Sequence[float]) -> float | None:
 
 
 def _energy_per_image_j(repetition: Repetition) -> float | None:
-    """Sum over the domains that count; a total that lacks one of them is missing."""
-    energies = [figure.energy_j for figure in repetition.energy if figure.counts]
-    known = [energy for energy in energies if energy is not None]
-    if not repetition.images or len(known) < len(energies) or sum(known) <= 0:
-        return None
-    return sum(known) / repetition.images
+    energy_j = total_energy(repetition.energy).energy_j
+    return energy_j / repetition.images if energy_j and repetition.images else None
 
 
 def _time_per_image_s(repetition: Repetition) -> float | None:

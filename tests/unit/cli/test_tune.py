@@ -44,12 +44,12 @@ def test_a_space_reads_as_choices_or_as_a_range() -> None:
     ["relu", "relu=", "=1,2", "relu=0,,1", "x=1..", "x=..2", "x=1..2:often", "x=1..2:3:4", ""],
 )
 def test_a_space_that_is_written_otherwise_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="cannot be read; write conv_layers=1,4"):
+    with pytest.raises(UsageError, match="cannot be read; write it as conv_layers=1,4"):
         read_space([text])
 
 
 def test_a_hyperparameter_is_searched_once() -> None:
-    with pytest.raises(UsageError, match="names relu twice"):
+    with pytest.raises(UsageError, match="relu is set twice"):
         read_space(["relu=0", "relu=1"])
 
 

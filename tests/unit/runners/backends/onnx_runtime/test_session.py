@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from greenbatch.errors import PlacementError, StudyError
+from greenbatch.models.onnx_session import CRASHING
 from greenbatch.records import FACTORS, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.backends import cuda_driver
@@ -133,13 +134,7 @@ def test_the_optimiser_that_crashes_is_left_out_of_fp16_on_the_cpu(
         ort, precision=precision, threads=1, settings={}, may_run_on_cpu=may_run_on_cpu
     )
     told = onnx_settings.in_force(ort, PROVIDERS["cpu"], precision, options, {})
-    assert (told["optimization"] == f"ORT_ENABLE_ALL without {onnx_settings.CRASHING}") is left_out
-
-
-def test_the_crashing_optimiser_is_called_as_the_exporter_calls_it() -> None:
-    from greenbatch.exporter.precisions import fidelity
-
-    assert onnx_settings.CRASHING == fidelity.CRASHING
+    assert (told["optimization"] == f"ORT_ENABLE_ALL without {CRASHING}") is left_out
 
 
 @pytest.mark.parametrize(
