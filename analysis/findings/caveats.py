@@ -13,6 +13,7 @@ from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.fairness import Fairness, Kind, mismatches
 from greenbatch.analysis.statistics.intervals import LEAST
 from greenbatch.records import Cell, Provenance
+from greenbatch.records.energy import model_of_estimate
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -138,7 +139,7 @@ def _energy(
             Severity.SERIOUS,
             f"There is no energy per image in this run{why}{rest}.",
         )
-    for model in _models_of_estimates(dataset):
+    for model in models_of_estimates(dataset):
         yield Caveat("energy-model", Severity.NOTE, f"The model of the estimate: {model}.")
     partial = sum(row.ok for row in rows) - sum(len(row.series["energy"].by_block) for row in rows)
     if provenance is not Provenance.MISSING and partial:
@@ -156,11 +157,11 @@ def _energy(
         )
 
 
-def _models_of_estimates(dataset: "xr.Dataset") -> list[str]:
+def models_of_estimates(dataset: "xr.Dataset") -> list[str]:
+    """List the models of the run's estimates in words, one for each kind of domain."""
     estimated = (dataset["energy_source"] == SOURCES.index("estimated")).values
     found = dict.fromkeys(str(text) for text in dataset["energy_reason"].values[estimated] if text)
-    texts = [text.removeprefix("estimated, not measured: ").rstrip(".") for text in found]
-    return texts[:3]  # enough: one for each kind of domain
+    return [model_of_estimate(text) for text in found][:3]
 
 
 def _no_energy_reason(dataset: "xr.Dataset") -> str:
@@ -356,8 +357,7 @@ def _failures(rows: Sequence[CellRow]) -> Iterator[Caveat]:
                 row.cell.batch_size
             )
     for (cell, how, why), sizes in alike.items():
-        which = ", ".join(map(str, sizes))
-        name = str(cell) if cell.is_server else str(cell).removesuffix("1") + which
+        name = f"{cell.model} on {cell.how_at(*sizes)}"
         each = ", each" if len(sizes) > 1 else ""
         yield Caveat("failed", Severity.CAUTION, f"Failed: {name} ({how}{each}): {why}.")
 

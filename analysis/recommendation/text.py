@@ -119,17 +119,18 @@ def _predicted(found: Recommendation, best: Choice) -> str:
 
 def _savings(found: Recommendation, best: Choice) -> list[str]:
     parts = []
+    fastest = found.fastest or best
+    quickly = (
+        f"the fastest ({where(fastest)}, {fastest.policy.text}, p99 "
+        f"{units.si(fastest.p99_s.centre, 's')})"
+    )
     others = (
         (found.batch_one, found.against_one, "serving one at a time there"),
-        (found.fastest, found.against_fastest, "the fastest"),
+        (found.fastest, found.against_fastest, quickly),
     )
     for other, against, name in others:
         if other is None or other is best:
             continue
-        if name == "the fastest":
-            name += (
-                f" ({where(other)}, {other.policy.text}, p99 {units.si(other.p99_s.centre, 's')})"
-            )
         if against.interval is not None:
             parts.append(f"{_share(against.interval)} than {name}")
         elif against.reason:

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch import units
 from greenbatch.analysis.dataset.variables import SOURCES
-from greenbatch.analysis.findings.caveats import Caveat, Severity, contents_caveats
+from greenbatch.analysis.findings.caveats import (
+    Caveat,
+    Severity,
+    contents_caveats,
+    models_of_estimates,
+)
 from greenbatch.analysis.statistics.intervals import LEAST
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.records.provenance import Provenance, combine
@@ -84,7 +89,7 @@ def _energy(
             Severity.CAUTION,
             f"{_are(count)} without energy{_why(dataset)}; no partial sum is given.",
         )
-    for model in _models_of_estimates(dataset):
+    for model in models_of_estimates(dataset) if "energy_reason" in dataset else ():
         yield Caveat("energy-model", Severity.NOTE, f"The model of the estimate: {model}.")
 
 
@@ -94,14 +99,6 @@ def _why(dataset: "xr.Dataset") -> str:
     missing = (dataset["energy_source"] == SOURCES.index("missing")).values
     reasons = dict.fromkeys(str(text) for text in dataset["energy_reason"].values[missing] if text)
     return f" ({'; '.join(list(reasons)[:3]).rstrip('.')})" if reasons else ""
-
-
-def _models_of_estimates(dataset: "xr.Dataset") -> list[str]:
-    if "energy_reason" not in dataset:
-        return []
-    estimated = (dataset["energy_source"] == SOURCES.index("estimated")).values
-    found = dict.fromkeys(str(text) for text in dataset["energy_reason"].values[estimated] if text)
-    return [text.removeprefix("estimated, not measured: ").rstrip(".") for text in found][:3]
 
 
 def _design(study: Mapping[str, Any], rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
