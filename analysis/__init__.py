@@ -41,8 +41,7 @@ if TYPE_CHECKING:
         intervals_of,
         ratios_of,
     )
-    from greenbatch.analysis.statistics.intervals import Interval, mean, median, ratio
-    from greenbatch.analysis.statistics.summary import Summary
+    from greenbatch.analysis.statistics.intervals import Interval, interval, ratio, ratio_of_runs
     from greenbatch.analysis.tradeoffs.crossovers import Crossover, crossover
     from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost, intensity_of
     from greenbatch.analysis.tradeoffs.pareto import (
@@ -76,7 +75,6 @@ __all__ = [
     "Severity",
     "Side",
     "StartUp",
-    "Summary",
     "Verdict",
     "best_batch",
     "best_rows",
@@ -90,14 +88,14 @@ __all__ = [
     "energy_delay_product",
     "figure_of",
     "intensity_of",
+    "interval",
     "intervals_of",
     "judge",
     "knee",
-    "mean",
-    "median",
     "open_run",
     "pareto",
     "ratio",
+    "ratio_of_runs",
     "ratios_of",
     "read_service_curves",
     "recommend",
@@ -115,14 +113,14 @@ _HOMES = {
     "tradeoffs.crossovers": ("Crossover", "crossover"),
     "dataset.store": ("compile_dataset", "write_dataset"),
     "tradeoffs.footprint": ("carbon_and_cost", "intensity_of"),
-    "statistics.intervals": ("Interval", "mean", "median", "ratio"),
+    "statistics.intervals": ("Interval", "interval", "ratio", "ratio_of_runs"),
     "statistics.by_dimension": ("Figure", "figure_of", "intervals_of", "ratios_of"),
     "findings.startup": ("BreakEven", "StartUp", "break_even", "break_evens", "start_ups"),
     "recommendation.recommend": ("Choice", "Recommendation", "recommend"),
     "recommendation.candidates": ("Limits",),
     "runs": ("open_run", "write_report"),
     "recommendation.service_curves": ("ServiceCurve", "read_service_curves"),
-    "statistics.summary": ("Summary",),
+    "statistics.summary": ("Interval",),
     "findings.cells": ("CellRow", "cell_rows"),
     "dataset.tidy": ("tidy",),
     "tradeoffs.pareto": ("BestBatch", "best_batch", "energy_delay_product", "pareto"),

@@ -11,12 +11,12 @@ import xarray as xr
 
 from greenbatch.analysis.dataset.tidy import tidy
 from greenbatch.analysis.statistics.by_dimension import (
-    LOGARITHMIC,
     designed,
     figure_of,
     intervals_of,
     ratios_of,
 )
+from greenbatch.analysis.statistics.interval_methods import LOGARITHMIC
 from greenbatch.analysis.tradeoffs import pareto as tradeoffs
 from greenbatch.analysis.tradeoffs.crossovers import Crossover, Method, crossover
 from greenbatch.analysis.tradeoffs.curve_selection import Labels, curves

@@ -34,6 +34,7 @@ from greenbatch.exporter.precisions.calibration import COUNT, Images, draw_image
 from greenbatch.models.agreement import difference
 from greenbatch.models.artifacts import Artifact, load_artifact
 from greenbatch.models.instructions import instruction_set
+from greenbatch.models.onnx_session import CPU
 from greenbatch.models.registry import STUDY
 from greenbatch.runners.host.cores import default_threads
 
@@ -178,7 +179,7 @@ def runner(path: str | Path, entries: Mapping[str, str]) -> Callable[[Any], Any]
     options.intra_op_num_threads = default_threads()
     for key, value in entries.items():
         options.add_session_config_entry(key, value)
-    session = ort.InferenceSession(str(path), options, providers=[fidelity.CPU])
+    session = ort.InferenceSession(str(path), options, providers=[CPU])
     name = session.get_inputs()[0].name
     return lambda batch: session.run(None, {name: batch})[0]
 

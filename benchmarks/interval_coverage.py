@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greenbatch.analysis.findings.verdicts import Side, Verdict, judge
-from greenbatch.analysis.statistics.intervals import MEANS, MEDIANS, PAIRED_RATIOS, RATIOS
+from greenbatch.analysis.statistics.interval_methods import MEANS, MEDIANS, PAIRED_RATIOS, RATIOS
 
 Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]

@@ -26,6 +26,7 @@ from greenbatch.exporter import export_model
 from greenbatch.exporter.precisions import fidelity, half, int8
 from greenbatch.exporter.precisions.calibration import COUNT, Images, draw_images
 from greenbatch.models.artifacts import Artifact, load_artifact
+from greenbatch.models.onnx_session import CPU, CRASHING
 from greenbatch.models.registry import STUDY
 from greenbatch.runners.host.cores import default_threads
 
@@ -184,11 +185,9 @@ def interleave(
     for way, path in paths.items():
         options = ort.SessionOptions()
         options.log_severity_level = 4
-        options.add_session_config_entry(
-            "optimization.disable_specified_optimizers", fidelity.CRASHING
-        )
+        options.add_session_config_entry("optimization.disable_specified_optimizers", CRASHING)
         options.intra_op_num_threads = default_threads()
-        session = ort.InferenceSession(str(path), options, providers=[fidelity.CPU])
+        session = ort.InferenceSession(str(path), options, providers=[CPU])
         loops[way] = _loop(session, batch)
     for loop in loops.values():
         loop(0.0)
@@ -234,9 +233,9 @@ def added_casts(path: Path, folder: Path) -> str:
 
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    options.add_session_config_entry("optimization.disable_specified_optimizers", fidelity.CRASHING)
+    options.add_session_config_entry("optimization.disable_specified_optimizers", CRASHING)
     options.optimized_model_filepath = str(folder / "optimised.onnx")
-    ort.InferenceSession(str(path), options, providers=[fidelity.CPU])
+    ort.InferenceSession(str(path), options, providers=[CPU])
     before = [node.op_type for node in onnx.load(path).graph.node]
     after = [node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node]
     return f"{after.count('Cast') - before.count('Cast')} in {len(after)} nodes"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from greenbatch.analysis.statistics.intervals import ratio
+from greenbatch.analysis.statistics.intervals import ratio_of_runs
 from greenbatch.design.training_study import Search
 from greenbatch.runners.training.parent.search import TrialResult, propose
 
@@ -117,7 +117,7 @@ def main() -> None:
             counts = list(needed[strategy].values())
             mean = math.exp(math.fsum(map(math.log, counts)) / len(counts))
             arrived = sum(count is not None for count in found)
-            against = ratio(needed[strategy], needed["random"], paired=False)
+            against = ratio_of_runs(needed[strategy].values(), needed["random"].values())
             told = (
                 f"{against.centre:.2f} [{against.low:.2f}, {against.high:.2f}]"
                 if against and strategy != "random"

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenbatch.errors import ArtifactError, UsageError
-from greenbatch.exporter.causes import first_line
+from greenbatch.errors import ArtifactError, first_line
+from greenbatch.exporter.causes import innermost_line
 from greenbatch.models import InputSpec, synthetic_images
+from greenbatch.models.onnx_session import open_session
 from greenbatch.models.sources.parse import parse_input
 from greenbatch.records import TensorSpec
 
@@ -58,18 +59,6 @@ class OnnxFacts:
     parameters: int
     output: TensorSpec
     data_files: tuple[str, ...] = ()
-
-    def check_batch(self, batch_size: int) -> None:
-        """Refuse a batch size that the file does not run at.
-
-        Raises:
-            UsageError: Its batch is fixed at another.
-        """
-        if self.batch not in {None, batch_size}:
-            raise UsageError(
-                f"{self.path} fixes the batch at {self.batch} and cannot run {batch_size} images; "
-                f"free it with: gb export {self.path} --dynamic-batch"
-            )
 
 
 def inspect(path: Path | str, input: InputSpec | None = None) -> OnnxFacts:
@@ -142,7 +131,7 @@ def read_model(path: Path) -> "onnx.ModelProto":
         onnx.checker.check_model(os.fspath(path))
     except Exception as error:  # the checker's errors have no common root
         raise ArtifactError(
-            f"{path} is no valid ONNX: {first_line(error)}; get or export it again"
+            f"{path} is no valid ONNX: {innermost_line(error)}; get or export it again"
         ) from error
     return model
 
@@ -152,25 +141,6 @@ def real_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
     given = {tensor.name for tensor in model.graph.initializer}
     given |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     return [value for value in model.graph.input if value.name not in given]
-
-
-def open_session(model: "str | bytes | Path", plain: bool = False) -> Any:
-    """Return an ONNX Runtime session on the CPU.
-
-    Args:
-        model: A file, or a serialised model.
-        plain: Change nothing in the graph, for questions about its nodes.
-    """
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.enable_cpu_mem_arena = False
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
-    if plain:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    source = model if isinstance(model, bytes) else str(model)
-    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 def save(model: "onnx.ModelProto", path: Path) -> None:
@@ -423,7 +393,7 @@ def _cause(error: Exception) -> str:
     """Return the clause of an error of ONNX Runtime's that a person can use."""
     if newest := _NEWEST_OPSET.search(str(error)):
         return f"its {newest[0]}"
-    return _PLACE.sub("", str(error), count=1).strip().partition("\n")[0].rstrip(".")
+    return first_line(_PLACE.sub("", str(error), count=1))
 
 
 def _try_batches(
@@ -444,5 +414,5 @@ def _try_batches(
             return logits, 1 if batch is None and count == 1 else None
     assert fault is not None
     raise ArtifactError(
-        f"{path} does not run at batch {batch or 2}: {first_line(fault)}; export it again"
+        f"{path} does not run at batch {batch or 2}: {innermost_line(fault)}; export it again"
     ) from fault

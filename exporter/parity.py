@@ -1,16 +1,16 @@
 """Does the artifact compute what the network computes? ONNX Runtime (CPU) against torch."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ExportError, ParityError
-from greenbatch.exporter.causes import first_line
+from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.rebatch.frozen import find_culprit
 from greenbatch.exporter.torch_to_onnx import TRACED_BATCH
 from greenbatch.models import ModelSpec, synthetic_images
 from greenbatch.models.agreement import LARGEST_RELATIVE
+from greenbatch.models.onnx_session import open_session
 from greenbatch.records import Parity
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def torch_logits(module: "nn.Module", spec: ModelSpec) -> "NDArray[np.float32]":
             logits = module(torch.from_numpy(synthetic_images(spec, _IMAGES, _SEED)))
     except Exception as error:  # a network's code may raise anything
         raise ExportError(
-            f"{spec.name} does not run in torch at batch size {_IMAGES}: {first_line(error)}; "
+            f"{spec.name} does not run in torch at batch size {_IMAGES}: {innermost_line(error)}; "
             "its network fixes a size that depends on the batch"
         ) from error
     if not isinstance(logits, torch.Tensor) or logits.shape[:1] != (_IMAGES,):
@@ -189,16 +189,12 @@ def _open(path: Path, spec: ModelSpec) -> "Runner":
     import numpy as np
     import onnxruntime as ort
 
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.enable_cpu_mem_arena = False  # it would keep the memory of the largest batch
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)  # as torch does
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = open_session(path)
     except Exception as error:  # ONNX Runtime's errors have no common root
         raise ExportError(
             f"ONNX Runtime {ort.__version__} cannot load the exported {spec.name}: "
-            f"{first_line(error)}; install the versions in constraints.txt"
+            f"{innermost_line(error)}; install the versions in constraints.txt"
         ) from error
 
     def run(batch: "NDArray[np.float32]") -> "NDArray[np.float32]":
@@ -207,7 +203,7 @@ def _open(path: Path, spec: ModelSpec) -> "Runner":
         except Exception as error:
             raise ExportError(
                 f"the exported {spec.name} does not run at batch size {len(batch)}: "
-                f"{first_line(error)}{_where(path)}; its network fixes a size that depends on "
+                f"{innermost_line(error)}{_where(path)}; its network fixes a size that depends on "
                 "the batch"
             ) from error
         return np.asarray(logits, np.float32)

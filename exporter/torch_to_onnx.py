@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ExportError
-from greenbatch.exporter.causes import first_line
+from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.rebatch.frozen import BATCH_AXIS, find_culprit, set_stacks_aside
 from greenbatch.exporter.recipe import OPSET
 from greenbatch.models import ModelSpec, synthetic_images
@@ -70,7 +70,7 @@ def write_graph(module: "nn.Module", spec: ModelSpec, path: Path) -> Graph:
             graph = read_graph(path)
     except Exception as error:  # torch.onnx, torch.export, onnxscript and onnx have no common root
         wrong = ExportError(
-            f"cannot export {spec.name} to ONNX: {first_line(error)}; "
+            f"cannot export {spec.name} to ONNX: {innermost_line(error)}; "
             "install the versions in constraints.txt, or choose another network"
         )
         if printed.getvalue().strip():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ArtifactError, ExportError
-from greenbatch.exporter.causes import first_line
+from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.precisions import fidelity
 from greenbatch.exporter.precisions.calibration import draw_images
 from greenbatch.models.artifacts import Artifact, hold, manifest_at
@@ -103,7 +103,9 @@ def _check(path: Path, artifact: Artifact) -> None:
     try:
         model = onnx.load(artifact.path, load_external_data=False)
     except Exception as error:  # protobuf's errors and onnx's have no common root
-        raise ArtifactError(f"cannot read {artifact.path}: {first_line(error)}; {cure}") from error
+        raise ArtifactError(
+            f"cannot read {artifact.path}: {innermost_line(error)}; {cure}"
+        ) from error
     newest = onnx.defs.onnx_opset_version()
     opset = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0)
     inputs = [(v.name, _dims(v)) for v in model.graph.input]

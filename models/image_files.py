@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from greenbatch.errors import UsageError
+from greenbatch.errors import UsageError, first_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,8 +86,8 @@ def decode(file: "Path | IO[bytes]", channels: int, name: str) -> "Image":
     except MemoryError as error:
         raise BrokenImage(name, "decoding it needs more memory than is free") from error
     except Exception as error:  # what decoders raise for damaged files has no common root
-        cause = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), "")
-        raise BrokenImage(name, cause.rstrip(".") or type(error).__name__) from error
+        cause = getattr(error, "strerror", None) or first_line(error)
+        raise BrokenImage(name, cause.rstrip(".")) from error
 
 
 def _check_file(path: Path, name: str) -> None:

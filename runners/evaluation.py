@@ -9,11 +9,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenbatch.errors import BackendUnavailable, MeasurementError, PlacementError, UsageError
+from greenbatch.confidence import NORMAL_QUANTILE
+from greenbatch.errors import (
+    BackendUnavailable,
+    MeasurementError,
+    PlacementError,
+    UsageError,
+    first_line,
+)
 from greenbatch.files import make_folder, write_atomically
 from greenbatch.models.agreement import arithmetic_fault, difference
 from greenbatch.models.artifacts import Artifact
 from greenbatch.models.image_folder import LabelledPhotographs, read_batches
+from greenbatch.models.onnx_session import open_session
 from greenbatch.privacy import masked
 from greenbatch.records.accuracy import FOLDER, Accuracy, Rate
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
@@ -22,7 +30,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from greenbatch.runners.backends.onnx_runtime.interface import Session
 
 __all__ = ["Accuracy", "Progress", "Rate", "classes_of", "evaluate", "rank_of", "save", "wilson"]
 
@@ -30,7 +37,6 @@ _PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
     "cpu": ("CPUExecutionProvider", {}),
     "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
 }
-_Z = 1.959964  # two-sided 95 % of the normal distribution
 _SHUFFLE_SEED = 0
 _ARITHMETIC_IMAGES = 8  # saturation shows in each
 _NAMED = 20  # broken files that are listed; all are counted
@@ -187,9 +193,10 @@ def wilson(right: int, of: int) -> Rate:
     >>> round(rate.low, 3), round(rate.high, 3)
     (0.0, 0.278)
     """
-    share, z2 = right / of, _Z * _Z
+    share, z2 = right / of, NORMAL_QUANTILE * NORMAL_QUANTILE
     centre = (share + z2 / (2 * of)) / (1 + z2 / of)
-    half = _Z / (1 + z2 / of) * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of))
+    error = math.sqrt(share * (1 - share) / of + z2 / (4 * of * of))
+    half = NORMAL_QUANTILE / (1 + z2 / of) * error
     return Rate(
         value=share,
         low=0.0 if right == 0 else centre - half,
@@ -223,32 +230,24 @@ def _open(
     Unoptimised, ONNX Runtime computes an int8 graph in float32, which no processor saturates.
     """
     import numpy as np
-    import onnxruntime as ort
 
     if provider not in _PROVIDERS:
         raise UsageError(f"unknown provider {provider!r}; choose one of {', '.join(_PROVIDERS)}")
     if reason := OnnxSession.unavailable(provider):
         raise BackendUnavailable(reason)
     name, settings = _PROVIDERS[provider]
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    # It ends the process by a segmentation fault on fp16 attention on the CPU (1.31.1), see
-    # https://github.com/microsoft/onnxruntime/issues/32405
-    options.add_session_config_entry(
-        "optimization.disable_specified_optimizers", "FuseFp16InitializerToFp32NodeTransformer"
-    )
-    options.intra_op_num_threads = threads
-    if not optimise:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if provider != "cpu":
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        session: Session = ort.InferenceSession(
-            str(artifact.path), options, providers=[(name, settings)]
+        session = open_session(
+            artifact.path,
+            provider=name,
+            settings=settings,
+            threads=threads,
+            optimise=optimise,
+            may_be_half=True,
         )
     except Exception as error:  # ONNX Runtime's errors have no common root
         raise PlacementError(
-            f"{name} does not take {artifact.path.name}: {_first_line(error)}; choose another "
+            f"{name} does not take {artifact.path.name}: {first_line(error)}; choose another "
             "--provider or --precision"
         ) from error
 
@@ -258,12 +257,8 @@ def _open(
         except Exception as error:
             raise MeasurementError(
                 f"{artifact.path.name} does not run at batch size {len(batch)}: "
-                f"{_first_line(error)}; choose a smaller --batch-size"
+                f"{first_line(error)}; choose a smaller --batch-size"
             ) from error
         return np.asarray(logits, np.float32)
 
     return run
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

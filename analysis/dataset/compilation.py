@@ -16,7 +16,7 @@ from greenbatch.analysis.dataset.coordinates import (
     model_facts,
 )
 from greenbatch.analysis.dataset.run_files import RunFiles
-from greenbatch.analysis.dataset.totals import add_totals, provenance
+from greenbatch.analysis.dataset.totals import add_totals, provenance_of
 from greenbatch.analysis.dataset.variables import (
     CACHES,
     COORDINATES,
@@ -39,6 +39,7 @@ from greenbatch.records import (
     Repetition,
     Status,
 )
+from greenbatch.records.provenance import Provenance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -338,7 +339,8 @@ def _labelled(files: RunFiles, grid: Labels, arrays: "Arrays", counts: Any) -> "
         if variable.kind == "text" and not array.size:
             array = array.astype(str)  # an empty array of objects is a text to nobody
         data[name] = (variable.along(tuple(grid.settings)), array, variable.attributes())
-    attributes = global_attributes(files, DATASET_SCHEMA, grid.settings, provenance(arrays))
+    energies = provenance_of(arrays["energy_per_image_source"])
+    attributes = global_attributes(files, DATASET_SCHEMA, grid.settings, energies)
     return xr.Dataset(data, coords, attributes)
 
 
@@ -361,7 +363,7 @@ def _dtype(name: str, values: Iterable[Any]) -> Any:
 
 
 def global_attributes(
-    files: RunFiles, schema: int, settings: Mapping[str, str], energy_provenance: str
+    files: RunFiles, schema: int, settings: Mapping[str, str], energy_provenance: Provenance
 ) -> dict[str, str | int]:
     """Gather what a dataset says of its run: design, environment, and how to tell it is of it.
 
@@ -371,7 +373,7 @@ def global_attributes(
         files: The run.
         schema: Of the dataset.
         settings: What is set, by its dimension.
-        energy_provenance: What its energies rest on, one of ``PROVENANCES``.
+        energy_provenance: What its energies rest on.
     """
     try:
         source = f"greenbatch {version('greenbatch')}"
@@ -384,7 +386,7 @@ def global_attributes(
         "source": source,
         "schema": schema,
         "settings": json.dumps(dict(settings)),
-        "energy_provenance": energy_provenance,
+        "energy_provenance": energy_provenance.value,
         "study": json.dumps(masked_members(files.study.members), default=str),
         "environment": json.dumps(masked_members(files.environment.members), default=str),
         "journal_torn": files.journal.torn or "",

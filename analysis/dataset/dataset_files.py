@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.dataset.dataset_form import known_names, require_attributes, require_form
 from greenbatch.analysis.dataset.hdf5_files import require_plain_hdf5
-from greenbatch.errors import RunError
+from greenbatch.errors import RunError, first_line
 from greenbatch.files import followed
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def read_dataset_file(path: Path) -> "xr.Dataset":
     except RunError:
         raise
     except Exception as error:  # xarray and h5py raise many types for a file that is damaged
-        cause = (str(error) or type(error).__name__).splitlines()[0]
-        raise RunError(f"cannot read {path} as a dataset: {cause}; {_CURE}") from error
+        raise RunError(f"cannot read {path} as a dataset: {first_line(error)}; {_CURE}") from error
     if "run_digest" not in dataset.attrs:
         raise RunError(f"{path} is no dataset of greenbatch; {_CURE}")
     dataset.encoding["source"] = str(path)

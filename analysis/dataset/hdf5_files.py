@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenbatch.errors import RunError
+from greenbatch.errors import RunError, first_line
 from greenbatch.files import open_regular
 
 if TYPE_CHECKING:
@@ -42,15 +42,11 @@ def require_plain_hdf5(path: Path) -> None:
             fault = _fault(file)
     except Exception as error:  # h5py raises many types for a file that is damaged
         raise RunError(
-            f"cannot read {path} as a dataset: {_first_line(error)}; give a directory that "
+            f"cannot read {path} as a dataset: {first_line(error)}; give a directory that "
             "'gb bench' wrote, or a dataset.nc"
         ) from error
     if fault:
         raise RunError(f"cannot read {path} as a dataset: {fault}; {_CURE}")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _fault(file: "h5py.File") -> str | None:

@@ -18,6 +18,7 @@ from greenbatch.analysis.dataset.compatibility import (
 from greenbatch.analysis.dataset.dataset_files import NOTE
 from greenbatch.analysis.dataset.variables import STATUSES, VARIABLES, settings_of
 from greenbatch.errors import RunError, UnknownNameError, UsageError
+from greenbatch.records.provenance import Provenance, combine
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -290,7 +291,6 @@ def merged_attributes(
     """
     first = next(iter(parts.values())).attrs
     every = [part.attrs for part in parts.values()]
-    provenances = {str(one["energy_provenance"]) for one in every} - {"missing"} or {"missing"}
     digest = hashlib.sha256("".join(str(one["run_digest"]) for one in every).encode())
     accuracies = [json.loads(one.get("accuracy", "[]")) for one in every]
     told = []
@@ -311,7 +311,7 @@ def merged_attributes(
         **({NOTE: notes} if notes else {}),
         "title": " + ".join(str(one["title"]) for one in every),
         "settings": json.dumps(dict(settings)),
-        "energy_provenance": provenances.pop() if len(provenances) == 1 else "mixed",
+        "energy_provenance": combine(Provenance(one["energy_provenance"]) for one in every).value,
         # Side by side, each part has its own.
         "study": "{}" if wide else first["study"],
         "environment": "{}" if wide else first["environment"],

@@ -11,7 +11,7 @@ from greenbatch.analysis.dataset.compilation import DATASET_SCHEMA, from_files
 from greenbatch.analysis.dataset.dataset_files import NOTE, read_dataset_file, sealed
 from greenbatch.analysis.dataset.run_files import RunFiles, digest, read_run, read_study
 from greenbatch.analysis.dataset.variables import VARIABLES
-from greenbatch.errors import FileError, GreenbatchError, RunError
+from greenbatch.errors import FileError, GreenbatchError, RunError, first_line
 from greenbatch.files import write_atomically
 
 if TYPE_CHECKING:
@@ -178,10 +178,9 @@ def compiling(run: Path) -> Iterator[None]:
         with _without_collector():
             yield
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        cause = (str(error) or type(error).__name__).splitlines()[0]
         raise RunError(
-            f"cannot compile {run}: its records hold values that no measurement has ({cause}); "
-            "restore its files as greenbatch wrote them"
+            f"cannot compile {run}: its records hold values that no measurement has "
+            f"({first_line(error)}); restore its files as greenbatch wrote them"
         ) from error
 
 

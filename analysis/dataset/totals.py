@@ -2,14 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
-from greenbatch.analysis.dataset.variables import PROVENANCES, SOURCES
+from greenbatch.analysis.dataset.variables import SOURCES
+from greenbatch.records.provenance import Provenance, combine
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     Arrays = dict[str, np.ndarray[Any, Any]]
 
-_MISSING, _ESTIMATED = SOURCES.index("missing"), SOURCES.index("estimated")
+_ESTIMATED = SOURCES.index("estimated")
+_KINDS = tuple(Provenance)
 
 
 def add_totals(arrays: "Arrays", counts: "np.ndarray[Any, Any]") -> None:
@@ -69,16 +72,25 @@ def provenance_codes(
     import numpy as np
 
     estimated = sources == _ESTIMATED
+    found = (Provenance.MISSING, Provenance.ESTIMATED, Provenance.MIXED)
     return np.select(
         [~known, estimated.all(axis=-1), estimated.any(axis=-1)],
-        [PROVENANCES.index(name) for name in ("missing", "estimated", "mixed")],
-        PROVENANCES.index("measured"),
+        [_KINDS.index(kind) for kind in found],
+        _KINDS.index(Provenance.MEASURED),
     )
 
 
-def provenance(arrays: "Arrays") -> str:
-    """Say what the energies per image of the whole run rest on, one of ``PROVENANCES``."""
-    found = {PROVENANCES[code] for code in arrays["energy_per_image_source"].flat} - {"missing"}
-    if not found:
-        return "missing"
-    return found.pop() if len(found) == 1 else "mixed"
+def provenances_of(codes: "NDArray[np.integer]") -> list[Provenance]:
+    """List what energies rest on, each kind once.
+
+    Args:
+        codes: Positions in ``PROVENANCES``, of any shape.
+    """
+    import numpy as np
+
+    return [_KINDS[code] for code in np.unique(codes).tolist()]
+
+
+def provenance_of(codes: "NDArray[np.integer]") -> Provenance:
+    """Say what energies rest on together; ``codes`` as for `provenances_of`."""
+    return combine(provenances_of(codes))

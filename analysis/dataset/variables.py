@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from greenbatch.records import EnergySource, Flag, Status
+from greenbatch.records import EnergySource, Flag, Provenance, Status
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,9 +23,8 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
 STATUSES = tuple(str(status) for status in Status)
 SOURCES = tuple(str(source) for source in EnergySource)
 FLAGS = {str(flag.name).lower(): int(flag) for flag in Flag}
-PROVENANCES = ("missing", "measured", "estimated", "mixed")
-"""What a sum over domains rests on: ``measured`` is counter or integrated; ``mixed`` is both
-measured and estimated parts."""
+PROVENANCES = tuple(str(provenance) for provenance in Provenance)
+"""What a sum over domains rests on."""
 STOPS = ("open", "fixed", "target", "maximum", "failed")
 """Why a cell was not measured in later blocks; ``open``: no repetition says so, as in a run that is
 not complete."""

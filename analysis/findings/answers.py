@@ -7,8 +7,9 @@ from greenbatch import units
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.comparisons import energy_ratio
 from greenbatch.analysis.findings.wording import amount, plain
-from greenbatch.analysis.statistics.summary import Summary, ratio
-from greenbatch.records import Cell
+from greenbatch.analysis.statistics.intervals import Interval, ratio
+from greenbatch.records import Cell, Provenance
+from greenbatch.records.provenance import alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +35,14 @@ class Answer:
     model: str
     criterion: str
     best: Cell | None = None
-    figure: Summary | None = None
-    energy_source: str = "missing"
+    figure: Interval | None = None
+    energy_source: Provenance = Provenance.MISSING
     runner_up: Cell | None = None
-    margin: Summary | None = None
+    margin: Interval | None = None
     clear: bool = False
     why_not_energy: str | None = None
-    latency_p50_s: Summary | None = None
-    saved: Summary | None = None
+    latency_p50_s: Interval | None = None
+    saved: Interval | None = None
 
     @property
     def value(self) -> str:
@@ -98,7 +99,7 @@ class Answer:
         return gap if self.clear else f"{gap}, within the spread of the repetitions: a tie"
 
 
-def _change(factor: Summary) -> str:
+def _change(factor: Interval) -> str:
     """Write a ratio as a change without its sign: ``3.8 % (1.2 … 6.4 %)``."""
     sign = 1 if factor.centre >= 1 else -1
     centre = f"{_percent(abs(factor.centre - 1))} %"
@@ -115,7 +116,7 @@ def _percent(share: float) -> str:
     return "0.0" if text == "-0.0" else text.replace("-", "−")
 
 
-def _kind(summary: Summary) -> str:
+def _kind(summary: Interval) -> str:
     return "95 %" if summary.kind == "t" else "range"
 
 
@@ -127,8 +128,7 @@ def answers(rows: Sequence[CellRow]) -> list[Answer]:
 
 def _answer(model: str, rows: list[CellRow]) -> Answer:
     with_energy = [row for row in rows if row.energy_per_image_j is not None]
-    sources = {row.energy_source for row in with_energy}
-    if len(sources) == 1:
+    if with_energy and alike(row.energy_source for row in with_energy):
         ordered = sorted(
             with_energy, key=lambda r: r.energy_per_image_j.centre if r.energy_per_image_j else 0.0
         )
@@ -146,7 +146,7 @@ def _answer(model: str, rows: list[CellRow]) -> Answer:
             latency_p50_s=best.latency_p50_s,
             saved=_saved(best, rows),
         )
-    why = "some energies are estimated and others measured" if sources else "there is no energy"
+    why = "some energies are estimated and others measured" if with_energy else "there is no energy"
     ordered = sorted(
         (row for row in rows if row.throughput),
         key=lambda r: -r.throughput.centre if r.throughput else 0.0,
@@ -170,7 +170,7 @@ def _answer(model: str, rows: list[CellRow]) -> Answer:
     )
 
 
-def _saved(best: CellRow, rows: Sequence[CellRow]) -> Summary | None:
+def _saved(best: CellRow, rows: Sequence[CellRow]) -> Interval | None:
     alone = replace(best.cell, batch_size=1)
     first = next((row for row in rows if row.cell == alone), None)
     if first is None or first is best:

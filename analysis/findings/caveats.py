@@ -11,14 +11,15 @@ from greenbatch.analysis.dataset.described import environment_of, study_of
 from greenbatch.analysis.dataset.variables import SOURCES, STATUSES, STOPS
 from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.fairness import Fairness, Kind, mismatches
+from greenbatch.analysis.statistics.intervals import LEAST
 from greenbatch.design.environment import Environment
 from greenbatch.design.images import ImageSet
 from greenbatch.design.recorded import RecordedImages, RecordedStudy
+from greenbatch.records import Cell, Provenance
+from greenbatch.records.energy import model_of_estimate
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from greenbatch.records import Cell
 
 _NAMED = 5  # broken files in a sentence
 STANDARD_WINDOW_S = 2.0
@@ -114,9 +115,9 @@ def contents_caveats(dataset: "xr.Dataset") -> Iterator[Caveat]:
 def _energy(
     dataset: "xr.Dataset", rows: Sequence[CellRow], environment: Environment
 ) -> Iterator[Caveat]:
-    provenance = dataset.attrs["energy_provenance"]
+    provenance = Provenance(dataset.attrs["energy_provenance"])
     absent = environment.meters_absent
-    if provenance == "estimated":
+    if provenance is Provenance.ESTIMATED:
         yield Caveat(
             "energy-estimated",
             Severity.SERIOUS,
@@ -124,14 +125,14 @@ def _energy(
             "energies here is a ratio of CPU times in disguise, and cannot show that one runtime "
             "draws more power than another while it computes.",
         )
-    elif provenance == "mixed":
+    elif provenance is Provenance.MIXED:
         yield Caveat(
             "energy-mixed",
             Severity.SERIOUS,
             "Energy is measured in part and estimated in part; figures that rest on an estimate "
             "are marked, and no ratio is given between an estimate and a measurement.",
         )
-    elif provenance == "missing":
+    elif provenance is Provenance.MISSING:
         why = _no_energy_reason(dataset)
         measured = bool((dataset["status"] == STATUSES.index("ok")).any())
         rest = "; latency and throughput were measured" if measured else ""
@@ -140,10 +141,10 @@ def _energy(
             Severity.SERIOUS,
             f"There is no energy per image in this run{why}{rest}.",
         )
-    for model in _models_of_estimates(dataset):
+    for model in models_of_estimates(dataset):
         yield Caveat("energy-model", Severity.NOTE, f"The model of the estimate: {model}.")
     partial = sum(row.ok for row in rows) - sum(len(row.series["energy"].by_block) for row in rows)
-    if provenance != "missing" and partial:
+    if provenance is not Provenance.MISSING and partial:
         yield Caveat(
             "energy-incomplete",
             Severity.CAUTION,
@@ -158,11 +159,11 @@ def _energy(
         )
 
 
-def _models_of_estimates(dataset: "xr.Dataset") -> list[str]:
+def models_of_estimates(dataset: "xr.Dataset") -> list[str]:
+    """List the models of the run's estimates in words, one for each kind of domain."""
     estimated = (dataset["energy_source"] == SOURCES.index("estimated")).values
     found = dict.fromkeys(str(text) for text in dataset["energy_reason"].values[estimated] if text)
-    texts = [text.removeprefix("estimated, not measured: ").rstrip(".") for text in found]
-    return texts[:3]  # enough: one for each kind of domain
+    return [model_of_estimate(text) for text in found][:3]
 
 
 def _no_energy_reason(dataset: "xr.Dataset") -> str:
@@ -296,18 +297,18 @@ def _settings(in_force: Fairness) -> Iterator[Caveat]:
 
 def _repetitions(rows: Sequence[CellRow]) -> Iterator[Caveat]:
     planned = rows[0].planned if rows else 0
-    if planned < 3:
+    if planned < LEAST:
         said = {0: "No repetition was", 1: "One repetition was"}.get(
             planned, "Two repetitions were"
         )
         shown = "no spread is known" if planned < 2 else "ranges are shown, not intervals"
         yield Caveat("few-repetitions", Severity.CAUTION, f"{said} asked for, so {shown}.")
-    elif few := sum(0 < row.ok < 3 for row in rows):
+    elif few := sum(0 < row.ok < LEAST for row in rows):
         yield Caveat(
             "few-repetitions",
             Severity.CAUTION,
-            f"{few} of {len(rows)} cells have fewer than 3 finished repetitions and therefore no "
-            "confidence interval.",
+            f"{few} of {len(rows)} cells have fewer than {LEAST} finished repetitions and "
+            "therefore no confidence interval.",
         )
     not_run = sum(row.statuses.get("not_run", 0) for row in rows)
     if not_run:
@@ -356,8 +357,7 @@ def _failures(rows: Sequence[CellRow]) -> Iterator[Caveat]:
                 row.cell.batch_size
             )
     for (cell, how, why), sizes in alike.items():
-        which = ", ".join(map(str, sizes))
-        name = str(cell) if cell.is_server else str(cell).removesuffix("1") + which
+        name = f"{cell.model} on {cell.how_at(*sizes)}"
         each = ", each" if len(sizes) > 1 else ""
         yield Caveat("failed", Severity.CAUTION, f"Failed: {name} ({how}{each}): {why}.")
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.dataset.labelled_cells import make_cell
+from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import (
     ACCURACIES,
     CELL_FACTORS,
     FLAGS,
-    PROVENANCES,
     QUANTILES,
     STATUSES,
     STOPS,
@@ -18,9 +18,9 @@ from greenbatch.analysis.dataset.variables import (
     cell_dims,
     settings_of,
 )
-from greenbatch.analysis.statistics.summary import Summary, interval
+from greenbatch.analysis.statistics.intervals import Interval, interval
 from greenbatch.errors import RunError
-from greenbatch.records import TRAFFIC, Cell
+from greenbatch.records import TRAFFIC, Cell, Provenance
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,7 +32,7 @@ class Series:
 
     by_block: Mapping[int, float] = field(default_factory=dict)
 
-    def interval(self) -> Summary | None:
+    def interval(self) -> Interval | None:
         """Summarise over the repetitions."""
         return interval(self.by_block.values())
 
@@ -63,7 +63,7 @@ class CellRow:
         statuses: How many repetitions ended how.
         flags: How many ok repetitions carry each flag; they are counted in, not dropped.
         failures: Distinct reasons of the repetitions that are not ok.
-        energy_source: ``missing``, ``measured``, ``estimated`` or ``mixed``.
+        energy_source: What the energies rest on.
         metering_error: Half-width of the meters' error over the energy per image, mean over
             repetitions; apart from the interval, which is about repetitions.
         power_w: Mean power over the domains that count.
@@ -89,14 +89,14 @@ class CellRow:
     statuses: Mapping[str, int]
     flags: Mapping[str, int]
     failures: tuple[str, ...]
-    energy_source: str
-    energy_per_image_j: Summary | None
-    energy_per_image_net_j: Summary | None
+    energy_source: Provenance
+    energy_per_image_j: Interval | None
+    energy_per_image_net_j: Interval | None
     metering_error: float | None
-    latency_p50_s: Summary | None
-    latency_p99_s: Summary | None
-    throughput: Summary | None
-    power_w: Summary | None
+    latency_p50_s: Interval | None
+    latency_p99_s: Interval | None
+    throughput: Interval | None
+    power_w: Interval | None
     memory_host_bytes: float | None
     memory_device_bytes: float | None = None
     memory_children_bytes: float | None = None
@@ -105,13 +105,13 @@ class CellRow:
     max_batch_size: int | None = None
     min_failing_batch_size: int | None = None
     accuracy: AccuracyFigure | None = None
-    response_mean_s: Summary | None = None
-    response_p99_s: Summary | None = None
-    response_max_s: Summary | None = None
-    busy: Summary | None = None
-    waiting_share: Summary | None = None
-    as_published_j: Summary | None = None
-    batch_size_mean: Summary | None = None
+    response_mean_s: Interval | None = None
+    response_p99_s: Interval | None = None
+    response_max_s: Interval | None = None
+    busy: Interval | None = None
+    waiting_share: Interval | None = None
+    as_published_j: Interval | None = None
+    batch_size_mean: Interval | None = None
     series: Mapping[str, Series] = field(repr=False)
 
     @property
@@ -239,7 +239,7 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
     }
     throughput = series(view("throughput", place))
 
-    def response(quantile: float) -> Summary | None:
+    def response(quantile: float) -> Interval | None:
         return series(view("response_time", place)[:, QUANTILES.index(quantile)]).interval()
 
     return CellRow(
@@ -252,7 +252,7 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
             if (count := sum(bool(m & bit) for m in masks))
         },
         failures=tuple(dict.fromkeys(reasons)),
-        energy_source=_source(view("energy_per_image_source", place)[ok]),
+        energy_source=provenance_of(view("energy_per_image_source", place)[ok]),
         energy_per_image_j=energy.interval(),
         # A difference, which may be zero or below; then its mean is arithmetic (`interval`).
         energy_per_image_net_j=series(view("energy_per_image_net", place)).interval(),
@@ -309,11 +309,3 @@ def _whole(value: Any) -> int | None:
 def _mean(series: Series) -> float | None:
     values = series.by_block.values()
     return sum(values) / len(values) if values else None
-
-
-def _source(codes: Any) -> str:
-    found = {PROVENANCES[code] for code in codes}
-    found.discard("missing")
-    if not found:
-        return "missing"
-    return found.pop() if len(found) == 1 else "mixed"

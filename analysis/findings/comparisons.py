@@ -4,16 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from greenbatch.analysis.findings.cells import CellRow
-from greenbatch.analysis.statistics.summary import Summary, ratio
+from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.errors import UnknownNameError
-from greenbatch.records import Cell
+from greenbatch.records import Cell, Provenance
+from greenbatch.records.provenance import alike
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
     """A figure of one cell over that of another; withheld (``None``) with a reason."""
 
-    interval: Summary | None
+    interval: Interval | None
     reason: str | None = None
 
 
@@ -29,7 +30,7 @@ class ComparisonRow:
     cell: Cell
     reference: str
     reference_cell: Cell
-    energy_source: str
+    energy_source: Provenance
     energy: Ratio
     latency: Ratio
     throughput: Ratio
@@ -40,10 +41,10 @@ class BestRow:
     """The batch size at which a variant needs least energy per image, and what that costs."""
 
     cell: Cell
-    energy_source: str
-    energy_per_image_j: Summary
-    latency_p50_s: Summary | None
-    throughput: Summary | None
+    energy_source: Provenance
+    energy_per_image_j: Interval
+    latency_p50_s: Interval | None
+    throughput: Interval | None
 
 
 def comparison_rows(rows: Sequence[CellRow], reference: str | None = None) -> list[ComparisonRow]:
@@ -104,9 +105,9 @@ def _reference(rows: Sequence[CellRow], name: str) -> str:
 def energy_ratio(over: CellRow, under: CellRow) -> Ratio:
     """Compare energies per image; an estimate is never compared with a measurement."""
     sources = (over.energy_source, under.energy_source)
-    if "missing" in sources:
+    if Provenance.MISSING in sources:
         return Ratio(None, "energy is missing")
-    if sources[0] != sources[1]:
+    if not alike(sources):
         return Ratio(None, f"{sources[0]} against {sources[1]}")
     return _ratio(over, under, "energy")
 
@@ -133,7 +134,7 @@ def best_rows(rows: Iterable[CellRow]) -> list[BestRow]:
         key = (cell.model, cell.variant, cell.precision, cell.io, cell.scenario)
         known = best.get(key)
         if known and (
-            known.energy_source != row.energy_source
+            not alike((known.energy_source, row.energy_source))
             or known.energy_per_image_j.centre <= energy.centre
         ):
             continue

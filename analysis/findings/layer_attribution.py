@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from greenbatch.analysis.statistics.summary import Summary, interval, ratio
+from greenbatch.analysis.statistics.intervals import Interval, interval, ratio
 from greenbatch.records import EnergySource
 from greenbatch.records.layers import (
     PROFILED,
@@ -21,6 +21,7 @@ from greenbatch.records.layers import (
     OperatorTime,
     Part,
 )
+from greenbatch.records.provenance import Provenance, combine
 
 BETWEEN = "between operators"
 """The row of the time in which no operator ran: launches, the scheduler, the loop around."""
@@ -39,7 +40,7 @@ class Net:
 
     energy_j: float | None = None
     uncertainty_j: float | None = None
-    source: str = "missing"
+    source: Provenance = Provenance.MISSING
     reason: str | None = None
 
 
@@ -67,7 +68,7 @@ class Row:
     origin: str
     part: int | None
     calls: float
-    share: Summary
+    share: Interval
     time_s: float
     energy_j: float | None
     energy_uncertainty_j: float | None
@@ -87,9 +88,9 @@ class PartShare:
 
     part: Part
     time_s: float
-    time_share: Summary
-    energy_share: Summary | None
-    attributed_share: Summary
+    time_share: Interval
+    energy_share: Interval | None
+    attributed_share: Interval
 
     @property
     def deviation(self) -> float:
@@ -114,8 +115,8 @@ class Check:
         reason: Why there is no ratio of energies.
     """
 
-    time: Summary
-    energy: Summary | None
+    time: Interval
+    energy: Interval | None
     parts: tuple[PartShare, ...]
     reason: str | None = None
 
@@ -135,11 +136,11 @@ class Attribution:
     """
 
     run: LayerRun
-    time_s: Summary
+    time_s: Interval
     net: Net
-    net_interval: Summary | None
-    profiler_time: Summary
-    profiler_energy: Summary | None
+    net_interval: Interval | None
+    profiler_time: Interval
+    profiler_energy: Interval | None
     operators: tuple[Row, ...]
     check: Check | None
 
@@ -265,13 +266,12 @@ def _sum(name: str, layer: str, rows: Sequence[Row]) -> Row:
         origin=origins.pop() if len(origins) == 1 else "network",
         part=parts.pop() if len(parts) == 1 else None,
         calls=math.fsum(row.calls for row in rows),
-        share=Summary(
-            math.fsum(share.centre for share in shares),
+        share=Interval(
             added(share.low for share in shares),
+            math.fsum(share.centre for share in shares),
             added(share.high for share in shares),
             shares[0].n,
-            shares[0].kind,
-            geometric=False,
+            shares[0].method,
         ),
         time_s=math.fsum(row.time_s for row in rows),
         energy_j=added(row.energy_j for row in rows),
@@ -319,7 +319,7 @@ def _part_share(part: Part, names: Sequence[str], run: LayerRun) -> PartShare:
 
 def _energy_ratio(
     blocks: Sequence[LayerBlock], over: Sequence[str], under: str
-) -> tuple[Summary | None, str | None]:
+) -> tuple[Interval | None, str | None]:
     """Return the ratio of net energies of a batch, or why there is none."""
     above: dict[int, float] = {}
     below: dict[int, float] = {}
@@ -329,7 +329,7 @@ def _energy_ratio(
             if net.energy_j is None or net.uncertainty_j is None:
                 return None, net.reason
             # The band of an estimate is the model's, the same for both, and leaves the ratio alone.
-            doubt_j = 0.0 if net.source == "estimated" else net.uncertainty_j
+            doubt_j = 0.0 if net.source is Provenance.ESTIMATED else net.uncertainty_j
             if net.energy_j <= (doubt_j if name == under else 0.0):
                 return None, (
                     f"the net energy of {name} in block {block.block} is {net.energy_j:.3g} J, "
@@ -340,7 +340,7 @@ def _energy_ratio(
     return _ratio(above, below), None
 
 
-def _energy_interval(run: LayerRun, what: str) -> Summary | None:
+def _energy_interval(run: LayerRun, what: str) -> Interval | None:
     energies = [_batch_j(block, what) for block in run.blocks]
     known = [energy / run.batch_size for energy in energies if energy is not None]
     return interval(known) if len(known) == len(energies) else None
@@ -381,11 +381,11 @@ def _net(window: LayerWindow, block: LayerBlock) -> Net:
     )
 
 
-def _source(sources: Iterable[EnergySource]) -> str:
-    estimated = {source is EnergySource.ESTIMATED for source in sources}
-    if estimated == {True}:
-        return "estimated"
-    return "mixed" if True in estimated else "measured"
+def _source(sources: Iterable[EnergySource]) -> Provenance:
+    return combine(
+        Provenance.ESTIMATED if source is EnergySource.ESTIMATED else Provenance.MEASURED
+        for source in sources
+    )
 
 
 def _per_image(net: Net, images: int) -> Net:
@@ -405,11 +405,10 @@ def _mean(nets: Sequence[Net]) -> Net:
             return net
         energies_j.append(net.energy_j)
         doubts_j.append(net.uncertainty_j)
-    sources = {net.source for net in nets}
     return Net(
         energy_j=fmean(energies_j),
         uncertainty_j=fmean(doubts_j),  # meters err alike in every block: no smaller by repeating
-        source=sources.pop() if len(sources) == 1 else "mixed",
+        source=combine(net.source for net in nets),
     )
 
 
@@ -417,20 +416,20 @@ def _of(block: LayerBlock, what: str) -> LayerWindow:
     return next(window for window in block.windows if window.what == what)
 
 
-def _over(blocks: Sequence[LayerBlock], value: Callable[[LayerBlock], float]) -> Summary:
+def _over(blocks: Sequence[LayerBlock], value: Callable[[LayerBlock], float]) -> Interval:
     found = interval(value(block) for block in blocks)
     if found is None:
         raise ValueError("there is no block, so there is nothing to attribute")
     return found
 
 
-def _ratio(over: Mapping[int, float], under: Mapping[int, float]) -> Summary:
+def _ratio(over: Mapping[int, float], under: Mapping[int, float]) -> Interval:
     found = ratio(over, under)
     assert found is not None, "every block has all windows, and none is empty"
     return found
 
 
-def _summary(values: Sequence[float]) -> Summary:
+def _summary(values: Sequence[float]) -> Interval:
     found = interval(values, geometric=False)  # shares add up only as plain means
     assert found is not None
     return found

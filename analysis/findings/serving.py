@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from greenbatch.analysis.findings.cells import CellRow
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.dominance import on_front
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, Cell
+from greenbatch.records.provenance import alike
 
 FRONT, BEATEN, OVERLOADED = "front", "beaten", "overloaded"
 _MOST_NAMED = 3
@@ -114,7 +116,7 @@ def _curves(rows: Sequence[CellRow], labels: dict[Cell, str]) -> tuple[PolicyCur
     for row in rows:
         policy = parse_policy(policy_of(row))
         kind = policy.text.partition(":")[0]
-        estimated = row.energy_source in ("estimated", "mixed")
+        estimated = row.energy_source.in_part_estimated
         key = (row.cell.variant, labels[row.cell], kind, policy.wait_s, estimated)
         grouped.setdefault(key, []).append(row)
     return tuple(
@@ -138,24 +140,16 @@ def _labels(rows: Sequence[CellRow]) -> dict[Cell, str]:
 
 
 def _standing(
-    rows: Sequence[CellRow], energy: Callable[[CellRow], Summary | None]
+    rows: Sequence[CellRow], energy: Callable[[CellRow], Interval | None]
 ) -> dict[Cell, str]:
-    points = {
-        row.cell: (joules.centre, row.response_p99_s.centre)
+    known = [
+        (row, (joules.centre, row.response_p99_s.centre))
         for row in rows
         if (joules := energy(row)) and row.response_p99_s
-    }
-    if len({row.energy_source for row in rows if row.cell in points}) > 1:
+    ]
+    if not alike(row.energy_source for row, _ in known):
         return {}
-    found = {}
-    for row in rows:
-        if row.cell not in points:
-            continue
-        joules_j, response_s = points[row.cell]
-        beaten = any(
-            other[0] <= joules_j and other[1] <= response_s and other != points[row.cell]
-            for other in points.values()
-        )
-        overloaded = bool(row.flags.get("overloaded"))
-        found[row.cell] = OVERLOADED if overloaded else BEATEN if beaten else FRONT
-    return found
+    return {
+        row.cell: OVERLOADED if row.flags.get("overloaded") else FRONT if best else BEATEN
+        for (row, _), best in zip(known, on_front(point for _, point in known), strict=True)
+    }

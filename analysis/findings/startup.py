@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from greenbatch.analysis.dataset.totals import provenance_codes
-from greenbatch.analysis.dataset.variables import CACHES, ONE_OFF_PHASES, PROVENANCES, STATUSES
+from greenbatch.analysis.dataset.totals import provenance_codes, provenance_of
+from greenbatch.analysis.dataset.variables import CACHES, ONE_OFF_PHASES, STATUSES
 from greenbatch.analysis.findings.cells import CellArrays, CellRow, cell_rows
 from greenbatch.analysis.findings.comparisons import with_reference
-from greenbatch.analysis.statistics.summary import Summary, bounds, interval, ratio
-from greenbatch.records import Cell
+from greenbatch.analysis.statistics.intervals import Interval, bounds, interval, ratio
+from greenbatch.records import Cell, Provenance
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,15 +31,15 @@ class Cost:
     Attributes:
         duration_s: Of the whole start.
         energy_j: Gross, over the domains that count.
-        energy_source: ``missing``, ``measured``, ``estimated`` or ``mixed``.
+        energy_source: What the energies rest on.
         phases_s, phases_j: The same of each phase.
     """
 
-    duration_s: Summary | None
-    energy_j: Summary | None
-    energy_source: str
-    phases_s: Mapping[str, Summary]
-    phases_j: Mapping[str, Summary]
+    duration_s: Interval | None
+    energy_j: Interval | None
+    energy_source: Provenance
+    phases_s: Mapping[str, Interval]
+    phases_j: Mapping[str, Interval]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +62,12 @@ class StartUp:
         return self.row.cell
 
     @property
-    def per_image_s(self) -> Summary | None:
+    def per_image_s(self) -> Interval | None:
         """The window's duration over its images, in s."""
         return interval(self.series("time").values())
 
     @property
-    def per_image_j(self) -> Summary | None:
+    def per_image_j(self) -> Interval | None:
         """The window's gross energy over its images, in J."""
         return self.row.energy_per_image_j
 
@@ -222,7 +222,7 @@ def _pay_back(a: StartUp, b: StartUp, quantity: Quantity) -> PayBack:
 
 
 def _bounds(
-    more: Summary, less: Summary, per_image: Summary, over: Summary
+    more: Interval, less: Interval, per_image: Interval, over: Interval
 ) -> tuple[float | None, float | None]:
     """Corners of the intervals; none where the ratio of the costs per image has no interval."""
     if over.low is None or over.high is None:
@@ -235,14 +235,14 @@ def _bounds(
     return low, (more_high - less_low) / (cost_low * (over.low - 1))
 
 
-def _costs(start: StartUp, quantity: Quantity) -> tuple[Summary | None, Summary | None]:
+def _costs(start: StartUp, quantity: Quantity) -> tuple[Interval | None, Interval | None]:
     """Return the cost of the cold start and that of an image."""
     if quantity == "energy":
         return start.cold.energy_j if start.cold else None, start.per_image_j
     return start.cold.duration_s if start.cold else None, start.per_image_s
 
 
-def _sources(a: StartUp, b: StartUp) -> list[str]:
+def _sources(a: StartUp, b: StartUp) -> list[Provenance]:
     """List what the energies of two cells and of their cold starts rest on, each once."""
     told = [a.row.energy_source, b.row.energy_source]
     told += [start.cold.energy_source for start in (a, b) if start.cold]
@@ -267,17 +267,16 @@ def _cost(arrays: CellArrays, place: tuple[int, ...], counts: Any, *, warm: bool
     by_phase_j = energy_j.sum(axis=-1) if counts.any() else np.full(duration_s.shape, np.nan)
     total_j = by_phase_j.sum(axis=-1)
     codes = provenance_codes(np.isfinite(total_j), source.reshape(len(source), -1))
-    found = {PROVENANCES[code] for code in codes} - {"missing"} or {"missing"}
     return Cost(
         duration_s=interval(duration_s.sum(axis=-1)),
         energy_j=interval(total_j),
-        energy_source=found.pop() if len(found) == 1 else "mixed",
+        energy_source=provenance_of(codes),
         phases_s=_by_phase(duration_s),
         phases_j=_by_phase(by_phase_j),
     )
 
 
-def _by_phase(values: Any) -> dict[str, Summary]:
+def _by_phase(values: Any) -> dict[str, Interval]:
     """Summarise values of shape (repetition, phase) by phase; a missing one is left out."""
     summaries = zip(ONE_OFF_PHASES, map(interval, values.T), strict=True)
     return {phase: summary for phase, summary in summaries if summary}

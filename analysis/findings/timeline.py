@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.findings.cells import AccuracyFigure, CellRow
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.dominance import on_front
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.records import Cell
+from greenbatch.records.provenance import Provenance, alike
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,8 +36,8 @@ class Network:
     year: int
     parameters: float | None
     cell: Cell
-    energy_j: Summary
-    energy_source: str
+    energy_j: Interval
+    energy_source: Provenance
     accuracy: AccuracyFigure
     front: bool = False
 
@@ -59,7 +61,6 @@ def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Netwo
     found: list[Network] = []
     without: list[str] = []
     untrained: list[str] = []
-    sources: set[str] = set()
     for model in dict.fromkeys(row.cell.model for row in rows):
         of_model = [row for row in rows if row.cell.model == model]
         known = [
@@ -76,7 +77,6 @@ def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Netwo
         row = of_model[place]
         energy_j = row.energy_per_image_j
         assert energy_j is not None
-        sources.add(row.energy_source)
         if weights.get(model) == "random":
             untrained.append(model)
         found.append(
@@ -91,7 +91,7 @@ def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Netwo
             )
         )
     found.sort(key=lambda network: network.year)
-    if len(found) < FEWEST or len(sources) > 1:
+    if len(found) < FEWEST or not alike(network.energy_source for network in found):
         return [], ""
     said = []
     if untrained:
@@ -108,8 +108,7 @@ def fronts(networks: Sequence[Network]) -> list[tuple[int, list[Network]]]:
     """Give the front of accuracy against energy in each year that changed it, by rising energy."""
     steps: list[tuple[int, list[Network]]] = []
     for year in sorted({network.year for network in networks}):
-        known = [network for network in networks if network.year <= year]
-        front = [n for n in known if not any(_beats(other, n) for other in known)]
+        front = _front([network for network in networks if network.year <= year])
         front.sort(key=lambda network: network.energy_j.centre)
         if not steps or [n.model for n in steps[-1][1]] != [n.model for n in front]:
             steps.append((year, front))
@@ -130,8 +129,12 @@ def timeline_sentence(networks: Sequence[Network]) -> str:
 
 
 def _standing(network: Network, others: Sequence[Network]) -> Network:
-    rivals = [other for other in others if other.year <= network.year]
-    return replace(network, front=not any(_beats(rival, network) for rival in rivals))
+    return replace(network, front=network in _front([n for n in others if n.year <= network.year]))
+
+
+def _front(networks: Sequence[Network]) -> list[Network]:
+    points = ((network.energy_j.centre, -network.accuracy.top1) for network in networks)
+    return [network for network, best in zip(networks, on_front(points), strict=True) if best]
 
 
 def published_accuracy(row: CellRow, top1: float | None) -> AccuracyFigure | None:
@@ -139,13 +142,6 @@ def published_accuracy(row: CellRow, top1: float | None) -> AccuracyFigure | Non
     if top1 is None or row.cell.precision != "fp32":
         return None
     return AccuracyFigure(top1=top1, source="published")
-
-
-def _beats(one: Network, other: Network) -> bool:
-    energies = one.energy_j.centre, other.energy_j.centre
-    accuracies = one.accuracy.top1, other.accuracy.top1
-    as_good = energies[0] <= energies[1] and accuracies[0] >= accuracies[1]
-    return as_good and (energies[0] < energies[1] or accuracies[0] > accuracies[1])
 
 
 def along_models(dataset: "xr.Dataset", name: str) -> Mapping[str, float]:

@@ -8,22 +8,28 @@ What no test over repetitions can see is a shift of a whole run: another room te
 another allocation of a cloud machine. The threshold is there for that.
 """
 
+import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
-from greenbatch.analysis.statistics.intervals import CONFIDENCE, Interval, ratio, welch_error
+from greenbatch.analysis.statistics.interval_methods import welch_error
+from greenbatch.analysis.statistics.intervals import LEAST, Interval, ratio, ratio_of_runs
 from greenbatch.analysis.statistics.multiple_testing import holm
+from greenbatch.confidence import student_quantile
 from greenbatch.errors import UsageError
+from greenbatch.records.provenance import Provenance, comparable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ALPHA = 0.05
 """Family-wise: the chance of any false 'better' or 'worse' over all cells of a comparison."""
 POWER = 0.8
-LEAST = 3
-"""Repetitions on each side; two tell next to nothing of their spread."""
 MOST = 1000
 _ROUNDING = 1e-12
 
@@ -51,13 +57,13 @@ class Side:
 
     Attributes:
         values: The metric by block; finite and positive.
-        source: What the values rest on: ``measured``, ``estimated``, ``mixed``, ``missing``.
+        source: What the values rest on.
         facts: What must be equal for the two sides to be comparable, as text: ``artifact``,
             ``threads``, ...; a fact that is not known is left out.
     """
 
     values: Mapping[int, float]
-    source: str = "measured"
+    source: Provenance = Provenance.MEASURED
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -66,8 +72,8 @@ class CellVerdict:
     """The verdict on one cell.
 
     Attributes:
-        ratio: New over base with its 95 % interval, which is of this cell alone; ``None`` where
-            refused, or with one repetition on a side.
+        ratio: New over base with its interval, which is of this cell alone; ``None`` where
+            refused.
         p: Two-sided, of no difference, as it is; ``p_holm`` corrected over the cells judged.
         beyond: Whether a verdict of worse or better is of at least the threshold.
         repetitions: On the base's and the new side; of pairs, the same number twice.
@@ -94,8 +100,8 @@ class Judgement:
 
     Attributes:
         cells: In the order given.
-        overall: Geometric mean of the ratios of all cells that were compared, with a 95 %
-            interval over blocks; ``None`` where none was, or a side has one block.
+        overall: Geometric mean of the ratios of all cells that were compared, with its interval
+            over blocks; ``None`` where none was.
         threshold: As a share: 0.03.
         paired: Whether blocks were paired.
     """
@@ -168,9 +174,9 @@ def unlike(base: Side | None, new: Side | None) -> str:
         return f"{'the base' if base is None else 'the new run'} does not have this cell"
     sides = (base, new)
     for side, name in zip(sides, ("base", "new run"), strict=True):
-        if not side.values or side.source == "missing":
+        if not side.values or side.source is Provenance.MISSING:
             return f"the {name} has no figure for this cell"
-    if base.source != new.source or base.source == "mixed":
+    if not comparable((base.source, new.source)):
         return f"{base.source} against {new.source}: an estimate is not compared with a measurement"
     return "; ".join(
         f"{name}: {base.facts[name]} against {new.facts[name]}"
@@ -199,35 +205,47 @@ def overall_ratio(
         paired: As for `judge`.
 
     Returns:
-        ``None`` without cells, or with one block on a side.
+        ``None`` without cells, or where a side has no block.
     """
     import numpy as np
-    from scipy.special import stdtrit
 
-    if not cells:
-        return None
     logs = [tuple({b: float(np.log(v)) for b, v in s.items()} for s in sides) for sides in cells]
     if paired:
         shared = [{b: new[b] - base[b] for b in base.keys() & new.keys()} for base, new in logs]
-        parts = [_clustered([differences for differences in shared if differences])]
+        parts = [_clustered(shared)]
     else:
         parts = [_clustered([new for _, new in logs]), _clustered([base for base, _ in logs])]
-    if any(free < 1 for _, _, free in parts):
+    n = min(len(part.moves) for part in parts)
+    if not n:
         return None
-    centre, error, free = parts[0]
+    over = parts[0]
+    centre, error, free = over.mean, over.error, float(len(over.moves) - 1)
+    low, high = min(over.moves), max(over.moves)
     if not paired:
-        base_centre, base_error, base_free = parts[1]
-        centre -= base_centre
-        error, free = welch_error(error, free, base_error, base_free)
-    half = float(stdtrit(free, (1 + CONFIDENCE) / 2)) * error
-    low, middle, high = np.exp([centre - half, centre, centre + half]).tolist()
-    return Interval(low, middle, high, "t of block means on logarithms")
+        under = parts[1]
+        centre -= under.mean
+        low, high = low - max(under.moves), high - min(under.moves)
+        found = welch_error(error, len(over.moves) - 1, under.error, len(under.moves) - 1)
+        error, free = map(float, found)
+    if n >= LEAST:
+        high = student_quantile(free) * error
+        low = -high
+    low, middle, high = np.exp([centre + low, centre, centre + high]).tolist()
+    method = "t of block means on logarithms"
+    return Interval(low if n > 1 else None, middle, high if n > 1 else None, n, method)
 
 
-def _clustered(cells: Sequence[Mapping[int, float]]) -> tuple[float, float, int]:
-    """Mean over cells of their means, its standard error clustered by block, and its freedom."""
-    if not cells:
-        return 0.0, 0.0, 0
+@dataclass(frozen=True, slots=True)
+class _Clustered:
+    """The mean over cells of their means, its standard error, and how far each block is from it."""
+
+    mean: float
+    error: float
+    moves: tuple[float, ...]
+
+
+def _clustered(every: Sequence[Mapping[int, float]]) -> _Clustered:
+    cells = [cell for cell in every if cell]
     means = [sum(cell.values()) / len(cell) for cell in cells]
     moves: dict[int, float] = {}
     for cell, mean in zip(cells, means, strict=True):
@@ -235,7 +253,8 @@ def _clustered(cells: Sequence[Mapping[int, float]]) -> tuple[float, float, int]
             moves[block] = moves.get(block, 0.0) + (value - mean) / (len(cell) * len(cells))
     blocks = len(moves)
     square = sum(move**2 for move in moves.values()) * blocks / max(blocks - 1, 1)
-    return sum(means) / len(means), square**0.5, blocks - 1
+    mean = sum(means) / max(len(means), 1)
+    return _Clustered(mean, square**0.5, tuple(move * blocks for move in moves.values()))
 
 
 class _Sample:
@@ -251,11 +270,12 @@ class _Sample:
         self.sides = (one, other)
         self.repetitions = (len(self.sides[0]), len(self.sides[1]))
         self.doubt = unknown(base, new)
-        self.ratio = ratio(self.sides[1], self.sides[0], paired=paired)
+        apart = ratio_of_runs(other.values(), one.values())  # refuses what is not positive
+        self.ratio = ratio(other, one) if paired else apart
         self.enough = min(self.repetitions) >= LEAST
 
     @cached_property
-    def _logs(self) -> Any:
+    def _logs(self) -> "list[NDArray[np.float64]]":
         import numpy as np
 
         return [np.log(list(side.values())) for side in self.sides]
@@ -271,7 +291,8 @@ class _Sample:
         free: float = len(moved[0]) - 1
         error = errors[0]
         if not self.paired:
-            error, free = welch_error(error, free, errors[1], len(moved[1]) - 1)
+            found = welch_error(error, len(moved[0]) - 1, errors[1], len(moved[1]) - 1)
+            error, free = map(float, found)
         distance = abs(float(np.mean(self._logs[1]) - np.mean(self._logs[0])))
         if error < _ROUNDING:  # no spread at all: equal or not is all there is to say
             return float(distance < _ROUNDING)
@@ -304,28 +325,26 @@ def _verdict(
     threshold: float,
     higher_is_worse: bool,
 ) -> CellVerdict:
-    import math
-
     change = math.log1p(threshold)
-    common: dict[str, Any] = {
-        "name": name,
-        "ratio": sample.ratio,
-        "repetitions": sample.repetitions,
-        "reason": sample.doubt,
-    }
+    tested = CellVerdict(
+        name=name,
+        verdict=Verdict.TOO_NOISY,
+        ratio=sample.ratio,
+        repetitions=sample.repetitions,
+        needed=sample.needed(change, alpha) if min(sample.repetitions) > 1 else None,
+        reason=sample.doubt,
+    )
     if p_holm is None or sample.ratio is None:
-        needed = sample.needed(change, alpha) if min(sample.repetitions) > 1 else None
         few = f"a side has fewer than {LEAST} repetitions"
-        common["reason"] = "; ".join(filter(None, (few, sample.doubt)))
-        return CellVerdict(verdict=Verdict.TOO_NOISY, needed=needed, **common)
-    common |= {"p": sample.p, "p_holm": p_holm, "needed": sample.needed(change, alpha)}
+        return replace(tested, reason="; ".join(filter(None, (few, sample.doubt))))
+    tested = replace(tested, p=sample.p, p_holm=p_holm)
     if p_holm <= ALPHA:
         log = math.log(sample.ratio.centre)
         worse = (log > 0) == higher_is_worse
-        return CellVerdict(
+        return replace(
+            tested,
             verdict=Verdict.WORSE if worse else Verdict.BETTER,
             beyond=abs(log) >= change * (1 - 1e-9),
-            **common,
         )
-    able = common["needed"] is not None and common["needed"] <= min(sample.repetitions)
-    return CellVerdict(verdict=Verdict.NO_DIFFERENCE if able else Verdict.TOO_NOISY, **common)
+    able = tested.needed is not None and tested.needed <= min(sample.repetitions)
+    return replace(tested, verdict=Verdict.NO_DIFFERENCE) if able else tested

@@ -6,7 +6,7 @@ from greenbatch import units
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.comparisons import Ratio
 from greenbatch.analysis.findings.markdown import Markdown, escape
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.intervals import Interval
 
 DASH = "–"
 """Stands where a figure is missing."""
@@ -44,7 +44,7 @@ class Table:
         return Markdown("".join("| " + " | ".join(line) + " |\n" for line in lines))
 
 
-def spread(value: Summary | None, unit: str) -> str:
+def spread(value: Interval | None, unit: str) -> str:
     """Write a figure and the wider side of its interval: ``12.3 mJ ± 1.2 %``.
 
     Bounds stand instead where they are far from even, ``12.3 mJ (6.1 mJ … 25 mJ)``: on a

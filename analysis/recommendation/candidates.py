@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from greenbatch.analysis.recommendation.service_curves import Repeated, ServiceCurve
 from greenbatch.analysis.recommendation.simulation import Outcome, Traffic, averaged, serve
+from greenbatch.analysis.statistics.dominance import on_front
 from greenbatch.queueing.policies import Policy, parse_policy
 
 WAITS_PER_DECADE = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
@@ -155,12 +156,9 @@ def _frugal(tried: Sequence[tuple[Candidate, Outcome]], limits: Limits) -> list[
 
 def _front(tried: Sequence[tuple[Candidate, Outcome]]) -> list[Candidate]:
     """Keep what nothing beats in both energy and p99, thinned to a dozen."""
-    front: list[Candidate] = []
-    best_s = math.inf
-    for candidate, outcome in sorted(tried, key=_energy):
-        if outcome.energy_j is not None and outcome.p99_s < best_s:
-            front.append(candidate)
-            best_s = outcome.p99_s
+    known = sorted((one for one in tried if one[1].energy_j is not None), key=_energy)
+    best = on_front(map(_energy, known))
+    front = [candidate for (candidate, _), kept in zip(known, best, strict=True) if kept]
     if len(front) <= _FRONT:
         return front
     places = {round(at * (len(front) - 1) / (_FRONT - 1)) for at in range(_FRONT)}

@@ -18,10 +18,12 @@ from greenbatch.analysis.recommendation.simulation import (
     figures,
     serve,
 )
-from greenbatch.analysis.statistics.summary import Summary, interval, ratio
+from greenbatch.analysis.statistics.dominance import on_front
+from greenbatch.analysis.statistics.intervals import LEAST, Interval, interval, ratio
 from greenbatch.queueing.arrivals import Arrivals
 from greenbatch.queueing.policies import Policy
-from greenbatch.records import Cell
+from greenbatch.records import Cell, Provenance
+from greenbatch.records.provenance import alike, comparable
 
 SEARCHED = 3_000
 SIMULATED = 60_000
@@ -37,7 +39,7 @@ class Choice:
         policy: When a batch starts.
         p99_s, mean_s: Response time of a request.
         energy_j: Energy per request; ``None`` where it is missing.
-        energy_source: ``missing``, ``measured``, ``estimated`` or ``mixed``.
+        energy_source: What the energy rests on.
         batch: Mean batch size.
         busy: Share of the time in which a batch runs.
         interpolated: Share of the requests in batches of a size that was not measured.
@@ -49,14 +51,14 @@ class Choice:
 
     cell: Cell
     policy: Policy
-    p99_s: Summary
-    mean_s: Summary
-    energy_j: Summary | None
-    energy_source: str
+    p99_s: Interval
+    mean_s: Interval
+    energy_j: Interval | None
+    energy_source: Provenance
     batch: float
     busy: float
     interpolated: float
-    holds_hz: Summary
+    holds_hz: Interval
     met: bool
     sure: bool
     series: Mapping[str, Mapping[int, float]] = field(repr=False)
@@ -102,7 +104,7 @@ class Recommendation:
     criterion: str
     best: Choice | None
     runner_up: Choice | None
-    margin: Summary | None
+    margin: Interval | None
     elsewhere: tuple[Choice, ...]
     batch_one: Choice | None
     fastest: Choice | None
@@ -110,7 +112,7 @@ class Recommendation:
     against_fastest: Ratio
     pareto: tuple[Choice, ...]
     choices: tuple[Choice, ...]
-    most_hz: Summary
+    most_hz: Interval
     most: tuple[Cell, int]
     idle_counted: bool
     notes: tuple[str, ...]
@@ -190,8 +192,8 @@ def _basis(curves: Sequence[ServiceCurve]) -> tuple[str, bool, tuple[str, ...]]:
     notes = []
     known = [c for c in curves if any(b.energy_j is not None for b in c.blocks.values())]
     without = [_name(c) for c in curves if c not in known]
-    sources = {curve.energy_source for curve in known}
-    if len(sources) > 1 or "mixed" in sources:
+    same = comparable(curve.energy_source for curve in known)
+    if not same:
         notes.append(
             "Some energies are estimated and others measured, which cannot be compared; the "
             "lowest response time decides. Choose backends of one kind with --backend."
@@ -225,13 +227,12 @@ def _basis(curves: Sequence[ServiceCurve]) -> tuple[str, bool, tuple[str, ...]]:
                 f"{_name(curve)} was not measured at batch 1; only full batches are judged."
             )
     fewest = min(len(curve.blocks) for curve in curves)
-    if fewest < 3:
+    if fewest < LEAST:
         told = "one repetition tells no spread" if fewest == 1 else "two repetitions give a range"
         notes.append(f"Without an interval: {told}.")
     if len({curve.cell.precision for curve in curves}) > 1:
         notes.append("Precisions are compared as if they were equally accurate.")
-    same = known and len(sources) == 1 and "mixed" not in sources
-    return "energy" if same else "response", not idle_less, tuple(notes)
+    return "energy" if known and same else "response", not idle_less, tuple(notes)
 
 
 def _name(curve: ServiceCurve) -> str:
@@ -291,7 +292,7 @@ def _choice(candidate: Candidate, outcomes: Mapping[int, Outcome], limits: Limit
         p99_s=p99,
         mean_s=mean,
         energy_j=energy,
-        energy_source=curve.energy_source if energy else "missing",
+        energy_source=curve.energy_source if energy else Provenance.MISSING,
         batch=centre("batch"),
         busy=centre("busy"),
         interpolated=centre("interpolated"),
@@ -335,7 +336,7 @@ def _is_batch_one(choice: Choice, best: Choice) -> bool:
     return choice.policy.largest == 1 and choice.kind[:3] == best.kind[:3]
 
 
-def _over(over: Choice | None, under: Choice | None, name: str) -> Summary | None:
+def _over(over: Choice | None, under: Choice | None, name: str) -> Interval | None:
     return ratio(over.series[name], under.series[name]) if over and under else None
 
 
@@ -343,18 +344,16 @@ def _energies(best: Choice | None, other: Choice | None) -> Ratio:
     """Set the energy of the best against another's; withheld where their sources are unlike."""
     if best is None or other is None:
         return Ratio(None, "")
-    if best.energy_source != other.energy_source or best.energy_source == "mixed":
+    if not comparable((best.energy_source, other.energy_source)):
         return Ratio(None, f"{best.energy_source} against {other.energy_source} energy")
     return Ratio(_over(best, other, "energy_j"), "")
 
 
 def _front(choices: Sequence[Choice]) -> tuple[Choice, ...]:
     """What nothing beats in both energy and p99; nothing where sources are unlike."""
-    known = [choice for choice in choices if choice.energy_j is not None]
-    if len({choice.energy_source for choice in known}) > 1:
+    known = [(c, (c.energy_j.centre, c.p99_s.centre)) for c in choices if c.energy_j]
+    if not alike(choice.energy_source for choice, _ in known):
         return ()
-    found: list[Choice] = []
-    for choice in sorted(known, key=lambda c: c.energy_j.centre if c.energy_j else 0.0):
-        if not found or choice.p99_s.centre < found[-1].p99_s.centre:
-            found.append(choice)
-    return tuple(found)
+    best = on_front(point for _, point in known)
+    kept = [one for one, is_best in zip(known, best, strict=True) if is_best]
+    return tuple(choice for choice, _ in sorted(kept, key=lambda one: one[1]))

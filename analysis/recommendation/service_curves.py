@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenbatch.analysis.dataset.variables import PROVENANCES, QUANTILES, SOURCES, STATUSES
+from greenbatch.analysis.dataset.totals import provenance_of
+from greenbatch.analysis.dataset.variables import QUANTILES, SOURCES, STATUSES
 from greenbatch.analysis.findings.cells import CellArrays
 from greenbatch.arrays import read_arrays
 from greenbatch.errors import FileError, RunError
-from greenbatch.records import Cell
+from greenbatch.records import Cell, Provenance
+from greenbatch.records.provenance import combine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,14 +54,14 @@ class ServiceCurve:
         measured: Batch sizes that were measured, rising.
         blocks: The repetitions that have all of these, by number.
         left_out: How many others were measured in part.
-        energy_source: ``missing``, ``measured``, ``estimated`` or ``mixed``.
+        energy_source: What the energies rest on.
     """
 
     cell: Cell
     measured: tuple[int, ...]
     blocks: Mapping[int, Repeated]
     left_out: int
-    energy_source: str
+    energy_source: Provenance
 
     @property
     def smallest(self) -> int:
@@ -129,17 +131,14 @@ def _curve(
         int(arrays.blocks[at]): _repeated(arrays, cell, by_size, sizes, at, counts, traces)
         for at in np.flatnonzero(whole).tolist()
     }
-    codes = {
-        PROVENANCES[code]
-        for size in sizes
-        for code in arrays("energy_per_image_source", by_size[size])[whole]
-    } - {"missing"} or {"missing"}
     return ServiceCurve(
         cell=replace(cell, batch_size=sizes[-1]),
         measured=sizes,
         blocks=blocks,
         left_out=int((every & ~whole).sum()),
-        energy_source=codes.pop() if len(codes) == 1 else "mixed",
+        energy_source=combine(
+            provenance_of(arrays("energy_per_image_source", by_size[size])[whole]) for size in sizes
+        ),
     )
 
 

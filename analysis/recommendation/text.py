@@ -6,7 +6,7 @@ from greenbatch import units
 from greenbatch.analysis.findings.wording import Table, plain, spread
 from greenbatch.analysis.recommendation.candidates import Limits
 from greenbatch.analysis.recommendation.recommend import Choice, Recommendation
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.queueing.policies import Policy
 
 _MOST_ROWS = 10
@@ -119,17 +119,18 @@ def _predicted(found: Recommendation, best: Choice) -> str:
 
 def _savings(found: Recommendation, best: Choice) -> list[str]:
     parts = []
+    fastest = found.fastest or best
+    quickly = (
+        f"the fastest ({where(fastest)}, {fastest.policy.text}, p99 "
+        f"{units.si(fastest.p99_s.centre, 's')})"
+    )
     others = (
         (found.batch_one, found.against_one, "serving one at a time there"),
-        (found.fastest, found.against_fastest, "the fastest"),
+        (found.fastest, found.against_fastest, quickly),
     )
     for other, against, name in others:
         if other is None or other is best:
             continue
-        if name == "the fastest":
-            name += (
-                f" ({where(other)}, {other.policy.text}, p99 {units.si(other.p99_s.centre, 's')})"
-            )
         if against.interval is not None:
             parts.append(f"{_share(against.interval)} than {name}")
         elif against.reason:
@@ -142,7 +143,7 @@ def _savings(found: Recommendation, best: Choice) -> list[str]:
     return told
 
 
-def _share(over: Summary) -> str:
+def _share(over: Interval) -> str:
     """Write a ratio as ``23 % less (20 … 25)``, or ``5 % less (12 % less … 3 % more)``."""
     text = _less(over.centre)
     if over.low is None or over.high is None:

@@ -8,18 +8,20 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.totals import provenance_of, provenances_of
 from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES, settings_of
-from greenbatch.analysis.statistics.intervals import MEANS, PAIRED_RATIOS
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.interval_methods import LOGARITHMIC, MEANS, PAIRED
+from greenbatch.analysis.statistics.intervals import bounded
 from greenbatch.errors import UnknownNameError, UsageError
+from greenbatch.records.provenance import require_comparable
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
 
-LOGARITHMIC = "t on logarithms"
-PLAIN = "Student's t"
 _MISSING = PROVENANCES.index("missing")
 _MIXED = PROVENANCES.index("mixed")
 _ENERGIES = ("energy_per_image", "energy_per_image_net")
@@ -96,7 +98,7 @@ def source_of(dataset: "xr.Dataset") -> "xr.DataArray":
     return found.astype(np.int8).assign_attrs(attrs)
 
 
-def refuse_unlike(source: Any, where: Any, what: str) -> None:
+def refuse_unlike(source: "NDArray[np.integer]", where: "NDArray[np.bool_]", what: str) -> None:
     """Refuse to compare energies that rest on different things.
 
     Args:
@@ -107,14 +109,7 @@ def refuse_unlike(source: Any, where: Any, what: str) -> None:
     Raises:
         UsageError: Some are estimated and others measured, or a part of one is.
     """
-    import numpy as np
-
-    found = sorted({PROVENANCES[int(code)] for code in np.unique(source[where])} - {"missing"})
-    if len(found) > 1 or found == ["mixed"]:
-        raise UsageError(
-            f"{what} would compare energies that are {' and '.join(found)}; an estimate is not "
-            "compared with a measurement: select cells of one kind"
-        )
+    require_comparable(provenances_of(source[where]), what)
 
 
 def intervals_of(figure: Figure, method: str = LOGARITHMIC) -> "xr.Dataset":
@@ -122,14 +117,14 @@ def intervals_of(figure: Figure, method: str = LOGARITHMIC) -> "xr.Dataset":
 
     Args:
         figure: By cell and repetition.
-        method: Of `greenbatch.analysis.statistics.intervals.MEANS`. On logarithms the centre is the
-            geometric mean; a cell with a value that is not positive gets ``PLAIN`` and its
-            arithmetic mean.
+        method: Of `greenbatch.analysis.statistics.interval_methods.MEANS`. On logarithms the
+            centre is the geometric mean; a cell with a value that is not positive gets Student's t
+            and its arithmetic mean.
 
     Returns:
-        ``NAME``, ``NAME_low``, ``NAME_high`` (95 %), ``repetitions``, ``reason`` (why the figure
-        or its interval is missing), and of an energy ``energy_source``. One repetition has no
-        bounds.
+        ``NAME``, ``NAME_low``, ``NAME_high``, ``repetitions``, ``reason`` (why the figure
+        or its interval is missing), and of an energy ``energy_source``. Bounds are 95 % from three
+        repetitions on, the range of two, and none of one.
 
     Raises:
         UnknownNameError: There is no such method.
@@ -194,7 +189,7 @@ def ratios_of(
     attrs = {"units": "1", "long_name": f"{over.values.attrs['long_name']}, over that of {told}"}
     ratio = Figure(f"{metric}_ratio", pairs.assign_attrs(attrs), over.source, why)
     # Student's t of logarithms of ratios is the paired t on logarithms.
-    result = _summarised(ratio, LOGARITHMIC, next(iter(PAIRED_RATIOS)))
+    result = _summarised(ratio, LOGARITHMIC, PAIRED)
     result.attrs["reference"] = told
     return result
 
@@ -235,41 +230,6 @@ def _with_settings(dataset: "xr.Dataset", reference: Mapping[str, Hashable]) -> 
     return chosen
 
 
-def bounded(values: Any, method: str) -> tuple[Any, Any, Any, Any]:
-    """Bound the last axis, whose NaN are left out; cells with equally many values at once.
-
-    Args:
-        values: Shape (..., repetition).
-        method: As for `intervals_of`.
-
-    Returns:
-        Lower bounds, centres, upper bounds and counts; bounds are NaN of fewer than two values.
-    """
-    import numpy as np
-
-    known = np.isfinite(values)
-    counts = known.sum(-1)
-    packed = np.take_along_axis(values, np.argsort(~known, axis=-1, kind="stable"), -1)
-    low, centre, high = (np.full(counts.shape, np.nan) for _ in range(3))
-    for n in np.unique(counts[counts > 0]).tolist():
-        at = counts == n
-        sample = packed[at][:, :n]
-        positive = (sample > 0).all(-1)
-        log = "logarithms" in method
-        for rows, way in ((positive, method), (~positive, PLAIN if log else method)):
-            if not rows.any():
-                continue
-            part = sample[rows]
-            geometric = "logarithms" in way
-            mean = np.exp(np.log(part).mean(-1)) if geometric else part.mean(-1)
-            place = tuple(axis[rows] for axis in np.nonzero(at))
-            centre[place] = mean
-            if n > 1:
-                below, above = MEANS[way](part)
-                low[place], high[place] = np.minimum(below, mean), np.maximum(above, mean)
-    return low, centre, high, counts
-
-
 def _summarised(figure: Figure, method: str, method_name: str) -> "xr.Dataset":
     import xarray as xr
 
@@ -298,21 +258,12 @@ def _summarised(figure: Figure, method: str, method_name: str) -> "xr.Dataset":
             units="1", long_name="why the figure or its interval is missing"
         ),
     }
-    attrs = {"Conventions": "CF-1.11", "interval": f"95 %, {method_name}, over repetitions"}
+    said = f"95 %, {method_name}, over repetitions; of two their range"
+    attrs = {"Conventions": "CF-1.11", "interval": said}
     if figure.source is not None:
         variables["energy_source"] = figure.source
-        attrs["energy_provenance"] = provenance_of(figure.source.values)
+        attrs["energy_provenance"] = provenance_of(figure.source.values).value
     return xr.Dataset(variables, attrs=attrs)
-
-
-def provenance_of(codes: Any) -> str:
-    """Say what energies rest on together, given positions in ``PROVENANCES``."""
-    import numpy as np
-
-    found = {PROVENANCES[code] for code in np.unique(codes).tolist()} - {"missing"}
-    if not found:
-        return "missing"
-    return found.pop() if len(found) == 1 else "mixed"
 
 
 def _without(array: "xr.DataArray", dims: Mapping[str, Hashable]) -> "xr.DataArray":
@@ -340,7 +291,7 @@ def _first_told(texts: "xr.DataArray", *dims: str) -> "xr.DataArray":
 
     core = [dim for dim in dims if dim in texts.dims]
 
-    def first(array: Any) -> Any:
+    def first(array: "NDArray[np.object_]") -> "NDArray[np.object_]":
         flat = array.reshape(
             *array.shape[: array.ndim - len(core)], prod(array.shape[-len(core) :])
         )
@@ -351,14 +302,3 @@ def _first_told(texts: "xr.DataArray", *dims: str) -> "xr.DataArray":
 
     found: xr.DataArray = xr.apply_ufunc(first, texts.astype(object), input_core_dims=[core])
     return found
-
-
-def summarise(values: Any) -> Summary:
-    """Bound one figure over repetitions, as `intervals_of` does."""
-    import numpy as np
-
-    low, centre, high, n = (v.item() for v in bounded(np.atleast_2d(values), LOGARITHMIC))
-    geometric = bool((np.asarray(values)[np.isfinite(values)] > 0).all())
-    if n < 2:
-        return Summary(centre, None, None, n, "none", geometric)
-    return Summary(centre, low, high, n, "t", geometric)

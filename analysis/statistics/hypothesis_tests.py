@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from greenbatch.analysis.statistics.intervals import CONFIDENCE, SEED, Interval, welch_error
+from greenbatch.analysis.statistics.interval_methods import RESAMPLES, SEED, welch_error
 from greenbatch.analysis.statistics.multiple_testing import holm
+from greenbatch.confidence import CONFIDENCE, ROUNDED_NORMAL_QUANTILE, TAILS, student_quantile
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,20 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 Groups = Mapping[str, Sequence[float]]
-_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """An effect size between the bounds of its 95 % interval.
+
+    Attributes:
+        method: How the bounds were obtained, in words.
+    """
+
+    low: float
+    centre: float
+    high: float
+    method: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +60,7 @@ class Test:
     p: float
     p_holm: float
     effect_name: str
-    effect: Interval | None
+    effect: Effect | None
 
 
 def shapiro_wilk(groups: Groups) -> list[Test]:
@@ -63,8 +77,8 @@ def shapiro_wilk(groups: Groups) -> list[Test]:
         n = values.size
         w, p = stats.shapiro(values)
         skew = float(stats.skew(values, bias=False))
-        half = 1.96 * (6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3))) ** 0.5
-        effect = Interval(skew - half, skew, skew + half, "normal approximation")
+        half = ROUNDED_NORMAL_QUANTILE * (6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3))) ** 0.5
+        effect = Effect(skew - half, skew, skew + half, "normal approximation")
         found.append(make_test("Shapiro-Wilk", name, w, (), p, "skewness", effect))
     return corrected(found)
 
@@ -150,7 +164,7 @@ def welch(groups: Groups) -> list[Test]:
         result = stats.ttest_ind(arrays[a], arrays[b], equal_var=False)
         bounds = result.confidence_interval(CONFIDENCE)
         difference = arrays[a].mean() - arrays[b].mean()
-        effect = Interval(float(bounds.low), float(difference), float(bounds.high), "Welch's t")
+        effect = Effect(float(bounds.low), float(difference), float(bounds.high), "Welch's t")
         found.append(
             make_test(
                 "Welch",
@@ -181,7 +195,7 @@ def games_howell(groups: Groups) -> list[Test]:
         difference = float(result.statistic[i, j])
         errors = [arrays[name].std(ddof=1) / arrays[name].size ** 0.5 for name in (a, b)]
         error, free = welch_error(errors[0], arrays[a].size - 1, errors[1], arrays[b].size - 1)
-        effect = Interval(
+        effect = Effect(
             float(bounds.low[i, j]), difference, float(bounds.high[i, j]), "simultaneous"
         )
         found.append(
@@ -225,14 +239,14 @@ def spearman(pairs: Mapping[str, tuple[float, float]]) -> Test:
         every = np.array([*permutations(ranks[1])]) @ ranks[0]
         # Sums of halves are exact, so that what is as far out is counted.
         p = float((np.abs(every) >= abs(ranks[0] @ ranks[1])).mean())
-    half = 1.96 * ((1 + rho**2 / 2) / (n - 3)) ** 0.5
+    half = ROUNDED_NORMAL_QUANTILE * ((1 + rho**2 / 2) / (n - 3)) ** 0.5
     with np.errstate(divide="ignore"):  # a perfect rho has no width
         low, high = (float(np.tanh(np.arctanh(rho) + side * half)) for side in (-1, 1))
-    effect = Interval(min(low, rho), rho, max(high, rho), "Bonett & Wright")
+    effect = Effect(min(low, rho), rho, max(high, rho), "Bonett & Wright")
     return make_test("Spearman", " - ".join(pairs), rho, (), p, "rho", effect)
 
 
-def cliffs_delta(a: Sequence[float] | Any, b: Sequence[float] | Any) -> Interval | None:
+def cliffs_delta(a: Sequence[float] | Any, b: Sequence[float] | Any) -> Effect | None:
     """Return how much more often a value of ``a`` exceeds one of ``b`` than the reverse: -1 to 1.
 
     Source: Cliff, Ordinal Methods for Behavioral Data Analysis, 1996: the asymmetric interval from
@@ -241,7 +255,6 @@ def cliffs_delta(a: Sequence[float] | Any, b: Sequence[float] | Any) -> Interval
     bound is that of the variance after it (Feng & Cliff's (n - 1.96²) / (n + 1.96²)).
     """
     import numpy as np
-    from scipy.special import stdtrit
 
     dominance = np.sign(np.subtract.outer(np.asarray(a, float), np.asarray(b, float)))
     n, m = dominance.shape
@@ -250,18 +263,18 @@ def cliffs_delta(a: Sequence[float] | Any, b: Sequence[float] | Any) -> Interval
     delta = float(dominance.mean())
     if abs(delta) == 1.0:
         least = min(n, m)
-        inner = (least - 1.96**2) / (least + 1.96**2)
+        inner = (least - ROUNDED_NORMAL_QUANTILE**2) / (least + ROUNDED_NORMAL_QUANTILE**2)
         low, high = sorted((delta, delta * inner))
-        return Interval(low, delta, high, "Feng & Cliff, no overlap")
+        return Effect(low, delta, high, "Feng & Cliff, no overlap")
     rows, columns = dominance.mean(1) - delta, dominance.mean(0) - delta
     squares = m**2 * (rows**2).sum() + n**2 * (columns**2).sum() - ((dominance - delta) ** 2).sum()
     # Unbiased, it may fall below what is possible (Cliff, 1996, p. 138).
     variance = max(squares / (n * m * (n - 1) * (m - 1)), (1 - delta**2) / (n * m - 1))
-    t = float(stdtrit(n + m - 2, (1 + CONFIDENCE) / 2))
+    t = student_quantile(n + m - 2)
     reach = t * (variance * ((1 - delta**2) ** 2 + t**2 * variance)) ** 0.5
     below = 1 - delta**2 + t**2 * variance
     low, high = (float((delta - delta**3 + sign * reach) / below) for sign in (-1, 1))
-    return Interval(max(low, -1.0), delta, min(high, 1.0), "Cliff")
+    return Effect(max(low, -1.0), delta, min(high, 1.0), "Cliff")
 
 
 def make_test(
@@ -271,7 +284,7 @@ def make_test(
     freedom: tuple[float, ...],
     p: Any,
     effect_name: str,
-    effect: Interval | None,
+    effect: Effect | None,
 ) -> Test:
     """Make a test of whatever numbers a library returned; a family of one as yet."""
     return Test(
@@ -321,7 +334,7 @@ def _freedom(arrays: Mapping[str, "Array"]) -> tuple[float, float]:
     return float(len(arrays) - 1), float(n - len(arrays))
 
 
-def eta_squared(f: float, freedom: tuple[float, float]) -> Interval:
+def eta_squared(f: float, freedom: tuple[float, float]) -> Effect:
     """Partial eta squared from F, bounded by inverting the noncentral F (Steiger, 2004)."""
     from scipy import optimize
 
@@ -336,9 +349,8 @@ def eta_squared(f: float, freedom: tuple[float, float]) -> Interval:
         found = float(optimize.brentq(over, 0.0, 50 * (1 + f * within)))
         return found / (found + within + rest + 1)
 
-    tail = (1 - CONFIDENCE) / 2
     share = f * within / (f * within + rest)
-    return Interval(bound(1 - tail), share, bound(tail), "noncentral F")
+    return Effect(bound(TAILS[1]), share, bound(TAILS[0]), "noncentral F")
 
 
 def _noncentral_f(f: float, within: float, rest: float, noncentrality: float) -> float:
@@ -373,7 +385,7 @@ def _eta_squared_h(*samples: "Array", axis: int = -1) -> Any:
     return (h - k + 1) / (n - k)
 
 
-def _bootstrapped(statistic: Callable[..., Any], *samples: "Array") -> Interval | None:
+def _bootstrapped(statistic: Callable[..., Any], *samples: "Array") -> Effect | None:
     import warnings
 
     import numpy as np
@@ -384,7 +396,7 @@ def _bootstrapped(statistic: Callable[..., Any], *samples: "Array") -> Interval 
         found = bootstrap(
             samples,
             statistic,
-            n_resamples=_RESAMPLES,
+            n_resamples=RESAMPLES,
             vectorized=True,
             axis=-1,
             method="percentile",
@@ -393,4 +405,4 @@ def _bootstrapped(statistic: Callable[..., Any], *samples: "Array") -> Interval 
     if np.isnan([found.low, found.high]).any():
         return None
     centre = float(statistic(*samples))
-    return Interval(float(found.low), centre, float(found.high), "percentile bootstrap")
+    return Effect(float(found.low), centre, float(found.high), "percentile bootstrap")

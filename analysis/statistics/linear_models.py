@@ -5,9 +5,15 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
-from greenbatch.analysis.statistics.hypothesis_tests import Test, corrected, eta_squared, make_test
-from greenbatch.analysis.statistics.intervals import CONFIDENCE, Interval
+from greenbatch.analysis.statistics.hypothesis_tests import (
+    Effect,
+    Test,
+    corrected,
+    eta_squared,
+    make_test,
+)
 from greenbatch.analysis.statistics.random_intercepts import fit_random_intercept
+from greenbatch.confidence import CONFIDENCE, student_quantile
 from greenbatch.errors import UsageError
 
 
@@ -131,7 +137,7 @@ def tukey(
         difference = float(contrast @ fit.params)
         error = float(contrast @ fit.cov_params() @ contrast) ** 0.5
         half = reach * error
-        effect = Interval(difference - half, difference, difference + half, "simultaneous")
+        effect = Effect(difference - half, difference, difference + half, "simultaneous")
         t = difference / error
         p = float(studentized_range.sf(abs(t) * 2**0.5, k, free))
         label = f"{of} {levels[i]} - {levels[j]}"
@@ -184,7 +190,7 @@ class MixedModel:
     """
 
     tests: tuple[Test, ...]
-    reference_mean: Interval
+    reference_mean: Effect
     block_sd: float
     residual_sd: float
     doubts: tuple[str, ...]
@@ -223,10 +229,10 @@ def mixed_model(cells: Mapping[str, Mapping[int, float]]) -> MixedModel:
         design[line, cell] = 1.0
         groups[line, blocks.index(block)] = 1.0
     fit = fit_random_intercept(np.array([value for *_, value in rows]), design, groups)
-    t = float(stats.t.ppf((1 + CONFIDENCE) / 2, free))
+    t = student_quantile(free)
     found = []
     for name, estimate, error in zip(names, fit.estimates, fit.errors, strict=True):
-        effect = Interval(estimate - t * error, estimate, estimate + t * error, "t, REML")
+        effect = Effect(estimate - t * error, estimate, estimate + t * error, "t, REML")
         ratio = estimate / error
         p = 2 * float(stats.t.sf(abs(ratio), free))
         of = f"{name} - {names[0]}"

@@ -8,10 +8,10 @@ from greenbatch.analysis.dataset.variables import cell_dims
 from greenbatch.analysis.findings.cells import AccuracyFigure, CellArrays, CellRow
 from greenbatch.analysis.findings.timeline import along_models, published_accuracy
 from greenbatch.analysis.statistics.by_dimension import figure_of
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.analysis.tradeoffs.pareto import FRONT, energy_metric, front_of
 from greenbatch.errors import UsageError
-from greenbatch.records import Cell
+from greenbatch.records import Cell, Provenance
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,10 +36,10 @@ class Rival:
     """
 
     cell: Cell
-    energy_j: Summary
-    net_j: Summary | None
-    energy_source: str
-    latency_s: Summary
+    energy_j: Interval
+    net_j: Interval | None
+    energy_source: Provenance
+    latency_s: Interval
     accuracy: AccuracyFigure
     standing: str
     net_standing: str | None

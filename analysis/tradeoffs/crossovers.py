@@ -9,9 +9,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from greenbatch.analysis.statistics.intervals import student
+from greenbatch.analysis.statistics.intervals import LEAST, limits
 from greenbatch.analysis.tradeoffs.curve_selection import Labels, curve_of
-from greenbatch.analysis.tradeoffs.turning_points import TAILS, quantity_named, resampled
+from greenbatch.analysis.tradeoffs.turning_points import quantity_named, resampled
+from greenbatch.confidence import TAILS
 from greenbatch.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -29,11 +30,12 @@ class Crossover:
         verdict: ``crosses``; ``always`` or ``never``: ``a`` is below (above) ``b`` at every batch
             size that both have; ``several``: they cross more than once; ``unknown``.
         winner: Which is below beyond ``batch_size``.
-        batch_size: Interpolated; ``low`` and ``high`` bound it with 95 %. A bound is ``None``
-            where it may lie outside the batch sizes measured, or with one repetition.
+        batch_size: Interpolated; ``low`` and ``high`` bound it with 95 %, and are those of the
+            two curves with two repetitions. A bound is ``None`` where it may lie outside the batch
+            sizes measured, or with one repetition.
         between: The smallest and largest batch size that both have.
         sure: Whether the difference is shown at every batch size (``always``, ``never``), or at
-            both ends (``crosses``).
+            both ends (``crosses``); never with fewer than three repetitions.
         repetitions: Blocks that have all points of both.
     """
 
@@ -77,11 +79,13 @@ class Crossover:
             return f"{text} (no interval: one repetition has all points)."
         low = f"{self.low:.3g}" if self.low is not None else f"below {first}"
         high = f"{self.high:.3g}" if self.high is not None else f"beyond {last}"
-        return f"{text} (95 %: {low} … {high}, {self.repetitions} repetitions)."
+        word = "95 %" if self.repetitions >= LEAST else "range"
+        return f"{text} ({word}: {low} … {high}, {self.repetitions} repetitions)."
 
     def _doubt(self) -> str:
-        if self.repetitions < 2:
-            return " (one repetition: how sure is not known)"
+        if self.repetitions < LEAST:
+            count = "one repetition" if self.repetitions == 1 else "two repetitions"
+            return f" ({count}: how sure is not known)"
         return "" if self.sure else ", though not beyond the spread at each of them"
 
 
@@ -145,8 +149,8 @@ def crossover(
     names |= {"between": (int(sizes[0]), int(sizes[-1])), "repetitions": n}
     centre = moved.mean(1)
     shown = np.zeros(len(sizes), dtype=bool)
-    if n > 1:
-        low, high = student(moved)
+    if n >= LEAST:
+        low, high = limits(moved)
         shown = (low > 0) | (high < 0)
     below = centre < 0
     changes = np.flatnonzero(below[1:] != below[:-1])
@@ -190,7 +194,7 @@ def _inverted(x: Any, moved: Any, at: float) -> tuple[float | None, float | None
 
     grid = np.union1d(np.linspace(x[0], x[-1], _GRID), at)
     lines = np.stack([np.interp(grid, x, block) for block in moved.T], axis=-1)
-    low, high = student(lines)
+    low, high = limits(lines)
     apart = (low > 0) | (high < 0)
     middle = int(np.searchsorted(grid, at))
     before, after = np.flatnonzero(apart[:middle]), np.flatnonzero(apart[middle:])

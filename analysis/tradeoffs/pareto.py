@@ -1,30 +1,34 @@
 """Energy against latency and accuracy: the front, the best batch, the energy-delay product."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from greenbatch import units
+from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.statistics.by_dimension import (
-    PLAIN,
     Figure,
-    bounded,
     figure_of,
     intervals_of,
-    provenance_of,
     refuse_unlike,
-    summarise,
 )
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.dominance import dominating
+from greenbatch.analysis.statistics.interval_methods import PLAIN
+from greenbatch.analysis.statistics.intervals import LEAST, Interval, bounded, interval
 from greenbatch.analysis.tradeoffs.curve_selection import free_dims, named, narrowed, scalars
 from greenbatch.errors import UsageError
+from greenbatch.records import Provenance
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 FRONT = ("missing", "dominated", "unsure", "front")
 """``dominated``: another cell is better in energy and latency, both shown by the intervals of the
-paired differences; ``unsure``: only by the centres, or with one repetition."""
+paired differences; ``unsure``: only by the centres, or with fewer than three repetitions."""
 
 
 def energy_metric(net: bool) -> str:
@@ -152,22 +156,24 @@ def front_of(
     return front.assign_coords(energy.cells.coords).assign_attrs(attrs)
 
 
-def _fronts(energy: Any, latency: Any, top1: Any) -> Any:
+def _fronts(energy: "Array", latency: "Array", top1: "Array") -> "NDArray[np.int8]":
     """Codes of cells that compete; energy and latency of shape (cell, block)."""
     import numpy as np
 
     if not len(energy):
-        return FRONT.index("missing")
+        return np.full(0, FRONT.index("missing"), dtype=np.int8)
     energy, latency = (np.log(x) if np.nanmin(x) > 0 else x for x in (energy, latency))
     means = np.stack([np.nanmean(energy, 1), np.nanmean(latency, 1), -top1], axis=-1)
     found = np.full(len(means), FRONT.index("front"), dtype=np.int8)
     for i, mean in enumerate(means):
-        better = (means <= mean).all(-1) & (means < mean).any(-1)
+        better = dominating(means, mean)
         if not better.any():
             continue
-        shown = [bounded(x[i] - x[better], PLAIN)[0] > 0 for x in (energy, latency)]
-        beaten = bool((shown[0] & shown[1]).any())
-        found[i] = FRONT.index("dominated" if beaten else "unsure")
+        shown = np.ones(int(better.sum()), dtype=bool)
+        for values in (energy, latency):
+            low, _, _, counts = bounded(values[i] - values[better], PLAIN)
+            shown &= (low > 0) & (counts >= LEAST)
+        found[i] = FRONT.index("dominated" if shown.any() else "unsure")
     return found
 
 
@@ -182,7 +188,7 @@ class BestBatch:
         latency_s: Of one batch, at ``quantile``.
         max_latency_s: What was asked for.
         meets: Whether the latency's centre is within it; if not, this is the fastest cell.
-        surely: Whether the upper bound of the latency is.
+        surely: Whether the upper bound of the latency is; never with fewer than three repetitions.
         runner_up: The next best cell that meets it, and ``margin``, its energy over the best's,
             paired by block. Neither allows for the best having been picked among many.
         candidates: Cells that have both figures.
@@ -191,15 +197,15 @@ class BestBatch:
     name: str
     labels: dict[str, Hashable] | None = None
     batch_size: int | None = None
-    energy_j: Summary | None = None
-    latency_s: Summary | None = None
+    energy_j: Interval | None = None
+    latency_s: Interval | None = None
     net: bool = False
     quantile: float = 0.99
     max_latency_s: float | None = None
     meets: bool = True
     surely: bool = True
     runner_up: str | None = None
-    margin: Summary | None = None
+    margin: Interval | None = None
     candidates: int = 0
     estimated: bool = False
 
@@ -216,7 +222,7 @@ class BestBatch:
             )
         text = f"{self.name} needs least: {figures}"
         if self.max_latency_s is not None:
-            doubt = self.latency_s.high is not None and not self.surely
+            doubt = self.latency_s.kind == "t" and not self.surely
             sure = ", though its upper bound is not" if doubt else ""
             text += f", within {units.si(self.max_latency_s, 's')}{sure}"
         if self.runner_up is None or self.margin is None:
@@ -225,8 +231,12 @@ class BestBatch:
         if self.margin.low is None or self.margin.high is None:
             return f"{text}; next is {self.runner_up} with {more} (no interval: one repetition)."
         low, high = (100 * (bound - 1) for bound in (self.margin.low, self.margin.high))
-        tie = ": a tie" if low <= 0 else ""
-        return f"{text}; next is {self.runner_up} with {more} ({low:.2g} … {high:.2g} %{tie})."
+        span = f"{_word(self.margin)}{low:.2g} … {high:.2g} %"
+        if self.margin.kind != "t":
+            tie = ": too few repetitions to be sure"
+        else:
+            tie = ": a tie" if low <= 0 else ""
+        return f"{text}; next is {self.runner_up} with {more} ({span}{tie})."
 
 
 def best_batch(
@@ -268,13 +278,15 @@ def best_batch(
     sources = energy.source.transpose(*dims).values.reshape(-1)
     known = np.isfinite(e).any(1) & np.isfinite(t).any(1)
     fixed = scalars(part)
-    common: dict[str, Any] = {"net": net, "quantile": quantile, "max_latency_s": max_latency}
+    nothing = BestBatch(
+        name=named(dataset, fixed), net=net, quantile=quantile, max_latency_s=max_latency
+    )
     if not known.any():
-        return BestBatch(name=named(dataset, fixed), **common)
+        return nothing
     refuse_unlike(sources, known, "the best batch")
     places = np.flatnonzero(known).tolist()
-    energies = {i: summarise(e[i]) for i in places}
-    latencies = {i: summarise(t[i]) for i in places}
+    energies = {i: found for i in places if (found := interval(e[i]))}
+    latencies = {i: found for i in places if (found := interval(t[i]))}
     limit = float("inf") if max_latency is None else max_latency
     able = [i for i in places if latencies[i].centre <= limit]
     ordered = sorted(able, key=lambda i: energies[i].centre)
@@ -286,26 +298,31 @@ def best_batch(
 
     second = ordered[1] if len(ordered) > 1 else None
     pairs = e[second] / e[best] if second is not None else np.array([np.nan])
-    high = latencies[best].high
-    return BestBatch(
+    latest = latencies[best]
+    return replace(
+        nothing,
         name=named(dataset, labels_of(best)),
         labels=labels_of(best),
         batch_size=int(str(labels_of(best)["batch_size"])),
         energy_j=energies[best],
         latency_s=latencies[best],
         meets=bool(able),
-        surely=high is not None and high <= limit,
+        surely=latest.kind == "t" and latest.high is not None and latest.high <= limit,
         runner_up=named(dataset, labels_of(second)) if second is not None else None,
         # Net energies may be at or below zero, and then have no ratio.
-        margin=summarise(pairs) if np.isfinite(pairs).any() and (e[best] > 0).all() else None,
+        margin=interval(pairs) if (e[best] > 0).all() else None,
         candidates=len(places),
-        estimated=provenance_of(sources[known]) == "estimated",
-        **common,
+        estimated=provenance_of(sources[known]) is Provenance.ESTIMATED,
     )
 
 
-def _span(summary: Summary, unit: str) -> str:
+def _span(summary: Interval, unit: str) -> str:
     text = units.si(summary.centre, unit)
     if summary.low is None or summary.high is None:
         return f"{text} (no interval: one repetition)"
-    return f"{text} ({units.si(summary.low, unit)} … {units.si(summary.high, unit)})"
+    low, high = units.si(summary.low, unit), units.si(summary.high, unit)
+    return f"{text} ({_word(summary)}{low} … {high})"
+
+
+def _word(summary: Interval) -> str:
+    return "range " if summary.kind == "range" else ""

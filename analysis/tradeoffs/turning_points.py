@@ -8,8 +8,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from greenbatch.analysis.statistics.intervals import CONFIDENCE, RESAMPLES, SEED, student
+from greenbatch.analysis.statistics.interval_methods import RESAMPLES, SEED
+from greenbatch.analysis.statistics.intervals import LEAST, limits
 from greenbatch.analysis.tradeoffs.curve_selection import curve_of
+from greenbatch.confidence import TAILS
 from greenbatch.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -25,8 +27,9 @@ class Knee:
 
     Attributes:
         batch_size: One of those measured; ``None`` with a ``reason``.
-        low, high: Between which it falls in 95 % of resamples of blocks, drawn whole; ``None``
-            with one repetition. A resample without a knee counts as the smallest batch size.
+        low, high: Between which it falls in 95 % of resamples of blocks, drawn whole, which of two
+            blocks are all there can be: a range. ``None`` with one repetition. A resample without
+            a knee counts as the smallest batch size.
         agreement: Share of the resamples with this very knee.
     """
 
@@ -47,8 +50,9 @@ class Knee:
         text = f"The knee of {self.name} in {self.what}{kind} is at batch {self.batch_size}"
         if self.agreement is None:
             return f"{text} (no interval: one repetition has all points)."
+        word = "95 % of resamples" if self.repetitions >= LEAST else "range"
         return (
-            f"{text} (95 % of resamples: {self.low} … {self.high}; {100 * self.agreement:.0f} % "
+            f"{text} ({word}: {self.low} … {self.high}; {100 * self.agreement:.0f} % "
             f"agree, {self.repetitions} repetitions)."
         )
 
@@ -109,7 +113,8 @@ class Saturation:
             last step falls by as much (``largest`` is the largest batch size measured).
         low: The smallest from which on no step is shown to fall by as much.
         high: The smallest from which on every step is shown to fall by less; ``None`` where the
-            last is not. Both from the 95 % intervals of the steps, paired by block.
+            last is not. Both from the 95 % intervals of the steps, paired by block; with two
+            repetitions from their ranges.
     """
 
     name: str
@@ -133,7 +138,8 @@ class Saturation:
         else:
             beyond = f"beyond {self.largest}"
             span = f"{self.low or beyond} … {self.high or beyond}" if self.low else beyond
-            doubt = f"95 %: {span}, {self.repetitions} repetitions"
+            word = "95 %" if self.repetitions >= LEAST else "range"
+            doubt = f"{word}: {span}, {self.repetitions} repetitions"
         if self.batch_size is None:
             return (
                 f"{self.name} does not saturate up to batch {self.largest}: its {self.what}{kind} "
@@ -200,12 +206,11 @@ def saturation(
 
     found: dict[str, Any] = {"batch_size": first(steps.mean(1) > limit)}
     if n > 1:
-        low, high = student(steps)
+        low, high = limits(steps)
         found |= {"low": first(high > limit), "high": first(low > limit)}
     return Saturation(**found, **names)
 
 
-TAILS = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
 _QUANTITIES = {
     "energy_per_image": "energy per image",
     "energy_per_image_net": "net energy per image",

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ExportError, ParityError, UnknownNameError
-from greenbatch.exporter.causes import first_line
+from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.precisions import fidelity, half, int8
 from greenbatch.exporter.precisions.calibration import Images, draw_images
 from greenbatch.exporter.torch_to_onnx import Graph, read_graph
 from greenbatch.models.artifacts import Artifact
+from greenbatch.models.onnx_session import CPU
 from greenbatch.records import Fidelity, Parity
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _find_provider(path: Path, name: str) -> str:
     import onnxruntime as ort
 
     refusals: list[ExportError] = []
-    providers: list[str] = [fidelity.CPU, *([fidelity.CUDA] if _has_cuda(ort) else [])]
+    providers: list[str] = [CPU, *([fidelity.CUDA] if _has_cuda(ort) else [])]
     for provider in providers:
         try:
             fidelity.open_session(path, name, provider)
@@ -173,7 +174,7 @@ def _find_provider(path: Path, name: str) -> str:
             return provider
     raise ExportError(
         f"{name} cannot be proved on this machine: ONNX Runtime {ort.__version__} has no kernels "
-        f"for it ({first_line(refusals[0])}), and no CUDA device took it; export it where "
+        f"for it ({innermost_line(refusals[0])}), and no CUDA device took it; export it where "
         "'gb doctor' lists a CUDA device, or choose fp16"
     ) from refusals[-1]
 
@@ -193,7 +194,8 @@ def _read(path: Path, name: str, precision: str) -> Graph:
         graph = read_graph(path)
     except Exception as error:  # onnx's errors have no common root
         raise ExportError(
-            f"{name} became no valid ONNX in {precision}: {first_line(error)}; export it in fp32"
+            f"{name} became no valid ONNX in {precision}: {innermost_line(error)}; export it in "
+            "fp32"
         ) from error
     if fixed := [
         end.name for end in (*graph.inputs, *graph.outputs) if not isinstance(end.dims[0], str)

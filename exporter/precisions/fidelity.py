@@ -1,28 +1,22 @@
 """How near an artifact of lower precision is to the fp32 artifact of the same weights."""
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ExportError, ParityError
-from greenbatch.exporter.causes import first_line
+from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.precisions.calibration import Images
+from greenbatch.models import onnx_session
 from greenbatch.models.agreement import LOWEST_COSINE, arithmetic_fault, difference
+from greenbatch.models.onnx_session import CPU
 from greenbatch.records import Fidelity, Parity
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
-
-CRASHING = "FuseFp16InitializerToFp32NodeTransformer"
-"""An optimiser of ONNX Runtime (seen in 1.31.1) that ends the process by a segmentation fault on
-fp16 attention on the CPU; to be left out of every session that may load fp16.
-See https://github.com/microsoft/onnxruntime/issues/32405 and .../26717.
-"""
 
 _CURES = {
     "fp16": "export it in bf16 or fp32",
@@ -243,22 +237,16 @@ def open_session(path: Path, name: str, provider: str = CPU, *, optimise: bool =
     """
     import onnxruntime as ort
 
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.add_session_config_entry("optimization.disable_specified_optimizers", CRASHING)
-    options.enable_cpu_mem_arena = False  # it would keep the memory of the largest batch
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
-    if not optimise:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if provider != CPU:
         ort.preload_dlls()
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        return ort.InferenceSession(str(path), options, providers=[provider])
+        return onnx_session.open_session(
+            path, provider=provider, optimise=optimise, may_be_half=True
+        )
     except Exception as error:  # ONNX Runtime's errors have no common root
         raise ExportError(
             f"ONNX Runtime {ort.__version__} ({provider}) cannot load {name}: "
-            f"{first_line(error)}; install the versions in constraints.txt"
+            f"{innermost_line(error)}; install the versions in constraints.txt"
         ) from error
 
 
@@ -270,7 +258,7 @@ def _logits(session: Any, batch: "NDArray[np.float32]", name: str) -> "NDArray[n
         (logits,) = session.run(None, {first.name: batch})
     except Exception as error:
         raise ExportError(
-            f"{name} does not run at batch size {len(batch)}: {first_line(error)}; its network "
+            f"{name} does not run at batch size {len(batch)}: {innermost_line(error)}; its network "
             "fixes a size that depends on the batch, or memory is short"
         ) from error
     return np.asarray(logits, np.float32)

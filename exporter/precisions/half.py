@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ExportError
-from greenbatch.exporter.causes import first_line
+from greenbatch.exporter.causes import innermost_line
 
 if TYPE_CHECKING:
     import onnx
@@ -153,5 +153,5 @@ def _retype(tensor: "onnx.TensorProto", exact: Any) -> None:
 
 def _refusal(name: str, precision: str, error: Exception) -> ExportError:
     return ExportError(
-        f"cannot convert {name} to {precision}: {first_line(error)}; export it in fp32"
+        f"cannot convert {name} to {precision}: {innermost_line(error)}; export it in fp32"
     )

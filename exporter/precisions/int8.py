@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ExportError
-from greenbatch.exporter.causes import first_line
+from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.precisions.calibration import Images
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-METHODS = ("minmax", "percentile", "entropy")
 """How ranges follow from activations; see docs/precisions.md for what each was measured to do."""
 
 MULTIPLYING = ("Conv", "Gemm", "MatMul")
@@ -64,7 +63,7 @@ def write_int8(
         target: Where to write.
         name: Of the model, for errors.
         images: What the ranges of activations are taken from.
-        method: One of `METHODS`.
+        method: ``minmax``, ``percentile`` or ``entropy``.
         weights: One of `WEIGHTS`.
         operators: Types of the nodes that are quantised; ``None``: by `QUANTISED`.
         options: Others of `onnxruntime.quantization.quantize_static`, for trials.
@@ -108,7 +107,7 @@ def write_int8(
     except Exception as error:  # ONNX Runtime's errors have no common root
         target.unlink(missing_ok=True)
         raise ExportError(
-            f"cannot quantise {name} to int8: {first_line(error)}; export it in fp16"
+            f"cannot quantise {name} to int8: {innermost_line(error)}; export it in fp16"
         ) from error
 
 

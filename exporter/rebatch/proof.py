@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ParityError
-from greenbatch.exporter.causes import first_line
-from greenbatch.exporter.onnx_file import OnnxFacts, open_session, real_inputs, save, with_outputs
+from greenbatch.exporter.causes import innermost_line
+from greenbatch.exporter.onnx_file import OnnxFacts, real_inputs, save, with_outputs
 from greenbatch.exporter.rebatch.sizes import Carrier
 from greenbatch.models import synthetic_images
+from greenbatch.models.onnx_session import open_session
 from greenbatch.records import Parity
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def _runner(
         except Exception as error:  # ONNX Runtime's errors have no common root
             raise ParityError(
                 f"with a free batch axis {facts.path} does not run at batch {len(order)}: "
-                f"{first_line(error)}; export the network again with a dynamic batch axis"
+                f"{innermost_line(error)}; export the network again with a dynamic batch axis"
             ) from error
         return results
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ExportError
-from greenbatch.exporter.causes import first_line
-from greenbatch.exporter.onnx_file import OnnxFacts, open_session, save, with_outputs
+from greenbatch.exporter.causes import innermost_line
+from greenbatch.exporter.onnx_file import OnnxFacts, save, with_outputs
+from greenbatch.models.onnx_session import open_session
 
 if TYPE_CHECKING:
     import onnx
@@ -105,7 +106,7 @@ class Sizes:
         file = self._staging / "question.onnx"
         save(model, file)
         images = np.zeros((self.batch, *self.facts.input.shape), np.float32)
-        answers: list[Array] = open_session(file, plain=True).run(
+        answers: list[Array] = open_session(file, optimise=False).run(
             None, {self.facts.input.name: images}
         )
         return answers
@@ -206,7 +207,7 @@ class Sizes:
             inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         except Exception as error:  # onnx's inference errors have no common root
             raise self.refusal(
-                node, f"cannot take {FACTOR * self.batch} images ({first_line(error)})"
+                node, f"cannot take {FACTOR * self.batch} images ({innermost_line(error)})"
             ) from error
         found = {value.name: value.type.tensor_type for value in inferred.graph.output}
         results: list[tuple[int, Shape]] = []

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
-from greenbatch.records import Repetition, Status
+from greenbatch.confidence import student_quantile
+from greenbatch.records import Repetition, Status, total_energy
 from greenbatch.records.repetition import Stop
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +77,17 @@ def half_width(values: Sequence[float]) -> float | None:
     Returns:
         ``None`` of fewer than two values.
     """
-    from scipy.special import stdtrit
-
     if len(values) < 2:
         return None
     logarithms = [math.log(value) for value in values]
     centre = fmean(logarithms)
     error = stdev(logarithms, centre) / math.sqrt(len(values))
-    t = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
-    return math.expm1(t * error)
+    return math.expm1(student_quantile(len(values) - 1) * error)
 
 
 def _energy_per_image_j(repetition: Repetition) -> float | None:
-    """Sum over the domains that count; a total that lacks one of them is missing."""
-    energies = [figure.energy_j for figure in repetition.energy if figure.counts]
-    known = [energy for energy in energies if energy is not None]
-    if not repetition.images or len(known) < len(energies) or sum(known) <= 0:
-        return None
-    return sum(known) / repetition.images
+    energy_j = total_energy(repetition.energy).energy_j
+    return energy_j / repetition.images if energy_j and repetition.images else None
 
 
 def _time_per_image_s(repetition: Repetition) -> float | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
-from greenbatch.errors import FileError
+from greenbatch.errors import FileError, first_line
 from greenbatch.files import open_regular
 
 if TYPE_CHECKING:
@@ -128,9 +128,9 @@ def _damage_named(path: Path) -> Iterator[None]:
     except (FileError, FileNotFoundError):
         raise
     except Exception as error:  # zipfile, zlib and numpy raise ten kinds for damaged files
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileError(
-            f"cannot read {path}: it is damaged ({cause}); restore it from a copy of the run"
+            f"cannot read {path}: it is damaged ({first_line(error)}); restore it from a copy of "
+            "the run"
         ) from error
 
 

@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from greenbatch.errors import first_line
+
 if TYPE_CHECKING:
     import yaml
 
@@ -127,7 +129,7 @@ def _load(text: str | bytes) -> tuple[Any, "yaml.Node | None"]:
 
 def _fault(error: "yaml.YAMLError") -> DocumentError:
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    problem = getattr(error, "problem", None) or first_line(error)
     return DocumentError(problem, mark.line + 1 if mark else None)
 
 

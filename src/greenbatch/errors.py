@@ -26,6 +26,18 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 _MOST_NAMES = 12
+_LONGEST_LINE = 300
+
+
+def first_line(error: BaseException | str) -> str:
+    """Return the first line of an error that says something, as a clause: without its full stop.
+
+    Args:
+        error: As another library raised it, or its text.
+    """
+    lines = (line.strip() for line in str(error).splitlines())
+    line = next((line for line in lines if line), type(error).__name__).rstrip(".:")
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..."
 
 
 class GreenbatchError(Exception):

@@ -6,8 +6,6 @@ Inside greenbatch every quantity is SI (J, W, s, bytes) and a name carries its u
 MICROJOULE_J = 1e-6
 MILLIJOULE_J = 1e-3
 MILLIWATT_W = 1e-3
-NANOSECOND_S = 1e-9
-MEBIBYTE_BYTES = 1 << 20
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from greenbatch.analysis.dataset.compilation import from_files
 from greenbatch.analysis.dataset.run_files import RunFiles
 from greenbatch.analysis.findings.cells import cell_rows
-from greenbatch.analysis.statistics.summary import interval, ratio
+from greenbatch.analysis.statistics.intervals import interval, ratio
 from greenbatch.design.environment import Environment
 from greenbatch.design.recorded import recorded_study
 from greenbatch.design.study import Study

@@ -13,7 +13,7 @@ from greenbatch.analysis.findings.timeline import Network, fronts
 from greenbatch.analysis.report.charts.curves import Curve, curve_labels, curves
 from greenbatch.analysis.report.charts.palette import colours, markers, on_dark
 from greenbatch.analysis.report.charts.power_traces import PowerTrace
-from greenbatch.analysis.statistics.summary import Summary, bounds
+from greenbatch.analysis.statistics.intervals import Interval, bounds
 from greenbatch.analysis.tradeoffs.accuracy_front import Rival
 from greenbatch.records import Cell
 
@@ -275,7 +275,7 @@ def _over_batch(
 
 
 def _curve(
-    curve: Curve, places: Mapping[str, int], sizes: Sequence[int], values: Sequence[Summary]
+    curve: Curve, places: Mapping[str, int], sizes: Sequence[int], values: Sequence[Interval]
 ) -> dict[str, Any]:
     return {
         "variant": places[curve.variant],
@@ -303,11 +303,11 @@ def _places(rows: Sequence[CellRow]) -> dict[str, int]:
     return {variant: place for place, variant in enumerate(variants)}
 
 
-def _known(value: Summary | None) -> list[Any] | None:
+def _known(value: Interval | None) -> list[Any] | None:
     return None if value is None else _summary(value)
 
 
-def _summary(value: Summary) -> list[Any]:
+def _summary(value: Interval) -> list[Any]:
     """Centre, bounds and their kind; the centre stands for bounds that there are not."""
     low, high = bounds(value)
     digits = [float(f"{number:.6g}") for number in (value.centre, low, high)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from greenbatch import units
 from greenbatch.analysis.findings.cells import CellRow
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.records import Cell
 
 
@@ -24,7 +24,7 @@ class Curve:
     variant: str
     label: str
     batch_sizes: tuple[int, ...]
-    values: tuple[Summary, ...]
+    values: tuple[Interval, ...]
     estimated: bool = False
 
 
@@ -44,9 +44,9 @@ def curves(rows: Iterable[CellRow], quantity: str) -> dict[str, list[Curve]]:
     """
     rows = list(rows)
     labels = curve_labels(rows)
-    grouped: dict[tuple[str, str, str, str, bool], list[tuple[int, Summary]]] = {}
+    grouped: dict[tuple[str, str, str, str, bool], list[tuple[int, Interval]]] = {}
     for row in rows:
-        value: Summary | None = getattr(row, _QUANTITIES[quantity])
+        value: Interval | None = getattr(row, _QUANTITIES[quantity])
         if value is None or value.centre <= 0:  # nothing at or below zero on a log axis
             continue
         label = labels[row.cell]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch.analysis.report.charts.palette import ACCENT, INK, MUTED
 from greenbatch.analysis.report.figures.style import DASHES, log_axis, plain
-from greenbatch.analysis.statistics.summary import bounds
+from greenbatch.analysis.statistics.intervals import bounds
 from greenbatch.analysis.tradeoffs.accuracy_front import Rival
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from greenbatch.analysis.report.figures.accuracy import accuracy_figure
 from greenbatch.analysis.report.figures.serving import serving_figure
 from greenbatch.analysis.report.figures.style import DASHES, SHAPES, log_axis, plain, save_figures
 from greenbatch.analysis.report.figures.timeline import timeline_figure
-from greenbatch.analysis.statistics.summary import Summary, bounds, sides
+from greenbatch.analysis.statistics.intervals import Interval, bounds, sides
 from greenbatch.analysis.tradeoffs.accuracy_front import Rival
 from greenbatch.records import Cell
 
@@ -199,7 +199,7 @@ class _Look:
         axes: "Axes",
         curve: Curve,
         x: Sequence[float],
-        values: Sequence[Summary],
+        values: Sequence[Interval],
         layer: int = 0,
         **more: Any,
     ) -> None:
@@ -231,7 +231,7 @@ def _curve(
     axes: "Axes",
     curve: Curve,
     x: Sequence[float],
-    values: Sequence[Summary],
+    values: Sequence[Interval],
     colour: str,
     marker: str,
     layer: int,

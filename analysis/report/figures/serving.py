@@ -15,7 +15,7 @@ from greenbatch.analysis.findings.serving import (
 )
 from greenbatch.analysis.report.charts.palette import INK, MUTED, colours
 from greenbatch.analysis.report.figures.style import DASHES, log_axis, plain
-from greenbatch.analysis.statistics.summary import bounds
+from greenbatch.analysis.statistics.intervals import bounds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

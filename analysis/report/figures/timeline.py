@@ -8,7 +8,7 @@ from greenbatch.analysis.findings.timeline import MOST_NAMED, Network, fronts
 from greenbatch.analysis.report.charts.curves import log_range, log_ticks
 from greenbatch.analysis.report.charts.palette import ACCENT, INK, MUTED
 from greenbatch.analysis.report.figures.style import plain
-from greenbatch.analysis.statistics.summary import bounds
+from greenbatch.analysis.statistics.intervals import bounds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from greenbatch.analysis.dataset.variables import ONE_OFF_PHASES
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.comparisons import BestRow, ComparisonRow
-from greenbatch.analysis.findings.startup import BreakEven, StartUp
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.csv_text import csv_text
 from greenbatch.records import Cell
 
@@ -91,43 +89,6 @@ def best_csv(rows: Sequence[BestRow]) -> str:
     return csv_text(lines)
 
 
-def start_csv(found: Sequence[StartUp]) -> str:
-    """Write what starting costs, a line for each cell and state of the cache."""
-    factors = _Factors(start.cell for start in found)
-    names = ("s", "J", "load_s", "first_s", "load_J", "first_J")
-    header = [*factors.header, "cache", "energy_source", "n"]
-    for name in names:
-        header += [name, f"{name}_low", f"{name}_high"]
-    lines: list[Sequence[object]] = [header]
-    for start in found:
-        for cache, cost in (("cold", start.cold), ("warm", start.warm)):
-            if cost is None:
-                continue
-            n = cost.duration_s.n if cost.duration_s else 0
-            line: list[object] = [*factors(start.cell), cache, cost.energy_source, n]
-            for value in (cost.duration_s, cost.energy_j):
-                line += _bounds(value)
-            for phases in (cost.phases_s, cost.phases_j):
-                for phase in ONE_OFF_PHASES:
-                    line += _bounds(phases.get(phase))
-            lines.append(line)
-    return csv_text(lines)
-
-
-def break_even_csv(found: Sequence[BreakEven]) -> str:
-    """Write after how many images a start has paid for itself; an upper bound may be ``inf``."""
-    factors = _Factors(row.cell for row in found)
-    header = [*factors.header, "reference", "quantity", "verdict", "dearer_to_start"]
-    header += ["images", "images_low", "images_high", "start_measured_once", "reason"]
-    lines: list[Sequence[object]] = [header]
-    for row in found:
-        for back in (row.time, row.energy):
-            line = [*factors(row.cell), row.reference_cell.variant, back.quantity, back.verdict]
-            line += [back.dear.variant if back.dear else None, back.images, back.low, back.high]
-            lines.append([*line, int(back.once), back.reason])
-    return csv_text(lines)
-
-
 class _Factors:
     """The columns that name a cell; one for each setting, empty where it is not set."""
 
@@ -141,5 +102,5 @@ class _Factors:
         return [getattr(cell, f) for f in _CELL_HEADER] + [texts.get(n) for n in self._settings]
 
 
-def _bounds(value: Summary | None) -> list[object]:
+def _bounds(value: Interval | None) -> list[object]:
     return [value.centre, value.low, value.high] if value else [None, None, None]

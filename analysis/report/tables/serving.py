@@ -5,7 +5,7 @@ from itertools import groupby
 
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.wording import DASH, Table, notes, spread
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.queueing.policies import parse_policy
 
 
@@ -88,7 +88,7 @@ def serving_lead(rows: Sequence[CellRow]) -> list[str]:
     return sentences
 
 
-def _answer(row: CellRow, energy: Summary) -> str:
+def _answer(row: CellRow, energy: Interval) -> str:
     source = "" if row.energy_source == "measured" else f" ({row.energy_source})"
     return (
         f"least energy per request{source} with {row.cell.served.policy} on "
@@ -97,7 +97,7 @@ def _answer(row: CellRow, energy: Summary) -> str:
     )
 
 
-def _percent(share: Summary | None) -> str:
+def _percent(share: Interval | None) -> str:
     return DASH if share is None else f"{share.centre:.0%}"
 
 
@@ -106,15 +106,15 @@ def _source(rows: Sequence[CellRow]) -> str:
     return f" ({sources.pop()})" if len(sources) == 1 and sources != {"measured"} else ""
 
 
-def _joules(energy: Summary | None) -> str:
+def _joules(energy: Interval | None) -> str:
     return spread(energy, "J")
 
 
-def _seconds(time: Summary | None) -> str:
+def _seconds(time: Interval | None) -> str:
     return spread(time, "s")
 
 
-def _number(value: Summary | None) -> str:
+def _number(value: Interval | None) -> str:
     return DASH if value is None else f"{value.centre:.3g}"
 
 

@@ -6,7 +6,7 @@ from greenbatch import units
 from greenbatch.analysis.findings.answers import Answer
 from greenbatch.analysis.findings.startup import BreakEven, Cost, PayBack, StartUp
 from greenbatch.analysis.findings.wording import DASH, Table, spread
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.records import Cell
 
 WORTH_SAYING_S = 60.0
@@ -130,5 +130,5 @@ def _warm(cost: Cost | None) -> str:
     return f"{_centre(cost.duration_s, 's')}, {_centre(cost.energy_j, 'J')}"
 
 
-def _centre(value: Summary | None, unit: str) -> str:
+def _centre(value: Interval | None, unit: str) -> str:
     return units.si(value.centre, unit) if value else DASH

@@ -11,7 +11,7 @@ from greenbatch.analysis.findings.cells import CellArrays, CellRow
 from greenbatch.analysis.findings.comparisons import BestRow
 from greenbatch.analysis.findings.wording import DASH, Table, amount, spread
 from greenbatch.analysis.statistics.by_dimension import designed, figure_of
-from greenbatch.analysis.tradeoffs.crossovers import crossover
+from greenbatch.analysis.tradeoffs.crossovers import Crossover, crossover
 from greenbatch.analysis.tradeoffs.curve_selection import curves
 from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost
 from greenbatch.analysis.tradeoffs.pareto import FRONT, energy_metric, front_of
@@ -210,7 +210,8 @@ def turning_sentences(answered: Sequence[Answer], found: Sequence[Turning]) -> l
 
 def crossing_sentences(dataset: "xr.Dataset", found: Sequence[Turning]) -> list[str]:
     """Say where another backend overtakes the first one of its model; where none does, nothing."""
-    sentences = []
+    order = {str(model): place for place, model in enumerate(dataset["model"].values.tolist())}
+    crossings: list[tuple[int, Crossover]] = []
 
     def alike(bends: Turning) -> tuple[str, ...]:
         return tuple(str(bends.labels[dim]) for dim in ("model", "precision", "io"))
@@ -223,9 +224,8 @@ def crossing_sentences(dataset: "xr.Dataset", found: Sequence[Turning]) -> list[
             except UsageError:  # an estimate against a measurement
                 continue
             if crossed.verdict == "crosses":
-                sentences.append(str(crossed))
-    order = {str(model): place for place, model in enumerate(dataset["model"].values.tolist())}
-    return sorted(sentences, key=lambda text: order.get(text.partition(" on ")[0], 0))
+                crossings.append((order[str(first.labels["model"])], crossed))
+    return [str(crossed) for _, crossed in sorted(crossings, key=lambda pair: pair[0])]
 
 
 def footprint_table(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from greenbatch.analysis.dataset.compilation import global_attributes
 from greenbatch.analysis.dataset.coordinates import backend_facts, counting
 from greenbatch.analysis.dataset.run_files import RunFiles
+from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.training_variables import (
     COORDINATES,
     ENDS,
@@ -19,7 +20,6 @@ from greenbatch.analysis.dataset.training_variables import (
     text,
 )
 from greenbatch.analysis.dataset.variables import FLAGS, SOURCES, STATUSES, Variable
-from greenbatch.analysis.statistics.by_dimension import provenance_of
 from greenbatch.analysis.training.dataset.labels import TrainingLabels, training_labels
 from greenbatch.analysis.training.dataset.totals import Total, add, total_of
 from greenbatch.errors import RunError

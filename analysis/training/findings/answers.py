@@ -1,7 +1,7 @@
 """The paper's question answered: what the greenest choice saves that is nearly as correct."""
 
 from greenbatch import units
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.analysis.training.findings.correctness import Correctness, word_of
 
 
@@ -41,7 +41,7 @@ def saving_sentence(found: Correctness) -> str:
     return _sentence(text)
 
 
-def _shares(value: Summary | None) -> str:
+def _shares(value: Interval | None) -> str:
     if value is None:
         return "–"
     text = _percent(value.centre)
@@ -52,7 +52,7 @@ def _shares(value: Summary | None) -> str:
     return f"{text} ({word}{low} … {high})"
 
 
-def _percent_of(value: Summary) -> str:
+def _percent_of(value: Interval) -> str:
     text = _percent(value.centre)
     if value.low is None or value.high is None:
         return f"{text} (one repetition: no interval)"

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 from greenbatch import units
 from greenbatch.analysis.dataset.described import environment_of, training_study_of
 from greenbatch.analysis.dataset.variables import SOURCES
-from greenbatch.analysis.findings.caveats import Caveat, Severity, contents_caveats
+from greenbatch.analysis.findings.caveats import (
+    Caveat,
+    Severity,
+    contents_caveats,
+    models_of_estimates,
+)
+from greenbatch.analysis.statistics.intervals import LEAST
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.design.environment import Environment
 from greenbatch.design.recorded import RecordedTrainingStudy
+from greenbatch.records.provenance import Provenance, combine
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -52,38 +59,38 @@ def training_caveats(dataset: "xr.Dataset", rows: Sequence[TrainingRow]) -> list
 def _energy(
     dataset: "xr.Dataset", rows: Sequence[TrainingRow], environment: Environment
 ) -> Iterator[Caveat]:
-    found = {row.energy_source for row in rows if row.ok} - {"missing"}
+    found = combine(row.energy_source for row in rows if row.ok)
     ok = sum(row.ok for row in rows)
     with_energy = sum(len(row.series["image"]) for row in rows)
-    if found == {"estimated"}:
+    if found is Provenance.ESTIMATED:
         yield Caveat(
             "energy-estimated",
             Severity.SERIOUS,
             "Energy is estimated from CPU time by a stated model, not measured: every ratio of "
             "energies here is a ratio of CPU times in disguise.",
         )
-    elif found - {"measured"}:
+    elif found is Provenance.MIXED:
         yield Caveat(
             "energy-mixed",
             Severity.SERIOUS,
             "Energy is measured in part and estimated in part; figures that rest on an estimate "
             "are marked, and the two are not compared.",
         )
-    elif not found and ok:
+    elif found is Provenance.MISSING and ok:
         why = _why(dataset)
         yield Caveat(
             "energy-missing",
             Severity.SERIOUS,
             f"There is no energy in this run{why}; time and correctness were measured.",
         )
-    if found and with_energy < ok:
+    if found is not Provenance.MISSING and with_energy < ok:
         count = ok - with_energy
         yield Caveat(
             "energy-incomplete",
             Severity.CAUTION,
             f"{_are(count)} without energy{_why(dataset)}; no partial sum is given.",
         )
-    for model in _models_of_estimates(dataset):
+    for model in models_of_estimates(dataset) if "energy_reason" in dataset else ():
         yield Caveat("energy-model", Severity.NOTE, f"The model of the estimate: {model}.")
 
 
@@ -93,14 +100,6 @@ def _why(dataset: "xr.Dataset") -> str:
     missing = (dataset["energy_source"] == SOURCES.index("missing")).values
     reasons = dict.fromkeys(str(text) for text in dataset["energy_reason"].values[missing] if text)
     return f" ({'; '.join(list(reasons)[:3]).rstrip('.')})" if reasons else ""
-
-
-def _models_of_estimates(dataset: "xr.Dataset") -> list[str]:
-    if "energy_reason" not in dataset:
-        return []
-    estimated = (dataset["energy_source"] == SOURCES.index("estimated")).values
-    found = dict.fromkeys(str(text) for text in dataset["energy_reason"].values[estimated] if text)
-    return [text.removeprefix("estimated, not measured: ").rstrip(".") for text in found][:3]
 
 
 def _design(study: RecordedTrainingStudy, rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
@@ -114,19 +113,19 @@ def _design(study: RecordedTrainingStudy, rows: Sequence[TrainingRow]) -> Iterat
             "repeat those of the whole.",
         )
     planned = rows[0].planned if rows else 0
-    if planned < 3:
+    if planned < LEAST:
         said = {0: "No repetition was", 1: "One repetition was"}.get(
             planned, "Two repetitions were"
         )
         shown = "no spread is known" if planned < 2 else "ranges are shown, not intervals"
         yield Caveat("few-repetitions", Severity.CAUTION, f"{said} asked for, so {shown}.")
-    elif few := sum(0 < row.ok < 3 for row in rows):
+    elif few := sum(0 < row.ok < LEAST for row in rows):
         what = "trials" if study.search else "cells"
         yield Caveat(
             "few-repetitions",
             Severity.CAUTION,
-            f"{few} of {len(rows)} {what} {'has' if few == 1 else 'have'} fewer than 3 finished "
-            "repetitions and therefore no confidence interval.",
+            f"{few} of {len(rows)} {what} {'has' if few == 1 else 'have'} fewer than {LEAST} "
+            "finished repetitions and therefore no confidence interval.",
         )
     if not_run := sum(row.statuses.get("not_run", 0) for row in rows):
         total = sum(row.planned for row in rows)

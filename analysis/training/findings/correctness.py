@@ -5,13 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
+from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.training_variables import cell_dims, is_search
-from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES
+from greenbatch.analysis.dataset.variables import STATUSES
 from greenbatch.analysis.statistics import hypothesis_tests
 from greenbatch.analysis.statistics.hypothesis_tests import Groups, Test
-from greenbatch.analysis.statistics.summary import Summary, interval, ratio
+from greenbatch.analysis.statistics.intervals import Interval, interval, ratio
 from greenbatch.analysis.training.dataset.contexts import Context, contexts, name_of
 from greenbatch.errors import UnknownNameError, UsageError
+from greenbatch.records.provenance import Provenance, comparable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -44,16 +46,16 @@ class CorrectnessRow:
     energy: Mapping[int, float] = field(repr=False)
     accuracy: Mapping[int, float] = field(repr=False)
     f1: Mapping[int, float] = field(repr=False)
-    source: str
+    source: Provenance
     standing: Standing = "missing"
     why: str = ""
 
     @property
-    def energy_j(self) -> Summary | None:
+    def energy_j(self) -> Interval | None:
         """Energy per image seen over blocks, geometric mean."""
         return interval(self.energy.values())
 
-    def correctness(self, metric: Metric = "accuracy") -> Summary | None:
+    def correctness(self, metric: Metric = "accuracy") -> Interval | None:
         """Accuracy or F1 over blocks, arithmetic mean."""
         return interval(getattr(self, metric).values(), geometric=False)
 
@@ -99,7 +101,7 @@ class Saving:
     greenest: CorrectnessRow
     within: float
     candidates: int
-    saved: Summary | None
+    saved: Interval | None
     surely_within: bool
 
 
@@ -172,7 +174,7 @@ def environments(dataset: "xr.Dataset") -> list[tuple[Context, GroupTests]]:
             if row.energy:
                 groups[row.name] = [*row.energy.values()]
                 sources.add(row.source)
-        if len(sources) > 1 or sources == {"mixed"}:
+        if not comparable(sources):
             note = "Energy is estimated on one machine and measured on another: not compared."
             tests = GroupTests(
                 figure="energy", shapiro=(), levene=None, kruskal=None, dunn=(), notes=(note,)
@@ -232,8 +234,6 @@ def _rows(part: "xr.Dataset") -> list[CorrectnessRow]:
 
 
 def _row(name: str, labels: Mapping[str, Any], cell: "xr.Dataset") -> CorrectnessRow:
-    from greenbatch.analysis.statistics.by_dimension import provenance_of
-
     ok = cell["status"].values == _OK
     blocks = cell["repetition"].values.tolist()
 
@@ -324,7 +324,7 @@ def _saving(
             )
         ends = (over.high, over.low)
         low, high = (None if end is None else 1 - end for end in ends)
-        saved = Summary(1 - over.centre, low, high, over.n, over.kind)
+        saved = Interval(low, 1 - over.centre, high, over.n, over.method)
         lacking = _differences(getattr(best, metric), getattr(greenest, metric))
         allowed = [top * within - value for value in lacking]
         sure = _above_zero(allowed)
@@ -345,13 +345,12 @@ def word_of(metric: Metric) -> str:
 
 
 def _unlike(rows: Sequence[CorrectnessRow]) -> str:
-    sources = {row.source for row in rows} - {PROVENANCES[0]}
-    if len(sources) > 1 or sources == {"mixed"}:
+    if not comparable(row.source for row in rows):
         return "Some energies are estimated and others measured: they are not compared."
     return ""
 
 
-def _centre(summary: Summary | None) -> float:
+def _centre(summary: Interval | None) -> float:
     return math.nan if summary is None else summary.centre
 
 
@@ -366,11 +365,8 @@ def _differences(over: Mapping[int, float], under: Mapping[int, float]) -> list[
 
 def _above_zero(differences: Sequence[float]) -> bool:
     """Whether the 95 % interval of the mean lies above zero."""
-    import numpy as np
-
-    from greenbatch.analysis.statistics.intervals import student
-
-    return len(differences) > 1 and bool(student(np.array(differences))[0] > 0)
+    found = interval(differences, geometric=False)
+    return found is not None and found.kind == "t" and found.low is not None and found.low > 0
 
 
 def _tests(figure: str, groups: Groups) -> GroupTests:

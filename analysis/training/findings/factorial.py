@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.training_variables import cell_dims
 from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES, settings_of
-from greenbatch.analysis.statistics.by_dimension import provenance_of, refuse_unlike
+from greenbatch.analysis.statistics.by_dimension import refuse_unlike
 from greenbatch.analysis.statistics.hypothesis_tests import Test, corrected, kruskal_wallis
+from greenbatch.analysis.statistics.intervals import Interval, interval
 from greenbatch.analysis.statistics.linear_models import Term, anova, tukey
-from greenbatch.analysis.statistics.summary import Summary, interval
 from greenbatch.analysis.training.dataset.contexts import Context, contexts
 from greenbatch.analysis.training.dataset.totals import counted
 from greenbatch.errors import UsageError
+from greenbatch.records.provenance import Provenance
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -78,11 +80,11 @@ class Factorial:
 
     context: Context
     factors: tuple[str, ...]
-    levels: Mapping[str, Mapping[str, Summary]]
+    levels: Mapping[str, Mapping[str, Interval]]
     blocks: int
     by_repetition: Variance
     by_epoch: Variance
-    source: str
+    source: Provenance
 
 
 def factors_of(dataset: "xr.Dataset") -> tuple[str, ...]:
@@ -153,9 +155,9 @@ def _rows(values: "xr.DataArray", factors: Sequence[str]) -> Iterator[Row]:
         }
 
 
-def _levels(whole: "xr.DataArray", factors: Sequence[str]) -> dict[str, dict[str, Summary]]:
+def _levels(whole: "xr.DataArray", factors: Sequence[str]) -> dict[str, dict[str, Interval]]:
     """Average over the other factors; only blocks in which a level has all of them."""
-    found: dict[str, dict[str, Summary]] = {}
+    found: dict[str, dict[str, Interval]] = {}
     for name in factors:
         others = [other for other in factors if other != name]
         means = whole.mean(others, skipna=False).transpose(name, "repetition").values

@@ -7,10 +7,12 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.dataset.labelled_cells import make_cell
+from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.training_variables import EPOCH_PHASES, FACTORS, cell_dims
-from greenbatch.analysis.dataset.variables import FLAGS, PROVENANCES, STATUSES, settings_of
-from greenbatch.analysis.statistics.summary import Summary, interval
+from greenbatch.analysis.dataset.variables import FLAGS, STATUSES, settings_of
+from greenbatch.analysis.statistics.intervals import Interval, interval
 from greenbatch.records import TrainingCell
+from greenbatch.records.provenance import Provenance
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,7 +51,7 @@ class TrainingRow:
     statuses: Mapping[str, int]
     flags: Mapping[str, int]
     failures: tuple[str, ...]
-    energy_source: str
+    energy_source: Provenance
     series: Mapping[str, Series] = field(repr=False)
     lost_s: float | None = None
     lost_j: float | None = None
@@ -66,9 +68,9 @@ class TrainingRow:
     @property
     def estimated(self) -> bool:
         """Whether an estimate is in its energies."""
-        return self.energy_source in ("estimated", "mixed")
+        return self.energy_source.in_part_estimated
 
-    def summary(self, name: str) -> Summary | None:
+    def summary(self, name: str) -> Interval | None:
         """Summarise a series over repetitions; shares by the arithmetic mean."""
         values = self.series[name].values()
         return interval(values, geometric=name not in ("accuracy", "final_accuracy", "f1"))
@@ -167,8 +169,6 @@ class _Cells:
         sessions = here["sessions"]
         stops = self.arrays["stopped"].attrs["flag_meanings"].split()
         masks = here["flags"][ok]
-        found = {PROVENANCES[code] for code in here["energy_per_image_seen_source"][ok]}
-        found -= {"missing"}
         return TrainingRow(
             cell=cell,
             label=label,
@@ -176,7 +176,7 @@ class _Cells:
             statuses=Counter(STATUSES[code] for code in here["status"]),
             flags={n: c for n, bit in FLAGS.items() if (c := int(((masks & bit) > 0).sum()))},
             failures=tuple(dict.fromkeys(str(t) for t in here["reason"][failed] if t)),
-            energy_source=found.pop() if len(found) == 1 else "mixed" if found else "missing",
+            energy_source=provenance_of(here["energy_per_image_seen_source"][ok]),
             series=series,
             lost_s=float(lost_s[lost].sum()) if lost.any() else None,
             lost_j=float(lost_j[lost].sum())

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES
-from greenbatch.analysis.statistics.summary import Summary, interval
+from greenbatch.analysis.dataset.totals import provenance_of
+from greenbatch.analysis.dataset.variables import STATUSES
+from greenbatch.analysis.statistics.intervals import Interval, interval
 from greenbatch.analysis.training.dataset.contexts import Context, contexts, search_of
 from greenbatch.analysis.training.dataset.totals import counted
 from greenbatch.errors import UsageError
+from greenbatch.records.provenance import Provenance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +54,7 @@ class SearchCurve:
     blocks: tuple[int, ...]
     score: "Array" = field(repr=False)
     energy_j: "Array" = field(repr=False)
-    source: str
+    source: Provenance
     ok: int
     failed: int
     unknown: int
@@ -80,14 +82,14 @@ class SearchCurve:
         found = zip(self.blocks, self.energy_j[:, -1].tolist(), strict=True)
         return {block: value for block, value in found if not math.isnan(value)}
 
-    def by_trial(self) -> list[Summary | None]:
+    def by_trial(self) -> list[Interval | None]:
         """Summarise the best so far over blocks, trial by trial.
 
         ``None`` while a block has no ok trial yet: a mean of the others would fall when it has.
         """
         return [self._summary(self.score[:, trial]) for trial in range(self.score.shape[-1])]
 
-    def by_energy(self, points: int = _POINTS) -> list[tuple[float, Summary | None]]:
+    def by_energy(self, points: int = _POINTS) -> list[tuple[float, Interval | None]]:
         """Summarise the best so far over blocks, by the energy spent in J.
 
         Args:
@@ -128,7 +130,7 @@ class SearchCurve:
                 energies[block] = energy_j
         return Arrival(trials=trials, energy_j=energies, never=tuple(never))
 
-    def _summary(self, values: "Array") -> Summary | None:
+    def _summary(self, values: "Array") -> Interval | None:
         import numpy as np
 
         if np.isnan(values).any():
@@ -151,12 +153,12 @@ class Arrival:
     never: tuple[int, ...]
 
     @property
-    def mean_trials(self) -> Summary | None:
+    def mean_trials(self) -> Interval | None:
         """Mean of the trials; ``None`` where a search never arrived, which has no number."""
         return None if self.never else interval(map(float, self.trials.values()), geometric=False)
 
     @property
-    def mean_energy_j(self) -> Summary | None:
+    def mean_energy_j(self) -> Interval | None:
         """Mean of the energies; ``None`` where a search never arrived or an energy is missing."""
         if self.never or len(self.energy_j) < len(self.trials):
             return None
@@ -197,10 +199,10 @@ class SearchRow:
     """
 
     curve: SearchCurve
-    best: Summary | None
+    best: Interval | None
     near_own: Arrival
     near_all: Arrival
-    total_j: Summary | None
+    total_j: Interval | None
 
     @property
     def strategy(self) -> str:
@@ -271,7 +273,7 @@ def _best_of_all(curves: Sequence[SearchCurve]) -> dict[int, float]:
     return found
 
 
-def _complete(values: Mapping[int, float], curve: SearchCurve) -> Summary | None:
+def _complete(values: Mapping[int, float], curve: SearchCurve) -> Interval | None:
     return interval(values.values()) if len(values) == len(curve.blocks) else None
 
 
@@ -308,7 +310,7 @@ def _curves(
             blocks=tuple(blocks[row] for row in rows),
             score=scores[number][rows, :length],
             energy_j=np.cumsum(cost_j, axis=-1),
-            source=_provenance(sources[number][rows]),
+            source=provenance_of(sources[number][rows]),
             ok=int(ok[number][rows].sum()),
             failed=int((ran & ~ok[number])[rows].sum()),
             unknown=int((ran & ~ok[number] & np.isnan(spent_j[number]))[rows].sum()),
@@ -363,9 +365,3 @@ def dominated_area(points: Sequence[tuple[float, float]]) -> float:
             area += width * (reach - height)
             height = reach
     return area
-
-
-def _provenance(codes: Any) -> str:
-    from greenbatch.analysis.statistics.by_dimension import provenance_of
-
-    return provenance_of(codes) if codes.size else PROVENANCES[0]

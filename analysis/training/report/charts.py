@@ -9,7 +9,7 @@ from typing import Any
 from greenbatch.analysis.dataset.training_variables import EPOCH_PHASES
 from greenbatch.analysis.report.charts.charts import Chart
 from greenbatch.analysis.report.charts.palette import MARKERS, on_dark
-from greenbatch.analysis.statistics.summary import Summary, bounds, interval
+from greenbatch.analysis.statistics.intervals import Interval, bounds, interval
 from greenbatch.analysis.training.findings.rows import TrainingRow
 
 MOST_LINES = 12
@@ -99,7 +99,7 @@ def learning_charts(rows: Sequence[TrainingRow], names: Sequence[str]) -> list[C
     return charts
 
 
-def learning_curve(row: TrainingRow) -> tuple[list[float], list[float], list[Summary]]:
+def learning_curve(row: TrainingRow) -> tuple[list[float], list[float], list[Interval]]:
     """Return epochs from 1, mean energy spent until each ended (J), and the accuracy there.
 
     The energy is empty where that of an epoch is missing.
@@ -141,7 +141,7 @@ def epoch_charts(rows: Sequence[TrainingRow], names: Sequence[str]) -> list[Char
     return charts
 
 
-def epoch_energies(row: TrainingRow, name: str) -> list[Summary]:
+def epoch_energies(row: TrainingRow, name: str) -> list[Interval]:
     """Summarise the energy of a pass over the repetitions, epoch by epoch; empty where missing."""
     energies_j = row.curves.energy_j[name]
     told = []
@@ -179,7 +179,7 @@ def front_charts(
 
 
 def effect_chart(
-    effects: Mapping[str, Mapping[str, Summary]], name: str, number: int
+    effects: Mapping[str, Mapping[str, Interval]], name: str, number: int
 ) -> list[Chart]:
     """Energy of a training at each level of a factor, over all levels of the others.
 
@@ -207,7 +207,7 @@ def by_data(rows: Sequence[TrainingRow]) -> dict[str, list[TrainingRow]]:
     return found
 
 
-def summary(value: Summary) -> list[Any]:
+def summary(value: Interval) -> list[Any]:
     """Centre, bounds and their kind; the centre stands for bounds that there are not."""
     low, high = bounds(value)
     digits = [float(f"{number:.6g}") for number in (value.centre, low, high)]
@@ -215,7 +215,7 @@ def summary(value: Summary) -> list[Any]:
 
 
 def _curve(
-    row: TrainingRow, names: Sequence[str], x: Sequence[float], y: Sequence[Summary]
+    row: TrainingRow, names: Sequence[str], x: Sequence[float], y: Sequence[Interval]
 ) -> dict[str, Any]:
     return {
         "variant": names.index(row.label),

@@ -8,7 +8,7 @@ from greenbatch import units
 from greenbatch.analysis.report.charts.charts import Chart
 from greenbatch.analysis.report.charts.palette import ACCENT, GRID, INK, MUTED
 from greenbatch.analysis.report.figures.style import DASHES, SHAPES, log_axis, save_figures
-from greenbatch.analysis.statistics.summary import sides
+from greenbatch.analysis.statistics.intervals import sides
 from greenbatch.analysis.training.report.sections import Figures
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from greenbatch import units
 from greenbatch.analysis.findings.wording import Table
-from greenbatch.analysis.statistics.summary import Summary, interval, ratio
+from greenbatch.analysis.statistics.intervals import Interval, interval, ratio
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.report.sections import Figures
 from greenbatch.analysis.training.report.tables import share
@@ -102,7 +102,7 @@ def most_accurate(rows: Sequence[TrainingRow]) -> TrainingRow | None:
     return max(known, key=lambda pair: pair[0])[1] if known else None
 
 
-def span(value: Summary) -> str:
+def span(value: Interval) -> str:
     """Write the interval of an energy: ``95 %: 44.1 mJ … 46.3 mJ``."""
     if value.low is None or value.high is None:
         return "one repetition: no interval"
@@ -110,7 +110,7 @@ def span(value: Summary) -> str:
     return f"{kind}: {units.si(value.low, 'J')} … {units.si(value.high, 'J')}"
 
 
-def share_span(value: Summary) -> str:
+def share_span(value: Interval) -> str:
     """Write the interval of a share: ``95 %: 96.9 … 97.5 %``."""
     if value.low is None or value.high is None:
         return "one repetition: no interval"
@@ -219,13 +219,13 @@ def _next_accurate(best: TrainingRow, rows: Sequence[TrainingRow]) -> str:
     return f"Not told apart from {best.label} in accuracy: {listed(alike)}." if alike else ""
 
 
-def _difference(over: TrainingRow, under: TrainingRow) -> Summary | None:
+def _difference(over: TrainingRow, under: TrainingRow) -> Interval | None:
     """Compare best accuracies block by block."""
     a, b = over.series["accuracy"], under.series["accuracy"]
     return interval((a[block] - b[block] for block in a.keys() & b.keys()), geometric=False)
 
 
-def _too_few(value: Summary) -> str:
+def _too_few(value: Interval) -> str:
     return (
         "one repetition, too few to be sure"
         if value.n == 1
@@ -233,22 +233,22 @@ def _too_few(value: Summary) -> str:
     )
 
 
-def _change(factor: Summary) -> str:
+def _change(factor: Interval) -> str:
     """Write a ratio above 1 as a change: ``3.8 % (1.2 … 6.4)``."""
     return _bounded(factor, lambda value: f"{100 * (value - 1):.3g}", " %")
 
 
-def times(factor: Summary) -> str:
+def times(factor: Interval) -> str:
     """Write a ratio: ``1.95 times (1.90 … 2.00)``."""
     return _bounded(factor, lambda value: f"{value:.2f}", " times")
 
 
-def _points(gap: Summary) -> str:
+def _points(gap: Interval) -> str:
     """Write a difference of shares: ``1.6 (1.2 … 2.0) percentage points``."""
     return _bounded(gap, lambda value: f"{100 * value:.1f}", "") + " percentage points"
 
 
-def _bounded(value: Summary, write: Callable[[float], str], unit: str) -> str:
+def _bounded(value: Interval, write: Callable[[float], str], unit: str) -> str:
     text = f"{write(value.centre)}{unit}"
     if value.low is None or value.high is None:
         return text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from greenbatch import units
 from greenbatch.analysis.findings.wording import DASH, Table, spread
 from greenbatch.analysis.report.charts.charts import Chart
-from greenbatch.analysis.statistics.summary import Summary, ratio
+from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.analysis.training.dataset.compilation import hyperparameters_of
 from greenbatch.analysis.training.dataset.contexts import contexts
 from greenbatch.analysis.training.dataset.totals import counted
@@ -24,6 +24,7 @@ from greenbatch.analysis.training.report.findings import (
 )
 from greenbatch.analysis.training.report.sections import Figures
 from greenbatch.analysis.training.report.tables import share
+from greenbatch.records.provenance import Provenance, combine
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -123,8 +124,8 @@ def _answer(members: Sequence[SearchRow]) -> tuple[str, list[str]]:
 
 def _alike(members: Sequence[SearchRow]) -> bool:
     """Whether the energies may be compared: an estimate never meets a measurement."""
-    sources = {row.curve.source for row in members} - {"missing"}
-    return len(sources) == 1 and "mixed" not in sources
+    found = combine(row.curve.source for row in members)
+    return found in (Provenance.MEASURED, Provenance.ESTIMATED)
 
 
 def _costs(row: SearchRow, by_energy: bool) -> dict[int, float]:
@@ -133,7 +134,7 @@ def _costs(row: SearchRow, by_energy: bool) -> dict[int, float]:
     return {block: float(count) for block, count in row.near_all.trials.items()}
 
 
-def _mean(row: SearchRow, by_energy: bool) -> Summary:
+def _mean(row: SearchRow, by_energy: bool) -> Interval:
     found = row.near_all.mean_energy_j if by_energy else row.near_all.mean_trials
     assert found is not None  # asked of searches that all came there
     return found

@@ -9,7 +9,7 @@ from greenbatch import units
 from greenbatch.analysis.dataset.training_variables import cell_dims
 from greenbatch.analysis.dataset.variables import STATUSES
 from greenbatch.analysis.findings.wording import DASH, Table, spread
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.analysis.training.dataset.compilation import hyperparameters_of
 from greenbatch.analysis.training.dataset.totals import counted
 from greenbatch.analysis.training.findings.rows import TrainingRow
@@ -177,7 +177,7 @@ def table_csv(table: Table) -> str:
     return csv_text([table.columns, *table.rows])
 
 
-def share(value: Summary | None) -> str:
+def share(value: Interval | None) -> str:
     """Write a share and its bounds in percent: ``97.2 % (96.9 … 97.5)``."""
     if value is None:
         return DASH
@@ -216,7 +216,7 @@ def notes(row: TrainingRow) -> str:
     return ", ".join(parts)
 
 
-def _time(value: Summary | None) -> str:
+def _time(value: Interval | None) -> str:
     if value is None or value.centre < 60:
         return spread(value, "s")
     return units.duration(value.centre)

@@ -7,15 +7,10 @@ from pathlib import Path
 from types import ModuleType
 
 from greenbatch.errors import StudyError
+from greenbatch.models.onnx_session import CRASHING
 from greenbatch.runners.backends.onnx_runtime.interface import SessionOptions
 from greenbatch.runners.backends.onnx_runtime.providers import Provider
 from greenbatch.runners.backends.options import Option, Options, Setting
-
-CRASHING = "FuseFp16InitializerToFp32NodeTransformer"
-"""An optimiser that ends the process by a segmentation fault on fp16 attention on the CPU (seen in
-1.31.1); left out where fp16 may be computed there.
-See https://github.com/microsoft/onnxruntime/issues/32405.
-"""
 
 OPTIONS: Options = {
     "intra_op_num_threads": Option("threads inside an operator; the study's --threads", "count"),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from greenbatch.errors import PlacementError, UnsupportedCell, WeightsError
+from greenbatch.errors import PlacementError, UnsupportedCell, WeightsError, first_line
 from greenbatch.models import registry
 from greenbatch.models.build import build
 from greenbatch.models.sources.load import SourceWarning, load
@@ -131,7 +131,7 @@ class TorchBackend:
         except RuntimeError as error:
             raise WeightsError(
                 f"{task.weights.name} does not fit the {task.cell.model} that was built "
-                f"({str(error).splitlines()[0]}); export it again"
+                f"({first_line(error)}); export it again"
             ) from error
         return module
 

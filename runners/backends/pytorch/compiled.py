@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from greenbatch.errors import PlacementError
+from greenbatch.errors import PlacementError, first_line
 from greenbatch.runners.backends import Option, Options, Setting, Task
 from greenbatch.runners.backends.pytorch.base import OPTIONS, TorchBackend
 
@@ -110,11 +110,10 @@ class TorchCompiled(TorchBackend):
 
 
 def _not_one_graph(cause: str) -> str:
-    line = cause.strip().splitlines()[0].rstrip(".:")
     return (
         f"torch.compile was to make one graph of the network, or some of it runs uncompiled: "
-        f"{line}; unset TORCH_COMPILE_DISABLE and TORCHDYNAMO_DISABLE, or measure it with "
-        "--runtime torch"
+        f"{first_line(cause)}; unset TORCH_COMPILE_DISABLE and TORCHDYNAMO_DISABLE, or measure it "
+        "with --runtime torch"
     )
 
 

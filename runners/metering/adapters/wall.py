@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from greenbatch import privacy
-from greenbatch.errors import MeterUnavailable, UsageError
+from greenbatch.errors import MeterUnavailable, UsageError, first_line
 from greenbatch.records import EnergySource
 from greenbatch.runners.metering.adapters import credentials
 from greenbatch.runners.metering.adapters.credentials import HOW, PLACEHOLDER, Credentials
@@ -236,9 +236,8 @@ def _compiled(expression: str) -> "ParsedResult":
     try:
         return jmespath.compile(expression)  # it keeps those it has seen
     except (jmespath.exceptions.JMESPathError, RecursionError) as error:
-        cause = str(error).splitlines()[0].rstrip(":")
         raise UsageError(
-            f"{expression[:80]!r} is no JMESPath expression ({cause}); see https://jmespath.org"
+            f"{expression[:80]!r} is no JMESPath expression ({first_line(error)}); see https://jmespath.org"
         ) from error
 
 
@@ -313,7 +312,7 @@ def _number(
     try:
         found = _compiled(expression).search(answer)
     except jmespath.exceptions.JMESPathError as error:
-        return None, f"cannot evaluate {where}: {str(error).splitlines()[0]}"
+        return None, f"cannot evaluate {where}: {first_line(error)}"
     if found is None:
         known = [key[:40] for key in list(answer)[:8]] if isinstance(answer, dict) else []
         keys = f"; it holds {', '.join(map(repr, known))}" if known else ""

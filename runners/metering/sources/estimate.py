@@ -10,6 +10,7 @@ from typing import Self
 
 from greenbatch.errors import UsageError
 from greenbatch.records import EnergySource
+from greenbatch.records.energy import estimate_note
 from greenbatch.runners.metering.meter import Clock, Domain, EnergyMeter, MeterOptions, Reading
 from greenbatch.runners.metering.sources.cpu_models import (
     AVERAGE,
@@ -70,10 +71,12 @@ class EstimateMeter(EnergyMeter):
                 device=f"{cores:g} hardware threads",
                 band_relative=relative,
                 band_power_w=cores * constant_w,
-                note=f"estimated, not measured: {cores:g} hardware threads at {power.rest_w:.3g} W "
-                f"each, up to {power.full_w:.3g} W with their CPU time ({power.origin}); they may "
-                f"be wrong by {power.rest_band_w / power.rest_w:.0%} at rest and "
-                f"{power.full_band_w / power.full_w:.0%} at full load",
+                note=estimate_note(
+                    f"{cores:g} hardware threads at {power.rest_w:.3g} W each, up to "
+                    f"{power.full_w:.3g} W with their CPU time ({power.origin}); they may "
+                    f"be wrong by {power.rest_band_w / power.rest_w:.0%} at rest and "
+                    f"{power.full_band_w / power.full_w:.0%} at full load"
+                ),
             ),
         )
 

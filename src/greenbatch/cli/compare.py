@@ -138,7 +138,7 @@ def _read(run: Path, metric: Metric) -> "dict[str, Side]":
     from greenbatch.analysis.dataset.run_files import read_run
     from greenbatch.analysis.findings.verdicts import Side
     from greenbatch.design.recorded import RecordedStudy
-    from greenbatch.records import FACTORS, artifact_key
+    from greenbatch.records import FACTORS, Provenance, artifact_key
 
     with open_run(run) as dataset:
         rows = cell_rows(dataset)
@@ -162,7 +162,7 @@ def _read(run: Path, metric: Metric) -> "dict[str, Side]":
             facts["artifact"] = artifact.sha256[:12]
         for name, values in sorted(in_force.get(cell, {}).items()):
             facts[name] = " or ".join(sorted(values))
-        source = row.energy_source if metric is Metric.ENERGY else "measured"
+        source = row.energy_source if metric is Metric.ENERGY else Provenance.MEASURED
         unusual = "" if cell.io == "host" else f", io {cell.io}"
         unusual += "" if cell.scenario == "offline" else f", {cell.scenario}"
         found[f"{cell}{unusual}"] = Side(row.series[_SERIES[metric]].by_block, source, facts)
@@ -327,17 +327,22 @@ def _verdict(cell: "CellVerdict") -> str:
 
 
 def _ratio(value: "Interval") -> str:
-    return f"{value.centre:.3f}× ({value.low:.3f} … {value.high:.3f})"
+    text = f"{value.centre:.3f}×"
+    if value.low is None or value.high is None:
+        return text
+    word = "range " if value.kind == "range" else ""
+    return f"{text} ({word}{value.low:.3f} … {value.high:.3f})"
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _bounds(value: "Interval | None") -> dict[str, Any] | None:
+def _bounds(value: "Interval | None") -> dict[str, object] | None:
     if value is None:
         return None
-    return {"low": value.low, "centre": value.centre, "high": value.high, "method": value.method}
+    method = value.method if value.kind == "t" else value.kind
+    return {"low": value.low, "centre": value.centre, "high": value.high, "method": method}
 
 
 def _xml(text: str) -> str:

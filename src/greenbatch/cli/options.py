@@ -132,13 +132,34 @@ def parse_settings(plain: Sequence[str], of_providers: Sequence[str]) -> dict[st
         ("--set", plain, "onnxruntime-cpu.allow_spinning=0,1"),
         ("--provider-option", of_providers, "cuda.cudnn_conv_algo_search=HEURISTIC"),
     ):
-        for text in texts:
-            where, equals, values = text.partition("=")
-            owner, dot, name = where.strip().partition(".")
-            if not (owner and dot and name and equals and all(values.split(","))):
-                raise UsageError(f"{option} {text!r} cannot be read; write e.g. {example}")
+        for where, values in named_values(texts, option, example).items():
+            owner, _, name = where.partition(".")
+            if not (owner and name):
+                raise UsageError(f"{option} {where!r} names no backend; write e.g. {example}")
             key = f"{owner}.{name}" if option == "--set" else f"onnxruntime-{owner}.provider.{name}"
             if key in found:
                 raise UsageError(f"{key} is set twice; give all its values at once, e.g. {example}")
-            found[key] = [value.strip() for value in values.split(",")]
+            found[key] = values
+    return found
+
+
+def named_values(texts: Sequence[str], option: str, example: str) -> dict[str, list[str]]:
+    """Read ``NAME=V1,V2``, each name once.
+
+    Args:
+        texts: As given to the option.
+        option, example: For the message where one is not written so.
+
+    Raises:
+        UsageError: A name or a value is empty, or a name is given twice.
+    """
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        name, _, rest = (part.strip() for part in text.partition("="))
+        values = [value.strip() for value in rest.split(",")]
+        if not (name and all(values)):
+            raise UsageError(f"{option} {text!r} cannot be read; write e.g. {example}")
+        if name in found:
+            raise UsageError(f"{name} is set twice; give all its values at once, e.g. {example}")
+        found[name] = values
     return found

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from greenbatch.analysis.recommendation.recommend import Choice, Recommendation
-    from greenbatch.analysis.statistics.summary import Summary
+    from greenbatch.analysis.statistics.intervals import Interval
 
 
 def recommend(
@@ -184,7 +184,7 @@ def _choice(choice: "Choice | None") -> dict[str, Any] | None:
     }
 
 
-def _bounds(value: "Summary | None") -> dict[str, Any] | None:
+def _bounds(value: "Interval | None") -> dict[str, Any] | None:
     if value is None:
         return None
     return {

@@ -1,6 +1,5 @@
 """``gb train``: train networks under the meters, and report."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from greenbatch.cli.options import (
     TrainImages,
     Trust,
     ValidationImages,
+    named_values,
     parse_batch_sizes,
 )
 from greenbatch.cli.output.printing import echo
@@ -122,7 +122,7 @@ def train(
         "epochs": epochs,
         "batch_sizes": parse_batch_sizes(batch_sizes) if batch_sizes is not None else None,
         "precisions": precision,
-        "settings": _settings(setting or []) or None,
+        "settings": named_values(setting or [], "--set", "learning_rate=0.01,0.1") or None,
         "patience": patience,
         "repetitions": repetitions,
         "providers": provider,
@@ -156,17 +156,3 @@ def train(
         echo(*plan_lines(design))
         return
     measure(design, path, as_json, trust=True, share_machine=share_machine)
-
-
-def _settings(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Read what is set, ``NAME=V1,V2`` each."""
-    found: dict[str, list[str]] = {}
-    for text in texts:
-        name, _, values = text.partition("=")
-        name = name.strip()
-        if not name or not all(values.split(",")):
-            raise UsageError(f"--set {text!r} cannot be read; write e.g. learning_rate=0.01,0.1")
-        if name in found:
-            raise UsageError(f"{name} is set twice; give all its values at once")
-        found[name] = [value.strip() for value in values.split(",")]
-    return found

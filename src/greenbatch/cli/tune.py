@@ -17,6 +17,7 @@ from greenbatch.cli.options import (
     TrainImages,
     Trust,
     ValidationImages,
+    named_values,
 )
 from greenbatch.cli.output.printing import echo
 from greenbatch.errors import UsageError
@@ -142,7 +143,7 @@ def tune(
         "data": [data] if data else None,
         "epochs": epochs,
         "patience": patience,
-        "settings": _settings(setting or []) or None,
+        "settings": named_values(setting or [], "--set", "optimizer=sgd,adam") or None,
         "batch_sizes": [batch_size] if batch_size is not None else None,
         "precisions": [precision] if precision else None,
         "backends": [f"torch-{provider}"] if provider else None,
@@ -209,18 +210,13 @@ def read_space(texts: Sequence[str]) -> dict[str, Any]:
     Raises:
         UsageError: One is not written so, or is given twice.
     """
+    example = "conv_layers=1,4 or learning_rate=0.001..0.1:log"
     found: dict[str, Any] = {}
-    for text in texts:
-        name, _, values = (part.strip() for part in text.partition("="))
-        if name in found:
-            raise UsageError(f"--space names {name} twice; give all its values at once")
-        given = _range(values) if ".." in values else [part.strip() for part in values.split(",")]
-        if not name or not given or (isinstance(given, list) and not all(given)):
-            raise UsageError(
-                f"--space {text!r} cannot be read; write e.g. conv_layers=1,4 or "
-                "learning_rate=0.001..0.1:log"
-            )
-        found[name] = given
+    for name, values in named_values(texts, "--space", example).items():
+        text = ",".join(values)
+        found[name] = _range(text) if ".." in text else values
+        if not found[name]:
+            raise UsageError(f"--space {name}={text} cannot be read; write e.g. {example}")
     return found
 
 
@@ -242,13 +238,3 @@ def _range(text: str) -> dict[str, Any] | None:
         **({"whole": True} if whole else {}),
         **({"steps": steps[0]} if steps else {}),
     }
-
-
-def _settings(texts: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for text in texts:
-        name, _, values = (part.strip() for part in text.partition("="))
-        if not name or not all(values.split(",")) or name in found:
-            raise UsageError(f"--set {text!r} cannot be read; write NAME=VALUE, each name once")
-        found[name] = [value.strip() for value in values.split(",")]
-    return found

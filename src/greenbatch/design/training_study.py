@@ -39,7 +39,6 @@ from greenbatch.records import TrainingCell
 
 LARGEST_BATCH = 65536
 STRATEGIES = ("grid", "random", "gp", "tpe")
-OBJECTIVES = ("accuracy", "energy", "both")
 Count = Annotated[int, Field(ge=1, le=LARGEST_BATCH, strict=True)]
 Images = Annotated[int, Field(ge=2, le=1_000_000_000, strict=True)]
 

@@ -31,6 +31,7 @@ from greenbatch.records.energy import (
 )
 from greenbatch.records.factors import FACTORS
 from greenbatch.records.journal import Journal, Record, decode, encode, parse
+from greenbatch.records.provenance import Provenance
 from greenbatch.records.repetition import (
     SCHEMA,
     Agreement,
@@ -84,6 +85,7 @@ __all__ = [
     "Parity",
     "Phase",
     "Pipeline",
+    "Provenance",
     "Queue",
     "Record",
     "Repetition",

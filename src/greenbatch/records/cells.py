@@ -141,6 +141,10 @@ class Cell:
     @property
     def how(self) -> str:
         """What it is but for the model: ``onnxruntime-cpu at batch 8``, with what is unusual."""
+        return self.how_at(self.batch_size)
+
+    def how_at(self, *batch_sizes: int) -> str:
+        """Say `how` of several batch sizes at once; a server has one."""
         unusual = "" if self.precision == "fp32" else f" in {self.precision}"
         if self.is_server:
             served = self.served
@@ -148,7 +152,7 @@ class Cell:
                 f"{self.variant}{unusual} with {served.policy} at {served.rate} requests/s "
                 f"({served.arrivals})"
             )
-        return f"{self.variant}{unusual} at batch {self.batch_size}"
+        return f"{self.variant}{unusual} at batch {', '.join(map(str, batch_sizes))}"
 
     @property
     def is_server(self) -> bool:

@@ -15,6 +15,19 @@ class EnergySource(StrEnum):
     ESTIMATED = "estimated"
 
 
+_OF_AN_ESTIMATE = "estimated, not measured: "
+
+
+def estimate_note(model: str) -> str:
+    """Write the reason of a figure that is estimated by a model, which is told in words."""
+    return f"{_OF_AN_ESTIMATE}{model}"
+
+
+def model_of_estimate(note: str) -> str:
+    """Return the model that `estimate_note` was given."""
+    return note.removeprefix(_OF_AN_ESTIMATE).rstrip(".")
+
+
 def _check(label: str, source: EnergySource, value: float | None, reason: str | None) -> None:
     if source is EnergySource.MISSING:
         if value is not None or not reason:

@@ -2,6 +2,8 @@
 
 from typing import cast
 
+from greenbatch.errors import first_line
+
 
 def cause_of(error: ValueError | RecursionError) -> str:
     """Return what is wrong with a record: of pydantic's errors the first fault, and where it is.
@@ -12,7 +14,7 @@ def cause_of(error: ValueError | RecursionError) -> str:
     from pydantic import ValidationError
 
     if not isinstance(error, ValidationError):
-        return str(error).partition("\n")[0]
+        return first_line(error)
     fault = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
     what = fault["msg"]

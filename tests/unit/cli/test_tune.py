@@ -49,7 +49,7 @@ def test_a_space_that_is_written_otherwise_is_refused(text: str) -> None:
 
 
 def test_a_hyperparameter_is_searched_once() -> None:
-    with pytest.raises(UsageError, match="names relu twice"):
+    with pytest.raises(UsageError, match="relu is set twice"):
         read_space(["relu=0", "relu=1"])
 
 

@@ -15,7 +15,7 @@ from greenbatch.cli.output.console import TextConsole, open_console
 if TYPE_CHECKING:
     from greenbatch.analysis.findings import wording
     from greenbatch.analysis.findings.cells import CellRow
-    from greenbatch.analysis.statistics.summary import Summary
+    from greenbatch.analysis.statistics.intervals import Interval
 
 ROOMY = 100  # columns from which on a table may show more than the essential
 
@@ -158,7 +158,7 @@ def _cell_table(rows: Sequence["CellRow"], *, with_net: bool) -> Table:
     return table
 
 
-def _spread(interval: "Summary | None", unit: str) -> str:
+def _spread(interval: "Interval | None", unit: str) -> str:
     if interval is None:
         return "–"
     text = units.si(interval.centre, unit)

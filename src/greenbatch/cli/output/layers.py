@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from greenbatch.analysis.findings import wording
     from greenbatch.analysis.findings.layer_attribution import Attribution, Check, PartShare, Row
-    from greenbatch.analysis.statistics.summary import Summary
+    from greenbatch.analysis.statistics.intervals import Interval
     from greenbatch.records.layers import Part
 
 SCHEMA = 1
@@ -202,13 +202,13 @@ def _parts_table(check: "Check") -> "Table":
     return table
 
 
-def _spread(summary: "Summary | None") -> str:
+def _spread(summary: "Interval | None") -> str:
     if summary is None or summary.relative is None:
         return ""
     return f" ± {summary.relative:.1%}"
 
 
-def _ratio(summary: "Summary") -> str:
+def _ratio(summary: "Interval") -> str:
     text = f"{summary.centre:.1%}"
     if summary.low is None or summary.high is None:
         return text
@@ -288,7 +288,7 @@ def _row(row: "Row") -> dict[str, Any]:
     }
 
 
-def _summary(summary: "Summary | None") -> dict[str, Any] | None:
+def _summary(summary: "Interval | None") -> dict[str, Any] | None:
     if summary is None:
         return None
     return {

@@ -18,7 +18,7 @@ from greenbatch.records import Epoch, Training, TrainingCell
 if TYPE_CHECKING:
     import xarray as xr
 
-    from greenbatch.analysis.statistics.summary import Summary
+    from greenbatch.analysis.statistics.intervals import Interval
     from greenbatch.analysis.training.findings.searches import Arrival, SearchRow
     from greenbatch.design.training_study import Search
     from greenbatch.records import Journal
@@ -192,13 +192,13 @@ def _plain(name: str, value: float) -> str:
     return f"energy {units.si(value, 'J')}" if name == "energy" else f"{name} {value:.1%}"
 
 
-def _figure(summary: "Summary | None", objective: str) -> str:
+def _figure(summary: "Interval | None", objective: str) -> str:
     from greenbatch.analysis.training.report.tables import share
 
     return _spread(summary, "J") if objective == "energy" else share(summary)
 
 
-def _spread(summary: "Summary | None", unit: str) -> str:
+def _spread(summary: "Interval | None", unit: str) -> str:
     from greenbatch.analysis.findings.wording import spread
 
     return spread(summary, unit)
@@ -212,7 +212,7 @@ def _energy(arrival: "Arrival") -> str:
     return _until(arrival, arrival.mean_energy_j, arrival.median_energy_j, "J")
 
 
-def _until(arrival: "Arrival", mean: "Summary | None", median: float | None, unit: str) -> str:
+def _until(arrival: "Arrival", mean: "Interval | None", median: float | None, unit: str) -> str:
     """Write a mean with its interval; where some never arrived, the median and how many did."""
     if mean is not None:
         return _spread(mean, unit)
@@ -246,7 +246,7 @@ def _row_as_json(row: "SearchRow") -> dict[str, Any]:
     }
 
 
-def _summary(summary: "Summary | None") -> dict[str, Any] | None:
+def _summary(summary: "Interval | None") -> dict[str, Any] | None:
     if summary is None:
         return None
     return {"value": summary.centre, "low": summary.low, "high": summary.high, "n": summary.n}

@@ -22,7 +22,7 @@ from greenbatch.records import (
 from greenbatch.records import journal as journals
 
 if TYPE_CHECKING:
-    from greenbatch.analysis.statistics.summary import Summary
+    from greenbatch.analysis.statistics.intervals import Interval
     from greenbatch.workflows.training import Run
 
 WIDTH_ELSEWHERE = 140  # its rows have more columns than those of other tables
@@ -49,13 +49,13 @@ class TrainingRow:
     planned: int
     ok: int
     epochs: tuple[int, int] | None
-    accuracy: "Summary | None"
-    f1: "Summary | None"
-    energy_j: "Summary | None"
+    accuracy: "Interval | None"
+    f1: "Interval | None"
+    energy_j: "Interval | None"
     sources: tuple[str, ...]
-    train_j: "Summary | None"
-    validation_j: "Summary | None"
-    duration_s: "Summary | None"
+    train_j: "Interval | None"
+    validation_j: "Interval | None"
+    duration_s: "Interval | None"
     flags: dict[str, int]
 
 
@@ -100,9 +100,9 @@ def _row(
     )
 
 
-def _interval(values: Sequence[float | None]) -> "Summary | None":
+def _interval(values: Sequence[float | None]) -> "Interval | None":
     """Summarise one figure over repetitions; nothing, where one of them lacks it."""
-    from greenbatch.analysis.statistics.summary import interval
+    from greenbatch.analysis.statistics.intervals import interval
 
     known = [value for value in values if value is not None]
     return interval(known, geometric=False) if known and len(known) == len(values) else None
@@ -205,7 +205,7 @@ def lost_sentences(trainings: Iterable[Training]) -> list[str]:
 def trainings_as_json(run: "Run") -> str:
     """Write where a run's files are and the rows of its table, for a script to read."""
 
-    def summary(found: "Summary | None") -> dict[str, float | int | None] | None:
+    def summary(found: "Interval | None") -> dict[str, float | int | None] | None:
         if found is None:
             return None
         return {"value": found.centre, "low": found.low, "high": found.high, "n": found.n}
@@ -250,11 +250,11 @@ def _range(ends: tuple[int, int] | None) -> str:
     return str(ends[0]) if ends[0] == ends[1] else f"{ends[0]}–{ends[1]}"
 
 
-def _share(found: "Summary | None") -> str:
+def _share(found: "Interval | None") -> str:
     return "–" if found is None else f"{found.centre:.1%}"
 
 
-def _spread(found: "Summary | None", unit: str) -> str:
+def _spread(found: "Interval | None", unit: str) -> str:
     if found is None:
         return "–"
     text = units.si(found.centre, unit)

@@ -16,7 +16,7 @@ from greenbatch.analysis.findings.comparisons import Ratio, best_rows, compariso
 from greenbatch.analysis.findings.wording import spread, times
 from greenbatch.analysis.report.tables.csv_files import best_csv, cells_csv, comparison_csv
 from greenbatch.analysis.report.tables.text import best_table, cells_table, comparison_table
-from greenbatch.analysis.statistics.summary import Summary
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.records import Cell, EnergyFigure, EnergySource, Record
 from tests.fakes import runs
 
@@ -120,19 +120,19 @@ def test_net_energy_never_exceeds_gross_however_wide_the_spread(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (Summary(0.0123, 0.0122, 0.01245, 3, "t"), "12.3 mJ ± 1.2 %"),
-        (Summary(0.0123, 0.0122, 0.01245, 2, "range"), "12.3 mJ ± 1.2 % (range)"),
-        (Summary(2.18, 0.56, 8.52, 3, "t"), "2.18 J (560 mJ … 8.52 J)"),
-        (Summary(2.18, None, None, 1, "none"), "2.18 J"),
+        (Interval(0.0122, 0.0123, 0.01245, 3), "12.3 mJ ± 1.2 %"),
+        (Interval(0.0122, 0.0123, 0.01245, 2), "12.3 mJ ± 1.2 % (range)"),
+        (Interval(0.56, 2.18, 8.52, 3), "2.18 J (560 mJ … 8.52 J)"),
+        (Interval(None, 2.18, None, 1), "2.18 J"),
         (None, "–"),
     ],
 )
-def test_a_figure_is_written_with_its_interval(value: Summary | None, text: str) -> None:
+def test_a_figure_is_written_with_its_interval(value: Interval | None, text: str) -> None:
     assert spread(value, "J") == text
 
 
 def test_a_small_ratio_keeps_its_digits() -> None:
-    ratio = Ratio(Summary(0.0137, 0.00358, 0.0525, 3, "t"))
+    ratio = Ratio(Interval(0.00358, 0.0137, 0.0525, 3))
     assert times(ratio) == "0.0137× (0.00358 … 0.0525)"
 
 

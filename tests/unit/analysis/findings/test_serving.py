@@ -10,7 +10,7 @@ from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.serving import policy_of, serving_panels
 from greenbatch.analysis.report.build import page_facts
 from greenbatch.analysis.report.charts.charts import serving_charts
-from greenbatch.records import EnergySource
+from greenbatch.records import EnergySource, Provenance
 from tests.fakes import runs
 from tests.fakes.served_run import POLICIES, served_run
 
@@ -66,7 +66,7 @@ def test_where_nobody_holds_the_rate_all_are_shown_and_marked(rows: list[CellRow
 
 def test_energies_of_two_sources_are_not_set_against_each_other(rows: list[CellRow]) -> None:
     mixed = [
-        replace(row, energy_source="estimated") if policy_of(row) == "fixed:4" else row
+        replace(row, energy_source=Provenance.ESTIMATED) if policy_of(row) == "fixed:4" else row
         for row in rows
     ]
     for panel in serving_panels(mixed):

@@ -1,7 +1,5 @@
 """What a start costs, cold and warm, and after how many images it has paid for itself."""
 
-import csv
-import io
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +17,6 @@ from greenbatch.analysis.findings.startup import (
     break_evens,
     start_ups,
 )
-from greenbatch.analysis.report.tables.csv_files import break_even_csv, start_csv
 from greenbatch.records import Cell, EnergySource, OneOff, Record, Repetition
 from tests.fakes import runs
 
@@ -236,25 +233,32 @@ def test_a_journal_without_starts_says_so(tmp_path: Path) -> None:
     )
 
 
-def test_starts_and_break_evens_for_a_program(tmp_path: Path) -> None:
+def test_starts_and_break_evens_have_their_counts(tmp_path: Path) -> None:
     starts = found(
         tmp_path,
         repetitions(ORT, 0.010, CHEAP),
         repetitions(COMPILED, 0.004, DEAR, cached=True),
     )
-    lines = list(csv.DictReader(io.StringIO(start_csv(starts))))
-    assert [(line["backend"], line["cache"], line["n"]) for line in lines] == [
-        ("onnxruntime-cpu", "cold", "3"),
-        ("torch-compile-cpu", "cold", "1"),
-        ("torch-compile-cpu", "warm", "2"),
+    costs = [
+        (start.cell.backend, cache, cost.duration_s.n)
+        for start in starts
+        for cache, cost in (("cold", start.cold), ("warm", start.warm))
+        if cost and cost.duration_s
     ]
-    assert (float(lines[1]["s"]), float(lines[1]["first_s"])) == pytest.approx((52.0, 50.0))
-    assert lines[1]["s_low"] == ""
-    time, energy = csv.DictReader(io.StringIO(break_even_csv(break_evens(starts))))
-    assert (time["quantity"], time["verdict"], time["reference"]) == (
-        "time",
-        "pays",
-        "onnxruntime-cpu",
-    )
-    assert float(time["images"]) == pytest.approx(50.5 / 0.006)
-    assert energy["dearer_to_start"] == "torch-compile-cpu"
+    assert costs == [
+        ("onnxruntime-cpu", "cold", 3),
+        ("torch-compile-cpu", "cold", 1),
+        ("torch-compile-cpu", "warm", 2),
+    ]
+    cold = starts[1].cold
+    assert cold is not None
+    assert cold.duration_s is not None
+    assert cold.duration_s.centre == pytest.approx(52.0)
+    assert cold.duration_s.low is None
+    assert cold.phases_s["first"].centre == pytest.approx(50.0)
+    (even,) = break_evens(starts)
+    assert even.reference_cell.backend == "onnxruntime-cpu"
+    assert (even.time.quantity, even.time.verdict) == ("time", "pays")
+    assert even.time.images == pytest.approx(50.5 / 0.006)
+    assert even.energy.dear is not None
+    assert even.energy.dear.backend == "torch-compile-cpu"

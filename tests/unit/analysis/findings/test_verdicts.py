@@ -10,6 +10,7 @@ from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from greenbatch.analysis.findings.verdicts import Judgement, Side, Verdict, judge, overall_ratio
 from greenbatch.errors import UsageError
+from greenbatch.records import Provenance
 
 pytestmark = pytest.mark.numeric
 
@@ -17,7 +18,7 @@ QUIET = (1.0, 1.001, 0.999, 1.002, 0.998)
 
 
 def side(*values: float, source: str = "measured", **facts: str) -> Side:
-    return Side(dict(enumerate(values)), source, facts)
+    return Side(dict(enumerate(values)), Provenance(source), facts)
 
 
 def scaled(factor: float, values: tuple[float, ...] = QUIET) -> Side:
@@ -46,7 +47,7 @@ def test_a_change_is_judged_by_its_size(
     assert (cell.verdict, cell.beyond, found.worse) == (verdict, beyond, fails)
     assert cell.ratio is not None
     assert cell.ratio.centre == pytest.approx(factor)
-    assert cell.ratio.holds(factor)
+    assert not cell.ratio.excludes(factor)
 
 
 def test_less_throughput_is_worse() -> None:
@@ -97,15 +98,24 @@ def test_the_p_value_is_scipys(paired: bool) -> None:
 def test_two_repetitions_never_fail_a_gate() -> None:
     found = judged(side(1.0, 1.001), side(2.0, 2.001))
     (cell,) = found.cells
+    assert cell.ratio is not None
+    assert found.overall is not None
+    for ratio in (cell.ratio, found.overall):
+        assert ratio.kind == "range"
+        assert (ratio.low, ratio.high) == pytest.approx((2.0 / 1.001, 2.001))
     assert (cell.verdict, found.worse) == (Verdict.TOO_NOISY, False)
     assert cell.needed == 3
     assert cell.reason == "a side has fewer than 3 repetitions"
 
 
 def test_one_repetition_has_neither_interval_nor_a_number_needed() -> None:
-    (cell,) = judged(side(1.0), side(2.0, 2.1, 2.2)).cells
-    assert (cell.verdict, cell.ratio, cell.needed) == (Verdict.TOO_NOISY, None, None)
-    assert judged(side(1.0), side(2.0, 2.1, 2.2)).overall is None
+    found = judged(side(1.0), side(2.0, 2.1, 2.2))
+    (cell,) = found.cells
+    assert (cell.verdict, cell.needed) == (Verdict.TOO_NOISY, None)
+    for ratio in (cell.ratio, found.overall):
+        assert ratio is not None
+        assert (ratio.low, ratio.high) == (None, None)
+        assert ratio.centre == pytest.approx((2.0 * 2.1 * 2.2) ** (1 / 3))
 
 
 def test_values_without_any_spread_are_equal_or_not() -> None:
@@ -233,7 +243,7 @@ def test_the_overall_interval_knows_that_cells_of_a_block_move_together(paired: 
         ]
         found = overall_ratio(cells, paired=paired)
         assert found is not None
-        held += found.holds(1.1)
+        held += not found.excludes(1.1)
     assert held / 600 == pytest.approx(0.95, abs=0.03)
 
 

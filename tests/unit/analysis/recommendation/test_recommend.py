@@ -25,7 +25,7 @@ from greenbatch.analysis.recommendation.text import answer, choices_table, quest
 from greenbatch.errors import RunError
 from greenbatch.queueing.arrivals import parse_arrivals
 from greenbatch.queueing.policies import parse_policy
-from greenbatch.records import Cell, EnergySource, Record, Repetition, Status
+from greenbatch.records import Cell, EnergySource, Provenance, Record, Repetition, Status
 from tests.fakes import runs
 
 pytestmark = pytest.mark.numeric
@@ -112,7 +112,8 @@ def constant(time_s: float, energy_j: float | None = None, idle_w: float | None 
     times_s = np.full((1, POINTS), time_s)
     energies_j = None if energy_j is None else np.array([energy_j])
     one = Repeated(times_s, energies_j, idle_w)
-    return ServiceCurve(Cell("alexnet", "torch-cpu"), (1,), dict.fromkeys(range(8), one), 0, "")
+    source = Provenance.MISSING if energy_j is None else Provenance.MEASURED
+    return ServiceCurve(Cell("alexnet", "torch-cpu"), (1,), dict.fromkeys(range(8), one), 0, source)
 
 
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.8])

@@ -11,7 +11,6 @@ from statsmodels.stats.multicomp import pairwise_tukeyhsd
 from statsmodels.stats.multitest import multipletests
 
 from greenbatch.analysis.statistics import hypothesis_tests as h
-from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.analysis.statistics.linear_models import anova, mixed_model
 from greenbatch.analysis.statistics.multiple_testing import holm
 from greenbatch.errors import UsageError
@@ -48,7 +47,7 @@ KIDNEY = (
 )
 
 
-def bounds(effect: Interval | None) -> tuple[float, float]:
+def bounds(effect: h.Effect | None) -> tuple[float, float]:
     assert effect is not None
     assert effect.low <= effect.centre <= effect.high
     return effect.low, effect.high

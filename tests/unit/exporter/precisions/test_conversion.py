@@ -212,7 +212,7 @@ def test_int8_leaves_normalisation_softmax_and_attention_scores_in_floats(
     assert [makers[0] for makers in products].count("Softmax") == 1
 
 
-@pytest.mark.parametrize("method", int8.METHODS)
+@pytest.mark.parametrize("method", ["minmax", "percentile", "entropy"])
 def test_every_method_of_calibration_stays_near(
     convolutional: Artifact, tmp_path: Path, method: str
 ) -> None:

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from greenbatch.errors import PlacementError, StudyError
+from greenbatch.models.onnx_session import CRASHING
 from greenbatch.records import FACTORS, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.backends import cuda_driver
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
-from greenbatch.runners.backends.onnx_runtime.settings import CRASHING, in_force, session_options
+from greenbatch.runners.backends.onnx_runtime.settings import in_force, session_options
 
 
 @pytest.fixture(scope="module")
@@ -134,12 +135,6 @@ def test_the_optimiser_that_crashes_is_left_out_of_fp16_on_the_cpu(
     )
     told = in_force(ort, PROVIDERS["cpu"], precision, options, {})
     assert (told["optimization"] == f"ORT_ENABLE_ALL without {CRASHING}") is left_out
-
-
-def test_the_crashing_optimiser_is_called_as_the_exporter_calls_it() -> None:
-    from greenbatch.exporter.precisions import fidelity
-
-    assert fidelity.CRASHING == CRASHING
 
 
 @pytest.mark.parametrize(

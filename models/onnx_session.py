@@ -1,0 +1,50 @@
+"""An ONNX Runtime session for checks, on one provider alone: nothing here is measured."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+CPU = "CPUExecutionProvider"
+CRASHING = "FuseFp16InitializerToFp32NodeTransformer"
+"""An optimizer of ONNX Runtime (1.31.1) that ends the process by a segmentation fault on fp16
+attention on the CPU, see https://github.com/microsoft/onnxruntime/issues/32405; it is left out of
+every session that may load fp16."""
+
+
+def open_session(
+    model: str | bytes | Path,
+    *,
+    provider: str = CPU,
+    settings: Mapping[str, str] | None = None,
+    threads: int | None = None,
+    optimise: bool = True,
+    may_be_half: bool = False,
+) -> "ort.InferenceSession":
+    """Open a session.
+
+    Args:
+        model: A file, or a serialised model.
+        provider: ONNX Runtime's execution provider, with its ``settings``.
+        threads: As many as torch takes if left out.
+        optimise: Let ONNX Runtime fuse and drop nodes.
+        may_be_half: Whether the network may compute in fp16; see `CRASHING`.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.enable_cpu_mem_arena = False  # it would keep the memory of the largest batch
+    asked = int(os.environ.get("OMP_NUM_THREADS") or 0) if threads is None else threads
+    options.intra_op_num_threads = asked
+    if not optimise:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if may_be_half:
+        options.add_session_config_entry("optimization.disable_specified_optimizers", CRASHING)
+    if provider != CPU:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    source = model if isinstance(model, bytes) else str(model)
+    return ort.InferenceSession(source, options, providers=[(provider, dict(settings or {}))])
