@@ -62,12 +62,12 @@ def facts_of(dataset: "xr.Dataset") -> Facts:
     machine = environment.get("machine") or {}
     gpus = [gpu for gpu in environment.get("gpus") or () if isinstance(gpu, Mapping)]
     memory = machine.get("memory_bytes")
-    identity: dict[str, Any] = {name: machine.get(name) for name in _IDENTITY} | {
+    identity: dict[str, object] = {name: machine.get(name) for name in _IDENTITY} | {
         "memory": f"{memory / (1 << 30):.0f} GiB" if memory else None,
         "gpus": ", ".join(masked(str(gpu.get("uuid") or gpu.get("name"))) for gpu in gpus),
     }
     provenance = dataset.attrs.get("energy_provenance")
-    everywhere: dict[str, Any] = {
+    everywhere: dict[str, object] = {
         f"artifact.{name}": str((entry or {}).get("sha256") or "")[:12]
         for name, entry in by_artifact_key(
             study.get("artifacts") or {}, lambda entry: (entry or {}).get("file")
@@ -98,13 +98,13 @@ def _domains(environment: Mapping[str, Any]) -> list[str]:
     )
 
 
-def _texts(facts: Mapping[str, Any]) -> dict[str, str]:
+def _texts(facts: Mapping[str, object]) -> dict[str, str]:
     return {
         name: _text(value) for name, value in facts.items() if value not in (None, "", [], {}, ())
     }
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, Mapping):
         return "; ".join(f"{key}={_text(inner)}" for key, inner in sorted(value.items()))
     if isinstance(value, list | tuple):
