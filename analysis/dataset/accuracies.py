@@ -1,7 +1,7 @@
 """Accuracy of the artifacts that a run measured: as evaluated here, else as published."""
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.coordinates import Labels, model_facts
 from greenbatch.analysis.dataset.run_files import RunFiles
@@ -10,9 +10,7 @@ from greenbatch.records import artifact_key
 from greenbatch.records.accuracy import Accuracy
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Arrays = dict[str, np.ndarray[Any, Any]]
+    from greenbatch.analysis.dataset.variables import Arrays
 
 
 def fill_accuracies(arrays: "Arrays", files: RunFiles, grid: Labels) -> list[Accuracy]:
@@ -29,7 +27,7 @@ def fill_accuracies(arrays: "Arrays", files: RunFiles, grid: Labels) -> list[Acc
     Returns:
         The records that were taken in.
     """
-    facts = model_facts(files, grid.along["model"])
+    facts = model_facts(files, grid.texts("model"))
     if "fp32" in grid.along["precision"]:
         fp32 = grid.place("precision", "fp32")
         for model, (top1, weights) in enumerate(zip(facts["top1"], facts["weights"], strict=True)):

@@ -1,7 +1,8 @@
 """Datasets made to fit side by side: the same dimensions and labels, holes where one has none."""
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from greenbatch.analysis.dataset.coordinates import NOT_SET
 from greenbatch.analysis.dataset.variables import VARIABLES, settings_of
@@ -9,6 +10,8 @@ from greenbatch.analysis.dataset.variables import VARIABLES, settings_of
 if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
+
+_Label = TypeVar("_Label", str, int, float)
 
 
 def widened(
@@ -69,8 +72,8 @@ def _completed(part: "xr.Dataset") -> "xr.Dataset":
     return part.assign(later)[[*VARIABLES]]
 
 
-def _nothing(dtype: "np.dtype[Any]") -> Any:
-    return dtype.type("nan") if dtype.kind == "f" else dtype.type(-1)
+def _nothing(dtype: "np.dtype[np.generic]") -> float | int:
+    return math.nan if dtype.kind == "f" else -1
 
 
 def _with_settings(
@@ -122,7 +125,7 @@ def common_coordinates(
     kept, differing = {}, []
     for name in (name for name in parts[0].coords if name not in parts[0].dims):
         arrays = [part[name] for part in parts]
-        missing: Any = "" if arrays[0].dtype.kind in "OUT" else _nothing(arrays[0].dtype)
+        missing = "" if arrays[0].dtype.kind in "OUT" else _nothing(arrays[0].dtype)
         found, agreed = arrays[0], True
         for other in arrays[1:]:
             ours, theirs = known(found, missing), known(other, missing)
@@ -135,7 +138,9 @@ def common_coordinates(
     return kept, differing
 
 
-def first_known(array: "xr.DataArray", other: "xr.DataArray", missing: Any) -> "xr.DataArray":
+def first_known(
+    array: "xr.DataArray", other: "xr.DataArray", missing: str | float
+) -> "xr.DataArray":
     """Take the values of the first array, and where it has none those of the other."""
     import numpy as np
 
@@ -143,12 +148,12 @@ def first_known(array: "xr.DataArray", other: "xr.DataArray", missing: Any) -> "
     return found.astype(np.result_type(array, other)).assign_attrs(array.attrs)
 
 
-def known(array: "xr.DataArray", missing: Any) -> "xr.DataArray":
+def known(array: "xr.DataArray", missing: str | float) -> "xr.DataArray":
     """Say where an array has a value."""
     return array.notnull() if missing != missing else array != missing
 
 
-def _union(labels: Iterable[Sequence[Any]]) -> list[Any]:
+def _union(labels: Iterable[Sequence[_Label]]) -> list[_Label]:
     """Join labels, each once; numbers rise."""
     found = list(dict.fromkeys(label for some in labels for label in some))
     return found if any(isinstance(label, str) for label in found) else sorted(found)

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from greenbatch.analysis.dataset.accuracies import fill_accuracies
 from greenbatch.analysis.dataset.coordinates import (
@@ -31,6 +31,7 @@ from greenbatch.privacy import masked_members
 from greenbatch.records import (
     TRAFFIC,
     Capacity,
+    Cell,
     EnergySource,
     Idle,
     IdleFigure,
@@ -42,10 +43,9 @@ from greenbatch.records import (
 from greenbatch.records.provenance import Provenance
 
 if TYPE_CHECKING:
-    import numpy as np
     import xarray as xr
 
-    Arrays = dict[str, np.ndarray[Any, Any]]
+    from greenbatch.analysis.dataset.variables import AnyArray, Arrays
 
 DATASET_SCHEMA = 2
 """2: settings are dimensions, so that the six factors no longer name a cell in every study; a
@@ -75,14 +75,14 @@ def from_files(files: RunFiles) -> "xr.Dataset":
     devices = dict(
         zip(
             grid.along["backend"],
-            backend_facts(files, grid.along["backend"])["device"],
+            backend_facts(files, grid.texts("backend"))["device"],
             strict=True,
         )
     )
     for backend, scenario, size, settings in grid.designed():
-        rest = (slice(None), slice(None), scenario, size, *settings)
-        where: tuple[Any, ...] = (slice(None), backend, *rest)
-        arrays["in_design"][where] = 1
+        every = slice(None)
+        where: tuple[int | slice, ...] = (every, backend, every, every, scenario, size)
+        arrays["in_design"][where + settings] = 1
     # The dimensions of a repetition as one: an index of one number is set in half the time.
     rows = {
         name: arrays[name].reshape(repeated.size, *arrays[name].shape[repeated.ndim :])
@@ -105,7 +105,7 @@ def from_files(files: RunFiles) -> "xr.Dataset":
     _fill_stops(arrays, (repetition for repetition, _ in chosen), grid)
     _fill_capacities(arrays, files.journal.capacities, grid)
     accuracies = fill_accuracies(arrays, files, grid)
-    counts = np.array(counting(files, grid.along["domain"]), dtype=np.int8)
+    counts = np.array(counting(files, grid.texts("domain")), dtype=np.int8)
     add_totals(arrays, counts.astype(bool))
     dataset = _labelled(files, grid, arrays, counts)
     dataset.attrs["accuracy"] = json.dumps([asdict(accuracy) for accuracy in accuracies])
@@ -120,8 +120,8 @@ def _once_each(repetitions: Iterable[Repetition]) -> list[tuple[Repetition, int]
     Raises:
         RunError: Two records of one attempt are ok.
     """
-    chosen: dict[tuple[Any, int], Repetition] = {}
-    disturbed: dict[tuple[Any, int], int] = defaultdict(int)
+    chosen: dict[tuple[Cell, int], Repetition] = {}
+    disturbed: dict[tuple[Cell, int], int] = defaultdict(int)
     for record in repetitions:
         key = (record.cell, record.block)
         disturbed[key] += "disturbed" in record.flags
@@ -319,19 +319,19 @@ def _device_bytes(record: Repetition, device: str) -> int | None:
     return None if not used or device.startswith("cpu") else sum(used.values())
 
 
-def _labelled(files: RunFiles, grid: Labels, arrays: "Arrays", counts: Any) -> "xr.Dataset":
+def _labelled(files: RunFiles, grid: Labels, arrays: "Arrays", counts: "AnyArray") -> "xr.Dataset":
     import numpy as np
     import xarray as xr
 
     along = grid.along
-    coords: dict[str, Any] = {}
+    coords: dict[str, tuple[str, AnyArray, dict[str, str | AnyArray]]] = {}
     for dim, values in along.items():
         attrs = _setting_attrs(grid, dim) if dim in grid.settings else _attrs(dim)
         coords[dim] = (dim, np.array(values, dtype=_dtype(dim, values)), attrs)
     coords["counts"] = ("domain", counts, _attrs("counts"))
-    for name, texts in backend_facts(files, along["backend"]).items():
+    for name, texts in backend_facts(files, grid.texts("backend")).items():
         coords[name] = ("backend", np.array(texts, dtype=_dtype(name, texts)), _attrs(name))
-    for name, facts in model_facts(files, along["model"]).items():
+    for name, facts in model_facts(files, grid.texts("model")).items():
         coords[name] = ("model", np.array(facts, dtype=_dtype(name, facts)), _attrs(name))
     data = {}
     for name, variable in VARIABLES.items():
@@ -344,21 +344,21 @@ def _labelled(files: RunFiles, grid: Labels, arrays: "Arrays", counts: Any) -> "
     return xr.Dataset(data, coords, attributes)
 
 
-def _attrs(name: str) -> dict[str, Any]:
+def _attrs(name: str) -> "dict[str, str | AnyArray]":
     return dict(COORDINATES[name].attributes())
 
 
-def _setting_attrs(grid: Labels, dim: str) -> dict[str, Any]:
+def _setting_attrs(grid: Labels, dim: str) -> "dict[str, str | AnyArray]":
     """Say what is set, and which label stands for cells in which it is not."""
     name = grid.settings[dim]
     said = TRAFFIC.get(name, f"what {name} was set to")
-    attrs = {"units": "1", "long_name": said, "setting": name}
+    attrs: dict[str, str | AnyArray] = {"units": "1", "long_name": said, "setting": name}
     return attrs | ({"not_set": grid.not_set[dim]} if dim in grid.not_set else {})
 
 
-def _dtype(name: str, values: Iterable[Any]) -> Any:
+def _dtype(name: str, values: Iterable[object]) -> str:
     if name not in COORDINATES or COORDINATES[name].kind == "text":
-        return f"<U{max([1, *(len(value) for value in values)])}"
+        return f"<U{max([1, *(len(str(value)) for value in values)])}"
     return "i8" if name in ("batch_size", "repetition") else "f8"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import prod
-from typing import Any
+from typing import TypeAlias, TypeVar
 
 from greenbatch.analysis.dataset.run_files import RunFiles
 from greenbatch.analysis.dataset.variables import (
@@ -32,6 +32,10 @@ MOST_VALUES = 500_000_000
 """Of all variables of a dataset together: 4 GB."""
 
 
+Label: TypeAlias = str | int | float
+_Label = TypeVar("_Label", str, int, Label)
+
+
 @dataclass(frozen=True)
 class Labels:
     """The labels along each dimension, in the study's order, and the positions they stand at.
@@ -46,7 +50,7 @@ class Labels:
         loads: The design's scenarios: their (largest) batch size and the texts of their traffic.
     """
 
-    along: Mapping[str, tuple[Any, ...]]
+    along: Mapping[str, tuple[Label, ...]]
     settings: Mapping[str, str]
     not_set: Mapping[str, str]
     variants: Mapping[str, Sequence[Sequence[str]]]
@@ -58,6 +62,10 @@ class Labels:
             dim: {label: place for place, label in enumerate(values)}
             for dim, values in self.along.items()
         }
+
+    def texts(self, dim: str) -> tuple[str, ...]:
+        """The labels of a dimension whose labels are texts."""
+        return tuple(map(str, self.along[dim]))
 
     def place(self, dim: str, label: Hashable) -> int:
         """Position of ``label`` along ``dim``."""
@@ -90,7 +98,7 @@ class Labels:
                     )
 
 
-def union(designed: Iterable[Any], found: Iterable[Any]) -> tuple[Any, ...]:
+def union(designed: Iterable[_Label], found: Iterable[_Label]) -> tuple[_Label, ...]:
     """Join the design's labels in its order and what only the journal has, sorted."""
     known = tuple(dict.fromkeys(designed))
     return known + tuple(sorted(set(found) - set(known)))
@@ -107,7 +115,7 @@ def labels(files: RunFiles) -> Labels:
     repetitions = journal.repetitions
     cells = {r.cell for r in repetitions}
     probed = {capacity.cell for capacity in journal.capacities}
-    designed: dict[str, Sequence[str | int]] = {
+    designed: dict[str, Sequence[Label]] = {
         "model": study.models,
         "backend": study.backends,
         "precision": study.precisions,
@@ -115,16 +123,17 @@ def labels(files: RunFiles) -> Labels:
         "scenario": study.scenarios,
         "batch_size": study.batch_sizes,
     }
-    along: dict[str, tuple[Any, ...]] = {
+    along: dict[str, tuple[Label, ...]] = {
         dim: union(labels, (getattr(cell, dim) for cell in cells | probed))
         for dim, labels in designed.items()
     }
-    traffic = _traffic(study, along["scenario"], cells)
-    loads = _loads(study, along["scenario"], traffic)
+    scenarios, backends = (tuple(map(str, along[dim])) for dim in ("scenario", "backend"))
+    traffic = _traffic(study, scenarios, cells)
+    loads = _loads(study, scenarios, traffic)
     # The batch size of a capacity is an answer, not a factor.
     sizes = union((size for _, size, _ in loads), (cell.batch_size for cell in cells))
     along["batch_size"] = sizes
-    texts, not_set, variants = _settings(study, along["backend"], cells | probed)
+    texts, not_set, variants = _settings(study, backends, cells | probed)
     texts |= traffic
     not_set |= {name: NO_TRAFFIC for name in traffic if NO_TRAFFIC in traffic[name]}
     settings = setting_dims(texts)
@@ -256,7 +265,7 @@ def numbered(files: RunFiles, count: int, what: str) -> tuple[int, ...]:
 
 
 def check_values(
-    files: RunFiles, along: Mapping[str, Sequence[Any]], dims: Iterable[Sequence[str]]
+    files: RunFiles, along: Mapping[str, Sequence[Label]], dims: Iterable[Sequence[str]]
 ) -> None:
     """Check the size of a dataset before anything is allocated for it.
 
@@ -276,7 +285,7 @@ def check_values(
         )
 
 
-def _check_size(files: RunFiles, along: Mapping[str, tuple[Any, ...]]) -> None:
+def _check_size(files: RunFiles, along: Mapping[str, tuple[Label, ...]]) -> None:
     places = prod(len(values) for values in along.values())
     if places > MOST_PLACES:
         raise RunError(
@@ -338,13 +347,13 @@ def backend_facts(files: RunFiles, backends: Iterable[str]) -> dict[str, list[st
     }
 
 
-def model_facts(files: RunFiles, models: Iterable[str]) -> dict[str, list[Any]]:
+def model_facts(files: RunFiles, models: Iterable[str]) -> dict[str, list[float | str]]:
     """Published facts of each model and the weights that were measured.
 
     A model that the registry does not know (a user's own) has missing facts.
     """
     names = list(models)
-    facts: dict[str, list[Any]] = {
+    facts: dict[str, list[float | str]] = {
         key: [_published(name, key) for name in names]
         for key in ("year", "top1", "parameters", "flops")
     }

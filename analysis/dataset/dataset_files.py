@@ -6,9 +6,9 @@ with xarray, and no more: who changes a file on purpose can compute the digest a
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.dataset_form import known_names, require_attributes, require_form
 from greenbatch.analysis.dataset.hdf5_files import require_plain_hdf5
@@ -16,8 +16,9 @@ from greenbatch.errors import RunError, first_line
 from greenbatch.files import followed
 
 if TYPE_CHECKING:
-    import numpy as np
     import xarray as xr
+
+    from greenbatch.analysis.dataset.variables import AnyArray
 
 CONTENTS = "contents_digest"
 """The attribute with the digest; only in files."""
@@ -104,7 +105,7 @@ def contents_digest(dataset: "xr.Dataset") -> str:
     return total.hexdigest()
 
 
-def _canonical(values: "np.ndarray[Any, Any]") -> "bytes | memoryview":
+def _canonical(values: "AnyArray") -> "bytes | memoryview":
     """Return an array's values as bytes that do not depend on how they were stored."""
     import numpy as np
 
@@ -117,12 +118,12 @@ def _canonical(values: "np.ndarray[Any, Any]") -> "bytes | memoryview":
     return numbers.data
 
 
-def _attributes(attrs: Mapping[Any, Any]) -> bytes:
+def _attributes(attrs: Mapping[Hashable, object]) -> bytes:
     plain = {str(name): _plain(value) for name, value in attrs.items() if name != CONTENTS}
     return json.dumps(plain, sort_keys=True, default=str).encode()
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return an attribute as JSON has it; one number is the same alone and in an array."""
     if hasattr(value, "tolist"):
         value = value.tolist()

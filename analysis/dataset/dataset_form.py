@@ -1,7 +1,7 @@
 """What a dataset must have to be read: attributes, variables, labels, and the codes in them."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, SupportsInt
 
 from greenbatch.analysis.dataset import training_variables as training
 from greenbatch.analysis.dataset import variables as inference
@@ -46,31 +46,31 @@ def known_names(dataset: "xr.Dataset") -> set[str]:
     return known | {str(n) for n in dataset.variables if _is_hyperparameter(str(n), home)}
 
 
-def _is_hyperparameter(name: str, home: Any) -> bool:
+def _is_hyperparameter(name: str, home: object) -> bool:
     return home is training and name.startswith(training.HYPERPARAMETER)
 
 
-def _is_training(attrs: Mapping[Any, Any]) -> bool:
+def _is_training(attrs: Mapping[Hashable, object]) -> bool:
     return bool(attrs.get("kind") == training.KIND)
 
 
-def _settings(attrs: Mapping[Any, Any]) -> dict[str, str]:
+def _settings(attrs: Mapping[Hashable, object]) -> dict[str, str]:
     found = _parsed(attrs, "settings", {})
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
         raise ValueError("its attribute 'settings' is no mapping of texts")
     return found
 
 
-def _parsed(attrs: Mapping[Any, Any], name: str, missing: Any) -> Any:
+def _parsed(attrs: Mapping[Hashable, object], name: str, missing: object) -> object:
     if name not in attrs:
         return missing
     try:
-        return parse_json(attrs[name])
+        return parse_json(str(attrs[name]))
     except (TypeError, ValueError) as error:
         raise ValueError(f"its attribute {name!r} is no JSON") from error
 
 
-def require_attributes(attrs: Mapping[Any, Any]) -> None:
+def require_attributes(attrs: Mapping[Hashable, object]) -> None:
     """Check the attributes that analysis reads.
 
     Raises:
@@ -81,36 +81,40 @@ def require_attributes(attrs: Mapping[Any, Any]) -> None:
             raise ValueError(f"it has no text {name!r} among its attributes")
     if attrs["energy_provenance"] not in PROVENANCES:
         raise ValueError(f"its attribute 'energy_provenance' is {attrs['energy_provenance']!r}")
+    schema = attrs.get("schema", 0)
     try:
-        int(attrs.get("schema", 0))
+        if not isinstance(schema, SupportsInt | str):
+            raise TypeError
+        int(schema)
     except (TypeError, ValueError):
-        raise ValueError(f"its attribute 'schema' is {attrs['schema']!r}, no number") from None
+        raise ValueError(f"its attribute 'schema' is {schema!r}, no number") from None
     for name, check in (("study", _require_study), ("environment", _require_environment)):
         try:
             check(attrs)
         except ValueError as error:
             raise ValueError(f"of its attribute {name!r}, {error}") from error
     _settings(attrs)
-    for name in ("accuracy", "parts"):
-        if not isinstance(_parsed(attrs, name, []), list):
-            raise ValueError(f"its attribute {name!r} is no list")
+    accuracies, parts = _parsed(attrs, "accuracy", []), _parsed(attrs, "parts", [])
+    if not isinstance(accuracies, list) or not isinstance(parts, list):
+        name = "parts" if isinstance(accuracies, list) else "accuracy"
+        raise ValueError(f"its attribute {name!r} is no list")
     if not isinstance(_parsed(attrs, "search", {}), dict | None):
         raise ValueError("its attribute 'search' is no mapping")
     if attrs.get("merged_along") in ("machine", "run"):
-        for part in _parsed(attrs, "parts", []):
+        for part in parts:
             _require_part(part)
 
 
-def _require_study(attrs: Mapping[Any, Any]) -> None:
+def _require_study(attrs: Mapping[Hashable, object]) -> None:
     kind = RecordedTrainingStudy if _is_training(attrs) else RecordedStudy
     kind.read(_parsed(attrs, "study", None))
 
 
-def _require_environment(attrs: Mapping[Any, Any]) -> None:
+def _require_environment(attrs: Mapping[Hashable, object]) -> None:
     Environment.read(_parsed(attrs, "environment", None))
 
 
-def _require_part(part: Any) -> None:
+def _require_part(part: object) -> None:
     """Check what is remembered of a run in a merged dataset."""
     forms = {
         "label": str,
@@ -138,7 +142,7 @@ def require_form(dataset: "xr.Dataset") -> None:
         table = training.VARIABLES
         cell: tuple[str, ...] = training.cell_dims(dataset)
         needed = [name for name in table if name != "energy_reason"]
-        labels: dict[str, Any] = {"precision": TRAINING_PRECISIONS}
+        labels: dict[str, tuple[object, ...]] = {"precision": TRAINING_PRECISIONS}
     else:
         table = inference.VARIABLES
         cell = inference.cell_dims(dataset)
@@ -163,7 +167,7 @@ def require_form(dataset: "xr.Dataset") -> None:
             _require_variable(dataset[name], variable, {*variable.along(along), *apart})
 
 
-def _require_labels(dataset: "xr.Dataset", dim: str, known: tuple[Any, ...] | None) -> None:
+def _require_labels(dataset: "xr.Dataset", dim: str, known: tuple[object, ...] | None) -> None:
     if dim not in dataset.coords:
         raise ValueError(f"it lacks the labels of its dimension {dim}")
     found = dataset[dim].values.tolist()

@@ -1,14 +1,14 @@
 """Cells made from the labels of a dataset, which anybody may have written."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from greenbatch.errors import RunError
 
 _Cell = TypeVar("_Cell")
 
 
-def make_cell(kind: Callable[..., _Cell], **members: Any) -> _Cell:
+def make_cell(kind: Callable[..., _Cell], **members: object) -> _Cell:
     """Return a cell with these members.
 
     Args:

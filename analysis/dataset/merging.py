@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -182,7 +182,7 @@ def _repeated(parts: "Mapping[str, xr.Dataset]", allowed: list[str]) -> "xr.Data
     merged = merged.assign_coords(kept)[[*wide[0].data_vars]]
     merged = _of_runs(merged, [*parts], counts)
     merged.attrs = merged_attributes(parts, "repetition", settings, allowed)
-    study = json.loads(merged.attrs["study"]) | {"repetitions": int(starts[-1])}
+    study = json.loads(str(merged.attrs["study"])) | {"repetitions": int(starts[-1])}
     merged.attrs["study"] = json.dumps(study)
     return merged
 
@@ -279,7 +279,7 @@ def merged_attributes(
     settings: Mapping[str, str],
     allowed: Sequence[str],
     wide: "Sequence[xr.Dataset]" = (),
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Gather the attributes of the whole; those of the parts go along as JSON.
 
     Args:
@@ -295,7 +295,7 @@ def merged_attributes(
     accuracies = [json.loads(one.get("accuracy", "[]")) for one in every]
     told = []
     for number, (name, part) in enumerate(parts.items()):
-        described: dict[str, Any] = {"label": name, "attributes": _plain(part.attrs)}
+        described: dict[str, object] = {"label": name, "attributes": _plain(part.attrs)}
         if wide:
             own = {str(dim): part[dim].values.tolist() for dim in part.dims}
             described["labels"] = own
@@ -324,7 +324,7 @@ def merged_attributes(
     }
 
 
-def _relabelled(part: "xr.Dataset", wide: "xr.Dataset") -> dict[str, list[Any]]:
+def _relabelled(part: "xr.Dataset", wide: "xr.Dataset") -> dict[str, list[object]]:
     """Return the labels of a dataset's settings as the merged one has them."""
     found = {}
     for dim in settings_of(part):
@@ -333,6 +333,6 @@ def _relabelled(part: "xr.Dataset", wide: "xr.Dataset") -> dict[str, list[Any]]:
     return found
 
 
-def _plain(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+def _plain(attrs: Mapping[Hashable, object]) -> dict[str, object]:
     """Make numpy scalars, which a file gives back, numbers of Python."""
     return {str(k): v.item() if hasattr(v, "item") else v for k, v in attrs.items()}

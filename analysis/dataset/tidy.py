@@ -1,12 +1,15 @@
 """The dataset as one tidy table: a row for each cell and repetition, codes written out."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.variables import COORDINATES, VARIABLES
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+
+    from greenbatch.analysis.dataset.variables import AnyArray
 
 
 def tidy(dataset: "xr.Dataset") -> "pd.DataFrame":
@@ -28,7 +31,7 @@ def tidy(dataset: "xr.Dataset") -> "pd.DataFrame":
 
     place = dataset["status"]
     dims = [str(dim) for dim in place.dims]
-    columns: dict[str, Any] = {}
+    columns: dict[str, AnyArray] = {}
     units: dict[str, str] = {}
 
     def add(name: str, array: "xr.DataArray") -> None:
@@ -57,7 +60,7 @@ def tidy(dataset: "xr.Dataset") -> "pd.DataFrame":
     return frame
 
 
-def _words(values: Any, attrs: dict[Any, Any]) -> Any:
+def _words(values: "AnyArray", attrs: Mapping[Hashable, str]) -> "AnyArray":
     """Write codes and masks out."""
     import numpy as np
 
@@ -65,7 +68,8 @@ def _words(values: Any, attrs: dict[Any, Any]) -> Any:
         return values
     meanings = attrs["flag_meanings"].split()
     if "flag_values" in attrs:
-        return np.array(meanings, dtype=object)[values.astype(int)]
+        words: AnyArray = np.array(meanings, dtype=object)[values.astype(int)]
+        return words
     bits = dict(zip(np.atleast_1d(attrs["flag_masks"]).tolist(), meanings, strict=True))
     return np.array(
         [" ".join(word for bit, word in bits.items() if int(value) & bit) for value in values],

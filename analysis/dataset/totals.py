@@ -1,6 +1,6 @@
 """Net energy, and sums over the domains that count: a sum that lacks a part is missing."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.variables import SOURCES
 from greenbatch.records.provenance import Provenance, combine
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Arrays = dict[str, np.ndarray[Any, Any]]
+    from greenbatch.analysis.dataset.variables import AnyArray, Arrays
 
 _ESTIMATED = SOURCES.index("estimated")
 _KINDS = tuple(Provenance)
 
 
-def add_totals(arrays: "Arrays", counts: "np.ndarray[Any, Any]") -> None:
+def add_totals(arrays: "Arrays", counts: "AnyArray") -> None:
     """Fill the variables that follow from others.
 
     The net energy of a domain is its energy less idle power x duration; it is missing where
@@ -39,10 +39,11 @@ def add_totals(arrays: "Arrays", counts: "np.ndarray[Any, Any]") -> None:
     doubt_j = arrays["energy_uncertainty"] + idle_j
     arrays["energy_net_uncertainty"][...] = np.where(like, doubt_j, np.nan)
 
-    def total(name: str) -> Any:
+    def total(name: str) -> "AnyArray":
         if not counts.any():  # an empty sum would be a silent zero
             return np.full(duration_s.shape, np.nan)
-        return arrays[name][..., counts].sum(axis=-1)
+        found: AnyArray = arrays[name][..., counts].sum(axis=-1)
+        return found
 
     arrays["energy_per_image"][...] = total("energy") / images
     arrays["energy_per_image_uncertainty"][...] = total("energy_uncertainty") / images
@@ -60,9 +61,7 @@ def add_totals(arrays: "Arrays", counts: "np.ndarray[Any, Any]") -> None:
     arrays["energy_per_image_source"][...] = provenance_codes(known, sources)
 
 
-def provenance_codes(
-    known: "np.ndarray[Any, Any]", sources: "np.ndarray[Any, Any]"
-) -> "np.ndarray[Any, Any]":
+def provenance_codes(known: "AnyArray", sources: "AnyArray") -> "AnyArray":
     """Say what sums rest on, as positions in ``PROVENANCES``.
 
     Args:

@@ -6,7 +6,7 @@ All latencies stand behind one another along ``observation``, all readings of th
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -16,6 +16,9 @@ from greenbatch.analysis.dataset.traces import Trace
 from greenbatch.analysis.dataset.variables import CELL_FACTORS, COORDINATES
 from greenbatch.errors import RunError, UsageError
 from greenbatch.files import draft_folder, write_atomically
+
+if TYPE_CHECKING:
+    from greenbatch.analysis.dataset.variables import AnyArray
 
 Format = Literal["netcdf", "zarr"]
 _QUANTITIES = {
@@ -44,7 +47,7 @@ def gathered(traces: Mapping[str, Sequence[Trace]]) -> xr.Dataset:
     opened = [trace.open() for _, trace in every]
     domains = list(dict.fromkeys(domain for one in opened for domain in _domains(one)))
     counts = np.array([[one.sizes.get(f"reading_{d}", 0) for d in domains] for one in opened])
-    labels: dict[str, Any] = {
+    labels: dict[str, list[object]] = {
         "run": [run for run, _ in every],
         "title": [str(trace.cell) for _, trace in every],
         "repetition": [trace.repetition for _, trace in every],
@@ -128,7 +131,7 @@ def _domains(opened: xr.Dataset) -> list[str]:
     return [str(dim).removeprefix("reading_") for dim in opened.dims if dim != "iteration"]
 
 
-def _values(opened: xr.Dataset, quantity: str, domain: str) -> Any:
+def _values(opened: xr.Dataset, quantity: str, domain: str) -> "AnyArray":
     name = f"{quantity}_{domain}"
     if name in opened.variables:
         return opened[name].values

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -22,6 +22,9 @@ from greenbatch.analysis.dataset.variables import (
 from greenbatch.arrays import StoredArray, stored_arrays
 from greenbatch.errors import FileError, RunError, UnknownNameError, UsageError
 from greenbatch.records import TRAFFIC, Cell
+
+if TYPE_CHECKING:
+    from greenbatch.analysis.dataset.variables import AnyArray
 
 FOLDER = "traces"
 _READINGS = {
@@ -163,12 +166,13 @@ class _Stored(BackendArray):  # type: ignore[no-any-unimported,misc,unused-ignor
     def __init__(self, array: StoredArray) -> None:
         self.array, self.shape, self.dtype = array, (array.length,), array.dtype
 
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> "AnyArray":
+        found: AnyArray = indexing.explicit_indexing_adapter(
             key, self.shape, indexing.IndexingSupport.BASIC, lambda at: self.read()[at]
         )
+        return found
 
-    def read(self) -> Any:
+    def read(self) -> "AnyArray":
         with _damage_named(self.array.path):
             return self.array.read()
 
@@ -181,7 +185,7 @@ class _MeanPower(_Stored):
         self.dtype = np.dtype("f8")
         self._time, self._energy = time, energy
 
-    def read(self) -> Any:
+    def read(self) -> "AnyArray":
         power_w = np.full(self.shape, np.nan)
         power_w[1:] = np.diff(self._energy.read()) / np.diff(self._time.read())
         return power_w

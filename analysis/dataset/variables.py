@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from greenbatch.records import EnergySource, Flag, Provenance, Status
 
 if TYPE_CHECKING:
-    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
+
+    AnyArray = NDArray[Any]
+    """Of numbers, codes or texts: which, its name says."""
+    Arrays = dict[str, AnyArray]
 
 CELL_FACTORS = ("model", "backend", "precision", "io", "scenario", "batch_size")
 """The dimensions of a cell in every study; those of its settings follow them, and in a study with a
@@ -73,15 +77,15 @@ class Variable:
         return float("nan") if self.kind == "number" else 0
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> str:
         """The numpy type in memory."""
-        return {"number": "f8", "code": "i1", "mask": "i1", "text": object}[self.kind]
+        return {"number": "f8", "code": "i1", "mask": "i1", "text": "O"}[self.kind]
 
-    def attributes(self) -> dict[str, "str | np.ndarray[Any, Any]"]:
+    def attributes(self) -> dict[str, "str | AnyArray"]:
         """The CF attributes; numeric flags have the variable's own type, as CF asks."""
         import numpy as np
 
-        attrs: dict[str, Any] = {"units": self.units, "long_name": self.long_name}
+        attrs: dict[str, str | AnyArray] = {"units": self.units, "long_name": self.long_name}
         if self.kind == "code":
             attrs["flag_values"] = np.arange(len(self.meanings), dtype=np.int8)
         elif self.kind == "mask":

@@ -23,7 +23,13 @@ from greenbatch.errors import RunError
 from greenbatch.records import TRAFFIC, Cell, Provenance
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
+
+    from greenbatch.analysis.dataset.variables import AnyArray
+
+    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,7 @@ class CellArrays:
         self._not_set = {dim: dataset[dim].attrs.get("not_set") for dim in self._settings}
         self._dims = cell_dims(dataset)
         self._axes: dict[str, list[int]] = {}
-        self._values: dict[str, Any] = {}
+        self._values: dict[str, AnyArray] = {}
         self.blocks = dataset["repetition"].values
         self.memories = [str(label) for label in dataset["memory"].values]
 
@@ -173,7 +179,7 @@ class CellArrays:
         found = np.argwhere(design.transpose(order))[:, np.argsort(order)]
         return [(self._cell(place, labels), place) for place in map(tuple, found.tolist())]
 
-    def _cell(self, place: tuple[int, ...], labels: list[list[Any]]) -> Cell:
+    def _cell(self, place: tuple[int, ...], labels: list[list[str]]) -> Cell:
         told = {d: v[i] for d, v, i in zip(self._dims, labels, place, strict=True)}
         pairs = [
             (name, told[dim])
@@ -195,7 +201,7 @@ class CellArrays:
         values = self._get(name)
         return values[tuple(place[axis] for axis in self._axes[name])]
 
-    def _get(self, name: str) -> Any:
+    def _get(self, name: str) -> "AnyArray":
         import numpy as np
 
         if name not in self._values:
@@ -222,7 +228,7 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
     masks = view("flags", place)[ok].tolist()
     reasons = [str(text) for text in view("reason", place) if text]
 
-    def series(values: Any) -> Series:
+    def series(values: "Array") -> Series:
         known = ok & np.isfinite(values)
         return Series(dict(zip(view.blocks[known].tolist(), values[known].tolist(), strict=True)))
 
@@ -298,11 +304,11 @@ def _accuracy(view: CellArrays, place: tuple[int, ...]) -> AccuracyFigure | None
     )
 
 
-def _known(values: Any) -> list[float]:
+def _known(values: "Array") -> list[float]:
     return [float(value) for value in values if value == value]
 
 
-def _whole(value: Any) -> int | None:
+def _whole(value: float) -> int | None:
     return int(value) if value == value else None
 
 

@@ -7,7 +7,6 @@ block of its own. Characters that do nothing where they stand are left as they a
 """
 
 import re
-from typing import Any
 
 from greenbatch.plain_text import visible
 
@@ -31,7 +30,7 @@ def escape(text: str) -> Markdown:
     """Write text so that Markdown shows it as it is, on one line.
 
     Args:
-        text: Any; what is `Markdown` already is returned as it is.
+        text: Whatever; what is `Markdown` already is returned as it is.
     """
     if isinstance(text, Markdown):
         return text
@@ -45,7 +44,7 @@ def escape(text: str) -> Markdown:
     return Markdown(_MENTION.sub("&#64;", plain))
 
 
-def finalize(value: Any) -> Any:
+def finalize(value: object) -> object:
     """Escape what an expression of a Markdown template gives; for Jinja."""
     return escape(value) if isinstance(value, str) else value
 

@@ -7,7 +7,7 @@ interpreter's own start and its imports are in neither.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from greenbatch.analysis.dataset.totals import provenance_codes, provenance_of
 from greenbatch.analysis.dataset.variables import CACHES, ONE_OFF_PHASES, STATUSES
@@ -17,7 +17,11 @@ from greenbatch.analysis.statistics.intervals import Interval, bounds, interval,
 from greenbatch.records import Cell, Provenance
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 Quantity = Literal["time", "energy"]
 
@@ -253,7 +257,9 @@ def _unknown(quantity: Quantity, reason: str) -> PayBack:
     return PayBack(quantity=quantity, verdict="unknown", reason=reason)
 
 
-def _cost(arrays: CellArrays, place: tuple[int, ...], counts: Any, *, warm: bool) -> Cost | None:
+def _cost(
+    arrays: CellArrays, place: tuple[int, ...], counts: "NDArray[np.bool_]", *, warm: bool
+) -> Cost | None:
     """Summarise the starts of a cell's ok repetitions, those with a warm cache or the others."""
     import numpy as np
 
@@ -276,7 +282,7 @@ def _cost(arrays: CellArrays, place: tuple[int, ...], counts: Any, *, warm: bool
     )
 
 
-def _by_phase(values: Any) -> dict[str, Interval]:
+def _by_phase(values: "Array") -> dict[str, Interval]:
     """Summarise values of shape (repetition, phase) by phase; a missing one is left out."""
     summaries = zip(ONE_OFF_PHASES, map(interval, values.T), strict=True)
     return {phase: summary for phase, summary in summaries if summary}

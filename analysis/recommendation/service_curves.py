@@ -7,7 +7,7 @@ Carlson, SIAM J. Numer. Anal. 17, 1980; scipy's Pchip); outside of them nothing 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import QUANTILES, SOURCES, STATUSES
@@ -111,7 +111,7 @@ def _curve(
     arrays: CellArrays,
     cell: Cell,
     by_size: Mapping[int, tuple[int, ...]],
-    counts: Any,
+    counts: "NDArray[np.bool_]",
     traces: Path | None,
 ) -> ServiceCurve | None:
     import numpy as np
@@ -148,7 +148,7 @@ def _repeated(
     by_size: Mapping[int, tuple[int, ...]],
     sizes: tuple[int, ...],
     at: int,
-    counts: Any,
+    counts: "NDArray[np.bool_]",
     traces: Path | None,
 ) -> Repeated:
     import numpy as np
@@ -174,7 +174,9 @@ def _repeated(
     )
 
 
-def _idle_w(arrays: CellArrays, place: tuple[int, ...], at: int, counts: Any) -> float | None:
+def _idle_w(
+    arrays: CellArrays, place: tuple[int, ...], at: int, counts: "NDArray[np.bool_]"
+) -> float | None:
     """Sum the idle power of the domains that count, if it is known as their energy is."""
     estimated = SOURCES.index("estimated")
     power_w = arrays("idle_power", place)[at][counts]

@@ -7,7 +7,7 @@ inside one. Families of several tests are corrected by Holm.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.statistics.interval_methods import RESAMPLES, SEED, welch_error
 from greenbatch.analysis.statistics.multiple_testing import holm
@@ -202,7 +202,7 @@ def games_howell(groups: Groups) -> list[Test]:
             make_test(
                 "Games-Howell",
                 f"{a} - {b}",
-                difference / error,
+                float(difference / error),
                 (float(free),),
                 result.pvalue[i, j],
                 "difference of means",
@@ -246,7 +246,7 @@ def spearman(pairs: Mapping[str, tuple[float, float]]) -> Test:
     return make_test("Spearman", " - ".join(pairs), rho, (), p, "rho", effect)
 
 
-def cliffs_delta(a: Sequence[float] | Any, b: Sequence[float] | Any) -> Effect | None:
+def cliffs_delta(a: "Sequence[float] | Array", b: "Sequence[float] | Array") -> Effect | None:
     """Return how much more often a value of ``a`` exceeds one of ``b`` than the reverse: -1 to 1.
 
     Source: Cliff, Ordinal Methods for Behavioral Data Analysis, 1996: the asymmetric interval from
@@ -280,9 +280,9 @@ def cliffs_delta(a: Sequence[float] | Any, b: Sequence[float] | Any) -> Effect |
 def make_test(
     name: str,
     of: str,
-    statistic: Any,
+    statistic: float,
     freedom: tuple[float, ...],
-    p: Any,
+    p: float,
     effect_name: str,
     effect: Effect | None,
 ) -> Test:
@@ -369,7 +369,7 @@ def _noncentral_f(f: float, within: float, rest: float, noncentrality: float) ->
     return float(stats.norm.cdf(((1 - 2 / (9 * rest)) * scaled - (1 - spread)) / width))
 
 
-def _eta_squared_h(*samples: "Array", axis: int = -1) -> Any:
+def _eta_squared_h(*samples: "Array", axis: int = -1) -> "Array":
     """Eta squared of H for samples along the last axis; H as a share of the ranks' variance."""
     import numpy as np
     from scipy import stats
@@ -382,10 +382,11 @@ def _eta_squared_h(*samples: "Array", axis: int = -1) -> Any:
     between = sum(part.shape[-1] * (part.mean(-1) - middle) ** 2 for part in parts)
     with np.errstate(invalid="ignore"):
         h = (n - 1) * between / ((ranks - middle) ** 2).sum(-1)
-    return (h - k + 1) / (n - k)
+    found: Array = (h - k + 1) / (n - k)
+    return found
 
 
-def _bootstrapped(statistic: Callable[..., Any], *samples: "Array") -> Effect | None:
+def _bootstrapped(statistic: "Callable[..., Array]", *samples: "Array") -> Effect | None:
     import warnings
 
     import numpy as np

@@ -31,7 +31,7 @@ class Term:
     eta_squared: float
 
 
-Rows = Sequence[Mapping[str, Any]]
+Rows = Sequence[Mapping[str, str | float]]
 
 
 def anova(

@@ -6,8 +6,8 @@ is over the repetitions (blocks).
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from greenbatch.analysis.statistics.intervals import LEAST, limits
 from greenbatch.analysis.tradeoffs.curve_selection import Labels, curve_of
@@ -16,7 +16,11 @@ from greenbatch.confidence import TAILS
 from greenbatch.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 Method = Literal["inversion", "bootstrap"]
 _GRID = 2001
@@ -136,17 +140,22 @@ def crossover(
             "estimate is not compared with a measurement"
         )
     sizes, at_a, at_b = np.intersect1d(one.batch_sizes, two.batch_sizes, return_indices=True)
-    names: dict[str, Any] = {"a": one.name, "b": two.name, "what": what, "estimated": one.estimated}
     left, right = one.values[at_a], two.values[at_b]
     whole = np.isfinite(left).all(0) & np.isfinite(right).all(0)
     if not sizes.size or not whole.any():
         lacking = "no batch size has both" if not sizes.size else "no block has all points of both"
-        return Crossover(verdict="unknown", reason=lacking, **names)
+        return Crossover(
+            a=one.name,
+            b=two.name,
+            what=what,
+            estimated=one.estimated,
+            verdict="unknown",
+            reason=lacking,
+        )
     left, right = left[:, whole], right[:, whole]
     positive = (left > 0).all() and (right > 0).all()
     moved = np.log(left / right) if positive else left - right
     n = moved.shape[1]
-    names |= {"between": (int(sizes[0]), int(sizes[-1])), "repetitions": n}
     centre = moved.mean(1)
     shown = np.zeros(len(sizes), dtype=bool)
     if n >= LEAST:
@@ -154,29 +163,41 @@ def crossover(
         shown = (low > 0) | (high < 0)
     below = centre < 0
     changes = np.flatnonzero(below[1:] != below[:-1])
+    found = Crossover(
+        a=one.name,
+        b=two.name,
+        what=what,
+        estimated=one.estimated,
+        verdict="several",
+        between=(int(sizes[0]), int(sizes[-1])),
+        repetitions=n,
+        sure=bool(shown.all()),
+    )
     if not changes.size:
-        verdict: Any = "always" if below[0] else "never"
-        winner = one.name if below[0] else two.name
-        return Crossover(verdict=verdict, winner=winner, sure=bool(shown.all()), **names)
+        return replace(
+            found,
+            verdict="always" if below[0] else "never",
+            winner=one.name if below[0] else two.name,
+        )
     if changes.size > 1:
-        return Crossover(verdict="several", sure=bool(shown.all()), **names)
+        return found
     x = np.log2(sizes)
     at = _zero(x, centre)
     bounds: tuple[float | None, float | None] = (None, None)
     if n > 1:
         bounds = _inverted(x, moved, at) if method == "inversion" else _drawn(x, moved)
-    return Crossover(
+    return replace(
+        found,
         verdict="crosses",
         winner=one.name if below[-1] else two.name,
         batch_size=2**at,
         low=bounds[0],
         high=bounds[1],
         sure=bool(shown[0] and shown[-1]),
-        **names,
     )
 
 
-def _zero(x: Any, y: Any) -> float:
+def _zero(x: "Array", y: "Array") -> float:
     """Where the last change of sign of a broken line is; infinite where there is none."""
     import numpy as np
 
@@ -188,7 +209,7 @@ def _zero(x: Any, y: Any) -> float:
     return float(x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1]))
 
 
-def _inverted(x: Any, moved: Any, at: float) -> tuple[float | None, float | None]:
+def _inverted(x: "Array", moved: "Array", at: float) -> tuple[float | None, float | None]:
     """The stretch around ``at`` in which the t-interval of the mean holds zero."""
     import numpy as np
 
@@ -204,13 +225,13 @@ def _inverted(x: Any, moved: Any, at: float) -> tuple[float | None, float | None
     )
 
 
-def _drawn(x: Any, moved: Any) -> tuple[float | None, float | None]:
+def _drawn(x: "Array", moved: "Array") -> tuple[float | None, float | None]:
     """Percentiles of the crossing over resamples of blocks."""
     import numpy as np
 
     turned = moved.mean(1)[-1] < 0
 
-    def crossing(means: Any) -> float:
+    def crossing(means: "Array") -> float:
         at = _zero(x, means)
         if not math.isnan(at):
             return at

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.variables import CELL_FACTORS, COORDINATES, settings_of
 from greenbatch.analysis.statistics.by_dimension import designed, figure_of, refuse_unlike, select
@@ -10,7 +10,11 @@ from greenbatch.errors import UsageError
 from greenbatch.records import TRAFFIC
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 Labels = Mapping[str, Hashable]
 
@@ -28,13 +32,13 @@ class Curve:
     """
 
     name: str
-    batch_sizes: Any
-    values: Any
-    blocks: Any
+    batch_sizes: "NDArray[np.int64]"
+    values: "Array"
+    blocks: "NDArray[np.int64]"
     estimated: bool
 
     @property
-    def whole(self) -> Any:
+    def whole(self) -> "Array":
         """The values of the blocks that have every batch size, shape (batch size, block)."""
         import numpy as np
 

@@ -5,7 +5,7 @@ are in neither. Give an intensity and a price that hold them, if they should be.
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.statistics.by_dimension import Figure, figure_of, intervals_of
 from greenbatch.analysis.tradeoffs.pareto import energy_metric
@@ -112,7 +112,7 @@ def intensity_of(place: str) -> tuple[float, str]:
         ) from error
     data = DataSource()
     country, _, state = place.partition("/")
-    known: dict[str, tuple[Any, Any]] = {}
+    known: dict[str, tuple[float, int | None]] = {}
     if state and country.upper() == "USA":
         states = data.get_country_emissions_data("usa")
         year = states.get("_source", {}).get("year")

@@ -5,8 +5,8 @@ Answers that could have been otherwise say so: every bound is over the repetitio
 
 import math
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.statistics.interval_methods import RESAMPLES, SEED
 from greenbatch.analysis.statistics.intervals import LEAST, limits
@@ -15,7 +15,11 @@ from greenbatch.confidence import TAILS
 from greenbatch.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 _FEWEST = 4
 """Batch sizes that a knee can be seen in: of three, any bend makes the middle one."""
@@ -79,27 +83,26 @@ def knee(dataset: "xr.Dataset", *, metric: str = "energy_per_image", **labels: H
 
     what = quantity_named(metric)
     curve = curve_of(dataset, labels, metric, "a knee")
-    names: dict[str, Any] = {"name": curve.name, "what": what, "estimated": curve.estimated}
     x, values = np.log2(curve.batch_sizes), curve.whole
     n = values.shape[1]
+    nothing = Knee(name=curve.name, what=what, estimated=curve.estimated, repetitions=n)
     if len(x) < _FEWEST or not n:
         reason = f"{len(x)} batch sizes have it, and a knee needs {_FEWEST} or more"
-        return Knee(reason=reason if n else "no block has all points", **names)
+        return replace(nothing, reason=reason if n else "no block has all points", repetitions=0)
     place = int(_knee_at(x, values.mean(1)))
     if place < 0:
-        return Knee(reason="the curve does not fall and then flatten", repetitions=n, **names)
+        return replace(nothing, reason="the curve does not fall and then flatten")
     size = int(curve.batch_sizes[place])
     if n == 1:
-        return Knee(batch_size=size, repetitions=1, **names)
+        return replace(nothing, batch_size=size)
     drawn = resampled(values, lambda means: _knee_at(x, means))
     low, high = np.quantile(np.maximum(drawn, 0), TAILS, method="inverted_cdf").astype(int)
-    return Knee(
+    return replace(
+        nothing,
         batch_size=size,
         low=int(curve.batch_sizes[low]),
         high=int(curve.batch_sizes[high]),
         agreement=float((drawn == place).mean()),
-        repetitions=n,
-        **names,
     )
 
 
@@ -181,9 +184,14 @@ def saturation(
     curve = curve_of(dataset, labels, metric, "saturation")
     values = curve.whole
     n = values.shape[1]
-    names: dict[str, Any] = {"name": curve.name, "what": what, "percent": percent}
-    names |= {"estimated": curve.estimated, "repetitions": n}
-    names["largest"] = int(max(curve.batch_sizes, default=0))
+    nothing = Saturation(
+        name=curve.name,
+        what=what,
+        percent=percent,
+        estimated=curve.estimated,
+        repetitions=n,
+        largest=int(max(curve.batch_sizes, default=0)),
+    )
     reason = ""
     if len(values) < 2:
         reason = "it needs two batch sizes that have the figure"
@@ -192,23 +200,25 @@ def saturation(
     elif (values <= 0).any():
         reason = "a figure at or below zero falls by no percentage"
     if reason:
-        return Saturation(reason=reason, **names)
+        return replace(nothing, reason=reason)
     doublings = np.diff(np.log2(curve.batch_sizes))[:, None]
     steps = np.diff(np.log(values), axis=0) / doublings
     limit = math.log1p(-percent / 100)
 
-    def first(less: Any) -> int | None:
+    def first(less: "NDArray[np.bool_]") -> int | None:
         """The batch size from which on every step is so; ``None`` where the last is not."""
         if not less[-1]:
             return None
         other = np.flatnonzero(~less)
         return int(curve.batch_sizes[other[-1] + 1 if other.size else 0])
 
-    found: dict[str, Any] = {"batch_size": first(steps.mean(1) > limit)}
-    if n > 1:
-        low, high = limits(steps)
-        found |= {"low": first(high > limit), "high": first(low > limit)}
-    return Saturation(**found, **names)
+    low, high = limits(steps)
+    return replace(
+        nothing,
+        batch_size=first(steps.mean(1) > limit),
+        low=first(high > limit),  # NaN of one repetition: neither
+        high=first(low > limit),
+    )
 
 
 _QUANTITIES = {
@@ -229,7 +239,7 @@ def quantity_named(metric: str) -> str:
     return _QUANTITIES[metric]
 
 
-def resampled(values: Any, statistic: Callable[[Any], float]) -> Any:
+def resampled(values: "Array", statistic: "Callable[[Array], float]") -> "Array":
     """Compute a statistic of the means over blocks, for blocks drawn whole.
 
     Args:
@@ -249,7 +259,7 @@ def resampled(values: Any, statistic: Callable[[Any], float]) -> Any:
     return found[which.reshape(-1)]
 
 
-def _knee_at(x: Any, y: Any) -> int:
+def _knee_at(x: "Array", y: "Array") -> int:
     """Position of the knee, -1 where there is none."""
     import numpy as np
 

@@ -73,8 +73,8 @@ class EstimateMeter(EnergyMeter):
                 band_power_w=cores * constant_w,
                 note=estimate_note(
                     f"{cores:g} hardware threads at {power.rest_w:.3g} W each, up to "
-                    f"{power.full_w:.3g} W with their CPU time ({power.origin}); they may "
-                    f"be wrong by {power.rest_band_w / power.rest_w:.0%} at rest and "
+                    f"{power.full_w:.3g} W with their CPU time ({power.origin}); they may be wrong "
+                    f"by {power.rest_band_w / power.rest_w:.0%} at rest and "
                     f"{power.full_band_w / power.full_w:.0%} at full load"
                 ),
             ),

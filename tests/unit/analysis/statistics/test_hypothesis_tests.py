@@ -166,7 +166,9 @@ def test_games_howell_is_statsmodels() -> None:
 def test_analysis_of_variance_of_one_factor_is_rs() -> None:
     # summary(aov(weight ~ group, PlantGrowth)): squares 3.766 and 10.492, F 4.846, p 0.0159;
     # the digits beyond are those of scipy.stats.f_oneway.
-    rows = [{"w": w, "group": name} for name, values in PLANTS.items() for w in values]
+    rows: list[dict[str, str | float]] = [
+        {"w": w, "group": name} for name, values in PLANTS.items() for w in values
+    ]
     (term,) = anova(rows, "w", ["group"])
     expected = stats.f_oneway(*PLANTS.values())
     assert term.test.statistic == pytest.approx(4.846, abs=5e-4)
@@ -177,7 +179,7 @@ def test_analysis_of_variance_of_one_factor_is_rs() -> None:
 def test_analysis_of_variance_type_ii_is_rs() -> None:
     # car::Anova(type = "II") of log(Days + 1) without the first three patients, so that the design
     # is unbalanced; R's output as it stands in statsmodels' own tests.
-    rows = [
+    rows: list[dict[str, str | float]] = [
         {"y": np.log(days + 1), "Duration": duration, "a weight": weight}
         for duration, weight, patients in KIDNEY
         for days in patients
@@ -211,7 +213,7 @@ def test_an_interval_of_eta_squared_is_steigers() -> None:
 
 
 def test_a_huge_effect_still_has_bounds() -> None:
-    rows = [
+    rows: list[dict[str, str | float]] = [
         {"y": 100.0 * (place + 1) + noise, "backend": name}
         for place, name in enumerate("ab")
         for noise in (0.01, 0.02, 0.03)
