@@ -8,7 +8,7 @@ from greenbatch.analysis.statistics.summary import Summary
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, Cell
 
-FRONT, BEATEN, OVERLOADED = "front", "beaten", "overloaded"
+FRONT, DOMINATED, OVERLOADED = "front", "dominated", "overloaded"
 _MOST_NAMED = 3
 
 
@@ -41,7 +41,7 @@ class ServingPanel:
         curves: At least one; of those that hold the rate, if any does.
         left_out: Policies that do not hold the rate though others do.
         standing: Of each cell in a curve: ``front`` (no other needs both less energy and less
-            time, by the centres), ``beaten``, or ``overloaded``. Empty where energies of several
+            time, of the means), ``dominated``, or ``overloaded``. Empty where energies of several
             sources are not to be set against each other.
         net_standing: The same by net energy, of the cells that have it.
     """
@@ -55,12 +55,12 @@ class ServingPanel:
 
     @property
     def words(self) -> str:
-        """The traffic, and who does not hold its rate."""
+        """The traffic, and which policies do not sustain its rate."""
         if not self.left_out:
             return self.traffic
         more = len(self.left_out) - _MOST_NAMED
         names = ", ".join(self.left_out[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-        return f"{self.traffic}, not held by {names}"
+        return f"{self.traffic}, not sustained by {names}"
 
 
 def serving_panels(rows: Iterable[CellRow]) -> list[ServingPanel]:
@@ -152,10 +152,10 @@ def _standing(
         if row.cell not in points:
             continue
         joules_j, response_s = points[row.cell]
-        beaten = any(
+        dominated = any(
             other[0] <= joules_j and other[1] <= response_s and other != points[row.cell]
             for other in points.values()
         )
         overloaded = bool(row.flags.get("overloaded"))
-        found[row.cell] = OVERLOADED if overloaded else BEATEN if beaten else FRONT
+        found[row.cell] = OVERLOADED if overloaded else DOMINATED if dominated else FRONT
     return found

@@ -225,7 +225,7 @@ class BestBatch:
         if self.margin.low is None or self.margin.high is None:
             return f"{text}; next is {self.runner_up} with {more} (no interval: one repetition)."
         low, high = (100 * (bound - 1) for bound in (self.margin.low, self.margin.high))
-        tie = ": a tie" if low <= 0 else ""
+        tie = ": no significant difference" if low <= 0 else ""
         return f"{text}; next is {self.runner_up} with {more} ({low:.2g} … {high:.2g} %{tie})."
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.serving import (
-    BEATEN,
+    DOMINATED,
     FRONT,
     OVERLOADED,
     PolicyCurve,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _COLUMNS = 3
 _TITLE = 40  # characters in a line of a panel's title
 _MARKERS = {"greedy": "o", "fixed": "s", "dynamic": "D"}
-_STRENGTH = {BEATEN: 0.6, OVERLOADED: 0.3}
+_STRENGTH = {DOMINATED: 0.6, OVERLOADED: 0.3}
 
 
 def serving_figure(rows: Sequence[CellRow], panels: Sequence[ServingPanel]) -> "Figure | None":
