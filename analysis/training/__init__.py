@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         search_curves,
         search_rows,
     )
-    from greenbatch.analysis.training.report.build import write_training_report
 
 __all__ = [
     "Correctness",
@@ -44,7 +43,6 @@ __all__ = [
     "search_curves",
     "search_rows",
     "write_training_dataset",
-    "write_training_report",
 ]
 
 _HOMES = {
@@ -58,7 +56,6 @@ _HOMES = {
     ),
     "findings.factorial": ("Factorial",),
     "dataset.merging": ("merge_training",),
-    "report.build": ("write_training_report",),
     "findings.searches": ("SearchCurve", "SearchRow", "search_curves", "search_rows"),
 }
 

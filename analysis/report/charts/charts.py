@@ -37,14 +37,21 @@ class Chart:
     note: str = ""
 
 
-def styles(rows: Sequence[CellRow]) -> list[dict[str, str]]:
-    """Give each variant its name, colours on light and dark ground, and marker."""
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a page draws what it compares: colours on light and dark ground, and a marker."""
+
+    name: str
+    light: str
+    dark: str
+    symbol: str
+
+
+def styles(rows: Sequence[CellRow]) -> list[Style]:
+    """Give each variant its colours and marker."""
     variants = list(dict.fromkeys(row.cell.variant for row in rows))
     colour, marker = colours(variants), markers(variants)
-    return [
-        {"name": v, "light": colour[v], "dark": on_dark(colour[v]), "symbol": marker[v]}
-        for v in variants
-    ]
+    return [Style(v, colour[v], on_dark(colour[v]), marker[v]) for v in variants]
 
 
 def energy_charts(rows: Sequence[CellRow]) -> list[Chart]:
@@ -144,7 +151,7 @@ def serving_charts(panels: Sequence[ServingPanel], variants: Sequence[str]) -> l
 
 
 def timeline_charts(networks: Sequence[Network]) -> list[Chart]:
-    """Accuracy by year, energy by year, and accuracy against energy with the front of each time."""
+    """Accuracy and energy by year, and one against the other with the Pareto front by year."""
     if not networks:
         return []
     points = [
@@ -176,7 +183,7 @@ def timeline_charts(networks: Sequence[Network]) -> list[Chart]:
         for view, title in (
             ("accuracy", "Top-1 accuracy by year"),
             ("energy", "Energy per image by year"),
-            ("front", "Accuracy against energy: the front of each time"),
+            ("front", "Accuracy against energy: Pareto front by year"),
         )
     ]
 
@@ -192,21 +199,21 @@ def accuracy_charts(found: Sequence[Rival], variants: Sequence[str]) -> list[Cha
         return []
     points = [
         {
-            "model": rival.cell.model,
-            "how": rival.cell.how,
-            "variant": variants.index(rival.cell.variant),
-            "estimated": rival.energy_source != "measured",
-            "energy": _summary(rival.energy_j),
-            "net": _summary(rival.net_j) if rival.net_j else None,
-            "latency": _summary(rival.latency_s),
-            "top1": [rival.accuracy.top1, rival.accuracy.low, rival.accuracy.high],
-            "measured": rival.accuracy.source == "measured",
-            "standing": rival.standing,
-            "net_standing": rival.net_standing,
+            "model": candidate.cell.model,
+            "how": candidate.cell.how,
+            "variant": variants.index(candidate.cell.variant),
+            "estimated": candidate.energy_source != "measured",
+            "energy": _summary(candidate.energy_j),
+            "net": _summary(candidate.net_j) if candidate.net_j else None,
+            "latency": _summary(candidate.latency_s),
+            "top1": [candidate.accuracy.top1, candidate.accuracy.low, candidate.accuracy.high],
+            "measured": candidate.accuracy.source == "measured",
+            "standing": candidate.standing,
+            "net_standing": candidate.net_standing,
         }
-        for rival in found
+        for candidate in found
     ]
-    names = ", ".join(dict.fromkeys(rival.cell.model for rival in found))
+    names = ", ".join(dict.fromkeys(candidate.cell.model for candidate in found))
     label = f"Energy per image against latency of {names}; labelled by top-1 accuracy"
     return [Chart("accuracy-0", "", label, {"kind": "accuracy", "points": points})]
 

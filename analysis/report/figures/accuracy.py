@@ -1,4 +1,4 @@
-"""Energy, latency and accuracy on paper: the front as a line for each network."""
+"""Energy, latency and accuracy on paper: the Pareto front as a line for each network."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -78,8 +78,8 @@ def accuracy_figure(found: Sequence[Rival]) -> "Figure | None":
     axes.set_xlabel("p50 latency of a batch", color=MUTED)
     plain(axes)
     figure.suptitle(
-        f"Energy per image{kind}, latency and accuracy: the front\n"
-        "hollow: accuracy as published; grey: beaten",
+        f"Energy per image{kind}, latency and accuracy: Pareto front\n"
+        "hollow: accuracy as published; grey: dominated",
         x=0.01,
         ha="left",
         fontsize=10.5,

@@ -29,7 +29,7 @@ def write_figures(
     folder: Path,
     standing: Mapping[Cell, str] | None = None,
     networks: Sequence[Network] = (),
-    rivals: Sequence[Rival] = (),
+    candidates: Sequence[Rival] = (),
 ) -> list[Path]:
     """Write every figure of the report but power, each as SVG, PDF and PNG.
 
@@ -38,7 +38,7 @@ def write_figures(
         folder: Where to; it is made.
         standing: Of each cell against the front: ``front``, ``unsure`` or ``dominated``.
         networks: As `greenbatch.analysis.findings.timeline.timeline` gives them.
-        rivals: As `greenbatch.analysis.tradeoffs.accuracy_front.accuracy_front` gives them.
+        candidates: As `greenbatch.analysis.tradeoffs.accuracy_front.accuracy_front` gives them.
 
     Returns:
         The files. A figure with nothing to draw (no energy, nothing measured, fewer than two
@@ -52,7 +52,7 @@ def write_figures(
             "latency": lambda: latency_figure(rows),
             "tradeoff": lambda: tradeoff_figure(rows, stands),
             "serving": lambda: serving_figure(every, serving_panels(every)),
-            "accuracy": lambda: accuracy_figure(rivals),
+            "accuracy": lambda: accuracy_figure(candidates),
             "timeline": lambda: timeline_figure(networks),
         },
         folder,
@@ -74,7 +74,7 @@ def latency_figure(rows: Sequence[CellRow]) -> "Figure | None":
 def tradeoff_figure(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> "Figure | None":
     """Draw energy per image against p50 latency, a point for each batch size.
 
-    Cells on the front are large, those beaten in both small.
+    Cells on the Pareto front are large, dominated ones small.
     """
     energies, latencies = curves(rows, "energy"), curves(rows, "latency_p50")
     labels = curve_labels(rows)
@@ -130,7 +130,7 @@ def tradeoff_figure(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> "F
         plain(axes, model)
 
     models = [model for model, found in energies.items() if found and latencies[model]]
-    title = "Energy per image against p50 latency; large, with their batch size: on the front"
+    title = "Energy per image against p50 latency; large, with batch size: Pareto front"
     return _panels(rows, models, title, "p50 latency of a batch", draw)
 
 

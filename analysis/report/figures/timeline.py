@@ -1,4 +1,4 @@
-"""The timeline on paper: accuracy by year, energy by year, and the front of each time."""
+"""The timeline on paper: accuracy by year, energy by year, and the Pareto front by year."""
 
 import math
 from collections.abc import Sequence
@@ -86,8 +86,8 @@ def timeline_figure(networks: Sequence[Network]) -> "Figure | None":
     for place, axes in enumerate((accuracy, energy, front)):
         _name(axes, networks, [_places(network)[place] for network in networks], most)
     figure.suptitle(
-        "Networks by year: area by parameters, hollow: accuracy as published, green: on the front "
-        "when they came out",
+        "Networks by year: area by parameters, hollow: accuracy as published, green: on the "
+        "Pareto front when published",
         x=0.01, ha="left", fontsize=10.5, fontweight="bold",
     )  # fmt: skip
     return figure

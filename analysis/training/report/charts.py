@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from greenbatch.analysis.dataset.training_variables import EPOCH_PHASES
-from greenbatch.analysis.report.charts.charts import Chart
+from greenbatch.analysis.report.charts.charts import Chart, Style
 from greenbatch.analysis.report.charts.palette import MARKERS, on_dark
 from greenbatch.analysis.statistics.summary import Summary, bounds, interval
 from greenbatch.analysis.training.findings.rows import TrainingRow
@@ -38,15 +38,10 @@ def colour(place: int) -> str:
     return _COLOURS[place % len(_COLOURS)]
 
 
-def styles(names: Sequence[str]) -> list[dict[str, str]]:
-    """Give each name its colours on light and dark ground, and its marker."""
+def styles(names: Sequence[str]) -> list[Style]:
+    """Give each name its colours and marker."""
     return [
-        {
-            "name": name,
-            "light": colour(place),
-            "dark": on_dark(colour(place)),
-            "symbol": MARKERS[place % len(MARKERS)],
-        }
+        Style(name, colour(place), on_dark(colour(place)), MARKERS[place % len(MARKERS)])
         for place, name in enumerate(names)
     ]
 
@@ -111,13 +106,13 @@ def learning_curve(row: TrainingRow) -> tuple[list[float], list[float], list[Sum
     if not known.size or not known.min():
         return [], [], []
     last = int(known.min())
-    told = [interval(accuracy[:, place], geometric=False) for place in range(last)]
+    summaries = [interval(accuracy[:, place], geometric=False) for place in range(last)]
     spent_j = sum(row.curves.energy_j[name][:, :last] for name in EPOCH_PHASES).cumsum(axis=-1)
     means_j = spent_j.mean(axis=0) if np.isfinite(spent_j).all() else []
     return (
         [float(place + 1) for place in range(last)],
         [float(f"{value:.6g}") for value in means_j],
-        [summary for summary in told if summary],
+        [summary for summary in summaries if summary],
     )
 
 
@@ -128,11 +123,11 @@ def epoch_charts(rows: Sequence[TrainingRow], names: Sequence[str]) -> list[Char
         curves = []
         for layer, name in enumerate(("train", "validation")):
             for row in members:
-                told = epoch_energies(row, name)
-                if told:
-                    epochs = [float(place + 1) for place in range(len(told))]
+                summaries = epoch_energies(row, name)
+                if summaries:
+                    epochs = [float(place + 1) for place in range(len(summaries))]
                     more = {"estimated": row.estimated, "layer": layer, "words": name}
-                    curves.append(_curve(row, names, epochs, told) | more)
+                    curves.append(_curve(row, names, epochs, summaries) | more)
         if curves:
             label = f"Energy of each epoch on {data}: training and validation"
             x = {"title": "epoch", "unit": "", "whole": True}
@@ -144,12 +139,12 @@ def epoch_charts(rows: Sequence[TrainingRow], names: Sequence[str]) -> list[Char
 def epoch_energies(row: TrainingRow, name: str) -> list[Summary]:
     """Summarise the energy of a pass over the repetitions, epoch by epoch; empty where missing."""
     energies_j = row.curves.energy_j[name]
-    told = []
+    summaries = []
     for place in range(energies_j.shape[-1] if energies_j.size else 0):
         if (found := interval(energies_j[:, place])) is None or found.centre <= 0:
             break
-        told.append(found)
-    return told
+        summaries.append(found)
+    return summaries
 
 
 def front_charts(

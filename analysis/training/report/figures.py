@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch import units
-from greenbatch.analysis.report.charts.charts import Chart
+from greenbatch.analysis.report.charts.charts import Chart, Style
 from greenbatch.analysis.report.charts.palette import ACCENT, GRID, INK, MUTED
 from greenbatch.analysis.report.figures.style import DASHES, SHAPES, log_axis, save_figures
+from greenbatch.analysis.report.page import Section
 from greenbatch.analysis.statistics.summary import sides
-from greenbatch.analysis.training.report.sections import Figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ _LABELLED, _SHORT = 14, 25  # points that are named, and letters of a name that 
 
 
 def write_training_figures(
-    sections: Sequence[Figures], styles: Sequence[Mapping[str, str]], folder: Path
+    sections: Sequence[Section], styles: Sequence[Style], folder: Path
 ) -> list[Path]:
     """Write a figure for each section of the page, with a panel for each chart.
 
@@ -40,11 +40,11 @@ def write_training_figures(
     return save_figures({name: _maker(there.get(name), styles) for name in names}, folder)
 
 
-def _maker(section: Figures | None, styles: Sequence[Mapping[str, str]]) -> Any:
+def _maker(section: Section | None, styles: Sequence[Style]) -> Any:
     return lambda: _figure(section, styles) if section else None
 
 
-def _figure(section: Figures, styles: Sequence[Mapping[str, str]]) -> "Figure | None":
+def _figure(section: Section, styles: Sequence[Style]) -> "Figure | None":
     from matplotlib.figure import Figure  # no pyplot: nothing global, no window
 
     charts = section.charts
@@ -73,9 +73,7 @@ def _height(chart: Chart) -> float:
     return 0.6 + 0.3 * len(chart.facts["levels"]) if chart.facts["kind"] == "effects" else 2.8
 
 
-def _legend(
-    charts: Sequence[Chart], styles: Sequence[Mapping[str, str]]
-) -> tuple[list[Any], list[str]]:
+def _legend(charts: Sequence[Chart], styles: Sequence[Style]) -> tuple[list[Any], list[str]]:
     from matplotlib.lines import Line2D
 
     used = dict.fromkeys(
@@ -90,18 +88,18 @@ def _legend(
             Line2D(
                 [],
                 [],
-                color=style["light"],
+                color=style.light,
                 linestyle=DASHES if estimated else "-",
-                marker=SHAPES[style["symbol"]],
-                markerfacecolor="white" if estimated else style["light"],
+                marker=SHAPES[style.symbol],
+                markerfacecolor="white" if estimated else style.light,
                 markersize=5,
             )
         )
-        names.append(style["name"] + (" (estimated)" if estimated else ""))
+        names.append(style.name + (" (estimated)" if estimated else ""))
     return handles, names
 
 
-def _bands(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str, str]]) -> None:
+def _bands(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Style]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for curve in facts["curves"]:
@@ -111,7 +109,7 @@ def _bands(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str,
             curve["x"],
             lows,
             highs,
-            color=style["light"],
+            color=style.light,
             alpha=0.15,
             linewidth=0,
             step=_step(facts),
@@ -120,12 +118,12 @@ def _bands(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str,
         axes.plot(
             curve["x"],
             centres,
-            color=style["light"],
+            color=style.light,
             linewidth=1.0 if second else 1.5,
             linestyle=(0, (1, 1.6)) if second else DASHES if curve["estimated"] else "-",
             drawstyle="steps-post" if _step(facts) else "default",
-            marker=None if second or len(centres) > 24 else SHAPES[style["symbol"]],
-            markerfacecolor="white" if curve["estimated"] else style["light"],
+            marker=None if second or len(centres) > 24 else SHAPES[style.symbol],
+            markerfacecolor="white" if curve["estimated"] else style.light,
             markersize=4,
         )
     ends = [end for curve in facts["curves"] for value in curve["y"] for end in value[1:3]]
@@ -146,7 +144,7 @@ def _step(facts: Mapping[str, Any]) -> Any:
     return "post" if facts.get("shape") == "hv" else None
 
 
-def _front(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str, str]]) -> None:
+def _front(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Style]) -> None:
     points = facts["points"]
     on = sorted((p for p in points if p["front"]), key=lambda p: p["energy"][0])
     if on:
@@ -164,9 +162,9 @@ def _front(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str,
             y,
             xerr=[[side] for side in sides(x, x_low, x_high)],
             yerr=[[side] for side in sides(y, y_low, min(1.0, y_high))],
-            color=style["light"],
-            marker=SHAPES[style["symbol"]],
-            markerfacecolor="white" if point["estimated"] else style["light"],
+            color=style.light,
+            marker=SHAPES[style.symbol],
+            markerfacecolor="white" if point["estimated"] else style.light,
             markersize=7 if point["front"] else 5,
             elinewidth=1.0,
             capsize=2,
@@ -189,14 +187,14 @@ def _front(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str,
     axes.grid(axis="y", color=GRID, linewidth=0.7)
 
 
-def _effects(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str, str]]) -> None:
+def _effects(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Style]) -> None:
     factors = list(dict.fromkeys(one["factor"] for one in facts["levels"]))
     rows, names, ends = [], [], []
     for place, one in enumerate(facts["levels"]):
         row = -place - 0.6 * factors.index(one["factor"])
         centre, low, high, _ = one["energy"]
-        reach = [[side] for side in sides(centre, low, high)]
-        axes.errorbar(centre, row, xerr=reach, color=ACCENT, marker="o", capsize=2)
+        margins = [[side] for side in sides(centre, low, high)]
+        axes.errorbar(centre, row, xerr=margins, color=ACCENT, marker="o", capsize=2)
         rows.append(row)
         names.append(f"{one['factor'].replace('_', ' ')} {one['level']}")
         ends += [low, high]

@@ -11,6 +11,7 @@ from greenbatch.workflows.inference import meters_for
 if TYPE_CHECKING:
     import xarray as xr
 
+    from greenbatch.analysis.training.report.findings import TrainingFindings
     from greenbatch.runners.host.machine_lock import MachineLock
     from greenbatch.runners.metering import Metering
     from greenbatch.runners.run.directory import TrainingDirectory
@@ -26,11 +27,13 @@ class Run:
         path: Its directory.
         trainings: All that were done.
         report: The report's page.
+        findings: What the report shows.
     """
 
     path: Path
     trainings: tuple[Training, ...]
     report: Path
+    findings: "TrainingFindings"
 
     @property
     def measured(self) -> bool:
@@ -185,7 +188,7 @@ def _train(
     listener: Listener,
     machine: "MachineLock",
 ) -> Run:
-    from greenbatch.analysis import write_report
+    from greenbatch.analysis.training.report.build import report_of_run
     from greenbatch.runners.training.parent.execution import execute
 
     with directory.resumable():
@@ -193,4 +196,5 @@ def _train(
             directory, metering, listener.on_progress, listener.on_step, machine.neighbours
         )
     listener.on_step("writing the report")
-    return Run(directory.path, trainings, write_report(directory.path))
+    page, findings = report_of_run(directory.path)
+    return Run(directory.path, trainings, page, findings)

@@ -19,7 +19,6 @@ from greenbatch.records import (
     holding,
     total_energy,
 )
-from greenbatch.records import journal as journals
 
 if TYPE_CHECKING:
     from greenbatch.analysis.statistics.summary import Summary
@@ -131,7 +130,8 @@ def show_trainings(run: "Run") -> None:
 
 
 def _rows_of(run: "Run") -> list[TrainingRow]:
-    return training_rows(run.trainings, journals.read(run.path / "journal.jsonl").epochs)
+    journal = run.findings.journal
+    return training_rows(run.trainings, journal.epochs if journal else ())
 
 
 def training_table(rows: Sequence[TrainingRow]) -> Table:
@@ -145,7 +145,7 @@ def training_table(rows: Sequence[TrainingRow]) -> Table:
     for name in ("epochs", "accuracy", "F1", energy, "train/image", "val./image", "time"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("energy by")
-    table.add_column("doubts")
+    table.add_column("flags")
     for row in rows:
         table.add_row(
             *(factor(row.cell) for factor in factors.values()),

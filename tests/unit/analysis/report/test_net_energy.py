@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from greenbatch.analysis import cell_rows, compile_dataset, write_report
+from greenbatch.analysis import compile_dataset, write_report
 from greenbatch.analysis.dataset.run_files import read_run
-from greenbatch.analysis.report.build import page_facts
-from greenbatch.analysis.report.sections import Section
+from greenbatch.analysis.report.findings import find
+from greenbatch.analysis.report.inference_page import inference_page
+from greenbatch.analysis.report.page import Section
 from greenbatch.records import Cell, Idle
 from tests.fakes import runs
 from tests.unit.analysis.report.test_build import own
@@ -20,8 +21,8 @@ def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _sections_of(run: Path) -> dict[str, Section]:
-    page = page_facts(dataset := compile_dataset(run), cell_rows(dataset), read_run(run).journal)
-    return {section.name: section for section in page["sections"]}
+    page = inference_page(dataset := compile_dataset(run), find(dataset, read_run(run).journal))
+    return {section.name: section for section in page.figures.sections}
 
 
 def test_charts_hold_net_energy_where_idle_power_is_known(tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_charts_hold_net_energy_where_idle_power_is_known(tmp_path: Path) -> Non
 
 def test_gross_or_net_is_offered_only_where_net_is_known(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path, models=("alexnet",), batch_sizes=(1, 4))
-    assert 'name="energy" value="net"' in own(write_report(run))
+    assert 'name="energy" value="net"' in own(write_report(run).page)
     records = [r for r in runs.realistic_records(models=("alexnet",)) if not isinstance(r, Idle)]
     bare = runs.write_run(tmp_path / "bare", records, runs.study(("alexnet",), runs.BACKENDS))
-    assert 'name="energy" value="net"' not in own(write_report(bare))
+    assert 'name="energy" value="net"' not in own(write_report(bare).page)
