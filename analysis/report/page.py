@@ -11,7 +11,7 @@ from greenbatch.analysis.report.run_facts import Facts, Group
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cover:
-    """What stands above a page and below it.
+    """What is shown above a page and below it.
 
     Attributes:
         source: The program that wrote the dataset.
@@ -47,7 +47,7 @@ class Section:
     Attributes:
         name: In the page, and of the figure's file.
         text: What is drawn, and where better is.
-        per: What the reader may have the quantity counted by, value and words; the first stands.
+        per: What the reader may have the quantity counted by, value and words; the first is the default.
         sentences: What the charts show, above them.
         second_line: Whether p50 and p99, or training and validation, are drawn apart.
         estimated: Whether an energy in it is an estimate.

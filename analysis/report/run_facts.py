@@ -1,8 +1,7 @@
-"""What a run says of its machine, its design and its artifacts, as labelled lines of text."""
+"""What a run records of its machine, its design and its artifacts, as labelled lines of text."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from greenbatch import units
 from greenbatch.analysis.findings.wording import Table
@@ -18,52 +17,53 @@ class Group:
     facts: Facts
 
 
-def environment_groups(environment: Mapping[str, Any]) -> list[Group]:
+def environment_groups(environment: Mapping[str, object]) -> list[Group]:
     """Describe machine, GPUs, backends, meters and versions; what was not recorded is left out."""
     groups = [
-        Group("Machine", _facts(environment.get("machine") or {})),
+        Group("Machine", _facts(_members(environment.get("machine")))),
         *(
             Group(
                 f"GPU {number}", _facts(gpu) if isinstance(gpu, Mapping) else [("name", str(gpu))]
             )
-            for number, gpu in enumerate(environment.get("gpus") or ())
+            for number, gpu in enumerate(_items(environment.get("gpus")))
         ),
-        Group("Backends", _nested(environment.get("backends") or {})),
+        Group("Backends", _nested(_members(environment.get("backends")))),
         Group("Meters", _meters(environment)),
-        Group("In force", _facts(_scalars(environment))),
-        Group("Versions", _facts(environment.get("versions") or {})),
+        Group("Machine settings", _facts(_scalars(environment))),
+        Group("Versions", _facts(_members(environment.get("versions")))),
     ]
     return [group for group in groups if group.facts]
 
 
-def design_facts(study: Mapping[str, Any]) -> Facts:
+def design_facts(study: Mapping[str, object]) -> Facts:
     """Describe the study: factors, repetitions, protocol."""
     left_out = {"schema", "artifacts", "protocol", "name"}
     facts = _facts({key: value for key, value in study.items() if key not in left_out})
-    return facts + [(f"protocol: {k}", v) for k, v in _facts(study.get("protocol") or {})]
+    return facts + [(f"protocol: {k}", v) for k, v in _facts(_members(study.get("protocol")))]
 
 
-def machine_line(environment: Mapping[str, Any]) -> str:
+def machine_line(environment: Mapping[str, object]) -> str:
     """Name the machine in one line: GPUs, processor, cores, memory."""
-    machine = environment.get("machine") or {}
+    machine = _members(environment.get("machine"))
     parts = [
         str(gpu.get("name", "GPU") if isinstance(gpu, Mapping) else gpu)
-        for gpu in environment.get("gpus") or ()
+        for gpu in _items(environment.get("gpus"))
     ]
     parts.append(str(machine.get("cpu") or ""))
     if cores := machine.get("cores"):
         parts.append(f"{cores} cores")
-    if memory := machine.get("memory_bytes"):
+    memory = machine.get("memory_bytes")
+    if isinstance(memory, int | float) and memory:
         parts.append(f"{memory / (1 << 30):.3g} GiB")
     return ", ".join(part for part in parts if part)
 
 
-def artifacts_table(study: Mapping[str, Any]) -> Table:
+def artifacts_table(study: Mapping[str, object]) -> Table:
     """List the artifacts with their weights and hashes."""
     rows = []
-    for model, artifact in (study.get("artifacts") or {}).items():
-        entry = artifact if isinstance(artifact, Mapping) else {}
-        weights = entry.get("weights") or {}
+    for model, artifact in _members(study.get("artifacts")).items():
+        entry = _members(artifact)
+        weights = _members(entry.get("weights"))
         rows.append(
             (
                 str(model),
@@ -77,7 +77,7 @@ def artifacts_table(study: Mapping[str, Any]) -> Table:
     return Table("artifacts", "Artifacts and weights", columns, tuple(rows), (False,) * 4)
 
 
-def _facts(members: Mapping[str, Any]) -> Facts:
+def _facts(members: Mapping[str, object]) -> Facts:
     return [
         (_label(str(key)), _text(str(key), value))
         for key, value in members.items()
@@ -85,11 +85,11 @@ def _facts(members: Mapping[str, Any]) -> Facts:
     ]
 
 
-def _scalars(members: Mapping[str, Any]) -> Mapping[str, Any]:
+def _scalars(members: Mapping[str, object]) -> Mapping[str, object]:
     return {k: v for k, v in members.items() if isinstance(v, str | int | float)}
 
 
-def _nested(members: Mapping[str, Any]) -> Facts:
+def _nested(members: Mapping[str, object]) -> Facts:
     return [
         (str(name), ", ".join(f"{k} {v}" for k, v in _facts(value)))
         for name, value in members.items()
@@ -97,23 +97,32 @@ def _nested(members: Mapping[str, Any]) -> Facts:
     ]
 
 
-def _meters(environment: Mapping[str, Any]) -> Facts:
+def _meters(environment: Mapping[str, object]) -> Facts:
     facts = []
-    for meter in environment.get("meters") or ():
+    for meter in map(_members, _items(environment.get("meters"))):
         domains = [
             str(domain.get("name"))
             + ("" if domain.get("counts", True) else " (not counted)")
             + (f" ({domain['note']})" if domain.get("note") else "")
-            for domain in meter.get("domains") or ()
+            for domain in map(_members, _items(meter.get("domains")))
         ]
         text = ", ".join(domains) or "no domain"
-        if interval_s := meter.get("interval_s"):
+        interval_s, tick_s = meter.get("interval_s"), meter.get("tick_s")
+        if isinstance(interval_s, int | float) and interval_s:
             text += f"; read every {units.si(interval_s, 's')}"
-        if tick_s := meter.get("tick_s"):
+        if isinstance(tick_s, int | float) and tick_s:
             text += f"; ticks every {units.si(tick_s, 's')}"
         facts.append((str(meter.get("name", "meter")), text))
-    absent = environment.get("meters_absent") or {}
+    absent = _members(environment.get("meters_absent"))
     return facts + [(str(name), f"not used: {reason}") for name, reason in absent.items()]
+
+
+def _members(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _items(value: object) -> Sequence[object]:
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
 def _label(key: str) -> str:
@@ -122,7 +131,7 @@ def _label(key: str) -> str:
     return key.replace("_", " ")
 
 
-def _text(key: str, value: Any) -> str:
+def _text(key: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):

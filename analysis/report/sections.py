@@ -10,6 +10,7 @@ from greenbatch.analysis.report.charts.charts import (
     accuracy_charts,
     energy_charts,
     latency_charts,
+    power_cells,
     power_chart,
     serving_charts,
     timeline_charts,
@@ -198,13 +199,12 @@ def power_sections(
         rows: Its cells.
         alone: Whether there is only a dataset, and the traces are elsewhere.
     """
-    charts = power_chart(traces, rows)
+    cells = power_cells(traces, rows)
     if alone:
         why = "Power traces are in the folder of the run; this report is of its dataset alone."
         return [Section("power", "Power over time", "", [], why, key=False)]
-    if not charts:
+    if not cells:
         return []
-    cells = charts[0].facts["cells"]
     return [
         Section(
             "power",
@@ -212,7 +212,7 @@ def power_sections(
             "Power in the repetitions of one cell, as the meters reported it; the measured window "
             "is shaded. Thinned for the page by merging steps, energy kept; all readings are in "
             "traces/.",
-            charts,
+            [power_chart(cells)],
             key=False,
             cells=[(place, cell["model"], cell["how"]) for place, cell in enumerate(cells)],
         )

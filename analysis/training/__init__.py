@@ -4,7 +4,7 @@
 `greenbatch.analysis.training.findings.factorial.factorial` are imported from there.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from greenbatch.analysis.training.dataset.merging import merge_training
@@ -60,7 +60,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     from importlib import import_module
 
     for module, names in _HOMES.items():

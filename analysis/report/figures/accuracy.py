@@ -72,8 +72,8 @@ def accuracy_figure(found: Sequence[Rival]) -> "Figure | None":
         )
     drawn = [*on, *rest]
     delays_s = [r.latency_s.centre for r in drawn]
-    reach_s = 1.6 * max(delays_s)  # room for the names
-    log_axis(axes.xaxis, axes.set_xlim, [*delays_s, reach_s], "s", most=6)
+    rightmost_s = 1.6 * max(delays_s)  # room for the names
+    log_axis(axes.xaxis, axes.set_xlim, [*delays_s, rightmost_s], "s", most=6)
     log_axis(axes.yaxis, axes.set_ylim, [end for r in drawn for end in bounds(r.energy_j)], "J")
     axes.set_xlabel("p50 latency of a batch", color=MUTED)
     plain(axes)

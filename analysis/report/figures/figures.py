@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.serving import serving_panels
@@ -20,6 +20,7 @@ from greenbatch.records import Cell
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _COLUMNS = 3
 
@@ -192,7 +193,7 @@ class _Look:
     def __init__(self, rows: Sequence[CellRow]) -> None:
         variants = list(dict.fromkeys(row.cell.variant for row in rows))
         self.colour, self.marker = colours(variants), markers(variants)
-        self.handles: dict[str, Any] = {}
+        self.handles: dict[str, Line2D] = {}
 
     def line(
         self,
@@ -201,10 +202,12 @@ class _Look:
         x: Sequence[float],
         values: Sequence[Summary],
         layer: int = 0,
-        **more: Any,
+        *,
+        markersize: float = 5,
+        linewidth: float | None = None,
     ) -> None:
         colour, marker = self.colour[curve.variant], self.marker[curve.variant]
-        _curve(axes, curve, x, values, colour, marker, layer, **more)
+        _curve(axes, curve, x, values, colour, marker, layer, markersize, linewidth)
         if layer == 0:
             self.name(curve)
 
@@ -235,13 +238,13 @@ def _curve(
     colour: str,
     marker: str,
     layer: int,
-    **more: Any,
-) -> Any:
+    markersize: float,
+    linewidth: float | None,
+) -> None:
     centres = [value.centre for value in values]
     errors = list(zip(*(sides(value.centre, *bounds(value)) for value in values), strict=True))
     first = layer == 0
-    style = {"linewidth": 1.5 if first else 1.0, "markersize": 5} | more
-    return axes.errorbar(
+    axes.errorbar(
         x,
         centres,
         yerr=errors,
@@ -252,7 +255,8 @@ def _curve(
         markeredgewidth=1.2,
         elinewidth=1.0,
         capsize=2.5,
-        **style,
+        linewidth=linewidth or (1.5 if first else 1.0),
+        markersize=markersize,
     )
 
 

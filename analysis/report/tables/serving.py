@@ -66,9 +66,7 @@ def _title(factors: Mapping[str, Sequence[str]], shown: Collection[str]) -> str:
     if "requests/s" in same:
         same["requests/s"] += " requests/s"
     common = ", ".join(same.values())
-    return "Servers: energy per request and response time by policy" + (
-        f": {common}" if common else ""
-    )
+    return "Energy per request and response time of servers" + (f" ({common})" if common else "")
 
 
 def serving_answers(rows: Sequence[CellRow]) -> list[str]:

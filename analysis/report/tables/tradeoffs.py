@@ -170,7 +170,7 @@ def turning_table(found: Sequence[Turning]) -> Table:
         "model",
         "backend",
         *(["precision"] if several else []),
-        f"saves less than {PERCENT_PER_DOUBLING:g} % per doubling from batch",
+        "saturation at batch",
         KNEE,
         "repetitions",
     )

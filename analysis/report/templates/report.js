@@ -24,8 +24,8 @@ function si(value, unit, digits = 3) {
 }
 
 function withBounds([centre, low, high, kind], unit) {
-  const span = kind === "none" ? "one repetition" : `${kind === "t" ? "95 %" : "range"}: ${si(low, unit)} … ${si(high, unit)}`;
-  return `${si(centre, unit)} (${span})`;
+  const interval = kind === "none" ? "one repetition" : `${kind === "t" ? "95 %" : "range"}: ${si(low, unit)} … ${si(high, unit)}`;
+  return `${si(centre, unit)} (${interval})`;
 }
 
 const times = (value, factor) => [value[0] * factor, value[1] * factor, value[2] * factor, value[3]];
@@ -82,9 +82,9 @@ function batches(sizes, log) {
   const known = [...new Set(sizes)].sort((a, b) => a - b);
   const last = known.at(-1);
   const place = (size) => (log ? Math.log2(size) : size);
-  const room = (place(last) - place(known[0])) / 8;
+  const least = (place(last) - place(known[0])) / 8;
   const shown = [];
-  for (const size of known) if (!shown.length || place(size) - place(shown.at(-1)) >= room) shown.push(size);
+  for (const size of known) if (!shown.length || place(size) - place(shown.at(-1)) >= least) shown.push(size);
   const ends = log ? [known[0] / 1.35, last * 1.35] : [0, last * 1.06];
   return {...axis(...ends, log, shown, shown.map(String), "batch size"), showgrid: false, showline: true};
 }
@@ -226,9 +226,9 @@ function serving({curves}, chosen, room) {
     };
   });
   const points = shown.flatMap((c) => c.points);
-  const reach = points.map(x);
-  const end = Math.max(...reach) * (chosen.log ? 1.8 : 1.15); // for the last policy's name
-  const across = amounts([...reach, end], "s", chosen.log, `response time, ${when === "mean" ? "mean" : "99th percentile"}`);
+  const times = points.map(x);
+  const end = Math.max(...times) * (chosen.log ? 1.8 : 1.15); // for the last policy's name
+  const across = amounts([...times, end], "s", chosen.log, `response time, ${when === "mean" ? "mean" : "99th percentile"}`);
   const up = amounts(points.flatMap((p) => energy(p).slice(0, 3)), "J", chosen.log);
   const front = (p) => standing(p) === SERVERS.front;
   const order = [...points.filter(front), ...points.filter((p) => !front(p) && points.length <= MOST_NAMED)];

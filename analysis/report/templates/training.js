@@ -5,8 +5,8 @@ const percent = (share) => `${Number((100 * share).toPrecision(3))} %`;
 
 function worded([centre, low, high, kind], unit) {
   if (unit !== "%") return withBounds([centre, low, high, kind], unit);
-  const span = kind === "none" ? "one repetition" : `${kind === "t" ? "95 %" : "range"}: ${percent(low)} … ${percent(Math.min(1, high))}`;
-  return `${percent(centre)} (${span})`;
+  const interval = kind === "none" ? "one repetition" : `${kind === "t" ? "95 %" : "range"}: ${percent(low)} … ${percent(Math.min(1, high))}`;
+  return `${percent(centre)} (${interval})`;
 }
 
 // An axis of shares from a little below the lowest to a little above the highest.

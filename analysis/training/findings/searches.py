@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES
 from greenbatch.analysis.statistics.summary import Summary, interval
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
     from numpy.typing import NDArray
+
+    from greenbatch.arrays import Numbers
 
     Array = NDArray[np.float64]
 
@@ -358,14 +360,14 @@ def dominated_area(points: Sequence[tuple[float, float]]) -> float:
     0.625
     """
     area = height = 0.0
-    for width, reach in sorted(points, reverse=True):
-        if reach > height:
-            area += width * (reach - height)
-            height = reach
+    for width, height_there in sorted(points, reverse=True):
+        if height_there > height:
+            area += width * (height_there - height)
+            height = height_there
     return area
 
 
-def _provenance(codes: Any) -> str:
+def _provenance(codes: "Numbers") -> str:
     from greenbatch.analysis.statistics.by_dimension import provenance_of
 
     return provenance_of(codes) if codes.size else PROVENANCES[0]

@@ -179,8 +179,8 @@ def _partial(term: "Term | None") -> str:
 def _f(term: "Term | None") -> str:
     if term is None:
         return DASH
-    freedom = ", ".join(f"{value:g}" for value in term.test.freedom)
-    return f"F({freedom}) = {term.test.statistic:.4g}"
+    degrees = ", ".join(f"{value:g}" for value in term.test.freedom)
+    return f"F({degrees}) = {term.test.statistic:.4g}"
 
 
 def _percent(share: float) -> str:

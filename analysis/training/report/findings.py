@@ -194,12 +194,12 @@ def comparison(data: str, rows: Sequence[TrainingRow], *, several: bool) -> tupl
         parts.append(f"highest accuracy: {accurate.label} with {100 * accuracy.centre:.1f} %")
         more.append(_next_accurate(accurate, measured))
     if greenest and accurate and greenest is not accurate:
-        dearer = ratio(accurate.series["image"], greenest.series["image"])
+        factor = ratio(accurate.series["image"], greenest.series["image"])
         gained = _difference(accurate, greenest)
-        if dearer and gained:
+        if factor and gained:
             more.append(
                 f"Going from {greenest.label} to {accurate.label} gains {_points(gained)} of "
-                f"accuracy for {times(dearer)} the energy per image seen."
+                f"accuracy for {times(factor)} the energy per image seen."
             )
     summary = "; ".join(parts)
     on = f"On {data}, " if several else ""

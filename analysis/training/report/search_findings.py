@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch import units
 from greenbatch.analysis.findings.wording import DASH, Table, spread
 from greenbatch.analysis.report.charts.charts import Chart
+from greenbatch.analysis.report.charts.facts import Across, Band, BandsFacts, bounded
 from greenbatch.analysis.report.page import Section, TableSection
 from greenbatch.analysis.statistics.summary import Summary, ratio
 from greenbatch.analysis.training.dataset.compilation import hyperparameters_of
@@ -14,7 +15,6 @@ from greenbatch.analysis.training.dataset.contexts import contexts
 from greenbatch.analysis.training.dataset.totals import counted
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.findings.searches import Arrival, SearchRow, search_rows
-from greenbatch.analysis.training.report.charts import summary
 from greenbatch.analysis.training.report.findings import (
     Card,
     Findings,
@@ -209,7 +209,7 @@ def _charts(
 ) -> list[Chart]:
     charts = []
     for number, members in enumerate(groups):
-        curves = []
+        curves: list[Band] = []
         for row in members:
             if energy:
                 points = [(x, y) for x, y in row.curve.by_energy() if y]
@@ -224,18 +224,18 @@ def _charts(
                         "layer": 0,
                         "words": "best so far",
                         "x": [float(f"{x:.6g}") for x, _ in points],
-                        "y": [summary(y) for _, y in points],
+                        "y": [bounded(y) for _, y in points],
                     }
                 )
         if not curves:
             continue
-        x: dict[str, Any] = (
+        x: Across = (
             {"title": "energy spent on the search", "unit": "J"}
             if energy
             else {"title": "trial", "unit": "", "whole": True}
         )
         objective = members[0].curve.objective
-        facts = {
+        facts: BandsFacts = {
             "kind": "bands",
             "x": x,
             "y": {"unit": _UNITS[objective], "words": ""},

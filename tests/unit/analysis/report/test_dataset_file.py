@@ -30,7 +30,7 @@ def test_a_dataset_alone_has_a_report_that_says_what_is_missing(tmp_path: Path) 
     page = write_report(mailed).page
     assert page == mailed.parent / "theirs-report" / "index.html"
     text = own(page)
-    lead = re.compile(r'<p class="lead">(.*?)</p>')
+    lead = re.compile(r'<p class="summary">(.*?)</p>')
     assert lead.findall(text) == lead.findall(of_run)
     assert "This report is of a dataset file alone." in text
     assert "Power traces are in the folder of the run" in text
