@@ -47,7 +47,7 @@ class Section:
     Attributes:
         name: In the page, and of the figure's file.
         text: What is drawn, and where better is.
-        per: What the reader may have the quantity counted by, value and words; the first is the default.
+        per: What the reader may have the quantity counted by, value and words; first the default.
         sentences: What the charts show, above them.
         second_line: Whether p50 and p99, or training and validation, are drawn apart.
         estimated: Whether an energy in it is an estimate.

@@ -79,7 +79,7 @@ def test_the_front_holds_what_nothing_beats_in_all_three(tmp_path: Path) -> None
         ("c", 1): "dominated",
         ("c", 4): "dominated",
     }
-    assert said[0].startswith("4 of 6 cells are on the front")
+    assert said[0].startswith("4 of 6 cells are on the Pareto front")
     assert (
         said[1]
         == "No cell of c is on it: for each there is one as good in all three and better in one."

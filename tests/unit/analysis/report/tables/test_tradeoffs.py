@@ -184,7 +184,7 @@ def test_networks_stand_by_year_and_the_front_of_their_time(tmp_path: Path) -> N
     assert "On the Pareto front of all: alexnet, shufflenet_v2_x0_5, convnext_base." in (
         timeline_sentence(networks)
     )
-    assert said.startswith("Ran with random weights, and stand at the accuracy published")
+    assert said.startswith("Ran with random weights, and are shown at the accuracy published")
 
 
 def test_a_network_that_was_beaten_when_it_came_is_not_on_the_front(tmp_path: Path) -> None:
