@@ -120,7 +120,6 @@ _HOMES = {
     "recommendation.candidates": ("Limits",),
     "runs": ("open_run", "write_report"),
     "recommendation.service_curves": ("ServiceCurve", "read_service_curves"),
-    "statistics.summary": ("Interval",),
     "findings.cells": ("CellRow", "cell_rows"),
     "dataset.tidy": ("tidy",),
     "tradeoffs.pareto": ("BestBatch", "best_batch", "energy_delay_product", "pareto"),

@@ -12,7 +12,8 @@ from greenbatch.errors import RunError, UsageError
 if TYPE_CHECKING:
     import xarray as xr
 
-    from greenbatch.analysis.report.tables.tradeoffs import Footprint
+    from greenbatch.analysis.report.findings import InferenceReport
+    from greenbatch.analysis.training.report.findings import TrainingReport
 
 
 def open_runs(
@@ -82,12 +83,12 @@ def write_report(
     carbon_intensity: float | str | None = None,
     price: float | None = None,
     currency: str = "",
-) -> Path:
+) -> "InferenceReport | TrainingReport":
     """Compile a run and write its report.
 
     Args:
         run: The run directory; ``report/`` in it is written anew, ``dataset.nc``
-            where it is out of date. Or a dataset file alone, as one that was merged:
+            where it is out of date. Or a dataset file alone, for example a merged one:
             ``NAME-report/`` beside it is written, and says what a dataset lacks; of several
             machines or runs a report each, and a page that leads to them.
         carbon_intensity: In g CO2e per kWh, or a country or region as
@@ -97,7 +98,7 @@ def write_report(
         currency: Of the price.
 
     Returns:
-        Path of ``index.html``.
+        ``page``, the path of ``index.html``, and ``findings``, what it shows.
 
     Raises:
         RunError: The run cannot be read or written to.
@@ -106,25 +107,30 @@ def write_report(
             codecarbon is not installed.
         UnknownNameError: The place is not known.
     """
-    from greenbatch.analysis.report.build import write_inference_report
+    from greenbatch.analysis.report import build
+    from greenbatch.analysis.report.findings import InferenceReport
     from greenbatch.analysis.report.tables.tradeoffs import Footprint
+    from greenbatch.analysis.training.report import build as training_build
+    from greenbatch.analysis.training.report.findings import TrainingReport
 
+    run = Path(run)
     asked = Footprint(carbon_intensity=carbon_intensity, price=price, currency=currency)
-    if kind_of(run) == "training":
-        return _of_trainings(run, asked)
-    return write_inference_report(run, asked)
-
-
-def _of_trainings(run: Path, asked: "Footprint") -> Path:
-    from greenbatch.analysis.report.tables.tradeoffs import Footprint
-    from greenbatch.analysis.training.report.build import write_training_report
-
-    if asked != Footprint(carbon_intensity=None, price=None, currency=""):
+    dataset = store.load_dataset(run) if run.is_file() else None
+    kind = kind_of(run) if dataset is None else dataset.attrs.get("kind")
+    if kind != "training":
+        if dataset is not None:
+            return build.report_of_file(run, dataset, asked)
+        page, found = build.report_of_run(run, asked)
+        return InferenceReport(page, {found.title: found})
+    if asked != Footprint():
         raise UsageError(
-            f"{run} is a run of trainings, and what a million images emit or cost is told of "
-            "inference; leave out --carbon-intensity, --price and --currency"
+            f"{run} is a run of trainings, and carbon footprint and cost of a million images are "
+            "known only of inference; leave out --carbon-intensity, --price and --currency"
         )
-    return write_training_report(run)
+    if dataset is not None:
+        return training_build.report_of_file(run, dataset)
+    page, trained = training_build.report_of_run(run)
+    return TrainingReport(page, {trained.title: trained})
 
 
 def open_run(run: Path | str) -> "xr.Dataset":

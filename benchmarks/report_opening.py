@@ -70,7 +70,7 @@ def write_page(run: Path) -> Path:
             backends=BACKENDS,
             batch_sizes=BATCH_SIZES,
         )
-    )
+    ).page
 
 
 def opened(page: Path, place: str) -> tuple[float, float]:

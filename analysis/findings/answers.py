@@ -75,12 +75,12 @@ class Answer:
 
     @property
     def saving(self) -> str:
-        """What the best saves against batch 1, a clause; empty where that cannot be said."""
+        """What the best saves against batch 1, a clause; empty where that is not known."""
         if self.saved is None or self.best is None:
             return ""
         change, word = _change(self.saved), "less" if self.saved.centre < 1 else "more"
         if self.saved.kind == "t" and not self.saved.excludes(1.0):
-            return f"not told apart from batch 1: {change} {word}"
+            return f"no significant difference from batch 1: {change} {word}"
         return f"{change} {word} than at batch 1"
 
     @property
@@ -96,7 +96,7 @@ class Answer:
             return (
                 f"{gap}; {self.margin.n} repetition{'s'[: self.margin.n > 1]}, too few to be sure"
             )
-        return gap if self.clear else f"{gap}, within the spread of the repetitions: a tie"
+        return gap if self.clear else f"{gap}, no significant difference"
 
 
 def _change(factor: Interval) -> str:

@@ -31,8 +31,8 @@ _FLAG_MEANINGS = {
     "disturbed": "other work took part of the machine",
     "meter_disagrees": "two ways of metering the same device differ",
     "fallback": "part of the graph ran on another provider than the one asked for",
-    "overloaded": "the server did not hold the rate, and its response times grow while it is "
-    "watched",
+    "overloaded": "the server did not sustain the rate, and its response times grow with the "
+    "window",
     "late": "requests were handed over later than planned",
 }
 
@@ -60,9 +60,9 @@ class Caveat:
 ALONE = Caveat(
     "dataset-alone",
     Severity.CAUTION,
-    "This report is of a dataset file alone. What was in force for each backend, where its graph "
-    "ran and the power traces are in the folder of the run, which is not at hand: nothing here "
-    "tells whether the backends were set alike.",
+    "This report is of a dataset file alone. The effective settings of each backend, where its "
+    "graph ran and the power traces are in the folder of the run, which is not here: whether the "
+    "backends had the same settings is not known.",
 )
 
 
@@ -78,7 +78,7 @@ def caveats(
     Args:
         dataset: As `greenbatch.analysis.open_run` gives it.
         rows: Its cells, where `cell_rows` was already asked for them.
-        in_force: What its journal tells of the backends' settings.
+        in_force: The effective settings, where there is a journal.
         alone: Whether there is the dataset and no journal.
     """
     rows = cell_rows(dataset) if rows is None else rows
@@ -122,7 +122,7 @@ def _energy(
             "energy-estimated",
             Severity.SERIOUS,
             "Energy is estimated from CPU time by a stated model, not measured: every ratio of "
-            "energies here is a ratio of CPU times in disguise, and cannot show that one runtime "
+            "energies here is a ratio of CPU times, and cannot show that one runtime "
             "draws more power than another while it computes.",
         )
     elif provenance is Provenance.MIXED:
@@ -237,8 +237,10 @@ def _preprocessing(dataset: "xr.Dataset") -> Iterator[Caveat]:
     ):
         if name in dataset and dataset[name].notnull().any():
             low, high = float(dataset[name].min()) * 100, float(dataset[name].max()) * 100
-            span = f"{low:.0f} %" if f"{low:.0f}" == f"{high:.0f}" else f"{low:.0f} to {high:.0f} %"
-            shares.append(f"{span} of {what}")
+            share = (
+                f"{low:.0f} %" if f"{low:.0f}" == f"{high:.0f}" else f"{low:.0f} to {high:.0f} %"
+            )
+            shares.append(f"{share} of {what}")
     if shares:
         yield Caveat(
             "preprocessing-inside",
@@ -249,7 +251,7 @@ def _preprocessing(dataset: "xr.Dataset") -> Iterator[Caveat]:
 
 
 def window_s(study: RecordedStudy, environment: Environment) -> float | None:
-    """Least length of a window: the one in force, which the meters may have raised, else asked."""
+    """Least length of a window: as raised by the meters, else as requested."""
     for length_s in (environment.window_s, study.protocol.get("window_s")):
         if length_s is not None:
             return float(length_s)
@@ -263,7 +265,7 @@ def _window(study: RecordedStudy, environment: Environment) -> Iterator[Caveat]:
             "scaled",
             Severity.CAUTION,
             f"The study was shortened to {scale:g} of its times, requests and repetitions: it "
-            "shows how it works here, and its figures do not repeat those of the whole.",
+            "shows that it runs here, and its figures do not repeat those of the full study.",
         )
     length_s = window_s(study, environment)
     offline = not study.scenarios or "offline" in study.scenarios
@@ -291,18 +293,18 @@ def _settings(in_force: Fairness) -> Iterator[Caveat]:
         yield Caveat(
             "settings-differ",
             Severity.CAUTION,
-            f"Not only the runtimes differ from {reference.label}, but their settings: {pairs}.",
+            f"Settings differ from those of {reference.label}: {pairs}.",
         )
 
 
 def _repetitions(rows: Sequence[CellRow]) -> Iterator[Caveat]:
     planned = rows[0].planned if rows else 0
     if planned < LEAST:
-        said = {0: "No repetition was", 1: "One repetition was"}.get(
+        count = {0: "No repetition was", 1: "One repetition was"}.get(
             planned, "Two repetitions were"
         )
         shown = "no spread is known" if planned < 2 else "ranges are shown, not intervals"
-        yield Caveat("few-repetitions", Severity.CAUTION, f"{said} asked for, so {shown}.")
+        yield Caveat("few-repetitions", Severity.CAUTION, f"{count} requested, so {shown}.")
     elif few := sum(0 < row.ok < LEAST for row in rows):
         yield Caveat(
             "few-repetitions",
@@ -322,7 +324,7 @@ def _repetitions(rows: Sequence[CellRow]) -> Iterator[Caveat]:
 
 
 def _repeats(dataset: "xr.Dataset", study: RecordedStudy) -> Iterator[Caveat]:
-    """Tell of attempts that were superseded, and of cells that are less precise than was asked."""
+    """Report superseded attempts, and cells that are less precise than was requested."""
     if not {"stopped", "stopped_half_width", "disturbed_attempts", "in_design"} <= dataset.keys():
         return
     if again := int(dataset["disturbed_attempts"].sum()):
@@ -374,7 +376,7 @@ def _flags(rows: Sequence[CellRow]) -> Iterator[Caveat]:
             f"flag-{name.replace('_', '-')}",
             severity,
             f"{_repetition_count(count)} flagged as {word} ({meaning}); "
-            f"{'it is' if count == 1 else 'they are'} counted in.",
+            f"{'it is' if count == 1 else 'they are'} included.",
         )
 
 

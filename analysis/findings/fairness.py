@@ -1,4 +1,4 @@
-"""What was in force for each backend, and what keeps two of them from being compared.
+"""Effective settings of each backend, and what keeps two of them from being compared.
 
 A ratio between two backends is the runtimes' own only where their settings are the same.
 """
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from greenbatch.records import FACTORS, Cell, Repetition
 
-NOT_TOLD = "not told"
+NOT_REPORTED = "not reported"
 NOT_RECORDED = "not recorded"
 
 
@@ -48,7 +48,7 @@ _OFF = re.compile(
     r"(off|none|no|false|disabled|0)\b|OMP_WAIT_POLICY=passive|(GOMP_SPINCOUNT|KMP_BLOCKTIME)=0\b",
     re.IGNORECASE,
 )
-_DEFAULT = re.compile(r"\bdefault$")  # of a library that does not tell what its default is
+_DEFAULT = re.compile(r"\bdefault$")  # of a library that does not report its default
 
 
 class Kind(StrEnum):
@@ -63,7 +63,7 @@ class Mismatch:
     """A factor in which two backends are not, or not known to be, alike.
 
     Attributes:
-        text: In plain words, after the factor's name: ``2 against 1``, ``not told by torch-cpu``.
+        text: In plain words, after the factor's name: ``2 against 1``, ``not reported by torch``.
     """
 
     factor: str
@@ -81,7 +81,7 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What was in force for a backend.
+    """Effective settings of a backend.
 
     Attributes:
         label: What it is called: the backend with what was set on it.
@@ -95,10 +95,10 @@ class InForce:
     values: Mapping[str, tuple[str | None, ...]]
 
     def text(self, factor: str) -> str:
-        """The factor's value for a person: ``2``, ``1 or 2``, ``not told``, ``not recorded``."""
+        """The factor's value for a person: ``1 or 2``, ``not reported``, ``not recorded``."""
         if factor not in self.values:
             return NOT_RECORDED
-        return " or ".join(NOT_TOLD if v is None else v for v in self.values[factor])
+        return " or ".join(NOT_REPORTED if v is None else v for v in self.values[factor])
 
     @property
     def libraries(self) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ class Fairness:
 
 
 def fairness(repetitions: Iterable[Repetition], cells: Iterable[Cell] = ()) -> Fairness:
-    """Gather what was in force by backend, as set, and by cell.
+    """Gather the effective settings by backend, as set, and by cell.
 
     Args:
         repetitions: Of a journal. One that ended before its settings were told adds nothing.
@@ -180,7 +180,7 @@ def mismatches(a: InForce, b: InForce) -> list[Mismatch]:
             found.append(Mismatch(factor, Kind.UNKNOWN, f"{NOT_RECORDED}{who}"))
         elif silent and not (same_runtime and left == right):
             who = "either" if len(silent) == 2 else silent[0]
-            found.append(Mismatch(factor, Kind.UNKNOWN, f"{NOT_TOLD} by {who}"))
+            found.append(Mismatch(factor, Kind.UNKNOWN, f"{NOT_REPORTED} by {who}"))
         elif left and right and _effects(factor, left, nature) != _effects(factor, right, nature):
             text = f"{a.text(factor)} against {b.text(factor)}"
             vague = nature is Nature.SWITCH and any(_DEFAULT.search(v or "") for v in left + right)

@@ -10,7 +10,7 @@ from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, Cell
 from greenbatch.records.provenance import alike
 
-FRONT, BEATEN, OVERLOADED = "front", "beaten", "overloaded"
+FRONT, DOMINATED, OVERLOADED = "front", "dominated", "overloaded"
 _MOST_NAMED = 3
 
 
@@ -43,7 +43,7 @@ class ServingPanel:
         curves: At least one; of those that hold the rate, if any does.
         left_out: Policies that do not hold the rate though others do.
         standing: Of each cell in a curve: ``front`` (no other needs both less energy and less
-            time, by the centres), ``beaten``, or ``overloaded``. Empty where energies of several
+            time, of the means), ``dominated``, or ``overloaded``. Empty where energies of several
             sources are not to be set against each other.
         net_standing: The same by net energy, of the cells that have it.
     """
@@ -57,12 +57,12 @@ class ServingPanel:
 
     @property
     def words(self) -> str:
-        """The traffic, and who does not hold its rate."""
+        """The traffic, and which policies do not sustain its rate."""
         if not self.left_out:
             return self.traffic
         more = len(self.left_out) - _MOST_NAMED
         names = ", ".join(self.left_out[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-        return f"{self.traffic}, not held by {names}"
+        return f"{self.traffic}, not sustained by {names}"
 
 
 def serving_panels(rows: Iterable[CellRow]) -> list[ServingPanel]:
@@ -150,6 +150,6 @@ def _standing(
     if not alike(row.energy_source for row, _ in known):
         return {}
     return {
-        row.cell: OVERLOADED if row.flags.get("overloaded") else FRONT if best else BEATEN
+        row.cell: OVERLOADED if row.flags.get("overloaded") else FRONT if best else DOMINATED
         for (row, _), best in zip(known, on_front(point for _, point in known), strict=True)
     }

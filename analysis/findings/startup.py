@@ -1,4 +1,4 @@
-"""What starting a backend costs once, and after how many images a dear start has paid for itself.
+"""Start-up cost of a backend, and the images to its break-even.
 
 A start is the phases ``load`` and ``first`` (see `greenbatch.records.Repetition`); the
 interpreter's own start and its imports are in neither.
@@ -84,7 +84,7 @@ class StartUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayBack:
-    """After how many images the cell that is dearer to start has cost as little as the other.
+    """After how many images the cell of higher start-up cost has cost as little as the other.
 
     Attributes:
         quantity: What is paid: time or energy.
@@ -115,11 +115,11 @@ class PayBack:
         who, other = self.dear.variant, self.cheap.variant
         if self.images is None:
             return (
-                f"never in {self.quantity}: {who} is dearer to start than {other}, and not "
+                f"never in {self.quantity}: {who} costs more to start than {other}, and not "
                 "cheaper per image"
             )
         text = (
-            f"the dearer start of {who} has paid for itself in {self.quantity} after "
+            f"break-even of the start-up cost of {who} in {self.quantity} after "
             f"{_count(self.images)} images"
         )
         if self.low is None or self.high is None:
@@ -177,7 +177,7 @@ def break_evens(found: Sequence[StartUp], reference: str | None = None) -> list[
 
 
 def break_even(a: StartUp, b: StartUp) -> BreakEven:
-    """Find after how many images the dearer of two cold starts has paid for itself.
+    """Find the break-even of the more expensive of two cold starts.
 
     images = (start of the dear - start of the cheap) / (cost per image of the cheap - of the dear).
 

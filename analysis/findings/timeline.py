@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MOST_NAMED = 14
-"""Networks that are all named in a figure; of more, those on the front of their time."""
+"""Networks that are all named in a figure; of more, those on the Pareto front of their time."""
 FEWEST = 2
 """Networks that make a timeline."""
 
@@ -29,7 +29,7 @@ class Network:
         cell: Where it needs least energy per image.
         energy_j: Per image, gross.
         front: Whether no other network of its year or before has at least its accuracy for at
-            most its energy. By the centres: their intervals may overlap.
+            most its energy. Of the means: their intervals may overlap.
     """
 
     model: str
@@ -93,15 +93,15 @@ def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Netwo
     found.sort(key=lambda network: network.year)
     if len(found) < FEWEST or not alike(network.energy_source for network in found):
         return [], ""
-    said = []
+    notes = []
     if untrained:
-        said.append(
-            f"Ran with random weights, and stand at the accuracy published for trained ones: "
+        notes.append(
+            f"Ran with random weights, and are shown at the accuracy published for trained ones: "
             f"{', '.join(untrained)}."
         )
     if without:
-        said.append(f"Left out, without year, accuracy or energy: {', '.join(without)}.")
-    return [_standing(network, found) for network in found], " ".join(said)
+        notes.append(f"Left out, without year, accuracy or energy: {', '.join(without)}.")
+    return [_standing(network, found) for network in found], " ".join(notes)
 
 
 def fronts(networks: Sequence[Network]) -> list[tuple[int, list[Network]]]:
@@ -116,15 +116,15 @@ def fronts(networks: Sequence[Network]) -> list[tuple[int, list[Network]]]:
 
 
 def timeline_sentence(networks: Sequence[Network]) -> str:
-    """Say which networks were on the front of their time, and which still are."""
+    """Say which networks were on the Pareto front of their time, and which still are."""
     first = [network for network in networks if network.front]
     last = fronts(networks)[-1][1]
     then = ", ".join(f"{network.model} ({network.year})" for network in first)
     now = ", ".join(network.model for network in last)
     return (
-        f"On the front when they came out, with no network of the run before them or of their year "
-        f"at least as accurate for as little energy: {then}. On the front of them all: {now}. "
-        "By the centres, each network at its own best backend and batch size."
+        f"On the Pareto front when published (no network of the run of that year or before is at "
+        f"least as accurate for as little energy): {then}. On the Pareto front of all: {now}. "
+        "Of the means, each network at its own best backend and batch size."
     )
 
 

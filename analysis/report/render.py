@@ -2,15 +2,19 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.findings.markdown import finalize
 from greenbatch.analysis.findings.wording import Table
+from greenbatch.analysis.report.charts.charts import Style
+from greenbatch.analysis.report.charts.palette import THEMES
+from greenbatch.analysis.report.page import Section
 from greenbatch.analysis.report.tables.latex import latex
 from greenbatch.errors import FileError, RunError
 from greenbatch.files import (
@@ -22,6 +26,7 @@ from greenbatch.files import (
 )
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from markupsafe import Markup
 
 
@@ -59,35 +64,53 @@ def write_latex(folder: Path, tables: Sequence[Table]) -> None:
             path.unlink(missing_ok=True)
 
 
-def scripts(page: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the page's scripts read: plotly, and the charts as JSON."""
-    charts = {c.name: c.facts for section in page["sections"] for c in section.charts}
-    facts = {"charts": charts, "styles": page["styles"], "themes": page["themes"]}
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """What a page's program reads: plotly, empty where nothing is drawn, and the charts as JSON."""
+
+    plotly: str
+    facts: str
+
+
+def scripts(sections: Sequence[Section], styles: Sequence[Style]) -> Scripts:
+    """Gather what the charts of a page are drawn with."""
+    charts = {chart.name: chart.facts for section in sections for chart in section.charts}
+    facts = {"charts": charts, "styles": [asdict(style) for style in styles], "themes": THEMES}
     # Inside a script element only '<' can end it or begin a comment; JSON may spell it so.
     text = json.dumps(facts, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     plotly = files("greenbatch.analysis.report") / "assets" / "plotly-basic.min.js"
-    return {
-        "plotly_js": plotly.read_text(encoding="utf-8") if charts else "",
-        "figures_json": text,
-    }
+    return Scripts(plotly.read_text(encoding="utf-8") if charts else "", text)
 
 
-def render(template: str, facts: Mapping[str, Any]) -> str:
-    """Fill in a template of ``templates/``; what a user named stays text."""
+def render(template: str, **chapters: object) -> str:
+    """Fill in a template of ``templates/``; what a user named stays text.
+
+    Args:
+        template: Its file's name.
+        chapters: What it shows, by the names that it uses.
+    """
+    return environment(template.endswith(".html.j2")).get_template(template).render(chapters)
+
+
+def environment(html: bool) -> "Environment":
+    """Return Jinja as the templates need it: a name that is not there is an error.
+
+    Args:
+        html: Whether a page is written; else Markdown.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    page = template.endswith(".html.j2")
-    environment = Environment(
+    found = Environment(
         loader=PackageLoader("greenbatch.analysis.report"),
-        autoescape=page,
+        autoescape=html,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=None if page else finalize,
+        finalize=None if html else finalize,
     )
-    environment.globals["policy"] = _policy
-    return environment.get_template(template).render(facts)
+    found.globals |= {"policy": _policy, "themes": THEMES}
+    return found
 
 
 def _policy(*scripts: str) -> "Markup":

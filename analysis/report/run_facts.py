@@ -1,6 +1,6 @@
-"""What a run says of its machine, its design and its artifacts, as labelled lines of text."""
+"""What a run records of its machine, its design and its artifacts, as labelled lines of text."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from greenbatch import units
@@ -29,7 +29,7 @@ def environment_groups(environment: Environment) -> list[Group]:
         ),
         Group("Backends", _nested(environment.backends)),
         Group("Meters", _meters(environment)),
-        Group("In force", _facts(_scalars(environment.members))),
+        Group("Machine settings", _facts(_scalars(environment.members))),
         Group("Versions", _facts(environment.versions)),
     ]
     return [group for group in groups if group.facts]
@@ -108,6 +108,14 @@ def _meters(environment: Environment) -> Facts:
             text += f"; ticks every {units.si(meter.tick_s, 's')}"
         facts.append((meter.name or "meter", text))
     return facts + [(n, f"not used: {reason}") for n, reason in environment.meters_absent.items()]
+
+
+def _members(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _items(value: object) -> Sequence[object]:
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
 def _label(key: str) -> str:

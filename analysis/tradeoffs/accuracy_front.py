@@ -20,7 +20,7 @@ FEWEST = 2
 """Networks with an accuracy that can be weighed against each other."""
 _REFUSED = (
     "Energies are estimated in part, and an estimate is not compared with a measurement: there is "
-    "no front of all networks."
+    "no Pareto front of all networks."
 )
 
 
@@ -120,8 +120,8 @@ def _sentences(found: Sequence[Rival], dataset: "xr.Dataset") -> list[str]:
     held = {rival.cell.model for rival in on}
     beaten = [model for model in every if model not in held]
     first = (
-        f"{len(on)} of {len(found)} cells are on the front, by the centres: no other cell of any "
-        "network is at least as accurate for as little energy and time."
+        f"{len(on)} of {len(found)} cells are on the Pareto front (of the means): no other cell of "
+        "any network is at least as accurate for as little energy and time."
     )
     told = [first]
     if beaten:

@@ -235,7 +235,7 @@ class BestBatch:
         if self.margin.kind != "t":
             tie = ": too few repetitions to be sure"
         else:
-            tie = ": a tie" if low <= 0 else ""
+            tie = ": no significant difference" if low <= 0 else ""
         return f"{text}; next is {self.runner_up} with {more} ({span}{tie})."
 
 

@@ -4,7 +4,7 @@
 `greenbatch.analysis.training.findings.factorial.factorial` are imported from there.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from greenbatch.analysis.training.dataset.merging import merge_training
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         search_curves,
         search_rows,
     )
-    from greenbatch.analysis.training.report.build import write_training_report
 
 __all__ = [
     "Correctness",
@@ -44,7 +43,6 @@ __all__ = [
     "search_curves",
     "search_rows",
     "write_training_dataset",
-    "write_training_report",
 ]
 
 _HOMES = {
@@ -58,12 +56,11 @@ _HOMES = {
     ),
     "findings.factorial": ("Factorial",),
     "dataset.merging": ("merge_training",),
-    "report.build": ("write_training_report",),
     "findings.searches": ("SearchCurve", "SearchRow", "search_curves", "search_rows"),
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     from importlib import import_module
 
     for module, names in _HOMES.items():

@@ -47,10 +47,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "servers": served_run(made("servers"), EnergySource.ESTIMATED, models=models),
         "hostile": hostile,
     }
-    drawn = {"estimated": write_report(of.pop("estimated"))}
+    drawn = {"estimated": write_report(of.pop("estimated")).page}
     with pytest.MonkeyPatch.context() as patch:  # figures on paper take most of the time
         patch.setattr("greenbatch.analysis.report.build.write_figures", lambda *_: [])
-        return drawn | {name: write_report(run) for name, run in of.items()}
+        return drawn | {name: write_report(run).page for name, run in of.items()}
 
 
 def _open(browser: Any, page: Path, width: int = 1400, *, dark: bool = False) -> None:
@@ -212,7 +212,7 @@ def test_a_model_is_chosen_by_the_keyboard_alone(browser: Any, pages: dict[str, 
     _drawn(browser)
     assert _models(browser) == ["densenet121"] * 3
     _show(browser, "power-0")
-    said = browser.find_element(By.ID, "power-said").text
+    said = browser.find_element(By.ID, "power-summary").text
     assert said.startswith("densenet121 on onnxruntime-cpu at batch 1")
 
 
@@ -291,7 +291,7 @@ def test_the_power_of_another_cell_is_shown_with_its_window(
     assert len(select.options) == 2 * 2 * 3
     select.select_by_visible_text("densenet121 on torch-cpu at batch 4")
     _drawn(browser)
-    said = browser.find_element(By.ID, "power-said").text
+    said = browser.find_element(By.ID, "power-summary").text
     assert said == "densenet121 on torch-cpu at batch 4: package-0, estimated."
     names = _chart(browser, "power-0")["names"]
     assert names == [f"package-0, repetition {n}" for n in (1, 2, 3)]

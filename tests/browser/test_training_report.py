@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from greenbatch.analysis.training.report.build import write_training_report
+from greenbatch.analysis import write_report
 from greenbatch.records import EnergySource
 from tests.fakes import training_runs
 
@@ -39,7 +39,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         patch.setattr(
             "greenbatch.analysis.training.report.build.write_training_figures", lambda *_: []
         )
-        return {name: write_training_report(run) for name, run in runs.items()}
+        return {name: write_report(run).page for name, run in runs.items()}
 
 
 def _open(browser: Any, page: Path, width: int = 1400, *, dark: bool = False) -> None:

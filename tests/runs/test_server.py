@@ -78,7 +78,7 @@ def test_a_rate_that_the_server_cannot_hold_is_flagged_not_averaged_away(run: Pa
         assert not bool(flagged.sel(rate="20"))
         assert float(cell["queue_growth"].sel(rate="20000").squeeze()) > 1000
     report = (run / "report/report.md").read_text()
-    assert "Requests that arrive one by one" in report
+    assert "Energy per request and response time of servers" in report
     assert "overloaded" in report
 
 

@@ -133,7 +133,7 @@ def test_the_digest_of_a_compiled_dataset_is_that_of_its_file(run: Path) -> None
 def test_the_report_of_an_edited_file_says_so_first(run: Path) -> None:
     path = _edit(run / "dataset.nc", _cheaper, run.parent / "edited.nc")
     with pytest.warns(UserWarning, match="was edited"):
-        page = write_report(path)
+        page = write_report(path).page
     said = (page.parent / "report.md").read_text()
     assert "edited.nc was edited after greenbatch wrote it" in said
 
@@ -198,7 +198,7 @@ def test_a_file_that_was_cut_and_has_what_is_needed_is_reported(
     run: Path, change: Callable[[xr.Dataset], xr.Dataset]
 ) -> None:
     path = _edit(run / "dataset.nc", change, run.parent / "cut.nc")
-    assert write_report(path).is_file()
+    assert write_report(path).page.is_file()
 
 
 def _external(file: h5py.File, secret: Path) -> None:
@@ -473,7 +473,7 @@ def test_a_wrong_type_in_an_environment_is_one_sentence(
 def test_what_analysis_does_not_read_may_be_anything(tmp_path: Path) -> None:
     run = write_run(tmp_path, [], study(note=[1, {"a": None}]), environment(room={"c": 21.5}))
     assert write_yaml(dict(read_run(run).study))
-    assert write_report(run).is_file()
+    assert write_report(run).page.is_file()
 
 
 @pytest.mark.parametrize("name", ["run-schema-1", "run-settings"])

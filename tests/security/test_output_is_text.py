@@ -21,10 +21,15 @@ from rich.text import Text
 
 from greenbatch.analysis import write_report
 from greenbatch.analysis.findings.markdown import Markdown, escape
-from greenbatch.analysis.training.report.build import write_training_report
+from greenbatch.analysis.training.report.findings import (
+    Findings,
+    TrainingFindings,
+    TrainingReport,
+)
 from greenbatch.cli import main
 from greenbatch.cli.output import printing
 from greenbatch.cli.output.console import TextConsole
+from greenbatch.cli.output.layers import LayersPage
 from greenbatch.cli.output.progress import Display
 from greenbatch.plain_text import one_line, visible
 from greenbatch.records import Cell
@@ -158,14 +163,12 @@ def test_warnings_and_notes_stay_on_one_line(capsys: pytest.CaptureFixture[str])
 def test_a_warning_of_a_library_is_shown_as_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def warn(*_: object, **__: object) -> None:
+    def warn(*_: object, **__: object) -> TrainingReport:
         warnings.warn(ACTING, stacklevel=1)
+        found = TrainingFindings(ACTING, [], [], [], Findings(summary=ACTING), None)
+        return TrainingReport(tmp_path, {ACTING: found})
 
     monkeypatch.setattr("greenbatch.analysis.write_report", warn)
-    monkeypatch.setattr("greenbatch.analysis.dataset.store.kind_of", lambda _: "training")
-    monkeypatch.setattr(
-        "greenbatch.analysis.training.report.build.training_answers", lambda _: {ACTING: [ACTING]}
-    )
     warnings.simplefilter("always")
     told = said(capsys, "report", tmp_path)
     assert "gb: warning: " in told
@@ -286,7 +289,7 @@ def test_a_hostile_run_of_trainings_has_the_same_markdown_as_a_quiet_one(tmp_pat
             blocks=2,
             study_members={"name": text, "about": text},
         )
-        write_training_report(run)
+        write_report(run)
         told.append((run / "report" / "report.md").read_text())
     quiet, hostile = told
     assert "somebody" in hostile
@@ -342,9 +345,9 @@ def directives(policy: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize("kind", ["inference", "training"])
 def test_a_page_runs_its_own_scripts_alone(tmp_path: Path, kind: str) -> None:
     if kind == "inference":
-        page = write_report(runs.realistic_run(tmp_path, models=("alexnet",)))
+        page = write_report(runs.realistic_run(tmp_path, models=("alexnet",))).page
     else:
-        page = write_training_report(training_runs.plain_run(tmp_path, blocks=2))
+        page = write_report(training_runs.plain_run(tmp_path, blocks=2)).page
     read = Page(page.read_text())
     rules = directives(read.policy)
     plotly, figures, program = read.scripts
@@ -358,22 +361,19 @@ def test_a_page_runs_its_own_scripts_alone(tmp_path: Path, kind: str) -> None:
 
 def test_a_page_without_scripts_runs_none(tmp_path: Path) -> None:
     parts = [runs.hostile_run(tmp_path / name, name) for name in ("a", "b")]
-    page = Page((write_report(parts[0])).read_text())
+    page = Page((write_report(parts[0]).page).read_text())
     assert "'unsafe-inline'" not in directives(page.policy)["script-src"]
     from greenbatch.analysis.report.render import render
 
-    empty = render(
-        "layers.html.j2",
-        {
-            "title": "t",
-            "where": "",
-            "lead": "",
-            "sentences": [],
-            "charts": [],
-            "parts": None,
-            "estimated": False,
-            "source": "",
-            "themes": {"light": {}, "dark": {}},
-        },
+    layers = LayersPage(
+        title="t",
+        where="",
+        summary="",
+        sentences=[],
+        charts=[],
+        parts=[],
+        estimated=False,
+        source="",
     )
+    empty = render("layers.html.j2", page=layers)
     assert directives(Page(empty).policy)["script-src"] == ["'none'"]

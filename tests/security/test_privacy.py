@@ -129,7 +129,7 @@ def test_a_report_of_an_older_run_masks_what_its_files_hold(tmp_path: Path) -> N
     study["meters"] = ["wall:http://p/?auth_key=SECRET#power=w"]
     (run / "study.yaml").write_text(yaml.safe_dump(study))
     dataset = greenbatch.open(run)
-    page = greenbatch.report(run)
+    page = greenbatch.report(run).page
     kept = "".join([json.dumps(dataset.attrs), page.read_text()])
     kept += (page.parent / "report.md").read_text()
     assert "SECRET" not in kept

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 import greenbatch
+from greenbatch.analysis import write_report
 from greenbatch.analysis.dataset.compilation import from_files
 from greenbatch.analysis.dataset.run_files import read_run
 from greenbatch.analysis.findings.cells import cell_rows
 from greenbatch.analysis.findings.comparisons import best_rows, comparison_rows
 from greenbatch.analysis.report.tables.csv_files import best_csv, cells_csv, comparison_csv
-from greenbatch.analysis.training.report.build import write_training_report
 from greenbatch.csv_text import csv_text
 from greenbatch.records import TrainingCell
 from tests.fakes import runs, training_runs
@@ -64,7 +64,7 @@ def test_tables_of_a_report_of_trainings_hold_no_formula(
     study: dict[str, Any] = training_runs.study(substitutions={FORMULA: "@simple-cnn"})
     cell = TrainingCell("simple-cnn", "digits")
     records = [r for block in range(3) for r in training_runs.trained(cell, block)]
-    write_training_report(training_runs.write(tmp_path / "run", records, study))
+    write_report(training_runs.write(tmp_path / "run", records, study))
     table = tmp_path / "run/report/tables/substitutions.csv"
     assert read(table.read_text())[1] == [f"'{FORMULA}", "'@simple-cnn"]
 

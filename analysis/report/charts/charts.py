@@ -5,15 +5,33 @@ The page's script (``templates/report.js``) turns them into plotly figures, as i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.serving import ServingPanel, policy_of
 from greenbatch.analysis.findings.timeline import Network, fronts
 from greenbatch.analysis.report.charts.curves import Curve, curve_labels, curves
+from greenbatch.analysis.report.charts.facts import (
+    AccuracyFacts,
+    AccuracyPoint,
+    BatchCurve,
+    BatchFacts,
+    Bounds,
+    ChartFacts,
+    PowerCell,
+    ServerCurve,
+    ServerPoint,
+    ServingFacts,
+    TimelineFacts,
+    TradeoffCurve,
+    TradeoffFacts,
+    YearFront,
+    YearPoint,
+    bounded,
+)
 from greenbatch.analysis.report.charts.palette import colours, markers, on_dark
 from greenbatch.analysis.report.charts.power_traces import PowerTrace
-from greenbatch.analysis.statistics.intervals import Interval, bounds
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.analysis.tradeoffs.accuracy_front import Rival
 from greenbatch.records import Cell
 
@@ -33,18 +51,25 @@ class Chart:
     name: str
     title: str
     label: str
-    facts: Mapping[str, Any]
+    facts: ChartFacts
     note: str = ""
 
 
-def styles(rows: Sequence[CellRow]) -> list[dict[str, str]]:
-    """Give each variant its name, colours on light and dark ground, and marker."""
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a page draws what it compares: colours on light and dark ground, and a marker."""
+
+    name: str
+    light: str
+    dark: str
+    symbol: str
+
+
+def styles(rows: Sequence[CellRow]) -> list[Style]:
+    """Give each variant its colours and marker."""
     variants = list(dict.fromkeys(row.cell.variant for row in rows))
     colour, marker = colours(variants), markers(variants)
-    return [
-        {"name": v, "light": colour[v], "dark": on_dark(colour[v]), "symbol": marker[v]}
-        for v in variants
-    ]
+    return [Style(v, colour[v], on_dark(colour[v]), marker[v]) for v in variants]
 
 
 def energy_charts(rows: Sequence[CellRow]) -> list[Chart]:
@@ -80,7 +105,7 @@ def tradeoff_charts(
             for curve in latencies.get(model, ())
             for size, value in zip(curve.batch_sizes, curve.values, strict=True)
         }
-        drawn = []
+        drawn: list[TradeoffCurve] = []
         for curve in found:
             points = [
                 (size, delays[curve.label, size], value)
@@ -89,20 +114,23 @@ def tradeoff_charts(
             ]
             if points:
                 sizes, x, y = zip(*points, strict=True)
+                keys = [(model, curve.label, size) for size in sizes]
                 drawn.append(
-                    _curve(curve, places, sizes, y)
-                    | {
-                        "x": [_summary(value) for value in x],
-                        "standing": [stands.get((model, curve.label, size)) for size in sizes],
-                        "net": [nets.get((model, curve.label, size)) for size in sizes],
-                        "net_standing": [
-                            net_stands.get((model, curve.label, size)) for size in sizes
-                        ],
+                    {
+                        "variant": places[curve.variant],
+                        "label": curve.label,
+                        "estimated": curve.estimated,
+                        "sizes": sizes,
+                        "y": [bounded(value) for value in y],
+                        "x": [bounded(value) for value in x],
+                        "standing": [stands.get(key) for key in keys],
+                        "net": [nets.get(key) for key in keys],
+                        "net_standing": [net_stands.get(key) for key in keys],
                     }
                 )
         if drawn:
             label = f"Energy per image against latency of {model}, points labelled by batch size"
-            facts = {"kind": "tradeoff", "model": model, "curves": drawn}
+            facts: TradeoffFacts = {"kind": "tradeoff", "model": model, "curves": drawn}
             charts.append(Chart(f"tradeoff-{number}", model, label, facts))
     return charts
 
@@ -116,69 +144,62 @@ def serving_charts(panels: Sequence[ServingPanel], variants: Sequence[str]) -> l
     """
     charts = []
     for number, panel in enumerate(panels):
-        drawn = [
+        drawn: list[ServerCurve] = [
             {
                 "variant": variants.index(curve.variant),
                 "label": f"{curve.kind}, {curve.label}",
                 "policy": curve.kind,
                 "estimated": curve.estimated,
                 "points": [
-                    {
-                        "policy": policy_of(row),
-                        "energy": _known(row.energy_per_image_j),
-                        "net": _known(row.energy_per_image_net_j),
-                        "p99": _known(row.response_p99_s),
-                        "mean": _known(row.response_mean_s),
-                        "standing": panel.standing.get(row.cell),
-                        "net_standing": panel.net_standing.get(row.cell),
-                    }
+                    _server(row, panel.standing.get(row.cell), panel.net_standing.get(row.cell))
                     for row in curve.rows
                 ],
             }
             for curve in panel.curves
         ]
         label = f"Energy per request against response time of {panel.model}, {panel.words}"
-        facts = {"kind": "serving", "model": panel.model, "curves": drawn}
+        facts: ServingFacts = {"kind": "serving", "model": panel.model, "curves": drawn}
         charts.append(Chart(f"serving-{number}", panel.model, label, facts, panel.words))
     return charts
 
 
 def timeline_charts(networks: Sequence[Network]) -> list[Chart]:
-    """Accuracy by year, energy by year, and accuracy against energy with the front of each time."""
+    """Accuracy and energy by year, and one against the other with the Pareto front by year."""
     if not networks:
         return []
-    points = [
+    points: list[YearPoint] = [
         {
             "model": network.model,
             "year": network.year,
             "parameters": network.parameters,
             "how": network.cell.how,
-            "energy": _summary(network.energy_j),
+            "energy": bounded(network.energy_j),
             "estimated": network.energy_source != "measured",
-            "top1": [network.accuracy.top1, network.accuracy.low, network.accuracy.high],
+            "top1": (network.accuracy.top1, network.accuracy.low, network.accuracy.high),
             "measured": network.accuracy.source == "measured",
             "front": network.front,
         }
         for network in networks
     ]
-    steps = [
+    steps: list[YearFront] = [
         {"year": year, "models": [network.model for network in front]}
         for year, front in fronts(networks)
     ]
     names = ", ".join(network.model for network in networks)
-    return [
-        Chart(
-            f"timeline-{view}",
-            title,
-            f"{title}: {names}",
-            {"kind": "timeline", "view": view, "points": points, "fronts": steps},
-        )
-        for view, title in (
-            ("accuracy", "Top-1 accuracy by year"),
-            ("energy", "Energy per image by year"),
-            ("front", "Accuracy against energy: the front of each time"),
-        )
-    ]
+    charts = []
+    for view, title in (
+        ("accuracy", "Top-1 accuracy by year"),
+        ("energy", "Energy per image by year"),
+        ("front", "Accuracy against energy: Pareto front by year"),
+    ):
+        facts: TimelineFacts = {
+            "kind": "timeline",
+            "view": view,
+            "points": points,
+            "fronts": steps,
+        }
+        charts.append(Chart(f"timeline-{view}", title, f"{title}: {names}", facts))
+    return charts
 
 
 def accuracy_charts(found: Sequence[Rival], variants: Sequence[str]) -> list[Chart]:
@@ -190,34 +211,44 @@ def accuracy_charts(found: Sequence[Rival], variants: Sequence[str]) -> list[Cha
     """
     if not found:
         return []
-    points = [
+    points: list[AccuracyPoint] = [
         {
-            "model": rival.cell.model,
-            "how": rival.cell.how,
-            "variant": variants.index(rival.cell.variant),
-            "estimated": rival.energy_source != "measured",
-            "energy": _summary(rival.energy_j),
-            "net": _summary(rival.net_j) if rival.net_j else None,
-            "latency": _summary(rival.latency_s),
-            "top1": [rival.accuracy.top1, rival.accuracy.low, rival.accuracy.high],
-            "measured": rival.accuracy.source == "measured",
-            "standing": rival.standing,
-            "net_standing": rival.net_standing,
+            "model": candidate.cell.model,
+            "how": candidate.cell.how,
+            "variant": variants.index(candidate.cell.variant),
+            "estimated": candidate.energy_source != "measured",
+            "energy": bounded(candidate.energy_j),
+            "net": bounded(candidate.net_j) if candidate.net_j else None,
+            "latency": bounded(candidate.latency_s),
+            "top1": (
+                candidate.accuracy.top1,
+                candidate.accuracy.low,
+                candidate.accuracy.high,
+            ),
+            "measured": candidate.accuracy.source == "measured",
+            "standing": candidate.standing,
+            "net_standing": candidate.net_standing,
         }
-        for rival in found
+        for candidate in found
     ]
-    names = ", ".join(dict.fromkeys(rival.cell.model for rival in found))
+    names = ", ".join(dict.fromkeys(candidate.cell.model for candidate in found))
     label = f"Energy per image against latency of {names}; labelled by top-1 accuracy"
-    return [Chart("accuracy-0", "", label, {"kind": "accuracy", "points": points})]
+    facts: AccuracyFacts = {"kind": "accuracy", "points": points}
+    return [Chart("accuracy-0", "", label, facts)]
 
 
-def power_chart(traces: Sequence[PowerTrace], rows: Sequence[CellRow]) -> list[Chart]:
+def power_chart(cells: Sequence[PowerCell]) -> Chart:
     """Power over time of one cell at a time, as the page's selection asks."""
-    if not traces:
-        return []
+    return Chart(
+        "power-0", "", "Power over time of the chosen cell", {"kind": "power", "cells": cells}
+    )
+
+
+def power_cells(traces: Sequence[PowerTrace], rows: Sequence[CellRow]) -> list[PowerCell]:
+    """Gather the traces by cell, in the order of the rows."""
     variants = list(dict.fromkeys(row.cell.variant for row in rows))
     order = {row.cell: place for place, row in enumerate(rows)}
-    cells: dict[int, dict[str, Any]] = {}
+    cells: dict[int, PowerCell] = {}
     known = [trace for trace in traces if trace.cell in order]
     for trace in sorted(known, key=lambda t: (order[t.cell], t.block, t.domain)):
         cell = trace.cell
@@ -240,59 +271,66 @@ def power_chart(traces: Sequence[PowerTrace], rows: Sequence[CellRow]) -> list[C
                 "window": round(trace.window_s, 4),
             }
         )
-    facts = {"kind": "power", "cells": list(cells.values())}
-    return [Chart("power-0", "", "Power over time of the chosen cell", facts)] if cells else []
+    return list(cells.values())
 
 
 def _over_batch(
-    rows: Sequence[CellRow], name: str, layers: Sequence[tuple[str, str]], unit: str
+    rows: Sequence[CellRow],
+    kind: Literal["energy", "latency"],
+    layers: Sequence[tuple[str, str]],
+    unit: str,
 ) -> list[Chart]:
-    places = _places(rows)
-    nets = _nets(rows)
-
-    def net(model: str, curve: Curve) -> dict[str, Any]:
-        if name != "energy":
-            return {}
-        return {"net": [nets.get((model, curve.label, size)) for size in curve.batch_sizes]}
-
+    places, nets = _places(rows), _nets(rows)
     found = [(curves(rows, quantity), words) for quantity, words in layers]
     charts = []
     for number, model in enumerate(found[0][0]):
         drawn = [
-            _curve(curve, places, curve.batch_sizes, curve.values)
-            | {"layer": layer, "words": words}
-            | net(model, curve)
+            _curve(curve, places, layer, words)
             for layer, (panels, words) in enumerate(found)
             for curve in panels[model]
         ]
+        if kind == "energy":
+            for curve in drawn:
+                keys = [(model, curve["label"], size) for size in curve["sizes"]]
+                curve["net"] = [nets.get(key) for key in keys]
         if drawn:
             words = " and ".join(words for _, words in layers)
-            label = f"{name.capitalize()} of {model} against batch size"
+            label = f"{kind.capitalize()} of {model} against batch size"
             label += f": {words}" if len(layers) > 1 else ""
-            facts = {"kind": name, "model": model, "unit": unit, "curves": drawn}
-            charts.append(Chart(f"{name}-{number}", model, label, facts))
+            facts: BatchFacts = {"kind": kind, "model": model, "unit": unit, "curves": drawn}
+            charts.append(Chart(f"{kind}-{number}", model, label, facts))
     return charts
 
 
-def _curve(
-    curve: Curve, places: Mapping[str, int], sizes: Sequence[int], values: Sequence[Interval]
-) -> dict[str, Any]:
+def _curve(curve: Curve, places: Mapping[str, int], layer: int, words: str) -> BatchCurve:
     return {
         "variant": places[curve.variant],
         "label": curve.label,
         "estimated": curve.estimated,
-        "sizes": list(sizes),
-        "y": [_summary(value) for value in values],
+        "sizes": list(curve.batch_sizes),
+        "y": [bounded(value) for value in curve.values],
+        "layer": layer,
+        "words": words,
     }
 
 
-def _nets(rows: Sequence[CellRow]) -> dict[tuple[str, str, int], list[Any]]:
+def _server(row: CellRow, standing: str | None, net_standing: str | None) -> ServerPoint:
+    return {
+        "policy": policy_of(row),
+        "energy": _known(row.energy_per_image_j),
+        "net": _known(row.energy_per_image_net_j),
+        "p99": _known(row.response_p99_s),
+        "mean": _known(row.response_mean_s),
+        "standing": standing,
+        "net_standing": net_standing,
+    }
+
+
+def _nets(rows: Sequence[CellRow]) -> dict[tuple[str, str, int], Bounds]:
     """Net energy per image by model, curve and batch size."""
     labels = curve_labels(rows)
     return {
-        (row.cell.model, labels[row.cell], row.cell.batch_size): _summary(
-            row.energy_per_image_net_j
-        )
+        (row.cell.model, labels[row.cell], row.cell.batch_size): bounded(row.energy_per_image_net_j)
         for row in rows
         if row.energy_per_image_net_j is not None
     }
@@ -303,12 +341,5 @@ def _places(rows: Sequence[CellRow]) -> dict[str, int]:
     return {variant: place for place, variant in enumerate(variants)}
 
 
-def _known(value: Interval | None) -> list[Any] | None:
-    return None if value is None else _summary(value)
-
-
-def _summary(value: Interval) -> list[Any]:
-    """Centre, bounds and their kind; the centre stands for bounds that there are not."""
-    low, high = bounds(value)
-    digits = [float(f"{number:.6g}") for number in (value.centre, low, high)]
-    return [*digits, value.kind]
+def _known(value: Interval | None) -> Bounds | None:
+    return None if value is None else bounded(value)

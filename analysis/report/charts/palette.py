@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-# Okabe & Ito, "Color Universal Design" (2008): told apart under the common forms of colour
+# Okabe & Ito, "Color Universal Design" (2008): distinguishable under the common forms of colour
 # blindness. Its yellow is left out and its light tones darkened: thin lines on white need a
 # contrast of 3:1 (WCAG 2.2, criterion 1.4.11).
 _FIXED = {

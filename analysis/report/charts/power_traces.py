@@ -4,14 +4,14 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.arrays import read_arrays
 from greenbatch.errors import FileError
 from greenbatch.records import Cell, EnergySource, Repetition, Status
 
 if TYPE_CHECKING:
-    import numpy as np
+    from greenbatch.arrays import Numbers
 
 FOLDER = "traces"
 _MOST_POINTS = 40_000
@@ -87,7 +87,7 @@ def power_traces(run: Path, repetitions: Iterable[Repetition]) -> list[PowerTrac
     return found
 
 
-def _arrays(path: Path) -> "Mapping[str, np.ndarray[Any, Any]]":
+def _arrays(path: Path) -> "Mapping[str, Numbers]":
     try:
         return read_arrays(path, lambda name: name.endswith(("_t_s", "_energy_j", "_power_w")))
     except FileNotFoundError:
@@ -95,9 +95,9 @@ def _arrays(path: Path) -> "Mapping[str, np.ndarray[Any, Any]]":
 
 
 def _steps(
-    arrays: "Mapping[str, np.ndarray[Any, Any]]", domain: str, most: int
+    arrays: "Mapping[str, Numbers]", domain: str, most: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Edges and mean powers; ``None`` where fewer than two readings tell."""
+    """Edges and mean powers; ``None`` where fewer than two readings are known."""
     import numpy as np
 
     times = arrays.get(f"{domain}_t_s")

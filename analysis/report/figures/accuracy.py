@@ -1,4 +1,4 @@
-"""Energy, latency and accuracy on paper: the front as a line for each network."""
+"""Energy, latency and accuracy on paper: the Pareto front as a line for each network."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -72,14 +72,14 @@ def accuracy_figure(found: Sequence[Rival]) -> "Figure | None":
         )
     drawn = [*on, *rest]
     delays_s = [r.latency_s.centre for r in drawn]
-    reach_s = 1.6 * max(delays_s)  # room for the names
-    log_axis(axes.xaxis, axes.set_xlim, [*delays_s, reach_s], "s", most=6)
+    rightmost_s = 1.6 * max(delays_s)  # room for the names
+    log_axis(axes.xaxis, axes.set_xlim, [*delays_s, rightmost_s], "s", most=6)
     log_axis(axes.yaxis, axes.set_ylim, [end for r in drawn for end in bounds(r.energy_j)], "J")
     axes.set_xlabel("p50 latency of a batch", color=MUTED)
     plain(axes)
     figure.suptitle(
-        f"Energy per image{kind}, latency and accuracy: the front\n"
-        "hollow: accuracy as published; grey: beaten",
+        f"Energy per image{kind}, latency and accuracy: Pareto front\n"
+        "hollow: accuracy as published; grey: dominated",
         x=0.01,
         ha="left",
         fontsize=10.5,

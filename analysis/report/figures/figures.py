@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.serving import serving_panels
@@ -20,6 +20,7 @@ from greenbatch.records import Cell
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _COLUMNS = 3
 
@@ -29,7 +30,7 @@ def write_figures(
     folder: Path,
     standing: Mapping[Cell, str] | None = None,
     networks: Sequence[Network] = (),
-    rivals: Sequence[Rival] = (),
+    candidates: Sequence[Rival] = (),
 ) -> list[Path]:
     """Write every figure of the report but power, each as SVG, PDF and PNG.
 
@@ -38,7 +39,7 @@ def write_figures(
         folder: Where to; it is made.
         standing: Of each cell against the front: ``front``, ``unsure`` or ``dominated``.
         networks: As `greenbatch.analysis.findings.timeline.timeline` gives them.
-        rivals: As `greenbatch.analysis.tradeoffs.accuracy_front.accuracy_front` gives them.
+        candidates: As `greenbatch.analysis.tradeoffs.accuracy_front.accuracy_front` gives them.
 
     Returns:
         The files. A figure with nothing to draw (no energy, nothing measured, fewer than two
@@ -52,7 +53,7 @@ def write_figures(
             "latency": lambda: latency_figure(rows),
             "tradeoff": lambda: tradeoff_figure(rows, stands),
             "serving": lambda: serving_figure(every, serving_panels(every)),
-            "accuracy": lambda: accuracy_figure(rivals),
+            "accuracy": lambda: accuracy_figure(candidates),
             "timeline": lambda: timeline_figure(networks),
         },
         folder,
@@ -74,7 +75,7 @@ def latency_figure(rows: Sequence[CellRow]) -> "Figure | None":
 def tradeoff_figure(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> "Figure | None":
     """Draw energy per image against p50 latency, a point for each batch size.
 
-    Cells on the front are large, those beaten in both small.
+    Cells on the Pareto front are large, dominated ones small.
     """
     energies, latencies = curves(rows, "energy"), curves(rows, "latency_p50")
     labels = curve_labels(rows)
@@ -130,7 +131,7 @@ def tradeoff_figure(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> "F
         plain(axes, model)
 
     models = [model for model, found in energies.items() if found and latencies[model]]
-    title = "Energy per image against p50 latency; large, with their batch size: on the front"
+    title = "Energy per image against p50 latency; large, with batch size: Pareto front"
     return _panels(rows, models, title, "p50 latency of a batch", draw)
 
 
@@ -192,7 +193,7 @@ class _Look:
     def __init__(self, rows: Sequence[CellRow]) -> None:
         variants = list(dict.fromkeys(row.cell.variant for row in rows))
         self.colour, self.marker = colours(variants), markers(variants)
-        self.handles: dict[str, Any] = {}
+        self.handles: dict[str, Line2D] = {}
 
     def line(
         self,
@@ -201,10 +202,12 @@ class _Look:
         x: Sequence[float],
         values: Sequence[Interval],
         layer: int = 0,
-        **more: Any,
+        *,
+        markersize: float = 5,
+        linewidth: float | None = None,
     ) -> None:
         colour, marker = self.colour[curve.variant], self.marker[curve.variant]
-        _curve(axes, curve, x, values, colour, marker, layer, **more)
+        _curve(axes, curve, x, values, colour, marker, layer, markersize, linewidth)
         if layer == 0:
             self.name(curve)
 
@@ -235,13 +238,13 @@ def _curve(
     colour: str,
     marker: str,
     layer: int,
-    **more: Any,
-) -> Any:
+    markersize: float,
+    linewidth: float | None,
+) -> None:
     centres = [value.centre for value in values]
     errors = list(zip(*(sides(value.centre, *bounds(value)) for value in values), strict=True))
     first = layer == 0
-    style = {"linewidth": 1.5 if first else 1.0, "markersize": 5} | more
-    return axes.errorbar(
+    axes.errorbar(
         x,
         centres,
         yerr=errors,
@@ -252,7 +255,8 @@ def _curve(
         markeredgewidth=1.2,
         elinewidth=1.0,
         capsize=2.5,
-        **style,
+        linewidth=linewidth or (1.5 if first else 1.0),
+        markersize=markersize,
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.serving import (
-    BEATEN,
+    DOMINATED,
     FRONT,
     OVERLOADED,
     PolicyCurve,
@@ -20,18 +20,19 @@ from greenbatch.analysis.statistics.intervals import bounds
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _COLUMNS = 3
 _TITLE = 40  # characters in a line of a panel's title
 _MARKERS = {"greedy": "o", "fixed": "s", "dynamic": "D"}
-_STRENGTH = {BEATEN: 0.6, OVERLOADED: 0.3}
+_STRENGTH = {DOMINATED: 0.6, OVERLOADED: 0.3}
 
 
 def serving_figure(rows: Sequence[CellRow], panels: Sequence[ServingPanel]) -> "Figure | None":
     """Draw energy per request against the 99th percentile of the response time.
 
-    A line joins the sizes of a kind of policy; on the front a point has its policy beside it, and
-    pale ones do not hold the rate.
+    A line joins the sizes of a kind of policy. Points on the Pareto front have their policy beside
+    them, and pale ones do not sustain the rate.
 
     Args:
         rows: Of the run, for the colours of its backends.
@@ -46,7 +47,7 @@ def serving_figure(rows: Sequence[CellRow], panels: Sequence[ServingPanel]) -> "
     height = -(-len(panels) // width)
     figure = Figure(figsize=(0.6 + 2.9 * width, 0.9 + 2.35 * height), layout="constrained")
     grid = figure.subplots(height, width, squeeze=False)
-    handles: dict[str, Any] = {}
+    handles: dict[str, Line2D] = {}
     for spare in grid.flat[len(panels) :]:
         spare.set_axis_off()
     for axes, panel in zip(grid.flat, panels, strict=False):
@@ -74,7 +75,7 @@ def serving_figure(rows: Sequence[CellRow], panels: Sequence[ServingPanel]) -> "
     return figure
 
 
-def _draw(axes: "Axes", panel: ServingPanel, curve: PolicyCurve, colour: str) -> Any:
+def _draw(axes: "Axes", panel: ServingPanel, curve: PolicyCurve, colour: str) -> "Line2D":
     """Draw a curve and its points; return what stands for it in the legend."""
     points = [
         (row, row.response_p99_s.centre, row.energy_per_image_j.centre)
@@ -120,8 +121,8 @@ def _scale(axes: "Axes", panel: ServingPanel) -> None:
     energies_j = [
         end for row in rows if row.energy_per_image_j for end in bounds(row.energy_per_image_j)
     ]
-    reach_s = 1.5 * max(responses_s)  # room for the policies' names
-    log_axis(axes.xaxis, axes.set_xlim, [*responses_s, reach_s], "s", most=3)
+    rightmost_s = 1.5 * max(responses_s)  # room for the policies' names
+    log_axis(axes.xaxis, axes.set_xlim, [*responses_s, rightmost_s], "s", most=3)
     log_axis(axes.yaxis, axes.set_ylim, energies_j, "J")
     axes.set_xlabel("response time, p99", color=MUTED)
     plain(axes, textwrap.fill(f"{panel.model}, {panel.words}", _TITLE))

@@ -10,9 +10,11 @@ from greenbatch.files import draft, make_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure
+    from matplotlib.typing import LineStyleType
 
-DASHES: Any = (0, (4, 2))
+DASHES: "LineStyleType" = (0, (4, 2))
 SHAPES = {
     "circle": "o",
     "square": "s",
@@ -64,7 +66,7 @@ def save_figures(makers: Mapping[str, "Callable[[], Figure | None]"], folder: Pa
     make_folder(folder)
     written: list[Path] = []
     with mpl.rc_context():
-        mpl.rcdefaults()  # not what a matplotlibrc in the current folder says
+        mpl.rcdefaults()  # not those of a matplotlibrc in the current folder
         mpl.rcParams.update(_STYLE)
         for name, make in makers.items():
             figure = make()
@@ -84,7 +86,13 @@ def save_figures(makers: Mapping[str, "Callable[[], Figure | None]"], folder: Pa
     return written
 
 
-def log_axis(axis: Any, set_limits: Any, values: Sequence[float], unit: str, most: int = 7) -> None:
+def log_axis(
+    axis: "XAxis | YAxis",
+    set_limits: Callable[[float, float], object],
+    values: Sequence[float],
+    unit: str,
+    most: int = 7,
+) -> None:
     """Make an axis logarithmic around the values, with labelled ticks at round numbers."""
     from matplotlib.ticker import NullLocator
 

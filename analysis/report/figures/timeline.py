@@ -1,8 +1,8 @@
-"""The timeline on paper: accuracy by year, energy by year, and the front of each time."""
+"""The timeline on paper: accuracy by year, energy by year, and the Pareto front by year."""
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.findings.timeline import MOST_NAMED, Network, fronts
 from greenbatch.analysis.report.charts.curves import log_range, log_ticks
@@ -13,6 +13,7 @@ from greenbatch.analysis.statistics.intervals import bounds
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.typing import LineStyleType
 
 Box = tuple[float, float, float, float]
 
@@ -28,7 +29,7 @@ def timeline_figure(networks: Sequence[Network]) -> "Figure | None":
     if not networks:
         return None
     kind = " (estimated)" if any(n.energy_source != "measured" for n in networks) else ""
-    style = (0, (4, 2)) if kind else "-"
+    style: LineStyleType = (0, (4, 2)) if kind else "-"
     figure = Figure(figsize=(10.6, 3.5), layout="constrained")
     accuracy, energy, front = figure.subplots(1, 3)
     _best(accuracy, networks, lambda n: -n.accuracy.top1, "-")
@@ -86,14 +87,19 @@ def timeline_figure(networks: Sequence[Network]) -> "Figure | None":
     for place, axes in enumerate((accuracy, energy, front)):
         _name(axes, networks, [_places(network)[place] for network in networks], most)
     figure.suptitle(
-        "Networks by year: area by parameters, hollow: accuracy as published, green: on the front "
-        "when they came out",
+        "Networks by year: area by parameters, hollow: accuracy as published, green: on the "
+        "Pareto front when published",
         x=0.01, ha="left", fontsize=10.5, fontweight="bold",
     )  # fmt: skip
     return figure
 
 
-def _best(axes: "Axes", networks: Sequence[Network], cost: Any, style: Any) -> None:
+def _best(
+    axes: "Axes",
+    networks: Sequence[Network],
+    cost: Callable[[Network], float],
+    style: "LineStyleType",
+) -> None:
     """Join the networks that were the best up to their year."""
     lowest, x, y = math.inf, [], []
     for network in sorted(networks, key=lambda n: (n.year, cost(n))):
@@ -106,7 +112,7 @@ def _best(axes: "Axes", networks: Sequence[Network], cost: Any, style: Any) -> N
 
 
 def _places(network: Network) -> list[tuple[float, float]]:
-    """Where a network stands in the three panels."""
+    """Position of a network in the three panels."""
     energy_j, top1 = network.energy_j.centre, network.accuracy.top1
     return [(network.year, top1), (network.year, energy_j), (energy_j, top1)]
 

@@ -1,4 +1,4 @@
-"""The front of energy, latency and accuracy as a table."""
+"""The Pareto front of energy, latency and accuracy as a table."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from greenbatch.analysis.tradeoffs.accuracy_front import Rival
 
 
 def accuracy_table(found: Sequence[Rival]) -> Table:
-    """List the cells on the front, the most accurate first, then by rising latency."""
-    on = [rival for rival in found if rival.standing == "front"]
+    """List the cells on the Pareto front, the most accurate first, then by rising latency."""
+    on = [candidate for candidate in found if candidate.standing == "front"]
     on.sort(key=lambda r: (-r.accuracy.top1, r.cell.model, r.latency_s.centre))
-    several = len({rival.cell.precision for rival in on}) > 1
-    kind = " (estimated)" if {rival.energy_source for rival in on} == {"estimated"} else ""
+    several = len({candidate.cell.precision for candidate in on}) > 1
+    kind = " (estimated)" if {candidate.energy_source for candidate in on} == {"estimated"} else ""
     columns = (
         "model",
         "top-1 accuracy",
@@ -24,18 +24,18 @@ def accuracy_table(found: Sequence[Rival]) -> Table:
     )
     body = tuple(
         (
-            rival.cell.model,
-            accuracy_words(rival.accuracy),
-            rival.cell.variant,
-            *([rival.cell.precision] if several else []),
-            str(rival.cell.batch_size),
-            spread(rival.energy_j, "J"),
-            spread(rival.latency_s, "s"),
+            candidate.cell.model,
+            accuracy_words(candidate.accuracy),
+            candidate.cell.variant,
+            *([candidate.cell.precision] if several else []),
+            str(candidate.cell.batch_size),
+            spread(candidate.energy_j, "J"),
+            spread(candidate.latency_s, "s"),
         )
-        for rival in on
+        for candidate in on
     )
     numeric = (False,) * (4 if several else 3) + (True,) * 3
-    return Table("accuracy", "Energy, latency and accuracy: the front", columns, body, numeric)
+    return Table("accuracy", "Pareto front of energy, latency and accuracy", columns, body, numeric)
 
 
 def accuracy_words(found: AccuracyFigure | None) -> str:

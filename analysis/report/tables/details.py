@@ -1,4 +1,4 @@
-"""Tables behind the answer: what was in force, and what each backend computes and needs."""
+"""Tables behind the answer: effective settings, and what each backend computes and needs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -22,7 +22,7 @@ DIFFERS, UNKNOWN = "≠", "?"
 
 
 def fairness_table(found: Fairness) -> Table:
-    """Lay out factors by backend; what keeps a backend from the first one's company is marked."""
+    """Lay out factors by backend; what differs from the first backend is marked."""
     variants = found.variants
     by_variant = [
         {mismatch.factor: mismatch.kind for mismatch in mismatches(variant, variants[0])}
@@ -45,11 +45,11 @@ def fairness_table(found: Fairness) -> Table:
         entries = []
         for variant, marked in zip(variants, by_variant, strict=True):
             mark = marks[Kind.DIFFERS] if set(variant.libraries) & set(marked) else ""
-            told = (f"{name} {variant.text(name)}" for name in variant.libraries)
-            entries.append(mark + (", ".join(told) or NOT_RECORDED))
+            versions = (f"{name} {variant.text(name)}" for name in variant.libraries)
+            entries.append(mark + (", ".join(versions) or NOT_RECORDED))
         body.append(("versions as loaded", *entries))
     columns = ("factor", *(variant.label for variant in variants))
-    title = "What was in force"
+    title = "Effective settings"
     return Table("fairness", title, columns, tuple(body), (False,) * len(columns), wraps=True)
 
 
@@ -121,7 +121,13 @@ def outputs_table(rows: Sequence[CellRow]) -> Table:
             for line, text in zip(body, entries, strict=True):
                 line.append(text or DASH)
     lines = tuple(map(tuple, body)) if len(columns) > 2 + several else ()
-    return Table("outputs", "Agreement, memory, accuracy", tuple(columns), lines, tuple(numeric))
+    return Table(
+        "outputs",
+        "Agreement with the reference, memory, accuracy",
+        tuple(columns),
+        lines,
+        tuple(numeric),
+    )
 
 
 def _difference(rows: Sequence[CellRow]) -> str:
@@ -160,7 +166,7 @@ def _top1(rows: Sequence[CellRow]) -> str:
         if found := row.accuracy:
             if found.source == "published":
                 return f"{found.top1:.1f} % (published)"
-            images = f"{found.images} images" if found.images else "a number of images not told"
+            images = f"{found.images} images" if found.images else "number of images not reported"
             return f"{found.top1:.1f} % (measured here, {images})"
     return ""
 

@@ -48,7 +48,7 @@ def escape(text: str) -> str:
 def latex(table: Table) -> str:
     """Write a table as ``tabular`` (``longtable`` where it is long), without a float around it.
 
-    Needs the package booktabs, and longtable where it is one; the file says so at its head.
+    Needs the package booktabs, and longtable where it is one; a comment at its head names them.
     Columns of prose are paragraphs.
     """
     width = f"p{{{0.9 / len(table.columns):.2f}\\linewidth}}" if table.wraps else "l"

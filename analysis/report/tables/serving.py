@@ -28,7 +28,9 @@ def serving_table(rows: Sequence[CellRow], *, short: bool = False) -> Table:
         "policy": [row.cell.served.policy for row in servers],
     }
     always = ("model", "policy")
-    told = {name: texts for name, texts in factors.items() if name in always or len(set(texts)) > 1}
+    shown = {
+        name: texts for name, texts in factors.items() if name in always or len(set(texts)) > 1
+    }
     figures = {
         f"energy/request{_source(servers)}": [_joules(row.energy_per_image_j) for row in servers],
         "as published": [_joules(row.as_published_j) for row in servers],
@@ -45,43 +47,43 @@ def serving_table(rows: Sequence[CellRow], *, short: bool = False) -> Table:
     if not any(row.as_published_j for row in servers):
         left_out.add("as published")
     figures = {name: texts for name, texts in figures.items() if name not in left_out}
-    columns = told | figures | {"flags and failures": [notes(row) for row in servers]}
+    columns = shown | figures | {"flags and failures": [notes(row) for row in servers]}
     return Table(
         "serving",
-        _title(factors, told),
+        _title(factors, shown),
         tuple(columns),
         tuple(zip(*columns.values(), strict=True)),
-        (*(name == "requests/s" for name in told), *(True for _ in figures), False),
+        (*(name == "requests/s" for name in shown), *(True for _ in figures), False),
     )
 
 
-def _title(factors: Mapping[str, Sequence[str]], told: Collection[str]) -> str:
+def _title(factors: Mapping[str, Sequence[str]], shown: Collection[str]) -> str:
     """Name what all lines have in common, but for what goes without saying."""
-    same = {name: texts[0] for name, texts in factors.items() if texts and name not in told}
+    same = {name: texts[0] for name, texts in factors.items() if texts and name not in shown}
     if same.get("precision") == "fp32":
         del same["precision"]
     if "requests/s" in same:
         same["requests/s"] += " requests/s"
     common = ", ".join(same.values())
-    return "Requests that arrive one by one" + (f": {common}" if common else "")
+    return "Energy per request and response time of servers" + (f" ({common})" if common else "")
 
 
-def serving_lead(rows: Sequence[CellRow]) -> list[str]:
+def serving_answers(rows: Sequence[CellRow]) -> list[str]:
     """Say for each model and traffic which policy takes least energy per request.
 
-    Only policies that held the rate in every repetition, and energies of one kind of source, are
-    compared.
+    Only policies that sustained the rate in every repetition, and energies of one kind of source,
+    are compared.
     """
     servers = sorted((row for row in rows if row.cell.is_server), key=_traffic)
     sentences = []
     for (model, arrivals, rate), members in groupby(servers, key=_load):
         of_traffic = list(members)
-        held = [row for row in of_traffic if row.ok and not row.flags.get("overloaded")]
-        known = [(row, row.energy_per_image_j) for row in held]
+        sustained = [row for row in of_traffic if row.ok and not row.flags.get("overloaded")]
+        known = [(row, row.energy_per_image_j) for row in sustained]
         able = [(row, energy) for row, energy in known if energy is not None]
         where = f"{model} at {rate} requests/s ({arrivals})"
-        if not held and any(row.ok for row in of_traffic):
-            sentences.append(f"{where}: no policy held the rate.")
+        if not sustained and any(row.ok for row in of_traffic):
+            sentences.append(f"{where}: no policy sustained the rate.")
         elif len({row.energy_source for row, _ in able}) == 1:
             best, energy = min(able, key=lambda pair: pair[1].centre)
             sentences.append(f"{where}: {_answer(best, energy)}")

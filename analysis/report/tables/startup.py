@@ -1,4 +1,4 @@
-"""What a start costs, as a table and as a sentence for the terminal."""
+"""Start-up cost, as a table and as a sentence for the terminal."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.records import Cell
 
 WORTH_SAYING_S = 60.0
-"""A start that is paid for within a minute of work needs no word on the terminal."""
+"""A start-up cost that breaks even within a minute of work needs no word on the terminal."""
 
 
 def starts_table(starts: Sequence[StartUp], against: Sequence[BreakEven]) -> Table:
-    """Show cold and warm starts, and after how many images a dear one has paid for itself.
+    """Show cold and warm start-up cost, and the images to break-even.
 
     A line for each model, backend and precision: at the largest batch size that the reference was
     measured at too, or the largest of all where there is no reference.
@@ -49,7 +49,7 @@ def starts_table(starts: Sequence[StartUp], against: Sequence[BreakEven]) -> Tab
             )
         )
     numeric = (False,) * names + (True,) * (len(columns) - names) + (False,) * len(prose)
-    return Table("starts", "What a start costs", (*columns, *prose), tuple(body), numeric)
+    return Table("starts", "Start-up cost and break-even", (*columns, *prose), tuple(body), numeric)
 
 
 def verdict(paid: PayBack, cell: Cell) -> str:
@@ -79,7 +79,7 @@ def count(images: float | None) -> str:
 def slow_starts(
     answered: Sequence[Answer], starts: Sequence[StartUp], against: Sequence[BreakEven]
 ) -> list[str]:
-    """Say of each model's best cell that it starts dearly, where a minute's images do not pay it.
+    """Name the break-even of each model's best cell, where it is beyond a minute of work.
 
     Args:
         answered: As `greenbatch.analysis.findings.answers` gives them.
@@ -95,10 +95,10 @@ def slow_starts(
             continue
         pace, images = per_image_s[pair.cell], pair.time.images
         if pace and images and (wait_s := images * pace.centre) > WORTH_SAYING_S:
-            told = f"{answer.model} {count(images)} images ({units.duration(wait_s)})"
-            who = f"{pair.cell.variant} is dearer to start than {pair.reference_cell.variant}"
-            found.setdefault(who, []).append(told)
-    return [f"{who}; it is ahead after: {', '.join(told)}" for who, told in found.items()]
+            images_until = f"{answer.model} {count(images)} images ({units.duration(wait_s)})"
+            who = f"{pair.cell.variant} costs more to start than {pair.reference_cell.variant}"
+            found.setdefault(who, []).append(images_until)
+    return [f"{who}; break-even: {', '.join(until)}" for who, until in found.items()]
 
 
 def _largest(starts: Sequence[StartUp], by_cell: dict[Cell, BreakEven]) -> list[StartUp]:

@@ -1,4 +1,4 @@
-"""Trade-offs as the report shows them: the front, where a larger batch stops paying, footprints."""
+"""Trade-offs as the report shows them: Pareto front, saturation point, knee, footprint."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 PERCENT_PER_DOUBLING = 5.0
-"""A saving below which a larger batch is said to pay no more."""
+"""A saving below which energy per image is called saturated."""
+
+KNEE = "knee at batch"
+"""Heading of a column that is there where a curve has a knee."""
 
 
 _NEEDED = (
@@ -41,7 +44,7 @@ _NEEDED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """What a reader asked to be told of a million images.
+    """What a reader wants to know of a million images.
 
     Attributes:
         carbon_intensity: In g CO2e per kWh, or a place, as `carbon_and_cost` takes it.
@@ -55,7 +58,7 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turning:
-    """Where one curve of energy per image over the batch size turns."""
+    """Saturation point and knee of one curve of energy per image over the batch size."""
 
     labels: Mapping[str, Hashable]
     variant: str
@@ -72,7 +75,7 @@ def offline(dataset: "xr.Dataset") -> "xr.Dataset":
 
 
 def standings(dataset: "xr.Dataset", *, net: bool = False) -> tuple[dict[Cell, str], list[str]]:
-    """Say of each cell whether it is on its model's front of energy and latency.
+    """Say of each cell whether it is on its model's Pareto front of energy and latency.
 
     Args:
         dataset: Of the closed loop.
@@ -99,11 +102,11 @@ def standings(dataset: "xr.Dataset", *, net: bool = False) -> tuple[dict[Cell, s
     if not refused:
         return found, []
     why = "its energies are estimated in part, and an estimate is not compared with a measurement"
-    return found, [f"No front of {model}: {why}." for model in refused]
+    return found, [f"No Pareto front of {model}: {why}." for model in refused]
 
 
 def front_table(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> Table:
-    """List the cells on the front, by rising latency."""
+    """List the cells on the Pareto front, by rising latency."""
     columns = ("model", "backend", "precision", "batch", "energy/image", "latency p50", "accuracy")
     order = {model: i for i, model in enumerate(dict.fromkeys(row.cell.model for row in rows))}
     on = [row for row in rows if standing.get(row.cell) == "front" and row.latency_p50_s]
@@ -132,11 +135,11 @@ def front_table(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> Table:
     )
     numeric = tuple(columns[place] not in ("model", "backend", "precision") for place in keep)
     lines = tuple(tuple(line[place] for place in keep) for line in body)
-    return Table("front", "On the front of energy and latency", shown, lines, numeric)
+    return Table("front", "Pareto front of energy and latency", shown, lines, numeric)
 
 
 def turnings(dataset: "xr.Dataset") -> list[Turning]:
-    """Find where each curve of energy per image turns; none where it has one batch size.
+    """Find saturation point and knee of each curve of energy per image with two batch sizes.
 
     Args:
         dataset: Of the closed loop.
@@ -146,7 +149,7 @@ def turnings(dataset: "xr.Dataset") -> list[Turning]:
         return []
     for labels in curves(dataset):
         try:
-            bends = Turning(
+            turning = Turning(
                 labels=labels,
                 variant=_variant(dataset, labels),
                 saturation=saturation(dataset, PERCENT_PER_DOUBLING, **_named(labels)),
@@ -154,56 +157,58 @@ def turnings(dataset: "xr.Dataset") -> list[Turning]:
             )
         except UsageError:  # points that rest on different things are no curve
             continue
-        if not bends.saturation.reason:
-            found.append(bends)
+        if not turning.saturation.reason:
+            found.append(turning)
     order = {str(model): place for place, model in enumerate(dataset["model"].values.tolist())}
-    return sorted(found, key=lambda bends: order[str(bends.labels["model"])])
+    return sorted(found, key=lambda turning: order[str(turning.labels["model"])])
 
 
 def turning_table(found: Sequence[Turning]) -> Table:
     """Show for each curve from which batch size on a larger one saves little, and its knee."""
-    several = len({bends.labels["precision"] for bends in found}) > 1
+    several = len({turning.labels["precision"] for turning in found}) > 1
     columns = (
         "model",
         "backend",
         *(["precision"] if several else []),
-        f"saves less than {PERCENT_PER_DOUBLING:g} % per doubling from batch",
-        "knee at batch",
+        "saturation at batch",
+        KNEE,
         "repetitions",
     )
     body = tuple(
         (
-            str(bends.labels["model"]),
-            bends.variant,
-            *([str(bends.labels["precision"])] if several else []),
-            _from_batch(bends.saturation),
-            _knee(bends.knee),
-            str(bends.saturation.repetitions),
+            str(turning.labels["model"]),
+            turning.variant,
+            *([str(turning.labels["precision"])] if several else []),
+            _from_batch(turning.saturation),
+            _knee(turning.knee),
+            str(turning.saturation.repetitions),
         )
-        for bends in found
+        for turning in found
     )
     numeric = (False,) * (3 if several else 2) + (True,) * 3
-    if all(bends.knee.batch_size is None for bends in found):
-        place = columns.index("knee at batch")
+    if all(turning.knee.batch_size is None for turning in found):
+        place = columns.index(KNEE)
         columns = columns[:place] + columns[place + 1 :]
         numeric = numeric[:place] + numeric[place + 1 :]
         body = tuple(line[:place] + line[place + 1 :] for line in body)
-    return Table("turning", "Where a larger batch stops paying", columns, body, numeric)
+    return Table(
+        "turning", "Saturation point and knee of the energy per image", columns, body, numeric
+    )
 
 
 def turning_sentences(answered: Sequence[Answer], found: Sequence[Turning]) -> list[str]:
-    """Say of each model's best backend where a larger batch stops paying."""
+    """Say where each model's best backend saturates."""
     sentences = []
     for answer in answered:
-        for bends in found:
+        for turning in found:
             at = answer.best
             if at and (at.model, at.variant, at.precision, at.io) == (
-                bends.labels["model"],
-                bends.variant,
-                bends.labels["precision"],
-                bends.labels["io"],
+                turning.labels["model"],
+                turning.variant,
+                turning.labels["precision"],
+                turning.labels["io"],
             ):
-                sentences.append(str(bends.saturation))
+                sentences.append(str(turning.saturation))
                 break
     return sentences
 
@@ -213,8 +218,8 @@ def crossing_sentences(dataset: "xr.Dataset", found: Sequence[Turning]) -> list[
     order = {str(model): place for place, model in enumerate(dataset["model"].values.tolist())}
     crossings: list[tuple[int, Crossover]] = []
 
-    def alike(bends: Turning) -> tuple[str, ...]:
-        return tuple(str(bends.labels[dim]) for dim in ("model", "precision", "io"))
+    def alike(turning: Turning) -> tuple[str, ...]:
+        return tuple(str(turning.labels[dim]) for dim in ("model", "precision", "io"))
 
     for _, members in groupby(sorted(found, key=alike), key=alike):
         first, *others = members
@@ -274,7 +279,13 @@ def footprint_table(
                 line.append(_bounded(centre, low, high, int(counts[place]), unit))
         body.append(tuple(line))
     numeric = (False, False) + (True,) * (len(columns) - 2)
-    table = Table("footprint", "A million images", tuple(columns), tuple(body), numeric)
+    table = Table(
+        "footprint",
+        "Carbon footprint and cost of a million images",
+        tuple(columns),
+        tuple(body),
+        numeric,
+    )
     return table, _assumed(result, asked)
 
 
@@ -288,7 +299,7 @@ def _assumed(result: "xr.Dataset", asked: Footprint) -> str:
         parts.append(f"{asked.price:g} {asked.currency} per kWh".replace("  ", " "))
     return (
         f"At {' and '.join(parts)}, taken as exact; gross energy of the domains that count. What "
-        "making the hardware emitted, cooling and losses outside are not in it."
+        "making the hardware emitted, cooling and losses outside are not included."
     )
 
 

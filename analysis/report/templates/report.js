@@ -1,5 +1,5 @@
 "use strict";
-// Draws what the page's data tell, as the controls ask: no network, nothing kept. A chart is drawn
+// Draws the page's data as the controls ask: no network, nothing kept. A chart is drawn
 // when it comes into view, and plotly is read after the text has been painted.
 
 const page = JSON.parse(document.getElementById("figures").textContent);
@@ -23,9 +23,9 @@ function si(value, unit, digits = 3) {
   return `${Number((rounded / scale).toPrecision(digits))} ${prefix}${unit}`;
 }
 
-function said([centre, low, high, kind], unit) {
-  const span = kind === "none" ? "one repetition" : `${kind === "t" ? "95 %" : "range"}: ${si(low, unit)} … ${si(high, unit)}`;
-  return `${si(centre, unit)} (${span})`;
+function withBounds([centre, low, high, kind], unit) {
+  const interval = kind === "none" ? "one repetition" : `${kind === "t" ? "95 %" : "range"}: ${si(low, unit)} … ${si(high, unit)}`;
+  return `${si(centre, unit)} (${interval})`;
 }
 
 const times = (value, factor) => [value[0] * factor, value[1] * factor, value[2] * factor, value[3]];
@@ -82,9 +82,9 @@ function batches(sizes, log) {
   const known = [...new Set(sizes)].sort((a, b) => a - b);
   const last = known.at(-1);
   const place = (size) => (log ? Math.log2(size) : size);
-  const room = (place(last) - place(known[0])) / 8;
+  const least = (place(last) - place(known[0])) / 8;
   const shown = [];
-  for (const size of known) if (!shown.length || place(size) - place(shown.at(-1)) >= room) shown.push(size);
+  for (const size of known) if (!shown.length || place(size) - place(shown.at(-1)) >= least) shown.push(size);
   const ends = log ? [known[0] / 1.35, last * 1.35] : [0, last * 1.06];
   return {...axis(...ends, log, shown, shown.map(String), "batch size"), showgrid: false, showline: true};
 }
@@ -165,15 +165,15 @@ function overBatch(facts, chosen) {
     v && times(v, per === own ? 1 : per === "batch" ? c.sizes[i] : 1 / c.sizes[i])));
   if (!curves.length) return nothing(why);
   const data = curves.map((c) => line(c, c.sizes, c.y, c.sizes.map((size, i) =>
-    `<b>batch ${size}</b><br>${net ? "net " : ""}${c.words} ${said(c.y[i], unit)}<br>${PER[facts.kind][per]}`)));
+    `<b>batch ${size}</b><br>${net ? "net " : ""}${c.words} ${withBounds(c.y[i], unit)}<br>${PER[facts.kind][per]}`)));
   const x = batches(curves.flatMap((c) => c.sizes), chosen.log);
   return {data, layout: layout(x, amounts(ends(curves), unit, chosen.log))};
 }
 
 const STANDING = {
-  front: ["<br>on the front", 9.5, 1],
-  unsure: ["<br>not shown to be beaten", 7, 0.75],
-  dominated: ["<br>beaten in both", 5.5, 0.45],
+  front: ["<br>on the Pareto front", 9.5, 1],
+  unsure: ["<br>not shown to be dominated", 7, 0.75],
+  dominated: ["<br>dominated", 5.5, 0.45],
 };
 
 function tradeoff(facts, chosen) {
@@ -184,7 +184,7 @@ function tradeoff(facts, chosen) {
   const data = curves.map((c) => {
     const places = c.standing.map((place) => STANDING[place] ?? ["", 8, 1]);
     const trace = line(c, c.x.map(([centre]) => centre), c.y, c.sizes.map((size, i) =>
-      `<b>batch ${size}</b><br>${said(c.x[i], "s")} p50<br>${said(c.y[i], "J")} ${chosen.net ? "net " : ""}per ${chosen.per.tradeoff}${places[i][0]}`));
+      `<b>batch ${size}</b><br>${withBounds(c.x[i], "s")} p50<br>${withBounds(c.y[i], "J")} ${chosen.net ? "net " : ""}per ${chosen.per.tradeoff}${places[i][0]}`));
     return {
       ...trace, cliponaxis: false, mode: "lines+markers+text", // labels may stand beyond the last point
       text: c.sizes.map((size, i) => (c.standing[i] === "front" ? `<b>${size}</b>` : "")),
@@ -199,11 +199,11 @@ function tradeoff(facts, chosen) {
 
 const POLICIES = {greedy: "circle", fixed: "square", dynamic: "diamond"};
 const SERVERS = {
-  front: ["<br>on the front", 10, 1],
-  beaten: ["<br>beaten in both", 7, 0.7],
+  front: ["<br>on the Pareto front", 10, 1],
+  dominated: ["<br>dominated", 7, 0.7],
   overloaded: ["<br>does not hold the rate", 7, 0.3],
 };
-const MOST_NAMED = 8; // of more servers, those on the front have their policy beside them
+const MOST_NAMED = 8; // of more servers, those on the Pareto front have their policy beside them
 
 function serving({curves}, chosen, room) {
   const when = chosen.per.serving;
@@ -216,8 +216,8 @@ function serving({curves}, chosen, room) {
   const x = (p) => p[when][0];
   const y = (p) => energy(p)[0];
   const data = shown.map((c) => {
-    const notes = c.points.map((p) => `<b>${text(p.policy)}</b><br>${said(p[when], "s")} ${when}<br>`
-      + `${said(energy(p), "J")} ${chosen.net ? "net " : ""}per request${standing(p)[0]}`);
+    const notes = c.points.map((p) => `<b>${text(p.policy)}</b><br>${withBounds(p[when], "s")} ${when}<br>`
+      + `${withBounds(energy(p), "J")} ${chosen.net ? "net " : ""}per request${standing(p)[0]}`);
     const trace = line(c, c.points.map(x), c.points.map(energy), notes);
     const symbol = POLICIES[c.policy] + (c.estimated ? "-open" : "");
     return {
@@ -226,9 +226,9 @@ function serving({curves}, chosen, room) {
     };
   });
   const points = shown.flatMap((c) => c.points);
-  const reach = points.map(x);
-  const end = Math.max(...reach) * (chosen.log ? 1.8 : 1.15); // for the last policy's name
-  const across = amounts([...reach, end], "s", chosen.log, `response time, ${when === "mean" ? "mean" : "99th percentile"}`);
+  const times = points.map(x);
+  const end = Math.max(...times) * (chosen.log ? 1.8 : 1.15); // for the last policy's name
+  const across = amounts([...times, end], "s", chosen.log, `response time, ${when === "mean" ? "mean" : "99th percentile"}`);
   const up = amounts(points.flatMap((p) => energy(p).slice(0, 3)), "J", chosen.log);
   const front = (p) => standing(p) === SERVERS.front;
   const order = [...points.filter(front), ...points.filter((p) => !front(p) && points.length <= MOST_NAMED)];
@@ -255,9 +255,9 @@ function timeline({view, points, fronts}, chosen, room) {
     `<b>${text(p.model)}</b> ${p.year}`,
     `top-1 ${p.top1[0].toFixed(1)} %` + (p.measured
       ? ` measured here (95 %: ${p.top1[1].toFixed(1)} … ${p.top1[2].toFixed(1)})` : " as published"),
-    `${said(p.energy, "J")} per image${kind}`, text(p.how),
+    `${withBounds(p.energy, "J")} per image${kind}`, text(p.how),
     p.parameters ? `${si(p.parameters, "").trim()} parameters` : "parameters unknown",
-    p.front ? "on the front when it came out" : "",
+    p.front ? "on the Pareto front when published" : "",
   ].filter(Boolean).join("<br>");
   const data = [];
   const rule = (xs, ys, tone, more = {}) => data.push({
@@ -316,7 +316,7 @@ function timeline({view, points, fronts}, chosen, room) {
   return {data, layout: layout(across, up, {height: 320, margin})};
 }
 
-// A line for each network along its cells on the front; the paler, the less accurate.
+// A line for each network along its cells on the Pareto front; the paler, the less accurate.
 function accuracy({points}, chosen, room) {
   const energy = (p) => (chosen.net ? p.net : p.energy);
   const standing = (p) => (chosen.net ? p.net_standing : p.standing);
@@ -331,8 +331,8 @@ function accuracy({points}, chosen, room) {
     `<b>${text(p.model)}</b> ${text(p.how)}`,
     `top-1 ${p.top1[0].toFixed(1)} %` + (p.measured
       ? ` measured here (95 %: ${p.top1[1].toFixed(1)} … ${p.top1[2].toFixed(1)})` : " as published"),
-    `${said(energy(p), "J")} ${chosen.net ? "net " : ""}per image${kind}`, `${said(p.latency, "s")} p50`,
-    {front: "on the front", unsure: "not shown to be beaten", dominated: "beaten"}[standing(p)],
+    `${withBounds(energy(p), "J")} ${chosen.net ? "net " : ""}per image${kind}`, `${withBounds(p.latency, "s")} p50`,
+    {front: "on the Pareto front", unsure: "not shown to be dominated", dominated: "dominated"}[standing(p)],
   ].join("<br>");
   const levels = [...new Set(points.map((p) => p.top1[0]))].sort((a, b) => a - b);
   const strength = (p) => 0.45 + 0.55 * (levels.length > 1 ? levels.indexOf(p.top1[0]) / (levels.length - 1) : 1);
@@ -428,7 +428,7 @@ function power({cells}, chosen) {
   const annotations = [{text: "window", showarrow: false, xref: "x", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "top", font: {size: 11, color: theme().accent}}];
   const seconds = {...axis(from - margin, to + margin, false, ticks, ticks.map((t) => si(t, "s")), "time since the window began"), showgrid: false};
   const watts = amounts(cell.traces.flatMap((t) => t.w.map((w) => Math.max(w, 1e-3))), "W", false);
-  document.getElementById("power-said").textContent =
+  document.getElementById("power-summary").textContent =
     `${cell.model} on ${cell.how}: ${domains.join(", ")}, ${[...new Set(cell.traces.map((t) => KINDS[t.kind]))].join(", ")}.`;
   return {data, layout: layout(seconds, watts, {height: 300, shapes, annotations})};
 }

@@ -4,9 +4,9 @@ globalThis.ownFigures = {bands, front, effects};
 const percent = (share) => `${Number((100 * share).toPrecision(3))} %`;
 
 function worded([centre, low, high, kind], unit) {
-  if (unit !== "%") return said([centre, low, high, kind], unit);
-  const span = kind === "none" ? "one repetition" : `${kind === "t" ? "95 %" : "range"}: ${percent(low)} … ${percent(Math.min(1, high))}`;
-  return `${percent(centre)} (${span})`;
+  if (unit !== "%") return withBounds([centre, low, high, kind], unit);
+  const interval = kind === "none" ? "one repetition" : `${kind === "t" ? "95 %" : "range"}: ${percent(low)} … ${percent(Math.min(1, high))}`;
+  return `${percent(centre)} (${interval})`;
 }
 
 // An axis of shares from a little below the lowest to a little above the highest.
@@ -89,7 +89,7 @@ function front({points}, chosen, room) {
       x: [p.energy[0]], y: [p.accuracy[0]],
       error_x: {...spread([p.energy]), color: tone}, error_y: {...spread([p.accuracy], true), color: tone},
       text: [text(named[i])], textposition: spots[i], textfont: {size: 10.5, color: ink},
-      customdata: [`<b>${text(p.label)}</b><br>accuracy ${worded(p.accuracy, "%")}<br>${said(p.energy, "J")} per image seen${p.estimated ? " (estimated)" : ""}${p.front ? "<br>on the front" : ""}`],
+      customdata: [`<b>${text(p.label)}</b><br>accuracy ${worded(p.accuracy, "%")}<br>${withBounds(p.energy, "J")} per image seen${p.estimated ? " (estimated)" : ""}${p.front ? "<br>on the Pareto front" : ""}`],
       hovertemplate: "%{customdata}<extra></extra>",
       marker: {
         symbol: page.styles[p.variant].symbol + (p.estimated ? "-open" : ""), size: p.front ? 11 : 8, color: tone,
@@ -114,7 +114,7 @@ function effects({levels}, chosen) {
       type: "scatter", mode: "lines+markers", name: "",
       x: members.map(([one]) => one.energy[0]), y: members.map(([, row]) => row),
       error_x: {...errors(members.map(([one]) => one.energy)), color: tone},
-      customdata: members.map(([one, , name]) => `<b>${name}</b><br>${said(one.energy, "J")}`),
+      customdata: members.map(([one, , name]) => `<b>${name}</b><br>${withBounds(one.energy, "J")}`),
       hovertemplate: "%{customdata}<extra></extra>",
       line: {color: tone, width: 1, dash: "dot"}, marker: {color: tone, size: 9},
     };

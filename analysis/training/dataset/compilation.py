@@ -2,9 +2,9 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.compilation import global_attributes
 from greenbatch.analysis.dataset.coordinates import backend_facts, counting
@@ -35,10 +35,11 @@ from greenbatch.records import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     import xarray as xr
 
-    Arrays = dict[str, np.ndarray[Any, Any]]
+    from greenbatch.arrays import Numbers
+
+    Arrays = dict[str, Numbers]
 
 TRAINING_SCHEMA = 1
 _NAN = float("nan")
@@ -305,9 +306,9 @@ def _labelled(
     import xarray as xr
 
     along = grid.along
-    coords: dict[str, Any] = {}
+    coords: dict[str, tuple[str, Numbers, Mapping[str, object]]] = {}
     for dim, values in along.items():
-        attrs = dict(COORDINATES[dim].attributes()) if dim in COORDINATES else _said(grid, dim)
+        attrs = dict(COORDINATES[dim].attributes()) if dim in COORDINATES else _set_on(grid, dim)
         coords[dim] = (dim, np.array(values, dtype=_dtype(values)), attrs)
     coords["counts"] = (
         "domain",
@@ -339,16 +340,16 @@ def _labelled(
     return xr.Dataset(data, coords, attributes | {"kind": KIND, "search": search})
 
 
-def _said(grid: TrainingLabels, dim: str) -> dict[str, Any]:
+def _set_on(grid: TrainingLabels, dim: str) -> dict[str, str]:
     name = grid.settings[dim]
-    said = {"units": "1", "long_name": f"what {name} was set to", "setting": name}
-    return said | ({"not_set": grid.not_set[dim]} if dim in grid.not_set else {})
+    attributes = {"units": "1", "long_name": f"what {name} was set to", "setting": name}
+    return attributes | ({"not_set": grid.not_set[dim]} if dim in grid.not_set else {})
 
 
-def _dtype(values: Sequence[Any]) -> Any:
+def _dtype(values: Sequence[Hashable]) -> str:
     if values and not isinstance(values[0], str):
         return "i8"
-    return f"<U{max([1, *(len(value) for value in values)])}"
+    return f"<U{max([1, *(len(str(value)) for value in values)])}"
 
 
 def hyperparameters_of(dataset: "xr.Dataset") -> dict[str, str]:

@@ -1,10 +1,10 @@
 """The parts of a training run's dataset that are compared among themselves."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from greenbatch.analysis.dataset.training_variables import cell_dims
 
@@ -21,7 +21,7 @@ class Context:
         name: Of those that differ within the run: ``simple-cnn on digits``; empty where none does.
     """
 
-    labels: tuple[tuple[str, Any], ...]
+    labels: tuple[tuple[str, Hashable], ...]
     name: str
 
     def __str__(self) -> str:
@@ -54,26 +54,35 @@ def contexts(
         yield Context(tuple(at.items()), name_of(at, varying)), part
 
 
-def name_of(labels: Mapping[str, Any], varying: Collection[str]) -> str:
+def name_of(labels: Mapping[str, Hashable], varying: Collection[str]) -> str:
     """Name a cell by the labels that differ within the run.
 
     >>> name_of({"model": "cnn", "data": "digits", "batch_size": 32}, {"model", "batch_size"})
     'cnn, batch 32'
     """
-    told = {"batch_size": "batch", "data": "on", "machine": "on"}
+    words = {"batch_size": "batch", "data": "on", "machine": "on"}
     parts = [
         str(label)
         if dim in ("model", "backend", "precision", "strategy")
-        else f"{told.get(dim, dim.replace('_', ' '))} {label}"
+        else f"{words.get(dim, dim.replace('_', ' '))} {label}"
         for dim, label in sorted(labels.items(), key=lambda pair: pair[0] == "machine")
         if dim in varying
     ]
     return ", ".join(parts)
 
 
-def search_of(dataset: "xr.Dataset") -> dict[str, Any] | None:
+class SearchDesign(TypedDict):
+    """What analysis reads of the design of a search."""
+
+    objective: Literal["accuracy", "energy", "both"]
+    within: float
+
+
+def search_of(dataset: "xr.Dataset") -> SearchDesign | None:
     """Return the design of the search, as in the study; ``None`` where the run was none."""
-    found: dict[str, Any] | None = json.loads(dataset.attrs.get("search", "null"))
+    found = json.loads(dataset.attrs.get("search", "null"))
     if not found:
         return None
-    return {"objective": "accuracy", "within": 0.01} | found
+    return SearchDesign(
+        objective=found.get("objective", "accuracy"), within=found.get("within", 0.01)
+    )

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.dataset.coordinates import (
     MOST_PLACES,
@@ -27,6 +27,9 @@ from greenbatch.analysis.dataset.training_variables import (
 from greenbatch.design.recorded import RecordedTrainingStudy
 from greenbatch.errors import RunError
 from greenbatch.records import Beat, Epoch, Training, TrainingCell
+
+if TYPE_CHECKING:
+    from greenbatch.arrays import Numbers
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class TrainingLabels:
             for dim in self.dims
         )
 
-    def designed(self) -> Any:
+    def designed(self) -> "tuple[Numbers, ...]":
         """Index of all cells of the design."""
         import numpy as np
 

@@ -1,10 +1,10 @@
 """Training runs of several machines as one dataset, side by side along ``machine``."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.alignment import common_coordinates
 from greenbatch.analysis.dataset.compatibility import (
@@ -23,6 +23,8 @@ from greenbatch.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from greenbatch.arrays import Numbers
 
 _DESIGN = ("epochs", "patience", "image_size", "train_images", "validation_images", "search")
 """What is the same in runs that are set side by side; networks, data and batch sizes may differ,
@@ -134,14 +136,14 @@ def _widened(parts: "Mapping[str, xr.Dataset]") -> "list[xr.Dataset]":
                 f"{names[0]} has the dimensions {', '.join(dims)} and {name} "
                 f"{', '.join(other)}; merge runs of one design"
             )
-    labels: dict[Any, Any] = {}
+    labels: dict[Hashable, Numbers] = {}
     for dim in datasets[0].dims:
         every = dict.fromkeys(label for part in datasets for label in part[dim].values.tolist())
         found = [*every] if all(isinstance(label, str) for label in every) else sorted(every)
         labels[dim] = np.array(found, np.result_type(*(part[dim].dtype for part in datasets)))
     wide = []
     for part in datasets:
-        fills: dict[Any, Any] = {}
+        fills: dict[Hashable, object] = {}
         for key, array in part.variables.items():
             if array.dtype.kind in "OUT":
                 fills[key] = ""

@@ -25,7 +25,7 @@ def saving_sentence(found: Correctness) -> str:
             return _sentence(f"{where}{lead}; there is no other choice with a known energy")
         return _sentence(
             f"{where}{lead}, and no choice within {margin} of it needs less {kind} than its "
-            f"{energy} per image seen, so nothing is to be saved"
+            f"{energy} per image seen, so no energy can be saved"
         )
     less = units.si(greenest.energy_j.centre if greenest.energy_j else None, "J")
     other = _shares(greenest.correctness(found.metric))
@@ -35,7 +35,7 @@ def saving_sentence(found: Correctness) -> str:
         f"{energy}"
     )
     if saving.saved.low is not None and not saving.saved.excludes(0.0):
-        text += ", which is no saving that is shown"
+        text += ", which is no significant difference"
     if saving.saved.low is not None and not saving.surely_within:
         text += f"; that its {word} is within {margin} is not shown by the interval"
     return _sentence(text)

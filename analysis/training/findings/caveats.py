@@ -109,16 +109,16 @@ def _design(study: RecordedTrainingStudy, rows: Sequence[TrainingRow]) -> Iterat
             "scaled",
             Severity.CAUTION,
             f"This is a shortened run, {scale:g} of the study's epochs, images, trials, "
-            "repetitions and times: it shows how the study works here, and its figures do not "
-            "repeat those of the whole.",
+            "repetitions and times: it shows that the study runs here, and its figures do not "
+            "repeat those of the full study.",
         )
     planned = rows[0].planned if rows else 0
     if planned < LEAST:
-        said = {0: "No repetition was", 1: "One repetition was"}.get(
+        count = {0: "No repetition was", 1: "One repetition was"}.get(
             planned, "Two repetitions were"
         )
         shown = "no spread is known" if planned < 2 else "ranges are shown, not intervals"
-        yield Caveat("few-repetitions", Severity.CAUTION, f"{said} asked for, so {shown}.")
+        yield Caveat("few-repetitions", Severity.CAUTION, f"{count} requested, so {shown}.")
     elif few := sum(0 < row.ok < LEAST for row in rows):
         what = "trials" if study.search else "cells"
         yield Caveat(
@@ -144,7 +144,7 @@ def _design(study: RecordedTrainingStudy, rows: Sequence[TrainingRow]) -> Iterat
 
 
 def _failures(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
-    """Tell why trainings failed; cells that failed alike share a sentence."""
+    """Say why trainings failed; cells that failed alike share a sentence."""
     alike: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         failed = {s: n for s, n in row.statuses.items() if s not in ("ok", "not_run")}
@@ -158,7 +158,7 @@ def _failures(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
         which = "; ".join(cells[:3]) + more
         yield Caveat("failed", Severity.CAUTION, f"Failed: {which} ({how}{each}): {why}.")
     if len(alike) > _NAMED:
-        more = f"{len(alike) - _NAMED} more kinds of failure stand in journal.jsonl."
+        more = f"{len(alike) - _NAMED} more kinds of failure are in journal.jsonl."
         yield Caveat("failed-more", Severity.CAUTION, more)
 
 
@@ -198,7 +198,7 @@ def _flags(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
         yield Caveat(
             f"flag-{name.replace('_', '-')}",
             Severity.CAUTION,
-            f"{_are(count)} flagged as {word} ({meaning}); counted in.",
+            f"{_are(count)} flagged as {word} ({meaning}); included.",
         )
 
 
@@ -214,8 +214,8 @@ def _selection(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
 
 def _absent(environment: Environment) -> Iterator[Caveat]:
     for meter, reason in environment.meters_absent.items():
-        said = f"The meter {meter} was not used: {str(reason).rstrip('.')}."
-        yield Caveat(f"no-{meter}", Severity.NOTE, said)
+        unused = f"The meter {meter} was not used: {str(reason).rstrip('.')}."
+        yield Caveat(f"no-{meter}", Severity.NOTE, unused)
 
 
 def _are(count: int) -> str:

@@ -1,9 +1,9 @@
 """Energy against correctness: the front, the tests, and what the greenest good choice saves."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.training_variables import cell_dims, is_search
@@ -42,7 +42,7 @@ class CorrectnessRow:
     """
 
     name: str
-    labels: Mapping[str, Any]
+    labels: Mapping[str, Hashable]
     energy: Mapping[int, float] = field(repr=False)
     accuracy: Mapping[int, float] = field(repr=False)
     f1: Mapping[int, float] = field(repr=False)
@@ -233,7 +233,7 @@ def _rows(part: "xr.Dataset") -> list[CorrectnessRow]:
     return rows
 
 
-def _row(name: str, labels: Mapping[str, Any], cell: "xr.Dataset") -> CorrectnessRow:
+def _row(name: str, labels: Mapping[str, Hashable], cell: "xr.Dataset") -> CorrectnessRow:
     ok = cell["status"].values == _OK
     blocks = cell["repetition"].values.tolist()
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.labelled_cells import make_cell
 from greenbatch.analysis.dataset.totals import provenance_of
@@ -16,6 +16,8 @@ from greenbatch.records.provenance import Provenance
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from greenbatch.arrays import Numbers
 
 _OK, _NOT_RUN = STATUSES.index("ok"), STATUSES.index("not_run")
 
@@ -84,8 +86,8 @@ class Curves:
         energy_j: By pass of `EPOCH_PHASES`, over the domains that count.
     """
 
-    accuracy: Any
-    energy_j: Mapping[str, Any]
+    accuracy: "Numbers"
+    energy_j: "Mapping[str, Numbers]"
 
 
 def training_rows(dataset: "xr.Dataset") -> list[TrainingRow]:
@@ -143,7 +145,7 @@ class _Cells:
         ok = here["status"] == _OK
         failed = ~ok & (here["status"] != _NOT_RUN)
 
-        def by_block(values: Any) -> dict[int, float]:
+        def by_block(values: "Numbers") -> dict[int, float]:
             known = ok & np.isfinite(values)
             return {self.blocks[i]: float(values[i]) for i in np.flatnonzero(known)}
 
@@ -188,21 +190,21 @@ class _Cells:
             curves=Curves(here["accuracy"][ok], {n: v[ok] for n, v in passes_j.items()}),
         )
 
-    def _total(self, energies_j: Any) -> Any:
+    def _total(self, energies_j: "Numbers") -> "Numbers":
         """Sum over the domains that count, the last axis; missing where one of them is."""
         import numpy as np
 
         if not self.counts.any():  # an empty sum would be a silent zero
             return np.full(energies_j.shape[:-1], np.nan)
-        return energies_j[..., self.counts].sum(axis=-1)
+        return np.asarray(energies_j[..., self.counts].sum(axis=-1))
 
-    def _pass(self, here: Mapping[str, Any], name: str) -> Any:
+    def _pass(self, here: "Mapping[str, Numbers]", name: str) -> "Numbers":
         order = self.arrays["epoch_energy"].dims[len(self.dims) :]
         energies_j = here["epoch_energy"].take(self.passes.index(name), axis=order.index("phase"))
         return self._total(energies_j)
 
 
-def _first(values: Any) -> float | None:
+def _first(values: "Numbers") -> float | None:
     import numpy as np
 
     known = values[np.isfinite(values)]

@@ -360,8 +360,8 @@ def dominated_area(points: Sequence[tuple[float, float]]) -> float:
     0.625
     """
     area = height = 0.0
-    for width, reach in sorted(points, reverse=True):
-        if reach > height:
-            area += width * (reach - height)
-            height = reach
+    for width, height_there in sorted(points, reverse=True):
+        if height_there > height:
+            area += width * (height_there - height)
+            height = height_there
     return area

@@ -4,12 +4,22 @@ The page's script (``templates/training.js``) turns them into plotly figures.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from greenbatch.analysis.dataset.training_variables import EPOCH_PHASES
-from greenbatch.analysis.report.charts.charts import Chart
+from greenbatch.analysis.report.charts.charts import Chart, Style
+from greenbatch.analysis.report.charts.facts import (
+    Across,
+    Band,
+    BandsFacts,
+    EffectsFacts,
+    FrontFacts,
+    FrontPoint,
+    LevelFacts,
+    Up,
+    bounded,
+)
 from greenbatch.analysis.report.charts.palette import MARKERS, on_dark
-from greenbatch.analysis.statistics.intervals import Interval, bounds, interval
+from greenbatch.analysis.statistics.intervals import Interval, interval
 from greenbatch.analysis.training.findings.rows import TrainingRow
 
 MOST_LINES = 12
@@ -38,15 +48,10 @@ def colour(place: int) -> str:
     return _COLOURS[place % len(_COLOURS)]
 
 
-def styles(names: Sequence[str]) -> list[dict[str, str]]:
-    """Give each name its colours on light and dark ground, and its marker."""
+def styles(names: Sequence[str]) -> list[Style]:
+    """Give each name its colours and marker."""
     return [
-        {
-            "name": name,
-            "light": colour(place),
-            "dark": on_dark(colour(place)),
-            "symbol": MARKERS[place % len(MARKERS)],
-        }
+        Style(name, colour(place), on_dark(colour(place)), MARKERS[place % len(MARKERS)])
         for place, name in enumerate(names)
     ]
 
@@ -82,19 +87,21 @@ def learning_charts(rows: Sequence[TrainingRow], names: Sequence[str]) -> list[C
             if accuracy
         ]
         over_energy = [
-            _curve(row, names, spent_j, accuracy) | {"estimated": row.estimated}
+            _curve(row, names, spent_j, accuracy, estimated=row.estimated)
             for row, (_, spent_j, accuracy) in zip(members, curves, strict=True)
             if accuracy and spent_j
         ]
-        for kind, x, found in (
-            ("epochs", {"title": "epoch", "unit": "", "whole": True}, over_epochs),
-            ("energy", {"title": "energy spent on the training", "unit": "J"}, over_energy),
+        epochs_axis: Across = {"title": "epoch", "unit": "", "whole": True}
+        energy_axis: Across = {"title": "energy spent on the training", "unit": "J"}
+        for kind, against, x, found in (
+            ("epochs", "epoch", epochs_axis, over_epochs),
+            ("energy", "energy spent", energy_axis, over_energy),
         ):
             if found:
                 label = f"Validation accuracy on {data} against {x['title']}"
-                y = {"unit": "%", "words": "accuracy"}
-                facts = {"kind": "bands", "x": x, "y": y, "curves": found}
-                title = f"{data}: against the {'epoch' if kind == 'epochs' else 'energy spent'}"
+                y: Up = {"unit": "%", "words": "accuracy"}
+                facts: BandsFacts = {"kind": "bands", "x": x, "y": y, "curves": found}
+                title = f"{data}: against the {against}"
                 charts.append(Chart(f"learning-{kind}-{number}", title, label, facts))
     return charts
 
@@ -111,13 +118,14 @@ def learning_curve(row: TrainingRow) -> tuple[list[float], list[float], list[Int
     if not known.size or not known.min():
         return [], [], []
     last = int(known.min())
-    told = [interval(accuracy[:, place], geometric=False) for place in range(last)]
-    spent_j = sum(row.curves.energy_j[name][:, :last] for name in EPOCH_PHASES).cumsum(axis=-1)
+    summaries = [interval(accuracy[:, place], geometric=False) for place in range(last)]
+    passes_j = [row.curves.energy_j[name][:, :last] for name in EPOCH_PHASES]
+    spent_j = np.sum(passes_j, axis=0).cumsum(axis=-1)
     means_j = spent_j.mean(axis=0) if np.isfinite(spent_j).all() else []
     return (
         [float(place + 1) for place in range(last)],
         [float(f"{value:.6g}") for value in means_j],
-        [summary for summary in told if summary],
+        [summary for summary in summaries if summary],
     )
 
 
@@ -128,15 +136,20 @@ def epoch_charts(rows: Sequence[TrainingRow], names: Sequence[str]) -> list[Char
         curves = []
         for layer, name in enumerate(("train", "validation")):
             for row in members:
-                told = epoch_energies(row, name)
-                if told:
-                    epochs = [float(place + 1) for place in range(len(told))]
-                    more = {"estimated": row.estimated, "layer": layer, "words": name}
-                    curves.append(_curve(row, names, epochs, told) | more)
+                summaries = epoch_energies(row, name)
+                if summaries:
+                    epochs = [float(place + 1) for place in range(len(summaries))]
+                    curve = _curve(row, names, epochs, summaries, estimated=row.estimated)
+                    curves.append(curve | {"layer": layer, "words": name})
         if curves:
             label = f"Energy of each epoch on {data}: training and validation"
-            x = {"title": "epoch", "unit": "", "whole": True}
-            facts = {"kind": "bands", "x": x, "y": {"unit": "J", "words": ""}, "curves": curves}
+            x: Across = {"title": "epoch", "unit": "", "whole": True}
+            facts: BandsFacts = {
+                "kind": "bands",
+                "x": x,
+                "y": {"unit": "J", "words": ""},
+                "curves": curves,
+            }
             charts.append(Chart(f"epochs-{number}", data, label, facts))
     return charts
 
@@ -144,12 +157,12 @@ def epoch_charts(rows: Sequence[TrainingRow], names: Sequence[str]) -> list[Char
 def epoch_energies(row: TrainingRow, name: str) -> list[Interval]:
     """Summarise the energy of a pass over the repetitions, epoch by epoch; empty where missing."""
     energies_j = row.curves.energy_j[name]
-    told = []
+    summaries = []
     for place in range(energies_j.shape[-1] if energies_j.size else 0):
         if (found := interval(energies_j[:, place])) is None or found.centre <= 0:
             break
-        told.append(found)
-    return told
+        summaries.append(found)
+    return summaries
 
 
 def front_charts(
@@ -158,12 +171,12 @@ def front_charts(
     """Best accuracy against energy per image seen, with the front; a chart for each data set."""
     charts = []
     for number, (data, members) in enumerate(by_data(rows).items()):
-        points = [
+        points: list[FrontPoint] = [
             {
                 "variant": names.index(row.label),
                 "label": row.label,
-                "energy": summary(energy),
-                "accuracy": summary(accuracy),
+                "energy": bounded(energy),
+                "accuracy": bounded(accuracy),
                 "estimated": row.estimated,
                 "front": row in front,
             }
@@ -172,9 +185,8 @@ def front_charts(
         ]
         if len(points) > 1:
             label = f"Best validation accuracy on {data} against energy per image seen"
-            charts.append(
-                Chart(f"front-{number}", data, label, {"kind": "front", "points": points})
-            )
+            facts: FrontFacts = {"kind": "front", "points": points}
+            charts.append(Chart(f"front-{number}", data, label, facts))
     return charts
 
 
@@ -188,15 +200,16 @@ def effect_chart(
         name: What they are the effects in; may be empty.
         number: Of the chart.
     """
-    levels = [
-        {"factor": factor, "level": level, "energy": summary(energy)}
+    levels: list[LevelFacts] = [
+        {"factor": factor, "level": level, "energy": bounded(energy)}
         for factor, found in effects.items()
         for level, energy in found.items()
     ]
     if not levels:
         return []
     label = f"Energy of a training by {', '.join(effects)}" + (f", {name}" if name else "")
-    return [Chart(f"effects-{number}", name, label, {"kind": "effects", "levels": levels})]
+    facts: EffectsFacts = {"kind": "effects", "levels": levels}
+    return [Chart(f"effects-{number}", name, label, facts)]
 
 
 def by_data(rows: Sequence[TrainingRow]) -> dict[str, list[TrainingRow]]:
@@ -207,22 +220,20 @@ def by_data(rows: Sequence[TrainingRow]) -> dict[str, list[TrainingRow]]:
     return found
 
 
-def summary(value: Interval) -> list[Any]:
-    """Centre, bounds and their kind; the centre stands for bounds that there are not."""
-    low, high = bounds(value)
-    digits = [float(f"{number:.6g}") for number in (value.centre, low, high)]
-    return [*digits, value.kind]
-
-
 def _curve(
-    row: TrainingRow, names: Sequence[str], x: Sequence[float], y: Sequence[Interval]
-) -> dict[str, Any]:
+    row: TrainingRow,
+    names: Sequence[str],
+    x: Sequence[float],
+    y: Sequence[Interval],
+    *,
+    estimated: bool = False,
+) -> Band:
     return {
         "variant": names.index(row.label),
         "label": row.label,
-        "estimated": False,
+        "estimated": estimated,
         "layer": 0,
         "words": "",
         "x": list(x),
-        "y": [summary(value) for value in y],
+        "y": [bounded(value) for value in y],
     }

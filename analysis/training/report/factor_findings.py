@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch import units
 from greenbatch.analysis.findings.wording import DASH, Table
+from greenbatch.analysis.report.page import Section
 from greenbatch.analysis.statistics.hypothesis_tests import Test
 from greenbatch.analysis.training.findings.factorial import (
     BLOCK,
@@ -15,7 +16,6 @@ from greenbatch.analysis.training.findings.factorial import (
 )
 from greenbatch.analysis.training.report.charts import effect_chart
 from greenbatch.analysis.training.report.hypothesis_table import effect_text, p_text
-from greenbatch.analysis.training.report.sections import Figures
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ ANOVA_NOTE = (
     "Analysis of variance of the energy of a training, type III with contrasts that sum to zero; p "
     "corrected by Holm. By repetition: a training is one value, and its repetition a block. As in "
     "the original every row, here an epoch, was taken to be independent, which it is not: this is "
-    "pseudo-replication, its p are far too small, and it stands here only to be held against the "
+    "pseudo-replication, its p are far too small, and it is shown only for comparison with the "
     "paper."
 )
 PAIRS_NOTE = (
@@ -70,23 +70,23 @@ def factor_sentence(found: Factorial) -> str:
             f"share of its variation goes with {_words(first.test.of)}, "
             f"{_percent(first.eta_squared)} (p = {p})."
         )
-    doubt = "" if found.by_repetition.crossed else " " + " ".join(found.by_repetition.notes)
+    uncertain = "" if found.by_repetition.crossed else " " + " ".join(found.by_repetition.notes)
     return (
         f"{name}The factor that explains most of the energy of a training{kind} is "
         f"{_words(first.test.of)}: {_percent(first.eta_squared)} of its variation (eta squared; "
-        f"p {p if p.startswith('<') else f'= {p}'}); {rest}.{doubt}"
+        f"p {p if p.startswith('<') else f'= {p}'}); {rest}.{uncertain}"
     )
 
 
-def factor_section(found: Sequence[Factorial], why: str) -> Figures:
+def factor_section(found: Sequence[Factorial], why: str) -> Section:
     """Draw the energy at each level of each factor."""
     charts: list[Chart] = []
     for number, one in enumerate(found):
         charts += effect_chart(one.levels, one.context.name, number)
     estimated = any(one.source in ("estimated", "mixed") for one in found)
-    return Figures(
+    return Section(
         "effects",
-        "Which layers and settings cost the energy?" + (" (estimated)" if estimated else ""),
+        "Energy by factor: layers and settings" + (" (estimated)" if estimated else ""),
         "Energy of a training at each level of a factor, a mean over the levels of all others; "
         "lines are 95 % intervals over repetitions (the range of two).",
         charts,
@@ -130,7 +130,7 @@ def anova_table(found: Sequence[Factorial]) -> Table:
                 )
             )
     numeric = tuple(column not in ("of", "term") for column in columns)
-    title = "What explains the energy of a training"
+    title = "Analysis of variance of the energy"
     return Table("anova", title, columns, tuple(body), numeric)
 
 
@@ -150,7 +150,7 @@ def pairs_table(found: Sequence[Factorial]) -> Table:
         for test in _tests(one.by_repetition)
     ]
     numeric = tuple(column in ("difference (95 %)", "p") for column in columns)
-    return Table("pairs", "Levels against each other", columns, tuple(body), numeric)
+    return Table("pairs", "Pairwise comparison of levels", columns, tuple(body), numeric)
 
 
 def _tests(variance: Variance) -> list[Test]:
@@ -179,8 +179,8 @@ def _partial(term: "Term | None") -> str:
 def _f(term: "Term | None") -> str:
     if term is None:
         return DASH
-    freedom = ", ".join(f"{value:g}" for value in term.test.freedom)
-    return f"F({freedom}) = {term.test.statistic:.4g}"
+    degrees = ", ".join(f"{value:g}" for value in term.test.freedom)
+    return f"F({degrees}) = {term.test.statistic:.4g}"
 
 
 def _percent(share: float) -> str:

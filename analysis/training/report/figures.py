@@ -1,19 +1,28 @@
 """The figures on paper: what the page draws, by matplotlib as SVG, PDF and PNG."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from greenbatch import units
-from greenbatch.analysis.report.charts.charts import Chart
+from greenbatch.analysis.report.charts.charts import Chart, Style
+from greenbatch.analysis.report.charts.facts import (
+    Band,
+    BandsFacts,
+    ChartFacts,
+    EffectsFacts,
+    FrontFacts,
+    FrontPoint,
+)
 from greenbatch.analysis.report.charts.palette import ACCENT, GRID, INK, MUTED
 from greenbatch.analysis.report.figures.style import DASHES, SHAPES, log_axis, save_figures
+from greenbatch.analysis.report.page import Section
 from greenbatch.analysis.statistics.intervals import sides
-from greenbatch.analysis.training.report.sections import Figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 FIGURES = ("learning", "epochs", "front", "effects", "search", "trials")
 """Every figure that a report of trainings may have, by its section's name; the report may replace
@@ -23,7 +32,7 @@ _LABELLED, _SHORT = 14, 25  # points that are named, and letters of a name that 
 
 
 def write_training_figures(
-    sections: Sequence[Figures], styles: Sequence[Mapping[str, str]], folder: Path
+    sections: Sequence[Section], styles: Sequence[Style], folder: Path
 ) -> list[Path]:
     """Write a figure for each section of the page, with a panel for each chart.
 
@@ -40,11 +49,11 @@ def write_training_figures(
     return save_figures({name: _maker(there.get(name), styles) for name in names}, folder)
 
 
-def _maker(section: Figures | None, styles: Sequence[Mapping[str, str]]) -> Any:
+def _maker(section: Section | None, styles: Sequence[Style]) -> "Callable[[], Figure | None]":
     return lambda: _figure(section, styles) if section else None
 
 
-def _figure(section: Figures, styles: Sequence[Mapping[str, str]]) -> "Figure | None":
+def _figure(section: Section, styles: Sequence[Style]) -> "Figure | None":
     from matplotlib.figure import Figure  # no pyplot: nothing global, no window
 
     charts = section.charts
@@ -58,7 +67,7 @@ def _figure(section: Figures, styles: Sequence[Mapping[str, str]]) -> "Figure | 
     for spare in panels.flat[len(charts) :]:
         spare.set_axis_off()
     for axes, chart in zip(panels.flat, charts, strict=False):
-        _PANELS[chart.facts["kind"]](axes, chart.facts, styles)
+        _draw(axes, chart.facts, styles)
         axes.set_title(chart.title, loc="left", fontsize=9.5, color=INK)
         axes.set_axisbelow(True)
         axes.tick_params(length=0)
@@ -69,19 +78,30 @@ def _figure(section: Figures, styles: Sequence[Mapping[str, str]]) -> "Figure | 
     return figure
 
 
+def _draw(axes: "Axes", facts: ChartFacts, styles: Sequence[Style]) -> None:
+    if facts["kind"] == "bands":
+        _bands(axes, facts, styles)
+    elif facts["kind"] == "front":
+        _front(axes, facts, styles)
+    elif facts["kind"] == "effects":
+        _effects(axes, facts)
+
+
 def _height(chart: Chart) -> float:
     return 0.6 + 0.3 * len(chart.facts["levels"]) if chart.facts["kind"] == "effects" else 2.8
 
 
-def _legend(
-    charts: Sequence[Chart], styles: Sequence[Mapping[str, str]]
-) -> tuple[list[Any], list[str]]:
+def _lines(facts: ChartFacts) -> Sequence[Band | FrontPoint]:
+    if facts["kind"] == "bands":
+        return facts["curves"]
+    return facts["points"] if facts["kind"] == "front" else ()
+
+
+def _legend(charts: Sequence[Chart], styles: Sequence[Style]) -> "tuple[list[Line2D], list[str]]":
     from matplotlib.lines import Line2D
 
     used = dict.fromkeys(
-        (one["variant"], one["estimated"])
-        for chart in charts
-        for one in chart.facts.get("curves") or chart.facts.get("points") or ()
+        (one["variant"], one["estimated"]) for chart in charts for one in _lines(chart.facts)
     )
     handles, names = [], []
     for variant, estimated in sorted(used):
@@ -90,18 +110,18 @@ def _legend(
             Line2D(
                 [],
                 [],
-                color=style["light"],
+                color=style.light,
                 linestyle=DASHES if estimated else "-",
-                marker=SHAPES[style["symbol"]],
-                markerfacecolor="white" if estimated else style["light"],
+                marker=SHAPES[style.symbol],
+                markerfacecolor="white" if estimated else style.light,
                 markersize=5,
             )
         )
-        names.append(style["name"] + (" (estimated)" if estimated else ""))
+        names.append(style.name + (" (estimated)" if estimated else ""))
     return handles, names
 
 
-def _bands(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str, str]]) -> None:
+def _bands(axes: "Axes", facts: BandsFacts, styles: Sequence[Style]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for curve in facts["curves"]:
@@ -111,7 +131,7 @@ def _bands(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str,
             curve["x"],
             lows,
             highs,
-            color=style["light"],
+            color=style.light,
             alpha=0.15,
             linewidth=0,
             step=_step(facts),
@@ -120,12 +140,12 @@ def _bands(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str,
         axes.plot(
             curve["x"],
             centres,
-            color=style["light"],
+            color=style.light,
             linewidth=1.0 if second else 1.5,
             linestyle=(0, (1, 1.6)) if second else DASHES if curve["estimated"] else "-",
             drawstyle="steps-post" if _step(facts) else "default",
-            marker=None if second or len(centres) > 24 else SHAPES[style["symbol"]],
-            markerfacecolor="white" if curve["estimated"] else style["light"],
+            marker=None if second or len(centres) > 24 else SHAPES[style.symbol],
+            markerfacecolor="white" if curve["estimated"] else style.light,
             markersize=4,
         )
     ends = [end for curve in facts["curves"] for value in curve["y"] for end in value[1:3]]
@@ -142,20 +162,20 @@ def _bands(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str,
     axes.grid(axis="y", color=GRID, linewidth=0.7)
 
 
-def _step(facts: Mapping[str, Any]) -> Any:
+def _step(facts: BandsFacts) -> Literal["post"] | None:
     return "post" if facts.get("shape") == "hv" else None
 
 
-def _front(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str, str]]) -> None:
+def _front(axes: "Axes", facts: FrontFacts, styles: Sequence[Style]) -> None:
     points = facts["points"]
     on = sorted((p for p in points if p["front"]), key=lambda p: p["energy"][0])
     if on:
         right = 1.6 * max(p["energy"][0] for p in points)
-        x = [*(p["energy"][0] for p in on), right]
-        y = [*(p["accuracy"][0] for p in on), on[-1]["accuracy"][0]]
+        energies = [*(p["energy"][0] for p in on), right]
+        shares = [*(p["accuracy"][0] for p in on), on[-1]["accuracy"][0]]
         dashed = any(p["estimated"] for p in points)
-        style = DASHES if dashed else "-"
-        axes.step(x, y, where="post", color=ACCENT, linewidth=1.3, linestyle=style)
+        line = DASHES if dashed else "-"
+        axes.step(energies, shares, where="post", color=ACCENT, linewidth=1.3, linestyle=line)
     for point in points:
         style = styles[point["variant"]]
         (x, x_low, x_high, _), (y, y_low, y_high, _) = point["energy"], point["accuracy"]
@@ -164,9 +184,9 @@ def _front(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str,
             y,
             xerr=[[side] for side in sides(x, x_low, x_high)],
             yerr=[[side] for side in sides(y, y_low, min(1.0, y_high))],
-            color=style["light"],
-            marker=SHAPES[style["symbol"]],
-            markerfacecolor="white" if point["estimated"] else style["light"],
+            color=style.light,
+            marker=SHAPES[style.symbol],
+            markerfacecolor="white" if point["estimated"] else style.light,
             markersize=7 if point["front"] else 5,
             elinewidth=1.0,
             capsize=2,
@@ -189,14 +209,14 @@ def _front(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str,
     axes.grid(axis="y", color=GRID, linewidth=0.7)
 
 
-def _effects(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[str, str]]) -> None:
+def _effects(axes: "Axes", facts: EffectsFacts) -> None:
     factors = list(dict.fromkeys(one["factor"] for one in facts["levels"]))
     rows, names, ends = [], [], []
     for place, one in enumerate(facts["levels"]):
         row = -place - 0.6 * factors.index(one["factor"])
         centre, low, high, _ = one["energy"]
-        reach = [[side] for side in sides(centre, low, high)]
-        axes.errorbar(centre, row, xerr=reach, color=ACCENT, marker="o", capsize=2)
+        margins = [[side] for side in sides(centre, low, high)]
+        axes.errorbar(centre, row, xerr=margins, color=ACCENT, marker="o", capsize=2)
         rows.append(row)
         names.append(f"{one['factor'].replace('_', ' ')} {one['level']}")
         ends += [low, high]
@@ -205,9 +225,6 @@ def _effects(axes: "Axes", facts: Mapping[str, Any], styles: Sequence[Mapping[st
     log_axis(axes.xaxis, axes.set_xlim, ends, "J", most=5)
     axes.set_xlabel("energy of a training", color=MUTED)
     axes.grid(axis="x", color=GRID, linewidth=0.7)
-
-
-_PANELS = {"bands": _bands, "front": _front, "effects": _effects}
 
 
 def _percent(axes: "Axes", shares: Sequence[float]) -> None:

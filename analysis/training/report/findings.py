@@ -1,14 +1,17 @@
-"""What a training run has to say: sentences, cards, figures and tables, in the page's order."""
+"""What a training run shows: sentences, cards, figures and tables, in the page's order."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from greenbatch import units
-from greenbatch.analysis.findings.wording import Table
+from greenbatch.analysis.findings.caveats import Caveat
+from greenbatch.analysis.report.page import Section, TableSection
 from greenbatch.analysis.statistics.intervals import Interval, interval, ratio
 from greenbatch.analysis.training.findings.rows import TrainingRow
-from greenbatch.analysis.training.report.sections import Figures
+from greenbatch.analysis.training.findings.searches import SearchRow
 from greenbatch.analysis.training.report.tables import share
+from greenbatch.records import Journal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +21,7 @@ class Card:
     Attributes:
         question: What is answered.
         amount, unit: The figure.
-        span: Its interval in words.
+        interval: In words.
         who: What it is the figure of.
         more: What else goes with it; a clause.
         tag: How the figure was obtained, where it was not measured.
@@ -27,7 +30,7 @@ class Card:
     question: str
     amount: str
     unit: str
-    span: str
+    interval: str
     who: str
     more: str = ""
     tag: str = ""
@@ -35,19 +38,52 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """Everything that the page says of the run itself.
+    """What the page shows of the trainings themselves.
 
     Attributes:
-        lead: The answer in one sentence.
+        summary: The answer in one sentence.
         sentences: What goes with it.
-        tables: Each with a note.
+        searches: A row for each strategy; empty where there is no search.
     """
 
-    lead: str
+    summary: str
     sentences: Sequence[str] = ()
     answers: Sequence[Card] = ()
-    sections: Sequence[Figures] = ()
-    tables: Sequence[tuple[Table, str]] = field(default_factory=list)
+    sections: Sequence[Section] = ()
+    tables: Sequence[TableSection] = ()
+    searches: Sequence[SearchRow] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFindings:
+    """What one run of trainings, or one machine of a merged dataset, shows.
+
+    Attributes:
+        title: Of the run.
+        rows: Its cells or trials.
+        names: What is compared: cells, or the strategies of a search.
+        journal: ``None`` where there is the dataset alone.
+    """
+
+    title: str
+    rows: Sequence[TrainingRow]
+    names: Sequence[str]
+    caveats: Sequence[Caveat]
+    shown: Findings
+    journal: Journal | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """A report of trainings that was written.
+
+    Attributes:
+        page: Path of ``index.html``.
+        findings: By machine; those of a single run by its title.
+    """
+
+    page: Path
+    findings: Mapping[str, TrainingFindings]
 
 
 def best_cards(data: str, rows: Sequence[TrainingRow], *, several: bool) -> list[Card]:
@@ -67,7 +103,7 @@ def best_cards(data: str, rows: Sequence[TrainingRow], *, several: bool) -> list
                 question=f"Least energy per image seen{where}",
                 amount=units.si(energy.centre, "J"),
                 unit="per image seen",
-                span=span(energy),
+                interval=energy_interval(energy),
                 who=greenest.label,
                 more=f"best accuracy {share(greenest.summary('accuracy'))}",
                 tag=greenest.energy_source if greenest.energy_source != "measured" else "",
@@ -80,7 +116,7 @@ def best_cards(data: str, rows: Sequence[TrainingRow], *, several: bool) -> list
                 question=f"Highest accuracy{where}",
                 amount=f"{100 * accuracy.centre:.1f} %",
                 unit="of the validation images",
-                span=share_span(accuracy),
+                interval=share_interval(accuracy),
                 who=accurate.label,
                 more=f"{units.si(energy.centre, 'J')} per image seen" if energy else "",
             )
@@ -102,7 +138,7 @@ def most_accurate(rows: Sequence[TrainingRow]) -> TrainingRow | None:
     return max(known, key=lambda pair: pair[0])[1] if known else None
 
 
-def span(value: Interval) -> str:
+def energy_interval(value: Interval) -> str:
     """Write the interval of an energy: ``95 %: 44.1 mJ … 46.3 mJ``."""
     if value.low is None or value.high is None:
         return "one repetition: no interval"
@@ -110,7 +146,7 @@ def span(value: Interval) -> str:
     return f"{kind}: {units.si(value.low, 'J')} … {units.si(value.high, 'J')}"
 
 
-def share_span(value: Interval) -> str:
+def share_interval(value: Interval) -> str:
     """Write the interval of a share: ``95 %: 96.9 … 97.5 %``."""
     if value.low is None or value.high is None:
         return "one repetition: no interval"
@@ -125,7 +161,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def comparison(data: str, rows: Sequence[TrainingRow], *, several: bool) -> tuple[str, list[str]]:
-    """Say which cell of a data set needs the least energy per image seen, and what is most right.
+    """Name the cells of least energy per image seen and of highest accuracy of a data set.
 
     Args:
         data: The rows' data set.
@@ -138,7 +174,7 @@ def comparison(data: str, rows: Sequence[TrainingRow], *, several: bool) -> tupl
     where = f" on {data}" if several else ""
     measured = [row for row in rows if row.ok]
     if not measured:
-        return f"No training{where} ended well.", []
+        return f"No training{where} completed.", []
     if len(measured) == 1:
         return _alone(measured[0], where), _one_left(rows)
     greenest, accurate = least_energy(measured), most_accurate(measured)
@@ -158,17 +194,17 @@ def comparison(data: str, rows: Sequence[TrainingRow], *, several: bool) -> tupl
         parts.append(f"highest accuracy: {accurate.label} with {100 * accuracy.centre:.1f} %")
         more.append(_next_accurate(accurate, measured))
     if greenest and accurate and greenest is not accurate:
-        dearer = ratio(accurate.series["image"], greenest.series["image"])
+        factor = ratio(accurate.series["image"], greenest.series["image"])
         gained = _difference(accurate, greenest)
-        if dearer and gained:
+        if factor and gained:
             more.append(
                 f"Going from {greenest.label} to {accurate.label} gains {_points(gained)} of "
-                f"accuracy for {times(dearer)} the energy per image seen."
+                f"accuracy for {times(factor)} the energy per image seen."
             )
-    lead = "; ".join(parts)
+    summary = "; ".join(parts)
     on = f"On {data}, " if several else ""
-    lead = f"{on}{lead}." if on else f"{lead[:1].upper()}{lead[1:]}."
-    return lead, [sentence for sentence in more if sentence]
+    summary = f"{on}{summary}." if on else f"{summary[:1].upper()}{summary[1:]}."
+    return summary, [sentence for sentence in more if sentence]
 
 
 def _alone(row: TrainingRow, where: str) -> str:
@@ -186,7 +222,7 @@ def _alone(row: TrainingRow, where: str) -> str:
 def _one_left(rows: Sequence[TrainingRow]) -> list[str]:
     if len(rows) == 1:
         return ["One choice was trained, so nothing is compared."]
-    return [f"Of {len(rows)} choices one ended well, so nothing is compared."]
+    return [f"Of {len(rows)} choices one completed, so nothing is compared."]
 
 
 def _next(best: TrainingRow, rows: Sequence[TrainingRow]) -> str:
@@ -204,19 +240,21 @@ def _next(best: TrainingRow, rows: Sequence[TrainingRow]) -> str:
         return f"{more}; {_too_few(margin)}."
     if margin.excludes(1.0):
         return f"{more}."
-    return f"{more}, within the spread of the repetitions: a tie."
+    return f"{more}: no significant difference."
 
 
 def _next_accurate(best: TrainingRow, rows: Sequence[TrainingRow]) -> str:
-    """Say which choices are not told apart from the most accurate one."""
+    """Say which choices differ from the most accurate one by nothing significant."""
     alike = []
     for row in rows:
         gap = None if row is best else _difference(best, row)
         if gap and gap.kind == "t" and not gap.excludes(0.0):
             alike.append(row.label)
         elif gap and gap.kind != "t":
-            return f"Accuracies are not told apart: {_too_few(gap)}."
-    return f"Not told apart from {best.label} in accuracy: {listed(alike)}." if alike else ""
+            return f"No significant difference in accuracy is shown: {_too_few(gap)}."
+    if not alike:
+        return ""
+    return f"No significant difference in accuracy from {best.label}: {listed(alike)}."
 
 
 def _difference(over: TrainingRow, under: TrainingRow) -> Interval | None:

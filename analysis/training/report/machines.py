@@ -42,7 +42,7 @@ def machines_table(dataset: "xr.Dataset", parts: "Mapping[str, xr.Dataset]") -> 
             )
         )
     numeric = (False, *(True for _ in parts), True, False)
-    title = "The same trainings on every machine"
+    title = "Energy per image seen by machine"
     return Table("machines", title, columns, tuple(body), numeric)
 
 

@@ -1,8 +1,9 @@
-"""What trainings side by side have to say: energy, correctness, and what explains the energy."""
+"""What trainings side by side show: energy, correctness, and what explains the energy."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.report.page import TableSection
 from greenbatch.analysis.training.findings.answers import saving_sentence
 from greenbatch.analysis.training.findings.correctness import correctness
 from greenbatch.analysis.training.findings.rows import TrainingRow
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _TRAININGS_NOTE = (
     "Mean over repetitions ± the wider side of its 95 % interval (bounds where they are far from "
-    "even); energies by the geometric mean. Flagged repetitions are counted in."
+    "even); energies by the geometric mean. Flagged repetitions are included."
 )
 
 _TESTS_NOTE = (
@@ -38,7 +39,7 @@ _TESTS_NOTE = (
 def plain_findings(
     dataset: "xr.Dataset", rows: Sequence[TrainingRow], names: Sequence[str], why: str
 ) -> Findings:
-    """Gather what a run without a search has to say.
+    """Gather what a run without a search shows.
 
     Args:
         dataset: As `greenbatch.analysis.training.open_training` gives it.
@@ -49,13 +50,13 @@ def plain_findings(
     groups = by_data(rows)
     several = len(groups) > 1
     judged = correctness(dataset)
-    leads: list[str] = []
+    summaries: list[str] = []
     sentences: list[str] = []
     cards: list[Card] = []
     front: list[TrainingRow] = []
     for (data, members), found in zip(groups.items(), judged, strict=True):
-        lead, more = comparison(data, members, several=several)
-        leads.append(lead)
+        summary, more = comparison(data, members, several=several)
+        summaries.append(summary)
         measured = [row for row in members if row.ok]
         if len(measured) > 1:
             sentences += [] if why else [saving_sentence(found)]
@@ -66,17 +67,17 @@ def plain_findings(
     factors, refused = factor_analyses(dataset)
     explained = [factor_sentence(one) for one in factors]
     return Findings(
-        lead=" ".join(explained or leads),
-        sentences=[*(leads if explained else []), *sentences],
+        summary=" ".join(explained or summaries),
+        sentences=[*(summaries if explained else []), *sentences],
         answers=cards,
         sections=[
             *training_sections(rows, names, front, why),
             *([factor_section(factors, refused)] if factors or refused else []),
         ],
         tables=[
-            (trainings_table(rows), _TRAININGS_NOTE),
-            (tests_table(judged), _TESTS_NOTE),
-            (anova_table(factors), ANOVA_NOTE),
-            (pairs_table(factors), PAIRS_NOTE),
+            TableSection(trainings_table(rows), _TRAININGS_NOTE),
+            TableSection(tests_table(judged), _TESTS_NOTE),
+            TableSection(anova_table(factors), ANOVA_NOTE),
+            TableSection(pairs_table(factors), PAIRS_NOTE),
         ],
     )

@@ -1,42 +1,42 @@
-"""What searches side by side have to say: which was near the best with the least energy."""
+"""What searches side by side show: which was near the best with the least energy."""
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch import units
 from greenbatch.analysis.findings.wording import DASH, Table, spread
 from greenbatch.analysis.report.charts.charts import Chart
+from greenbatch.analysis.report.charts.facts import Across, Band, BandsFacts, bounded
+from greenbatch.analysis.report.page import Section, TableSection
 from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.analysis.training.dataset.compilation import hyperparameters_of
 from greenbatch.analysis.training.dataset.contexts import contexts
 from greenbatch.analysis.training.dataset.totals import counted
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.findings.searches import Arrival, SearchRow, search_rows
-from greenbatch.analysis.training.report.charts import summary
 from greenbatch.analysis.training.report.findings import (
     Card,
     Findings,
+    energy_interval,
     listed,
-    share_span,
-    span,
+    share_interval,
     times,
 )
-from greenbatch.analysis.training.report.sections import Figures
 from greenbatch.analysis.training.report.tables import share
 from greenbatch.records.provenance import Provenance, combine
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_BEST = {"accuracy": "best accuracy", "energy": "least energy", "both": "largest front"}
+_BEST = {"accuracy": "best accuracy", "energy": "least energy", "both": "largest dominated area"}
 _UNITS = {"accuracy": "%", "energy": "J", "both": "%"}
 
 
 def search_findings(
     dataset: "xr.Dataset", rows: Sequence[TrainingRow], names: Sequence[str], why: str
 ) -> Findings:
-    """Gather what a search has to say.
+    """Gather what a search shows.
 
     Args:
         dataset: As `greenbatch.analysis.training.open_training` gives it.
@@ -46,23 +46,24 @@ def search_findings(
     """
     found = search_rows(dataset)
     groups = [[*members] for _, members in groupby(found, key=lambda row: row.curve.context)]
-    told = [_answer(members) for members in groups]
-    sentences = [lead for lead, _ in told[1:]]
-    sentences += [sentence for _, more in told for sentence in more]
+    answered = [_answer(members) for members in groups]
+    sentences = [summary for summary, _ in answered[1:]]
+    sentences += [sentence for _, more in answered for sentence in more]
     if any(row.curve.unfinished for row in found):
         sentences.append("Searches that are not finished are in no figure of this page.")
     return Findings(
-        lead=told[0][0] if told else "There is no search in it.",
+        summary=answered[0][0] if answered else "There is no search in it.",
         sentences=sentences,
         answers=[card for members in groups for card in _cards(members)],
         sections=_sections(groups, names, why),
         tables=[
-            (_searches_table(found), _note(found)),
-            (
+            TableSection(_searches_table(found), _note(found)),
+            TableSection(
                 _best_trials_table(dataset, found),
                 "Of each search the trial that it would end with.",
             ),
         ],
+        searches=found,
     )
 
 
@@ -102,8 +103,8 @@ def _answer(members: Sequence[SearchRow]) -> tuple[str, list[str]]:
     amount = units.si(value.centre, "J") if by_energy else f"{value.centre:.3g} trials"
     kind = "" if not by_energy or best.curve.source == "measured" else f" ({best.curve.source})"
     least = f"the least energy{kind}" if by_energy else "the fewest trials"
-    lead = f"{name}{best.strategy} came {near} with {least}: {amount}"
-    lead += f" ({span(value)})" if by_energy and value.kind == "t" else ""
+    answer = f"{name}{best.strategy} came {near} with {least}: {amount}"
+    answer += f" ({energy_interval(value)})" if by_energy and value.kind == "t" else ""
     what = "energy" if by_energy else "number of trials"
     unclear = []
     for row in ordered[1:]:
@@ -116,10 +117,10 @@ def _answer(members: Sequence[SearchRow]) -> tuple[str, list[str]]:
         count = "One search" if value.n == 1 else "Two searches"
         more.append(f"{name}{count} of each strategy: too few to be sure of any order.")
     elif unclear:
-        lead += f"; no difference from {listed(unclear)} is shown"
+        answer += f"; no difference from {listed(unclear)} is shown"
     if unknown := sum(row.curve.unknown for row in members):
         more.append(f"{name}Of {unknown} failed trials no energy is known: sums are too low.")
-    return f"{lead}.", more
+    return f"{answer}.", more
 
 
 def _alike(members: Sequence[SearchRow]) -> bool:
@@ -156,7 +157,7 @@ def _cards(members: Sequence[SearchRow]) -> list[Card]:
                 question=f"{row.strategy}{name}",
                 amount=f"{100 * best.centre:.1f} %" if plain else units.si(best.centre, "J"),
                 unit=_BEST[objective] if objective != "both" else "of the area dominated",
-                span=share_span(best) if plain else span(best),
+                interval=share_interval(best) if plain else energy_interval(best),
                 who=f"{energy} for the whole search" if row.total_j else energy,
                 more=_arrived(row.near_own, row.searches, _within(row)),
                 tag=row.curve.source if row.curve.source in ("estimated", "mixed") else "",
@@ -175,7 +176,7 @@ def _arrived(arrival: Arrival, searches: int, within: str) -> str:
 
 def _sections(
     groups: Sequence[Sequence[SearchRow]], names: Sequence[str], why: str
-) -> list[Figures]:
+) -> list[Section]:
     estimated = any(row.curve.source in ("estimated", "mixed") for rows in groups for row in rows)
     kind = " (energy estimated)" if estimated else ""
     searches = max((row.searches for rows in groups for row in rows), default=0)
@@ -184,9 +185,9 @@ def _sections(
     )
     direction = "low" if groups and groups[0][0].curve.objective == "energy" else "high"
     return [
-        Figures(
+        Section(
             "search",
-            f"What does it cost to find a good network?{kind}",
+            f"Best result by energy spent on the search{kind}",
             "The best so far against the energy of all trials until then, failed ones included; "
             f"{direction} and left is better. A curve ends where the cheapest of its searches did."
             f"{band}",
@@ -194,9 +195,9 @@ def _sections(
             why or "The energy of a trial is missing, so what was spent is not known.",
             estimated=estimated,
         ),
-        Figures(
+        Section(
             "trials",
-            "How many trials does it take?",
+            "Best result by number of trials",
             f"The same against the number of trials.{band}",
             _charts(groups, names, energy=False),
             "No search is finished.",
@@ -209,7 +210,7 @@ def _charts(
 ) -> list[Chart]:
     charts = []
     for number, members in enumerate(groups):
-        curves = []
+        curves: list[Band] = []
         for row in members:
             if energy:
                 points = [(x, y) for x, y in row.curve.by_energy() if y]
@@ -224,18 +225,18 @@ def _charts(
                         "layer": 0,
                         "words": "best so far",
                         "x": [float(f"{x:.6g}") for x, _ in points],
-                        "y": [summary(y) for _, y in points],
+                        "y": [bounded(y) for _, y in points],
                     }
                 )
         if not curves:
             continue
-        x: dict[str, Any] = (
+        x: Across = (
             {"title": "energy spent on the search", "unit": "J"}
             if energy
             else {"title": "trial", "unit": "", "whole": True}
         )
         objective = members[0].curve.objective
-        facts = {
+        facts: BandsFacts = {
             "kind": "bands",
             "x": x,
             "y": {"unit": _UNITS[objective], "words": ""},
@@ -291,7 +292,7 @@ def _searches_table(rows: Sequence[SearchRow]) -> Table:
         for row in rows
     )
     numeric = tuple(column not in ("of", "strategy") for column in columns)
-    return Table("searches", "Strategies side by side", columns, body, numeric)
+    return Table("searches", "Comparison of search strategies", columns, body, numeric)
 
 
 def _count(arrival: Arrival) -> str:
@@ -350,5 +351,5 @@ def _best_trials_table(dataset: "xr.Dataset", rows: Sequence[SearchRow]) -> Tabl
                 )
             )
     numeric = tuple(column not in ("of", "strategy") for column in columns)
-    title = "What the best trials had"
+    title = "Hyperparameters of the best trials"
     return Table("best-trials", title, columns, tuple(body), numeric)

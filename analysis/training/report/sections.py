@@ -1,9 +1,8 @@
-"""The figures of the page: a question each, with the charts that answer it."""
+"""The sections of the page that hold charts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from greenbatch.analysis.report.charts.charts import Chart
+from greenbatch.analysis.report.page import Section
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.report.charts import (
     MOST_LINES,
@@ -16,43 +15,18 @@ from greenbatch.analysis.training.report.charts import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Charts that answer one question, or why there are none.
-
-    Attributes:
-        name: In the page, and of the figure's file.
-        title: The question.
-        text: What is drawn, and where better is.
-        sentences: What the charts show, above them.
-        key: Whether it is drawn by what the page compares.
-        second_line: Whether training and validation are drawn apart.
-        estimated: Whether an energy in it is an estimate.
-    """
-
-    name: str
-    title: str
-    text: str
-    charts: Sequence[Chart]
-    absent: str = ""
-    sentences: Sequence[str] = ()
-    key: bool = True
-    second_line: bool = False
-    estimated: bool = False
-
-
 def training_sections(
     rows: Sequence[TrainingRow],
     names: Sequence[str],
     front: Sequence[TrainingRow],
     why_no_energy: str = "",
-) -> list[Figures]:
+) -> list[Section]:
     """Learning curves, energy by epoch, and energy against correctness.
 
     Args:
         rows: Cells of a run without a search.
         names: Of the legend.
-        front: Cells that no other one of their data set beats in both.
+        front: Cells on the Pareto front of their data set.
         why_no_energy: A sentence, where there is none.
     """
     shown = drawn(rows)
@@ -75,7 +49,7 @@ def training_sections(
     unpaid = [row.label for row in shown if row.series["accuracy"] and not learning_curve(row)[1]]
     if unpaid and not why_no_energy:
         left_out.append(
-            f"Not drawn against energy, for that of an epoch is missing: {', '.join(unpaid)}."
+            f"Not drawn against energy, because that of an epoch is missing: {', '.join(unpaid)}."
         )
     band = (
         " Bands are 95 % intervals over repetitions."
@@ -87,19 +61,19 @@ def training_sections(
     why = why_no_energy or "There is no energy of an epoch."
     several = any(len(members) > 1 for members in by_data(shown).values())
     sections = [
-        Figures(
+        Section(
             "learning",
-            f"What does accuracy cost?{kind}",
+            f"Learning curves: accuracy by epoch and by energy{kind}",
             f"Accuracy on the validation images after each epoch; high and left is better.{band}"
             f"{mark}",
             learning_charts(shown, names),
-            "No training ended well.",
+            "No training completed.",
             sentences=left_out,
             estimated=estimated,
         ),
-        Figures(
+        Section(
             "epochs",
-            f"What does an epoch cost?{kind}",
+            f"Energy per epoch{kind}",
             "Gross energy of each epoch: its pass over the training images in full, that over the "
             f"validation images dotted; writing the checkpoint is in neither.{mark}",
             epoch_charts(shown, names),
@@ -110,11 +84,11 @@ def training_sections(
     ]
     if several:
         sections.append(
-            Figures(
+            Section(
                 "front",
-                f"Which choices are worth their energy?{kind}",
+                f"Pareto front: accuracy against energy per image seen{kind}",
                 "Best validation accuracy against energy per image seen; high and left is better. "
-                "The line joins those that no other beats in both, by the centres."
+                "The line joins the Pareto front (of the means)."
                 f"{mark}",
                 front_charts(shown, names, front),
                 why,

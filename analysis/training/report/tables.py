@@ -71,11 +71,11 @@ def trainings_table(rows: Sequence[TrainingRow]) -> Table:
 
 
 def settings_table(trainings: Iterable[Training]) -> Table:
-    """What was in force: one line for each setting, and in how many trainings it was what."""
-    told: dict[str, Counter[str]] = {}
+    """Effective settings: one line for each, and how many trainings had which value."""
+    found: dict[str, Counter[str]] = {}
     for training in trainings:
         for name, value in training.settings.items():
-            told.setdefault(name, Counter())[_told(value)] += 1
+            found.setdefault(name, Counter())[_text(value)] += 1
     rows = tuple(
         (
             name.replace("_", " "),
@@ -83,15 +83,15 @@ def settings_table(trainings: Iterable[Training]) -> Table:
             if len(values) == 1
             else "≠ " + "; ".join(f"{text} ({count}×)" for text, count in values.items()),
         )
-        for name, values in told.items()
+        for name, values in found.items()
     )
-    columns = ("setting", "in force")
-    return Table("settings", "What was in force", columns, rows, (False, False), wraps=True)
+    columns = ("setting", "value")
+    return Table("settings", "Effective settings", columns, rows, (False, False), wraps=True)
 
 
-def _told(value: str | float | bool | None) -> str:
+def _text(value: str | float | bool | None) -> str:
     if value is None:
-        return "not told"
+        return "not reported"
     return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
@@ -124,9 +124,9 @@ def trainings_csv(rows: Sequence[TrainingRow]) -> str:
     header += ["parameters", "n_ok", "n_planned", "lost_s", "lost_J", "flags", "failures"]
     lines: list[Sequence[object]] = [header]
     for row in rows:
-        cell, told = row.cell, dict(row.cell.settings)
+        cell, settings = row.cell, dict(row.cell.settings)
         line: list[object] = [cell.model, cell.data, cell.backend, cell.precision, cell.batch_size]
-        line += [told.get(name) for name in names] + [row.energy_source]
+        line += [settings.get(name) for name in names] + [row.energy_source]
         for series in figures.values():
             value = row.summary(series)
             line += [value.centre, value.low, value.high] if value else [None, None, None]
@@ -248,8 +248,8 @@ class Factors:
 
     def __call__(self, cell: TrainingCell) -> tuple[str, ...]:
         """Write the entries of a cell."""
-        told = dict(cell.settings)
+        settings = dict(cell.settings)
         return (
             *(str(getattr(cell, name)) for name in self._factors),
-            *(told.get(name, DASH) for name in self._settings),
+            *(settings.get(name, DASH) for name in self._settings),
         )

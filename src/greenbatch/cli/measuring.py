@@ -98,9 +98,9 @@ def _inference(
         else:
             run = inference.resume(path, display.listener, trust=trust, share_machine=share_machine)
     if as_json:
-        typer.echo(run_as_json(run.path))
+        typer.echo(run_as_json(run.path, run.findings, run.report))
     else:
-        show_run(run.path)
+        show_run(run.findings, run.report)
         echo(f"repeat this measurement: {_again(run.path)}")
     if not run.measured:
         reason = next(iter(run.repetitions)).reason
@@ -118,7 +118,7 @@ def _trainings(
     from greenbatch.runners.run.directory import open_training_study
     from greenbatch.workflows import training
 
-    searches = (design or open_training_study(path)).search is not None
+    search = (design or open_training_study(path)).search
     with _resumable(path, "trainings and epochs"), TrainingDisplay() as display:
         listener = display.training_listener
         if design:
@@ -128,16 +128,15 @@ def _trainings(
         else:
             run = training.resume_training(path, listener, trust=trust, share_machine=share_machine)
     if as_json:
-        typer.echo(searches_as_json(run.path) if searches else trainings_as_json(run))
-    elif searches:
-        show_searches(run.path)
+        typer.echo(searches_as_json(run, search) if search else trainings_as_json(run))
+    elif search:
+        show_searches(run, search)
     else:
         show_trainings(run)
     if not run.measured:
         reason = next((each.reason for each in run.trainings), "there was none")
         raise MeasurementError(
-            f"no {'trial' if searches else 'training'} of {run.path} came to its end; the first: "
-            f"{reason}"
+            f"no {'trial' if search else 'training'} of {run.path} completed; the first: {reason}"
         )
 
 

@@ -1,5 +1,7 @@
 """``gb report``: compile a run and write its report."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -30,60 +32,43 @@ def report(
     A dataset file is reported as it is.
     """
     from greenbatch.analysis import write_report
-    from greenbatch.analysis.dataset.store import kind_of
+    from greenbatch.analysis.training.report.findings import TrainingReport
     from greenbatch.cli.output.inference import run_as_json, show_run
 
-    page = write_report(
+    report = write_report(
         run,
         carbon_intensity=None if carbon_intensity is None else _number_or_place(carbon_intensity),
         price=price,
         currency=currency,
     )
-    if kind_of(run) == "training":
-        _show_trainings(run, page, as_json=as_json)
+    if isinstance(report, TrainingReport):
+        sentences = {
+            label: [found.shown.summary, *found.shown.sentences]
+            for label, found in report.findings.items()
+        }
+        if as_json:
+            _print_json({"run": str(run), "report": str(report.page), "answers": sentences})
+        else:
+            for label, (first, *others) in sentences.items():
+                echo(f"{label}: {first}", *(f"  {one}" for one in others))
+            echo(f"report: {report.page}")
     elif run.is_file():
-        _show_file(run, page, as_json=as_json)
-    elif as_json:
-        typer.echo(run_as_json(run))
+        summaries = {label: found.summary for label, found in report.findings.items()}
+        if as_json:
+            _print_json({"dataset": str(run), "report": str(report.page), "answers": summaries})
+        else:
+            echo(*(f"{label}: {summary}" for label, summary in summaries.items()))
+            echo(f"report: {report.page}")
     else:
-        show_run(run)
+        (found,) = report.findings.values()
+        if as_json:
+            typer.echo(run_as_json(run, found, report.page))
+        else:
+            show_run(found, report.page)
 
 
-def _show_trainings(run: Path, page: Path, *, as_json: bool) -> None:
-    """Print the answer of a run of trainings, of each machine in it, and where its report is."""
-    import json
-
-    from greenbatch.analysis.training.report.build import training_answers
-
-    result = training_answers(run)
-    if as_json:
-        typer.echo(json.dumps({"run": str(run), "report": str(page), "answers": result}, indent=2))
-        return
-    for label, sentences in result.items():
-        echo(f"{label}: {sentences[0]}", *(f"  {one}" for one in sentences[1:]))
-    echo(f"report: {page}")
-
-
-def _show_file(path: Path, page: Path, *, as_json: bool) -> None:
-    """Print the answer of a dataset file, of each machine or run in it, and where its report is."""
-    import json
-
-    from greenbatch.analysis import cell_rows, open_run
-    from greenbatch.analysis.dataset.merging import separate
-    from greenbatch.analysis.findings.answers import answers
-    from greenbatch.analysis.report.build import lead
-
-    leads = {
-        label: lead(answers([row for row in cell_rows(part) if not row.cell.is_server]))
-        for label, part in separate(open_run(path)).items()
-    }
-    if as_json:
-        result = {"dataset": str(path), "report": str(page), "answers": leads}
-        typer.echo(json.dumps(result, indent=2))
-        return
-    for label, sentence in leads.items():
-        echo(f"{label}: {sentence}")
-    echo(f"report: {page}")
+def _print_json(facts: Mapping[str, object]) -> None:
+    typer.echo(json.dumps(facts, indent=2))
 
 
 def _number_or_place(text: str) -> float | str:

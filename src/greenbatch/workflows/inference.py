@@ -15,6 +15,7 @@ from greenbatch.workflows.exports import plan_exports
 if TYPE_CHECKING:
     import xarray as xr
 
+    from greenbatch.analysis.report.findings import InferenceFindings
     from greenbatch.design.options import BenchOptions
     from greenbatch.design.study import Study
     from greenbatch.design.training_study import TrainingStudy
@@ -38,11 +39,13 @@ class Run:
         path: Its directory.
         repetitions: All that was measured.
         report: The report's page.
+        findings: What the report shows.
     """
 
     path: Path
     repetitions: tuple[Repetition, ...]
     report: Path
+    findings: "InferenceFindings"
 
     @property
     def measured(self) -> bool:
@@ -366,7 +369,7 @@ def _measure(
     listener: Listener,
     machine: "MachineLock",
 ) -> Run:
-    from greenbatch.analysis import write_report
+    from greenbatch.analysis.report.build import report_of_run
     from greenbatch.runners.run.execute import execute
 
     with directory.resumable():
@@ -380,4 +383,5 @@ def _measure(
             machine.neighbours,
         )
     listener.on_step("writing the report")
-    return Run(directory.path, tuple(repetitions), write_report(directory.path))
+    page, findings = report_of_run(directory.path)
+    return Run(directory.path, tuple(repetitions), page, findings)

@@ -11,6 +11,7 @@ from greenbatch.workflows.inference import meters_for
 if TYPE_CHECKING:
     import xarray as xr
 
+    from greenbatch.analysis.training.report.findings import TrainingFindings
     from greenbatch.design.options import TrainingOptions
     from greenbatch.design.training_study import TrainingStudy
     from greenbatch.runners.host.machine_lock import MachineLock
@@ -27,11 +28,13 @@ class Run:
         path: Its directory.
         trainings: All that were done.
         report: The report's page.
+        findings: What the report shows.
     """
 
     path: Path
     trainings: tuple[Training, ...]
     report: Path
+    findings: "TrainingFindings"
 
     @property
     def measured(self) -> bool:
@@ -186,7 +189,7 @@ def _train(
     listener: Listener,
     machine: "MachineLock",
 ) -> Run:
-    from greenbatch.analysis import write_report
+    from greenbatch.analysis.training.report.build import report_of_run
     from greenbatch.runners.training.parent.execution import execute
 
     with directory.resumable():
@@ -194,4 +197,5 @@ def _train(
             directory, metering, listener.on_progress, listener.on_step, machine.neighbours
         )
     listener.on_step("writing the report")
-    return Run(directory.path, trainings, write_report(directory.path))
+    page, findings = report_of_run(directory.path)
+    return Run(directory.path, trainings, page, findings)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from greenbatch.analysis.training.report.findings import Findings, TrainingFindings
 from greenbatch.cli.output.training import (
     TrainingRow,
     lost_sentences,
@@ -16,7 +17,7 @@ from greenbatch.cli.output.training import (
     trainings_as_json,
 )
 from greenbatch.cli.output.training_progress import line
-from greenbatch.records import Epoch, Record, Status, Training, TrainingCell, encode
+from greenbatch.records import Epoch, Record, Status, Training, TrainingCell, encode, parse
 from greenbatch.runners.training.parent.execution import Progress
 from greenbatch.workflows.training import Run
 from tests.unit.cli.test_cli import gb
@@ -190,7 +191,9 @@ def test_the_answer_can_be_read_by_a_script(
     records: list[Record] = [epoch(of, 0), training(of, lost=phase(1.0)), failed(of, 1)]
     (tmp_path / "journal.jsonl").write_bytes(b"".join(map(encode, records)))
     ended = tuple(record for record in records if isinstance(record, Training))
-    run = Run(tmp_path, ended, tmp_path / "report/index.html")
+    journal = parse((tmp_path / "journal.jsonl").read_bytes())
+    findings = TrainingFindings("fake", [], [], [], Findings(summary=""), journal)
+    run = Run(tmp_path, ended, tmp_path / "report/index.html", findings)
     told = json.loads(trainings_as_json(run))
     assert told["trainings"][0]["energy_j"]["value"] == 172.0
     assert told["failed"] == ["the loss is infinite"]

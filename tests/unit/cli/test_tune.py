@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from greenbatch.analysis.training import open_training_with_files
+from greenbatch.analysis.training.report.build import find
 from greenbatch.cli import main
 from greenbatch.cli.output.searches import best_trials, searches_as_json, show_searches
 from greenbatch.cli.tune import default_space, read_space
 from greenbatch.design.training_study import Search
 from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.records import EnergySource, parse
+from greenbatch.workflows.training import Run
 from tests.fakes import training_runs
 
 
@@ -120,10 +123,17 @@ def test_without_options_learning_rate_batch_and_the_networks_layers_are_searche
     assert "torch-cpu, batch 8; search of learning_rate, linear_layers" in told
 
 
+def searched(path: Path, **more: Any) -> tuple[Run, Search]:
+    """A run of searches with its findings, and what is searched for."""
+    dataset, files = open_training_with_files(training_runs.search_run(path, **more))
+    search = Search.model_validate(json.loads(dataset.attrs["study"])["search"])
+    return Run(path, (), path / "report" / "index.html", find(dataset, files.journal)), search
+
+
 def test_each_strategy_has_a_row_with_what_it_found_and_what_that_took(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show_searches(training_runs.search_run(tmp_path / "run"))
+    show_searches(*searched(tmp_path / "run"))
     told = capsys.readouterr().out
     rows = {line.split()[0]: line for line in told.splitlines() if line.split()}
     # The fake's gp has 0.90 as its best from the third trial on, within 1 %.
@@ -137,7 +147,7 @@ def test_each_strategy_has_a_row_with_what_it_found_and_what_that_took(
 
 
 def test_the_same_is_there_for_a_script(tmp_path: Path) -> None:
-    told = json.loads(searches_as_json(training_runs.search_run(tmp_path / "run", failures=True)))
+    told = json.loads(searches_as_json(*searched(tmp_path / "run", failures=True)))
     gp, random = (
         next(row for row in told["strategies"] if row["strategy"] == name)
         for name in ("gp", "random")
@@ -171,8 +181,8 @@ def test_of_two_objectives_every_trial_that_no_other_beats_is_told(
 
 
 def test_networks_are_told_apart(tmp_path: Path) -> None:
-    run = training_runs.search_run(tmp_path / "run", models=("dense", "simple-cnn"), blocks=2)
-    told = json.loads(searches_as_json(run))
+    run = searched(tmp_path / "run", models=("dense", "simple-cnn"), blocks=2)
+    told = json.loads(searches_as_json(*run))
     assert [row["model"] for row in told["strategies"]] == ["dense"] * 3 + ["simple-cnn"] * 3
     assert [best["model"] for best in told["best"]] == ["dense", "simple-cnn"]
 
@@ -180,9 +190,9 @@ def test_networks_are_told_apart(tmp_path: Path) -> None:
 def test_an_estimate_is_named_and_a_missing_energy_is_no_zero(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show_searches(training_runs.search_run(tmp_path / "a", source=EnergySource.ESTIMATED))
+    show_searches(*searched(tmp_path / "a", source=EnergySource.ESTIMATED))
     assert "est." in capsys.readouterr().out
-    show_searches(training_runs.search_run(tmp_path / "b", source=EnergySource.MISSING))
+    show_searches(*searched(tmp_path / "b", source=EnergySource.MISSING))
     told = capsys.readouterr().out
     assert "est." not in told
     assert "0 J" not in told

@@ -1,7 +1,6 @@
 """What a run found, on the terminal: caveats, the table, the answer, where the report is."""
 
 import json
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,31 +14,20 @@ from greenbatch.cli.output.console import TextConsole, open_console
 if TYPE_CHECKING:
     from greenbatch.analysis.findings import wording
     from greenbatch.analysis.findings.cells import CellRow
+    from greenbatch.analysis.report.findings import InferenceFindings
     from greenbatch.analysis.statistics.intervals import Interval
 
 ROOMY = 100  # columns from which on a table may show more than the essential
 
 
-def show_run(run: Path) -> None:
+def show_run(found: "InferenceFindings", page: Path) -> None:
     """Print a run's caveats, table and answers, and the path of its report."""
-    from greenbatch.analysis.dataset.store import open_with_files
-    from greenbatch.analysis.findings.answers import answers
-    from greenbatch.analysis.findings.caveats import caveats
-    from greenbatch.analysis.findings.cells import cell_rows
-    from greenbatch.analysis.findings.fairness import fairness
-    from greenbatch.analysis.findings.startup import break_evens, start_ups
-    from greenbatch.analysis.report.tables.serving import serving_lead, serving_table
+    from greenbatch.analysis.report.tables.serving import serving_answers, serving_table
     from greenbatch.analysis.report.tables.startup import slow_starts
 
     console = open_console()
-    with warnings.catch_warnings(action="ignore"):  # a torn line is among the caveats
-        dataset, files = open_with_files(run)
-    every = cell_rows(dataset)
-    rows = [row for row in every if not row.cell.is_server]
-    in_force = fairness(files.journal.repetitions, (row.cell for row in every))
-    found = caveats(dataset, every, in_force)
-    starts = start_ups(dataset, rows)
-    for caveat in found:
+    every, rows = found.cells, found.loop
+    for caveat in found.caveats:
         if caveat.severity != "note":
             console.print(Text(caveat.sentence, style="yellow"))
     console.print()
@@ -51,10 +39,9 @@ def show_run(run: Path) -> None:
         console.print(Text(table.title, style="bold"))
         console.print(_plain(table))
         console.print()
-        for sentence in serving_lead(every):
+        for sentence in serving_answers(every):
             console.print(Text(sentence))
-    answered = answers(rows)
-    for answer in answered:
+    for answer in found.answers:
         if answer.best is None:
             console.print(Text(f"{answer.model}: {answer.certainty}"))
             continue
@@ -62,22 +49,19 @@ def show_run(run: Path) -> None:
         best = f"{answer.best.how}, {answer.value}{estimated}"
         line = f"{answer.model}: {best}; {answer.certainty}"
         console.print(Text(line))
-    for sentence in slow_starts(answered, starts, break_evens(starts)):
+    for sentence in slow_starts(found.answers, found.starts, found.break_evens):
         console.print(Text(sentence))
     console.print()
     # On a line of its own and never wrapped: a terminal makes it a link.
-    console.print(Text(f"report: {run / 'report' / 'index.html'}"), soft_wrap=True)
+    console.print(Text(f"report: {page}"), soft_wrap=True)
 
 
-def run_as_json(run: Path) -> str:
+def run_as_json(run: Path, found: "InferenceFindings", page: Path) -> str:
     """Write where a run's files are and, for each model, the answer, for a script to read."""
-    from greenbatch.analysis import cell_rows, open_run
     from greenbatch.analysis.findings.answers import answers
 
-    with open_run(run) as dataset:
-        found = answers(cell_rows(dataset))
-    paths = {"run": run, "dataset": run / "dataset.nc", "report": run / "report" / "index.html"}
-    result = {
+    paths = {"run": run, "dataset": run / "dataset.nc", "report": page}
+    facts = {
         **{name: str(path) for name, path in paths.items()},
         "answers": [
             {
@@ -96,10 +80,10 @@ def run_as_json(run: Path) -> str:
                 "clear": answer.clear,
                 "certainty": answer.certainty,
             }
-            for answer in found
+            for answer in answers(found.cells)  # servers too
         ],
     }
-    return json.dumps(result, indent=2)
+    return json.dumps(facts, indent=2)
 
 
 def _plain(written: "wording.Table") -> Table:

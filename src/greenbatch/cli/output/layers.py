@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from greenbatch.analysis.findings import wording
     from greenbatch.analysis.findings.layer_attribution import Attribution, Check, PartShare, Row
+    from greenbatch.analysis.report.page import TableSection
     from greenbatch.analysis.statistics.intervals import Interval
     from greenbatch.records.layers import Part
 
@@ -23,7 +25,7 @@ _CHART_LAYERS = 40
 
 
 def show(found: "Attribution", depth: int | None) -> None:
-    """Print the tables and what is to be known of them."""
+    """Print the tables, and sentences on how they were obtained."""
     from rich.text import Text
 
     from greenbatch.cli.output.console import open_console
@@ -173,7 +175,7 @@ def _parts(check: "Check") -> "wording.Table":
     shares = ("operators' share, attributed", "share of time, measured", "of net energy")
     return Table(
         name="parts",
-        title="Parts by themselves",
+        title="Validation: parts measured by themselves",
         columns=("part", "from .. to", *shares),
         rows=tuple(rows),
         numeric=(False, False, True, True, True),
@@ -306,10 +308,50 @@ def write_csv(found: "Attribution", path: Path) -> None:
     files.write_output(path, csv_text([list(rows[0]), *(list(row.values()) for row in rows)]))
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A row of a chart: its width in percent of the widest, and its figures as text."""
+
+    name: str
+    width: float
+    share: str
+    time: str
+    energy: str
+
+
+@dataclass(frozen=True, slots=True)
+class BarChart:
+    """A bar for each layer or operator, with what is left out."""
+
+    name: str
+    title: str
+    rows: Sequence[Bar]
+    more: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayersPage:
+    """What the page shows.
+
+    Attributes:
+        where: Backend, precision and batch size.
+        estimated: Whether the energy that is attributed is an estimate.
+    """
+
+    title: str
+    where: str
+    summary: str
+    sentences: Sequence[str]
+    charts: Sequence[BarChart]
+    parts: Sequence["TableSection"]
+    estimated: bool
+    source: str
+
+
 def write_page(found: "Attribution", path: Path, depth: int | None) -> None:
     """Write one page that works offline: layers and operators as bars, the check, the sentences."""
     from greenbatch import __version__
-    from greenbatch.analysis.report.charts.palette import THEMES
+    from greenbatch.analysis.report.page import TableSection
     from greenbatch.analysis.report.render import render
 
     layers = found.by_layer(depth)
@@ -317,32 +359,37 @@ def write_page(found: "Attribution", path: Path, depth: int | None) -> None:
     shown = layers if left <= 0 else [*layers[:_CHART_LAYERS], layers[-1]]
     more = f"{left} layers that take less are in --csv and --json." if left > 0 else ""
     run = found.run
-    facts = {
-        "title": f"{run.model}: where the energy goes",
-        "where": f"{run.backend} · {run.precision} · batch {run.batch_size}",
-        "lead": headline(found),
-        "sentences": sentences(found),
-        "charts": [
-            ("layer", "By layer", _bars(found, shown), more),
-            ("operator", "By operator", _bars(found, found.by_operator()), ""),
+    page = LayersPage(
+        title=f"{run.model}: time and energy by layer and operator",
+        where=f"{run.backend} · {run.precision} · batch {run.batch_size}",
+        summary=headline(found),
+        sentences=sentences(found),
+        charts=[
+            BarChart("layer", "Time and energy by layer", _bars(found, shown), more),
+            BarChart("operator", "Time and energy by operator", _bars(found, found.by_operator())),
         ],
-        "parts": _parts(found.check) if found.check else None,
-        "estimated": found.net.source == "estimated",
-        "source": f"greenbatch {__version__}",
-        "themes": THEMES,
-    }
-    files.write_output(path, render("layers.html.j2", facts))
+        parts=[TableSection(_parts(found.check), _PARTS)] if found.check else [],
+        estimated=found.net.source == "estimated",
+        source=f"greenbatch {__version__}",
+    )
+    files.write_output(path, render("layers.html.j2", page=page))
 
 
-def _bars(found: "Attribution", rows: Sequence["Row"]) -> list[dict[str, Any]]:
+_PARTS = (
+    "Parts of the network, cut out and measured by themselves, beside the share that the "
+    "attribution gives their operators."
+)
+
+
+def _bars(found: "Attribution", rows: Sequence["Row"]) -> list[Bar]:
     widest = max(row.share.centre for row in rows)
     return [
-        {
-            "name": row.name,
-            "width": 100 * row.share.centre / widest,
-            "share": f"{row.share.centre:.1%}",
-            "time": units.si(row.time_s, "s"),
-            "energy": _joules(row, found.net.source == "estimated"),
-        }
+        Bar(
+            name=row.name,
+            width=100 * row.share.centre / widest,
+            share=f"{row.share.centre:.1%}",
+            time=units.si(row.time_s, "s"),
+            energy=_joules(row, found.net.source == "estimated"),
+        )
         for row in rows
     ]

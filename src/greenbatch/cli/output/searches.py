@@ -1,11 +1,9 @@
 """What searches found, on the terminal: caveats, a row for each strategy, the best trials."""
 
 import json
-import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -16,12 +14,11 @@ from greenbatch.cli.output.console import open_console
 from greenbatch.records import Epoch, Training, TrainingCell
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from greenbatch.analysis.statistics.intervals import Interval
     from greenbatch.analysis.training.findings.searches import Arrival, SearchRow
     from greenbatch.design.training_study import Search
     from greenbatch.records import Journal
+    from greenbatch.workflows.training import Run
 
 _DASH = "–"
 
@@ -39,47 +36,33 @@ class BestTrial:
     figures: dict[str, float]
 
 
-def show_searches(run: Path) -> None:
+def show_searches(run: "Run", search: "Search") -> None:
     """Print a run's caveats, a row for each strategy, the best trials and where the report is."""
-    from greenbatch.analysis.training import open_training, search_rows
-    from greenbatch.analysis.training.findings.caveats import training_caveats
-    from greenbatch.analysis.training.findings.rows import training_rows
-
     console = open_console()
-    with warnings.catch_warnings(action="ignore"):  # a torn line is among the caveats
-        dataset = open_training(run)
-    with dataset:
-        rows = search_rows(dataset)
-        caveats = training_caveats(dataset, training_rows(dataset))
-        best = best_trials(_search_of(dataset), _journal_of(run))
-    for caveat in caveats:
+    best = best_trials(search, run.findings.journal)
+    for caveat in run.findings.caveats:
         if caveat.severity != "note":
             console.print(Text(caveat.sentence, style="yellow"))
     console.print()
-    console.print(search_table(rows))
+    console.print(search_table(run.findings.shown.searches))
     console.print()
     for trial in best:
         console.print(Text(_settings_text(trial)), soft_wrap=True)
     if best:
         console.print(Text("each of them is one training, chosen for its figures: train it again"))
     console.print()
-    console.print(Text(f"report: {run / 'report' / 'index.html'}"), soft_wrap=True)
+    console.print(Text(f"report: {run.report}"), soft_wrap=True)
 
 
-def searches_as_json(run: Path) -> str:
+def searches_as_json(run: "Run", search: "Search") -> str:
     """Write where a run's files are, what each strategy found, and the best trials."""
-    from greenbatch.analysis.training import open_training, search_rows
-
-    with open_training(run) as dataset:
-        rows = search_rows(dataset)
-        search = _search_of(dataset)
-    result = {
-        "run": str(run),
-        "dataset": str(run / "dataset.nc"),
-        "report": str(run / "report" / "index.html"),
+    facts = {
+        "run": str(run.path),
+        "dataset": str(run.path / "dataset.nc"),
+        "report": str(run.report),
         "objective": search.objective,
         "within": search.within,
-        "strategies": [_row_as_json(row) for row in rows],
+        "strategies": [_row_as_json(row) for row in run.findings.shown.searches],
         "best": [
             {
                 **{name: getattr(trial.training.cell, name) for name in ("model", "data")},
@@ -90,10 +73,10 @@ def searches_as_json(run: Path) -> str:
                 "settings": dict(trial.training.cell.settings),
                 **{_UNITS.get(name, name): value for name, value in trial.figures.items()},
             }
-            for trial in best_trials(search, _journal_of(run))
+            for trial in best_trials(search, run.findings.journal)
         ],
     }
-    return json.dumps(result, indent=2)
+    return json.dumps(facts, indent=2)
 
 
 _UNITS = {"energy": "energy_j"}
@@ -131,15 +114,17 @@ def search_table(rows: Sequence["SearchRow"]) -> Table:
     return table
 
 
-def best_trials(search: "Search", journal: "Journal") -> list[BestTrial]:
+def best_trials(search: "Search", journal: "Journal | None") -> list[BestTrial]:
     """Return the best trials by network and data; of two objectives all that no other beats.
 
     Args:
         search: Whose objective counts.
-        journal: Of the run.
+        journal: Of the run; without one there is none.
     """
     from greenbatch.runners.training.parent.search import DIRECTIONS, values_of
 
+    if journal is None:
+        return []
     directions = DIRECTIONS[search.objective]
     signs = [1 if way == "maximize" else -1 for way in directions.values()]
     epochs: dict[tuple[TrainingCell, int], list[Epoch]] = defaultdict(list)
@@ -168,18 +153,6 @@ def best_trials(search: "Search", journal: "Journal") -> list[BestTrial]:
 
 def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a >= b for a, b in zip(one, other, strict=True))
-
-
-def _search_of(dataset: "xr.Dataset") -> "Search":
-    from greenbatch.design.training_study import Search
-
-    return Search.model_validate(json.loads(dataset.attrs["study"])["search"])
-
-
-def _journal_of(run: Path) -> "Journal":
-    from greenbatch.records import journal as journals
-
-    return journals.read(run / "journal.jsonl")
 
 
 def _settings_text(trial: BestTrial) -> str:

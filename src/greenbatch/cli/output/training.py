@@ -19,7 +19,6 @@ from greenbatch.records import (
     holding,
     total_energy,
 )
-from greenbatch.records import journal as journals
 
 if TYPE_CHECKING:
     from greenbatch.analysis.statistics.intervals import Interval
@@ -131,7 +130,8 @@ def show_trainings(run: "Run") -> None:
 
 
 def _rows_of(run: "Run") -> list[TrainingRow]:
-    return training_rows(run.trainings, journals.read(run.path / "journal.jsonl").epochs)
+    journal = run.findings.journal
+    return training_rows(run.trainings, journal.epochs if journal else ())
 
 
 def training_table(rows: Sequence[TrainingRow]) -> Table:

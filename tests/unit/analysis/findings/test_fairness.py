@@ -95,9 +95,9 @@ def test_the_runtimes_own_choice_is_a_mismatch_within_one_runtime() -> None:
 
 def test_a_value_that_is_not_told_is_an_unknown_and_not_a_difference() -> None:
     found = mismatches(*told(record("torch-cpu", spinning=None), record("onnxruntime-cpu")))
-    assert found == [Mismatch("spinning", Kind.UNKNOWN, "not told by torch-cpu")]
+    assert found == [Mismatch("spinning", Kind.UNKNOWN, "not reported by torch-cpu")]
     both = mismatches(*told(record("a-cpu", spinning=None), record("b-cpu", spinning=None)))
-    assert [str(mismatch) for mismatch in both] == ["spinning: not told by either"]
+    assert [str(mismatch) for mismatch in both] == ["spinning: not reported by either"]
 
 
 def test_a_librarys_default_is_not_known_to_be_on() -> None:

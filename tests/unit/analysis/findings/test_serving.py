@@ -1,5 +1,6 @@
 """Servers in the report: who is on the front, what is drawn, what is not set side by side."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 from greenbatch.analysis import open_run, write_report
 from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.serving import policy_of, serving_panels
-from greenbatch.analysis.report.build import page_facts
 from greenbatch.analysis.report.charts.charts import serving_charts
+from greenbatch.analysis.report.findings import find
+from greenbatch.analysis.report.inference_page import inference_page
 from greenbatch.records import EnergySource, Provenance
 from tests.fakes import runs
 from tests.fakes.served_run import POLICIES, served_run
@@ -39,7 +41,7 @@ def test_a_panel_for_each_traffic_and_a_curve_for_each_kind_of_policy(rows: list
     }
     assert some == held | {"greedy": ["greedy:16"]}
     assert panels[0].words == "40 requests/s"
-    assert panels[1].words == "200 requests/s, not held by greedy:1"
+    assert panels[1].words == "200 requests/s, not sustained by greedy:1"
 
 
 def test_the_front_is_of_those_that_hold_the_rate(rows: list[CellRow]) -> None:
@@ -87,19 +89,20 @@ def test_a_server_without_energy_has_no_point(rows: list[CellRow]) -> None:
 def test_charts_have_what_the_page_lets_choose(rows: list[CellRow]) -> None:
     first, second = serving_charts(serving_panels(rows), ["onnxruntime-cpu"])
     assert (first.title, first.note) == ("alexnet", "40 requests/s")
-    assert second.note == "200 requests/s, not held by greedy:1"
-    for point in (point for curve in first.facts["curves"] for point in curve["points"]):
+    assert second.note == "200 requests/s, not sustained by greedy:1"
+    drawn = json.loads(json.dumps(first.facts))
+    for point in (point for curve in drawn["curves"] for point in curve["points"]):
         assert point["mean"][0] < point["p99"][0]
         assert point["net"][0] < point["energy"][0]
 
 
 def test_page_markdown_and_paper_have_the_figure(run: Path) -> None:
-    report = write_report(run)
+    report = write_report(run).page
     page = report.read_text(encoding="utf-8")
-    assert page.index("What does less energy cost in response time?") < page.index("serving-0")
-    assert "<span>200 requests/s, not held by greedy:1</span>" in page
+    assert page.index("Pareto front: energy against response time") < page.index("serving-0")
+    assert "<span>200 requests/s, not sustained by greedy:1</span>" in page
     assert 'name="per-serving" value="mean"' in page
-    assert "Which batch size costs the least energy?" not in page
+    assert "Energy per image by batch size" not in page
     drawn = (report.parent / "figures" / "serving.svg").read_text(encoding="utf-8")
     assert "alexnet, 40 requests/s" in drawn
     assert "dynamic:16:20ms" in drawn
@@ -109,9 +112,9 @@ def test_page_markdown_and_paper_have_the_figure(run: Path) -> None:
 def test_without_energy_there_is_no_figure_and_no_control(tmp_path: Path) -> None:
     run = served_run(tmp_path / "run", EnergySource.MISSING, rates_hz=(40.0,))
     dataset = open_run(run)
-    page_of = page_facts(dataset, cell_rows(dataset), None)
-    assert page_of["variants"] == []  # no control for backends, should there be a power chart
-    report = write_report(run)
+    page_of = inference_page(dataset, find(dataset, None))
+    assert page_of.figures.variants == []  # no control for backends, should there be a power chart
+    report = write_report(run).page
     page = report.read_text(encoding="utf-8")
     assert "per-serving" not in page
     assert 'id="controls"' not in page
@@ -120,5 +123,5 @@ def test_without_energy_there_is_no_figure_and_no_control(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_run_of_the_closed_loop_has_no_such_section(tmp_path: Path) -> None:
-    page = write_report(runs.realistic_run(tmp_path / "run", models=("alexnet",)))
-    assert "cost in response time" not in page.read_text(encoding="utf-8")
+    page = write_report(runs.realistic_run(tmp_path / "run", models=("alexnet",))).page
+    assert "against response time" not in page.read_text(encoding="utf-8")

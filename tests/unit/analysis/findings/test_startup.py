@@ -117,7 +117,7 @@ def test_a_dear_start_pays_after_its_extra_cost_over_the_saving_per_image(tmp_pa
     assert back.energy.images == pytest.approx((52 - 1.5) * 30 / (0.010 * 30 - 0.004 * 40))
     assert back.time.once
     assert back.time.sentence == (
-        "the dearer start of torch-compile-cpu has paid for itself in time after 8,420 images "
+        "break-even of the start-up cost of torch-compile-cpu in time after 8,420 images "
         "(8,420 … 8,420; a start was measured once)"
     )
 
@@ -170,7 +170,7 @@ def test_a_dear_start_that_saves_nothing_never_pays(tmp_path: Path) -> None:
     back = against(tmp_path, repetitions(ORT, 0.01, CHEAP), repetitions(COMPILED, 0.02, DEAR))
     assert (back.time.verdict, back.time.images) == ("never", None)
     assert back.time.sentence == (
-        "never in time: torch-compile-cpu is dearer to start than onnxruntime-cpu, and not "
+        "never in time: torch-compile-cpu costs more to start than onnxruntime-cpu, and not "
         "cheaper per image"
     )
 

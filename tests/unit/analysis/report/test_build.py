@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from greenbatch.analysis import cell_rows, compile_dataset, write_report
+from greenbatch.analysis.dataset.run_files import read_run
 from greenbatch.analysis.findings.answers import Answer
 from greenbatch.analysis.findings.caveats import caveats
 from greenbatch.analysis.findings.cells import AccuracyFigure, Series
@@ -22,6 +23,7 @@ from greenbatch.analysis.findings.startup import BreakEven, PayBack, StartUp
 from greenbatch.analysis.report.charts.curves import log_range, log_ticks
 from greenbatch.analysis.report.charts.palette import colours
 from greenbatch.analysis.report.figures.figures import write_figures
+from greenbatch.analysis.report.findings import find
 from greenbatch.analysis.report.tables.details import outputs_table
 from greenbatch.analysis.report.tables.startup import slow_starts, verdict
 from greenbatch.cli import app
@@ -35,7 +37,7 @@ from tests.fakes.unlike_run import unlike_run
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = runs.realistic_run(tmp_path_factory.mktemp("run"), EnergySource.ESTIMATED)
-    return write_report(run).parent
+    return write_report(run).page.parent
 
 
 def own(page: Path) -> str:
@@ -97,7 +99,7 @@ def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_figures")
 def test_names_and_reasons_are_escaped(tmp_path: Path) -> None:
     evil = "<img src=x onerror=alert(1)></script>"
-    page = own(write_report(runs.hostile_run(tmp_path, evil)))
+    page = own(write_report(runs.hostile_run(tmp_path, evil)).page)
     assert "<img" not in page
     assert page.count("</script>") == 3
 
@@ -105,7 +107,7 @@ def test_names_and_reasons_are_escaped(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_figures")
 def test_without_energy_the_page_says_why_and_draws_latency(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path, EnergySource.MISSING, models=("alexnet",))
-    page = own(write_report(run))
+    page = own(write_report(run).page)
     assert page.count("There is no energy per image in this run") == 3
     assert "Highest throughput" in page
     assert 'id="latency-0"' in page
@@ -152,13 +154,13 @@ def test_parquet_is_written_where_pyarrow_is_and_else_said(
     run = runs.realistic_run(tmp_path, models=("alexnet",), batch_sizes=(1,))
     parquet = run / "report" / "tables" / "repetitions.parquet"
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert "written where pyarrow is installed" in own(write_report(run))
+    assert "written where pyarrow is installed" in own(write_report(run).page)
     assert not parquet.exists()
     monkeypatch.undo()
     pytest.importorskip("pyarrow")
     import pandas as pd
 
-    assert "every repetition as parquet" in own(write_report(run))
+    assert "every repetition as parquet" in own(write_report(run).page)
     frame = pd.read_parquet(parquet)
     assert len(frame) == 2 * 3
     assert set(frame["status"]) == {"ok"}
@@ -179,7 +181,7 @@ def _estimated(record: Repetition) -> Repetition:
     return replace(record, energy=energy) if record.cell.batch_size > 1 else record
 
 
-SURE = ("overtakes", "a tie", "not told apart", "95 %", "interval holds")
+SURE = ("overtakes", "no significant difference", "95 %", "includes 1")
 """Words that only an interval allows."""
 
 
@@ -210,7 +212,7 @@ SURE = ("overtakes", "a tie", "not told apart", "95 %", "interval holds")
             {"spoil": _estimated},
             [
                 "Energy is measured in part and estimated in part",
-                "No front of alexnet: its energies are estimated in part",
+                "No Pareto front of alexnet: its energies are estimated in part",
                 "Highest throughput",
             ],
             ["Least energy per image", "overtakes"],
@@ -218,10 +220,10 @@ SURE = ("overtakes", "a tie", "not told apart", "95 %", "interval holds")
         (
             {"blocks": 1},
             [
-                "One repetition was asked for, so no spread is known.",
+                "One repetition was requested",
                 "one repetition: no interval",
                 "1 repetition, too few to be sure",
-                "One repetition has no interval: nothing is shown to differ.",
+                "One repetition has no interval",
                 "Of one repetition: there is no interval.",
             ],
             SURE,
@@ -229,11 +231,11 @@ SURE = ("overtakes", "a tie", "not told apart", "95 %", "interval holds")
         (
             {"blocks": 2},
             [
-                "Two repetitions were asked for, so ranges are shown, not intervals.",
+                "Two repetitions were requested",
                 "2 repetitions, too few to be sure",
-                "with the range of the two repetitions, which shows nothing to differ.",
+                "with the range of the two repetitions",
             ],
-            ["a tie", "not told apart"],
+            ["no significant difference"],
         ),
         (
             {"batch_sizes": (4,)},
@@ -273,16 +275,16 @@ def test_a_run_that_lacks_something_is_told_of_truly(
 ) -> None:
     design: dict[str, Any] = {"models": ("alexnet",), "batch_sizes": (1, 4)}
     run = runs.realistic_run(tmp_path, **(design | more))
-    page = own(write_report(run, price=0.3)).partition('"use strict"')[0]
+    page = own(write_report(run, price=0.3).page).partition('"use strict"')[0]
     text = (run / "report" / "report.md").read_text()
     tables = "".join(path.read_text() for path in run.glob("report/tables/*.tex"))
     words = " ".join(unescape(re.sub(r"<[^>]+>", "", page)).split())
-    before_method = words.partition("How it was measured")[0]
+    before_method = words.partition("Measurement method")[0]
     for sentence in said:
         assert sentence in words
     for sentence in unsaid:
         assert sentence not in before_method
-        assert sentence not in text.partition("## Design")[0]
+        assert sentence not in text.partition("## Measurement method")[0]
     for shown in (page, text, tables):
         assert not re.search(r"\b(nan|NaN|inf|Infinity|None)\b", shown)
 
@@ -295,7 +297,7 @@ def test_a_million_images_are_priced_from_the_command(tmp_path: Path) -> None:
     app(["report", str(run), *priced], standalone_mode=False)
     text = (run / "report" / "report.md").read_text()
     assert "At 250 g CO₂e per kWh and 0.3 EUR per kWh" in text
-    header, _, _, line = lines_of(run / "report", "A million images")
+    header, _, _, line = lines_of(run / "report", "Carbon footprint and cost of a million images")
     assert header == ["model", "backend", "batch", "CO₂e", "electricity, EUR"]
     assert line[:3] == ["alexnet", "torch-cpu", "1"]
     # One image takes about 27 W x 20.6 ms = 0.56 J: 0.154 kWh a million.
@@ -309,7 +311,7 @@ def test_a_million_images_are_priced_from_the_command(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_figures")
 def test_a_run_with_nothing_measured_still_has_a_report(tmp_path: Path) -> None:
     records: list[Record] = []
-    page = write_report(runs.write_run(tmp_path, records)).read_text()
+    page = write_report(runs.write_run(tmp_path, records)).page.read_text()
     assert "Nothing was measured." in page
     assert "plotly" not in page
 
@@ -331,7 +333,7 @@ def test_a_log_axis_has_ticks_enough_to_be_read(low: float, high: float) -> None
 
 @pytest.fixture(scope="module")
 def unlike(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(unlike_run(tmp_path_factory.mktemp("unlike"))).parent
+    return write_report(unlike_run(tmp_path_factory.mktemp("unlike"))).page.parent
 
 
 def lines_of(report: Path, title: str) -> list[list[str]]:
@@ -346,7 +348,7 @@ def test_a_difference_in_settings_is_said_with_the_answer_and_beside_each_ratio(
 ) -> None:
     text, page = (unlike / "report.md").read_text(), own(unlike / "index.html")
     for shown in (text, page):
-        assert "differ from onnxruntime-cpu, but their settings: torch-cpu in spinning." in shown
+        assert "Settings differ from those of onnxruntime-cpu: torch-cpu in spinning." in shown
         assert "torch-cpu against onnxruntime-cpu: spinning: on against off." in shown
     marks = [line[-1] for line in lines_of(unlike, "Ratios to onnxruntime-cpu")[2:]]
     assert marks == ["≠\u00a0spinning", "≠\u00a0spinning", "–"]
@@ -354,17 +356,17 @@ def test_a_difference_in_settings_is_said_with_the_answer_and_beside_each_ratio(
 
 
 def test_the_matrix_shows_every_factor_and_the_versions(unlike: Path) -> None:
-    header, _, *lines = lines_of(unlike, "What was in force")
+    header, _, *lines = lines_of(unlike, "Effective settings")
     assert header == ["factor", *runs.BACKENDS]
     entries = {line[0]: line[1:] for line in lines}
     assert set(entries) == {factor.replace("_", " ") for factor in FACTORS} | {"versions as loaded"}
     assert entries["spinning"] == ["off", "≠ on"]
-    assert entries["layout"] == ["not told", "not told"]
+    assert entries["layout"] == ["not reported", "not reported"]
     assert entries["versions as loaded"] == ["torch 2.15.0", "torch 2.15.0"]
 
 
 def test_a_start_is_shown_cold_and_warm_with_what_it_takes_to_break_even(unlike: Path) -> None:
-    header, _, first, second = lines_of(unlike, "What a start costs")
+    header, _, first, second = lines_of(unlike, "Start-up cost and break-even")
     start = dict(zip(header, second, strict=True))
     assert (first[2], start["batch"]) == ("16", "4")
     assert (start["load"], start["first inference"]) == ("50 s", "100 ms")
@@ -374,7 +376,7 @@ def test_a_start_is_shown_cold_and_warm_with_what_it_takes_to_break_even(unlike:
 
 
 def test_agreement_memory_and_the_largest_batch_share_a_table(unlike: Path) -> None:
-    header, _, first, second = lines_of(unlike, "Agreement, memory, accuracy")
+    header, _, first, second = lines_of(unlike, "Agreement with the reference, memory, accuracy")
     assert "top-1 accuracy" not in header  # random weights have none
     assert dict(zip(header, second, strict=True)) == {
         "model": "alexnet",
@@ -395,7 +397,7 @@ def test_a_run_from_before_says_what_was_not_recorded_and_shows_nothing_empty(re
     assert {line[-1] for line in lines_of(report, "Ratios to onnxruntime-cpu")[2:]} == {
         "?\u00a0not recorded"
     }
-    assert "What a start costs" not in text
+    assert "Start-up cost and break-even" not in text
 
 
 def test_batch_sizes_that_failed_alike_share_a_caveat() -> None:
@@ -450,7 +452,7 @@ def test_the_backend_that_is_cheaper_to_start_is_ahead_until_then() -> None:
     ("images", "said"),
     [
         (5_000.0, ""),  # 50 s of work
-        (31_000.0, "it is ahead after: alexnet 31,000 images (5 min 10 s)"),
+        (31_000.0, "break-even: alexnet 31,000 images (5 min 10 s)"),
     ],
 )
 def test_a_start_is_worth_a_word_where_a_minute_of_work_does_not_pay_it(
@@ -464,7 +466,7 @@ def test_a_start_is_worth_a_word_where_a_minute_of_work_does_not_pay_it(
     starts = [StartUp(row=row, cold=None, warm=None)]
     pairs = [BreakEven(cell=dear, reference_cell=cheap, time=paid, energy=paid)]
     best = Answer(model="alexnet", criterion="energy", best=dear)
-    words = f"torch-cpu is dearer to start than onnxruntime-cpu; {said}"
+    words = f"torch-cpu costs more to start than onnxruntime-cpu; {said}"
     assert slow_starts([best], starts, pairs) == ([words] if said else [])
     assert slow_starts([replace(best, best=cheap)], starts, pairs) == []
 
@@ -472,9 +474,11 @@ def test_a_start_is_worth_a_word_where_a_minute_of_work_does_not_pay_it(
 def test_the_terminal_names_the_settings_that_differ(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show_run(unlike_run(tmp_path))
+    run = unlike_run(tmp_path)
+    dataset = compile_dataset(run)
+    show_run(find(dataset, read_run(run).journal), run / "report" / "index.html")
     shown = " ".join(capsys.readouterr().out.split())
-    assert "differ from onnxruntime-cpu, but their settings: torch-cpu in spinning." in shown
+    assert "Settings differ from those of onnxruntime-cpu: torch-cpu in spinning." in shown
 
 
 @pytest.mark.parametrize(
@@ -500,7 +504,7 @@ def test_accuracy_says_whether_it_was_measured_here(
 @pytest.mark.usefixtures("no_figures")
 def test_a_long_table_is_folded_and_a_short_one_is_not(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path, batch_sizes=(1, 2, 4, 8, 16), blocks=1)
-    page = own(write_report(run))
+    page = own(write_report(run).page)
     table = page.partition('id="table-cells"')[2].partition("</section>")[0]
     assert "<summary>50 rows</summary>" in table
     assert "<details>" not in page.partition('id="table-best"')[2].partition("</section>")[0]

@@ -19,18 +19,20 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 def test_a_dataset_alone_has_a_report_that_says_what_is_missing(tmp_path: Path) -> None:
     run = traced_run(tmp_path / "run", models=("alexnet",))
-    of_run = own(write_report(run))
+    of_run = own(write_report(run).page)
     mailed = tmp_path / "mailed" / "theirs.nc"
     mailed.parent.mkdir()
     (run / "dataset.nc").rename(mailed)
-    page = write_report(mailed)
+    page = write_report(mailed).page
     assert page == mailed.parent / "theirs-report" / "index.html"
     text = own(page)
-    lead = re.compile(r'<p class="lead">(.*?)</p>')
+    lead = re.compile(r'<p class="summary">(.*?)</p>')
     assert lead.findall(text) == lead.findall(of_run)
     assert "This report is of a dataset file alone." in text
     assert "Power traces are in the folder of the run" in text
-    assert "What each backend ran with, and where its graph ran, is in the folder" in text
+    assert (
+        "The effective settings of each backend, and where its graph ran, are in the folder" in text
+    )
     assert "Not recorded" not in text
     assert "<code>../theirs.nc</code>" in text
     assert "beside this report’s folder" not in text
@@ -39,7 +41,7 @@ def test_a_dataset_alone_has_a_report_that_says_what_is_missing(tmp_path: Path) 
 
 def test_a_merged_dataset_has_a_report_of_all_its_repetitions(tmp_path: Path) -> None:
     merged = store(merge([run_of(tmp_path / "a"), run_of(tmp_path / "b", 1.1)]), tmp_path / "m.nc")
-    text = own(write_report(merged))
+    text = own(write_report(merged).page)
     assert "32 of 32 repetitions measured" in text
     assert "<title>fake + fake · greenbatch</title>" in text
 

@@ -105,7 +105,7 @@ def test_an_estimate_beside_a_measurement_makes_no_front(tmp_path: Path) -> None
     standing, refused = standings(offline(compile_dataset(run)))
     assert standing == {}
     (said,) = refused
-    assert said.startswith("No front of alexnet: its energies are estimated in part")
+    assert said.startswith("No Pareto front of alexnet: its energies are estimated in part")
 
 
 def test_a_saving_is_against_batch_one_of_the_same_backend(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_saving_within_the_spread_is_not_claimed(tmp_path: Path) -> None:
     run = runs.write_run(tmp_path, records, runs.study(("alexnet",), (ONE,), (1, 4)))
     (answer,) = answers(cell_rows(compile_dataset(run)))
     assert answer.best == replace(cell, batch_size=4)
-    assert answer.saving.startswith("not told apart from batch 1: ")
+    assert answer.saving.startswith("no significant difference from batch 1: ")
 
 
 def test_a_million_images_cost_what_their_energy_costs(tmp_path: Path) -> None:
@@ -181,10 +181,10 @@ def test_networks_stand_by_year_and_the_front_of_their_time(tmp_path: Path) -> N
         (2020, ["alexnet", "shufflenet_v2_x0_5", "densenet121", "vit_b_16"]),
         (2022, ["alexnet", "shufflenet_v2_x0_5", "convnext_base"]),
     ]
-    assert "On the front of them all: alexnet, shufflenet_v2_x0_5, convnext_base." in (
+    assert "On the Pareto front of all: alexnet, shufflenet_v2_x0_5, convnext_base." in (
         timeline_sentence(networks)
     )
-    assert said.startswith("Ran with random weights, and stand at the accuracy published")
+    assert said.startswith("Ran with random weights, and are shown at the accuracy published")
 
 
 def test_a_network_that_was_beaten_when_it_came_is_not_on_the_front(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from greenbatch.analysis import write_report
 from greenbatch.analysis.dataset.store import store
 from greenbatch.analysis.training import merge_training, open_training
 from greenbatch.analysis.training.findings.rows import labels_of, training_rows
-from greenbatch.analysis.training.report.build import write_training_report
 from greenbatch.cli import app
 from greenbatch.errors import RunError, UsageError
 from greenbatch.records import EnergySource, TrainingCell
@@ -35,7 +34,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def delrey(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_training_report(fakes.delrey_run(tmp_path_factory.mktemp("delrey"))).parent
+    return write_report(fakes.delrey_run(tmp_path_factory.mktemp("delrey"))).page.parent
 
 
 def words(page: Path) -> str:
@@ -56,7 +55,7 @@ def test_the_answer_of_a_comparison_names_the_greenest_and_the_most_accurate(del
     text = words(delrey / "index.html")
     assert "Least energy per image seen: mobilenet_v2 with 119 mJ" in text
     assert "highest accuracy: vgg16 with 98.8 %" in text
-    answer, caveats = text.index("Least energy per image seen"), text.index("Before you rely")
+    answer, caveats = text.index("Least energy per image seen"), text.index("Caveats")
     assert answer < caveats
 
 
@@ -96,14 +95,14 @@ def test_the_csv_holds_the_truths_of_the_run(delrey: Path) -> None:
 def test_the_command_writes_the_report_of_trainings_for_a_run_of_trainings(
     tmp_path: Path, no_figures: None
 ) -> None:
-    page = write_report(fakes.plain_run(tmp_path, blocks=2))
+    page = write_report(fakes.plain_run(tmp_path, blocks=2)).page
     assert page == tmp_path / "report" / "index.html"
     assert "energy and correctness of training" in page.read_text()
 
 
 def test_a_learning_curve_is_the_mean_over_repetitions(tmp_path: Path, no_figures: None) -> None:
     run = fakes.plain_run(tmp_path, models=("simple-cnn",), batch_sizes=(32,))
-    charts = facts(write_training_report(run))["charts"]
+    charts = facts(write_report(run).page)["charts"]
     (curve,) = charts["learning-epochs-0"]["curves"]
     dataset = open_training(run)
     means = dataset["accuracy"].mean("repetition").values.ravel()
@@ -118,7 +117,7 @@ def test_energy_of_an_epoch_is_shown_for_training_and_validation_apart(
     tmp_path: Path, no_figures: None
 ) -> None:
     run = fakes.plain_run(tmp_path, models=("simple-cnn",), batch_sizes=(32,))
-    curves = facts(write_training_report(run))["charts"]["epochs-0"]["curves"]
+    curves = facts(write_report(run).page)["charts"]["epochs-0"]["curves"]
     train, validation = (curve["y"][0][0] for curve in curves)
     assert [curve["words"] for curve in curves] == ["train", "validation"]
     share = fakes.SHARES["train"] / fakes.SHARES["validation"]
@@ -128,13 +127,13 @@ def test_energy_of_an_epoch_is_shown_for_training_and_validation_apart(
 def test_a_search_names_the_strategy_that_was_there_with_the_least_energy(
     tmp_path: Path, no_figures: None
 ) -> None:
-    page = write_training_report(fakes.search_run(tmp_path))
+    page = write_report(fakes.search_run(tmp_path)).page
     text = words(page)
     assert "gp came within 1 % of the best accuracy of all strategies with the least energy" in text
     assert "searches by grid in 4 of 4 and random in 4 of 4." in text
     charts = facts(page)["charts"]
     assert {curve["label"] for curve in charts["search-0"]["curves"]} == {"grid", "random", "gp"}
-    assert "What the best trials had" in text
+    assert "Hyperparameters of the best trials" in text
     with (page.parent / "tables" / "trials.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 3 * 8 * 4
@@ -144,27 +143,27 @@ def test_a_search_names_the_strategy_that_was_there_with_the_least_energy(
 def test_strategies_that_all_arrive_are_ranked_by_energy_with_the_ratio(
     tmp_path: Path, no_figures: None
 ) -> None:
-    text = words(write_training_report(fakes.search_run(tmp_path, within=0.06)))
+    text = words(write_report(fakes.search_run(tmp_path, within=0.06)).page)
     assert "gp came within 6 % of the best accuracy of all strategies with the least" in text
     # random is there after 5 trials of 50 J and a joule more for each, gp after 3
     assert f"random needed {260 / 153:.2f} times" in text
 
 
 def test_one_search_of_each_strategy_is_called_too_few(tmp_path: Path, no_figures: None) -> None:
-    text = words(write_training_report(fakes.search_run(tmp_path, blocks=1)))
+    text = words(write_report(fakes.search_run(tmp_path, blocks=1)).page)
     assert "One search of each strategy: too few to be sure of any order." in text
     assert "95 %:" not in text
 
 
 def test_a_failed_trial_is_told_with_its_reason(tmp_path: Path, no_figures: None) -> None:
-    text = words(write_training_report(fakes.search_run(tmp_path, failures=True)))
+    text = words(write_report(fakes.search_run(tmp_path, failures=True)).page)
     assert "random, trial 1 on digits (error 4×): the loss is nan in step 17 of epoch 2" in text
 
 
 def test_a_factorial_names_the_layers_that_explain_the_energy(
     tmp_path: Path, no_figures: None
 ) -> None:
-    page = write_training_report(fakes.factorial_run(tmp_path))
+    page = write_report(fakes.factorial_run(tmp_path)).page
     text = words(page)
     found = re.search(r"most of the energy of a training is conv layers: ([\d.]+) % of", text)
     assert found
@@ -180,7 +179,7 @@ def _spread(effects: Any) -> dict[str, tuple[float, float]]:
 
 
 def test_estimates_are_said_first_and_drawn_hollow(tmp_path: Path, no_figures: None) -> None:
-    page = write_training_report(fakes.plain_run(tmp_path, source=EnergySource.ESTIMATED))
+    page = write_report(fakes.plain_run(tmp_path, source=EnergySource.ESTIMATED)).page
     text = words(page)
     assert text.index("Energy is estimated from CPU time") < text.index("Least energy per image")
     assert "Least energy per image seen (estimated)" in text
@@ -192,7 +191,7 @@ def test_estimates_are_said_first_and_drawn_hollow(tmp_path: Path, no_figures: N
 def test_without_energy_it_says_why_and_shows_correctness(
     tmp_path: Path, no_figures: None, make: Any
 ) -> None:
-    page = write_training_report(make(tmp_path, source=EnergySource.MISSING))
+    page = write_report(make(tmp_path, source=EnergySource.MISSING)).page
     text = words(page)
     assert "There is no energy in this run (the counter stood still)" in text
     assert "nan" not in text.lower()
@@ -202,47 +201,47 @@ def test_without_energy_it_says_why_and_shows_correctness(
 
 
 def test_failures_interruptions_and_holes_are_told(tmp_path: Path, no_figures: None) -> None:
-    text = words(write_training_report(fakes.troubled_run(tmp_path)))
+    text = words(write_report(fakes.troubled_run(tmp_path)).page)
     assert "Failed: simple-cnn on digits (error 1×): the loss is nan in step 17" in text
     assert "The run is incomplete: 1 of 6 trainings did not end." in text
     assert "1 training is without energy (the counter stood still)" in text
     assert "lost 18 J and" in text
-    assert "Not drawn against energy, for that of an epoch is missing: dense-linear." in text
+    assert "Not drawn against energy, because that of an epoch is missing: dense-linear." in text
     assert "at the least" in text
     assert "nan" not in text.lower().replace("the loss is nan", "")
 
 
 def test_one_repetition_has_no_interval(tmp_path: Path, no_figures: None) -> None:
-    text = words(write_training_report(fakes.delrey_run(tmp_path, blocks=1)))
-    assert "One repetition was asked for, so no spread is known." in text
+    text = words(write_report(fakes.delrey_run(tmp_path, blocks=1)).page)
+    assert "One repetition was" in text
     assert "one repetition, too few to be sure" in text
     assert "95 %:" not in text
 
 
 def test_a_single_choice_is_not_compared(tmp_path: Path, no_figures: None) -> None:
     run = fakes.plain_run(tmp_path, models=("simple-cnn",), batch_sizes=(32,))
-    page = write_training_report(run)
+    page = write_report(run).page
     assert "One choice was trained, so nothing is compared." in words(page)
     assert "front-0" not in facts(page)["charts"]
 
 
 def test_nothing_trained_is_said(tmp_path: Path, no_figures: None) -> None:
-    text = words(write_training_report(fakes.write(tmp_path, [])))
-    assert "No training ended well." in text
+    text = words(write_report(fakes.write(tmp_path, [])).page)
+    assert "No training completed." in text
     assert "0 of 3 trainings measured" in text
 
 
 def test_a_tie_is_called_one(tmp_path: Path, no_figures: None) -> None:
     truths = {"a": (0.1, 0.9), "b": (0.1005, 0.9005)}
     run = fakes.delrey_run(tmp_path, blocks=4, truths=truths, noise=0.03, accuracy_noise=0.01)
-    text = words(write_training_report(run))
-    assert "within the spread of the repetitions: a tie" in text
-    assert re.search("Not told apart from [ab] in accuracy: [ab]", text)
+    text = words(write_report(run).page)
+    assert "more: no significant difference" in text
+    assert re.search("No significant difference in accuracy from [ab]: [ab]", text)
 
 
 def test_a_shortened_run_and_its_substitutions_are_said(tmp_path: Path, no_figures: None) -> None:
     members = {"scale": 0.01, "substitutions": {"NASNetMobile": "nasnet-mobile, by timm's parts"}}
-    text = words(write_training_report(fakes.plain_run(tmp_path, study_members=members)))
+    text = words(write_report(fakes.plain_run(tmp_path, study_members=members)).page)
     assert "This is a shortened run, 0.01 of the study's" in text
     assert "are replaced: NASNetMobile by nasnet-mobile" in text
 
@@ -256,7 +255,7 @@ def test_trainings_that_stopped_early_are_told_and_drawn_to_where_all_went(
         for block, epochs in enumerate((3, 5, 4))
         for record in fakes.trained(cell, block, epochs=epochs, stopped="patience")
     ]
-    page = write_training_report(fakes.write(tmp_path, records, fakes.study(epochs=9, patience=1)))
+    page = write_report(fakes.write(tmp_path, records, fakes.study(epochs=9, patience=1))).page
     text = words(page)
     assert "Patience ended 3 trainings early, after 3 to 5 epochs" in text
     assert "3 to 5, 3 early" in text
@@ -271,7 +270,7 @@ def test_what_a_user_named_is_text(tmp_path: Path, no_figures: None) -> None:
         blocks=2,
         study_members={"name": EVIL, "about": EVIL},
     )
-    page = write_training_report(run)
+    page = write_report(run).page
     text = re.sub(r'<script id="plotly".*?</script>', "", page.read_text(), flags=re.DOTALL)
     assert "alert(1)" in text
     assert EVIL not in text
@@ -287,7 +286,7 @@ def test_settings_that_differ_are_marked(tmp_path: Path, no_figures: None) -> No
         for block in range(2)
         for record in fakes.trained(cell, block, settings={"threads": 2 + block, "amp": False})
     ]
-    page = write_training_report(fakes.write(tmp_path, records, fakes.study(repetitions=2)))
+    page = write_report(fakes.write(tmp_path, records, fakes.study(repetitions=2))).page
     text = words(page)
     assert "threads ≠ 2 (1×); 3 (1×)" in text
     assert "amp no" in text
@@ -299,7 +298,7 @@ def test_files_of_an_earlier_report_do_not_outlive_it(tmp_path: Path) -> None:
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("old")
-    write_training_report(run)
+    write_report(run)
     assert [path.exists() for path in stale] == [False, False]
 
 
@@ -307,7 +306,7 @@ def test_a_report_that_cannot_be_written_says_what_to_do(tmp_path: Path, no_figu
     run = fakes.plain_run(tmp_path, blocks=1)
     (run / "report").write_text("in the way")
     with pytest.raises(RunError, match="copy the run"):
-        write_training_report(run)
+        write_report(run)
 
 
 def test_merged_machines_stand_side_by_side(tmp_path: Path, no_figures: None) -> None:
@@ -316,7 +315,7 @@ def test_merged_machines_stand_side_by_side(tmp_path: Path, no_figures: None) ->
         for host, power in (("bench", 1.0), ("cloud", 2.0))
     ]
     merged = store(merge_training(runs), tmp_path / "both.nc")
-    page = write_report(merged)
+    page = write_report(merged).page
     assert page == tmp_path / "both-report" / "index.html"
     text = words(page)
     assert "mobilenet_v2 119 mJ" in text

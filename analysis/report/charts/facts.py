@@ -1,0 +1,259 @@
+"""What the page's scripts draw, by kind of chart; plain JSON once it is written.
+
+``templates/report.js`` and ``templates/training.js`` read it by these names.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NotRequired, TypedDict
+
+from greenbatch.analysis.statistics.intervals import Interval, bounds
+
+Bounds = tuple[float, float, float, str]
+"""Centre, low and high, and the kind of interval; the centre stands for bounds that there are not.
+"""
+Share = tuple[float, float | None, float | None]
+"""An accuracy in percent, with its bounds."""
+
+
+def bounded(value: Interval) -> Bounds:
+    """Write a figure to six digits."""
+    low, high = bounds(value)
+    centre, low, high = (float(f"{number:.6g}") for number in (value.centre, low, high))
+    return centre, low, high, value.kind
+
+
+class BatchCurve(TypedDict):
+    """A figure over the batch size."""
+
+    variant: int
+    label: str
+    estimated: bool
+    sizes: Sequence[int]
+    y: Sequence[Bounds]
+    layer: int
+    words: str
+    net: NotRequired[Sequence[Bounds | None]]
+
+
+class BatchFacts(TypedDict):
+    """Energy or latency of a model over the batch size."""
+
+    kind: Literal["energy", "latency"]
+    model: str
+    unit: str
+    curves: Sequence[BatchCurve]
+
+
+class TradeoffCurve(TypedDict):
+    """Energy (y) against latency (x), a point for each batch size."""
+
+    variant: int
+    label: str
+    estimated: bool
+    sizes: Sequence[int]
+    y: Sequence[Bounds]
+    x: Sequence[Bounds]
+    standing: Sequence[str | None]
+    net: Sequence[Bounds | None]
+    net_standing: Sequence[str | None]
+
+
+class TradeoffFacts(TypedDict):
+    """Energy against latency of a model."""
+
+    kind: Literal["tradeoff"]
+    model: str
+    curves: Sequence[TradeoffCurve]
+
+
+class ServerPoint(TypedDict):
+    """A server under a policy."""
+
+    policy: str
+    energy: Bounds | None
+    net: Bounds | None
+    p99: Bounds | None
+    mean: Bounds | None
+    standing: str | None
+    net_standing: str | None
+
+
+class ServerCurve(TypedDict):
+    """Servers of one backend under one kind of policy."""
+
+    variant: int
+    label: str
+    policy: str
+    estimated: bool
+    points: Sequence[ServerPoint]
+
+
+class ServingFacts(TypedDict):
+    """Energy against response time of a model under some traffic."""
+
+    kind: Literal["serving"]
+    model: str
+    curves: Sequence[ServerCurve]
+
+
+class YearPoint(TypedDict):
+    """A network by its year."""
+
+    model: str
+    year: int
+    parameters: float | None
+    how: str
+    energy: Bounds
+    estimated: bool
+    top1: Share
+    measured: bool
+    front: bool
+
+
+class YearFront(TypedDict):
+    """The Pareto front of all networks until a year."""
+
+    year: int
+    models: Sequence[str]
+
+
+class TimelineFacts(TypedDict):
+    """Networks by year, in one of three views."""
+
+    kind: Literal["timeline"]
+    view: str
+    points: Sequence[YearPoint]
+    fronts: Sequence[YearFront]
+
+
+class AccuracyPoint(TypedDict):
+    """A cell with energy, latency and accuracy."""
+
+    model: str
+    how: str
+    variant: int
+    estimated: bool
+    energy: Bounds
+    net: Bounds | None
+    latency: Bounds
+    top1: Share
+    measured: bool
+    standing: str
+    net_standing: str | None
+
+
+class AccuracyFacts(TypedDict):
+    """Energy, latency and accuracy of all networks."""
+
+    kind: Literal["accuracy"]
+    points: Sequence[AccuracyPoint]
+
+
+class TraceSteps(TypedDict):
+    """Power of a domain in a repetition: edges in s, watts between them, the window's end in s."""
+
+    block: int
+    domain: str
+    kind: str
+    t: Sequence[float]
+    w: Sequence[float]
+    window: float
+
+
+class PowerCell(TypedDict):
+    """The traces of a cell."""
+
+    model: str
+    how: str
+    variant: int
+    traces: list[TraceSteps]
+
+
+class PowerFacts(TypedDict):
+    """Power over time, of one cell at a time."""
+
+    kind: Literal["power"]
+    cells: Sequence[PowerCell]
+
+
+class Across(TypedDict):
+    """The axis of epochs, trials or energy."""
+
+    title: str
+    unit: str
+    whole: NotRequired[bool]
+
+
+class Up(TypedDict):
+    """The axis of what is drawn; ``words`` name it where it is one thing."""
+
+    unit: str
+    words: str
+
+
+class Band(TypedDict):
+    """A line with its interval."""
+
+    variant: int
+    label: str
+    estimated: bool
+    layer: int
+    words: str
+    x: Sequence[float]
+    y: Sequence[Bounds]
+
+
+class BandsFacts(TypedDict):
+    """Lines with intervals over epochs, trials or energy; steps where ``shape`` is ``hv``."""
+
+    kind: Literal["bands"]
+    x: Across
+    y: Up
+    curves: Sequence[Band]
+    shape: NotRequired[str]
+
+
+class FrontPoint(TypedDict):
+    """A training's accuracy and its energy per image seen."""
+
+    variant: int
+    label: str
+    energy: Bounds
+    accuracy: Bounds
+    estimated: bool
+    front: bool
+
+
+class FrontFacts(TypedDict):
+    """Accuracy against energy per image seen."""
+
+    kind: Literal["front"]
+    points: Sequence[FrontPoint]
+
+
+class LevelFacts(TypedDict):
+    """The energy at a level of a factor."""
+
+    factor: str
+    level: str
+    energy: Bounds
+
+
+class EffectsFacts(TypedDict):
+    """Energy at each level of each factor."""
+
+    kind: Literal["effects"]
+    levels: Sequence[LevelFacts]
+
+
+ChartFacts = (
+    BatchFacts
+    | TradeoffFacts
+    | ServingFacts
+    | TimelineFacts
+    | AccuracyFacts
+    | PowerFacts
+    | BandsFacts
+    | FrontFacts
+    | EffectsFacts
+)

@@ -1,0 +1,184 @@
+"""What a run of inference shows: gathered once, for its report and for the terminal."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greenbatch.analysis.findings.answers import Answer, answers
+from greenbatch.analysis.findings.caveats import Caveat, caveats
+from greenbatch.analysis.findings.cells import CellRow, cell_rows
+from greenbatch.analysis.findings.comparisons import (
+    BestRow,
+    ComparisonRow,
+    best_rows,
+    comparison_rows,
+)
+from greenbatch.analysis.findings.fairness import Fairness, fairness
+from greenbatch.analysis.findings.serving import ServingPanel, serving_panels
+from greenbatch.analysis.findings.startup import BreakEven, StartUp, break_evens, start_ups
+from greenbatch.analysis.findings.timeline import Network, timeline
+from greenbatch.analysis.report.tables.tradeoffs import Turning, offline, standings, turnings
+from greenbatch.analysis.tradeoffs.accuracy_front import Rival, accuracy_front
+from greenbatch.records import Cell, Journal
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@dataclass(frozen=True, slots=True)
+class Tradeoffs:
+    """One quantity against another, over the cells of a run.
+
+    Attributes:
+        closed: The dataset's closed loop.
+        standing, net_standing: Of each cell against its model's Pareto front, by gross and by net
+            energy.
+        refused: Why a model has no front, a sentence each.
+        turnings: Saturation point and knee of each curve of energy per image.
+        candidates: Cells of all networks that have an accuracy.
+        weighed: What those show, in sentences.
+        networks: By year of publication.
+        left_out: Which networks are not among them; a sentence.
+        panels: Of servers, by model and traffic.
+    """
+
+    closed: "xr.Dataset"
+    standing: Mapping[Cell, str]
+    refused: Sequence[str]
+    net_standing: Mapping[Cell, str]
+    turnings: Sequence[Turning]
+    candidates: Sequence[Rival]
+    weighed: Sequence[str]
+    networks: Sequence[Network]
+    left_out: str
+    panels: Sequence[ServingPanel]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceFindings:
+    """What one run, or one machine of a merged dataset, shows.
+
+    Attributes:
+        title: Of the run.
+        cells: All of them.
+        settings: The effective settings of each backend; of a dataset alone none is known.
+        answers: Of the closed loop, as are ``starts``, ``comparisons`` and ``best``.
+        alone: Whether there is a dataset and no journal.
+    """
+
+    title: str
+    cells: Sequence[CellRow]
+    settings: Fairness
+    caveats: Sequence[Caveat]
+    answers: Sequence[Answer]
+    starts: Sequence[StartUp]
+    break_evens: Sequence[BreakEven]
+    comparisons: Sequence[ComparisonRow]
+    best: Sequence[BestRow]
+    tradeoffs: Tradeoffs
+    alone: bool
+
+    @property
+    def loop(self) -> list[CellRow]:
+        """The cells of the closed loop."""
+        return [row for row in self.cells if not row.cell.is_server]
+
+    @property
+    def servers(self) -> list[CellRow]:
+        """The cells of the server scenario."""
+        return [row for row in self.cells if row.cell.is_server]
+
+    @property
+    def summary(self) -> str:
+        """The answer in one sentence."""
+        return summary_sentence(self.answers)
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceReport:
+    """A report of inference that was written.
+
+    Attributes:
+        page: Path of ``index.html``.
+        findings: By machine or run; those of a single run by its title.
+    """
+
+    page: Path
+    findings: Mapping[str, InferenceFindings]
+
+
+def find(dataset: "xr.Dataset", journal: Journal | None) -> InferenceFindings:
+    """Analyse a run.
+
+    Args:
+        dataset: Of one run.
+        journal: Of the run; ``None`` where there is the dataset alone.
+    """
+    cells = cell_rows(dataset)
+    loop = [row for row in cells if not row.cell.is_server]
+    settings = fairness(journal.repetitions if journal else (), (row.cell for row in cells))
+    starts = start_ups(dataset, loop)
+    return InferenceFindings(
+        title=str(dataset.attrs["title"]),
+        cells=cells,
+        settings=settings,
+        caveats=caveats(dataset, cells, settings, alone=journal is None),
+        answers=answers(loop),
+        starts=starts,
+        break_evens=break_evens(starts),
+        comparisons=comparison_rows(loop),
+        best=best_rows(loop),
+        tradeoffs=_tradeoffs(dataset, cells, loop),
+        alone=journal is None,
+    )
+
+
+def _tradeoffs(
+    dataset: "xr.Dataset", cells: Sequence[CellRow], loop: Sequence[CellRow]
+) -> Tradeoffs:
+    closed = offline(dataset)
+    net_standing, _ = standings(closed, net=True)
+    return Tradeoffs(
+        closed,
+        *standings(closed),
+        net_standing,
+        turnings(closed),
+        *accuracy_front(closed, loop),
+        *timeline(dataset, loop),
+        serving_panels(cells),
+    )
+
+
+def summary_sentence(answered: Sequence[Answer]) -> str:
+    """Answer the run's question in one sentence, models with the same answer together."""
+    if not any(answer.best for answer in answered):
+        return "Nothing was measured."
+    parts = []
+    for criterion, words in (
+        ("energy", "Least energy per image"),
+        ("throughput", "Highest throughput"),
+    ):
+        groups: dict[str, list[str]] = {}
+        sources = set()
+        for answer in answered:
+            if answer.best and answer.criterion == criterion:
+                groups.setdefault(answer.best.how, []).append(answer.model)
+                sources.add(answer.energy_source)
+        if not groups:
+            continue
+        if criterion == "energy" and sources != {"measured"}:
+            words += f" ({', '.join(sorted(sources))})"
+        if len(groups) == 1 and len(answered) > 1:
+            place, models = next(iter(groups.items()))
+            every = "both models" if len(models) == 2 else f"all {len(models)} models"
+            whom = every if len(models) == len(answered) else _listed(models)
+            parts.append(f"{words}: {place}, for {whom}")
+        else:
+            places = (f"{place} for {_listed(models)}" for place, models in groups.items())
+            parts.append(f"{words}: {'; '.join(places)}")
+    return ". ".join(parts) + "."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -1,0 +1,65 @@
+"""The templates: what they show is there, or it is an error."""
+
+from dataclasses import replace
+
+import pytest
+from jinja2 import UndefinedError
+
+from greenbatch.analysis import compile_dataset
+from greenbatch.analysis.dataset.run_files import read_run
+from greenbatch.analysis.report.findings import find
+from greenbatch.analysis.report.inference_page import InferencePage, inference_page
+from greenbatch.analysis.report.page import Files, Overview, Part
+from greenbatch.analysis.report.render import environment, render, scripts
+from tests.fakes import runs
+
+FILES = Files(data="../dataset.nc", figures=[])
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> InferencePage:
+    run = runs.realistic_run(
+        tmp_path_factory.mktemp("run"), models=("alexnet",), batch_sizes=(1,), blocks=1
+    )
+    dataset = compile_dataset(run)
+    return inference_page(dataset, find(dataset, read_run(run).journal))
+
+
+@pytest.mark.parametrize(
+    ("template", "stray"),
+    [
+        ("report.md.j2", "{{ page.cover.titel }}"),
+        ("report.md.j2", "{{ title }}"),
+        ("report.md.j2", "{% if page.caveats.grave %}{% endif %}"),
+        ("report.html.j2", "{% for section in page.figures.charts %}{% endfor %}"),
+        ("report.html.j2", '{% from "parts.html.j2" import show %}{{ show(page.cover) }}'),
+    ],
+)
+def test_a_stray_name_in_a_template_is_an_error(
+    page: InferencePage, template: str, stray: str
+) -> None:
+    jinja = environment(template.endswith(".html.j2"))
+    assert jinja.loader is not None
+    source, _, _ = jinja.loader.get_source(jinja, template)
+    script = scripts(page.figures.sections, page.figures.styles)
+    assert jinja.from_string(source).render(page=page, files=FILES, script=script)
+    with pytest.raises(UndefinedError):
+        jinja.from_string(source + stray).render(page=page, files=FILES, script=script)
+
+
+def test_a_title_is_text_on_a_page_and_in_markdown(page: InferencePage) -> None:
+    named = replace(page, cover=replace(page.cover, title="<b>*a*</b>"))
+    script = scripts(page.figures.sections, page.figures.styles)
+    html = render("report.html.j2", page=named, files=FILES, script=script)
+    assert "<h1>&lt;b&gt;*a*&lt;/b&gt;</h1>" in html
+    assert r"&lt;b>\*a\*&lt;/b>" in render("report.md.j2", page=named, files=FILES)
+
+
+def test_an_overview_shows_every_part() -> None:
+    parts = [Part(name, f"{name}/index.html", "", f"{name} is best.") for name in ("a", "b")]
+    overview = Overview(
+        title="two", source="", eyebrow="", along="run", parts=parts, closing="The end."
+    )
+    html = render("overview.html.j2", page=overview)
+    assert "2 runs side by side" in html
+    assert all(f'<a href="{part.href}">{part.label}</a>' in html for part in parts)
