@@ -154,7 +154,8 @@ def main() -> int:
     """Check this checkout."""
     checks = json.loads((HERE / "proselint.json").read_text())["checks"]
     found = list(findings(ROOT, Words.read(), checks))
-    print(*found, sep="\n")
+    for one in found:
+        print(one)
     return int(bool(found))
 
 
