@@ -38,7 +38,7 @@ bench: install
 		--repetitions $(REPETITIONS) --profile $(PROFILE)
 
 # Two at a time, with a thread each: pools of threads on the same cores wait for each other, spinning.
-PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+PARALLEL := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 QUICK := not slow and not alone and not browser and not emulated
 quick: install
@@ -69,7 +69,7 @@ NUMERIC := $(BIN)/python -m pytest -q -m numeric --numprocesses 2 --dist loadfil
 test-cpus: install
 	OPENBLAS_CORETYPE=Haswell ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 \
 		OMP_NUM_THREADS=1 $(NUMERIC)
-	OPENBLAS_CORETYPE=$$(grep -qs avx512bw /proc/cpuinfo && echo SkylakeX || echo Nehalem) $(NUMERIC)
+	OMP_WAIT_POLICY=passive OPENBLAS_CORETYPE=$$(grep -qs avx512bw /proc/cpuinfo && echo SkylakeX || echo Nehalem) $(NUMERIC)
 	GB_NEEDS_EMULATOR=1 $(BIN)/python -m pytest -m emulated
 
 fuzz: install

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from greenbatch.records import Status, parse
-from tests.conftest import Gb
+from tests.conftest import SMALL_MODELS, Gb
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ DIMENSIONS = {
     "io": 1,
     "scenario": 1,
     "batch_size": 2,
-    "repetition": 2,
+    "repetition": 1,
 }
 UNITS = {
     "energy": "J",
@@ -44,9 +44,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, gb: Gb, artifacts: Path) -> Pa
     options = "--provider cpu --runtime onnxruntime --runtime torch --batch-sizes 1,8"
     told = gb(
         "bench",
-        *("squeezenet1_1", "shufflenet_v2_x0_5"),
+        *SMALL_MODELS,
         *options.split(),
-        *("--repetitions", 2, "--profile", "quick", "--weights", "random"),
+        *("--repetitions", 1, "--profile", "quick", "--weights", "random"),
         *("--artifacts", artifacts, "--out", path),
     )
     assert str(path / "report/index.html") in told.stdout.replace("\n", "")
@@ -109,6 +109,7 @@ def test_a_script_can_read_the_answer(run: Path, gb: Gb) -> None:
     with xr.open_dataset(run / "dataset.nc") as dataset:
         logs = xr.ufuncs.log(dataset["energy_per_image"])
         energy = xr.ufuncs.exp(logs.mean("repetition"))
+        assert {answer["model"] for answer in told["answers"]} == {*SMALL_MODELS}
         for answer in told["answers"]:
             least = float(energy.sel(model=answer["model"]).min())
             assert answer["value"] == pytest.approx(least)

@@ -211,6 +211,7 @@ def test_the_generator_of_requests_ends_with_its_parent() -> None:
     wait_for(lambda: not psutil.pid_exists(pid) or gone([psutil.Process(pid)]))
 
 
+@pytest.mark.alone  # that all have ended is asked for at once
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_with_how_to_go_on_and_the_next_run_has_the_machine(
@@ -255,6 +256,7 @@ def _measures_alone(process: subprocess.Popen[str], study: Path, folder: Path) -
     )
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_signal_while_artifacts_are_exported_leaves_nothing(
     begin: Callable[..., subprocess.Popen[str]], tmp_path: Path

@@ -56,6 +56,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_of(tmp_path_factory.mktemp("runs") / "base")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("factor", "code"), [(1.05, 1), (1.01, 0), (1.0, 0), (0.9, 0)])
 def test_only_worse_beyond_the_threshold_exits_1(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path, factor: float, code: int
@@ -63,6 +64,7 @@ def test_only_worse_beyond_the_threshold_exits_1(
     assert told(capsys, base, run_of(tmp_path / "new", factor))[0] == code
 
 
+@pytest.mark.slow
 def test_the_command_exits_with_the_code(base: Path, tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(compare)
@@ -71,6 +73,7 @@ def test_the_command_exits_with_the_code(base: Path, tmp_path: Path) -> None:
     assert app([str(base), str(new), "--threshold", "6%"], standalone_mode=False) == 0
 
 
+@pytest.mark.slow
 def test_the_table_says_verdict_ratio_and_what_it_means(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
 ) -> None:
@@ -84,6 +87,7 @@ def test_the_table_says_verdict_ratio_and_what_it_means(
     assert "Two runs share no blocks" in " ".join(out.split())
 
 
+@pytest.mark.slow
 def test_a_higher_latency_is_worse_and_a_higher_throughput_better(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
 ) -> None:
@@ -114,6 +118,7 @@ def test_json_holds_everything(
     assert found["overall"]["centre"] == pytest.approx(1.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "difference"),
     [

@@ -187,6 +187,7 @@ def test_networks_are_told_apart(tmp_path: Path) -> None:
     assert [best["model"] for best in told["best"]] == ["dense", "simple-cnn"]
 
 
+@pytest.mark.slow
 def test_an_estimate_is_named_and_a_missing_energy_is_no_zero(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -118,6 +118,7 @@ def test_rows_carry_value_interval_and_source(tmp_path: Path) -> None:
     assert (told.low, told.top1, told.high) == pytest.approx((50.0, 55.0, 60.0))
 
 
+@pytest.mark.slow
 def test_an_accuracy_that_came_later_is_taken_in(tmp_path: Path) -> None:
     compiled(tmp_path)
     assert math.isnan(at(open_run(tmp_path), "accuracy_top1", "int8"))

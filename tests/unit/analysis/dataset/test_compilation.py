@@ -72,6 +72,7 @@ def test_dimensions_are_those_of_the_design(tmp_path: Path) -> None:
     assert dataset["weights"].dims == ("model",)
 
 
+@pytest.mark.slow
 def test_every_variable_has_units_and_a_name_and_every_flag_its_meanings(tmp_path: Path) -> None:
     write_dataset(runs.realistic_run(tmp_path))
     with xr.open_dataset(tmp_path / "dataset.nc") as dataset:
@@ -186,6 +187,7 @@ def test_flags_are_a_bit_mask(tmp_path: Path) -> None:
     assert one(compiled(tmp_path, [record]), "flags") == 1 + 4
 
 
+@pytest.mark.slow
 def test_the_file_opens_with_plain_xarray_and_is_the_same(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path, models=("alexnet",))
     path = write_dataset(run)
@@ -196,6 +198,7 @@ def test_the_file_opens_with_plain_xarray_and_is_the_same(tmp_path: Path) -> Non
     assert [p.name for p in run.glob(".*")] == []
 
 
+@pytest.mark.slow
 def test_a_run_without_any_record_still_round_trips(tmp_path: Path) -> None:
     run = runs.write_run(tmp_path, [])
     write_dataset(run)

@@ -142,6 +142,7 @@ def test_a_setting_with_the_name_of_a_variable_compiles(tmp_path: Path) -> None:
     assert there in [row.cell for row in cell_rows(dataset) if row.ok]
 
 
+@pytest.mark.slow
 def test_the_file_with_settings_is_the_same_and_has_units_everywhere(tmp_path: Path) -> None:
     dataset = compiled(tmp_path)
     with xr.open_dataset(write_dataset(tmp_path)) as stored:

@@ -162,6 +162,7 @@ VERSIONS = {"python": "3.11.7", "onnxruntime": "1.30.0", "torch": "2.15.0"}
 RAPL = {"name": "rapl", "domains": [{"name": "package-0"}, {"name": "dram-0"}]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

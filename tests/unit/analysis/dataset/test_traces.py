@@ -54,6 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs.write_run(path, records, runs.study(repetitions=2))
 
 
+@pytest.mark.slow
 def test_there_is_a_trace_for_each_repetition_that_was_measured(run: Path) -> None:
     found = open_traces(run)
     assert [(trace.cell.batch_size, trace.repetition) for trace in found] == [(1, 0), (4, 0)]

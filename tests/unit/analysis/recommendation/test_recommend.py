@@ -406,6 +406,7 @@ def test_failed_repetitions_are_left_out_and_counted(tmp_path: Path) -> None:
     assert note in recommend([curve], POISSON, 50.0).notes
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_answer_and_another_differs(plain: Path) -> None:
     curves = curves_of(plain)
     first, again, other = (recommend(curves, POISSON, 50.0, seed=seed) for seed in (1, 1, 2))
@@ -415,6 +416,7 @@ def test_the_same_seed_gives_the_same_answer_and_another_differs(plain: Path) ->
     assert first.fastest.p99_s.centre != other.fastest.p99_s.centre
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["constant", "uniform:0.8:1.2", "bursty:4:2s:0.1"])
 def test_other_arrivals_are_served(plain: Path, text: str) -> None:
     curves = curves_of(plain)

@@ -47,6 +47,7 @@ def own(page: Path) -> str:
     return text[:start] + text[text.index("</script>", start) :]
 
 
+@pytest.mark.slow
 def test_all_files_are_there(report: Path) -> None:
     names = {str(path.relative_to(report)) for path in report.rglob("*") if path.is_file()}
     drawn = ("energy", "latency", "tradeoff", "accuracy", "timeline")
@@ -58,6 +59,7 @@ def test_all_files_are_there(report: Path) -> None:
     assert names == {"index.html", "report.md"} | figures | tables
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_nothing_outside_itself(report: Path) -> None:
     page = own(report / "index.html")
     assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!data:|figures/)", page)
@@ -68,6 +70,7 @@ def test_the_page_asks_for_nothing_outside_itself(report: Path) -> None:
     assert report.joinpath("index.html").read_text().count("* plotly.js (basic - minified) v") == 1
 
 
+@pytest.mark.slow
 def test_an_estimate_is_said_before_any_figure_in_page_and_markdown(report: Path) -> None:
     said = "Energy is estimated from CPU time"
     page, text = own(report / "index.html"), (report / "report.md").read_text()
@@ -75,6 +78,7 @@ def test_an_estimate_is_said_before_any_figure_in_page_and_markdown(report: Path
     assert 0 < text.index(said) < text.index("Least energy per image")
 
 
+@pytest.mark.slow
 def test_drawn_estimates_are_named(report: Path) -> None:
     svg = (report / "figures" / "energy.svg").read_text()
     ElementTree.fromstring(svg)
@@ -82,6 +86,7 @@ def test_drawn_estimates_are_named(report: Path) -> None:
     assert "(estimated)" not in (report / "figures" / "latency.svg").read_text()
 
 
+@pytest.mark.slow
 def test_the_csv_of_cells_has_a_line_for_each_cell(report: Path) -> None:
     with (report / "tables" / "cells.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 5 * 2 * 3
@@ -390,6 +395,7 @@ def test_agreement_memory_and_the_largest_batch_share_a_table(unlike: Path) -> N
     assert first[5:] == ["–", "–"]
 
 
+@pytest.mark.slow
 def test_a_run_from_before_says_what_was_not_recorded_and_shows_nothing_empty(report: Path) -> None:
     text = (report / "report.md").read_text()
     assert "Not recorded: inter op threads, affinity, spinning" in text

@@ -142,6 +142,7 @@ def test_a_network_that_torch_froze_is_freed(
     )
 
 
+@pytest.mark.slow
 def test_a_network_that_mixes_images_is_refused_by_name_of_the_node(
     frozen: Callable[[type, int], Path], tmp_path: Path
 ) -> None:

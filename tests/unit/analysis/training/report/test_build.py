@@ -309,6 +309,7 @@ def test_a_report_that_cannot_be_written_says_what_to_do(tmp_path: Path, no_figu
         write_report(run)
 
 
+@pytest.mark.slow
 def test_merged_machines_stand_side_by_side(tmp_path: Path, no_figures: None) -> None:
     runs = [
         fakes.delrey_run(tmp_path / host, blocks=3, host=host, power=power)
