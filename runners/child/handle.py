@@ -8,7 +8,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -36,6 +37,21 @@ class ChildFailed(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
+
+
+@contextmanager
+def reported_figures() -> Iterator[None]:
+    """Make records of what a child reported; figures that make none are its failure.
+
+    Raises:
+        ChildFailed: They make none, or the file that it should have written is not there.
+    """
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        cause = " ".join(str(error).split())[:300]
+        reason = f"the process reported figures that make no record: {cause}"
+        raise ChildFailed(Status.ERROR, reason) from error
 
 
 class ChildProcess:

@@ -17,7 +17,7 @@ from greenbatch.records.layers import (
     OperatorTime,
 )
 from greenbatch.runners import backends
-from greenbatch.runners.child.handle import ChildFailed, ChildProcess
+from greenbatch.runners.child.handle import ChildFailed, ChildProcess, reported_figures
 from greenbatch.runners.child.messages import Load, Message, Warm
 from greenbatch.runners.layers.graph import placed
 from greenbatch.runners.layers.messages import (
@@ -203,7 +203,8 @@ def _block(
             )
             reply = child.finish(request, LayersMeasured, focus)
             recorder.settle(reply.idle[-1][1], recorder.patience_s)
-        return _record(reply, outlined, recorder, block), reply.settings
+        with reported_figures():
+            return _record(reply, outlined, recorder, block), reply.settings
 
 
 def _record(

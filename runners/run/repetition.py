@@ -26,7 +26,7 @@ from greenbatch.records import (
     Status,
     artifact_key,
 )
-from greenbatch.runners.child.handle import ChildFailed, ChildProcess
+from greenbatch.runners.child.handle import ChildFailed, ChildProcess, reported_figures
 from greenbatch.runners.child.jobs import judged_by_itself
 from greenbatch.runners.child.messages import (
     Ended,
@@ -118,11 +118,17 @@ def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> lis
                 ends_s = (end for _, end in (reply.window, *reply.idle.values()))
                 last_s = max(*ends_s, reply.window[1] + request.tail_s)
                 recorder.settle(last_s, recorder.patience_s)
-            _save_trace(station.traces / f"{repetition.name}.npz", arrays, recorder, reply)
-            return [
-                *repetition.idles(reply, recorder),
-                repetition.ok(reply, request.tail_s, recorder, conditions, wall_s()),
-            ]
+            with reported_figures():
+                trace = read_arrays(arrays)
+                records: list[Record] = [
+                    *repetition.idles(reply, recorder),
+                    repetition.ok(reply, request.tail_s, recorder, conditions, wall_s()),
+                ]
+            trace |= recorder.trace(*reply.window)
+            path = station.traces / f"{repetition.name}.npz"
+            with draft(path) as unfinished, unfinished.open("wb") as file:
+                write_arrays(file, trace, packed=True)
+            return records
     except ChildFailed as failure:
         shutil.rmtree(cache, ignore_errors=True)
         return [repetition.failed(failure, conditions, wall_s())]
@@ -375,14 +381,3 @@ def _flags(reply: Measured, energy: tuple[EnergyFigure, ...], conditions: Condit
         if found:
             flags |= flag
     return flags
-
-
-def _save_trace(path: Path, of_child: Path, recorder: Recorder, reply: Measured) -> None:
-    """Write the child's arrays and power traces as one ``.npz``, before the journal names it."""
-    start_s, end_s = reply.window
-    arrays = {
-        **read_arrays(of_child),
-        **recorder.trace(start_s, end_s),
-    }
-    with draft(path) as unfinished, unfinished.open("wb") as file:
-        write_arrays(file, arrays, packed=True)

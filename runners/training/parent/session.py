@@ -26,7 +26,7 @@ from greenbatch.records import (
     TrainingCell,
     WarmUp,
 )
-from greenbatch.runners.child.handle import ChildFailed, ChildProcess
+from greenbatch.runners.child.handle import ChildFailed, ChildProcess, reported_figures
 from greenbatch.runners.child.messages import Message
 from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.host.load import HostSampler
@@ -138,7 +138,8 @@ def train(slot: TrainingSlot, station: Station, rest: Callable[[], Conditions]) 
                 conditions = rest()
                 reply = child.finish(_request(slot, station, before, folder), Trained, log)
                 recorder.settle(reply.window[1], recorder.patience_s)
-                training = log.ok(reply, started_at, conditions, wall_s())
+                with reported_figures():
+                    training = log.ok(reply, started_at, conditions, wall_s())
         except ChildFailed as failure:
             training = log.failed(failure, started_at, conditions, wall_s())
         except KeyboardInterrupt:

@@ -1,13 +1,38 @@
-"""A doubt about a repetition becomes its flag, and nothing else does."""
+"""A doubt about a repetition becomes its flag; what its child sends makes its record, or none."""
 
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import pytest
 
-from greenbatch.records import Conditions, EnergyFigure, EnergySource, Flag, WarmUp
-from greenbatch.runners.child.messages import Measured
-from greenbatch.runners.run.repetition import _flags
+from greenbatch.arrays import read_arrays
+from greenbatch.models.artifacts import Artifact
+from greenbatch.records import (
+    Cell,
+    Conditions,
+    EnergyFigure,
+    EnergySource,
+    Flag,
+    Repetition,
+    Status,
+    WarmUp,
+)
+from greenbatch.runners.child import handle
+from greenbatch.runners.child.messages import Ended, Fits, Measured, Message, Ready, Warm, encode
+from greenbatch.runners.host.load import HostSampler
+from greenbatch.runners.metering import Metering
+from greenbatch.runners.run.repetition import Station, _flags, measure
+from greenbatch.runners.scheduling.order import Slot
+from greenbatch.runners.study.study import make_study
 from tests.fakes.messages import MEASURED
+
+if TYPE_CHECKING:
+    from greenbatch.records import Manifest
 
 UNSETTLED = replace(MEASURED, warm_up=WarmUp(iterations=1, duration_s=1.0, settled=False))
 UNSTEADY = replace(MEASURED, figures=replace(MEASURED.figures, steady=False))
@@ -46,3 +71,81 @@ def test_each_doubt_has_its_flag(
     reply: Measured, other_energy_j: float, conditions: Conditions, flags: Flag
 ) -> None:
     assert _flags(reply, (counted(other_energy_j),), conditions) == flags
+
+
+CELL = Cell("alexnet", "onnxruntime-cpu", batch_size=4)
+FIGURES = replace(MEASURED.figures, queue=None, pipeline=None)
+SOUND = replace(MEASURED, figures=FIGURES)
+ODD = replace(MEASURED, figures=replace(FIGURES, images=81))
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[Station]:
+    """What repetitions share, without meters."""
+    design = make_study({"models": ["alexnet"], "backends": [CELL.backend], "batch_sizes": [4]})
+    manifest = SimpleNamespace(file="a.onnx", weights=SimpleNamespace(file="a.safetensors"))
+    (tmp_path / "traces").mkdir()
+    with HostSampler() as host:
+        yield Station(
+            study=design,
+            artifacts={"alexnet": Artifact(tmp_path, cast("Manifest", manifest))},
+            metering=Metering(),
+            host=host,
+            cores=1.0,
+            traces=tmp_path / "traces",
+            references={"alexnet": tmp_path / "alexnet.npy"},
+            cache=tmp_path / "cache",
+        )
+
+
+def measure_with(
+    station: Station, monkeypatch: pytest.MonkeyPatch, *messages: Message
+) -> Repetition:
+    """Measure a repetition whose child sends these messages and writes its arrays."""
+    np.savez(station.traces / f".child-{CELL.slug}_r0.npz", latency_s=np.ones(20))
+    lines = b"".join(map(encode, (Ready(), *messages)))
+    code = f"import sys; sys.stdout.buffer.write({lines!r}); sys.stdout.flush(); sys.stdin.read()"
+    monkeypatch.setattr(handle, "python_command", lambda *_: [sys.executable, "-S", "-c", code])
+    *_, record = measure(Slot(CELL, block=0, position=0), station, Conditions)
+    assert isinstance(record, Repetition)
+    return record
+
+
+def test_what_a_child_measured_is_its_record(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = measure_with(station, monkeypatch, Warm(window_s=2.0), Ended(), SOUND)
+    assert record.status is Status.OK
+    assert (record.iterations, record.images, record.cache) == (20, 80, "warm")
+    assert record.duration_s == pytest.approx(2.1)
+    assert (record.warm_up, record.agreement) == (SOUND.warm_up, SOUND.agreement)
+    assert record.one_off["first"].duration_s == 0.5
+    assert list(read_arrays(station.traces / f"{CELL.slug}_r0.npz")) == ["latency_s"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ((Fits(),), "got the message 'Fits', wanted Measured or Loaded or Warm or Ended"),
+        ((ODD,), "figures that make no record: images must be iterations x batch size"),
+    ],
+)
+def test_a_child_that_sends_nonsense_costs_its_repetition_alone(
+    station: Station,
+    monkeypatch: pytest.MonkeyPatch,
+    messages: tuple[Message, ...],
+    reason: str,
+) -> None:
+    failed = measure_with(station, monkeypatch, *messages)
+    assert failed.status is Status.ERROR
+    assert reason in str(failed.reason)
+    assert measure_with(station, monkeypatch, SOUND).status is Status.OK
+
+
+def test_a_child_that_writes_no_arrays_costs_its_repetition(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(np, "savez", lambda *_, **__: None)
+    failed = measure_with(station, monkeypatch, SOUND)
+    assert failed.status is Status.ERROR
+    assert "No such file or directory" in str(failed.reason)
