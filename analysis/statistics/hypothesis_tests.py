@@ -27,6 +27,9 @@ Groups = Mapping[str, Sequence[float]]
 class Effect:
     """An effect size between the bounds of its 95 % interval.
 
+    The bounds include the effect: one that a bootstrap of few values left on the wrong side of it
+    is moved to it.
+
     Attributes:
         method: How the bounds were obtained, in words.
     """
@@ -35,6 +38,10 @@ class Effect:
     centre: float
     high: float
     method: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "low", min(self.low, self.centre))
+        object.__setattr__(self, "high", max(self.high, self.centre))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

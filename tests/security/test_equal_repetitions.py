@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from greenbatch.analysis.statistics.hypothesis_tests import Effect
 from greenbatch.analysis.statistics.interval_methods import MEANS
 from greenbatch.analysis.statistics.intervals import Interval, bounded, interval, sides
 from greenbatch.cli import app
@@ -68,4 +69,5 @@ def test_all_ways_to_bound_a_mean_include_it(value: float, count: int) -> None:
 
 def test_a_bound_on_the_wrong_side_is_moved_to_the_centre() -> None:
     assert Interval(2.5, 2.0, 1.5, 2) == Interval(2.0, 2.0, 2.0, 2)
+    assert Effect(2.5, 2.0, 1.5, "x") == Effect(2.0, 2.0, 2.0, "x")
     assert sides(2.0, 2.5, 1.5) == (0.0, 0.0)
