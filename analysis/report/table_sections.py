@@ -7,14 +7,14 @@ from greenbatch.analysis.report.page import TableSection
 from greenbatch.analysis.report.tables.accuracy import accuracy_table
 from greenbatch.analysis.report.tables.details import beside_ratios, fairness_table, outputs_table
 from greenbatch.analysis.report.tables.serving import serving_table
-from greenbatch.analysis.report.tables.startup import starts_table
+from greenbatch.analysis.report.tables.startup import shown_starts, starts_table
 from greenbatch.analysis.report.tables.text import best_table, cells_table, comparison_table
 from greenbatch.analysis.report.tables.tradeoffs import (
-    KNEE,
     PERCENT_PER_DOUBLING,
     Footprint,
     footprint_table,
     front_table,
+    has_knee,
     turning_table,
 )
 from greenbatch.records import FACTORS
@@ -56,22 +56,24 @@ def table_sections(found: InferenceFindings, asked: Footprint | None) -> list[Ta
     several = len({row.cell.variant for row in found.cells}) > 1
     most = max((row.ok for row in found.cells), default=0)
     marks, mismatched = beside_ratios(found.comparisons, found.settings)
-    turning = turning_table(tradeoffs.turnings)
-    starts = starts_table(found.starts, found.break_evens)
+    turnings = tradeoffs.turnings
+    warm = any(start.warm for start in shown_starts(found.starts, found.break_evens))
     return [
         TableSection(serving_table(found.cells), _SERVING),
         TableSection(best_table(found.best)),
         *_footprint(found, asked),
         TableSection(front_table(loop, tradeoffs.standing), _FRONT),
         TableSection(accuracy_table(tradeoffs.candidates), _ACCURACY),
-        TableSection(turning, _turning(most, knees=KNEE in turning.columns)),
+        TableSection(turning_table(turnings), _turning(most, knees=has_knee(turnings))),
         TableSection(
             comparison_table(found.comparisons, marks),
             _comparison(most, marked=bool(mismatched)),
             mismatched,
         ),
         _settings(found.settings, several=several, alone=found.alone),
-        TableSection(starts, _starts(several=several, warm="warm" in starts.columns)),
+        TableSection(
+            starts_table(found.starts, found.break_evens), _starts(several=several, warm=warm)
+        ),
         TableSection(outputs_table(loop), _OUTPUTS),
         TableSection(cells_table(loop), _cells(most)),
     ]

@@ -1,6 +1,6 @@
 """Start-up cost, as a table and as a sentence for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from greenbatch import units
 from greenbatch.analysis.findings.answers import Answer
@@ -24,7 +24,7 @@ def starts_table(starts: Sequence[StartUp], against: Sequence[BreakEven]) -> Tab
         against: Each against the reference, as `break_evens` gives them.
     """
     by_cell = {pair.cell: pair for pair in against}
-    lines = _largest([start for start in starts if start.cold or start.warm], by_cell)
+    lines = shown_starts(starts, against)
     several = len({start.cell.precision for start in lines}) > 1
     kept = any(start.warm for start in lines)
     paired = any(start.cell in by_cell for start in lines)
@@ -50,6 +50,12 @@ def starts_table(starts: Sequence[StartUp], against: Sequence[BreakEven]) -> Tab
         )
     numeric = (False,) * names + (True,) * (len(columns) - names) + (False,) * len(prose)
     return Table("starts", "Start-up cost and break-even", (*columns, *prose), tuple(body), numeric)
+
+
+def shown_starts(starts: Sequence[StartUp], against: Sequence[BreakEven]) -> list[StartUp]:
+    """Choose the lines of `starts_table`, which takes the same."""
+    known = [start for start in starts if start.cold or start.warm]
+    return _largest(known, {pair.cell for pair in against})
 
 
 def verdict(paid: PayBack, cell: Cell) -> str:
@@ -101,14 +107,14 @@ def slow_starts(
     return [f"{who}; break-even: {', '.join(until)}" for who, until in found.items()]
 
 
-def _largest(starts: Sequence[StartUp], by_cell: dict[Cell, BreakEven]) -> list[StartUp]:
+def _largest(starts: Sequence[StartUp], paired: Collection[Cell]) -> list[StartUp]:
     chosen: dict[tuple[str, ...], StartUp] = {}
     for start in starts:
         cell = start.cell
         key = (cell.model, cell.variant, cell.precision, cell.io, cell.scenario)
         known = chosen.get(key)
-        if known is None or (cell in by_cell, cell.batch_size) > (
-            known.cell in by_cell,
+        if known is None or (cell in paired, cell.batch_size) > (
+            known.cell in paired,
             known.cell.batch_size,
         ):
             chosen[key] = start

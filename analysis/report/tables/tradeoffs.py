@@ -11,7 +11,7 @@ from greenbatch.analysis.findings.cells import CellArrays, CellRow
 from greenbatch.analysis.findings.comparisons import BestRow
 from greenbatch.analysis.findings.wording import DASH, Table, amount, spread
 from greenbatch.analysis.statistics.by_dimension import designed, figure_of
-from greenbatch.analysis.tradeoffs.crossovers import Crossover, crossover
+from greenbatch.analysis.tradeoffs.crossovers import crossover
 from greenbatch.analysis.tradeoffs.curve_selection import curves
 from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost
 from greenbatch.analysis.tradeoffs.pareto import FRONT, energy_metric, front_of
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 PERCENT_PER_DOUBLING = 5.0
 """A saving below which energy per image is called saturated."""
-
-KNEE = "knee at batch"
-"""Heading of a column that is there where a curve has a knee."""
 
 
 _NEEDED = (
@@ -166,12 +163,13 @@ def turnings(dataset: "xr.Dataset") -> list[Turning]:
 def turning_table(found: Sequence[Turning]) -> Table:
     """Show for each curve from which batch size on a larger one saves little, and its knee."""
     several = len({turning.labels["precision"] for turning in found}) > 1
+    knees = has_knee(found)
     columns = (
         "model",
         "backend",
         *(["precision"] if several else []),
         "saturation at batch",
-        KNEE,
+        *(["knee at batch"] if knees else []),
         "repetitions",
     )
     body = tuple(
@@ -180,20 +178,20 @@ def turning_table(found: Sequence[Turning]) -> Table:
             turning.variant,
             *([str(turning.labels["precision"])] if several else []),
             _from_batch(turning.saturation),
-            _knee(turning.knee),
+            *([_knee(turning.knee)] if knees else []),
             str(turning.saturation.repetitions),
         )
         for turning in found
     )
-    numeric = (False,) * (3 if several else 2) + (True,) * 3
-    if all(turning.knee.batch_size is None for turning in found):
-        place = columns.index(KNEE)
-        columns = columns[:place] + columns[place + 1 :]
-        numeric = numeric[:place] + numeric[place + 1 :]
-        body = tuple(line[:place] + line[place + 1 :] for line in body)
-    return Table(
-        "turning", "Saturation point and knee of the energy per image", columns, body, numeric
-    )
+    names = 3 if several else 2
+    numeric = (False,) * names + (True,) * (len(columns) - names)
+    title = "Saturation point and knee of the energy per image"
+    return Table("turning", title, columns, body, numeric)
+
+
+def has_knee(found: Sequence[Turning]) -> bool:
+    """Whether any curve has a knee."""
+    return any(turning.knee.batch_size is not None for turning in found)
 
 
 def turning_sentences(answered: Sequence[Answer], found: Sequence[Turning]) -> list[str]:
@@ -216,12 +214,15 @@ def turning_sentences(answered: Sequence[Answer], found: Sequence[Turning]) -> l
 def crossing_sentences(dataset: "xr.Dataset", found: Sequence[Turning]) -> list[str]:
     """Say where another backend overtakes the first one of its model; where none does, nothing."""
     order = {str(model): place for place, model in enumerate(dataset["model"].values.tolist())}
-    crossings: list[tuple[int, Crossover]] = []
 
     def alike(turning: Turning) -> tuple[str, ...]:
         return tuple(str(turning.labels[dim]) for dim in ("model", "precision", "io"))
 
-    for _, members in groupby(sorted(found, key=alike), key=alike):
+    def place(key: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+        return order[key[0]], key
+
+    sentences = []
+    for _, members in groupby(sorted(found, key=lambda t: place(alike(t))), key=alike):
         first, *others = members
         for other in others:
             try:
@@ -229,8 +230,8 @@ def crossing_sentences(dataset: "xr.Dataset", found: Sequence[Turning]) -> list[
             except UsageError:  # an estimate against a measurement
                 continue
             if crossed.verdict == "crosses":
-                crossings.append((order[str(first.labels["model"])], crossed))
-    return [str(crossed) for _, crossed in sorted(crossings, key=lambda pair: pair[0])]
+                sentences.append(str(crossed))
+    return sentences
 
 
 def footprint_table(
