@@ -38,8 +38,8 @@ def open_session(
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.enable_cpu_mem_arena = False  # it would keep the memory of the largest batch
-    asked = int(os.environ.get("OMP_NUM_THREADS") or 0) if threads is None else threads
-    options.intra_op_num_threads = asked
+    requested = int(os.environ.get("OMP_NUM_THREADS") or 0) if threads is None else threads
+    options.intra_op_num_threads = requested
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if may_be_half:

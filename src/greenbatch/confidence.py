@@ -14,16 +14,16 @@ ROUNDED_NORMAL_QUANTILE = 1.96
 """As the sources of the intervals of effect sizes have it."""
 
 
-def student_quantile(freedom: float) -> float:
-    """Return Student's quantile at the upper tail, for one number of degrees of freedom."""
+def student_quantile(degrees_of_freedom: float) -> float:
+    """Return Student's quantile at the upper tail, for one number of degrees of degrees_of_freedom."""
     from scipy.special import stdtrit  # scipy.stats takes five times as long to import
 
-    return float(stdtrit(freedom, TAILS[1]))
+    return float(stdtrit(degrees_of_freedom, TAILS[1]))
 
 
-def student_quantiles(freedom: "NDArray[np.float64]") -> "NDArray[np.float64]":
+def student_quantiles(degrees_of_freedom: "NDArray[np.float64]") -> "NDArray[np.float64]":
     """Return `student_quantile` of each entry."""
     import numpy as np
     from scipy.special import stdtrit
 
-    return np.asarray(stdtrit(freedom, TAILS[1]), float)
+    return np.asarray(stdtrit(degrees_of_freedom, TAILS[1]), float)

@@ -28,7 +28,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> InferencePage:
 @pytest.mark.parametrize(
     ("template", "stray"),
     [
-        ("report.md.j2", "{{ page.cover.titel }}"),
+        ("report.md.j2", "{{ page.cover.no_such_name }}"),
         ("report.md.j2", "{{ title }}"),
         ("report.md.j2", "{% if page.caveats.grave %}{% endif %}"),
         ("report.html.j2", "{% for section in page.figures.charts %}{% endfor %}"),

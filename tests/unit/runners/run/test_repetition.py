@@ -28,7 +28,7 @@ from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.run.repetition import Station, _flags, measure
 from greenbatch.runners.scheduling.order import Slot
-from greenbatch.runners.study.study import make_study
+from greenbatch.design.study import make_study
 from tests.fakes.messages import MEASURED
 
 if TYPE_CHECKING:
