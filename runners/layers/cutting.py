@@ -49,7 +49,7 @@ def cut_network(request: CutNetwork, task: backends.Task) -> NetworkCut:
     folder = request.folder
     optimised_file, folded_file = folder / "optimised.onnx", folder / "folded.onnx"
     run = OnnxRun(
-        task.artifact, task.images, task, folder / "profile", keep_optimised(optimised_file)
+        task.artifact, task.images, task, folder / "cutting", keep_optimised(optimised_file)
     )
     for _ in range(_RUNS):
         run.run()
