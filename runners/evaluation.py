@@ -73,7 +73,7 @@ def evaluate(
         batch_size: Largest, at least 1.
         limit: Evaluate a seeded choice of this many; the same for every artifact.
         threads: Of ONNX Runtime on the CPU; 0: its own choice.
-        on_progress: Is told after each batch.
+        on_progress: Called after each batch.
         clock: Monotonic, in s.
 
     Raises:

@@ -56,7 +56,7 @@ class Task:
         threads: Threads for work on the CPU.
         images: The batch, float32, shape (batch_size, channels, height, width). A backend may read
             them in place, and then `Fed.feed` writes to them.
-        allow_fallback: Let nodes run elsewhere than asked, and record it.
+        allow_fallback: Let nodes run elsewhere than requested, and record it.
         settings: What was set on the backend, checked against its ``options``.
         source: The text that a user's own network came from, see
             `greenbatch.models.sources.parse.parse_source`; empty: the network is listed, or
@@ -89,7 +89,7 @@ class Backend(Protocol):
     packages: ClassVar[tuple[str, ...]]
 
     def __init__(self, task: Task) -> None:
-        """Load the network; raise `PlacementError` if it would not run where it was asked to."""
+        """Load the network; raise `PlacementError` if it would not run where requested."""
 
     def run(self) -> None:
         """Run the batch once; return when the outputs are where ``io`` says and complete."""
@@ -103,11 +103,11 @@ class Backend(Protocol):
 
     @property
     def fell_back(self) -> bool:
-        """Whether something runs elsewhere than asked (only with ``allow_fallback``)."""
+        """Whether something runs elsewhere than requested (only with ``allow_fallback``)."""
 
     @property
     def settings(self) -> Mapping[str, Setting]:
-        """What is in force, asked from the runtime where it can be asked.
+        """The effective settings, read from the runtime where it reports them.
 
         It has every key of `greenbatch.records.FACTORS` but those that the child fills in
         (``affinity``, ``transfers``); ``None`` where the runtime does not tell.
@@ -204,24 +204,24 @@ def find(name: str) -> BackendSpec:
     """
     if name in BACKENDS:
         return BACKENDS[name]
-    every = known()  # other distributions are asked only where the name is not ours
+    every = known()  # other distributions are searched only where the name is not ours
     if name not in every:
         raise UnknownNameError("backend", name, every)
     return every[name]
 
 
-def check_settings(name: str, asked: Mapping[str, str]) -> dict[str, Setting]:
+def check_settings(name: str, requested: Mapping[str, str]) -> dict[str, Setting]:
     """Return what is set on a backend, checked and typed.
 
     Args:
         name: Of the backend.
-        asked: Texts by the name of the setting.
+        requested: Texts by the name of the setting.
 
     Raises:
         UnknownNameError: There is no such backend.
         StudyError: It has no such setting, or not with such a value.
     """
-    return parse_settings(name, resolve(find(name)).options, asked) if asked else {}
+    return parse_settings(name, resolve(find(name)).options, requested) if requested else {}
 
 
 def resolve(spec: BackendSpec) -> type[Backend]:

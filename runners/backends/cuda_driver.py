@@ -1,4 +1,4 @@
-"""What is asked of the CUDA driver itself: whether there is a device, and to pin memory."""
+"""Calls to the CUDA driver itself: whether there is a device, and to pin memory."""
 
 import ctypes
 import os
@@ -15,7 +15,7 @@ _PORTABLE = 1  # CU_MEMHOSTREGISTER_PORTABLE: pinned for every context of the pr
 def unavailable() -> str | None:
     """Say why no CUDA device can be used, in one sentence with the cure; ``None`` if one can.
 
-    The driver is asked before any runtime is loaded: it answers in milliseconds. Call it in a
+    The driver is called before any runtime is loaded: it answers in milliseconds. Call it in a
     process of its own, for ``cuInit`` opens the devices.
     """
     try:

@@ -113,7 +113,7 @@ class OpenvinoModel:
     batch from submit to result; streams beyond the first have nothing to do.
 
     Raises:
-        PlacementError: It was compiled for another device than asked.
+        PlacementError: It was compiled for another device than requested.
         StudyError: OpenVINO has no such property, or not with such a value.
         UnsupportedCell: OpenVINO cannot read the artifact, keep to a setting, or leave tensors on
             the device.
@@ -179,14 +179,14 @@ class OpenvinoModel:
 
     @property
     def fell_back(self) -> bool:
-        """One device is asked for by name, and it takes the whole model or refuses it."""
+        """One device is requested by name, and it takes the whole model or refuses it."""
         return False
 
     @property
     def settings(self) -> Mapping[str, Setting]:
-        """Threads of a request, types and layouts of the products, and all properties in force.
+        """Threads of a request, types and layouts of the products, and all effective properties.
 
-        OpenVINO's threads are oneTBB's or OpenMP's; how long they spin is not told.
+        OpenVINO's threads are oneTBB's or OpenMP's; how long they spin is not reported.
         """
         import openvino
 
@@ -197,7 +197,7 @@ class OpenvinoModel:
             "threads": _threads_of_request(threads, streams),
             "inter_op_threads": 1,  # a request's nodes run one after the other
             "spinning": None,
-            "arithmetic": _commonest(self._products) or _told_type(in_force.get(_HINT)),
+            "arithmetic": _commonest(self._products) or _hinted_type(in_force.get(_HINT)),
             "layout": _commonest(self._layouts),
             "graph_capture": "none",
             "autotuning": "none",
@@ -289,7 +289,7 @@ def _compile(
 
 
 def _check_kept(compiled: _Compiled, task: Task) -> None:
-    """Hold what is in force to what was set: OpenVINO corrects some values without a word."""
+    """Check the effective settings against the requested: OpenVINO corrects some silently."""
     in_force = _in_force(compiled)
     for name, wanted in task.settings.items():
         if name.startswith(_PREFIX) or (wanted == 0 and name == "inference_num_threads"):
@@ -333,8 +333,8 @@ def _products(nodes: list[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
     """Give the type and the layout of each node that multiplies."""
     for node in nodes:
         if node.get("layerType", "").lower() in _MULTIPLYING:
-            kind = node.get("runtimePrecision", "not told")
-            layout = node.get("outputLayouts", "not told").partition(",")[0]
+            kind = node.get("runtimePrecision", "not reported")
+            layout = node.get("outputLayouts", "not reported").partition(",")[0]
             yield _TYPES.get(kind, kind), _LAYOUTS.get(layout, layout)
 
 
@@ -342,7 +342,7 @@ def _commonest(counts: "Counter[str]") -> str | None:
     return counts.most_common(1)[0][0] if counts else None
 
 
-def _told_type(hint: Setting) -> str | None:
+def _hinted_type(hint: Setting) -> str | None:
     return _TYPES.get(str(hint)) if hint is not None else None
 
 

@@ -48,13 +48,15 @@ Options = Mapping[str, Option]
 """By name. A name that ends in a dot stands for all that begin with it."""
 
 
-def parse_settings(backend: str, options: Options, asked: Mapping[str, str]) -> dict[str, Setting]:
-    """Check what is asked of a backend.
+def parse_settings(
+    backend: str, options: Options, requested: Mapping[str, str]
+) -> dict[str, Setting]:
+    """Check the settings requested of a backend.
 
     Args:
         backend: Its name, for messages.
         options: What its class declares.
-        asked: Texts by the name of the setting.
+        requested: Texts by the name of the setting.
 
     Returns:
         The values by name.
@@ -63,7 +65,7 @@ def parse_settings(backend: str, options: Options, asked: Mapping[str, str]) -> 
         StudyError: It has no such setting, or not with such a value.
     """
     settings = {}
-    for name, text in asked.items():
+    for name, text in requested.items():
         option = options.get(name) or options.get(name[: name.find(".") + 1])
         if option is None:
             known = ", ".join(f"{key}*" if key.endswith(".") else key for key in options)

@@ -40,11 +40,11 @@ def discover(taken: Iterable[str] = ()) -> dict[str, BackendSpec]:
 
 
 def _spec(point: metadata.EntryPoint, owner: str) -> BackendSpec:
-    for what, text, form, wanted in (
-        ("name", point.name, _NAME, "RUNTIME-PROVIDER in lower case, as mine-cpu"),
+    for what, text, pattern, wanted in (
+        ("name", point.name, _NAME, "RUNTIME-PROVIDER in lower case, e.g. mine-cpu"),
         ("value", point.value, _TARGET, "module:Class"),
     ):
-        if not form.fullmatch(text):
+        if not pattern.fullmatch(text):
             raise StudyError(
                 f"the backend of {owner} has the {what} {text!r}; wanted {wanted}; correct the "
                 f"entry point in {GROUP}, or uninstall {owner}"

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 RequestT = TypeVar("RequestT", bound=Request)
 
 REFERENCE_IMAGES = 4
-"""How many of a batch's images are held to the reference: enough for a wrong row to show, few
-enough to cost little. That every row is right at any batch size is the artifact's own proof."""
+"""How many of a batch's images are checked against the reference: enough for a wrong row to show,
+few enough to cost little. That every row is right at any batch size is the artifact's own proof."""
 
 
 def prepare(backend: str) -> None:
@@ -89,7 +89,7 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
 
     backend.run()
     first_s = clock()
-    if preprocessor:  # until now it ran others: that it takes new images is held to the reference
+    if preprocessor:  # until now it ran others; new images are checked too
         preprocessor.before(backend, backend.run, task.cell.batch_size)()
     agreement = _agreement(backend.outputs(), task, request.reference)
     _check_arithmetic(backend.outputs(), task, request.arithmetic)
@@ -124,7 +124,7 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
             memory_children_bytes=children_bytes,
             placement=dict(backend.placement),
             fell_back=backend.fell_back,
-            settings={**_surroundings(task.cell), **settings, **measured.settings},
+            settings={**_process_settings(task.cell), **settings, **measured.settings},
             phases_s={
                 "start": ready_s - born_s,
                 "images": load_s - ready_s,
@@ -174,7 +174,7 @@ JOBS: Mapping[str, str] = {
     "reference": f"{_HERE}:REFERENCE",
     "training": f"{_TRAINING}:TRAINING",
     "preflight": f"{_TRAINING}:PREFLIGHT",
-    "outline": f"{_LAYERS}:OUTLINE",
+    "cut_network": f"{_LAYERS}:CUT_NETWORK",
     "layers": f"{_LAYERS}:LAYERS",
 }
 """The jobs, ``module:name`` of a `Job`; imported when one is ordered, as backends are."""
@@ -212,14 +212,14 @@ def task_of(load: messages.Load) -> backends.Task:
     )
 
 
-def _images(load: messages.Load, form: "InputSpec", size: int) -> "np.ndarray":
+def _images(load: messages.Load, input_spec: "InputSpec", size: int) -> "np.ndarray":
     """Return the batch: the study's images, or synthetic ones until they come in the window."""
     from greenbatch.models import inputs
-    from greenbatch.runners.scenarios import preprocessing as images
+    from greenbatch.runners.scenarios import preprocessing
 
     if not load.images or load.preprocessing == "pipeline":
-        return inputs.synthetic_images(form, size, seed=load.seed)
-    return images.batch(_photographs(load.images, load.seed), form, size)
+        return inputs.synthetic_images(input_spec, size, seed=load.seed)
+    return preprocessing.batch(_photographs(load.images, load.seed), input_spec, size)
 
 
 def _preprocessor(load: messages.Load, task: backends.Task) -> "Preprocessor | None":
@@ -232,9 +232,9 @@ def _preprocessor(load: messages.Load, task: backends.Task) -> "Preprocessor | N
 
 
 def _photographs(found: "ImageSet", seed: int) -> "list[Photograph]":
-    from greenbatch.runners.scenarios import preprocessing as images
+    from greenbatch.runners.scenarios import preprocessing
 
-    return images.in_order(images.read(found), seed)
+    return preprocessing.in_order(preprocessing.read(found), seed)
 
 
 def _agreement(logits: "np.ndarray", task: backends.Task, reference: Path) -> Agreement:
@@ -313,8 +313,8 @@ def _check_unchanged(
             )
 
 
-def _surroundings(cell: Cell) -> dict[str, str]:
-    """Tell the factors that the process sets, not the backend."""
+def _process_settings(cell: Cell) -> dict[str, str]:
+    """Return the factors that the process sets, not the backend."""
     on_cpu = backends.find(cell.backend).device == "cpu"
     inside = "none" if on_cpu or cell.io == "device" else "inputs and outputs, in the window"
     return {

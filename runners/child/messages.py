@@ -209,7 +209,7 @@ class Load:
         seed: Of synthetic images, and of the order of those of a folder.
         images: Those of the study; ``None``: synthetic ones.
         preprocessing: When images are decoded and transformed.
-        allow_fallback: Let nodes run elsewhere than asked.
+        allow_fallback: Let nodes run elsewhere than requested.
         cache: Folder for what the backend compiles; ``None``: nothing is kept.
     """
 
@@ -332,7 +332,7 @@ class Measured(Finished):
         warm_up: Before the window.
         memory_children_bytes: Peak of the largest process that it started.
         placement: Nodes by execution provider, or by device.
-        fell_back: Whether something ran elsewhere than asked.
+        fell_back: Whether something ran elsewhere than requested.
     """
 
     figures: WindowFigures

@@ -42,7 +42,7 @@ class Loaded:
         backend: With its network.
         task: It was loaded with.
         first_s: How long its first inference took.
-        settings: What was in force then.
+        settings: The effective ones.
         preprocessor: Where images are decoded and transformed in the window; else ``None``.
     """
 

@@ -42,7 +42,7 @@ class BackendState:
 
     @property
     def usable(self) -> bool:
-        """Whether the trial ran where it was asked to."""
+        """Whether the trial ran where requested."""
         return self.reason is None
 
 

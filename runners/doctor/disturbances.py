@@ -86,7 +86,7 @@ def _swap(used_bytes: int, moved_bytes: int) -> Disturbance:
 
 def _governor(machine: Machine) -> Disturbance:
     if machine.governor is None:
-        return Disturbance(code="governor", disturbs=None, text="the kernel does not tell")
+        return Disturbance(code="governor", disturbs=None, text="not reported by the kernel")
     if machine.governor == "performance":
         return Disturbance(code="governor", disturbs=False, text="performance")
     return Disturbance(
@@ -103,13 +103,18 @@ def _temperature(gpus: Gpus, sysfs: Path) -> Disturbance:
         *((f"gpu-{gpu.index}", gpu.temperature_c, gpu.headroom_c) for gpu in gpus.devices),
         *_cpu_sensors(sysfs),
     ]
-    told = [(name, now_c, room_c) for name, now_c, room_c in known if now_c is not None]
-    if not told:
-        return Disturbance(code="temperature", disturbs=None, text="no sensor tells it")
-    hot = [name for name, _, room_c in told if room_c is not None and room_c < _HOT_WITHIN_C]
+    reported = [(name, now_c, headroom_c) for name, now_c, headroom_c in known if now_c is not None]
+    if not reported:
+        return Disturbance(code="temperature", disturbs=None, text="not reported by any sensor")
+    hot = [
+        name
+        for name, _, headroom_c in reported
+        if headroom_c is not None and headroom_c < _HOT_WITHIN_C
+    ]
     text = ", ".join(
-        f"{name} {now_c:.0f} °C" + ("" if room_c is None else f" ({room_c:.0f} °C below its limit)")
-        for name, now_c, room_c in told
+        f"{name} {now_c:.0f} °C"
+        + ("" if headroom_c is None else f" ({headroom_c:.0f} °C below its limit)")
+        for name, now_c, headroom_c in reported
     )
     if hot:
         return Disturbance(
@@ -117,19 +122,19 @@ def _temperature(gpus: Gpus, sysfs: Path) -> Disturbance:
             disturbs=True,
             text=f"{text}; {', '.join(hot)} is close to being slowed down: let it cool",
         )
-    limits_known = all(room_c is not None for _, _, room_c in told)
+    limits_known = all(headroom_c is not None for _, _, headroom_c in reported)
     return Disturbance(code="temperature", disturbs=False if limits_known else None, text=text)
 
 
 def _cpu_sensors(sysfs: Path) -> list[tuple[str, float, float | None]]:
-    """Return name, degrees and degrees left of each CPU package that hwmon tells."""
+    """Return name, degrees and degrees left of each CPU package that hwmon reports."""
     found: list[tuple[str, float, float | None]] = []
     for chip in sorted((sysfs / "class/hwmon").glob("hwmon*")):
         now_c = _degrees(chip / "temp1_input")
         if text_of(chip / "name") in _CPU_CHIPS and now_c is not None:
             limit_c = _degrees(chip / "temp1_crit")
-            room_c = None if limit_c is None else limit_c - now_c
-            found.append((f"cpu-{len(found)}", now_c, room_c))
+            headroom_c = None if limit_c is None else limit_c - now_c
+            found.append((f"cpu-{len(found)}", now_c, headroom_c))
     return found
 
 
@@ -153,7 +158,7 @@ def _gpus(gpus: Gpus) -> list[Disturbance]:
 
 
 def _power(sysfs: Path) -> Disturbance:
-    """Tell whether a battery drives the machine (Documentation/ABI/testing/sysfs-class-power)."""
+    """Return whether a battery drives the machine (Documentation/ABI/testing/sysfs-class-power)."""
     supplies = sorted((sysfs / "class/power_supply").glob("*"))
     own = [path for path in supplies if text_of(path / "scope") != "Device"]  # a mouse has one too
     if any(text_of(path / "status") == "Discharging" for path in own):

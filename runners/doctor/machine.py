@@ -2,7 +2,7 @@
 
 Where facts come from: ``/proc/cpuinfo``, Documentation/ABI/testing/sysfs-devices-system-cpu and
 Documentation/admin-guide/pm in the kernel tree, the cgroups of this process. Nothing is guessed:
-what cannot be told is ``None``.
+what is not reported is ``None``.
 """
 
 import hashlib

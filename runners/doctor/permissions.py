@@ -297,8 +297,8 @@ def _run(command: Sequence[str]) -> None:
     except OSError as error:
         raise UsageError(f"cannot run '{shlex.join(command)}': {error.strerror}") from error
     if done.returncode:
-        said = done.stderr.strip().splitlines()
+        errors = done.stderr.strip().splitlines()
         raise UsageError(
             f"'{shlex.join(command)}' failed ({done.returncode})"
-            + (f": {said[-1]}" if said else "")
+            + (f": {errors[-1]}" if errors else "")
         )

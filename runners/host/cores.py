@@ -29,13 +29,13 @@ def affine_cores() -> float:
 
 
 def default_threads() -> int:
-    """Return the thread count that every CPU backend uses unless told otherwise."""
+    """Return the thread count that every CPU backend uses unless set otherwise."""
     return max(1, math.floor(granted_cores()))
 
 
-def thread_count(asked: int) -> int:
+def thread_count(requested: int) -> int:
     """Return the threads of CPU backends: as a study asks, for 0 as many as the cores granted."""
-    return asked or default_threads()
+    return requested or default_threads()
 
 
 def quota_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> float:

@@ -112,8 +112,8 @@ def _of_other_users() -> list[str]:
         return []
     found = []
     for process in psutil.process_iter(["uids", "cmdline", "username"]):
-        told = process.info
-        other = told["uids"] is not None and told["uids"].effective != os.geteuid()
-        if other and _CHILD in (told["cmdline"] or ()):
-            found.append(f"process {process.pid} of {told['username']}")
+        info = process.info
+        other = info["uids"] is not None and info["uids"].effective != os.geteuid()
+        if other and _CHILD in (info["cmdline"] or ()):
+            found.append(f"process {process.pid} of {info['username']}")
     return found

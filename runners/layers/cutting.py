@@ -16,7 +16,7 @@ from greenbatch.runners.layers.graph import (
     placed,
     reads,
 )
-from greenbatch.runners.layers.messages import OperatorSource, Outline, Outlined
+from greenbatch.runners.layers.messages import CutNetwork, NetworkCut, OperatorSource
 from greenbatch.runners.layers.onnx_runs import Called, OnnxRun, keep_optimised, read_profile
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _APART_ELSE = 2e-2
 and rounding with them."""
 
 
-def outline(request: Outline, task: backends.Task) -> Outlined:
+def cut_network(request: CutNetwork, task: backends.Task) -> NetworkCut:
     """Trace the operators that run to the artifact's layers, and cut the network into parts.
 
     The cuts come where one tensor passes, at places that make the parts' times equal. A part is a
@@ -49,7 +49,7 @@ def outline(request: Outline, task: backends.Task) -> Outlined:
     folder = request.folder
     optimised_file, folded_file = folder / "optimised.onnx", folder / "folded.onnx"
     run = OnnxRun(
-        task.artifact, task.images, task, folder / "outline", keep_optimised(optimised_file)
+        task.artifact, task.images, task, folder / "cutting", keep_optimised(optimised_file)
     )
     for _ in range(_RUNS):
         run.run()
@@ -80,7 +80,7 @@ def outline(request: Outline, task: backends.Task) -> Outlined:
             (operators[c.name].layer, part) for c, (_, part) in zip(called, places, strict=True)
         ]
         parts = _cut(folded, cuts, layers, task, folder)
-    return Outlined(
+    return NetworkCut(
         operators=operators, cut_after=tuple(cut_after), parts=tuple(parts), uncut=uncut
     )
 

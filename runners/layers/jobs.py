@@ -2,13 +2,13 @@
 
 from greenbatch.runners.child.jobs import Job, task_of
 from greenbatch.runners.child.windows import Send
-from greenbatch.runners.layers.messages import MeasureLayers, Outline
+from greenbatch.runners.layers.messages import CutNetwork, MeasureLayers
 
 
-def _outline(request: Outline, send: Send, born_s: float) -> None:
+def _cut_network(request: CutNetwork, send: Send, born_s: float) -> None:
     from greenbatch.runners.layers import cutting
 
-    send(cutting.outline(request, task_of(request.load)))
+    send(cutting.cut_network(request, task_of(request.load)))
 
 
 def _measure_layers(request: MeasureLayers, send: Send, born_s: float) -> None:
@@ -17,5 +17,5 @@ def _measure_layers(request: MeasureLayers, send: Send, born_s: float) -> None:
     send(layer_windows.measure_block(request, task_of(request.load), send))
 
 
-OUTLINE = Job(Outline, _outline)
+CUT_NETWORK = Job(CutNetwork, _cut_network)
 LAYERS = Job(MeasureLayers, _measure_layers)

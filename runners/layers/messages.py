@@ -13,8 +13,8 @@ from greenbatch.runners.child.messages import Ended, Load, Message, Request, Str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outline(Request):
-    """Trace operators to layers and cut the network; answered by `Outlined`.
+class CutNetwork(Request):
+    """Trace operators to layers and cut the network; answered by `NetworkCut`.
 
     Attributes:
         load: The network.
@@ -37,7 +37,7 @@ class OperatorSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlined(Message):
+class NetworkCut(Message):
     """What is known of the operators before anything is timed.
 
     Attributes:

@@ -21,17 +21,17 @@ from greenbatch.runners.child.handle import ChildFailed, ChildProcess, reported_
 from greenbatch.runners.child.messages import Load, Message, Warm
 from greenbatch.runners.layers.graph import placed
 from greenbatch.runners.layers.messages import (
+    CutNetwork,
     LayersMeasured,
     MeasureLayers,
+    NetworkCut,
     OperatorSource,
-    Outline,
-    Outlined,
     ProfiledOperator,
 )
 from greenbatch.runners.metering import Metering, Recorder
 
 RUNTIMES = ("onnxruntime", "torch")
-"""Those that have a profiler which tells operators."""
+"""Those that have a profiler which reports operators."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +63,13 @@ class LayerPlan:
         spec = backends.find(self.cell.backend)
         if spec.runtime not in RUNTIMES:
             raise UsageError(
-                f"{spec.runtime} has no profiler that tells its operators here; choose "
+                f"{spec.runtime} has no profiler that reports its operators here; choose "
                 f"{' or '.join(RUNTIMES)}"
             )
         if spec.provider != "cpu":
             raise UsageError(
-                f"the provider is {spec.provider}, where the profiler tells when operators are "
-                "handed over, not when they run; layers are told on --provider cpu alone"
+                f"layers cannot be measured on the provider {spec.provider}: its profiler reports "
+                "when operators are launched, not when they run; use --provider cpu"
             )
         if self.parts == 1 or self.parts < 0:
             raise UsageError(f"--check is {self.parts}; wanted 2 parts or more, or 0 for no check")
@@ -105,17 +105,17 @@ def measure(
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     with tempfile.TemporaryDirectory(prefix="gb-layers-") as temporary:
         folder = Path(temporary)
-        outlined = Outlined(operators={}, cut_after=(), parts=(), uncut=None)
+        network_cut = NetworkCut(operators={}, cut_after=(), parts=(), uncut=None)
         if backends.find(plan.cell.backend).runtime == "onnxruntime":
             on_step("tracing operators to layers" + (", and cutting" if plan.parts else ""))
-            outlined = _outline(plan, artifact, folder)
+            network_cut = _cut_network(plan, artifact, folder)
         blocks: list[LayerBlock] = []
         failed: list[str] = []
         settings: dict[str, str] = {}
         for block in range(plan.repetitions):
             on_step(f"measuring block {block + 1} of {plan.repetitions}")
             try:
-                measured, settings = _block(plan, artifact, metering, outlined, folder, block)
+                measured, settings = _block(plan, artifact, metering, network_cut, folder, block)
             except ChildFailed as failure:
                 failed.append(f"block {block}: {failure.reason}")
                 on_step(failed[-1])
@@ -134,8 +134,8 @@ def measure(
         started_at=started_at,
         protocol=asdict(plan.protocol),
         settings=settings,
-        parts=outlined.parts,
-        uncut=outlined.uncut,
+        parts=network_cut.parts,
+        uncut=network_cut.uncut,
         blocks=tuple(blocks),
         failed=tuple(failed),
         absent=dict(metering.absent),
@@ -158,12 +158,12 @@ def _load(plan: LayerPlan, artifact: Artifact) -> Load:
     )
 
 
-def _outline(plan: LayerPlan, artifact: Artifact, folder: Path) -> Outlined:
+def _cut_network(plan: LayerPlan, artifact: Artifact, folder: Path) -> NetworkCut:
     try:
         with ChildProcess(plan.protocol.timeout_s) as child:
-            child.begin("outline", plan.cell.backend)
-            request = Outline(load=_load(plan, artifact), parts=plan.parts, folder=folder)
-            return child.finish(request, Outlined)
+            child.begin("cut_network", plan.cell.backend)
+            request = CutNetwork(load=_load(plan, artifact), parts=plan.parts, folder=folder)
+            return child.finish(request, NetworkCut)
     except ChildFailed as failure:
         raise MeasurementError(
             f"{plan.cell} could not be traced to its layers: {failure.reason}"
@@ -174,7 +174,7 @@ def _block(
     plan: LayerPlan,
     artifact: Artifact,
     metering: Metering,
-    outlined: Outlined,
+    network_cut: NetworkCut,
     folder: Path,
     block: int,
 ) -> tuple[LayerBlock, dict[str, str]]:
@@ -194,21 +194,21 @@ def _block(
             request = MeasureLayers(
                 load=_load(plan, artifact),
                 folder=folder,
-                parts=tuple(part.what for part in outlined.parts),
-                profile_events=len(outlined.operators) + 3,  # and the run's own
+                parts=tuple(part.what for part in network_cut.parts),
+                profile_events=len(network_cut.operators) + 3,  # and the run's own
                 protocol=rules,
                 window_s=rules.window_for(metering.slowest_period_s),
                 lead_s=lead_s,
                 order_seed=plan.seed + block,
             )
             reply = child.finish(request, LayersMeasured, focus)
-            recorder.settle(reply.idle[-1][1], recorder.patience_s)
+            recorder.settle(reply.idle[-1][1], recorder.tick_timeout_s)
         with reported_figures():
-            return _record(reply, outlined, recorder, block), reply.settings
+            return _record(reply, network_cut, recorder, block), reply.settings
 
 
 def _record(
-    reply: LayersMeasured, outlined: Outlined, recorder: Recorder, block: int
+    reply: LayersMeasured, network_cut: NetworkCut, recorder: Recorder, block: int
 ) -> LayerBlock:
     windows = []
     for position, each in enumerate(reply.windows):
@@ -228,29 +228,31 @@ def _record(
         block=block,
         windows=tuple(windows),
         idle=tuple(f for start_s, end_s in reply.idle for f in recorder.idle(start_s, end_s)),
-        operators=tuple(_operators(reply.operators, outlined)),
+        operators=tuple(_operators(reply.operators, network_cut)),
     )
 
 
-def _operators(profiled: Sequence[ProfiledOperator], outlined: Outlined) -> Iterator[OperatorTime]:
+def _operators(
+    profiled: Sequence[ProfiledOperator], network_cut: NetworkCut
+) -> Iterator[OperatorTime]:
     """Give the operators of a profile with their layers and parts."""
-    places = placed([(each.name, each.operator) for each in profiled], outlined.cut_after)
+    places = placed([(each.name, each.operator) for each in profiled], network_cut.cut_after)
     for each, (name, part) in zip(profiled, places, strict=True):
         unknown = OperatorSource(layer=each.layer, origin="unknown", stands_for=())
-        known = outlined.operators.get(each.name, unknown)
-        traced = bool(outlined.operators) and name == each.name
+        known = network_cut.operators.get(each.name, unknown)
+        traced = bool(network_cut.operators) and name == each.name
         yield OperatorTime(
             name=name,
             operator=each.operator,
             layer=known.layer,
-            origin=known.origin if traced else _untraced(outlined),
+            origin=known.origin if traced else _untraced(network_cut),
             stands_for=known.stands_for,
-            part=part if outlined.parts else None,
+            part=part if network_cut.parts else None,
             calls=each.calls,
             time_s=each.time_s,
         )
 
 
-def _untraced(outlined: Outlined) -> str:
+def _untraced(network_cut: NetworkCut) -> str:
     """Return the origin of what is not traced: torch reports modules, ONNX Runtime a new layout."""
-    return "runtime" if outlined.operators else "network"
+    return "runtime" if network_cut.operators else "network"

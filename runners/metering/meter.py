@@ -23,7 +23,7 @@ class MeterLost(MeasurementError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
-    """A part of the machine whose energy is told apart.
+    """A part of the machine whose energy is measured by itself.
 
     Attributes:
         name: ``gpu-0``, ``package-0``, ``dram-0``, ...; unique over all meters of a run.

@@ -87,7 +87,7 @@ class Window:
 
     @functools.cached_property
     def measurement(self) -> Measurement:
-        """What was measured; asked for at once, it waits for the counters' next tick.
+        """What was measured; read at once, it waits for the counters' next tick.
 
         Raises:
             UsageError: The window has not ended.
@@ -229,7 +229,7 @@ class Meter:
         start_s, end_s = window.start_s, window.end_s
         if self._recorder is None or end_s is None:
             raise UsageError("this window was left open when its meter was closed")
-        self._recorder.settle(end_s, self._recorder.patience_s)
+        self._recorder.settle(end_s, self._recorder.tick_timeout_s)
         return Measurement(
             name=window.name,
             duration_s=end_s - start_s,

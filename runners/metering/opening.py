@@ -1,4 +1,4 @@
-"""Opens the meters that were asked for, or those that the machine has.
+"""Opens the requested meters, or those that the machine has.
 
 A distribution of its own adds a meter by an entry point in the group ``greenbatch.meters``: its
 name is what ``--meter`` takes, its value names a class derived from `EnergyMeter`.
@@ -127,7 +127,7 @@ def open_meters(names: Sequence[str] = ("auto",), options: MeterOptions | None =
         The open meters, and why the others are absent.
 
     Raises:
-        UsageError: See `check_names`; or two meters tell the same domain.
+        UsageError: See `check_names`; or two meters measure the same domain.
         MeterUnavailable: A meter that was named cannot be opened.
     """
     check_names(names)
@@ -197,9 +197,9 @@ def _reads_cpu(opened: dict[str, EnergyMeter]) -> str | None:
 
 
 def _add(opened: dict[str, EnergyMeter], meter: EnergyMeter, name: str) -> None:
-    told = {domain.name: other for other, m in opened.items() for domain in m.domains}
+    owners = {domain.name: other for other, m in opened.items() for domain in m.domains}
     opened[name] = meter
-    if twin := next((domain.name for domain in meter.domains if domain.name in told), None):
+    if twin := next((domain.name for domain in meter.domains if domain.name in owners), None):
         raise UsageError(
-            f"the meters {told[twin]} and {name} both tell {twin}; name the one you want by --meter"
+            f"the meters {owners[twin]} and {name} both measure {twin}; choose one by --meter"
         )

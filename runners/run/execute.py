@@ -20,7 +20,7 @@ from greenbatch.runners.run.caches import compiled_code
 from greenbatch.runners.run.capacity import find_capacity
 from greenbatch.runners.run.directory import RunDirectory
 from greenbatch.runners.run.reference import make_references
-from greenbatch.runners.run.repetition import Station, measure
+from greenbatch.runners.run.repetition import RunContext, measure
 from greenbatch.runners.scheduling.order import Slot
 from greenbatch.runners.scheduling.schedule import Schedule
 
@@ -57,8 +57,8 @@ def execute(
         directory: Of the run; its journal grows.
         artifacts: By `artifact_key`.
         metering: The open meters.
-        on_progress: Told before the first repetition and after each one.
-        on_step: Told of what else is done, in a sentence.
+        on_progress: Called before the first repetition and after each one.
+        on_step: Called with what else is done, in a sentence.
         neighbours: Names runs that measure on this machine at the same time.
 
     Returns:
@@ -86,7 +86,7 @@ def execute(
     with ExitStack() as stack:
         if not slot:
             return done
-        station = Station(
+        context = RunContext(
             study=study,
             artifacts=artifacts,
             metering=metering,
@@ -106,7 +106,7 @@ def execute(
             else:
                 records = measure(
                     slot,
-                    station,
+                    context,
                     lambda: rest(
                         study.rules,
                         reference_c,
@@ -118,7 +118,7 @@ def execute(
             assert isinstance(repetition, Repetition)
             repetition = schedule.add(repetition, slot.attempt)
             if schedule.is_repeated(repetition):
-                repetition = _set_aside(repetition, station.traces)
+                repetition = _set_aside(repetition, context.traces)
             directory.append([*records[:-1], repetition])
             bounds.see(repetition)
             done.append(repetition)
@@ -245,7 +245,7 @@ def rest(
 
 
 def temperatures_c(metering: Metering) -> dict[str, float]:
-    """Read the temperature of every CPU and device that tells one, in degrees Celsius."""
+    """Read the temperature of every CPU and device that reports one, in degrees Celsius."""
     devices = {
         device: state.temperature_c
         for meter in metering.meters

@@ -1,4 +1,4 @@
-"""What every backend is held to: logits of fp32 on ONNX Runtime's CPU provider.
+"""What every backend is checked against: logits of fp32 on ONNX Runtime's CPU provider.
 
 int8 on a CPU is also compared with the same artifact computed in float32: unoptimised, ONNX Runtime
 multiplies in float32 and rounds each result to its type, which no processor saturates.
@@ -72,6 +72,6 @@ def _make(cell: Cell, study: Study, artifact: Artifact, file: Path) -> None:
             child.finish(MakeReference(load=loading(cell, artifact, study), out=file), Made)
     except ChildFailed as failure:
         raise MeasurementError(
-            f"cannot compute what outputs of {cell.model} are held to, on {cell.how}: "
+            f"cannot compute the reference outputs of {cell.model} on {cell.how}: "
             f"{failure.reason}; export it again, or leave the model out"
         ) from failure

@@ -57,7 +57,7 @@ requests and a second, in which its queue was waited for in vain."""
 
 
 @dataclass(frozen=True, slots=True)
-class Station:
+class RunContext:
     """What all repetitions of a run share.
 
     Attributes:
@@ -81,14 +81,14 @@ class Station:
     cache: Path
 
 
-def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> list[Record]:
+def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> list[Record]:
     """Measure a slot in a fresh child process.
 
     The child imports what it needs while the machine rests: that takes seconds, and little power.
 
     Args:
         slot: The cell, and whether idle power is taken beside it.
-        station: What all repetitions share.
+        context: What all repetitions share.
         rest: Rests as the protocol asks, and returns the conditions before the cell; the window's
             are added to them.
 
@@ -97,9 +97,9 @@ def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> lis
         repetition that says so, and what it had compiled is forgotten.
     """
     began_s = time.perf_counter()
-    repetition = _Draft(slot, station, datetime.now(UTC).isoformat(timespec="milliseconds"))
-    arrays = station.traces / f".child-{repetition.name}.npz"
-    cache = of_cell(station.cache, slot.cell.slug)
+    repetition = _Draft(slot, context, datetime.now(UTC).isoformat(timespec="milliseconds"))
+    arrays = context.traces / f".child-{repetition.name}.npz"
+    cache = of_cell(context.cache, slot.cell.slug)
     conditions = Conditions()
 
     def wall_s() -> float:
@@ -107,17 +107,17 @@ def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> lis
 
     try:
         make_folder(cache)
-        with Recorder(station.metering.meters, time.perf_counter) as recorder:
-            with ChildProcess(_timeout_s(slot.cell, station)) as child:
+        with Recorder(context.metering.meters, time.perf_counter) as recorder:
+            with ChildProcess(_timeout_s(slot.cell, context)) as child:
                 child.begin("repetition", slot.cell.backend)
-                station.metering.follow(child.pid)
+                context.metering.follow(child.pid)
                 conditions = rest()
                 lead_s = max(recorder.focus_s, SERVER_LEAD_S if slot.cell.is_server else 0.0)
-                request = _request(slot, station, arrays, cache, lead_s)
+                request = _request(slot, context, arrays, cache, lead_s)
                 reply = child.finish(request, Measured, _Focus(recorder, lead_s))
                 ends_s = (end for _, end in (reply.window, *reply.idle.values()))
                 last_s = max(*ends_s, reply.window[1] + request.tail_s)
-                recorder.settle(last_s, recorder.patience_s)
+                recorder.settle(last_s, recorder.tick_timeout_s)
             with reported_figures():
                 trace = read_arrays(arrays)
                 records: list[Record] = [
@@ -125,7 +125,7 @@ def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> lis
                     repetition.ok(reply, request.tail_s, recorder, conditions, wall_s()),
                 ]
             trace |= recorder.trace(*reply.window)
-            path = station.traces / f"{repetition.name}.npz"
+            path = context.traces / f"{repetition.name}.npz"
             with draft(path) as unfinished, unfinished.open("wb") as file:
                 write_arrays(file, trace, packed=True)
             return records
@@ -137,7 +137,7 @@ def measure(slot: Slot, station: Station, rest: Callable[[], Conditions]) -> lis
 
 
 def probe(backend: str) -> str | None:
-    """Say why ``backend`` cannot run on this machine, asked in a child; ``None`` if it can."""
+    """Return why ``backend`` cannot run on this machine, tried in a child; ``None`` if it can."""
     try:
         with ChildProcess(_PROBE_TIMEOUT_S, backend) as child:
             return child.event(Probed).reason
@@ -175,7 +175,7 @@ class _Draft:
     """A repetition on its way to a record."""
 
     slot: Slot
-    station: Station
+    context: RunContext
     started_at: str
 
     @property
@@ -202,8 +202,8 @@ class _Draft:
     ) -> Repetition:
         (start_s, end_s), figures = reply.window, reply.figures
         energy = recorder.energy(start_s, end_s)
-        station = self.station
-        conditions = conditions_around(reply, recorder, station.host, station.cores, conditions)
+        context = self.context
+        conditions = conditions_around(reply, recorder, context.host, context.cores, conditions)
         return Repetition(
             **self._common,
             status=Status.OK,
@@ -287,8 +287,8 @@ def conditions_around(
     )
 
 
-def doubts(energy: tuple[EnergyFigure, ...], conditions: Conditions) -> Flag:
-    """Return the flags that energy and conditions of any window ask for."""
+def window_flags(energy: tuple[EnergyFigure, ...], conditions: Conditions) -> Flag:
+    """Return the flags that follow from energy and conditions of any window."""
     flags = Flag(0)
     if conditions.throttle_reasons:
         flags |= Flag.THROTTLED
@@ -322,17 +322,17 @@ def _known(values: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def _request(
-    slot: Slot, station: Station, arrays: Path, cache: Path, lead_s: float
+    slot: Slot, context: RunContext, arrays: Path, cache: Path, lead_s: float
 ) -> MeasureRepetition:
-    study, rules = station.study, station.study.rules
+    study, rules = context.study, context.study.rules
     key = artifact_key(slot.cell.model, slot.cell.precision)
-    load = loading(slot.cell, station.artifacts[key], study)
+    load = loading(slot.cell, context.artifacts[key], study)
     return MeasureRepetition(
         load=replace(load, preprocessing=study.preprocessing, cache=cache),
-        reference=station.references[slot.cell.model],
-        arithmetic=station.references[key] if judged_by_itself(slot.cell) else None,
+        reference=context.references[slot.cell.model],
+        arithmetic=context.references[key] if judged_by_itself(slot.cell) else None,
         protocol=rules,
-        window_s=study.window_for(slot.cell, station.metering.slowest_period_s),
+        window_s=study.window_for(slot.cell, context.metering.slowest_period_s),
         lead_s=lead_s,
         arrivals_seed=study.seed + slot.block,
         tail_s=_tail_s(slot.cell) if study.as_published else 0.0,
@@ -342,10 +342,10 @@ def _request(
     )
 
 
-def _timeout_s(cell: Cell, station: Station) -> float:
+def _timeout_s(cell: Cell, context: RunContext) -> float:
     """The protocol's, on top of a server's window, however many requests the study asks for."""
-    window_s = station.study.window_for(cell, station.metering.slowest_period_s)
-    return station.study.rules.timeout_s + (2 * window_s if cell.is_server else 0.0)
+    window_s = context.study.window_for(cell, context.metering.slowest_period_s)
+    return context.study.rules.timeout_s + (2 * window_s if cell.is_server else 0.0)
 
 
 def _tail_s(cell: Cell) -> float:
@@ -371,7 +371,7 @@ def loading(cell: Cell, artifact: Artifact, study: Study) -> Load:
 
 
 def _flags(reply: Measured, energy: tuple[EnergyFigure, ...], conditions: Conditions) -> Flag:
-    flags = doubts(energy, conditions)
+    flags = window_flags(energy, conditions)
     for found, flag in (
         (not (reply.warm_up.settled and reply.figures.steady), Flag.UNSTEADY),
         (reply.fell_back, Flag.FALLBACK),

@@ -105,21 +105,21 @@ def in_order(photographs: Sequence[Photograph], seed: int) -> list[Photograph]:
     return random.Random(seed).sample(photographs, len(photographs))
 
 
-def batch(photographs: Sequence[Photograph], form: InputSpec, size: int) -> "Images":
+def batch(photographs: Sequence[Photograph], input_spec: InputSpec, size: int) -> "Images":
     """Decode and transform the first images of an order; where there are too few, they repeat.
 
     Returns:
         Float32 array (size, C, H, W).
 
     Raises:
-        UsageError: ``form`` is nothing that a photograph can become.
+        UsageError: ``input_spec`` is nothing that a photograph can become.
     """
     import numpy as np
 
-    check_form(form)
-    images = np.empty((size, *form.shape), np.float32)
+    check_form(input_spec)
+    images = np.empty((size, *input_spec.shape), np.float32)
     for row, (name, data) in enumerate(photographs[:size]):
-        transform(decode(BytesIO(data), form.shape[0], name), form, images[row])
+        transform(decode(BytesIO(data), input_spec.shape[0], name), input_spec, images[row])
     for row in range(len(photographs), size):
         images[row] = images[row - len(photographs)]
     return images
@@ -137,34 +137,34 @@ class _Step(NamedTuple):
 
 
 class Preprocessor:
-    """Decodes and transforms images one by one before each batch, and tells what that takes.
+    """Decodes and transforms images one by one before each batch, and reports what that takes.
 
     The files are in memory; they are taken in their order, over and over. The calling thread does
     all of it: that thread's CPU time is the preprocessing's.
 
     Args:
         photographs: In their order, at least one.
-        form: The network's input.
+        input_spec: The network's input.
         largest: Most images in a batch.
         clock: Monotonic, in s.
 
     Raises:
-        UsageError: ``form`` is nothing that a photograph can become.
+        UsageError: ``input_spec`` is nothing that a photograph can become.
     """
 
     def __init__(
         self,
         photographs: Sequence[Photograph],
-        form: InputSpec,
+        input_spec: InputSpec,
         largest: int,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         import numpy as np
 
-        check_form(form)
+        check_form(input_spec)
         self._photographs = photographs
-        self._form = form
-        self._room = np.zeros((largest, *form.shape), np.float32)
+        self._input_spec = input_spec
+        self._buffer = np.zeros((largest, *input_spec.shape), np.float32)
         self._next = 0
         self._clock = clock
         self._steps: list[_Step] = []
@@ -188,10 +188,10 @@ class Preprocessor:
                 f"{type(backend).__name__} has no method 'feed' and keeps the images that it was "
                 "loaded with; measure it with --preprocessing before"
             )
-        feed, room = backend.feed, self._room[: max(images, padded_to)]
+        feed, buffer = backend.feed, self._buffer[: max(images, padded_to)]
 
         def prepare_and_run() -> None:
-            self._prepare(images, feed, room)
+            self._prepare(images, feed, buffer)
             run()
 
         return prepare_and_run
@@ -213,9 +213,9 @@ class Preprocessor:
             process_cpu_s=float(after_s - before_s),
         )
 
-    def _prepare(self, images: int, feed: "Feed", room: "Images") -> None:
-        clock, form = self._clock, self._form
-        channels = form.shape[0]
+    def _prepare(self, images: int, feed: "Feed", buffer: "Images") -> None:
+        clock, input_spec = self._clock, self._input_spec
+        channels = input_spec.shape[0]
         process_cpu_s, cpu_s = time.process_time(), time.thread_time()
         start_s = clock()
         decode_s = 0.0
@@ -225,8 +225,8 @@ class Preprocessor:
             began_s = clock()
             pixels = decode(BytesIO(data), channels, name)
             decode_s += clock() - began_s
-            transform(pixels, form, room[row])
-        feed(room)
+            transform(pixels, input_spec, buffer[row])
+        feed(buffer)
         self._steps.append(
             _Step(
                 start_s=start_s,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LATENESS_BOUND_S = 0.002
 """Requests of which more than 1 % were handed over later than this did not arrive as planned."""
-# Between what the server is told and the first instant: the generator has to read the start.
+# Between the message to the server and the first instant: the generator has to read the start.
 _NOTICE_S = 0.02
 
 

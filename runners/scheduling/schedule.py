@@ -34,7 +34,7 @@ class Schedule:
             self._take(repetition)
 
     def slots(self) -> Iterator[Slot]:
-        """Yield what is to be measured; each is to be told to `add` before the next is asked."""
+        """Yield what is to be measured; pass each to `add` before the next is taken."""
         order = orders(self._cells, self._study.seed, self._study.order)
         for block in range(self._rule.most):
             active = [cell for cell in next(order) if self._active(cell, block)]

@@ -99,7 +99,7 @@ FROM_PARENT: tuple[child.Message, ...] = (
         beat_s=5.0,
     ),
     training.Preflight(backends=("torch-cpu",), names=("digits",), data=DATA),
-    layers.Outline(load=LOAD, parts=3, folder=Path("parts")),
+    layers.CutNetwork(load=LOAD, parts=3, folder=Path("parts")),
     layers.MeasureLayers(
         load=LOAD,
         parts=("part-1", "part-2"),
@@ -152,7 +152,7 @@ FROM_CHILD: tuple[child.Message, ...] = (
     training.PreflightResult(
         reasons={"torch-cpu": None, "torch-cuda": "no GPU"}, notes=("a",), fault=None, code=0
     ),
-    layers.Outlined(
+    layers.NetworkCut(
         operators={
             "conv": layers.OperatorSource(layer="stem", origin="network", stands_for=("a", "b"))
         },

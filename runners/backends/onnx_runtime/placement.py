@@ -1,4 +1,4 @@
-"""Where ONNX Runtime runs a graph: sessions that start where they were asked to, or say why not."""
+"""Where ONNX Runtime runs a graph: sessions that start where requested, or the reason."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Start:
         provider: Where it is to run.
         session_options: See `greenbatch.runners.backends.onnx_runtime.settings.session_options`.
         provider_options: Of the provider.
-        asked: Those of them that the user set.
+        requested: Those of them that the user set.
         allow_fallback: Let nodes run elsewhere.
     """
 
@@ -35,12 +35,12 @@ class Start:
     provider: Provider
     session_options: SessionOptions
     provider_options: Mapping[str, str] = field(default_factory=dict)
-    asked: Mapping[str, str] = field(default_factory=dict)
+    requested: Mapping[str, str] = field(default_factory=dict)
     allow_fallback: bool = False
 
 
 def start(ort: ModuleType, wanted: Start) -> Session:
-    """Start a session, proved to run where it was asked to unless a fallback is allowed.
+    """Start a session, proved to run where requested unless a fallback is allowed.
 
     ``session.disable_cpu_ep_fallback`` makes ONNX Runtime itself refuse a graph that would run
     partly on the CPU; the session's own graph assignment is the proof for the rest.
@@ -66,7 +66,7 @@ def start(ort: ModuleType, wanted: Start) -> Session:
         options.add_session_config_entry(_NO_FALLBACK, "0")
         session = _session(ort, wanted, built_in=not devices)
         raise PlacementError(_misplaced(ort, wanted, session)) from error
-    if wanted.asked:
+    if wanted.requested:
         _check_options(session, wanted)
     if not wanted.allow_fallback and set(count_nodes(session)) != {provider.execution_provider}:
         raise PlacementError(_misplaced(ort, wanted, session))
@@ -96,11 +96,11 @@ def _session(ort: ModuleType, wanted: Start, *, built_in: bool) -> Session:
 
 
 def _translated(ort: ModuleType, error: Exception, wanted: Start) -> Exception:
-    """Tell a refused option and a missing library from all else, which stays as it is."""
+    """Name a refused option or a missing library; any other error stays as it is."""
     if cause := libraries.missing_library(ort, wanted.provider):
         return BackendUnavailable(cause)
     text = " ".join(str(error).split())
-    refused = [f"{key}={value}" for key, value in wanted.asked.items() if key in text]
+    refused = [f"{key}={value}" for key, value in wanted.requested.items() if key in text]
     if not refused:
         return error
     return StudyError(
@@ -117,7 +117,7 @@ def _tail(text: str) -> str:
 def _check_options(session: Session, wanted: Start) -> None:
     """Refuse options that a provider took without a word and does not list among its own."""
     listed = session.get_provider_options().get(wanted.provider.execution_provider, {})
-    unknown = [key for key in wanted.asked if listed and key not in listed]
+    unknown = [key for key in wanted.requested if listed and key not in listed]
     if unknown:
         raise StudyError(
             f"{wanted.provider.execution_provider} has no option {unknown[0]!r}; "
@@ -135,12 +135,12 @@ def _misplaced(ort: ModuleType, wanted: Start, session: Session) -> str:
         if part.ep_name != name:
             elsewhere.setdefault(part.ep_name, []).extend(map(_called, nodes))
     if not total:
-        return f"ONNX Runtime tells no nodes of {wanted.title}, wanted all on {name}; upgrade it"
-    told = "; ".join(
+        return f"ONNX Runtime reports no nodes of {wanted.title}, wanted all on {name}; upgrade it"
+    placed = "; ".join(
         f"{len(nodes)} of {total} to {other}: {_first(nodes)}" for other, nodes in elsewhere.items()
     )
     cause = libraries.missing_library(ort, wanted.provider)
-    return f"{name} left nodes of {wanted.title} ({told})" + (
+    return f"{name} left nodes of {wanted.title} ({placed})" + (
         f" because {cause}; or {_CURE}" if cause else f"; {_CURE}"
     )
 

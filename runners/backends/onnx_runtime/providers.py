@@ -53,7 +53,7 @@ _CUDA = {
     "use_tf32": "0",
     # A child has one batch size: the search is over when its warm-up is.
     "cudnn_conv_algo_search": "EXHAUSTIVE",
-    # The arena would double with each extension, and memory told is to be memory needed.
+    # The arena would double with each extension, and the reported memory must be what is needed.
     "arena_extend_strategy": "kSameAsRequested",
 }
 

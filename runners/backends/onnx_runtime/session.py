@@ -70,7 +70,7 @@ class OnnxSession:
                     may_run_on_cpu=self._provider.name == "cpu" or task.allow_fallback,
                 ),
                 provider_options=requested,
-                asked=settings.asked_of_provider(task.settings),
+                requested=settings.provider_settings(task.settings),
                 allow_fallback=task.allow_fallback,
             ),
         )
@@ -178,12 +178,12 @@ class OnnxSession:
 
     @property
     def fell_back(self) -> bool:
-        """Whether any node runs on another provider than the one asked for."""
+        """Whether any node runs on another provider than the requested one."""
         return set(self._placement) != {self._provider.execution_provider}
 
     @property
     def settings(self) -> Mapping[str, Setting]:
-        """The fairness factors, ONNX Runtime's version and the provider's options, as in force.
+        """The fairness factors, ONNX Runtime's version and the provider's effective options.
 
         ``host_memory`` says, where inputs are copied to a GPU, whether theirs is pinned.
         """

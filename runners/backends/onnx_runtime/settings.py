@@ -1,4 +1,4 @@
-"""What is set on a session of ONNX Runtime, by default and by the user, and what is in force."""
+"""Settings of a session of ONNX Runtime: its defaults, the user's and the effective ones."""
 
 import os
 import platform
@@ -104,7 +104,7 @@ def provider_options(
     """Return the provider's options: a user's ``provider.`` ones win over all others.
 
     Raises:
-        StudyError: A CUDA graph, or any option, is asked of a provider that has no such thing.
+        StudyError: A CUDA graph, or any option, is set on a provider that has none.
     """
     options = provider.defaults(precision, threads, cache)
     if settings.get("enable_cuda_graph"):
@@ -114,16 +114,16 @@ def provider_options(
                 "graphs; set it on onnxruntime-cuda or onnxruntime-tensorrt"
             )
         options[provider.graph_option] = "1"
-    asked = asked_of_provider(settings)
-    if asked and provider.name == "cpu":  # ONNX Runtime itself would say nothing
+    requested = provider_settings(settings)
+    if requested and provider.name == "cpu":  # ONNX Runtime itself would say nothing
         raise StudyError(
-            f"{provider.execution_provider} has no options, but {', '.join(asked)} is set; leave "
-            "it out"
+            f"{provider.execution_provider} has no options, but {', '.join(requested)} is set; "
+            "leave it out"
         )
-    return options | asked
+    return options | requested
 
 
-def asked_of_provider(settings: Mapping[str, Setting]) -> dict[str, str]:
+def provider_settings(settings: Mapping[str, Setting]) -> dict[str, str]:
     """Return the user's ``provider.`` settings by the provider's own names."""
     return {
         name.partition(".")[2]: str(text)
@@ -144,7 +144,7 @@ def in_force(
     options: SessionOptions,
     of_provider: Mapping[str, str],
 ) -> dict[str, Setting]:
-    """Tell the fairness factors of a session, and what is special to ONNX Runtime.
+    """Return the fairness factors of a session, and what is special to ONNX Runtime.
 
     Args:
         ort: The module ``onnxruntime``.
@@ -156,11 +156,11 @@ def in_force(
     level = str(options.graph_optimization_level).rpartition(".")[2]
     parallel = options.execution_mode == ort.ExecutionMode.ORT_PARALLEL
     left_out = _entry(options, _LEFT_OUT)
-    # 0 threads: it chooses, and does not tell.
+    # 0 threads: it chooses, and does not report how many.
     threads: int | None = options.intra_op_num_threads or None
     beside: int | None = (options.inter_op_num_threads or None) if parallel else 1
     spinning: Setting = _entry(options, _SPINNING[0]) == "1" if threads != 1 else "none"
-    if provider.threads_option:  # a pool of its own, which tells no more than its size
+    if provider.threads_option:  # a pool of its own, which reports no more than its size
         size = of_provider.get(provider.threads_option, "")
         threads, beside, spinning = int(size) if size.isdecimal() else None, None, None
     return {

@@ -16,7 +16,7 @@ from greenbatch.runners.backends.pytorch.compiled import (
     inductor_options,
     optimization,
     prepare_inductor,
-    room,
+    scratch_folder,
     stop_compile_workers,
     tuning,
 )
@@ -50,7 +50,7 @@ class TorchAot(TorchBackend):
         from torch._inductor import aoti_load_package
 
         # Without a cache the folder goes once it is loaded: the system keeps what is mapped.
-        with nullcontext(str(task.cache)) if task.cache else room() as folder:
+        with nullcontext(str(task.cache)) if task.cache else scratch_folder() as folder:
             package = Path(folder) / "package"
             if not package.is_dir():
                 _compile(
@@ -68,12 +68,12 @@ class TorchAot(TorchBackend):
 
     @property
     def settings(self) -> Mapping[str, Setting]:
-        """What is in force."""
-        told, asked = super().settings, _inductor_options(self._set)
+        """The effective settings."""
+        reported, requested = super().settings, _inductor_options(self._set)
         return {
-            **told,
-            "autotuning": tuning(told["autotuning"], asked),
-            "optimization": optimization("AOTInductor", asked),
+            **reported,
+            "autotuning": tuning(reported["autotuning"], requested),
+            "optimization": optimization("AOTInductor", requested),
             "mode": self._set.get("mode", "default"),
             "compiler": compiler_found(),
         }
@@ -99,16 +99,16 @@ class TorchAot(TorchBackend):
             def forward(self, images: torch.Tensor) -> torch.Tensor:
                 return torch.nn.functional.conv2d(images, images)
 
-        with room() as folder:
+        with scratch_folder() as folder:
             package = Path(folder) / "package"
             _compile(Convolution(), ones, package, {}, threads=1)
             result: torch.Tensor = aoti_load_package(str(package))(ones)
         return result
 
 
-def _inductor_options(asked: Mapping[str, Setting]) -> InductorOptions:
+def _inductor_options(requested: Mapping[str, Setting]) -> InductorOptions:
     """Leave CUDA graphs to the backend: a package knows none."""
-    return inductor_options({key: value for key, value in asked.items() if key != "cuda_graph"})
+    return inductor_options({key: value for key, value in requested.items() if key != "cuda_graph"})
 
 
 def _compile(
@@ -126,8 +126,8 @@ def _compile(
     import torch
     from torch._inductor import aoti_compile_and_package
 
-    with TemporaryDirectory(dir=package.parent, ignore_cleanup_errors=True) as workshop:
-        made, unpacked = Path(workshop, "made"), Path(workshop, "unpacked")
+    with TemporaryDirectory(dir=package.parent, ignore_cleanup_errors=True) as staging:
+        made, unpacked = Path(staging, "made"), Path(staging, "unpacked")
         made.mkdir()
         prepare_inductor(made, threads)
         with torch.no_grad():

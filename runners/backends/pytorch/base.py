@@ -50,7 +50,7 @@ class TorchBackend:
     a lower precision and back, and changing the layout, is part of the work.
 
     Raises:
-        PlacementError: A parameter or the output is not on the device that was asked for.
+        PlacementError: A parameter or the output is not on the requested device.
         UnsupportedCell: The precision is int8, the network cannot be built again, or a setting
             is meant for another device.
         WeightsError: The artifact's weights do not fit the network.
@@ -196,13 +196,13 @@ class TorchBackend:
 
     @property
     def settings(self) -> Mapping[str, Setting]:
-        """What is in force, asked from torch, and the versions as loaded."""
+        """The effective settings as torch reports them, and the versions as loaded."""
         import torch
 
         backends = torch.backends
         cuda = self._device.type == "cuda"
         searches = cuda and backends.cudnn.benchmark
-        told: dict[str, Setting] = {
+        reported: dict[str, Setting] = {
             "threads": torch.get_num_threads(),
             "inter_op_threads": torch.get_num_interop_threads(),
             "spinning": _spinning(torch.get_num_threads()),
@@ -215,13 +215,13 @@ class TorchBackend:
             "mkldnn": backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
         }
         if cuda:
-            told["cuda"] = torch.version.cuda
-            told["cudnn"] = backends.cudnn.version()  # type: ignore[no-untyped-call]
+            reported["cuda"] = torch.version.cuda
+            reported["cudnn"] = backends.cudnn.version()  # type: ignore[no-untyped-call]
         elif self._precision != "fp32":
-            told[f"mkldnn_{self._precision}"] = bool(
+            reported[f"mkldnn_{self._precision}"] = bool(
                 getattr(torch.ops.mkldnn, f"_is_mkldnn_{self._precision}_supported")()
             )
-        return told
+        return reported
 
     @staticmethod
     def unavailable(provider: str) -> str | None:
@@ -267,8 +267,8 @@ def _check(task: Task, device: str) -> None:
     name = task.cell.backend
     if task.cell.precision not in _DTYPES:
         raise UnsupportedCell(
-            f"{name} measures {', '.join(_DTYPES)}, not {task.cell.precision}; leave one of the "
-            "two out"
+            f"{name} does not support {task.cell.precision} (supported: {', '.join(_DTYPES)}); "
+            "remove the backend or the precision"
         )
     misplaced = [key for key in _ON_CUDA if key in task.settings]
     if device == "cpu" and misplaced:
@@ -287,7 +287,7 @@ def _own_network(task: Task) -> "nn.Module":
             "with --runtime onnxruntime"
         )
     source = parse_source(text)
-    with warnings.catch_warnings():  # said when it was exported
+    with warnings.catch_warnings():  # reported when it was exported
         warnings.simplefilter("ignore", SourceWarning)
         network = load(
             source,
@@ -361,16 +361,16 @@ def _arithmetic(precision: str, device: str) -> str:
 
 
 def _spinning(threads: int) -> Setting:
-    """Tell what OpenMP's threads do while they wait, as far as it was asked or is documented.
+    """Return what OpenMP's threads do while they wait, as far as it is set or documented.
 
-    Unless told otherwise, libgomp's threads wait actively for a short while before they sleep
+    Unless set otherwise, libgomp's threads wait actively for a short while before they sleep
     (GCC's libgomp manual, OMP_WAIT_POLICY), and LLVM's and Intel's for 200 ms (KMP_BLOCKTIME).
     """
     if threads == 1:
         return "none"
-    asked = [
+    in_environment = [
         f"{name}={os.environ[name]}"
         for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
         if name in os.environ
     ]
-    return ", ".join(asked) or "for a while, as OpenMP does unless told otherwise"
+    return ", ".join(in_environment) or "for a while, as OpenMP does unless told otherwise"

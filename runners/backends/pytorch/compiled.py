@@ -40,8 +40,10 @@ class TorchCompiled(TorchBackend):
     packages = ("torch", "torchvision", "torch._dynamo", "torch._inductor.compile_fx")
 
     def _ready(self, task: Task) -> "Forward":
-        self._room = None if task.cache else room()
-        prepare_inductor(task.cache or Path(self._room.name if self._room else ""), self._threads)
+        self._scratch = None if task.cache else scratch_folder()
+        prepare_inductor(
+            task.cache or Path(self._scratch.name if self._scratch else ""), self._threads
+        )
         self._compiled = _compile(self._network(task), inductor_options(self._set))
         return self._first
 
@@ -68,27 +70,27 @@ class TorchCompiled(TorchBackend):
         if graphs != 1:
             raise PlacementError(_not_one_graph(f"{graphs} were made"))
         stop_compile_workers()
-        if self._room is not None:  # what was compiled is loaded
-            self._room.cleanup()
+        if self._scratch is not None:  # what was compiled is loaded
+            self._scratch.cleanup()
         self._replays = counters["inductor"]["cudagraph_skips"] == skips
         self._forward = self._compiled
         return logits
 
     @property
     def settings(self) -> Mapping[str, Setting]:
-        """What is in force; before the first run, as asked."""
-        asked = inductor_options(self._set)
-        captures = self._device.type == "cuda" and asked.get("triton.cudagraphs", False)
+        """The effective settings; before the first run, the requested ones."""
+        requested = inductor_options(self._set)
+        captures = self._device.type == "cuda" and requested.get("triton.cudagraphs", False)
         if captures and not getattr(self, "_replays", True):
             capture = "none: inductor skipped it"
         else:
             capture = "CUDA graph (inductor)" if captures else "none"
-        told = super().settings
+        reported = super().settings
         return {
-            **told,
+            **reported,
             "graph_capture": capture,
-            "autotuning": tuning(told["autotuning"], asked),
-            "optimization": optimization("inductor", asked),
+            "autotuning": tuning(reported["autotuning"], requested),
+            "optimization": optimization("inductor", requested),
             "mode": self._set.get("mode", "default"),
             "compiler": compiler_found(),
         }
@@ -102,7 +104,7 @@ class TorchCompiled(TorchBackend):
     def _convolve(cls, ones: "torch.Tensor") -> "torch.Tensor":
         import torch
 
-        with room() as folder:
+        with scratch_folder() as folder:
             prepare_inductor(Path(folder), threads=1)
             convolve = torch.compile(torch.nn.functional.conv2d, dynamic=False, fullgraph=True)
             result: torch.Tensor = convolve(ones, ones)
@@ -123,19 +125,19 @@ def _compile(module: "nn.Module", options: InductorOptions) -> "Forward":
     return torch.compile(module, dynamic=False, fullgraph=True, options=options or None)
 
 
-def inductor_options(asked: Mapping[str, Setting]) -> InductorOptions:
+def inductor_options(requested: Mapping[str, Setting]) -> InductorOptions:
     """Return the options of inductor that a backend's settings mean."""
     from torch._inductor import list_mode_options
 
-    options = dict(list_mode_options(str(asked.get("mode", "default"))))
-    if "freezing" in asked:
-        options["freezing"] = bool(asked["freezing"])
-    if "cuda_graph" in asked:
-        options["triton.cudagraphs"] = bool(asked["cuda_graph"])
+    options = dict(list_mode_options(str(requested.get("mode", "default"))))
+    if "freezing" in requested:
+        options["freezing"] = bool(requested["freezing"])
+    if "cuda_graph" in requested:
+        options["triton.cudagraphs"] = bool(requested["cuda_graph"])
     return options
 
 
-def room() -> TemporaryDirectory[str]:
+def scratch_folder() -> TemporaryDirectory[str]:
     """Make a folder for what is compiled where nothing is to be kept."""
     return TemporaryDirectory(prefix="greenbatch-inductor-", ignore_cleanup_errors=True)
 
@@ -186,12 +188,12 @@ def compiler_found() -> str | None:
     from torch._inductor import cpp_builder
 
     try:
-        said = subprocess.run(
+        result = subprocess.run(
             [cpp_builder.get_cpp_compiler(), "--version"], capture_output=True, text=True
         )
     except (OSError, RuntimeError):
         return None
-    return said.stdout.partition("\n")[0] or None
+    return result.stdout.partition("\n")[0] or None
 
 
 def compiler_missing(provider: str) -> str | None:

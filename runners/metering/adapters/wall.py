@@ -90,7 +90,7 @@ class WallMeter(EnergyMeter):
 
         Raises:
             UsageError: What stands behind ``wall:`` cannot be meant.
-            MeterUnavailable: It was not told where to read, jmespath is not installed, or the
+            MeterUnavailable: No URL to read was given, jmespath is not installed, or the
                 plug does not answer with the numbers.
         """
         if not options.argument:
@@ -148,7 +148,7 @@ def _parse(argument: str) -> _Source:
         key, _, value = field.partition("=")
         if key not in ("power", *_UNITS_J, "timeout", "interval", "name", "counts") or not value:
             raise UsageError(
-                f"{field!r} behind the # of {parts.geturl()} cannot be meant; "
+                f"{field!r} behind the # of {parts.geturl()} is invalid; "
                 "wanted power=, energy_j=, energy_wh=, energy_kwh=, timeout=, interval=, name= "
                 "or counts=yes, joined by & (within an expression, write %26 for &)"
             )

@@ -179,7 +179,7 @@ def _amd_gpu(gpu: _ZeusGpu) -> _AmdGpu:
         )
         return _AmdGpu(name, None, None, silent)
     raise MeterUnavailable(
-        f"{name} tells neither energy nor power ({refusal}); hide it by HIP_VISIBLE_DEVICES "
+        f"{name} reports neither energy nor power ({refusal}); hide it by HIP_VISIBLE_DEVICES "
         "or leave amd out"
     )
 
@@ -222,7 +222,7 @@ class AppleMeter(EnergyMeter):
 
     The sum is counted instead of its parts because a part that is switched off (the neural
     engine, the GPU of a machine without a screen) has a counter that stands still, which cannot
-    be told from one that is broken; the sum never stands still.
+    be distinguished from one that is broken; the sum never stands still.
 
     Args:
         soc: zeus' object.
@@ -280,7 +280,7 @@ class AppleMeter(EnergyMeter):
         names = {field for _, _, field in _APPLE_PARTS}
         fields = [field for field in names if _millijoules(seen, field) is not None]
         if "cpu_total_mj" not in fields:
-            raise MeterUnavailable("zeus tells no energy of this chip's CPU; leave apple out")
+            raise MeterUnavailable("zeus reports no energy of this chip's CPU; leave apple out")
         summed = [field for field in _APPLE_SUM if field in fields]
 
         def total_mj() -> float:
@@ -323,7 +323,7 @@ def _summed(seen: object, fields: Sequence[str]) -> Reading:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         gone = ", ".join(f for f, value in zip(fields, values, strict=True) if value is None)
-        return Reading(reason=f"zeus does not tell {gone} any more")
+        return Reading(reason=f"zeus no longer reports {gone}")
     return Reading(energy_j=sum(known) * MILLIJOULE_J)
 
 
@@ -338,7 +338,7 @@ _JETSON_RAILS = (
 class JetsonMeter(EnergyMeter):
     """Reads the power rails of a Jetson module and leaves integrating them to the sampler.
 
-    The rail ``total`` feeds the whole module: it counts where it is told, and the CPU and the
+    The rail ``total`` feeds the whole module: it counts where it is reported, and the CPU and the
     GPU, which it holds beside memory and converters, are shown only; without it these two count.
 
     zeus itself adds up energy in a process of its own, ten times a second, each power taken for

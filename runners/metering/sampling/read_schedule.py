@@ -1,6 +1,6 @@
 """When a meter is read: on a grid, and often where an instant decides."""
 
-_RETRY_S = 0.25  # a meter that fails is asked again at this rate: it may come back
+_RETRY_S = 0.25  # a meter that fails is read again at this rate: it may come back
 
 
 class Schedule:

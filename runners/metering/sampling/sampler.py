@@ -29,8 +29,8 @@ _CONDITIONS_EVERY_S = 0.5
 _FIRST_READ_S = 2.0
 _JOIN_S = 5.0
 _SETTLE_PAUSE_S = 0.005
-_PATIENCE_PERIODS = 3
-_PATIENCE_LEAST_S = 2.0
+_TICK_TIMEOUT_PERIODS = 3
+_LEAST_TICK_TIMEOUT_S = 2.0
 # Around a window's end every tick is to be seen: for so many periods, and no shorter than this.
 _FOCUS_PERIODS = 2.5
 _FOCUS_LEAST_S = 0.03
@@ -94,7 +94,7 @@ class _Watch:
             return {device: list(states) for device, states in self._states.items()}
 
     def settled(self, t_s: float) -> bool:
-        """Tell whether every domain has changed after ``t_s``, or fails, or is stuck."""
+        """Return whether every domain has changed after ``t_s``, or fails, or is stuck."""
         with self._lock:
             return all(series.reaches(t_s) for series in self._series.values())
 
@@ -167,14 +167,14 @@ def _described(error: BaseException) -> str:
 
 
 class Recorder:
-    """Samples meters from entering to leaving its context; asked for windows then or later.
+    """Samples meters from entering to leaving its context; its windows are read then or later.
 
     Every instant is of ``clock``. Nothing a meter does raises here: what could not be read is a
     missing figure with the reason.
 
     Args:
         meters: The meters to read, one thread for each; they stay the caller's to close.
-        clock: Tells the time in s.
+        clock: Returns the time in s.
         interval_s: How often to read every meter, in s; ``None``: as often as each asks for.
     """
 
@@ -213,7 +213,7 @@ class Recorder:
 
     @property
     def cpu_s(self) -> float:
-        """CPU time that reading has taken so far, in s; to be asked while it goes on."""
+        """CPU time that reading has taken so far, in s; to be read while it goes on."""
         return sum(watch.cpu_s for watch in self._watches)
 
     def focus(self, from_s: float, to_s: float) -> None:
@@ -226,7 +226,7 @@ class Recorder:
 
         Where nothing ticks, it returns after a while all the same.
         """
-        self.settle(self._clock(), self.patience_s)
+        self.settle(self._clock(), self.tick_timeout_s)
         return self.mark()
 
     def mark(self) -> float:
@@ -238,14 +238,14 @@ class Recorder:
     def end(self) -> float:
         """Return the time, a window's end, once every domain has ticked after it."""
         now_s = self.mark()
-        self.settle(now_s, self.patience_s)
+        self.settle(now_s, self.tick_timeout_s)
         return now_s
 
     @property
-    def patience_s(self) -> float:
+    def tick_timeout_s(self) -> float:
         """How long to wait for a tick before it is taken for missing, in s."""
         news_s = [max(watch.meter.tick_s, watch.interval_s) for watch in self._watches]
-        return _PATIENCE_LEAST_S + _PATIENCE_PERIODS * max(news_s, default=0.0)
+        return _LEAST_TICK_TIMEOUT_S + _TICK_TIMEOUT_PERIODS * max(news_s, default=0.0)
 
     def settle(self, t_s: float, timeout_s: float = 1.0) -> bool:
         """Wait until every domain has ticked after ``t_s``, reading often.

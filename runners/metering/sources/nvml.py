@@ -44,7 +44,7 @@ _POWER_AVERAGE_S = 1.0
 _POWER_INSTANT = 186  # NVML_FI_DEV_POWER_INSTANT, since driver 530
 _MIG_NOTE = "MIG is on: this is the whole card, with the instances of others"
 _MIG_REASON = (
-    "NVML does not tell the energy of the MIG instance {0!r} apart from its card's; read gpu-{1} "
+    "NVML does not report the energy of the MIG instance {0!r}, only its card's; read gpu-{1} "
     "for the whole card, or name a whole GPU in CUDA_VISIBLE_DEVICES"
 )
 _CLOCK_HZ = 1e6  # NVML states MHz
@@ -206,12 +206,12 @@ def _device(index: int, handle: Handle, lost: str | None) -> _Device:
     return _Device(
         name=name,
         handle=handle,
-        reason=f"GPU {index} tells neither energy nor power ({cause}), as virtual GPUs do",
+        reason=f"GPU {index} reports neither energy nor power ({cause}), as virtual GPUs do",
     )
 
 
 def _instant_power_w(handle: Handle) -> float | None:
-    """Return the power at this instant, in W; ``None`` where device or driver do not tell it."""
+    """Return the power at this instant, in W; ``None`` where device or driver do not report it."""
     import pynvml
 
     fields = ask(pynvml.nvmlDeviceGetFieldValues, handle, [_POWER_INSTANT])

@@ -14,7 +14,7 @@ from greenbatch.files import draft, open_regular
 if TYPE_CHECKING:
     import torch
 
-    from greenbatch.runners.training.child.training_state import RandomState, TraineeState
+    from greenbatch.runners.training.child.training_state import RandomState, SavedState
 
     class Position(TypedDict):
         """How far the training has come."""
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         best_loss: float
         waited: int
 
-    class Checkpoint(TraineeState):
+    class Checkpoint(SavedState):
         """What a file holds."""
 
         random: RandomState
@@ -62,7 +62,7 @@ def load(folder: Path, epochs: int, device: "torch.device") -> "tuple[int, Check
     """
     import torch
 
-    doubts = []
+    failures = []
     for behind in range(epochs, max(0, epochs - KEPT), -1):
         path = path_of(folder, behind)
         try:
@@ -70,14 +70,14 @@ def load(folder: Path, epochs: int, device: "torch.device") -> "tuple[int, Check
                 state = torch.load(file, map_location=device, weights_only=True)
         except Exception as error:  # whatever a damaged file makes of torch: an earlier one may do
             first = " ".join(str(error).split())[:200] or type(error).__name__
-            doubts.append(f"{path.name} cannot be read ({first})")
+            failures.append(f"{path.name} cannot be read ({first})")
             continue
-        return behind, state, _sentence(doubts, f"it goes on behind epoch {behind}")
-    return 0, None, _sentence(doubts, "it begins anew")
+        return behind, state, _sentence(failures, f"it goes on behind epoch {behind}")
+    return 0, None, _sentence(failures, "it begins anew")
 
 
-def _sentence(doubts: list[str], what: str) -> str:
-    return f"{'; '.join(doubts)}: {what}" if doubts else ""
+def _sentence(failures: list[str], what: str) -> str:
+    return f"{'; '.join(failures)}: {what}" if failures else ""
 
 
 def prune(folder: Path, epochs: int) -> None:

@@ -22,8 +22,8 @@ from greenbatch.runners.training.child import building, checkpoints
 from greenbatch.runners.training.child.feeding import Feeder, image_count
 from greenbatch.runners.training.child.scores import Scores
 from greenbatch.runners.training.child.training_state import (
-    Trainee,
-    make_trainee,
+    TrainingState,
+    make_training_state,
     random_state,
     restore_random_state,
 )
@@ -90,22 +90,22 @@ def fit(request: Train, send: Send, born_s: float) -> None:
     cell = request.cell
     device = _configure(cell, request)
     split = _load(cell.data, request.data)
-    trainee = _trainee(cell, split, device, request.training_seed)
-    state, note = _resume(trainee, request)
+    training_state = _training_state(cell, split, device, request.training_seed)
+    state, note = _resume(training_state, request)
     train = Feeder(split.train, cell.batch_size, device)
     validation = Feeder(split.validation, cell.batch_size, device)
-    trainee.wait()
+    training_state.wait()
     loaded_s = clock()
     send(TrainingLoaded(epochs=state.epochs, note=note))
 
     idle = idle_for(request.idle_before_s) if request.idle_before_s else None
     warm_up = None
     if not state.ended(request):
-        warm_up = _warm_up(trainee, train, validation, split, request)
+        warm_up = _warm_up(training_state, train, validation, split, request)
     send(TrainingWarm())
     warm_s = clock()
     cpu_before_s = time.process_time()
-    fitting = _Fitting(trainee, train, validation, split, request, send, clock())
+    fitting = _Fitting(training_state, train, validation, split, request, send, clock())
     with offline.collector_held_off():
         while not state.ended(request):
             state = fitting.epoch(state)
@@ -119,9 +119,9 @@ def fit(request: Train, send: Send, born_s: float) -> None:
             cpu_s=time.process_time() - cpu_before_s,
             warm_up=warm_up,
             stopped="epochs" if state.epochs >= request.epochs else "patience",
-            parameters=sum(parameter.numel() for parameter in trainee.network.parameters()),
+            parameters=sum(parameter.numel() for parameter in training_state.network.parameters()),
             memory_host_bytes=host_bytes,
-            settings=_settings(cell, trainee, split, request),
+            settings=_settings(cell, training_state, split, request),
             phases_s={
                 "start": ready_s - born_s,
                 "load": loaded_s - ready_s,
@@ -166,7 +166,7 @@ class _Fitting:
 
     def __init__(
         self,
-        trainee: Trainee,
+        training_state: TrainingState,
         train: Feeder,
         validation: Feeder,
         split: "Split",
@@ -174,7 +174,7 @@ class _Fitting:
         send: Send,
         now_s: float,
     ) -> None:
-        self._trainee = trainee
+        self._training_state = training_state
         self._train = train
         self._validation = validation
         self._classes = len(split.classes)
@@ -190,11 +190,11 @@ class _Fitting:
         self._epoch = state.epochs
         self._images = 0
         began_s = self.last_s
-        learned = Scores(self._classes, self._trainee.device)
+        learned = Scores(self._classes, self._training_state.device)
         self._pass(learned)
         trained_s = self._end_of_phase(began_s)
-        scores = Scores(self._classes, self._trainee.device)
-        self._trainee.validate(self._validation, scores, self._pulse)
+        scores = Scores(self._classes, self._training_state.device)
+        self._training_state.validate(self._validation, scores, self._pulse)
         loss = scores.loss
         self._check(loss, "of the validation images")
         validated_s = self._end_of_phase(trained_s)
@@ -204,8 +204,8 @@ class _Fitting:
             folder,
             state.epochs,
             {
-                **self._trainee.state(),
-                "random": random_state(self._trainee.device),
+                **self._training_state.state(),
+                "random": random_state(self._training_state.device),
                 "state": state.members(),
             },
         )
@@ -227,10 +227,10 @@ class _Fitting:
 
     def _pass(self, scores: Scores) -> None:
         """Pass over the training images once, and learn from them."""
-        every = 1 if self._trainee.device.type == "cpu" else _CHECK_EVERY
+        every = 1 if self._training_state.device.type == "cpu" else _CHECK_EVERY
         seed = self._request.training_seed
         for number, (images, labels) in enumerate(self._train.shuffled(seed, self._epoch), 1):
-            scores.add_loss(self._trainee.step(images, labels), len(labels))
+            scores.add_loss(self._training_state.step(images, labels), len(labels))
             self._pulse(len(labels))
             if number % every == 0:
                 self._check(scores.loss, f"by step {number}")
@@ -242,8 +242,8 @@ class _Fitting:
         raise MeasurementError(
             f"the loss is {'not a number' if math.isnan(loss) else 'infinite'} in epoch "
             f"{self._epoch + 1}, {where}; try a lower learning rate than "
-            f"{self._trainee.optimizer.param_groups[0]['lr']:g}"
-            + (", or amp-bf16 or fp32" if self._trainee.precision == "amp-fp16" else "")
+            f"{self._training_state.optimizer.param_groups[0]['lr']:g}"
+            + (", or amp-bf16 or fp32" if self._training_state.precision == "amp-fp16" else "")
         )
 
     def _pulse(self, images: int) -> None:
@@ -255,7 +255,7 @@ class _Fitting:
             self._send(Heartbeat(epoch=self._epoch, at_s=now_s, images=self._images))
 
     def _end_of_phase(self, began_s: float) -> float:
-        self._trainee.wait()
+        self._training_state.wait()
         now_s = clock()
         if now_s - began_s >= _REPORTED_FROM_S:
             self._send(PhaseEnded())
@@ -286,48 +286,50 @@ def _load(name: str, data: Data) -> "Split":
     )
 
 
-def _trainee(cell: TrainingCell, split: "Split", device: "torch.device", seed: int) -> Trainee:
+def _training_state(
+    cell: TrainingCell, split: "Split", device: "torch.device", seed: int
+) -> TrainingState:
     import torch
 
     settings = dict(cell.settings)
     hyperparameters.check(cell.model, settings)
     torch.manual_seed(seed)
     network = building.build(cell.model, settings, split.shape, len(split.classes), seed)
-    trainee = make_trainee(network, settings, cell.precision, device)
+    training_state = make_training_state(network, settings, cell.precision, device)
     torch.manual_seed(seed)  # what a network drew in its making must not move what comes now
-    return trainee
+    return training_state
 
 
-def _resume(trainee: Trainee, request: Train) -> tuple[_State, str]:
+def _resume(training_state: TrainingState, request: Train) -> tuple[_State, str]:
     """Go on where the journal's last epoch ended; return how far that is, and what is to say."""
     if not request.held_epochs:
         return _State(), ""
     folder, held = request.checkpoints, request.held_epochs
-    _, members, note = checkpoints.load(folder, held, trainee.device)
+    _, members, note = checkpoints.load(folder, held, training_state.device)
     if not members:
         return _State(), note
-    trainee.load(members)
-    restore_random_state(members["random"], trainee.device)
+    training_state.load(members)
+    restore_random_state(members["random"], training_state.device)
     return _State(**members["state"]), note
 
 
 def _warm_up(
-    trainee: Trainee, train: Feeder, validation: Feeder, split: "Split", request: Train
+    training_state: TrainingState, train: Feeder, validation: Feeder, split: "Split", request: Train
 ) -> WarmUp:
     """Train a copy until its steps take equally long; nothing of it is left behind."""
-    stood = random_state(trainee.device)
-    warm_up = _run_in(trainee.twin(), train, request)
-    trainee.validate(validation.first(), Scores(len(split.classes), trainee.device))
+    stood = random_state(training_state.device)
+    warm_up = _run_in(training_state.twin(), train, request)
+    training_state.validate(validation.first(), Scores(len(split.classes), training_state.device))
     gc.collect()  # the copy
-    if trainee.device.type == "cuda":
+    if training_state.device.type == "cuda":
         import torch
 
         torch.cuda.empty_cache()
-    restore_random_state(stood, trainee.device)
+    restore_random_state(stood, training_state.device)
     return warm_up
 
 
-def _run_in(twin: Trainee, train: Feeder, request: Train) -> WarmUp:
+def _run_in(twin: TrainingState, train: Feeder, request: Train) -> WarmUp:
     batches = train.endless(request.training_seed)
 
     def run() -> None:
@@ -340,13 +342,13 @@ def _run_in(twin: Trainee, train: Feeder, request: Train) -> WarmUp:
 
 
 def _settings(
-    cell: TrainingCell, trainee: Trainee, split: "Split", request: Train
+    cell: TrainingCell, training_state: TrainingState, split: "Split", request: Train
 ) -> dict[str, backends.Setting]:
     """Return the effective settings."""
     import torch
 
     tf32 = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
-    fp32 = "tf32" if tf32 and trainee.device.type == "cuda" else "fp32"
+    fp32 = "tf32" if tf32 and training_state.device.type == "cuda" else "fp32"
     found: dict[str, backends.Setting] = {
         "threads": torch.get_num_threads(),
         "inter_op_threads": torch.get_num_interop_threads(),
@@ -364,12 +366,12 @@ def _settings(
         "classes": len(split.classes),
         "unreadable_images": split.skipped,
         "data_notes": "; ".join(split.notes) or "none",
-        "optimizer": type(trainee.optimizer).__name__,
+        "optimizer": type(training_state.optimizer).__name__,
     }
     requested = dict(cell.settings)
     found |= {each.name: each.text(requested) for each in networks.find(cell.model).settings}
-    found |= _plain({f"optimizer_{key}": v for key, v in trainee.optimizer.defaults.items()})
-    if trainee.device.type == "cuda":
+    found |= _plain({f"optimizer_{key}": v for key, v in training_state.optimizer.defaults.items()})
+    if training_state.device.type == "cuda":
         found["cuda"] = torch.version.cuda
     return found
 

@@ -24,8 +24,8 @@ class RandomState(TypedDict):
     cuda: "list[torch.Tensor]"
 
 
-class TraineeState(TypedDict):
-    """What a checkpoint holds of a `Trainee`, as torch gives it."""
+class SavedState(TypedDict):
+    """What a checkpoint holds of a `TrainingState`, as torch gives it."""
 
     network: "dict[str, torch.Tensor]"
     optimizer: dict[str, object]
@@ -33,7 +33,7 @@ class TraineeState(TypedDict):
 
 
 @dataclass
-class Trainee:
+class TrainingState:
     """A network with its optimiser, on one device.
 
     Attributes:
@@ -98,7 +98,7 @@ class Trainee:
 
             torch.cuda.synchronize(self.device)
 
-    def state(self) -> TraineeState:
+    def state(self) -> SavedState:
         """Return what a checkpoint holds."""
         return {
             "network": self.network.state_dict(),
@@ -106,8 +106,8 @@ class Trainee:
             "scaler": self.scaler.state_dict(),
         }
 
-    def load(self, state: TraineeState) -> None:
-        """Take the place of the trainee whose `state` this was."""
+    def load(self, state: SavedState) -> None:
+        """Take the place of the one whose `state` this was."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
@@ -126,18 +126,18 @@ class Trainee:
         return torch.autocast(self.device.type, dtype=dtype)
 
 
-def make_trainee(
+def make_training_state(
     network: "torch.nn.Module",
     settings: dict[str, str],
     precision: str,
     device: "torch.device",
-) -> Trainee:
+) -> TrainingState:
     """Put a network on its device and give it the optimiser that the settings ask for."""
     from greenbatch.runners.training.design import hyperparameters
 
     network = network.to(device).train()
     optimizer = hyperparameters.optimizer(settings, network.parameters())
-    return Trainee(network, optimizer, _scaler(precision, device), precision, device)
+    return TrainingState(network, optimizer, _scaler(precision, device), precision, device)
 
 
 def _scaler(precision: str, device: "torch.device") -> "torch.amp.GradScaler":

@@ -176,7 +176,7 @@ def load(
     made = [tensors.Images(look.part, ready) for look in (train, validation)]
     held = size_bytes <= IN_MEMORY_BYTES
     broken = {**train.broken, **validation.broken}
-    told = _told(train, image_size, None if held else size_bytes)
+    notes = _notes(train, image_size, None if held else size_bytes)
     return Split(
         train=made[0].in_memory() if held else made[0],
         validation=made[1].in_memory() if held else made[1],
@@ -185,7 +185,7 @@ def load(
         mean=train.mean,
         std=train.std,
         skipped=len(broken),
-        notes=(parts.split, *told, *_named(broken)),
+        notes=(parts.split, *notes, *_named(broken)),
     )
 
 
@@ -212,8 +212,8 @@ def _digits(seed: int) -> Parts:
     )
     first, second = divide(pixels.labels, _VALIDATION_SHARE, np.random.default_rng(seed))
     classes = tuple(map(str, found.target_names))
-    told = f"a fifth of each class validates, drawn with seed {seed}"
-    return Parts(pixels.take(first), pixels.take(second), classes, told)
+    split = f"a fifth of each class validates, drawn with seed {seed}"
+    return Parts(pixels.take(first), pixels.take(second), classes, split)
 
 
 def _torchvision(name: str, data_dir: Path) -> Parts:
@@ -280,11 +280,11 @@ def _check(
         several = ", ".join(f"{height}x{width}" for height, width in sizes[:_FEW])
         raise UsageError(
             f"the images of {name} are of {len(sizes)} sizes ({several}, ...); give an image_size "
-            "to which all are resized, as 128"
+            "to which all are resized, e.g. 128"
         )
 
 
-def _told(train: Survey, image_size: int | None, too_many_bytes: int | None) -> Iterator[str]:
+def _notes(train: Survey, image_size: int | None, too_many_bytes: int | None) -> Iterator[str]:
     mean, std = (
         ", ".join(f"{value:.4g}" for value in values) for values in (train.mean, train.std)
     )

@@ -45,8 +45,8 @@ def find_parts(folder: Path, seed: int) -> Parts:
         classes = _classes(folder)
         found = _files(folder, classes)
         first, second = divide(found.labels, _VALIDATION_SHARE, np.random.default_rng(seed))
-        told = f"a fifth of each class validates, drawn with seed {seed}"
-        return Parts(found.take(first), found.take(second), classes, told)
+        split = f"a fifth of each class validates, drawn with seed {seed}"
+        return Parts(found.take(first), found.take(second), classes, split)
     classes = _classes(folder / TRAIN)
     if unknown := sorted({*_classes(folder / VALIDATION)} - {*classes}):
         raise UsageError(

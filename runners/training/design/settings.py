@@ -36,10 +36,10 @@ class Setting:
         if self.low is None:
             return f"one of {words}"
         number = "a whole number" if self.whole else "a number"
-        span = f"above {self.low:g}" if self.beyond_low else f"of at least {self.low:g}"
+        interval = f"above {self.low:g}" if self.beyond_low else f"of at least {self.low:g}"
         if self.high < math.inf:
-            span += f" and {'below' if self.below_high else 'at most'} {self.high:g}"
-        return f"{words}, or {number} {span}" if words else f"{number} {span}"
+            interval += f" and {'below' if self.below_high else 'at most'} {self.high:g}"
+        return f"{words}, or {number} {interval}" if words else f"{number} {interval}"
 
     def check(self, text: str) -> None:
         """Check a value.

@@ -109,7 +109,7 @@ def execute(
         on_progress(Progress(done, every, left_s, now, (behind, study.epochs), last, epoch))
 
     with HostSampler() as host:
-        station = session.Station(
+        context = session.TrainingContext(
             study=study,
             metering=metering,
             host=host,
@@ -125,7 +125,7 @@ def execute(
         while slot:
             training = session.train(
                 slot,
-                station,
+                context,
                 lambda: rest(
                     study.rules,
                     reference_c,

@@ -41,7 +41,7 @@ class Ledger:
     def __init__(self, journal: Journal) -> None:
         self._trainings = {(t.cell, t.block): t for t in journal.trainings}
         self._epochs: dict[tuple[TrainingCell, int], list[Epoch]] = {}
-        self._beats: dict[tuple[TrainingCell, int], list[Beat]] = {}
+        self._heartbeats: dict[tuple[TrainingCell, int], list[Beat]] = {}
         self.add([*journal.epochs, *journal.beats])
 
     def add(self, records: Sequence[Record]) -> None:
@@ -52,7 +52,7 @@ class Ledger:
             elif isinstance(record, Epoch):
                 self._epochs.setdefault((record.cell, record.block), []).append(record)
             elif isinstance(record, Beat):
-                self._beats.setdefault((record.cell, record.block), []).append(record)
+                self._heartbeats.setdefault((record.cell, record.block), []).append(record)
 
     @property
     def trainings(self) -> tuple[Training, ...]:
@@ -69,7 +69,7 @@ class Ledger:
 
     def begun(self) -> tuple[tuple[TrainingCell, int], ...]:
         """Return the trainings that began, ended or not."""
-        return tuple(dict.fromkeys((*self._trainings, *self._epochs, *self._beats)))
+        return tuple(dict.fromkeys((*self._trainings, *self._epochs, *self._heartbeats)))
 
     def before(self, cell: TrainingCell, block: int, behind: int | None = None) -> Before:
         """Return what sessions that ended before their training left of it.
@@ -77,17 +77,17 @@ class Ledger:
         Args:
             cell, block: The training.
             behind: Behind how many epochs it goes on; those after them are lost. All of them
-                hold, where nothing is said.
+                hold, by default.
         """
         every = self._epochs.get((cell, block), [])
-        beats = self._beats.get((cell, block), [])
+        heartbeats = self._heartbeats.get((cell, block), [])
         held = holding(every)[:behind]
-        last = {beat.session: beat for beat in beats}
+        last = {heartbeat.session: heartbeat for heartbeat in heartbeats}
         done = {(epoch.session, epoch.epoch) for epoch in every}
         lost = [
-            beat.lost
-            for session, beat in last.items()
-            if (session, beat.epoch) not in done and beat.lost.duration_s > 0
+            heartbeat.lost
+            for session, heartbeat in last.items()
+            if (session, heartbeat.epoch) not in done and heartbeat.lost.duration_s > 0
         ]
         lost += [
             phase

@@ -32,7 +32,7 @@ from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
-from greenbatch.runners.run.repetition import conditions_around, doubts
+from greenbatch.runners.run.repetition import conditions_around, window_flags
 from greenbatch.runners.training.child import checkpoints
 from greenbatch.runners.training.messages import (
     Data,
@@ -73,7 +73,7 @@ class TrainingSlot:
 
 
 @dataclass(frozen=True, slots=True)
-class Station:
+class TrainingContext:
     """What all trainings of a run share.
 
     Attributes:
@@ -99,14 +99,14 @@ class Station:
     on_epoch: Callable[[Epoch], None]
 
 
-def train(slot: TrainingSlot, station: Station, rest: Callable[[], Conditions]) -> Training:
+def train(slot: TrainingSlot, context: TrainingContext, rest: Callable[[], Conditions]) -> Training:
     """Train a slot's network in a fresh child, or go on where an earlier session ended.
 
     The child imports what it needs while the machine rests.
 
     Args:
         slot: What is trained.
-        station: What all trainings share; epochs and beats are appended to its journal.
+        context: What all trainings share; epochs and heartbeats are appended to its journal.
         rest: Rests as the protocol asks, and returns the conditions before the training.
 
     Returns:
@@ -117,35 +117,35 @@ def train(slot: TrainingSlot, station: Station, rest: Callable[[], Conditions]) 
     """
     began_s = time.perf_counter()
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    before = station.ledger.before(slot.cell, slot.block)
-    folder = station.run / "checkpoints" / slot.name
+    before = context.ledger.before(slot.cell, slot.block)
+    folder = context.run / "checkpoints" / slot.name
     make_folder(folder)
     remove_old_drafts(folder, older_than_s=0.0)
     if before.sessions:
         ahead = checkpoints.drop_ahead(folder, len(before.epochs))
-        station.on_step(f"{slot.cell}: {_going_on(before, ahead)}")
+        context.on_step(f"{slot.cell}: {_going_on(before, ahead)}")
     conditions = Conditions()
 
     def wall_s() -> float:
         return time.perf_counter() - began_s - conditions.rest_s
 
-    with Recorder(station.metering.meters, time.perf_counter) as recorder:
-        log = _Log(slot, station, recorder, before)
+    with Recorder(context.metering.meters, time.perf_counter) as recorder:
+        log = _Log(slot, context, recorder, before)
         try:
-            with ChildProcess(station.study.rules.timeout_s, renews=True) as child:
+            with ChildProcess(context.study.rules.timeout_s, renews=True) as child:
                 child.begin("training", slot.cell.backend)
-                station.metering.follow(child.pid)
+                context.metering.follow(child.pid)
                 conditions = rest()
-                reply = child.finish(_request(slot, station, before, folder), Trained, log)
-                recorder.settle(reply.window[1], recorder.patience_s)
+                reply = child.finish(_request(slot, context, before, folder), Trained, log)
+                recorder.settle(reply.window[1], recorder.tick_timeout_s)
                 with reported_figures():
                     training = log.ok(reply, started_at, conditions, wall_s())
         except ChildFailed as failure:
             training = log.failed(failure, started_at, conditions, wall_s())
         except KeyboardInterrupt:
-            log.beat(time.perf_counter())
+            log.heartbeat(time.perf_counter())
             raise
-    station.append([training])
+    context.append([training])
     checkpoints.remove(folder)
     return training
 
@@ -154,10 +154,10 @@ class _Log:
     """Makes records of what a child reports."""
 
     def __init__(
-        self, slot: TrainingSlot, station: Station, recorder: Recorder, before: Before
+        self, slot: TrainingSlot, context: TrainingContext, recorder: Recorder, before: Before
     ) -> None:
         self._slot = slot
-        self._station = station
+        self._context = context
         self._recorder = recorder
         self._before = before
         self._session = before.sessions
@@ -173,26 +173,26 @@ class _Log:
                 self._begin(event)
             case TrainingWarm():
                 self._since_s = self._recorder.mark()
-                self._append(self._beat(Phase(duration_s=0.0)))
+                self._append(self._heartbeat(Phase(duration_s=0.0)))
             case PhaseEnded():
                 self._recorder.mark()
             case Heartbeat():
                 self._images, self._epoch = event.images, event.epoch
-                self.beat(event.at_s)
+                self.heartbeat(event.at_s)
             case EpochEnded():
                 self._end_epoch(event)
 
     def _begin(self, event: TrainingLoaded) -> None:
         """Go back to where the child went on, if it could not read the last checkpoint."""
         if event.note:
-            self._station.on_step(f"{self._slot.cell}: {event.note}")
+            self._context.on_step(f"{self._slot.cell}: {event.note}")
         slot = self._slot
         self._epoch = event.epochs
-        self._before = self._station.ledger.before(slot.cell, slot.block, self._epoch)
+        self._before = self._context.ledger.before(slot.cell, slot.block, self._epoch)
 
     def _end_epoch(self, event: EpochEnded) -> None:
         began_s, trained_s, validated_s, saved_s = event.ends_s
-        self._recorder.settle(saved_s, self._recorder.patience_s)
+        self._recorder.settle(saved_s, self._recorder.tick_timeout_s)
         epoch = Epoch(
             cell=self._slot.cell,
             block=self._slot.block,
@@ -209,16 +209,16 @@ class _Log:
         self._append(epoch)
         self._since_s, self._images, self._epoch = saved_s, 0, event.epoch + 1
         self._ends_s.append(saved_s)
-        folder = self._station.run / "checkpoints" / self._slot.name
+        folder = self._context.run / "checkpoints" / self._slot.name
         checkpoints.prune(folder, self._epoch)
-        self._station.on_epoch(epoch)
+        self._context.on_epoch(epoch)
 
-    def beat(self, at_s: float) -> None:
+    def heartbeat(self, at_s: float) -> None:
         """Write down how far the session has come behind its last checkpoint."""
         if lost := self._lost(at_s):
-            self._append(self._beat(lost))
+            self._append(self._heartbeat(lost))
 
-    def _beat(self, lost: Phase) -> Beat:
+    def _heartbeat(self, lost: Phase) -> Beat:
         slot = self._slot
         return Beat(
             cell=slot.cell,
@@ -231,7 +231,7 @@ class _Log:
     def _lost(self, at_s: float) -> Phase | None:
         if self._since_s is None or at_s <= self._since_s:
             return None
-        self._recorder.settle(at_s, self._recorder.patience_s)
+        self._recorder.settle(at_s, self._recorder.tick_timeout_s)
         return self._phase(self._since_s, at_s, self._images)
 
     def _phase(self, start_s: float, end_s: float, images: int = 0) -> Phase:
@@ -242,7 +242,7 @@ class _Log:
         )
 
     def _append(self, record: Record) -> None:
-        self._station.append([record])
+        self._context.append([record])
 
     def ok(
         self,
@@ -253,15 +253,15 @@ class _Log:
     ) -> Training:
         """Make the record of a training that has come to its end."""
         slot, recorder = self._slot, self._recorder
-        epochs = self._station.ledger.epochs(slot.cell, slot.block)
+        epochs = self._context.ledger.epochs(slot.cell, slot.block)
         start_s, end_s = reply.window
         conditions, trace = before, None
         if end_s > start_s:
             conditions = conditions_around(
-                reply, recorder, self._station.host, self._station.cores, before
+                reply, recorder, self._context.host, self._context.cores, before
             )
             trace = f"{slot.name}.npz"
-            self._save_trace(self._station.run / "traces" / trace, start_s, end_s)
+            self._save_trace(self._context.run / "traces" / trace, start_s, end_s)
         if len(self._ends_s) == len(epochs):  # one session: one window
             whole = self._phase(start_s, end_s, sum(_images(epoch) for epoch in epochs))
         else:
@@ -343,14 +343,14 @@ def _going_on(before: Before, ahead: list[int]) -> str:
 def _flags(
     warm_up: WarmUp | None, energy: tuple[EnergyFigure, ...], conditions: Conditions
 ) -> Flag:
-    flags = doubts(energy, conditions)
+    flags = window_flags(energy, conditions)
     if warm_up and not warm_up.settled:
         flags |= Flag.UNSTEADY
     return flags
 
 
-def _request(slot: TrainingSlot, station: Station, before: Before, folder: Path) -> Train:
-    study = station.study
+def _request(slot: TrainingSlot, context: TrainingContext, before: Before, folder: Path) -> Train:
+    study = context.study
     return Train(
         cell=slot.cell,
         data=data_of(study),

@@ -17,7 +17,7 @@ from greenbatch.runners import backends
 from greenbatch.runners.child.messages import Load
 from greenbatch.runners.layers import cutting, onnx_runs, torch_runs
 from greenbatch.runners.layers.graph import layer_of
-from greenbatch.runners.layers.messages import Outline, Outlined
+from greenbatch.runners.layers.messages import CutNetwork, NetworkCut
 from greenbatch.runners.layers.onnx_runs import OnnxRun
 
 BATCH = 2
@@ -77,7 +77,7 @@ def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(Dense(), tmp_path_factory.mktemp("dense") / "dense.onnx")
 
 
-def outlined(task: backends.Task, folder: Path, parts: int) -> Outlined:
+def cut_network(task: backends.Task, folder: Path, parts: int) -> NetworkCut:
     load = Load(
         cell=task.cell,
         artifact=task.artifact,
@@ -91,14 +91,14 @@ def outlined(task: backends.Task, folder: Path, parts: int) -> Outlined:
         allow_fallback=False,
         cache=None,
     )
-    return cutting.outline(Outline(load=load, parts=parts, folder=folder), task)
+    return cutting.cut_network(CutNetwork(load=load, parts=parts, folder=folder), task)
 
 
 def test_parts_run_one_after_the_other_compute_what_the_whole_computes(
     dense: Path, tmp_path: Path
 ) -> None:
     task = task_of(dense)
-    parts = outlined(task, tmp_path, 3).parts
+    parts = cut_network(task, tmp_path, 3).parts
     assert len(parts) in (2, 3)  # on a machine that is busy, an operator may seem to take all
     assert [part.reads for part in parts[1:]] == [part.writes for part in parts[:-1]]
     passing = task.images
@@ -114,7 +114,7 @@ def test_parts_run_one_after_the_other_compute_what_the_whole_computes(
 def test_operators_of_the_network_have_their_layers_and_cuts_come_behind_one_of_them(
     dense: Path, tmp_path: Path
 ) -> None:
-    found = outlined(task_of(dense), tmp_path, 3)
+    found = cut_network(task_of(dense), tmp_path, 3)
     operators = found.operators
     layers = {each.layer for each in operators.values() if each.origin == "network"}
     assert {"stem", "first", "between", "second", "head"} <= layers
@@ -126,7 +126,7 @@ def test_operators_of_the_network_have_their_layers_and_cuts_come_behind_one_of_
 
 
 def test_no_cut_comes_inside_a_block_where_two_tensors_pass(dense: Path, tmp_path: Path) -> None:
-    found = outlined(task_of(dense), tmp_path, 50)
+    found = cut_network(task_of(dense), tmp_path, 50)
     graph = onnx.load(dense).graph
     maker = {name: node for node in graph.node for name in node.output}
     first = [layer_of(maker[part.reads]) for part in found.parts[1:]]
@@ -140,7 +140,7 @@ def test_a_network_of_one_operator_is_not_cut_and_says_so(tmp_path: Path) -> Non
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.relu(images)
 
-    found = outlined(task_of(export(One(), tmp_path / "one.onnx")), tmp_path, 4)
+    found = cut_network(task_of(export(One(), tmp_path / "one.onnx")), tmp_path, 4)
     assert found.parts == ()
     assert found.uncut == "it runs as one operator, and one cannot be cut"
 
@@ -150,7 +150,7 @@ def test_a_network_whose_input_is_read_to_the_end_is_not_cut_and_says_so(tmp_pat
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.softmax(torch.exp(images).cumsum(1), 1) + images
 
-    found = outlined(task_of(export(Skipping(), tmp_path / "skip.onnx")), tmp_path, 4)
+    found = cut_network(task_of(export(Skipping(), tmp_path / "skip.onnx")), tmp_path, 4)
     assert found.parts == ()
     assert "no place among its" in str(found.uncut)
 

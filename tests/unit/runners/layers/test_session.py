@@ -13,11 +13,11 @@ from greenbatch.errors import MeasurementError, UsageError
 from greenbatch.records import Cell, Status
 from greenbatch.runners.child.handle import ChildFailed
 from greenbatch.runners.layers import session
-from greenbatch.runners.layers.messages import Outlined
+from greenbatch.runners.layers.messages import NetworkCut
 from greenbatch.runners.layers.session import LayerPlan, measure
 from greenbatch.runners.metering import Metering
 
-UNCUT = Outlined(operators={}, cut_after=(), parts=(), uncut="why")
+UNCUT = NetworkCut(operators={}, cut_after=(), parts=(), uncut="why")
 
 
 def plan(backend: str = "onnxruntime-cpu", parts: int = 4, repetitions: int = 3) -> LayerPlan:
@@ -35,14 +35,14 @@ def plan(backend: str = "onnxruntime-cpu", parts: int = 4, repetitions: int = 3)
     ("members", "sentence"),
     [
         ({"backend": "openvino-cpu"}, "openvino has no profiler .* choose onnxruntime or torch"),
-        ({"backend": "onnxruntime-cuda"}, "the provider is cuda, .* --provider cpu alone"),
+        ({"backend": "onnxruntime-cuda"}, "the provider cuda: .* --provider cpu"),
         ({"parts": 1}, "--check is 1; wanted 2 parts or more, or 0"),
         ({"parts": -2}, "--check is -2"),
         ({"backend": "torch-cpu"}, "cuts an ONNX graph, which torch does not run; leave it out"),
         ({"repetitions": 0}, "--repetitions is 0; wanted 1 or more"),
     ],
 )
-def test_a_plan_that_cannot_be_meant_is_refused(members: Any, sentence: str) -> None:
+def test_an_invalid_plan_is_refused(members: Any, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         plan(**members)
 
@@ -86,7 +86,7 @@ def test_a_failed_block_is_named_and_only_when_all_fail_is_it_an_error(
         return SimpleNamespace(block=number), {}
 
     monkeypatch.setattr(session, "_block", block)
-    monkeypatch.setattr(session, "_outline", lambda *_: UNCUT)
+    monkeypatch.setattr(session, "_cut_network", lambda *_: UNCUT)
     found = measure(plan(), artifact, Metering())
     assert [each.block for each in found.blocks] == [0, 2]
     assert found.failed == ("block 1: out of memory",)

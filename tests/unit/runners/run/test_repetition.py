@@ -27,7 +27,7 @@ from greenbatch.runners.child import handle
 from greenbatch.runners.child.messages import Ended, Fits, Measured, Message, Ready, Warm, encode
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
-from greenbatch.runners.run.repetition import Station, _flags, measure
+from greenbatch.runners.run.repetition import RunContext, _flags, measure
 from greenbatch.runners.scheduling.order import Slot
 from tests.fakes.messages import MEASURED
 
@@ -80,13 +80,13 @@ ODD = replace(MEASURED, figures=replace(FIGURES, images=81))
 
 
 @pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
+def context(tmp_path: Path) -> Iterator[RunContext]:
     """What repetitions share, without meters."""
     design = make_study({"models": ["alexnet"], "backends": [CELL.backend], "batch_sizes": [4]})
     manifest = SimpleNamespace(file="a.onnx", weights=SimpleNamespace(file="a.safetensors"))
     (tmp_path / "traces").mkdir()
     with HostSampler() as host:
-        yield Station(
+        yield RunContext(
             study=design,
             artifacts={"alexnet": Artifact(tmp_path, cast("Manifest", manifest))},
             metering=Metering(),
@@ -99,28 +99,28 @@ def station(tmp_path: Path) -> Iterator[Station]:
 
 
 def measure_with(
-    station: Station, monkeypatch: pytest.MonkeyPatch, *messages: Message
+    context: RunContext, monkeypatch: pytest.MonkeyPatch, *messages: Message
 ) -> Repetition:
     """Measure a repetition whose child sends these messages and writes its arrays."""
-    np.savez(station.traces / f".child-{CELL.slug}_r0.npz", latency_s=np.ones(20))
+    np.savez(context.traces / f".child-{CELL.slug}_r0.npz", latency_s=np.ones(20))
     lines = b"".join(map(encode, (Ready(), *messages)))
     code = f"import sys; sys.stdout.buffer.write({lines!r}); sys.stdout.flush(); sys.stdin.read()"
     monkeypatch.setattr(handle, "python_command", lambda *_: [sys.executable, "-S", "-c", code])
-    *_, record = measure(Slot(CELL, block=0, position=0), station, Conditions)
+    *_, record = measure(Slot(CELL, block=0, position=0), context, Conditions)
     assert isinstance(record, Repetition)
     return record
 
 
 def test_what_a_child_measured_is_its_record(
-    station: Station, monkeypatch: pytest.MonkeyPatch
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = measure_with(station, monkeypatch, Warm(window_s=2.0), Ended(), SOUND)
+    record = measure_with(context, monkeypatch, Warm(window_s=2.0), Ended(), SOUND)
     assert record.status is Status.OK
     assert (record.iterations, record.images, record.cache) == (20, 80, "warm")
     assert record.duration_s == pytest.approx(2.1)
     assert (record.warm_up, record.agreement) == (SOUND.warm_up, SOUND.agreement)
     assert record.one_off["first"].duration_s == 0.5
-    assert list(read_arrays(station.traces / f"{CELL.slug}_r0.npz")) == ["latency_s"]
+    assert list(read_arrays(context.traces / f"{CELL.slug}_r0.npz")) == ["latency_s"]
 
 
 @pytest.mark.parametrize(
@@ -131,21 +131,21 @@ def test_what_a_child_measured_is_its_record(
     ],
 )
 def test_a_child_that_sends_nonsense_costs_its_repetition_alone(
-    station: Station,
+    context: RunContext,
     monkeypatch: pytest.MonkeyPatch,
     messages: tuple[Message, ...],
     reason: str,
 ) -> None:
-    failed = measure_with(station, monkeypatch, *messages)
+    failed = measure_with(context, monkeypatch, *messages)
     assert failed.status is Status.ERROR
     assert reason in str(failed.reason)
-    assert measure_with(station, monkeypatch, SOUND).status is Status.OK
+    assert measure_with(context, monkeypatch, SOUND).status is Status.OK
 
 
 def test_a_child_that_writes_no_arrays_costs_its_repetition(
-    station: Station, monkeypatch: pytest.MonkeyPatch
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(np, "savez", lambda *_, **__: None)
-    failed = measure_with(station, monkeypatch, SOUND)
+    failed = measure_with(context, monkeypatch, SOUND)
     assert failed.status is Status.ERROR
     assert "No such file or directory" in str(failed.reason)

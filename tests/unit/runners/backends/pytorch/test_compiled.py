@@ -130,7 +130,7 @@ def compiled(module: torch.nn.Module, cache: Path) -> TorchCompiled:
     prepare_inductor(cache, threads=1)
     backend = object.__new__(TorchCompiled)
     backend._compiled = _compile(module, {})
-    backend._forward, backend._room = backend._first, None
+    backend._forward, backend._scratch = backend._first, None
     backend._device, backend._source, backend._result = torch.device("cpu"), None, None
     backend._images = torch.zeros(2, 3, own_networks.SIDE, own_networks.SIDE)
     backend._inference_mode = torch.inference_mode

