@@ -15,7 +15,7 @@ ROUNDED_NORMAL_QUANTILE = 1.96
 
 
 def student_quantile(degrees_of_freedom: float) -> float:
-    """Return Student's quantile at the upper tail, for one number of degrees of degrees_of_freedom."""
+    """Return Student's quantile at the upper tail, for a number of degrees of freedom."""
     from scipy.special import stdtrit  # scipy.stats takes five times as long to import
 
     return float(stdtrit(degrees_of_freedom, TAILS[1]))

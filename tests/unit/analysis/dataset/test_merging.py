@@ -183,12 +183,12 @@ RAPL = {"name": "rapl", "domains": [{"name": "package-0"}, {"name": "dram-0"}]}
         ),
         (
             {"environment": runs.environment(gpus=[GPU])},
-            "machine.gpus is not told in a and 'GPU-1' in b",
+            "machine.gpus is not reported in a and 'GPU-1' in b",
         ),
         ({"batch_sizes": (1, 4, 16)}, "design.batch_sizes is '1, 4' in a and '1, 4, 16' in b"),
         (
             {"settings": {"torch-cpu.threads": ["1", "2"]}},
-            "design.settings is not told in a and 'torch-cpu.threads=1, 2' in b",
+            "design.settings is not reported in a and 'torch-cpu.threads=1, 2' in b",
         ),
     ],
 )

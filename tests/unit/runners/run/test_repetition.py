@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from greenbatch.arrays import read_arrays
+from greenbatch.design.study import make_study
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import (
     Cell,
@@ -28,7 +29,6 @@ from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.run.repetition import Station, _flags, measure
 from greenbatch.runners.scheduling.order import Slot
-from greenbatch.design.study import make_study
 from tests.fakes.messages import MEASURED
 
 if TYPE_CHECKING:
