@@ -30,7 +30,7 @@ _FLAG_MEANINGS = {
     "throttled": "the device lowered its clocks",
     "disturbed": "other work took part of the machine",
     "meter_disagrees": "two ways of metering the same device differ",
-    "fallback": "part of the graph ran on another provider than the one asked for",
+    "fallback": "part of the graph ran on another provider than the requested one",
     "overloaded": "the server did not sustain the rate, and its response times grow with the "
     "window",
     "late": "requests were handed over later than planned",

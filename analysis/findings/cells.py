@@ -152,7 +152,7 @@ class CellArrays:
             if dataset.sizes.get(dim, 1) > 1:
                 raise RunError(
                     f"the dataset holds {dataset.sizes[dim]} {dim}s, whose cells are not alike; "
-                    "take one, as those of greenbatch.analysis.dataset.merging.separate, or give "
+                    "take one, e.g. of greenbatch.analysis.dataset.merging.separate, or give "
                     "its run"
                 )
         dataset = dataset.squeeze([d for d in ("machine", "run") if d in dataset.dims], drop=True)

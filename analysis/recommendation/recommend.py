@@ -43,7 +43,7 @@ class Choice:
         batch: Mean batch size.
         busy: Share of the time in which a batch runs.
         interpolated: Share of the requests in batches of a size that was not measured.
-        holds_hz: The largest rate that the policy holds.
+        holds_hz: The largest rate that the policy sustains.
         met: Whether the predicted response times are within the limits.
         sure: Whether their intervals are, too; never with fewer than three repetitions.
         series: Figures by block, for ratios: ``energy_j``, ``p99_s``, ``mean_s``.
@@ -91,7 +91,7 @@ class Recommendation:
         against_one, against_fastest: Energy of the best over theirs.
         pareto: The Pareto front of energy and p99, frugal ones first.
         choices: All that were simulated at length.
-        most_hz: The largest rate that can be held, by ``most``.
+        most_hz: The largest rate that can be sustained, by ``most``.
         most: Where it is held.
         idle_counted: Whether energy between batches is in the energy per request.
         notes: What else must be known, in sentences.

@@ -35,7 +35,9 @@ def answer(found: Recommendation) -> list[str]:
     if found.met and not found.limits.any and len(found.pareto) > 1:
         sentences.append("No limit on the response time was given: the Pareto choices are below.")
     if found.most_hz.centre < 1.25 * found.rate_hz:
-        sentences.append(f"The traffic is near what can be held: {_most(found)}.")
+        sentences.append(
+            f"The traffic is near the largest rate that can be sustained: {_most(found)}."
+        )
     return sentences
 
 
@@ -204,10 +206,10 @@ def _how_sure(found: Recommendation, best: Choice) -> list[str]:
 def _too_much(found: Recommendation) -> str:
     if found.most_hz.centre > found.rate_hz:
         return (
-            f"No policy is sure to hold {plain(found.rate_hz)} requests/s: the queue grows in at "
-            f"least one repetition. On average, {_most(found)}."
+            f"No policy is sure to sustain {plain(found.rate_hz)} requests/s: the queue grows in "
+            f"at least one repetition. On average, {_most(found)}."
         )
-    return f"No policy holds {plain(found.rate_hz)} requests/s: {_most(found)}."
+    return f"No policy sustains {plain(found.rate_hz)} requests/s: {_most(found)}."
 
 
 def _most(found: Recommendation) -> str:

@@ -146,7 +146,7 @@ def _sentences(found: Sequence[FrontCandidate], dataset: "xr.Dataset") -> list[s
     ]
     if drawn:
         sentences.append(
-            "Ran with random weights, and stand at the accuracy published for trained ones: "
+            "Ran with random weights, and are shown at the accuracy published for trained ones: "
             f"{', '.join(drawn)}."
         )
     return sentences

@@ -284,7 +284,7 @@ def test_a_rate_too_high_is_told_with_the_largest_that_is_held(plain: Path) -> N
     found = asked(plain, 5000.0)
     assert (found.met, found.best, found.choices) == (False, None, ())
     assert found.most_hz.centre == pytest.approx(16 / batch_s(16), rel=0.02)
-    assert "No policy holds 5000 requests/s: the most is 7" in answer(found)[0]
+    assert "No policy sustains 5000 requests/s: the most is 7" in answer(found)[0]
     assert choices_table(found).rows == ()
 
 

@@ -85,7 +85,8 @@ def test_the_front_holds_what_nothing_beats_in_all_three(tmp_path: Path) -> None
         == "No cell of c is on it: for each there is one as good in all three and better in one."
     )
     assert (
-        "random weights, and stand at the accuracy published for trained ones: a, b, c" in said[2]
+        "random weights, and are shown at the accuracy published for trained ones: a, b, c"
+        in said[2]
     )
 
 
