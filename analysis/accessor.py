@@ -151,7 +151,7 @@ class Accessor:
         source = self._dataset.encoding.get("source")
         if run is None and source is None:
             raise UsageError(
-                "the dataset no longer tells which run it was opened from; name its directory: "
+                "the dataset has no record of the run that it was opened from; name its directory: "
                 "ds.gb.traces('runs/a')"
             )
         folder = Path(str(source)).parent if run is None else Path(run)

@@ -31,7 +31,7 @@ def open_runs(
 
     Raises:
         UsageError: No run was given.
-        RunError: A run cannot be read, or the runs are unlike.
+        RunError: A run cannot be read, or the runs are incompatible.
     """
     _register()
     if len(runs) == 1 and kind_of(runs[0]) == "inference":
@@ -62,13 +62,14 @@ def merge(
 
     Raises:
         UsageError: Fewer than one run, or an unknown ``along``.
-        RunError: A run cannot be read, is given twice, is merged already; or the runs are unlike.
+        RunError: A run cannot be read, is given twice, or is merged already; or the runs are
+            incompatible.
     """
     names = run_names(runs)
     kinds = {name: kind_of(run) for name, run in zip(names, runs, strict=True)}
     if len({*kinds.values()}) > 1:
-        told = ", ".join(f"{name} of {kind}" for name, kind in kinds.items())
-        raise RunError(f"the runs are unlike: {told}; merge runs of one kind")
+        mixed = ", ".join(f"{name} of {kind}" for name, kind in kinds.items())
+        raise RunError(f"incompatible runs: {mixed}; merge runs of one kind")
     if "training" in kinds.values():
         from greenbatch.analysis.training.dataset.merging import merge_training
 
@@ -114,15 +115,15 @@ def write_report(
     from greenbatch.analysis.training.report.findings import TrainingReport
 
     run = Path(run)
-    asked = Footprint(carbon_intensity=carbon_intensity, price=price, currency=currency)
+    footprint = Footprint(carbon_intensity=carbon_intensity, price=price, currency=currency)
     dataset = store.load_dataset(run) if run.is_file() else None
     kind = kind_of(run) if dataset is None else dataset.attrs.get("kind")
     if kind != "training":
         if dataset is not None:
-            return build.report_of_file(run, dataset, asked)
-        page, found = build.report_of_run(run, asked)
+            return build.report_of_file(run, dataset, footprint)
+        page, found = build.report_of_run(run, footprint)
         return InferenceReport(page, {found.title: found})
-    if asked != Footprint():
+    if footprint != Footprint():
         raise UsageError(
             f"{run} is a run of trainings, and carbon footprint and cost of a million images are "
             "known only of inference; leave out --carbon-intensity, --price and --currency"

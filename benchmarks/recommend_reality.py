@@ -26,7 +26,7 @@ from greenbatch.analysis import open_run, read_service_curves
 from greenbatch.analysis.dataset.variables import STATUSES
 from greenbatch.analysis.findings.cells import CellArrays
 from greenbatch.analysis.recommendation.service_curves import POINTS
-from greenbatch.analysis.recommendation.simulation import LEAD, Traffic
+from greenbatch.analysis.recommendation.simulation import WARM_UP, Traffic
 from greenbatch.analysis.recommendation.simulation import serve as simulated
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.queueing.served import Served
@@ -130,7 +130,7 @@ def seen(trace: Path) -> Served:
 
 def response_times(served: Served) -> tuple[float, float]:
     """Return mean and 99th percentile, in s, of the requests that a prediction is of."""
-    response_s = served.response_s[int(LEAD * len(served.arrival_s)) :]
+    response_s = served.response_s[int(WARM_UP * len(served.arrival_s)) :]
     return float(response_s.mean()), float(np.quantile(response_s, 0.99))
 
 

@@ -53,8 +53,8 @@ def widened(
             if name in part
         }
         part = part.reindex(labels, fill_value=typed | coords)
-        for dim, told in attrs.items():
-            part[dim].attrs.update(told)
+        for dim, attributes in attrs.items():
+            part[dim].attrs.update(attributes)
         found.append(part.drop_encoding())  # a file's width of texts would cut longer ones
     return found, settings
 

@@ -44,7 +44,7 @@ class Facts:
     """What a run says of itself, each as a short text by its name.
 
     Attributes:
-        machine: What tells the machine from another.
+        machine: What identifies the machine.
         everywhere: What must be the same on any machine: ``artifact.alexnet``,
             ``protocol.window_s``, ``version.torch``, ``energy``, ...
         in_place: What must be the same, besides, for repetitions of one design.
@@ -107,7 +107,7 @@ def _text(value: object) -> str:
 def check_alike(
     facts: Mapping[str, Facts], allow: Collection[str], *, one_machine: bool
 ) -> list[str]:
-    """Refuse runs that are unlike.
+    """Refuse incompatible runs.
 
     Across machines a fact counts where both runs have it: a machine without a GPU lacks a
     package, and measured other models' artifacts. On one machine its absence is a difference.
@@ -126,10 +126,10 @@ def check_alike(
     """
     allowed: list[tuple[str, str]] = []
     refused: list[tuple[str, str]] = []
-    told = {name: _told(one, one_machine=one_machine) for name, one in facts.items()}
-    for a, b in combinations(told, 2):
-        for name in dict.fromkeys((*told[a], *told[b])):
-            ours, theirs = told[a].get(name), told[b].get(name)
+    reported = {name: _reported(one, one_machine=one_machine) for name, one in facts.items()}
+    for a, b in combinations(reported, 2):
+        for name in dict.fromkeys((*reported[a], *reported[b])):
+            ours, theirs = reported[a].get(name), reported[b].get(name)
             if ours == theirs or (not one_machine and None in (ours, theirs)):
                 continue
             phrase = f"{name} is {_shown(ours)} in {a} and {_shown(theirs)} in {b}"
@@ -139,25 +139,24 @@ def check_alike(
     phrases = [phrase for _, phrase in refused[:_SHOWN]]
     more = len(refused) - len(phrases)
     raise RunError(
-        f"the runs are unlike: {'; '.join(phrases)}{f'; and {more} more' if more else ''}; "
+        f"incompatible runs: {'; '.join(phrases)}{f'; and {more} more' if more else ''}; "
         f"name what may differ (--allow-difference {refused[0][0]}), or keep the runs apart "
         "(--apart)"
     )
 
 
 def check_known(facts: Iterable[Facts], allow: Collection[str]) -> None:
-    """Check that what may differ is something that the runs tell.
+    """Check that what may differ is a fact that the runs report.
 
     Raises:
         UsageError: It is not.
     """
-    names = {name for one in facts for name in _told(one, one_machine=True)}
+    names = {name for one in facts for name in _reported(one, one_machine=True)}
     known = sorted(names | {name.partition(".")[0] for name in names})
     for name in allow:
         if name not in known:
             raise UsageError(
-                f"--allow-difference {name!r} is nothing that the runs tell; choose one of "
-                f"{', '.join(known)}"
+                f"unknown difference {name!r} in --allow-difference; valid: {', '.join(known)}"
             )
 
 
@@ -189,7 +188,7 @@ def distinct(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _told(facts: Facts, *, one_machine: bool) -> dict[str, str]:
+def _reported(facts: Facts, *, one_machine: bool) -> dict[str, str]:
     if not one_machine:
         return dict(facts.everywhere)
     machine = {f"machine.{name}": text for name, text in facts.machine.items()}
@@ -201,4 +200,4 @@ def _matches(name: str, allow: Collection[str]) -> bool:
 
 
 def _shown(text: str | None) -> str:
-    return "not told" if text is None else repr(text)
+    return "not reported" if text is None else repr(text)

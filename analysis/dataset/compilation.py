@@ -351,8 +351,8 @@ def _attrs(name: str) -> "dict[str, str | AnyArray]":
 def _setting_attrs(grid: Labels, dim: str) -> "dict[str, str | AnyArray]":
     """Say what is set, and which label stands for cells in which it is not."""
     name = grid.settings[dim]
-    said = TRAFFIC.get(name, f"what {name} was set to")
-    attrs: dict[str, str | AnyArray] = {"units": "1", "long_name": said, "setting": name}
+    long_name = TRAFFIC.get(name, f"what {name} was set to")
+    attrs: dict[str, str | AnyArray] = {"units": "1", "long_name": long_name, "setting": name}
     return attrs | ({"not_set": grid.not_set[dim]} if dim in grid.not_set else {})
 
 
@@ -365,7 +365,7 @@ def _dtype(name: str, values: Iterable[object]) -> str:
 def global_attributes(
     files: RunFiles, schema: int, settings: Mapping[str, str], energy_provenance: Provenance
 ) -> dict[str, str | int]:
-    """Gather what a dataset says of its run: design, environment, and how to tell it is of it.
+    """Gather what a dataset says of its run: design, environment, and its digest.
 
     They are published with it: home folders and secrets are masked, see `greenbatch.privacy`.
 

@@ -315,7 +315,7 @@ def energy_figures(files: RunFiles) -> Iterable[EnergyFigure]:
         yield from repetition.energy
         for start in repetition.one_off.values():
             yield from start.energy
-    phases: list[Phase | None] = [beat.lost for beat in journal.beats]
+    phases: list[Phase | None] = [heartbeat.lost for heartbeat in journal.beats]
     for training in journal.trainings:
         phases += (training.whole, training.lost)
     for epoch in journal.epochs:
@@ -339,7 +339,7 @@ def counting(files: RunFiles, domains: Iterable[str]) -> list[int]:
 
 
 def backend_facts(files: RunFiles, backends: Iterable[str]) -> dict[str, list[str]]:
-    """Runtime, provider and device of each backend; empty text where the run does not tell."""
+    """Runtime, provider and device of each backend; empty text where the run does not report it."""
     known = files.environment.backends
     facts = [known.get(backend) or {} for backend in backends]
     return {

@@ -116,7 +116,7 @@ def _require_environment(attrs: Mapping[Hashable, object]) -> None:
 
 def _require_part(part: object) -> None:
     """Check what is remembered of a run in a merged dataset."""
-    forms = {
+    types = {
         "label": str,
         "attributes": dict,
         "labels": dict,
@@ -126,8 +126,8 @@ def _require_part(part: object) -> None:
     }
     if not isinstance(part, dict):
         raise ValueError("its attribute 'parts' lists what is no run")
-    for name, form in forms.items():
-        if not isinstance(part.get(name), form):
+    for name, wanted in types.items():
+        if not isinstance(part.get(name), wanted):
             raise ValueError(f"its attribute 'parts' lists a run without {name!r}")
     require_attributes(part["attributes"])
 

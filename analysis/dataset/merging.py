@@ -192,10 +192,10 @@ def _of_runs(dataset: "xr.Dataset", runs: Sequence[str], counts: Sequence[int]) 
     import numpy as np
 
     own = np.concatenate([np.arange(count) for count in counts])
-    said = {"units": "1", "long_name": "run that the repetition is of"}
+    attributes = {"units": "1", "long_name": "run that the repetition is of"}
     number = {"units": "1", "long_name": "number of the block in its own run, from 0"}
     return dataset.assign_coords(
-        run=("repetition", np.repeat([*runs], counts), said),
+        run=("repetition", np.repeat([*runs], counts), attributes),
         run_repetition=("repetition", own, number),
     )
 
@@ -293,7 +293,7 @@ def merged_attributes(
     every = [part.attrs for part in parts.values()]
     digest = hashlib.sha256("".join(str(one["run_digest"]) for one in every).encode())
     accuracies = [json.loads(one.get("accuracy", "[]")) for one in every]
-    told = []
+    described_parts = []
     for number, (name, part) in enumerate(parts.items()):
         described: dict[str, object] = {"label": name, "attributes": _plain(part.attrs)}
         if wide:
@@ -304,7 +304,7 @@ def merged_attributes(
             described["not_set"] = {
                 dim: part[dim].attrs.get("not_set") for dim in settings if dim in part.dims
             }
-        told.append(described)
+        described_parts.append(described)
     notes = "; ".join(dict.fromkeys(str(one[NOTE]) for one in every if NOTE in one))
     return {
         **{name: first[name] for name in ("Conventions", "source", "schema")},
@@ -319,7 +319,7 @@ def merged_attributes(
         "run_digest": digest.hexdigest(),
         "accuracy": json.dumps([record for some in accuracies for record in some]),
         "merged_along": along,
-        "parts": json.dumps(told),
+        "parts": json.dumps(described_parts),
         "allowed_differences": "; ".join(allowed),
     }
 

@@ -82,13 +82,13 @@ def gathered(traces: Mapping[str, Sequence[Trace]]) -> xr.Dataset:
     return xr.Dataset(variables, coords, {"Conventions": "CF-1.11", "featureType": "timeSeries"})
 
 
-def write_traces(dataset: xr.Dataset, path: Path, form: Format) -> None:
+def write_traces(dataset: xr.Dataset, path: Path, file_format: Format) -> None:
     """Write what `gathered` gave.
 
     Args:
         dataset: The traces.
         path: The file to write, or of zarr the folder; it opens with ``xarray.open_dataset``.
-        form: ``netcdf``, or ``zarr`` where zarr is installed.
+        file_format: ``netcdf``, or ``zarr`` where zarr is installed.
 
     Raises:
         UsageError: zarr is not installed.
@@ -97,16 +97,16 @@ def write_traces(dataset: xr.Dataset, path: Path, form: Format) -> None:
     """
     if path.exists() or path.is_symlink():
         raise RunError(f"{path} exists; move it away, or choose another --out")
-    if form == "netcdf":
+    if file_format == "netcdf":
         large = ("latency", *_QUANTITIES)
         write_atomically(path, netcdf(dataset, [name for name in large if dataset[name].size]))
         return
-    check_format(form)
+    check_format(file_format)
     with draft_folder(path) as unfinished:
         dataset.to_zarr(unfinished, mode="w", zarr_format=2, consolidated=True)
 
 
-def check_format(form: Format) -> None:
+def check_format(file_format: Format) -> None:
     """Check that a format can be written here.
 
     Raises:
@@ -114,7 +114,7 @@ def check_format(form: Format) -> None:
     """
     from importlib.util import find_spec
 
-    if form == "zarr" and find_spec("zarr") is None:
+    if file_format == "zarr" and find_spec("zarr") is None:
         raise UsageError("zarr is not installed; pip install zarr, or pass --traces netcdf")
 
 
@@ -123,8 +123,12 @@ def _counting(long_name: str, dim: str) -> dict[str, str]:
 
 
 def _described(name: str) -> dict[str, str]:
-    said = {"run": "run that the trace is of", "title": "cell", "repetition": "number of the block"}
-    return {"units": "1", "long_name": said.get(name) or COORDINATES[name].long_name}
+    long_names = {
+        "run": "run that the trace is of",
+        "title": "cell",
+        "repetition": "number of the block",
+    }
+    return {"units": "1", "long_name": long_names.get(name) or COORDINATES[name].long_name}
 
 
 def _domains(opened: xr.Dataset) -> list[str]:

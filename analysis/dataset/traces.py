@@ -49,7 +49,7 @@ class Trace:
     path: Path
 
     def open(self) -> xr.Dataset:
-        """Open the trace; an array is read when its values are asked for.
+        """Open the trace; an array is read when its values are used.
 
         Returns:
             ``latency`` along ``iteration`` (s, of one batch, from submit to result); and for each
@@ -75,8 +75,8 @@ class Trace:
                 attrs = {"units": units, "long_name": long_name}
                 variables[f"{quantity}_{domain}"] = _lazy(dim, array, attrs)
         labels = {name: getattr(self.cell, name) for name in CELL_FACTORS}
-        told = {"repetition": self.repetition, "title": str(self.cell)}
-        found = xr.Dataset(variables, attrs=labels | told)
+        own = {"repetition": self.repetition, "title": str(self.cell)}
+        found = xr.Dataset(variables, attrs=labels | own)
         return found.set_coords([f"time_{domain}" for domain in domains])
 
     def _arrays(self) -> "dict[str, _Stored]":
@@ -143,21 +143,21 @@ def _measured(dataset: xr.Dataset, labels: Mapping[str, Hashable]) -> Iterator[t
             raise UnknownNameError(dim, str(label), map(str, known[dim]))
     settings = settings_of(dataset)
     for place in np.argwhere(status.values == STATUSES.index("ok")).tolist():
-        told = {dim: known[dim][at] for dim, at in zip(dims, place, strict=True)}
-        if any(told[dim] != label for dim, label in labels.items()):
+        spot = {dim: known[dim][at] for dim, at in zip(dims, place, strict=True)}
+        if any(spot[dim] != label for dim, label in labels.items()):
             continue
         pairs = [
-            (name, told[dim])
+            (name, spot[dim])
             for dim, name in settings.items()
-            if told[dim] != dataset[dim].attrs.get("not_set")
+            if spot[dim] != dataset[dim].attrs.get("not_set")
         ]
         cell = make_cell(
             Cell,
-            **{dim: told[dim] for dim in CELL_FACTORS},
+            **{dim: spot[dim] for dim in CELL_FACTORS},
             settings=tuple(pair for pair in pairs if pair[0] not in TRAFFIC),
             traffic=tuple(pair for pair in pairs if pair[0] in TRAFFIC),
         )
-        yield cell, told["repetition"]
+        yield cell, spot["repetition"]
 
 
 class _Stored(BackendArray):  # type: ignore[no-any-unimported,misc,unused-ignore]

@@ -63,7 +63,7 @@ class Answer:
         return "per image" if self.criterion == "energy" else "images/s"
 
     @property
-    def span(self) -> str:
+    def interval(self) -> str:
         """The interval of the figure: ``95 %: 44.1 mJ … 46.3 mJ``."""
         if self.figure is None:
             return ""

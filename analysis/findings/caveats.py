@@ -30,7 +30,7 @@ _FLAG_MEANINGS = {
     "throttled": "the device lowered its clocks",
     "disturbed": "other work took part of the machine",
     "meter_disagrees": "two ways of metering the same device differ",
-    "fallback": "part of the graph ran on another provider than the one asked for",
+    "fallback": "part of the graph ran on another provider than the requested one",
     "overloaded": "the server did not sustain the rate, and its response times grow with the "
     "window",
     "late": "requests were handed over later than planned",
@@ -77,7 +77,7 @@ def caveats(
 
     Args:
         dataset: As `greenbatch.analysis.open_run` gives it.
-        rows: Its cells, where `cell_rows` was already asked for them.
+        rows: Its cells, where `cell_rows` gave them already.
         in_force: The effective settings, where there is a journal.
         alone: Whether there is the dataset and no journal.
     """
@@ -279,7 +279,7 @@ def _window(study: RecordedStudy, environment: Environment) -> Iterator[Caveat]:
 
 
 def _settings(in_force: Fairness) -> Iterator[Caveat]:
-    """Warn of settings that differ between backends; those set on one backend were asked for."""
+    """Warn of settings that differ between backends; those set on one backend were requested."""
     reference = in_force.variants[0] if in_force.variants else None
     clauses: dict[str, list[str]] = {}
     for variant in in_force.variants:
@@ -336,12 +336,12 @@ def _repeats(dataset: "xr.Dataset", study: RecordedStudy) -> Iterator[Caveat]:
         )
     wide = dataset["stopped"] == STOPS.index("maximum")
     if count := int(wide.sum()):
-        asked = int((dataset["in_design"] == 1).sum())
+        designed = int((dataset["in_design"] == 1).sum())
         widest = float(dataset["stopped_half_width"].where(wide).max())
         yield Caveat(
             "target-missed",
             Severity.CAUTION,
-            f"{count} of {asked} cells are not within ± {study.precision_target or 0:.2g} of "
+            f"{count} of {designed} cells are not within ± {study.precision_target or 0:.2g} of "
             f"their mean after {study.max_repetitions} repetitions; the widest is "
             f"± {widest:.2g}.",
         )

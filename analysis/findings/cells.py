@@ -152,7 +152,7 @@ class CellArrays:
             if dataset.sizes.get(dim, 1) > 1:
                 raise RunError(
                     f"the dataset holds {dataset.sizes[dim]} {dim}s, whose cells are not alike; "
-                    "take one, as those of greenbatch.analysis.dataset.merging.separate, or give "
+                    "take one, e.g. of greenbatch.analysis.dataset.merging.separate, or give "
                     "its run"
                 )
         dataset = dataset.squeeze([d for d in ("machine", "run") if d in dataset.dims], drop=True)
@@ -180,15 +180,15 @@ class CellArrays:
         return [(self._cell(place, labels), place) for place in map(tuple, found.tolist())]
 
     def _cell(self, place: tuple[int, ...], labels: list[list[str]]) -> Cell:
-        told = {d: v[i] for d, v, i in zip(self._dims, labels, place, strict=True)}
+        spot = {d: v[i] for d, v, i in zip(self._dims, labels, place, strict=True)}
         pairs = [
-            (name, told[dim])
+            (name, spot[dim])
             for dim, name in self._settings.items()
-            if told[dim] != self._not_set[dim]
+            if spot[dim] != self._not_set[dim]
         ]
         return make_cell(
             Cell,
-            **{dim: told[dim] for dim in CELL_FACTORS},
+            **{dim: spot[dim] for dim in CELL_FACTORS},
             settings=tuple(pair for pair in pairs if pair[0] not in TRAFFIC),
             traffic=tuple(pair for pair in pairs if pair[0] in TRAFFIC),
         )
@@ -221,10 +221,10 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
 
     status = [STATUSES[code] for code in view("status", place)]
     ok = np.array([name == "ok" for name in status])
-    asked = status
+    requested = status
     if STOPS[int(view("stopped", place))] in ("target", "failed"):  # later blocks went without it
-        told = zip(status, view("reason", place), strict=True)
-        asked = [name for name, reason in told if name != "not_run" or reason]
+        reported = zip(status, view("reason", place), strict=True)
+        requested = [name for name, reason in reported if name != "not_run" or reason]
     masks = view("flags", place)[ok].tolist()
     reasons = [str(text) for text in view("reason", place) if text]
 
@@ -250,8 +250,8 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
 
     return CellRow(
         cell=cell,
-        planned=len(asked),
-        statuses=dict(Counter(asked)),
+        planned=len(requested),
+        statuses=dict(Counter(requested)),
         flags={
             name: count
             for name, bit in FLAGS.items()

@@ -87,7 +87,7 @@ class InForce:
         label: What it is called: the backend with what was set on it.
         backend: The backend alone.
         values: The distinct values of each factor and of each library's version; ``None`` is
-            a value that the runtime does not tell. A factor that was not recorded has no entry.
+            a value that the runtime does not report. A factor that was not recorded has no entry.
     """
 
     label: str
@@ -139,14 +139,14 @@ def fairness(repetitions: Iterable[Repetition], cells: Iterable[Cell] = ()) -> F
     """Gather the effective settings by backend, as set, and by cell.
 
     Args:
-        repetitions: Of a journal. One that ended before its settings were told adds nothing.
+        repetitions: Of a journal. One that ended before its settings were reported adds nothing.
         cells: In the study's order, which that of the variants follows; a journal is shuffled.
     """
-    told: dict[Cell, dict[tuple[tuple[str, object], ...], None]] = {cell: {} for cell in cells}
+    reported: dict[Cell, dict[tuple[tuple[str, object], ...], None]] = {cell: {} for cell in cells}
     for record in repetitions:
         if record.settings:
-            told.setdefault(record.cell, {})[tuple(sorted(record.settings.items()))] = None
-    found = {cell: settings for cell, settings in told.items() if settings}
+            reported.setdefault(record.cell, {})[tuple(sorted(record.settings.items()))] = None
+    found = {cell: settings for cell, settings in reported.items() if settings}
     several = len({cell.precision for cell in found}) > 1
     labels = {c: f"{c.variant} {c.precision}" if several else c.variant for c in found}
     variants: dict[str, InForce] = {}
@@ -162,7 +162,7 @@ def mismatches(a: InForce, b: InForce) -> list[Mismatch]:
     """List the settings in which two backends differ, or may differ; `NATURES` says what counts.
 
     Off and `none` (the runtime has no such thing) are the same in effect, as are `none` and one
-    operator at a time. What the same runtime does not tell twice is its one default, and no
+    operator at a time. What the same runtime does not report twice is its one default, and no
     mismatch.
     """
     found = []
@@ -205,11 +205,11 @@ def factor_name(factor: str) -> str:
 
 
 def _values(
-    told: Iterable[tuple[tuple[str, object], ...]],
+    reported: Iterable[tuple[tuple[str, object], ...]],
 ) -> dict[str, tuple[str | None, ...]]:
     """Collect the distinct texts of factors and versions, factors first and in their order."""
     found: dict[str, dict[str | None, None]] = {factor: {} for factor in FACTORS}
-    for settings in told:
+    for settings in reported:
         for name, value in settings:
             if name in FACTORS or (value is not None and _is_version(name, value)):
                 found.setdefault(name, {})[_text(value)] = None

@@ -1,6 +1,6 @@
 """Time and energy by operator and by layer, and the check by parts, from what was measured.
 
-A profiler tells times. Energy is attributed: the network's net energy in a window without the
+A profiler reports times. Energy is attributed: the network's net energy in a window without the
 profiler, shared out by time. That takes it for granted that every operator draws the same power,
 which is what the parts, measured by themselves, are held against.
 """
@@ -83,7 +83,7 @@ class PartShare:
         time_s: Per image, in s.
         time_share: Of the parts' times.
         energy_share: Of the parts' net energies; ``None``: not known.
-        attributed_share: Of the times that the profiler tells of operators.
+        attributed_share: Of the times that the profiler reports of operators.
     """
 
     part: Part
@@ -168,7 +168,7 @@ def layer_name(row: Row, depth: int | None = None) -> str:
     """Return what a row's layer is called; what has none is named for where it comes from."""
     if row.layer:
         return ".".join(row.layer.split(".")[:depth])
-    return {"runtime": "(put there by the runtime)", "unknown": "(not told)"}.get(
+    return {"runtime": "(put there by the runtime)", "unknown": "(not reported)"}.get(
         row.origin, "(the network itself)"
     )
 
@@ -299,9 +299,9 @@ def _part_share(part: Part, names: Sequence[str], run: LayerRun) -> PartShare:
     for block in run.blocks:
         seconds = {name: _of(block, name).batch_s for name in names}
         times.append(seconds[part.what] / sum(seconds.values()))
-        told = [each for each in block.operators if each.part is not None]
-        own_s = sum(each.time_s for each in told if each.part == part.number)
-        attributed.append(own_s / sum(each.time_s for each in told))
+        located = [each for each in block.operators if each.part is not None]
+        own_s = sum(each.time_s for each in located if each.part == part.number)
+        attributed.append(own_s / sum(each.time_s for each in located))
         joules = {name: _batch_j(block, name) for name in names}
         known = [value for value in joules.values() if value is not None]
         own_j = joules[part.what]

@@ -40,20 +40,20 @@ class ServingPanel:
     Attributes:
         model: Its name.
         traffic: What they meet, in words.
-        curves: At least one; of those that hold the rate, if any does.
-        left_out: Policies that do not hold the rate though others do.
-        standing: Of each cell in a curve: ``front`` (no other needs both less energy and less
+        curves: At least one; of those that sustain the rate, if any does.
+        left_out: Policies that do not sustain the rate though others do.
+        pareto_status: Of each cell in a curve: ``front`` (no other needs both less energy and less
             time, of the means), ``dominated``, or ``overloaded``. Empty where energies of several
             sources are not to be set against each other.
-        net_standing: The same by net energy, of the cells that have it.
+        net_pareto_status: The same by net energy, of the cells that have it.
     """
 
     model: str
     traffic: str
     curves: tuple[PolicyCurve, ...]
     left_out: tuple[str, ...]
-    standing: dict[Cell, str]
-    net_standing: dict[Cell, str]
+    pareto_status: dict[Cell, str]
+    net_pareto_status: dict[Cell, str]
 
     @property
     def words(self) -> str:
@@ -92,8 +92,8 @@ def serving_panels(rows: Iterable[CellRow]) -> list[ServingPanel]:
                 f"{words}, {arrivals}" if several else words,
                 _curves(drawn, labels),
                 _names(late if held else (), labels),
-                _standing(drawn, lambda row: row.energy_per_image_j),
-                _standing(drawn, lambda row: row.energy_per_image_net_j),
+                _pareto_status(drawn, lambda row: row.energy_per_image_j),
+                _pareto_status(drawn, lambda row: row.energy_per_image_net_j),
             )
         )
     return panels
@@ -139,7 +139,7 @@ def _labels(rows: Sequence[CellRow]) -> dict[Cell, str]:
     }
 
 
-def _standing(
+def _pareto_status(
     rows: Sequence[CellRow], energy: Callable[[CellRow], Interval | None]
 ) -> dict[Cell, str]:
     known = [

@@ -90,7 +90,7 @@ class PayBack:
         quantity: What is paid: time or energy.
         verdict: ``pays`` after ``images``; ``never``, as it is not cheaper per image;
             ``unknown``, for the ``reason`` that is given then.
-        dear, cheap: The cells that are dearer and cheaper to start; ``None`` where not known.
+        costly, cheap: The cells that are costlier and cheaper to start; ``None`` where not known.
         images: Counted from a cold start of both.
         low, high: Bounds of ``images``, see `break_even`; ``None`` where the spread is not
             known. ``high`` is infinite where the cost per image may be no lower at all.
@@ -100,7 +100,7 @@ class PayBack:
     quantity: Quantity
     verdict: Literal["pays", "never", "unknown"]
     reason: str = ""
-    dear: Cell | None = None
+    costly: Cell | None = None
     cheap: Cell | None = None
     images: float | None = None
     low: float | None = None
@@ -110,9 +110,9 @@ class PayBack:
     @property
     def sentence(self) -> str:
         """The verdict for a person; a clause without a full stop."""
-        if self.dear is None or self.cheap is None:
+        if self.costly is None or self.cheap is None:
             return f"not known in {self.quantity}: {self.reason}"
-        who, other = self.dear.variant, self.cheap.variant
+        who, other = self.costly.variant, self.cheap.variant
         if self.images is None:
             return (
                 f"never in {self.quantity}: {who} costs more to start than {other}, and not "
@@ -148,7 +148,7 @@ def start_ups(dataset: "xr.Dataset", rows: Sequence[CellRow] | None = None) -> l
 
     Args:
         dataset: As `greenbatch.analysis.open_run` gives it.
-        rows: Those of its cells that are asked for; all, if nothing is said.
+        rows: Those of its cells that are requested; all by default.
     """
     by_cell = {row.cell: row for row in (cell_rows(dataset) if rows is None else rows)}
     arrays = CellArrays(dataset)
@@ -179,9 +179,10 @@ def break_evens(found: Sequence[StartUp], reference: str | None = None) -> list[
 def break_even(a: StartUp, b: StartUp) -> BreakEven:
     """Find the break-even of the more expensive of two cold starts.
 
-    images = (start of the dear - start of the cheap) / (cost per image of the cheap - of the dear).
+    images = (start of the costly one - start of the cheap one)
+        / (cost per image of the cheap one - of the costly one).
 
-    The bounds come from the corners of the 95 % intervals of both starts, of the dear one's cost
+    The bounds come from the corners of the 95 % intervals of both starts, of the costly one's cost
     per image, and of the ratio of the costs per image, paired by block; that ratio alone decides
     whether there is an upper bound, so that this and the table of ratios never contradict each
     other. Corners are wider than a bootstrap's quantiles, and that is meant: three repetitions
@@ -206,17 +207,17 @@ def _pay_back(a: StartUp, b: StartUp, quantity: Quantity) -> PayBack:
         sides.append((cost, per_image, start))
     if quantity == "energy" and len(sources := _sources(a, b)) > 1:
         return _unknown(quantity, " against ".join(sources))
-    (less, _, cheap), (more, per_image, dear) = sorted(sides, key=lambda side: side[0].centre)
-    over = ratio(cheap.series(quantity), dear.series(quantity))
+    (less, _, cheap), (more, per_image, costly) = sorted(sides, key=lambda side: side[0].centre)
+    over = ratio(cheap.series(quantity), costly.series(quantity))
     if over is None:
         return _unknown(quantity, "no block has both")
     if over.centre <= 1:
-        return PayBack(quantity=quantity, verdict="never", dear=dear.cell, cheap=cheap.cell)
+        return PayBack(quantity=quantity, verdict="never", costly=costly.cell, cheap=cheap.cell)
     low, high = _bounds(more, less, per_image, over)
     return PayBack(
         quantity=quantity,
         verdict="pays",
-        dear=dear.cell,
+        costly=costly.cell,
         cheap=cheap.cell,
         images=(more.centre - less.centre) / (per_image.centre * (over.centre - 1)),
         low=low,
@@ -248,9 +249,9 @@ def _costs(start: StartUp, quantity: Quantity) -> tuple[Interval | None, Interva
 
 def _sources(a: StartUp, b: StartUp) -> list[Provenance]:
     """List what the energies of two cells and of their cold starts rest on, each once."""
-    told = [a.row.energy_source, b.row.energy_source]
-    told += [start.cold.energy_source for start in (a, b) if start.cold]
-    return list(dict.fromkeys(told))
+    sources = [a.row.energy_source, b.row.energy_source]
+    sources += [start.cold.energy_source for start in (a, b) if start.cold]
+    return list(dict.fromkeys(sources))
 
 
 def _unknown(quantity: Quantity, reason: str) -> PayBack:

@@ -101,7 +101,7 @@ def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Netwo
         )
     if without:
         notes.append(f"Left out, without year, accuracy or energy: {', '.join(without)}.")
-    return [_standing(network, found) for network in found], " ".join(notes)
+    return [_with_front(network, found) for network in found], " ".join(notes)
 
 
 def fronts(networks: Sequence[Network]) -> list[tuple[int, list[Network]]]:
@@ -128,7 +128,7 @@ def timeline_sentence(networks: Sequence[Network]) -> str:
     )
 
 
-def _standing(network: Network, others: Sequence[Network]) -> Network:
+def _with_front(network: Network, others: Sequence[Network]) -> Network:
     return replace(network, front=network in _front([n for n in others if n.year <= network.year]))
 
 

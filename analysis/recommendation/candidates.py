@@ -20,14 +20,14 @@ _SAFEST = 4
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What was asked of the response time, in s; ``None``: nothing."""
+    """The largest response times allowed, in s; ``None``: any."""
 
     p99_s: float | None = None
     mean_s: float | None = None
 
     @property
     def any(self) -> bool:
-        """Whether anything was asked."""
+        """Whether anything is limited."""
         return self.p99_s is not None or self.mean_s is not None
 
     def strain(self, p99_s: float, mean_s: float) -> float:
@@ -45,7 +45,7 @@ class Candidate:
 
     @property
     def kind(self) -> tuple[int, str, int]:
-        """What tells choices apart in earnest: all but the wait."""
+        """What distinguishes choices: all but the wait."""
         return id(self.curve), self.policy.text.partition(":")[0], self.policy.largest
 
     @property
@@ -102,7 +102,7 @@ def shortlist(
     without, the front of energy and p99.
 
     Args:
-        found: All of which hold the rate.
+        found: All of which sustain the rate.
         traffic: A short one.
         limits: On the response time.
         energy: Whether energy decides; else response time.
@@ -146,16 +146,16 @@ def _frugal(tried: Sequence[tuple[Candidate, Outcome]], limits: Limits) -> list[
         counts = {kind: len(members) for kind, members in kinds.items()}
         for candidate, outcome in sorted(tried, key=_energy):
             members = kinds.setdefault(candidate.kind, [])
-            room = _EACH if margin == 1.0 else counts.get(candidate.kind, 0) + 1
+            most = _EACH if margin == 1.0 else counts.get(candidate.kind, 0) + 1
             near = limits.strain(outcome.p99_s, outcome.mean_s) <= margin
-            if near and candidate not in members and len(members) < room:
+            if near and candidate not in members and len(members) < most:
                 members.append(candidate)
     filled = [members for members in kinds.values() if members]
     return [candidate for members in filled[:_KINDS] for candidate in members]
 
 
 def _front(tried: Sequence[tuple[Candidate, Outcome]]) -> list[Candidate]:
-    """Keep what nothing beats in both energy and p99, thinned to a dozen."""
+    """Keep what is not dominated in energy and p99, thinned to a dozen."""
     known = sorted((one for one in tried if one[1].energy_j is not None), key=_energy)
     best = on_front(map(_energy, known))
     front = [candidate for (candidate, _), kept in zip(known, best, strict=True) if kept]

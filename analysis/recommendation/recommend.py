@@ -43,7 +43,7 @@ class Choice:
         batch: Mean batch size.
         busy: Share of the time in which a batch runs.
         interpolated: Share of the requests in batches of a size that was not measured.
-        holds_hz: The largest rate that the policy holds.
+        holds_hz: The largest rate that the policy sustains.
         met: Whether the predicted response times are within the limits.
         sure: Whether their intervals are, too; never with fewer than three repetitions.
         series: Figures by block, for ratios: ``energy_j``, ``p99_s``, ``mean_s``.
@@ -65,7 +65,7 @@ class Choice:
 
     @property
     def kind(self) -> tuple[str, str, str, str, int]:
-        """What tells choices apart in earnest: all but the wait."""
+        """What distinguishes choices: all but the wait."""
         cell, name = self.cell, self.policy.text.partition(":")[0]
         return cell.variant, cell.precision, cell.io, name, self.policy.largest
 
@@ -77,21 +77,21 @@ class Recommendation:
     Attributes:
         rate_hz: Requests/s.
         limits: On the response time.
-        met: Whether there is a choice that holds the rate within the limits.
+        met: Whether there is a choice that sustains the rate within the limits.
         criterion: ``energy``, or ``response`` where there is no energy that can be compared.
         best: The answer; where it is not met, the choice that comes nearest to the limits;
-            ``None`` where no policy holds the rate.
+            ``None`` where no policy sustains the rate.
         runner_up: The next choice that differs in more than the wait.
         margin: Its figure of the criterion over the best one's.
-        elsewhere: The best choice of every other backend (precision, io) that holds the rate, the
-            cheapest first; then the nearest of those of which none is within the limits.
-        batch_one: The same backend serving one at a time; ``None`` where that does not hold the
+        elsewhere: The best choice of every other backend (precision, io) that sustains the rate,
+            the cheapest first; then the nearest of those of which none is within the limits.
+        batch_one: The same backend serving one at a time; ``None`` where that does not sustain the
             rate or cannot be priced.
         fastest: The choice of the lowest p99.
         against_one, against_fastest: Energy of the best over theirs.
-        pareto: What nothing beats in both energy and p99, frugal ones first.
+        pareto: The Pareto front of energy and p99, frugal ones first.
         choices: All that were simulated at length.
-        most_hz: The largest rate that can be held, by ``most``.
+        most_hz: The largest rate that can be sustained, by ``most``.
         most: Where it is held.
         idle_counted: Whether energy between batches is in the energy per request.
         notes: What else must be known, in sentences.
@@ -119,7 +119,7 @@ class Recommendation:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval of ``margin`` excludes a tie."""
+        """Whether the interval of ``margin`` excludes 1."""
         return bool(self.margin and self.margin.excludes(1.0))
 
 
@@ -228,8 +228,8 @@ def _basis(curves: Sequence[ServiceCurve]) -> tuple[str, bool, tuple[str, ...]]:
             )
     fewest = min(len(curve.blocks) for curve in curves)
     if fewest < LEAST:
-        told = "one repetition tells no spread" if fewest == 1 else "two repetitions give a range"
-        notes.append(f"Without an interval: {told}.")
+        reason = "one repetition has no spread" if fewest == 1 else "two repetitions give a range"
+        notes.append(f"Without an interval: {reason}.")
     if len({curve.cell.precision for curve in curves}) > 1:
         notes.append("Precisions are compared as if they were equally accurate.")
     return "energy" if known and same else "response", not idle_less, tuple(notes)
@@ -321,14 +321,14 @@ def _elsewhere(
 
 
 def _without_choice(curves: Sequence[ServiceCurve], choices: Sequence[Choice]) -> list[str]:
-    """Say which backends hold the rate under no policy, where others do."""
+    """Say which backends sustain the rate under no policy, where others do."""
     held = {choice.kind[:3] for choice in choices}
     names = [
         _name(curve)
         for curve in curves
         if held and (curve.cell.variant, curve.cell.precision, curve.cell.io) not in held
     ]
-    verb = "holds" if len(names) == 1 else "hold"
+    verb = "sustains" if len(names) == 1 else "sustain"
     return [f"{', '.join(names)} {verb} the rate under no policy."] if names else []
 
 
@@ -341,7 +341,7 @@ def _over(over: Choice | None, under: Choice | None, name: str) -> Interval | No
 
 
 def _energies(best: Choice | None, other: Choice | None) -> Ratio:
-    """Set the energy of the best against another's; withheld where their sources are unlike."""
+    """Set the energy of the best against another's; withheld where their sources differ."""
     if best is None or other is None:
         return Ratio(None, "")
     if not comparable((best.energy_source, other.energy_source)):
@@ -350,7 +350,7 @@ def _energies(best: Choice | None, other: Choice | None) -> Ratio:
 
 
 def _front(choices: Sequence[Choice]) -> tuple[Choice, ...]:
-    """What nothing beats in both energy and p99; nothing where sources are unlike."""
+    """The Pareto front of energy and p99; nothing where sources differ."""
     known = [(c, (c.energy_j.centre, c.p99_s.centre)) for c in choices if c.energy_j]
     if not alike(choice.energy_source for choice, _ in known):
         return ()

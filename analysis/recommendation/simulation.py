@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LEAD = 0.1
+WARM_UP = 0.1
 """Share of the requests that come before the queue has its usual length; they are in no mean."""
 _BURSTS = 20
 _MOST_FOR_BURSTS = 30_000
@@ -87,7 +87,7 @@ def serve(
     """Simulate one repetition of a backend as a server.
 
     The energy of a request is that of the batches over their requests, and idle power for the rest
-    of the time between two requests, 1/rate, which a server that holds the rate has on average.
+    of the time between two requests, 1/rate, which a server that sustains the rate has on average.
 
     Args:
         traffic: What arrives.
@@ -110,10 +110,10 @@ def serve(
         return float(rows[max(size - smallest, 0)][next(drawn)])
 
     served = simulate(traffic.arrivals_s, policy, service)
-    lead = int(LEAD * len(served.arrival_s))
+    warm_up = int(WARM_UP * len(served.arrival_s))
     requests = served.regular.copy()
-    requests[:lead] = False
-    batches = slice(int(served.batch[lead]) + 1, len(served.batch_size) - served.flushed)
+    requests[:warm_up] = False
+    batches = slice(int(served.batch[warm_up]) + 1, len(served.batch_size) - served.flushed)
     sizes = served.batch_size[batches]
     if len(sizes) < 2 or not requests.any():
         return None

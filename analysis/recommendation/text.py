@@ -13,12 +13,12 @@ _MOST_ROWS = 10
 
 
 def question(found: Recommendation, arrivals: str) -> str:
-    """Say what was asked: ``alexnet, 200 requests/s (poisson), p99 at most 50 ms``."""
-    asked = asked_of(found.limits)
-    return f"{found.model}, {plain(found.rate_hz)} requests/s ({arrivals}){asked and ', '}{asked}"
+    """Write the request: ``alexnet, 200 requests/s (poisson), p99 at most 50 ms``."""
+    limits = limits_text(found.limits)
+    return f"{found.model}, {plain(found.rate_hz)} requests/s ({arrivals}){limits and ', '}{limits}"
 
 
-def asked_of(limits: Limits) -> str:
+def limits_text(limits: Limits) -> str:
     """Write the limits; empty where there are none."""
     parts = (("p99", limits.p99_s), ("mean", limits.mean_s))
     return ", ".join(f"{name} at most {units.si(s, 's')}" for name, s in parts if s is not None)
@@ -29,14 +29,16 @@ def answer(found: Recommendation) -> list[str]:
     best = found.best
     if best is None:
         return [_too_much(found)]
-    told = [_lead(found, best), _predicted(found, best)]
+    sentences = [_summary(found, best), _predicted(found, best)]
     if found.met:
-        told += [*_savings(found, best), *_next(found, best), *_how_sure(found, best)]
+        sentences += [*_savings(found, best), *_next(found, best), *_how_sure(found, best)]
     if found.met and not found.limits.any and len(found.pareto) > 1:
-        told.append("No limit on the response time was given: the Pareto choices are below.")
+        sentences.append("No limit on the response time was given: the Pareto choices are below.")
     if found.most_hz.centre < 1.25 * found.rate_hz:
-        told.append(f"The traffic is near what can be held: {_most(found)}.")
-    return told
+        sentences.append(
+            f"The traffic is near the largest rate that can be sustained: {_most(found)}."
+        )
+    return sentences
 
 
 def choices_table(found: Recommendation) -> Table:
@@ -96,10 +98,10 @@ def in_words(policy: Policy) -> str:
     )
 
 
-def _lead(found: Recommendation, best: Choice) -> str:
+def _summary(found: Recommendation, best: Choice) -> str:
     serves = f"{where(best)} with {best.policy.text}: {in_words(best.policy)}"
     if not found.met:
-        return f"Nothing meets {asked_of(found.limits)}. Nearest comes {serves}."
+        return f"Nothing meets {limits_text(found.limits)}. Nearest comes {serves}."
     if found.criterion == "energy" and best.energy_j is not None:
         within = " within that" if found.limits.any else ""
         return f"Least energy{within}: {serves}."
@@ -135,12 +137,14 @@ def _savings(found: Recommendation, best: Choice) -> list[str]:
             parts.append(f"{_share(against.interval)} than {name}")
         elif against.reason:
             parts.append(f"not compared with {name}: {against.reason}")
-    told = [f"Energy: {'; '.join(parts)}."] if parts else []
+    sentences = [f"Energy: {'; '.join(parts)}."] if parts else []
     if found.fastest is best:
-        told.append("Nothing here is faster.")
+        sentences.append("Nothing here is faster.")
     if best.policy.largest > 1 and found.batch_one is None:
-        told.append("Serving one at a time there does not hold the rate, or was not measured.")
-    return told
+        sentences.append(
+            "Serving one at a time there does not sustain the rate, or was not measured."
+        )
+    return sentences
 
 
 def _share(over: Interval) -> str:
@@ -182,30 +186,30 @@ def _next(found: Recommendation, best: Choice) -> list[str]:
     if found.margin.kind != "t":
         sure = "too few repetitions to be sure"
     else:
-        sure = "a clear difference" if found.clear else "a tie within the spread"
+        sure = "a significant difference" if found.clear else "no significant difference"
     return [f"Next is {name}. Its {what}: {share}, {sure}."]
 
 
 def _how_sure(found: Recommendation, best: Choice) -> list[str]:
-    told = []
+    sentences = []
     if found.limits.any and not best.sure:
         kind = "the interval" if best.p99_s.kind == "t" else "too few repetitions; the spread"
-        told.append(f"Not sure: {kind} of the response time may exceed what was asked.")
+        sentences.append(f"Not sure: {kind} of the response time may exceed the limit.")
     if best.interpolated >= 0.005:
-        told.append(
+        sentences.append(
             f"{100 * best.interpolated:.0f} % of its requests are in batches of sizes that were "
             "not measured; their time and energy are interpolated."
         )
-    return told
+    return sentences
 
 
 def _too_much(found: Recommendation) -> str:
     if found.most_hz.centre > found.rate_hz:
         return (
-            f"No policy is sure to hold {plain(found.rate_hz)} requests/s: the queue grows in at "
-            f"least one repetition. On average, {_most(found)}."
+            f"No policy is sure to sustain {plain(found.rate_hz)} requests/s: the queue grows in "
+            f"at least one repetition. On average, {_most(found)}."
         )
-    return f"No policy holds {plain(found.rate_hz)} requests/s: {_most(found)}."
+    return f"No policy sustains {plain(found.rate_hz)} requests/s: {_most(found)}."
 
 
 def _most(found: Recommendation) -> str:

@@ -27,34 +27,34 @@ if TYPE_CHECKING:
 FOLDER = "report"
 
 
-def report_of_run(run: Path, asked: Footprint | None = None) -> tuple[Path, InferenceFindings]:
+def report_of_run(run: Path, footprint: Footprint | None = None) -> tuple[Path, InferenceFindings]:
     """Compile a run of inference and write its report, see `greenbatch.analysis.write_report`."""
     dataset, files = open_with_files(run)
     remove_old_drafts(run)
     found = find(dataset, files.journal)
     traces = power_traces(run, files.journal.repetitions)
-    return _write(run / FOLDER, dataset, found, asked, "../dataset.nc", traces), found
+    return _write(run / FOLDER, dataset, found, footprint, "../dataset.nc", traces), found
 
 
-def report_of_file(path: Path, dataset: "xr.Dataset", asked: Footprint) -> InferenceReport:
+def report_of_file(path: Path, dataset: "xr.Dataset", footprint: Footprint) -> InferenceReport:
     """Write the report of a dataset file beside it.
 
     Args:
         path: The file.
         dataset: It holds.
-        asked: What the reader wants to know of a million images.
+        footprint: What the reader wants to know of a million images.
     """
     folder = path.with_name(f"{path.stem}-report")
     parts = separate(dataset)
     found = {label: find(part, None) for label, part in parts.items()}
     if dataset.attrs.get("merged_along") not in ("machine", "run"):
         (alone,) = found.values()
-        return InferenceReport(_write(folder, dataset, alone, asked, f"../{path.name}"), found)
+        return InferenceReport(_write(folder, dataset, alone, footprint, f"../{path.name}"), found)
     names = dict(zip(parts, distinct([_folder_name(label) for label in parts]), strict=True))
     along = dataset.attrs["merged_along"]
     with written_into(folder):
         for label, part in parts.items():
-            _write(folder / names[label], part, found[label], asked, f"../../{path.name}")
+            _write(folder / names[label], part, found[label], footprint, f"../../{path.name}")
         overview = Overview(
             title=dataset.attrs["title"],
             source=dataset.attrs["source"],
@@ -84,11 +84,11 @@ def _write(
     folder: Path,
     dataset: "xr.Dataset",
     found: InferenceFindings,
-    asked: Footprint | None,
+    footprint: Footprint | None,
     data_file: str,
     traces: Sequence[PowerTrace] = (),
 ) -> Path:
-    page = inference_page(dataset, found, traces, asked)
+    page = inference_page(dataset, found, traces, footprint)
     with written_into(folder, "tables", "figures"):
         for name, text in (
             ("cells", cells_csv(found.cells)),
@@ -100,7 +100,7 @@ def _write(
         drawn = write_figures(
             found.cells,
             folder / "figures",
-            found.tradeoffs.standing,
+            found.tradeoffs.pareto_status,
             found.tradeoffs.networks,
             found.tradeoffs.candidates,
         )

@@ -18,8 +18,8 @@ from greenbatch.analysis.findings.fairness import Fairness, fairness
 from greenbatch.analysis.findings.serving import ServingPanel, serving_panels
 from greenbatch.analysis.findings.startup import BreakEven, StartUp, break_evens, start_ups
 from greenbatch.analysis.findings.timeline import Network, timeline
-from greenbatch.analysis.report.tables.tradeoffs import Turning, offline, standings, turnings
-from greenbatch.analysis.tradeoffs.accuracy_front import Rival, accuracy_front
+from greenbatch.analysis.report.tables.tradeoffs import Turning, offline, pareto_statuses, turnings
+from greenbatch.analysis.tradeoffs.accuracy_front import FrontCandidate, accuracy_front
 from greenbatch.records import Cell, Journal
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Tradeoffs:
 
     Attributes:
         closed: The dataset's closed loop.
-        standing, net_standing: Of each cell against its model's Pareto front, by gross and by net
+        pareto_status, net_pareto_status: Of each cell among its model's, by gross and by net
             energy.
         refused: Why a model has no front, a sentence each.
         turnings: Saturation point and knee of each curve of energy per image.
@@ -44,11 +44,11 @@ class Tradeoffs:
     """
 
     closed: "xr.Dataset"
-    standing: Mapping[Cell, str]
+    pareto_status: Mapping[Cell, str]
     refused: Sequence[str]
-    net_standing: Mapping[Cell, str]
+    net_pareto_status: Mapping[Cell, str]
     turnings: Sequence[Turning]
-    candidates: Sequence[Rival]
+    candidates: Sequence[FrontCandidate]
     weighed: Sequence[str]
     networks: Sequence[Network]
     left_out: str
@@ -138,11 +138,11 @@ def _tradeoffs(
     dataset: "xr.Dataset", cells: Sequence[CellRow], loop: Sequence[CellRow]
 ) -> Tradeoffs:
     closed = offline(dataset)
-    net_standing, _ = standings(closed, net=True)
+    net_pareto_status, _ = pareto_statuses(closed, net=True)
     return Tradeoffs(
         closed,
-        *standings(closed),
-        net_standing,
+        *pareto_statuses(closed),
+        net_pareto_status,
         turnings(closed),
         *accuracy_front(closed, loop),
         *timeline(dataset, loop),

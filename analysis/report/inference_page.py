@@ -95,7 +95,7 @@ def inference_page(
     dataset: "xr.Dataset",
     found: InferenceFindings,
     traces: Sequence[PowerTrace] = (),
-    asked: Footprint | None = None,
+    footprint: Footprint | None = None,
 ) -> InferencePage:
     """Write a run's findings as a page.
 
@@ -103,7 +103,7 @@ def inference_page(
         dataset: Of one run.
         found: Its findings.
         traces: Of the run.
-        asked: What the reader wants to know of a million images.
+        footprint: What the reader wants to know of a million images.
     """
     study = study_of(dataset)
     environment = environment_of(dataset)
@@ -123,7 +123,7 @@ def inference_page(
         caveats=Caveats.of(found.caveats),
         figures=_figures(dataset, found, traces),
         tables=[
-            *table_sections(found, asked),
+            *table_sections(found, footprint),
             TableSection(artifacts_table(study)),
         ],
         method=Method(

@@ -19,7 +19,7 @@ from greenbatch.analysis.report.charts.charts import (
 from greenbatch.analysis.report.charts.power_traces import PowerTrace
 from greenbatch.analysis.report.findings import Tradeoffs
 from greenbatch.analysis.report.page import Section
-from greenbatch.analysis.tradeoffs.accuracy_front import Rival
+from greenbatch.analysis.tradeoffs.accuracy_front import FrontCandidate
 
 
 def batch_sections(
@@ -70,7 +70,7 @@ def batch_sections(
             "size, are on the Pareto front: no other cell of the model needs both less energy and "
             "less time. Pale ones are dominated, beyond the spread of the repetitions."
             f"{mark}",
-            tradeoff_charts(rows, tradeoffs.standing, tradeoffs.net_standing),
+            tradeoff_charts(rows, tradeoffs.pareto_status, tradeoffs.net_pareto_status),
             why,
             per=(("image", "per image"), ("batch", "per batch")),
             sentences=tradeoffs.refused,
@@ -116,7 +116,7 @@ _SHAPES = {"greedy": "circles", "fixed": "squares", "dynamic": "diamonds"}
 
 
 def accuracy_sections(
-    found: Sequence[Rival], weighed: Sequence[str], variants: Sequence[str]
+    found: Sequence[FrontCandidate], weighed: Sequence[str], variants: Sequence[str]
 ) -> list[Section]:
     """Energy, latency and accuracy of all networks; none where too few have an accuracy.
 
@@ -128,7 +128,7 @@ def accuracy_sections(
     if not weighed:
         return []
     estimated = any(candidate.energy_source != "measured" for candidate in found)
-    nets = any(candidate.net_standing is not None for candidate in found)
+    nets = any(candidate.net_pareto_status is not None for candidate in found)
     return [
         Section(
             "accuracy",

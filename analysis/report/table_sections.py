@@ -41,15 +41,15 @@ _OUTPUTS = (
 )
 
 
-def table_sections(found: InferenceFindings, asked: Footprint | None) -> list[TableSection]:
+def table_sections(found: InferenceFindings, footprint: Footprint | None) -> list[TableSection]:
     """Lay out the tables of a run; one with nothing to show has no rows.
 
     Args:
         found: Of the run.
-        asked: What the reader wants to know of a million images.
+        footprint: What the reader wants to know of a million images.
 
     Raises:
-        UsageError: A number in ``asked`` is not positive, or codecarbon is missing for a place.
+        UsageError: A number in ``footprint`` is not positive, or codecarbon is missing for a place.
         UnknownNameError: The place is not known.
     """
     loop, tradeoffs = found.loop, found.tradeoffs
@@ -61,8 +61,8 @@ def table_sections(found: InferenceFindings, asked: Footprint | None) -> list[Ta
     return [
         TableSection(serving_table(found.cells), _SERVING),
         TableSection(best_table(found.best)),
-        *_footprint(found, asked),
-        TableSection(front_table(loop, tradeoffs.standing), _FRONT),
+        *_footprint(found, footprint),
+        TableSection(front_table(loop, tradeoffs.pareto_status), _FRONT),
         TableSection(accuracy_table(tradeoffs.candidates), _ACCURACY),
         TableSection(turning_table(turnings), _turning(most, knees=has_knee(turnings))),
         TableSection(
@@ -79,10 +79,10 @@ def table_sections(found: InferenceFindings, asked: Footprint | None) -> list[Ta
     ]
 
 
-def _footprint(found: InferenceFindings, asked: Footprint | None) -> list[TableSection]:
-    if asked is None or (asked.carbon_intensity is None and asked.price is None):
+def _footprint(found: InferenceFindings, footprint: Footprint | None) -> list[TableSection]:
+    if footprint is None or (footprint.carbon_intensity is None and footprint.price is None):
         return [TableSection(Table("footprint", "", (), (), ()))]  # a file of it is removed
-    return [TableSection(*footprint_table(found.tradeoffs.closed, found.best, asked))]
+    return [TableSection(*footprint_table(found.tradeoffs.closed, found.best, footprint))]
 
 
 def _turning(most: int, *, knees: bool) -> str:

@@ -36,7 +36,7 @@ class Figure:
         values: NaN where a repetition is not ok or the figure is missing; with ``units`` and
             ``long_name``.
         source: What an energy rests on, by cell; ``None`` for anything else.
-        reasons: Gives `why`; not called before it is asked for, as texts take their time.
+        reasons: Gives `why`; not called before it is needed, as texts take their time.
     """
 
     name: str
@@ -104,7 +104,7 @@ def refuse_unlike(source: "NDArray[np.integer]", where: "NDArray[np.bool_]", wha
     Args:
         source: Positions in ``PROVENANCES``, an array.
         where: Which of them would be compared.
-        what: What was asked for; begins the sentence.
+        what: What was requested; begins the sentence.
 
     Raises:
         UsageError: Some are estimated and others measured, or a part of one is.
@@ -169,28 +169,31 @@ def ratios_of(
     chosen = _with_settings(dataset, reference)
     base = select(dataset, chosen)
     over, under = (figure_of(part, metric, quantile) for part in (dataset, base))
-    unlike: xr.DataArray | None = None
+    incomparable: xr.DataArray | None = None
     divisor = _without(under.values, chosen)
     pairs = (over.values / divisor).where((over.values > 0) & (divisor > 0))
     if over.source is not None and under.source is not None:
         other = _without(under.source, chosen)
-        unlike = (over.source != other) | (over.source == _MIXED)
-        unlike &= (over.source != _MISSING) & (other != _MISSING)
-        pairs = pairs.where(~unlike)
+        incomparable = (over.source != other) | (over.source == _MIXED)
+        incomparable &= (over.source != _MISSING) & (other != _MISSING)
+        pairs = pairs.where(~incomparable)
 
     def why() -> "xr.DataArray":
         alone = over.values.notnull().any("repetition")
         text = over.why.where(~alone, "no block has both")
-        if unlike is None:
+        if incomparable is None:
             return text
-        return text.where(~unlike, "an estimate is not compared with a measurement")
+        return text.where(~incomparable, "an estimate is not compared with a measurement")
 
-    told = ", ".join(f"{dim} {label}" for dim, label in chosen.items())
-    attrs = {"units": "1", "long_name": f"{over.values.attrs['long_name']}, over that of {told}"}
+    labels_text = ", ".join(f"{dim} {label}" for dim, label in chosen.items())
+    attrs = {
+        "units": "1",
+        "long_name": f"{over.values.attrs['long_name']}, over that of {labels_text}",
+    }
     ratio = Figure(f"{metric}_ratio", pairs.assign_attrs(attrs), over.source, why)
     # Student's t of logarithms of ratios is the paired t on logarithms.
     result = _summarised(ratio, LOGARITHMIC, PAIRED)
-    result.attrs["reference"] = told
+    result.attrs["reference"] = labels_text
     return result
 
 
@@ -244,22 +247,22 @@ def _summarised(figure: Figure, method: str, method_name: str) -> "xr.Dataset":
     reason = figure.why.where(counts == 0, "the method has no bounds for these values")
     reason = reason.where(counts != 1, "one repetition has no interval").where(~has_bounds, "")
     name, attrs = figure.name, figure.values.attrs
-    told = attrs["long_name"]
+    long_name = attrs["long_name"]
     variables = {
         name: centre.assign_attrs(attrs),
         f"{name}_low": low.where(has_bounds).assign_attrs(
-            attrs | {"long_name": f"{told}, lower bound"}
+            attrs | {"long_name": f"{long_name}, lower bound"}
         ),
         f"{name}_high": high.where(has_bounds).assign_attrs(
-            attrs | {"long_name": f"{told}, upper bound"}
+            attrs | {"long_name": f"{long_name}, upper bound"}
         ),
         "repetitions": counts.assign_attrs(units="1", long_name="repetitions behind the figure"),
         "reason": reason.astype(str).assign_attrs(
             units="1", long_name="why the figure or its interval is missing"
         ),
     }
-    said = f"95 %, {method_name}, over repetitions; of two their range"
-    attrs = {"Conventions": "CF-1.11", "interval": said}
+    described = f"95 %, {method_name}, over repetitions; of two their range"
+    attrs = {"Conventions": "CF-1.11", "interval": described}
     if figure.source is not None:
         variables["energy_source"] = figure.source
         attrs["energy_provenance"] = provenance_of(figure.source.values).value
@@ -273,7 +276,7 @@ def _without(array: "xr.DataArray", dims: Mapping[str, Hashable]) -> "xr.DataArr
 
 
 def _why_missing(dataset: "xr.Dataset", source: "xr.DataArray | None") -> "xr.DataArray":
-    """Tell for each cell what the run says of a figure that is missing."""
+    """Return for each cell why a figure is missing."""
     text = _first_told(dataset["reason"], "repetition")
     if source is not None:
         text = text.where(text != "", _first_told(dataset["energy_reason"], "repetition", "domain"))

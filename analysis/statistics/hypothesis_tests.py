@@ -50,7 +50,7 @@ class Test:
 
     Attributes:
         of: What was tested: groups, or the term of a model.
-        freedom: Degrees of freedom; empty where the statistic has none.
+        degrees_of_freedom: Of the statistic; empty where the statistic has none.
         p: Two-sided, as it is.
         p_holm: Corrected over its family; equal to ``p`` in a family of one.
         effect_name: Which effect size ``effect`` is.
@@ -63,7 +63,7 @@ class Test:
     name: str
     of: str
     statistic: float
-    freedom: tuple[float, ...] = ()
+    degrees_of_freedom: tuple[float, ...] = ()
     p: float
     p_holm: float
     effect_name: str
@@ -103,10 +103,10 @@ def levene(groups: Groups) -> Test:
             "do"
         )
     statistic, p = stats.levene(*arrays.values(), center="median")
-    freedom = _freedom(arrays)
-    effect = eta_squared(float(statistic), freedom)
+    degrees_of_freedom = _degrees_of_freedom(arrays)
+    effect = eta_squared(float(statistic), degrees_of_freedom)
     name = "eta squared of the distances from the medians"
-    return make_test("Levene", " - ".join(arrays), statistic, freedom, p, name, effect)
+    return make_test("Levene", " - ".join(arrays), statistic, degrees_of_freedom, p, name, effect)
 
 
 def kruskal_wallis(groups: Groups) -> Test:
@@ -120,9 +120,11 @@ def kruskal_wallis(groups: Groups) -> Test:
     arrays = _arrays(groups, 2)
     statistic, p = stats.kruskal(*arrays.values())
     effect = _bootstrapped(_eta_squared_h, *arrays.values())
-    freedom = (float(len(arrays) - 1),)
+    degrees_of_freedom = (float(len(arrays) - 1),)
     name = "eta squared of H"
-    return make_test("Kruskal-Wallis", " - ".join(arrays), statistic, freedom, p, name, effect)
+    return make_test(
+        "Kruskal-Wallis", " - ".join(arrays), statistic, degrees_of_freedom, p, name, effect
+    )
 
 
 def dunn(groups: Groups) -> list[Test]:
@@ -278,9 +280,9 @@ def cliffs_delta(a: "Sequence[float] | Array", b: "Sequence[float] | Array") -> 
     # Unbiased, it may fall below what is possible (Cliff, 1996, p. 138).
     variance = max(squares / (n * m * (n - 1) * (m - 1)), (1 - delta**2) / (n * m - 1))
     t = student_quantile(n + m - 2)
-    reach = t * (variance * ((1 - delta**2) ** 2 + t**2 * variance)) ** 0.5
+    margin = t * (variance * ((1 - delta**2) ** 2 + t**2 * variance)) ** 0.5
     below = 1 - delta**2 + t**2 * variance
-    low, high = (float((delta - delta**3 + sign * reach) / below) for sign in (-1, 1))
+    low, high = (float((delta - delta**3 + sign * margin) / below) for sign in (-1, 1))
     return Effect(max(low, -1.0), delta, min(high, 1.0), "Cliff")
 
 
@@ -288,7 +290,7 @@ def make_test(
     name: str,
     of: str,
     statistic: float,
-    freedom: tuple[float, ...],
+    degrees_of_freedom: tuple[float, ...],
     p: float,
     effect_name: str,
     effect: Effect | None,
@@ -298,7 +300,7 @@ def make_test(
         name=name,
         of=of,
         statistic=float(statistic),
-        freedom=freedom,
+        degrees_of_freedom=degrees_of_freedom,
         p=float(p),
         p_holm=float(p),
         effect_name=effect_name,
@@ -336,16 +338,16 @@ def _arrays(
     return arrays
 
 
-def _freedom(arrays: Mapping[str, "Array"]) -> tuple[float, float]:
+def _degrees_of_freedom(arrays: Mapping[str, "Array"]) -> tuple[float, float]:
     n = sum(values.size for values in arrays.values())
     return float(len(arrays) - 1), float(n - len(arrays))
 
 
-def eta_squared(f: float, freedom: tuple[float, float]) -> Effect:
+def eta_squared(f: float, degrees_of_freedom: tuple[float, float]) -> Effect:
     """Partial eta squared from F, bounded by inverting the noncentral F (Steiger, 2004)."""
     from scipy import optimize
 
-    within, rest = freedom
+    within, rest = degrees_of_freedom
 
     def bound(q: float) -> float:
         def over(noncentrality: float) -> float:

@@ -31,8 +31,8 @@ PAIRED = "paired t on logarithms"
 
 def student(values: "Array") -> "Bounds":
     """Student's t: mean ± t s / sqrt(n) (Student, Biometrika 6, 1908)."""
-    mean, error, freedom = _moments(values)
-    half = student_quantile(freedom) * error
+    mean, error, degrees_of_freedom = _moments(values)
+    half = student_quantile(degrees_of_freedom) * error
     return mean - half, mean + half
 
 
@@ -105,13 +105,14 @@ def paired_log_t(over: "Array", under: "Array") -> "Bounds":
 def welch_log_t(over: "Array", under: "Array") -> "Bounds":
     """Welch's t of the difference of mean logarithms; numbers of repetitions may differ.
 
-    Source: Welch, Biometrika 34, 1947; freedom after Satterthwaite, Biometrics Bulletin 2, 1946.
+    Source: Welch, Biometrika 34, 1947; degrees of freedom after Satterthwaite, Biometrics Bulletin
+    2, 1946.
     """
     import numpy as np
 
     (a, error_a, free_a), (b, error_b, free_b) = _moments(np.log(over)), _moments(np.log(under))
-    error, freedom = welch_error(error_a, free_a, error_b, free_b)
-    half = student_quantiles(freedom) * error
+    error, degrees_of_freedom = welch_error(error_a, free_a, error_b, free_b)
+    half = student_quantiles(degrees_of_freedom) * error
     return np.exp(a - b - half), np.exp(a - b + half)
 
 
@@ -119,11 +120,11 @@ def fieller(over: "Array", under: "Array") -> "Bounds":
     """Fieller's interval of a ratio of means, of independent samples.
 
     NaN where the lower mean is not known apart from zero: there the interval has no bounds.
-    Source: Fieller, JRSS B 16, 1954, with Satterthwaite's freedom.
+    Source: Fieller, JRSS B 16, 1954, with Satterthwaite's degrees of freedom.
     """
     (a, error_a, free_a), (b, error_b, free_b) = _moments(over), _moments(under)
-    _, freedom = welch_error(error_a, free_a, a / b * error_b, free_b)
-    return _fieller(a, b, error_a**2, error_b**2, 0.0, student_quantiles(freedom) ** 2)
+    _, degrees_of_freedom = welch_error(error_a, free_a, a / b * error_b, free_b)
+    return _fieller(a, b, error_a**2, error_b**2, 0.0, student_quantiles(degrees_of_freedom) ** 2)
 
 
 def paired_fieller(over: "Array", under: "Array") -> "Bounds":
@@ -172,7 +173,7 @@ PAIRED_RATIOS: Mapping[str, "Callable[[Array, Array], Bounds]"] = {
 def welch_error(
     error_a: "Array | float", free_a: int, error_b: "Array | float", free_b: int
 ) -> "tuple[Array, Array]":
-    """Return standard error and Satterthwaite's freedom of a difference of two means.
+    """Return standard error and Satterthwaite's degrees of freedom of a difference of two means.
 
     Args:
         error_a, error_b: Standard errors of the means; numbers or arrays.
@@ -182,8 +183,10 @@ def welch_error(
 
     a, b = np.square(error_a), np.square(error_b)
     with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = np.square(a + b) / (np.square(a) / free_a + np.square(b) / free_b)
-    return np.sqrt(a + b), np.where(np.isfinite(freedom), freedom, free_a + free_b)
+        degrees_of_freedom = np.square(a + b) / (np.square(a) / free_a + np.square(b) / free_b)
+    return np.sqrt(a + b), np.where(
+        np.isfinite(degrees_of_freedom), degrees_of_freedom, free_a + free_b
+    )
 
 
 def _moments(values: "Array") -> "tuple[Array, Array, int]":

@@ -73,15 +73,21 @@ def anova(
     tests, shares = [], []
     for term, line in found.drop(index="Residual").iterrows():
         label = " x ".join(names[part.strip()[2:].split(",")[0]] for part in str(term).split(":"))
-        freedom = (float(line["df"]), free)
+        degrees_of_freedom = (float(line["df"]), free)
         square = float(line["sum_sq"])
         effect = replace(
-            eta_squared(float(line["F"]), freedom), centre=square / (square + residual)
+            eta_squared(float(line["F"]), degrees_of_freedom), centre=square / (square + residual)
         )
         kind = f"ANOVA {'I' * typ}"
         tests.append(
             make_test(
-                kind, label, line["F"], freedom, line["PR(>F)"], "partial eta squared", effect
+                kind,
+                label,
+                line["F"],
+                degrees_of_freedom,
+                line["PR(>F)"],
+                "partial eta squared",
+                effect,
             )
         )
         shares.append(square / total)
@@ -129,14 +135,14 @@ def tukey(
     levels = sorted({str(row[of]) for row in rows})
     free, k = float(fit.df_resid), len(levels)
     codes = np.vstack([np.eye(k - 1), -np.ones(k - 1)])  # the last level is less all others
-    reach = float(studentized_range.ppf(CONFIDENCE, k, free)) / 2**0.5
+    critical = float(studentized_range.ppf(CONFIDENCE, k, free)) / 2**0.5
     found = []
     for i, j in combinations(range(k), 2):
         contrast = np.zeros(len(fit.params))
         contrast[columns] = codes[i] - codes[j]
         difference = float(contrast @ fit.params)
         error = float(contrast @ fit.cov_params() @ contrast) ** 0.5
-        half = reach * error
+        half = critical * error
         effect = Effect(difference - half, difference, difference + half, "simultaneous")
         t = difference / error
         p = float(studentized_range.sf(abs(t) * 2**0.5, k, free))
@@ -186,14 +192,14 @@ class MixedModel:
         tests: Each cell against the reference: the effect is the difference of means.
         reference_mean: Of the reference cell, with its interval.
         block_sd, residual_sd: What varies between blocks, and within them.
-        doubts: What makes the figures less certain, such as a variance estimated as zero.
+        flags: What makes the figures less certain, such as a variance estimated as zero.
     """
 
     tests: tuple[Test, ...]
     reference_mean: Effect
     block_sd: float
     residual_sd: float
-    doubts: tuple[str, ...]
+    flags: tuple[str, ...]
 
 
 def mixed_model(cells: Mapping[str, Mapping[int, float]]) -> MixedModel:
@@ -241,13 +247,13 @@ def mixed_model(cells: Mapping[str, Mapping[int, float]]) -> MixedModel:
         )
     mean = found[0].effect
     assert mean is not None
-    doubts = () if fit.group_sd else (_NO_BLOCKS,)
+    flags = () if fit.group_sd else (_NO_BLOCKS,)
     return MixedModel(
         tests=tuple(corrected(found[1:])),
         reference_mean=mean,
         block_sd=fit.group_sd,
         residual_sd=fit.residual_sd,
-        doubts=doubts,
+        flags=flags,
     )
 
 

@@ -1,4 +1,4 @@
-"""Energy, latency and accuracy at once: which cells no cell of any network beats in all three."""
+"""Energy, latency and accuracy at once: the cells that no cell of any network dominates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ _REFUSED = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rival:
+class FrontCandidate:
     """A cell that has energy, latency and accuracy.
 
     Attributes:
         energy_j: Per image, gross; ``net_j`` less idle power, ``None`` where that is missing.
         latency_s: Median of a batch.
-        standing: ``front``, ``unsure`` (beaten by the centres only) or ``dominated``.
-        net_standing: The same by net energy; ``None`` where that is missing.
+        pareto_status: ``front``, ``unsure`` (dominated of the means only) or ``dominated``.
+        net_pareto_status: The same by net energy; ``None`` where that is missing.
     """
 
     cell: Cell
@@ -41,11 +41,13 @@ class Rival:
     energy_source: Provenance
     latency_s: Interval
     accuracy: AccuracyFigure
-    standing: str
-    net_standing: str | None
+    pareto_status: str
+    net_pareto_status: str | None
 
 
-def accuracy_front(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Rival], list[str]]:
+def accuracy_front(
+    dataset: "xr.Dataset", rows: Sequence[CellRow]
+) -> tuple[list[FrontCandidate], list[str]]:
     """Weigh the cells of all networks by energy per image, median latency and top-1 accuracy.
 
     Accuracy is as measured of the artifact, else as published for the trained network in fp32; it
@@ -70,19 +72,19 @@ def accuracy_front(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list
         return [], []
     weighed = dataset.assign(accuracy_top1=_filled(dataset, accuracies))
     try:
-        gross, net = (_standings(weighed, net=by_net) for by_net in (False, True))
+        gross, net = (_pareto_statuses(weighed, net=by_net) for by_net in (False, True))
     except UsageError:
         return [], [_REFUSED]
     found = [
-        Rival(
+        FrontCandidate(
             cell=row.cell,
             energy_j=row.energy_per_image_j,
             net_j=row.energy_per_image_net_j,
             energy_source=row.energy_source,
             latency_s=row.latency_p50_s,
             accuracy=accuracies[row.cell],
-            standing=gross[row.cell],
-            net_standing=net.get(row.cell),
+            pareto_status=gross[row.cell],
+            net_pareto_status=net.get(row.cell),
         )
         for row in rows
         if row.cell in accuracies
@@ -106,7 +108,7 @@ def _filled(dataset: "xr.Dataset", accuracies: Mapping[Cell, AccuracyFigure]) ->
     return values
 
 
-def _standings(dataset: "xr.Dataset", *, net: bool) -> dict[Cell, str]:
+def _pareto_statuses(dataset: "xr.Dataset", *, net: bool) -> dict[Cell, str]:
     energy, latency = figure_of(dataset, energy_metric(net)), figure_of(dataset, "latency")
     codes = front_of(dataset, energy, latency, accuracy=True)
     values = codes.transpose(*cell_dims(dataset)).values
@@ -114,26 +116,26 @@ def _standings(dataset: "xr.Dataset", *, net: bool) -> dict[Cell, str]:
     return {cell: FRONT[values[place]] for cell, place in places if values[place]}
 
 
-def _sentences(found: Sequence[Rival], dataset: "xr.Dataset") -> list[str]:
-    every = list(dict.fromkeys(rival.cell.model for rival in found))
-    on = [rival for rival in found if rival.standing == "front"]
-    held = {rival.cell.model for rival in on}
-    beaten = [model for model in every if model not in held]
+def _sentences(found: Sequence[FrontCandidate], dataset: "xr.Dataset") -> list[str]:
+    every = list(dict.fromkeys(candidate.cell.model for candidate in found))
+    on = [candidate for candidate in found if candidate.pareto_status == "front"]
+    held = {candidate.cell.model for candidate in on}
+    dominated = [model for model in every if model not in held]
     first = (
         f"{len(on)} of {len(found)} cells are on the Pareto front (of the means): no other cell of "
         "any network is at least as accurate for as little energy and time."
     )
-    told = [first]
-    if beaten:
+    sentences = [first]
+    if dominated:
         unsure = [
             model
-            for model in beaten
-            if any(r.standing == "unsure" for r in found if r.cell.model == model)
+            for model in dominated
+            if any(r.pareto_status == "unsure" for r in found if r.cell.model == model)
         ]
         doubt = f"; beyond the spread of the repetitions not shown of {', '.join(unsure)}"
-        told.append(
-            f"No cell of {', '.join(beaten)} is on it: for each there is one as good in all three "
-            f"and better in one{doubt if unsure else ''}."
+        sentences.append(
+            f"No cell of {', '.join(dominated)} is on it: for each there is one as good in all "
+            f"three and better in one{doubt if unsure else ''}."
         )
     weights = dict(zip(dataset["model"].values, dataset["weights"].values, strict=True))
     drawn = [
@@ -143,8 +145,8 @@ def _sentences(found: Sequence[Rival], dataset: "xr.Dataset") -> list[str]:
         and any(r.accuracy.source == "published" for r in found if r.cell.model == model)
     ]
     if drawn:
-        told.append(
-            "Ran with random weights, and stand at the accuracy published for trained ones: "
+        sentences.append(
+            "Ran with random weights, and are shown at the accuracy published for trained ones: "
             f"{', '.join(drawn)}."
         )
-    return told
+    return sentences

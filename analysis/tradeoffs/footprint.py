@@ -48,12 +48,12 @@ def carbon_and_cost(
     """
     if carbon_intensity is None and price is None:
         raise UsageError("a footprint needs a carbon intensity (g/kWh) or a price per kWh")
-    asked = {"images": images, "price": price}
-    told = ""
+    given = {"images": images, "price": price}
+    source = ""
     if isinstance(carbon_intensity, str):
-        carbon_intensity, told = intensity_of(carbon_intensity)
-    asked["carbon intensity"] = carbon_intensity
-    for name, value in asked.items():
+        carbon_intensity, source = intensity_of(carbon_intensity)
+    given["carbon intensity"] = carbon_intensity
+    for name, value in given.items():
         if value is not None and not (value >= 0 and math.isfinite(value)):
             raise UsageError(f"the {name} is {value:g}; give a finite number, 0 or more")
     energy = figure_of(dataset, energy_metric(net))
@@ -72,8 +72,8 @@ def carbon_and_cost(
     result.attrs = parts[0].attrs | {"images": images}
     if carbon_intensity is not None:
         result.attrs["carbon_intensity_g_per_kwh"] = carbon_intensity
-    if told:
-        result.attrs["carbon_intensity_source"] = told
+    if source:
+        result.attrs["carbon_intensity_source"] = source
     if price is not None:
         result.attrs["price_per_kwh"] = price
     return result

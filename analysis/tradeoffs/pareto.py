@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FRONT = ("missing", "dominated", "unsure", "front")
 """``dominated``: another cell is better in energy and latency, both shown by the intervals of the
-paired differences; ``unsure``: only by the centres, or with fewer than three repetitions."""
+paired differences; ``unsure``: only of the means, or with fewer than three repetitions."""
 
 
 def energy_metric(net: bool) -> str:
@@ -73,7 +73,7 @@ def energy_delay_product(
 def pareto(
     dataset: "xr.Dataset", *, accuracy: bool = False, net: bool = False, quantile: float = 0.5
 ) -> "xr.Dataset":
-    """Mark the cells that no other cell beats in energy per image and latency (and accuracy).
+    """Mark the cells that no other cell dominates in energy per image and latency (and accuracy).
 
     Backends, precisions, batch sizes and settings of one model compete; with ``accuracy`` models
     compete as well. Scenarios and what else a dataset has are kept apart.
@@ -125,14 +125,14 @@ def front_of(
     import numpy as np
     import xarray as xr
 
-    rivals = [*free_dims(dataset), *(["model"] if accuracy and "model" in dataset.dims else [])]
-    apart = [str(d) for d in energy.values.dims if d not in (*rivals, "repetition")]
-    order = (*apart, *rivals)
+    compared = [*free_dims(dataset), *(["model"] if accuracy and "model" in dataset.dims else [])]
+    apart = [str(d) for d in energy.values.dims if d not in (*compared, "repetition")]
+    order = (*apart, *compared)
     objectives = [
         figure.values.transpose(*order, "repetition").values for figure in (energy, latency)
     ]
     shape = objectives[0].shape[:-1]
-    cells = int(np.prod([dataset.sizes[dim] for dim in rivals], dtype=int))
+    cells = int(np.prod([dataset.sizes[dim] for dim in compared], dtype=int))
     e, t = (array.reshape(-1, cells, array.shape[-1]) for array in objectives)
     top1 = np.zeros(e.shape[:2])
     if accuracy:
@@ -186,7 +186,7 @@ class BestBatch:
         name: The cell in words.
         energy_j: Per image.
         latency_s: Of one batch, at ``quantile``.
-        max_latency_s: What was asked for.
+        max_latency_s: The requested limit.
         meets: Whether the latency's centre is within it; if not, this is the fastest cell.
         surely: Whether the upper bound of the latency is; never with fewer than three repetitions.
         runner_up: The next best cell that meets it, and ``margin``, its energy over the best's,
@@ -213,8 +213,8 @@ class BestBatch:
         if self.energy_j is None or self.latency_s is None:
             return f"{self.name} has no cell with both energy and latency."
         kind = ("net energy" if self.net else "energy") + (" (estimated)" if self.estimated else "")
-        latency = f"p{100 * self.quantile:g} latency {_span(self.latency_s, 's')}"
-        figures = f"{_span(self.energy_j, 'J')} of {kind} per image, {latency}"
+        latency = f"p{100 * self.quantile:g} latency {_with_interval(self.latency_s, 's')}"
+        figures = f"{_with_interval(self.energy_j, 'J')} of {kind} per image, {latency}"
         if not self.meets:
             return (
                 f"None of {self.candidates} cells stays within {units.si(self.max_latency_s, 's')}"
@@ -231,12 +231,12 @@ class BestBatch:
         if self.margin.low is None or self.margin.high is None:
             return f"{text}; next is {self.runner_up} with {more} (no interval: one repetition)."
         low, high = (100 * (bound - 1) for bound in (self.margin.low, self.margin.high))
-        span = f"{_word(self.margin)}{low:.2g} … {high:.2g} %"
+        interval_text = f"{_word(self.margin)}{low:.2g} … {high:.2g} %"
         if self.margin.kind != "t":
             tie = ": too few repetitions to be sure"
         else:
             tie = ": no significant difference" if low <= 0 else ""
-        return f"{text}; next is {self.runner_up} with {more} ({span}{tie})."
+        return f"{text}; next is {self.runner_up} with {more} ({interval_text}{tie})."
 
 
 def best_batch(
@@ -316,7 +316,7 @@ def best_batch(
     )
 
 
-def _span(summary: Interval, unit: str) -> str:
+def _with_interval(summary: Interval, unit: str) -> str:
     text = units.si(summary.centre, unit)
     if summary.low is None or summary.high is None:
         return f"{text} (no interval: one repetition)"

@@ -140,9 +140,9 @@ class Saturation:
             doubt = "no interval: one repetition has all points"
         else:
             beyond = f"beyond {self.largest}"
-            span = f"{self.low or beyond} … {self.high or beyond}" if self.low else beyond
+            interval = f"{self.low or beyond} … {self.high or beyond}" if self.low else beyond
             word = "95 %" if self.repetitions >= LEAST else "range"
-            doubt = f"{word}: {span}, {self.repetitions} repetitions"
+            doubt = f"{word}: {interval}, {self.repetitions} repetitions"
         if self.batch_size is None:
             return (
                 f"{self.name} does not saturate up to batch {self.largest}: its {self.what}{kind} "

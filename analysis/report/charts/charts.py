@@ -32,7 +32,7 @@ from greenbatch.analysis.report.charts.facts import (
 from greenbatch.analysis.report.charts.palette import colours, markers, on_dark
 from greenbatch.analysis.report.charts.power_traces import PowerTrace
 from greenbatch.analysis.statistics.intervals import Interval
-from greenbatch.analysis.tradeoffs.accuracy_front import Rival
+from greenbatch.analysis.tradeoffs.accuracy_front import FrontCandidate
 from greenbatch.records import Cell
 
 
@@ -83,19 +83,21 @@ def latency_charts(rows: Sequence[CellRow]) -> list[Chart]:
 
 
 def tradeoff_charts(
-    rows: Sequence[CellRow], standing: Mapping[Cell, str], net_standing: Mapping[Cell, str]
+    rows: Sequence[CellRow],
+    pareto_status: Mapping[Cell, str],
+    net_pareto_status: Mapping[Cell, str],
 ) -> list[Chart]:
     """Energy per image against p50 latency, a point for each batch size: low and left is good.
 
     Args:
         rows: As `cell_rows` gives them.
-        standing: Of each cell against its model's front: ``front``, ``unsure`` or ``dominated``.
-        net_standing: The same by net energy.
+        pareto_status: Of each cell among its model's: ``front``, ``unsure`` or ``dominated``.
+        net_pareto_status: The same by net energy.
     """
     places, labels, nets = _places(rows), curve_labels(rows), _nets(rows)
     stands, net_stands = (
         {(c.model, labels[c], c.batch_size): text for c, text in found.items()}
-        for found in (standing, net_standing)
+        for found in (pareto_status, net_pareto_status)
     )
     energies, latencies = curves(rows, "energy"), curves(rows, "latency_p50")
     charts = []
@@ -123,9 +125,9 @@ def tradeoff_charts(
                         "sizes": sizes,
                         "y": [bounded(value) for value in y],
                         "x": [bounded(value) for value in x],
-                        "standing": [stands.get(key) for key in keys],
+                        "pareto_status": [stands.get(key) for key in keys],
                         "net": [nets.get(key) for key in keys],
-                        "net_standing": [net_stands.get(key) for key in keys],
+                        "net_pareto_status": [net_stands.get(key) for key in keys],
                     }
                 )
         if drawn:
@@ -151,7 +153,11 @@ def serving_charts(panels: Sequence[ServingPanel], variants: Sequence[str]) -> l
                 "policy": curve.kind,
                 "estimated": curve.estimated,
                 "points": [
-                    _server(row, panel.standing.get(row.cell), panel.net_standing.get(row.cell))
+                    _server(
+                        row,
+                        panel.pareto_status.get(row.cell),
+                        panel.net_pareto_status.get(row.cell),
+                    )
                     for row in curve.rows
                 ],
             }
@@ -202,7 +208,7 @@ def timeline_charts(networks: Sequence[Network]) -> list[Chart]:
     return charts
 
 
-def accuracy_charts(found: Sequence[Rival], variants: Sequence[str]) -> list[Chart]:
+def accuracy_charts(found: Sequence[FrontCandidate], variants: Sequence[str]) -> list[Chart]:
     """Energy against latency of all networks; a line for each along its part of the front.
 
     Args:
@@ -226,8 +232,8 @@ def accuracy_charts(found: Sequence[Rival], variants: Sequence[str]) -> list[Cha
                 candidate.accuracy.high,
             ),
             "measured": candidate.accuracy.source == "measured",
-            "standing": candidate.standing,
-            "net_standing": candidate.net_standing,
+            "pareto_status": candidate.pareto_status,
+            "net_pareto_status": candidate.net_pareto_status,
         }
         for candidate in found
     ]
@@ -314,15 +320,15 @@ def _curve(curve: Curve, places: Mapping[str, int], layer: int, words: str) -> B
     }
 
 
-def _server(row: CellRow, standing: str | None, net_standing: str | None) -> ServerPoint:
+def _server(row: CellRow, pareto_status: str | None, net_pareto_status: str | None) -> ServerPoint:
     return {
         "policy": policy_of(row),
         "energy": _known(row.energy_per_image_j),
         "net": _known(row.energy_per_image_net_j),
         "p99": _known(row.response_p99_s),
         "mean": _known(row.response_mean_s),
-        "standing": standing,
-        "net_standing": net_standing,
+        "pareto_status": pareto_status,
+        "net_pareto_status": net_pareto_status,
     }
 
 

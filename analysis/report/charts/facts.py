@@ -53,9 +53,9 @@ class TradeoffCurve(TypedDict):
     sizes: Sequence[int]
     y: Sequence[Bounds]
     x: Sequence[Bounds]
-    standing: Sequence[str | None]
+    pareto_status: Sequence[str | None]
     net: Sequence[Bounds | None]
-    net_standing: Sequence[str | None]
+    net_pareto_status: Sequence[str | None]
 
 
 class TradeoffFacts(TypedDict):
@@ -74,8 +74,8 @@ class ServerPoint(TypedDict):
     net: Bounds | None
     p99: Bounds | None
     mean: Bounds | None
-    standing: str | None
-    net_standing: str | None
+    pareto_status: str | None
+    net_pareto_status: str | None
 
 
 class ServerCurve(TypedDict):
@@ -138,8 +138,8 @@ class AccuracyPoint(TypedDict):
     latency: Bounds
     top1: Share
     measured: bool
-    standing: str
-    net_standing: str | None
+    pareto_status: str
+    net_pareto_status: str | None
 
 
 class AccuracyFacts(TypedDict):

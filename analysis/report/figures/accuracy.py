@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from greenbatch.analysis.report.charts.palette import ACCENT, INK, MUTED
 from greenbatch.analysis.report.figures.style import DASHES, log_axis, plain
 from greenbatch.analysis.statistics.intervals import bounds
-from greenbatch.analysis.tradeoffs.accuracy_front import Rival
+from greenbatch.analysis.tradeoffs.accuracy_front import FrontCandidate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _MARKERS = ("o", "s", "D", "^", "p")
 
 
-def accuracy_figure(found: Sequence[Rival]) -> "Figure | None":
+def accuracy_figure(found: Sequence[FrontCandidate]) -> "Figure | None":
     """Draw energy per image against latency; a line joins a network's cells on the front.
 
     The paler a line, the less accurate its network; hollow where accuracy is as published.
@@ -24,13 +24,13 @@ def accuracy_figure(found: Sequence[Rival]) -> "Figure | None":
     """
     from matplotlib.figure import Figure
 
-    on = [r for r in found if r.standing == "front" and r.energy_j.centre > 0]
+    on = [r for r in found if r.pareto_status == "front" and r.energy_j.centre > 0]
     if not on:
         return None
     kind = " (estimated)" if any(r.energy_source != "measured" for r in on) else ""
     figure = Figure(figsize=(6.6, 4.2), layout="constrained")
     axes = figure.subplots()
-    rest = [r for r in found if r.standing != "front" and r.energy_j.centre > 0]
+    rest = [r for r in found if r.pareto_status != "front" and r.energy_j.centre > 0]
     axes.scatter(
         [r.latency_s.centre for r in rest],
         [r.energy_j.centre for r in rest],

@@ -14,7 +14,7 @@ from greenbatch.analysis.report.figures.serving import serving_figure
 from greenbatch.analysis.report.figures.style import DASHES, SHAPES, log_axis, plain, save_figures
 from greenbatch.analysis.report.figures.timeline import timeline_figure
 from greenbatch.analysis.statistics.intervals import Interval, bounds, sides
-from greenbatch.analysis.tradeoffs.accuracy_front import Rival
+from greenbatch.analysis.tradeoffs.accuracy_front import FrontCandidate
 from greenbatch.records import Cell
 
 if TYPE_CHECKING:
@@ -28,16 +28,16 @@ _COLUMNS = 3
 def write_figures(
     rows: Sequence[CellRow],
     folder: Path,
-    standing: Mapping[Cell, str] | None = None,
+    pareto_status: Mapping[Cell, str] | None = None,
     networks: Sequence[Network] = (),
-    candidates: Sequence[Rival] = (),
+    candidates: Sequence[FrontCandidate] = (),
 ) -> list[Path]:
     """Write every figure of the report but power, each as SVG, PDF and PNG.
 
     Args:
         rows: As `cell_rows` gives them.
         folder: Where to; it is made.
-        standing: Of each cell against the front: ``front``, ``unsure`` or ``dominated``.
+        pareto_status: Of each cell: ``front``, ``unsure`` or ``dominated``.
         networks: As `greenbatch.analysis.findings.timeline.timeline` gives them.
         candidates: As `greenbatch.analysis.tradeoffs.accuracy_front.accuracy_front` gives them.
 
@@ -45,7 +45,7 @@ def write_figures(
         The files. A figure with nothing to draw (no energy, nothing measured, fewer than two
         networks with a year) is not there.
     """
-    stands = standing or {}
+    stands = pareto_status or {}
     every, rows = rows, [row for row in rows if not row.cell.is_server]
     return save_figures(
         {
@@ -72,14 +72,14 @@ def latency_figure(rows: Sequence[CellRow]) -> "Figure | None":
     return _draw(rows, both, "Latency of one batch: p50 (solid), p99 (dotted)", "s")
 
 
-def tradeoff_figure(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> "Figure | None":
+def tradeoff_figure(rows: Sequence[CellRow], pareto_status: Mapping[Cell, str]) -> "Figure | None":
     """Draw energy per image against p50 latency, a point for each batch size.
 
     Cells on the Pareto front are large, dominated ones small.
     """
     energies, latencies = curves(rows, "energy"), curves(rows, "latency_p50")
     labels = curve_labels(rows)
-    stands = {(c.model, labels[c], c.batch_size): text for c, text in standing.items()}
+    stands = {(c.model, labels[c], c.batch_size): text for c, text in pareto_status.items()}
 
     def draw(axes: "Axes", model: str, look: "_Look") -> None:
         delays = {

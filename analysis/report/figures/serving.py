@@ -98,7 +98,7 @@ def _draw(axes: "Axes", panel: ServingPanel, curve: PolicyCurve, colour: str) ->
         linestyle=dashes,
     )
     for row, x, y in points:
-        place = panel.standing.get(row.cell, "")
+        place = panel.pareto_status.get(row.cell, "")
         axes.plot(x, y, alpha=_STRENGTH.get(place, 1.0), **style)
         if place == FRONT:
             axes.annotate(

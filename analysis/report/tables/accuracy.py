@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from greenbatch.analysis.findings.cells import AccuracyFigure
 from greenbatch.analysis.findings.wording import DASH, Table, spread
-from greenbatch.analysis.tradeoffs.accuracy_front import Rival
+from greenbatch.analysis.tradeoffs.accuracy_front import FrontCandidate
 
 
-def accuracy_table(found: Sequence[Rival]) -> Table:
+def accuracy_table(found: Sequence[FrontCandidate]) -> Table:
     """List the cells on the Pareto front, the most accurate first, then by rising latency."""
-    on = [candidate for candidate in found if candidate.standing == "front"]
+    on = [candidate for candidate in found if candidate.pareto_status == "front"]
     on.sort(key=lambda r: (-r.accuracy.top1, r.cell.model, r.latency_s.centre))
     several = len({candidate.cell.precision for candidate in on}) > 1
     kind = " (estimated)" if {candidate.energy_source for candidate in on} == {"estimated"} else ""

@@ -62,14 +62,14 @@ def verdict(paid: PayBack, cell: Cell) -> str:
     """Say in a few words who is ahead, the cell or the reference, and for how many images."""
     if paid.verdict == "unknown":
         return f"not known: {paid.reason}"
-    dear = paid.dear == cell
+    costly = paid.costly == cell
     if paid.verdict == "never":
-        return "never" if dear else "always ahead"
+        return "never" if costly else "always ahead"
     if paid.images is not None and paid.images < 1:
-        at_once = f"{'ahead' if dear else 'behind'} from the start"
+        at_once = f"{'ahead' if costly else 'behind'} from the start"
         late = paid.high is not None and 1 <= paid.high < float("inf")
         return f"{at_once} (at the latest after {count(paid.high)})" if late else at_once
-    text = f"{'after' if dear else 'ahead for'} {count(paid.images)}"
+    text = f"{'after' if costly else 'ahead for'} {count(paid.images)}"
     if paid.low is None or paid.high is None:
         return text
     if paid.high == float("inf"):
@@ -97,7 +97,7 @@ def slow_starts(
     found: dict[str, list[str]] = {}
     for answer in answered:
         pair = by_cell.get(answer.best) if answer.best else None
-        if pair is None or pair.time.verdict != "pays" or pair.time.dear != pair.cell:
+        if pair is None or pair.time.verdict != "pays" or pair.time.costly != pair.cell:
             continue
         pace, images = per_image_s[pair.cell], pair.time.images
         if pace and images and (wait_s := images * pace.centre) > WORTH_SAYING_S:

@@ -71,12 +71,14 @@ def offline(dataset: "xr.Dataset") -> "xr.Dataset":
     return designed(needed.sel(scenario=["offline"]))
 
 
-def standings(dataset: "xr.Dataset", *, net: bool = False) -> tuple[dict[Cell, str], list[str]]:
+def pareto_statuses(
+    dataset: "xr.Dataset", *, net: bool = False
+) -> tuple[dict[Cell, str], list[str]]:
     """Say of each cell whether it is on its model's Pareto front of energy and latency.
 
     Args:
         dataset: Of the closed loop.
-        net: By the energy less idle power; a cell without it has no standing.
+        net: By the energy less idle power; a cell without it has no status.
 
     Returns:
         ``front``, ``unsure`` or ``dominated`` by cell; and for models whose energies cannot be
@@ -102,11 +104,11 @@ def standings(dataset: "xr.Dataset", *, net: bool = False) -> tuple[dict[Cell, s
     return found, [f"No Pareto front of {model}: {why}." for model in refused]
 
 
-def front_table(rows: Sequence[CellRow], standing: Mapping[Cell, str]) -> Table:
+def front_table(rows: Sequence[CellRow], pareto_status: Mapping[Cell, str]) -> Table:
     """List the cells on the Pareto front, by rising latency."""
     columns = ("model", "backend", "precision", "batch", "energy/image", "latency p50", "accuracy")
     order = {model: i for i, model in enumerate(dict.fromkeys(row.cell.model for row in rows))}
-    on = [row for row in rows if standing.get(row.cell) == "front" and row.latency_p50_s]
+    on = [row for row in rows if pareto_status.get(row.cell) == "front" and row.latency_p50_s]
     on.sort(key=lambda r: (order[r.cell.model], r.latency_p50_s.centre if r.latency_p50_s else 0.0))
     estimated = {row.energy_source for row in on} == {"estimated"}
     body = [
@@ -235,14 +237,14 @@ def crossing_sentences(dataset: "xr.Dataset", found: Sequence[Turning]) -> list[
 
 
 def footprint_table(
-    dataset: "xr.Dataset", best: Sequence[BestRow], asked: Footprint
+    dataset: "xr.Dataset", best: Sequence[BestRow], footprint: Footprint
 ) -> tuple[Table, str]:
     """Say what a million images cost at each backend's best batch size, and what was assumed.
 
     Args:
         dataset: Of the closed loop.
         best: As `greenbatch.analysis.best_rows` gives them.
-        asked: Intensity, price, or both.
+        footprint: Intensity, price, or both.
 
     Raises:
         UsageError: A number is not positive, or codecarbon is missing for a place.
@@ -250,9 +252,9 @@ def footprint_table(
     """
     result = carbon_and_cost(
         dataset,
-        carbon_intensity=asked.carbon_intensity,
-        price=asked.price,
-        currency=asked.currency or "currency",
+        carbon_intensity=footprint.carbon_intensity,
+        price=footprint.price,
+        currency=footprint.currency or "currency",
     )
     arrays = {
         name: result[name].transpose(*cell_dims(dataset)).values
@@ -266,7 +268,7 @@ def footprint_table(
     kind = " (estimated)" if estimated else ""
     columns = ["model", "backend", "batch"]
     columns += [f"CO₂e{kind}"] if "carbon" in arrays else []
-    columns += [f"electricity{f', {asked.currency}' if asked.currency else ''}{kind}"] * (
+    columns += [f"electricity{f', {footprint.currency}' if footprint.currency else ''}{kind}"] * (
         "cost" in arrays
     )
     body = []
@@ -287,17 +289,17 @@ def footprint_table(
         tuple(body),
         numeric,
     )
-    return table, _assumed(result, asked)
+    return table, _assumed(result, footprint)
 
 
-def _assumed(result: "xr.Dataset", asked: Footprint) -> str:
+def _assumed(result: "xr.Dataset", footprint: Footprint) -> str:
     parts = []
-    if asked.carbon_intensity is not None:
+    if footprint.carbon_intensity is not None:
         source = result.attrs.get("carbon_intensity_source")
         grams = f"{result.attrs['carbon_intensity_g_per_kwh']:g} g CO₂e per kWh"
         parts.append(f"{grams} ({source})" if source else grams)
-    if asked.price is not None:
-        parts.append(f"{asked.price:g} {asked.currency} per kWh".replace("  ", " "))
+    if footprint.price is not None:
+        parts.append(f"{footprint.price:g} {footprint.currency} per kWh".replace("  ", " "))
     return (
         f"At {' and '.join(parts)}, taken as exact; gross energy of the domains that count. What "
         "making the hardware emitted, cooling and losses outside are not included."

@@ -135,7 +135,7 @@ function line(curve, x, y, notes, name = curve.label) {
 function kept(curve, values, log) {
   const at = curve.sizes.map((_, i) => i).filter((i) => values[i] && (!log || values[i][0] > 0));
   const pick = (list) => at.map((i) => list[i]);
-  const more = curve.x ? {x: pick(curve.x), standing: pick(curve.standing)} : {};
+  const more = curve.x ? {x: pick(curve.x), pareto_status: pick(curve.pareto_status)} : {};
   return {...curve, sizes: pick(curve.sizes), y: pick(values), ...more};
 }
 
@@ -170,24 +170,24 @@ function overBatch(facts, chosen) {
   return {data, layout: layout(x, amounts(ends(curves), unit, chosen.log))};
 }
 
-const STANDING = {
+const PARETO_STATUS = {
   front: ["<br>on the Pareto front", 9.5, 1],
   unsure: ["<br>not shown to be dominated", 7, 0.75],
   dominated: ["<br>dominated", 5.5, 0.45],
 };
 
 function tradeoff(facts, chosen) {
-  const source = (c) => (chosen.net ? {...c, y: c.net, standing: c.net_standing} : c);
+  const source = (c) => (chosen.net ? {...c, y: c.net, pareto_status: c.net_pareto_status} : c);
   const [curves, why] = chosenCurves({curves: facts.curves.map(source)}, chosen, (c) => c.y.map((v, i) =>
     v && (chosen.per.tradeoff === "batch" ? times(v, c.sizes[i]) : v)));
   if (!curves.length) return nothing(why);
   const data = curves.map((c) => {
-    const places = c.standing.map((place) => STANDING[place] ?? ["", 8, 1]);
+    const places = c.pareto_status.map((place) => PARETO_STATUS[place] ?? ["", 8, 1]);
     const trace = line(c, c.x.map(([centre]) => centre), c.y, c.sizes.map((size, i) =>
       `<b>batch ${size}</b><br>${withBounds(c.x[i], "s")} p50<br>${withBounds(c.y[i], "J")} ${chosen.net ? "net " : ""}per ${chosen.per.tradeoff}${places[i][0]}`));
     return {
       ...trace, cliponaxis: false, mode: "lines+markers+text", // labels may stand beyond the last point
-      text: c.sizes.map((size, i) => (c.standing[i] === "front" ? `<b>${size}</b>` : "")),
+      text: c.sizes.map((size, i) => (c.pareto_status[i] === "front" ? `<b>${size}</b>` : "")),
       textposition: "bottom left", textfont: {size: 10.5, color: colour(c.variant)},
       line: {...trace.line, width: 1.2},
       marker: {...trace.marker, size: places.map(([, size]) => size), opacity: places.map(([, , o]) => o)},
@@ -201,14 +201,14 @@ const POLICIES = {greedy: "circle", fixed: "square", dynamic: "diamond"};
 const SERVERS = {
   front: ["<br>on the Pareto front", 10, 1],
   dominated: ["<br>dominated", 7, 0.7],
-  overloaded: ["<br>does not hold the rate", 7, 0.3],
+  overloaded: ["<br>does not sustain the rate", 7, 0.3],
 };
 const MOST_NAMED = 8; // of more servers, those on the Pareto front have their policy beside them
 
 function serving({curves}, chosen, room) {
   const when = chosen.per.serving;
   const energy = (p) => (chosen.net ? p.net : p.energy);
-  const standing = (p) => SERVERS[chosen.net ? p.net_standing : p.standing] ?? ["", 7, 1];
+  const status = (p) => SERVERS[chosen.net ? p.net_pareto_status : p.pareto_status] ?? ["", 7, 1];
   const visible = curves.filter((c) => chosen.variants.has(c.variant));
   const shown = visible.map((c) => ({...c, points: c.points.filter((p) =>
     energy(p) && p[when] && (!chosen.log || energy(p)[0] > 0))})).filter((c) => c.points.length);
@@ -217,12 +217,12 @@ function serving({curves}, chosen, room) {
   const y = (p) => energy(p)[0];
   const data = shown.map((c) => {
     const notes = c.points.map((p) => `<b>${text(p.policy)}</b><br>${withBounds(p[when], "s")} ${when}<br>`
-      + `${withBounds(energy(p), "J")} ${chosen.net ? "net " : ""}per request${standing(p)[0]}`);
+      + `${withBounds(energy(p), "J")} ${chosen.net ? "net " : ""}per request${status(p)[0]}`);
     const trace = line(c, c.points.map(x), c.points.map(energy), notes);
     const symbol = POLICIES[c.policy] + (c.estimated ? "-open" : "");
     return {
       ...trace, cliponaxis: false, line: {...trace.line, width: 1.2},
-      marker: {...trace.marker, symbol, size: c.points.map((p) => standing(p)[1]), opacity: c.points.map((p) => standing(p)[2])},
+      marker: {...trace.marker, symbol, size: c.points.map((p) => status(p)[1]), opacity: c.points.map((p) => status(p)[2])},
     };
   });
   const points = shown.flatMap((c) => c.points);
@@ -230,7 +230,7 @@ function serving({curves}, chosen, room) {
   const end = Math.max(...times) * (chosen.log ? 1.8 : 1.15); // for the last policy's name
   const across = amounts([...times, end], "s", chosen.log, `response time, ${when === "mean" ? "mean" : "99th percentile"}`);
   const up = amounts(points.flatMap((p) => energy(p).slice(0, 3)), "J", chosen.log);
-  const front = (p) => standing(p) === SERVERS.front;
+  const front = (p) => status(p) === SERVERS.front;
   const order = [...points.filter(front), ...points.filter((p) => !front(p) && points.length <= MOST_NAMED)];
   const found = placed(order.map((p) => [x(p), y(p), 7, p.policy, true]), across, up, room, 264);
   const named = order.filter((_, i) => found[i]);
@@ -319,8 +319,8 @@ function timeline({view, points, fronts}, chosen, room) {
 // A line for each network along its cells on the Pareto front; the paler, the less accurate.
 function accuracy({points}, chosen, room) {
   const energy = (p) => (chosen.net ? p.net : p.energy);
-  const standing = (p) => (chosen.net ? p.net_standing : p.standing);
-  const shown = points.filter((p) => energy(p) && (!chosen.log || energy(p)[0] > 0) && standing(p)
+  const status = (p) => (chosen.net ? p.net_pareto_status : p.pareto_status);
+  const shown = points.filter((p) => energy(p) && (!chosen.log || energy(p)[0] > 0) && status(p)
     && chosen.variants.has(p.variant) && (chosen.model === "" || p.model === chosen.model));
   if (!shown.length) {
     return nothing(chosen.variants.size ? "Net energy is not known here." : "No backend is chosen.");
@@ -332,7 +332,7 @@ function accuracy({points}, chosen, room) {
     `top-1 ${p.top1[0].toFixed(1)} %` + (p.measured
       ? ` measured here (95 %: ${p.top1[1].toFixed(1)} … ${p.top1[2].toFixed(1)})` : " as published"),
     `${withBounds(energy(p), "J")} ${chosen.net ? "net " : ""}per image${kind}`, `${withBounds(p.latency, "s")} p50`,
-    {front: "on the Pareto front", unsure: "not shown to be dominated", dominated: "dominated"}[standing(p)],
+    {front: "on the Pareto front", unsure: "not shown to be dominated", dominated: "dominated"}[status(p)],
   ].join("<br>");
   const levels = [...new Set(points.map((p) => p.top1[0]))].sort((a, b) => a - b);
   const strength = (p) => 0.45 + 0.55 * (levels.length > 1 ? levels.indexOf(p.top1[0]) / (levels.length - 1) : 1);
@@ -343,11 +343,11 @@ function accuracy({points}, chosen, room) {
     type: "scatter", name: "", cliponaxis: false, x: some.map(x), y: some.map(y),
     customdata: some.map(note), hovertemplate: "%{customdata}<extra></extra>", ...more,
   });
-  const rest = shown.filter((p) => standing(p) !== "front");
+  const rest = shown.filter((p) => status(p) !== "front");
   const data = [spots(rest, {mode: "markers", marker: {size: 5, color: muted, opacity: 0.3}})];
   const named = [];
   for (const model of models) {
-    const front = shown.filter((p) => p.model === model && standing(p) === "front").sort((a, b) => x(a) - x(b));
+    const front = shown.filter((p) => p.model === model && status(p) === "front").sort((a, b) => x(a) - x(b));
     if (!front.length) continue;
     named.push(front.at(-1));
     const hollow = front[0].measured ? "" : "-open";
@@ -435,7 +435,7 @@ function power({cells}, chosen) {
 
 // The page ---------------------------------------------------------------------------------------
 
-// A page with figures of its own includes them before this file, as training.js.
+// A page with figures of its own includes them before this file, e.g. training.js.
 const DRAW = {energy: overBatch, latency: overBatch, tradeoff, serving, accuracy, timeline, power, ...globalThis.ownFigures};
 const OF_ENERGY = new Set(["energy", "tradeoff", "serving", "accuracy"]);
 const field = (id) => document.getElementById(id);

@@ -46,20 +46,20 @@ _NAN = float("nan")
 
 
 @dataclass(slots=True)
-class _Told:
+class _Records:
     """What the journal says of one repetition of a cell.
 
     Attributes:
         record: That counts; ``None`` where the training has not ended.
         epochs: That hold, in order.
         given_up: Epochs that were done again.
-        beats: Of all sessions, in order.
+        heartbeats: Of all sessions, in order.
     """
 
     record: Training | None = None
     epochs: list[Epoch] = field(default_factory=list)
     given_up: list[Epoch] = field(default_factory=list)
-    beats: list[Beat] = field(default_factory=list)
+    heartbeats: list[Beat] = field(default_factory=list)
 
 
 def training_from_files(files: RunFiles) -> "xr.Dataset":
@@ -87,17 +87,17 @@ def training_from_files(files: RunFiles) -> "xr.Dataset":
         for name, variable in variables.items()
     }
     arrays["in_design"][grid.designed()] = 1
-    for (cell, block), told in _told(files).items():
+    for (cell, block), records in _records(files).items():
         place = grid.cell(cell)
         arrays["in_design"][place] = 1
         place = (*place, grid.place("repetition", block))
         _fill_cell(arrays, place, cell, grid)
-        _fill_epochs(arrays, place, told.epochs, grid, counted)
-        _fill_spent(arrays, place, told, counted)
-        if told.record is not None:
-            _fill(arrays, place, told.record, told.epochs, grid, counted)
-        elif told.epochs or told.beats:
-            done = len(told.epochs)
+        _fill_epochs(arrays, place, records.epochs, grid, counted)
+        _fill_spent(arrays, place, records, counted)
+        if records.record is not None:
+            _fill(arrays, place, records.record, records.epochs, grid, counted)
+        elif records.epochs or records.heartbeats:
+            done = len(records.epochs)
             arrays["reason"][place] = (
                 f"the training has not ended: {done} epoch{'s' * (done != 1)} of it "
                 f"{'is' if done == 1 else 'are'} on record; resume the run"
@@ -105,7 +105,7 @@ def training_from_files(files: RunFiles) -> "xr.Dataset":
     return _labelled(files, grid, variables, arrays, counts)
 
 
-def _told(files: RunFiles) -> dict[tuple[TrainingCell, int], _Told]:
+def _records(files: RunFiles) -> dict[tuple[TrainingCell, int], _Records]:
     """Gather the records by cell and block.
 
     A failure that was trained again gives way to the later record, as its epochs do.
@@ -113,18 +113,18 @@ def _told(files: RunFiles) -> dict[tuple[TrainingCell, int], _Told]:
     Raises:
         RunError: Two records of one training are ok.
     """
-    told: dict[tuple[TrainingCell, int], _Told] = defaultdict(_Told)
+    records: dict[tuple[TrainingCell, int], _Records] = defaultdict(_Records)
     held = holding(files.journal.epochs)
     for epoch in held:
-        told[epoch.cell, epoch.block].epochs.append(epoch)
+        records[epoch.cell, epoch.block].epochs.append(epoch)
     kept_epochs = {id(epoch) for epoch in held}
     for epoch in files.journal.epochs:
         if id(epoch) not in kept_epochs:
-            told[epoch.cell, epoch.block].given_up.append(epoch)
-    for beat in files.journal.beats:
-        told[beat.cell, beat.block].beats.append(beat)
+            records[epoch.cell, epoch.block].given_up.append(epoch)
+    for heartbeat in files.journal.beats:
+        records[heartbeat.cell, heartbeat.block].heartbeats.append(heartbeat)
     for record in files.journal.trainings:
-        one = told[record.cell, record.block]
+        one = records[record.cell, record.block]
         other = one.record
         if other is None:
             one.record = record
@@ -135,7 +135,7 @@ def _told(files: RunFiles) -> dict[tuple[TrainingCell, int], _Told]:
                 "the two lines"
             )
         one.record = other if other.status is Status.OK else record
-    return told
+    return records
 
 
 def _fill_cell(
@@ -259,11 +259,11 @@ def _phases(epoch: Epoch) -> tuple[Phase, ...]:
 
 
 def _fill_spent(
-    arrays: "Arrays", place: tuple[int, ...], told: _Told, counted: Sequence[str]
+    arrays: "Arrays", place: tuple[int, ...], records: _Records, counted: Sequence[str]
 ) -> None:
     """Fill in what was lost, and what the training cost with it."""
-    record = told.record
-    lost = _lost(told, counted)
+    record = records.record
+    lost = _lost(records, counted)
     if lost is not None:
         arrays["lost_duration"][place] = lost.duration_s
         arrays["lost_images"][place] = lost.images
@@ -271,7 +271,7 @@ def _fill_spent(
     if record is not None and record.whole is not None:
         parts = [total_of(record.whole, counted)]
     else:
-        parts = [total_of(phase, counted) for epoch in told.epochs for phase in _phases(epoch)]
+        parts = [total_of(phase, counted) for epoch in records.epochs for phase in _phases(epoch)]
     if not parts and lost is None:
         return  # nothing is known of it
     spent = add([*parts, lost or Total()])
@@ -280,15 +280,19 @@ def _fill_spent(
     arrays["spent_energy_source"][place] = spent.source
 
 
-def _lost(told: _Told, counted: Sequence[str]) -> Total | None:
+def _lost(records: _Records, counted: Sequence[str]) -> Total | None:
     """Return what was lost behind checkpoints or done again; ``None`` where nobody knows."""
-    record = told.record
+    record = records.record
     if record is not None and record.lost is not None:
         return total_of(record.lost, counted)
-    done = {(epoch.session, epoch.epoch) for epoch in (*told.given_up, *told.epochs)}
-    last = {beat.session: beat for beat in told.beats}
-    behind = [beat.lost for beat in last.values() if (beat.session, beat.epoch) not in done]
-    behind += [phase for epoch in told.given_up for phase in _phases(epoch)]
+    done = {(epoch.session, epoch.epoch) for epoch in (*records.given_up, *records.epochs)}
+    last = {heartbeat.session: heartbeat for heartbeat in records.heartbeats}
+    behind = [
+        heartbeat.lost
+        for heartbeat in last.values()
+        if (heartbeat.session, heartbeat.epoch) not in done
+    ]
+    behind += [phase for epoch in records.given_up for phase in _phases(epoch)]
     if behind:
         return add(total_of(phase, counted) for phase in behind)
     whole = record is not None and record.status is Status.OK and record.sessions == 1

@@ -45,8 +45,9 @@ def merge_training(
         allow: Names of facts that may differ; see `greenbatch.analysis.dataset.compatibility`.
 
     Raises:
-        UsageError: Training runs are not merged along what was asked for.
-        RunError: A run cannot be read, is given twice or merged already; or the runs are unlike.
+        UsageError: Training runs are not merged along the requested dimension.
+        RunError: A run cannot be read, is given twice or merged already; or the runs are
+            incompatible.
     """
     parts = dict(zip(run_names(runs), map(open_training, runs), strict=True))
     return merge_training_datasets(parts, along, allow)

@@ -14,23 +14,23 @@ def saving_sentence(found: Correctness) -> str:
         return _sentence(where + found.why)
     best, greenest, word = saving.best, saving.greenest, word_of(found.metric)
     reached = _shares(best.correctness(found.metric))
-    lead = f"{best.name} has the best {word}, {reached}"
+    summary = f"{best.name} has the best {word}, {reached}"
     if saving.ties:
-        lead += f", as {' and '.join(row.name for row in saving.ties)} exactly"
+        summary += f", the same as {' and '.join(row.name for row in saving.ties)}"
     kind = "estimated energy" if best.source == "estimated" else "energy"
     energy = units.si(best.energy_j.centre if best.energy_j else None, "J")
     margin = _percent(saving.within)
     if saving.saved is None:
         if len([row for row in found.rows if row.energy]) < 2:
-            return _sentence(f"{where}{lead}; there is no other choice with a known energy")
+            return _sentence(f"{where}{summary}; there is no other choice with a known energy")
         return _sentence(
-            f"{where}{lead}, and no choice within {margin} of it needs less {kind} than its "
+            f"{where}{summary}, and no choice within {margin} of it needs less {kind} than its "
             f"{energy} per image seen, so no energy can be saved"
         )
     less = units.si(greenest.energy_j.centre if greenest.energy_j else None, "J")
     other = _shares(greenest.correctness(found.metric))
     text = (
-        f"{where}{lead}; {greenest.name} is the greenest within {margin} of it ({other}) and "
+        f"{where}{summary}; {greenest.name} is the greenest within {margin} of it ({other}) and "
         f"saves {_percent_of(saving.saved)} of the {kind} per image seen, {less} instead of "
         f"{energy}"
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Metric = Literal["accuracy", "f1"]
-Standing = Literal["missing", "dominated", "unsure", "front"]
+ParetoStatus = Literal["missing", "dominated", "unsure", "front"]
 _OK = STATUSES.index("ok")
 _EVEN = 1e-12
 _Result = TypeVar("_Result")
@@ -35,9 +35,9 @@ class CorrectnessRow:
         energy: J per image seen, by block.
         accuracy, f1: The best of any epoch, by block.
         source: What the energies rest on, one of ``PROVENANCES``.
-        standing: ``front``: no other choice is better in energy and in accuracy; ``dominated``:
-            another is in both, shown by the intervals of the paired differences; ``unsure``: by the
-            centres only; ``missing``: energy or accuracy is not known.
+        pareto_status: ``front``: no other choice is better in energy and in accuracy;
+            ``dominated``: another is in both, shown by the intervals of the paired differences;
+            ``unsure``: of the means only; ``missing``: energy or accuracy is not known.
         why: Why nothing is known of it, or no energy.
     """
 
@@ -47,7 +47,7 @@ class CorrectnessRow:
     accuracy: Mapping[int, float] = field(repr=False)
     f1: Mapping[int, float] = field(repr=False)
     source: Provenance
-    standing: Standing = "missing"
+    pareto_status: ParetoStatus = "missing"
     why: str = ""
 
     @property
@@ -117,7 +117,7 @@ class Correctness:
         spearman: Of mean energy with mean correctness, over the choices.
         spearman_trainings: The same over all trainings, as del Rey et al. did: those of one
             choice are no independent pairs, and its p is too small.
-        saving: ``None`` where it cannot be said; then ``why`` tells.
+        saving: ``None`` where it is not known; ``why`` has the reason.
         why: A sentence.
     """
 
@@ -151,7 +151,7 @@ def correctness(
     if metric not in get_args(Metric):
         raise UnknownNameError("measure of correctness", metric, get_args(Metric))
     if not 0 <= within < 1:
-        raise UsageError(f"within is {within:g}; give a share from 0 to below 1, as 0.01")
+        raise UsageError(f"within is {within:g}; give a share from 0 to below 1, e.g. 0.01")
     if is_search(dataset):
         raise UsageError("the run is a search: its trials are no choices that were repeated")
     apart = [dim for dim in cell_dims(dataset) if dim != "data"]
@@ -188,17 +188,17 @@ def environments(dataset: "xr.Dataset") -> list[tuple[Context, GroupTests]]:
 def _correctness(
     context: Context, part: "xr.Dataset", within: float, metric: Metric
 ) -> Correctness:
-    rows = _standings(_rows(part), metric)
+    rows = _pareto_statuses(_rows(part), metric)
     known = [row for row in rows if row.energy and getattr(row, metric)]
     saving, why = _saving(rows, within, metric)
-    unlike = _unlike(known)
+    refused = _incomparable(known)
     tests = {
-        "energy": _tests("energy", {} if unlike else {r.name: [*r.energy.values()] for r in rows}),
+        "energy": _tests("energy", {} if refused else {r.name: [*r.energy.values()] for r in rows}),
         "accuracy": _tests("accuracy", {row.name: [*row.accuracy.values()] for row in rows}),
         "f1": _tests("f1", {row.name: [*row.f1.values()] for row in rows}),
     }
-    if unlike:
-        tests["energy"] = replace(tests["energy"], notes=(unlike,))
+    if refused:
+        tests["energy"] = replace(tests["energy"], notes=(refused,))
     means = {r.name: (_centre(r.energy_j), _centre(r.correctness(metric))) for r in known}
     each = {
         f"{row.name}, {block}": (energy_j, getattr(row, metric)[block])
@@ -211,8 +211,8 @@ def _correctness(
         metric=metric,
         rows=tuple(rows),
         tests=tests,
-        spearman=None if unlike else _tried(lambda: hypothesis_tests.spearman(means), []),
-        spearman_trainings=None if unlike else _tried(lambda: hypothesis_tests.spearman(each), []),
+        spearman=None if refused else _tried(lambda: hypothesis_tests.spearman(means), []),
+        spearman_trainings=None if refused else _tried(lambda: hypothesis_tests.spearman(each), []),
         saving=saving,
         why=why,
     )
@@ -256,19 +256,21 @@ def _row(name: str, labels: Mapping[str, Hashable], cell: "xr.Dataset") -> Corre
     )
 
 
-def _standings(rows: Sequence[CorrectnessRow], metric: Metric) -> list[CorrectnessRow]:
-    """Say where each choice stands against the front; energies that are unlike have none."""
+def _pareto_statuses(rows: Sequence[CorrectnessRow], metric: Metric) -> list[CorrectnessRow]:
+    """Say which choices are on the Pareto front; energies of different sources have none."""
     known = [row for row in rows if row.energy and getattr(row, metric)]
-    if _unlike(known):
+    if _incomparable(known):
         return list(rows)
     return [
-        replace(row, standing=_standing(row, known, metric)) if row in known else row
+        replace(row, pareto_status=_pareto_status(row, known, metric)) if row in known else row
         for row in rows
     ]
 
 
-def _standing(row: CorrectnessRow, rows: Sequence[CorrectnessRow], metric: Metric) -> Standing:
-    found: Standing = "front"
+def _pareto_status(
+    row: CorrectnessRow, rows: Sequence[CorrectnessRow], metric: Metric
+) -> ParetoStatus:
+    found: ParetoStatus = "front"
     energy_j, correct = _centre(row.energy_j), _centre(row.correctness(metric))
     for other in rows:
         less = energy_j - _centre(other.energy_j)
@@ -288,14 +290,14 @@ def _saving(
 ) -> tuple[Saving | None, str]:
     judged = [row for row in rows if getattr(row, metric)]
     if not judged:
-        return None, "No training ended well, so nothing can be said."
+        return None, "No training ended well, so there is no result."
     known = [row for row in judged if row.energy]
     if not known:
         why = next((row.why for row in judged if row.why), "")
-        told = f" ({why.rstrip('.')})" if why else ""
-        return None, f"There is no energy in it{told}: what a choice saves cannot be said."
-    if unlike := _unlike(known):
-        return None, unlike
+        because = f" ({why.rstrip('.')})" if why else ""
+        return None, f"There is no energy in it{because}: what a choice saves is not known."
+    if refused := _incomparable(known):
+        return None, refused
 
     def correct(row: CorrectnessRow) -> float:
         return _centre(row.correctness(metric))
@@ -308,7 +310,7 @@ def _saving(
         why = best_of_all[0].why.rstrip(".")
         return None, (
             f"The energy of {names}, of the best {word_of(metric)}, is not known ({why}): what "
-            "another choice saves against it cannot be said."
+            "another choice saves against it is not known."
         )
     best = tied[0]
     near = [row for row in known if correct(row) >= top * (1 - within) * (1 - _EVEN)]
@@ -320,7 +322,7 @@ def _saving(
         if over is None:
             return None, (
                 f"{greenest.name} and {best.name} have no repetition in common in which the energy "
-                "of both is known: what one saves against the other cannot be said."
+                "of both is known: what one saves against the other is not known."
             )
         ends = (over.high, over.low)
         low, high = (None if end is None else 1 - end for end in ends)
@@ -344,7 +346,7 @@ def word_of(metric: Metric) -> str:
     return "F1 score" if metric == "f1" else "accuracy"
 
 
-def _unlike(rows: Sequence[CorrectnessRow]) -> str:
+def _incomparable(rows: Sequence[CorrectnessRow]) -> str:
     if not comparable(row.source for row in rows):
         return "Some energies are estimated and others measured: they are not compared."
     return ""

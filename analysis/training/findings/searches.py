@@ -111,7 +111,7 @@ class SearchCurve:
         return found
 
     def near(self, targets: Mapping[int, float]) -> "Arrival":
-        """Tell when each search first was within ``within`` of a target, by block."""
+        """Return when each search first was within ``within`` of a target, by block."""
         trials, energies, never = {}, {}, []
         for row, block in enumerate(self.blocks):
             target = targets.get(block)
@@ -301,7 +301,7 @@ def _curves(
         rows = np.flatnonzero(finished)
         cost_j = np.where(ran & ~ok[number] & np.isnan(spent_j[number]), 0.0, spent_j[number])
         cost_j = np.where(ran, cost_j, 0.0)[rows, :length]
-        lead = energy_j[number] if objective == "energy" else -accuracy[number]
+        cost = energy_j[number] if objective == "energy" else -accuracy[number]
         yield SearchCurve(
             context=context,
             strategy=strategy,
@@ -316,9 +316,9 @@ def _curves(
             unknown=int((ran & ~ok[number] & np.isnan(spent_j[number]))[rows].sum()),
             unfinished=tuple(blocks[row] for row in np.flatnonzero(~finished)),
             best_trial={
-                blocks[row]: int(np.nanargmin(lead[row]))
+                blocks[row]: int(np.nanargmin(cost[row]))
                 for row in rows
-                if not np.isnan(lead[row]).all()
+                if not np.isnan(cost[row]).all()
             },
         )
 

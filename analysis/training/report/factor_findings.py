@@ -179,7 +179,7 @@ def _partial(term: "Term | None") -> str:
 def _f(term: "Term | None") -> str:
     if term is None:
         return DASH
-    degrees = ", ".join(f"{value:g}" for value in term.test.freedom)
+    degrees = ", ".join(f"{value:g}" for value in term.test.degrees_of_freedom)
     return f"F({degrees}) = {term.test.statistic:.4g}"
 
 

@@ -63,7 +63,7 @@ def plain_findings(
             cards += best_cards(data, members, several=several)
         sentences += more
         choices = zip(members, found.rows, strict=True)
-        front += [row for row, choice in choices if choice.standing == "front"]
+        front += [row for row, choice in choices if choice.pareto_status == "front"]
     factors, refused = factor_analyses(dataset)
     explained = [factor_sentence(one) for one in factors]
     return Findings(

@@ -39,7 +39,7 @@ def test_a_difference_is_refused_and_what_is_allowed_is_said(
     out = tmp_path / "both.nc"
     code, _, errors = gb(capsys, "merge", a, b, "--out", out)
     assert code == 2
-    assert "the runs are unlike: threads is '2' in a and '8' in b" in errors
+    assert "incompatible runs: threads is '2' in a and '8' in b" in errors
     assert not out.exists()
     code, told, _ = gb(capsys, "merge", a, b, "--out", out, "--allow-difference", "threads")
     assert code == 0

@@ -183,12 +183,12 @@ RAPL = {"name": "rapl", "domains": [{"name": "package-0"}, {"name": "dram-0"}]}
         ),
         (
             {"environment": runs.environment(gpus=[GPU])},
-            "machine.gpus is not told in a and 'GPU-1' in b",
+            "machine.gpus is not reported in a and 'GPU-1' in b",
         ),
         ({"batch_sizes": (1, 4, 16)}, "design.batch_sizes is '1, 4' in a and '1, 4, 16' in b"),
         (
             {"settings": {"torch-cpu.threads": ["1", "2"]}},
-            "design.settings is not told in a and 'torch-cpu.threads=1, 2' in b",
+            "design.settings is not reported in a and 'torch-cpu.threads=1, 2' in b",
         ),
     ],
 )
@@ -372,7 +372,7 @@ def test_the_batch_that_fits_is_what_fitted_in_every_run(tmp_path: Path) -> None
 
 def test_what_may_differ_and_where_to_are_checked(tmp_path: Path, a: Path) -> None:
     b = run_of(tmp_path / "b", 1.1)
-    with pytest.raises(UsageError, match="--allow-difference 'colour' is nothing"):
+    with pytest.raises(UsageError, match="unknown difference 'colour' in --allow-difference"):
         merge([a, b], allow=["colour"])
     with pytest.raises(UnknownNameError, match="dimension to merge along 'time'"):
         merge([a, b], "time")  # type: ignore[arg-type]

@@ -112,7 +112,7 @@ def test_the_accessor_finds_them_beside_the_dataset(run: Path, tmp_path: Path) -
     narrow = dataset.sel(batch_size=4)
     assert [trace.cell for trace in narrow.gb.traces(run)] == [trace.cell]
     alone = xr.Dataset(dataset.variables, attrs=dataset.attrs)
-    with pytest.raises(UsageError, match="no longer tells which run"):
+    with pytest.raises(UsageError, match="no record of the run"):
         alone.gb.traces()
     with pytest.raises(RunError, match="has no folder traces"):
         alone.gb.traces(tmp_path)

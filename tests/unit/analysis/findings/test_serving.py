@@ -52,17 +52,17 @@ def test_the_front_is_of_those_that_hold_the_rate(rows: list[CellRow]) -> None:
             for row in curve.rows
             if row.energy_per_image_j and row.response_p99_s
         }
-        assert set(panel.standing) == set(points)
+        assert set(panel.pareto_status) == set(points)
         for cell, mine in points.items():
             better = [p for p in points.values() if p[0] < mine[0] and p[1] < mine[1]]
-            assert (panel.standing[cell] == "front") == (not better), cell
+            assert (panel.pareto_status[cell] == "front") == (not better), cell
 
 
 def test_where_nobody_holds_the_rate_all_are_shown_and_marked(rows: list[CellRow]) -> None:
     late = [replace(row, flags={"overloaded": 3}) for row in rows]
     for panel in serving_panels(late):
-        assert len(panel.standing) == len(POLICIES)
-        assert set(panel.standing.values()) == {"overloaded"}
+        assert len(panel.pareto_status) == len(POLICIES)
+        assert set(panel.pareto_status.values()) == {"overloaded"}
         assert panel.left_out == ()
 
 
@@ -72,7 +72,7 @@ def test_energies_of_two_sources_are_not_set_against_each_other(rows: list[CellR
         for row in rows
     ]
     for panel in serving_panels(mixed):
-        assert panel.standing == {}
+        assert panel.pareto_status == {}
         assert {curve.estimated for curve in panel.curves} == {False, True}
 
 

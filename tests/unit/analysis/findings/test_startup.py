@@ -65,11 +65,11 @@ def against(path: Path, *parts: list[Repetition]) -> BreakEven:
 
 
 CHEAP = [runs.start(1.0, 0.5)] * 3
-DEAR = [runs.start(2.0, 50.0), runs.start(2.0, 5.0), runs.start(2.0, 6.0)]
+COSTLY = [runs.start(2.0, 50.0), runs.start(2.0, 5.0), runs.start(2.0, 6.0)]
 
 
 def test_phases_of_a_start_arrive_with_their_energy_and_the_cache(tmp_path: Path) -> None:
-    dataset = compiled(tmp_path, repetitions(COMPILED, 0.01, DEAR, cached=True))
+    dataset = compiled(tmp_path, repetitions(COMPILED, 0.01, COSTLY, cached=True))
     start = dataset.sel(model="alexnet", backend=COMPILED.backend).squeeze(drop=True)
     assert start["one_off_duration"].sel(one_off_phase="first").values.tolist() == [50.0, 5.0, 6.0]
     energy = start.sel(one_off_phase="load")
@@ -83,7 +83,7 @@ def test_a_cold_start_is_apart_from_the_warm_ones(tmp_path: Path) -> None:
     plain, cached = found(
         tmp_path,
         repetitions(ORT, 0.01, CHEAP),
-        repetitions(COMPILED, 0.01, DEAR, cached=True),
+        repetitions(COMPILED, 0.01, COSTLY, cached=True),
     )
     assert cached.cold is not None
     assert cached.warm is not None
@@ -109,10 +109,10 @@ def test_a_dear_start_pays_after_its_extra_cost_over_the_saving_per_image(tmp_pa
     back = against(
         tmp_path,
         repetitions(ORT, 0.010, CHEAP),
-        repetitions(COMPILED, 0.004, DEAR, cached=True, power_w=40.0),
+        repetitions(COMPILED, 0.004, COSTLY, cached=True, power_w=40.0),
     )
     assert back.time.verdict == "pays"
-    assert (back.time.dear, back.time.cheap) == (COMPILED, ORT)
+    assert (back.time.costly, back.time.cheap) == (COMPILED, ORT)
     assert back.time.images == pytest.approx((52 - 1.5) / (0.010 - 0.004))
     assert back.energy.images == pytest.approx((52 - 1.5) * 30 / (0.010 * 30 - 0.004 * 40))
     assert back.time.once
@@ -127,7 +127,7 @@ def test_which_of_the_two_is_named_first_does_not_matter(tmp_path: Path) -> None
     a, b = found(
         tmp_path,
         repetitions(ORT, 0.010, CHEAP, noise=noise),
-        repetitions(COMPILED, 0.004, DEAR, noise=noise[::-1]),
+        repetitions(COMPILED, 0.004, COSTLY, noise=noise[::-1]),
     )
     assert break_even(a, b).time == break_even(b, a).time
 
@@ -159,7 +159,7 @@ def test_a_saving_within_the_spread_may_never_pay(tmp_path: Path) -> None:
     back = against(
         tmp_path,
         repetitions(ORT, 0.010, CHEAP, noise=(0.9, 1.0, 1.1)),
-        repetitions(COMPILED, 0.0099, DEAR),
+        repetitions(COMPILED, 0.0099, COSTLY),
     ).time
     assert back.verdict == "pays"
     assert back.high == math.inf
@@ -167,7 +167,7 @@ def test_a_saving_within_the_spread_may_never_pay(tmp_path: Path) -> None:
 
 
 def test_a_dear_start_that_saves_nothing_never_pays(tmp_path: Path) -> None:
-    back = against(tmp_path, repetitions(ORT, 0.01, CHEAP), repetitions(COMPILED, 0.02, DEAR))
+    back = against(tmp_path, repetitions(ORT, 0.01, CHEAP), repetitions(COMPILED, 0.02, COSTLY))
     assert (back.time.verdict, back.time.images) == ("never", None)
     assert back.time.sentence == (
         "never in time: torch-compile-cpu costs more to start than onnxruntime-cpu, and not "
@@ -177,7 +177,7 @@ def test_a_dear_start_that_saves_nothing_never_pays(tmp_path: Path) -> None:
 
 def test_one_repetition_gives_no_bounds(tmp_path: Path) -> None:
     back = against(
-        tmp_path, repetitions(ORT, 0.01, CHEAP[:1]), repetitions(COMPILED, 0.004, DEAR[:1])
+        tmp_path, repetitions(ORT, 0.01, CHEAP[:1]), repetitions(COMPILED, 0.004, COSTLY[:1])
     ).time
     assert (back.low, back.high) == (None, None)
     assert back.sentence.endswith("8,420 images (no interval: one block has both)")
@@ -188,7 +188,7 @@ def test_estimated_joules_never_pay_for_measured_ones(tmp_path: Path) -> None:
     back = against(
         tmp_path,
         repetitions(ORT, 0.01, CHEAP),
-        repetitions(COMPILED, 0.004, DEAR, source=estimated),
+        repetitions(COMPILED, 0.004, COSTLY, source=estimated),
     )
     assert back.time.verdict == "pays"
     assert back.energy.verdict == "unknown"
@@ -215,7 +215,7 @@ def test_a_start_whose_energy_is_missing_in_a_phase_has_none(tmp_path: Path) -> 
 
 def test_a_failed_repetition_s_start_is_not_counted(tmp_path: Path) -> None:
     lost = replace(runs.failed(COMPILED, 2), one_off=runs.start(900.0, 900.0), cache="warm")
-    (cached,) = found(tmp_path, [*repetitions(COMPILED, 0.01, DEAR[:2], cached=True), lost])
+    (cached,) = found(tmp_path, [*repetitions(COMPILED, 0.01, COSTLY[:2], cached=True), lost])
     assert cached.warm is not None
     assert cached.warm.duration_s is not None
     assert cached.warm.duration_s.n == 1
@@ -237,7 +237,7 @@ def test_starts_and_break_evens_have_their_counts(tmp_path: Path) -> None:
     starts = found(
         tmp_path,
         repetitions(ORT, 0.010, CHEAP),
-        repetitions(COMPILED, 0.004, DEAR, cached=True),
+        repetitions(COMPILED, 0.004, COSTLY, cached=True),
     )
     costs = [
         (start.cell.backend, cache, cost.duration_s.n)
@@ -260,5 +260,5 @@ def test_starts_and_break_evens_have_their_counts(tmp_path: Path) -> None:
     assert even.reference_cell.backend == "onnxruntime-cpu"
     assert (even.time.quantity, even.time.verdict) == ("time", "pays")
     assert even.time.images == pytest.approx(50.5 / 0.006)
-    assert even.energy.dear is not None
-    assert even.energy.dear.backend == "torch-compile-cpu"
+    assert even.energy.costly is not None
+    assert even.energy.costly.backend == "torch-compile-cpu"

@@ -261,7 +261,7 @@ def test_another_backend_that_is_too_slow_is_the_nearest_elsewhere_or_named_belo
     assert not any("under no policy" in note for note in near.notes)
     over = asked(run, 400.0)
     assert over.elsewhere == ()
-    assert "torch-cpu holds the rate under no policy." in over.notes
+    assert "torch-cpu sustains the rate under no policy." in over.notes
 
 
 def test_a_limit_on_the_mean_is_kept_too(plain: Path) -> None:
@@ -284,7 +284,7 @@ def test_a_rate_too_high_is_told_with_the_largest_that_is_held(plain: Path) -> N
     found = asked(plain, 5000.0)
     assert (found.met, found.best, found.choices) == (False, None, ())
     assert found.most_hz.centre == pytest.approx(16 / batch_s(16), rel=0.02)
-    assert "No policy holds 5000 requests/s: the most is 7" in answer(found)[0]
+    assert "No policy sustains 5000 requests/s: the most is 7" in answer(found)[0]
     assert choices_table(found).rows == ()
 
 
@@ -294,7 +294,7 @@ def test_only_batches_that_hold_the_rate_are_chosen(plain: Path) -> None:
     assert found.met
     assert found.batch_one is None
     assert min(choice.policy.largest for choice in found.choices) > 4
-    assert any("does not hold the rate" in line for line in answer(found))
+    assert any("does not sustain the rate" in line for line in answer(found))
 
 
 def test_a_rate_is_held_only_if_every_repetition_holds_it(plain: Path) -> None:
@@ -379,7 +379,7 @@ def test_one_repetition_gives_no_interval_and_no_verdict(tmp_path: Path) -> None
     assert found.best.p99_s.kind == "none"
     assert not found.best.sure
     assert not found.clear
-    assert "one repetition tells no spread" in text
+    assert "one repetition has no spread" in text
     assert "clear difference" not in text
     assert "±" not in text
 

@@ -437,19 +437,19 @@ def test_a_variant_never_has_the_colour_of_another() -> None:
     ],
 )
 def test_break_even_is_said_in_a_few_words(paid: dict[str, Any], said: str) -> None:
-    dear, cheap = Cell("alexnet", "torch-cpu"), Cell("alexnet", "onnxruntime-cpu")
+    costly, cheap = Cell("alexnet", "torch-cpu"), Cell("alexnet", "onnxruntime-cpu")
     members: dict[str, Any] = {
         "quantity": "time",
         "verdict": "pays",
-        "dear": dear,
+        "costly": costly,
         "cheap": cheap,
     } | paid
-    assert verdict(PayBack(**members), dear) == said
+    assert verdict(PayBack(**members), costly) == said
 
 
 def test_the_backend_that_is_cheaper_to_start_is_ahead_until_then() -> None:
-    dear, cheap = Cell("alexnet", "torch-cpu"), Cell("alexnet", "onnxruntime-cpu")
-    paid = PayBack(quantity="time", verdict="pays", dear=dear, cheap=cheap, images=50.0)
+    costly, cheap = Cell("alexnet", "torch-cpu"), Cell("alexnet", "onnxruntime-cpu")
+    paid = PayBack(quantity="time", verdict="pays", costly=costly, cheap=cheap, images=50.0)
     assert verdict(paid, cheap) == "ahead for 50"
     assert verdict(replace(paid, verdict="never", images=None), cheap) == "always ahead"
 
@@ -467,11 +467,11 @@ def test_a_start_is_worth_a_word_where_a_minute_of_work_does_not_pay_it(
     run = runs.realistic_run(tmp_path, models=("alexnet",), batch_sizes=(1,), blocks=1)
     reference, row = cell_rows(compile_dataset(run))
     row = replace(row, series=dict(row.series) | {"throughput": Series({0: 100.0})})
-    dear, cheap = row.cell, reference.cell
-    paid = PayBack(quantity="time", verdict="pays", dear=dear, cheap=cheap, images=images)
+    costly, cheap = row.cell, reference.cell
+    paid = PayBack(quantity="time", verdict="pays", costly=costly, cheap=cheap, images=images)
     starts = [StartUp(row=row, cold=None, warm=None)]
-    pairs = [BreakEven(cell=dear, reference_cell=cheap, time=paid, energy=paid)]
-    best = Answer(model="alexnet", criterion="energy", best=dear)
+    pairs = [BreakEven(cell=costly, reference_cell=cheap, time=paid, energy=paid)]
+    best = Answer(model="alexnet", criterion="energy", best=costly)
     words = f"torch-cpu costs more to start than onnxruntime-cpu; {said}"
     assert slow_starts([best], starts, pairs) == ([words] if said else [])
     assert slow_starts([replace(best, best=cheap)], starts, pairs) == []

@@ -42,7 +42,7 @@ def test_charts_hold_net_energy_where_idle_power_is_known(tmp_path: Path) -> Non
         assert unknown["net"] == [None, None]
         assert "Not known everywhere of torch-cpu" in sections[name].net
     of_curve = _curves_of(sections["tradeoff"])
-    assert [curve["net_standing"][1] for curve in of_curve] == ["front", None]
+    assert [curve["net_pareto_status"][1] for curve in of_curve] == ["front", None]
     none = [r for r in records if not isinstance(r, Idle)]
     sections = _sections_of(runs.write_run(tmp_path / "none", none, study))
     assert {section.net for section in sections.values()} == {""}

@@ -67,7 +67,7 @@ def test_shapiro_wilk_is_that_of_the_paper() -> None:
 def test_levene_is_rs() -> None:
     found = h.levene(PLANTS)  # car::leveneTest(weight ~ group, PlantGrowth): 1.1192, 2 and 27
     assert (found.statistic, found.p) == pytest.approx((1.1192, 0.3412), abs=5e-5)
-    assert found.freedom == (2, 27)
+    assert found.degrees_of_freedom == (2, 27)
     # To more digits: analysis of variance of the distances from the medians.
     distances = [np.abs(np.array(v) - np.median(v)) for v in PLANTS.values()]
     assert (found.statistic, found.p) == pytest.approx(tuple(stats.f_oneway(*distances)), abs=1e-9)
@@ -147,7 +147,9 @@ def test_welch_is_rs() -> None:
         "2": [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4],
     }
     (found,) = h.welch(groups)
-    assert (found.statistic, found.freedom[0]) == pytest.approx((-1.8608, 17.776), abs=5e-4)
+    assert (found.statistic, found.degrees_of_freedom[0]) == pytest.approx(
+        (-1.8608, 17.776), abs=5e-4
+    )
     assert found.p == pytest.approx(0.07939, abs=5e-6)
     assert bounds(found.effect) == pytest.approx((-3.3654832, 0.2054832), abs=1e-7)
 
@@ -186,7 +188,7 @@ def test_analysis_of_variance_type_ii_is_rs() -> None:
     ][3:]
     terms = anova(rows, "y", ["Duration", "a weight"])
     assert [t.test.of for t in terms] == ["Duration", "a weight", "Duration x a weight"]
-    assert [t.test.freedom for t in terms] == [(1, 51), (2, 51), (2, 51)]
+    assert [t.test.degrees_of_freedom for t in terms] == [(1, 51), (2, 51), (2, 51)]
     assert [t.test.statistic for t in terms] == pytest.approx(
         [5.667033, 12.26141, 0.1760025], abs=5e-6
     )
@@ -204,11 +206,11 @@ def test_an_interval_of_eta_squared_is_steigers() -> None:
     # Steiger, 2004: each bound is where F has a probability of 2.5 % of being so far out.
     effect = h.levene({"a": [1.0, 2, 3, 9], "b": [0.0, 50, 90, 30]})
     low, high = bounds(effect.effect)
-    n = sum(effect.freedom) + 1
+    n = sum(effect.degrees_of_freedom) + 1
     for share, tail in ((low, 0.975), (high, 0.025)):
         if share:
             noncentrality = n * share / (1 - share)
-            found = stats.ncf.cdf(effect.statistic, *effect.freedom, noncentrality)
+            found = stats.ncf.cdf(effect.statistic, *effect.degrees_of_freedom, noncentrality)
             assert found == pytest.approx(tail, abs=1e-6)
 
 
@@ -227,14 +229,14 @@ def test_a_mixed_model_is_nlmes() -> None:
     # lme(effort ~ Type, ergoStool, ~ 1 | Subject): Pinheiro & Bates, 2000, section 1.2.
     cells = {f"T{i + 1}": {s: float(row[i]) for s, row in enumerate(STOOLS)} for i in range(4)}
     found = mixed_model(cells)
-    assert found.doubts == ()
+    assert found.flags == ()
     assert found.reference_mean.centre == pytest.approx(8.555556, abs=1e-6)
     centres = [test.effect.centre for test in found.tests if test.effect]
     assert centres == pytest.approx([3.888889, 2.222222, 0.666667], abs=1e-6)
     assert (found.block_sd, found.residual_sd) == pytest.approx((1.332465, 1.100295), abs=1e-6)
     t = [test.statistic for test in found.tests]
     assert t == pytest.approx([7.497610, 4.284348, 1.285304], abs=1e-6)
-    assert found.tests[0].freedom == (24,)
+    assert found.tests[0].degrees_of_freedom == (24,)
     assert [round(test.p, 4) for test in found.tests] == [0.0, 0.0003, 0.2110]
 
 
@@ -253,7 +255,7 @@ def test_a_mixed_model_of_balanced_cells_is_the_analysis_of_variance() -> None:
         if between > 0:
             expected = (between**0.5, within**0.5)
             assert (found.block_sd, found.residual_sd) == pytest.approx(expected, rel=1e-6)
-            assert found.doubts == ()
+            assert found.flags == ()
         errors = [(test.effect.high - test.effect.low) / 2 for test in found.tests if test.effect]
         residual = found.residual_sd * (2 / 6) ** 0.5 * stats.t.ppf(0.975, 15)
         assert errors == pytest.approx([residual] * 3, rel=1e-9)
@@ -288,12 +290,12 @@ def test_a_mixed_model_doubts_a_variance_of_zero_and_does_not_mind_the_unit() ->
         "b": {0: 2.1, 1: 1.9, 2: 2.1, 3: 1.9},
     }
     found = mixed_model(cells)
-    (doubt,) = found.doubts
+    (doubt,) = found.flags
     assert "variance between blocks is estimated as zero, the boundary" in doubt
     assert found.block_sd == 0
     micro = mixed_model({c: {b: v * 1e-6 for b, v in cells[c].items()} for c in cells})
     assert micro.tests[0].statistic == pytest.approx(found.tests[0].statistic, rel=1e-6)
-    assert micro.doubts == found.doubts
+    assert micro.flags == found.flags
 
 
 def test_a_mixed_model_without_a_rest_is_refused_in_a_sentence() -> None:

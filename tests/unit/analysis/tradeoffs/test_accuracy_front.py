@@ -14,7 +14,7 @@ from greenbatch.analysis.report.figures.accuracy import accuracy_figure
 from greenbatch.analysis.report.sections import accuracy_sections
 from greenbatch.analysis.report.tables.accuracy import accuracy_table
 from greenbatch.analysis.report.tables.tradeoffs import offline
-from greenbatch.analysis.tradeoffs.accuracy_front import Rival, accuracy_front
+from greenbatch.analysis.tradeoffs.accuracy_front import FrontCandidate, accuracy_front
 from greenbatch.records import Cell, EnergySource, Record
 from tests.fakes import runs
 
@@ -40,7 +40,7 @@ def weighed(
     blocks: int = 3,
     estimated: Sequence[str] = (),
     measured: Sequence[str] = (),
-) -> tuple[list[Rival], list[str]]:
+) -> tuple[list[FrontCandidate], list[str]]:
     """The front of a run with these cells; accuracies are published but of those ``measured``."""
     records: list[Record] = [runs.idle("torch-cpu", block, 1.0) for block in range(blocks)]
     for (model, batch), (energy_j, latency_s) in CELLS.items():
@@ -70,8 +70,8 @@ def weighed(
 
 def test_the_front_holds_what_nothing_beats_in_all_three(tmp_path: Path) -> None:
     found, said = weighed(tmp_path)
-    standing = {(r.cell.model, r.cell.batch_size): r.standing for r in found}
-    assert standing == {
+    pareto_status = {(r.cell.model, r.cell.batch_size): r.pareto_status for r in found}
+    assert pareto_status == {
         ("a", 1): "front",
         ("a", 4): "front",
         ("b", 1): "front",  # the most accurate, though a beats it in energy and latency
@@ -85,13 +85,14 @@ def test_the_front_holds_what_nothing_beats_in_all_three(tmp_path: Path) -> None
         == "No cell of c is on it: for each there is one as good in all three and better in one."
     )
     assert (
-        "random weights, and stand at the accuracy published for trained ones: a, b, c" in said[2]
+        "random weights, and are shown at the accuracy published for trained ones: a, b, c"
+        in said[2]
     )
 
 
 def test_with_one_repetition_nothing_is_shown_to_be_beaten(tmp_path: Path) -> None:
     found, said = weighed(tmp_path, blocks=1)
-    assert {r.standing for r in found if r.cell.model == "c"} == {"unsure"}
+    assert {r.pareto_status for r in found if r.cell.model == "c"} == {"unsure"}
     assert "beyond the spread of the repetitions not shown of c" in said[1]
 
 
@@ -129,7 +130,7 @@ def test_estimates_alone_are_weighed_and_named_so(tmp_path: Path) -> None:
     (section,) = accuracy_sections(found, said, ["torch-cpu"])
     assert section.title.endswith("(energy estimated)")
     assert "energy/image (estimated)" in accuracy_table(found).columns
-    assert {rival.net_standing for rival in found} == {None}  # idle power was measured
+    assert {candidate.net_pareto_status for candidate in found} == {None}  # idle power was measured
     assert section.net == ""
 
 
@@ -144,6 +145,6 @@ def test_the_chart_has_gross_and_net_and_how_an_accuracy_was_obtained(tmp_path: 
     assert not points["b", "4"]["measured"]
     # 1 W of idle power for a window of 2 s of 100 images.
     assert points["a", "1"]["energy"][0] - points["a", "1"]["net"][0] == pytest.approx(0.02)
-    assert points["c", "1"]["net_standing"] == "dominated"
+    assert points["c", "1"]["net_pareto_status"] == "dominated"
     (section,) = accuracy_sections(found, said, ["torch-cpu"])
     assert section.net.startswith("Net: ")

@@ -15,7 +15,7 @@ from greenbatch.analysis.report.tables.tradeoffs import (
     footprint_table,
     front_table,
     offline,
-    standings,
+    pareto_statuses,
     turning_sentences,
     turning_table,
     turnings,
@@ -56,11 +56,11 @@ COSTS = {
 
 def test_the_front_holds_what_nothing_beats_and_is_listed_by_latency(tmp_path: Path) -> None:
     dataset = compile_dataset(run_of(tmp_path, COSTS))
-    standing, refused = standings(offline(dataset))
+    pareto_status, refused = pareto_statuses(offline(dataset))
     assert refused == []
-    beaten = {cell for cell, place in standing.items() if place == "dominated"}
+    beaten = {cell for cell, place in pareto_status.items() if place == "dominated"}
     assert beaten == {Cell("alexnet", OTHER, batch_size=1), Cell("alexnet", OTHER, batch_size=2)}
-    table = front_table(cell_rows(dataset), standing)
+    table = front_table(cell_rows(dataset), pareto_status)
     assert [(line[1], line[2]) for line in table.rows] == [
         (ONE, "1"),
         (ONE, "2"),
@@ -70,8 +70,8 @@ def test_the_front_holds_what_nothing_beats_and_is_listed_by_latency(tmp_path: P
 
 
 def test_with_one_repetition_nothing_is_said_to_be_beaten(tmp_path: Path) -> None:
-    standing, _ = standings(offline(compile_dataset(run_of(tmp_path, COSTS, blocks=1))))
-    assert set(standing.values()) == {"front", "unsure"}
+    pareto_status, _ = pareto_statuses(offline(compile_dataset(run_of(tmp_path, COSTS, blocks=1))))
+    assert set(pareto_status.values()) == {"front", "unsure"}
 
 
 def test_where_a_larger_batch_stops_paying_is_said_for_the_best_backend(tmp_path: Path) -> None:
@@ -102,22 +102,22 @@ def test_an_estimate_beside_a_measurement_makes_no_front(tmp_path: Path) -> None
         return replace(record, energy=(figure,))
 
     run = runs.realistic_run(tmp_path, models=("alexnet",), spoil=estimated)
-    standing, refused = standings(offline(compile_dataset(run)))
-    assert standing == {}
+    pareto_status, refused = pareto_statuses(offline(compile_dataset(run)))
+    assert pareto_status == {}
     (said,) = refused
     assert said.startswith("No Pareto front of alexnet: its energies are estimated in part")
 
 
 def test_a_saving_is_against_batch_one_of_the_same_backend(tmp_path: Path) -> None:
     (answer,) = answers(cell_rows(compile_dataset(run_of(tmp_path, COSTS))))
-    assert answer.span.startswith("95 %: ")
+    assert answer.interval.startswith("95 %: ")
     assert answer.saving == "75 % (75 … 75 %) less than at batch 1"
     assert answer.certainty == "next is onnxruntime-cpu at batch 4 with 58 % (58 … 58 %) more"
 
 
 def test_with_one_repetition_the_answer_has_no_interval_and_says_so(tmp_path: Path) -> None:
     (answer,) = answers(cell_rows(compile_dataset(run_of(tmp_path, COSTS, blocks=1))))
-    assert answer.span == "one repetition: no interval"
+    assert answer.interval == "one repetition: no interval"
     assert answer.saving == "75 % less than at batch 1"
     assert "too few to be sure" in answer.certainty
 

@@ -70,8 +70,8 @@ def test_how_near_is_near_decides(tmp_path: Path) -> None:
 
 
 def test_the_front_holds_what_nothing_beats_in_both(tmp_path: Path) -> None:
-    standing = {name: row.standing for name, row in rows_of(judged(tmp_path)).items()}
-    assert standing == {
+    pareto_status = {name: row.pareto_status for name, row in rows_of(judged(tmp_path)).items()}
+    assert pareto_status == {
         "mobilenet_v2": "front",
         "resnet50": "front",
         "nasnet_mobile": "dominated",
@@ -83,9 +83,9 @@ def test_the_front_holds_what_nothing_beats_in_both(tmp_path: Path) -> None:
 def test_what_only_the_centres_say_is_unsure(tmp_path: Path) -> None:
     truths = {"a": (0.2, 0.9), "b": (0.2, 0.9)}
     found = judged(tmp_path, truths=truths, noise=0.05, accuracy_noise=0.01, blocks=4)
-    assert "dominated" not in {row.standing for row in found.rows}
+    assert "dominated" not in {row.pareto_status for row in found.rows}
     once = judged(tmp_path / "b", blocks=1)
-    assert {row.standing for row in once.rows} == {"front", "unsure"}
+    assert {row.pareto_status for row in once.rows} == {"front", "unsure"}
 
 
 def test_domination_is_shown_in_energy_and_in_correctness_or_it_is_unsure(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_domination_is_shown_in_energy_and_in_correctness_or_it_is_unsure(tmp_pa
     path = training_runs.write(tmp_path, records, training_runs.study(["a", "b"]))
     rows = rows_of(correctness(compile_training(path))[0])
     # Surely less energy, but more accuracy by the centre only.
-    assert (rows["a"].standing, rows["b"].standing) == ("unsure", "front")
+    assert (rows["a"].pareto_status, rows["b"].pareto_status) == ("unsure", "front")
 
 
 def test_the_tests_are_those_of_the_groups(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_tie_is_said_and_the_greenest_of_the_tied_is_the_reference(tmp_path: P
     assert found.saving is not None
     assert (found.saving.best.name, found.saving.greenest.name) == ("b", "c")
     assert [row.name for row in found.saving.ties] == ["a"]
-    assert "b has the best accuracy, 95 % (95 %: 95 % … 95 %), as a exactly;" in saving_sentence(
+    assert "b has the best accuracy, 95 % (95 %: 95 % … 95 %), the same as a;" in saving_sentence(
         found
     )
     alone = judged(tmp_path / "b", truths={"a": (0.4, 0.95), "b": (0.2, 0.95)}, accuracy_noise=0)
@@ -196,13 +196,13 @@ def test_estimates_are_named_and_never_meet_measurements(tmp_path: Path) -> None
         "Some energies are estimated and others measured: they are not compared."
     )
     assert mixed.tests["energy"].kruskal is None
-    assert {row.standing for row in mixed.rows} == {"missing"}
+    assert {row.pareto_status for row in mixed.rows} == {"missing"}
 
 
 def test_missing_energy_is_said_with_its_reason(tmp_path: Path) -> None:
     found = judged(tmp_path, source=EnergySource.MISSING)
     assert saving_sentence(found) == (
-        "There is no energy in it (the counter stood still): what a choice saves cannot be said."
+        "There is no energy in it (the counter stood still): what a choice saves is not known."
     )
     cells = {name: TrainingCell(name, "digits") for name in ("a", "b", "c")}
     records = [
@@ -217,12 +217,12 @@ def test_missing_energy_is_said_with_its_reason(tmp_path: Path) -> None:
     )
     rows = rows_of(part)
     assert rows["c"].why.startswith("the loss is nan")
-    assert (rows["c"].accuracy, rows["c"].standing) == ({}, "missing")
+    assert (rows["c"].accuracy, rows["c"].pareto_status) == ({}, "missing")
     path = training_runs.write(
         tmp_path / "c", training_runs.failed(cells["a"]), training_runs.study(["a"], 1)
     )
     (lost,) = correctness(compile_training(path))
-    assert saving_sentence(lost) == "No training ended well, so nothing can be said."
+    assert saving_sentence(lost) == "No training ended well, so there is no result."
 
 
 def test_one_choice_has_nothing_to_be_held_against(tmp_path: Path) -> None:

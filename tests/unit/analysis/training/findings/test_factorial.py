@@ -58,7 +58,7 @@ def test_analysis_of_variance_type_iii_is_rs() -> None:
     terms = anova(rows, "y", ["Duration", "Weight"], typ=3)
     assert [t.test.of for t in terms] == ["Duration", "Weight", "Duration x Weight"]
     assert {t.test.name for t in terms} == {"ANOVA III"}
-    assert [t.test.freedom for t in terms] == [(1, 51), (2, 51), (2, 51)]
+    assert [t.test.degrees_of_freedom for t in terms] == [(1, 51), (2, 51), (2, 51)]
     assert [t.test.statistic for t in terms] == pytest.approx(
         [5.367071, 12.43245, 0.1760025], abs=5e-6
     )
@@ -81,7 +81,7 @@ def test_a_block_is_a_term_without_interactions_and_outside_the_family() -> None
     ]
     found = {t.test.of: t for t in anova(rows, "y", ["a", "b"], typ=3, block="block")}
     assert found.keys() == {"a", "b", "block", "a x b"}
-    assert found["block"].test.freedom == (2, 6)
+    assert found["block"].test.degrees_of_freedom == (2, 6)
     assert found["block"].test.p_holm == found["block"].test.p
     without = {t.test.of: t for t in anova(rows, "y", ["a", "b"], typ=3)}
     assert without["a"].test.p > 1000 * found["a"].test.p  # the blocks drown it
