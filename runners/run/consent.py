@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PureWindowsPath
 
+from greenbatch.design.field_types import listed
 from greenbatch.design.study import Study
 from greenbatch.design.training_study import TrainingStudy
-from greenbatch.design.validation import listed
 from greenbatch.errors import FileError, UsageError
 from greenbatch.files import read_text, write_atomically
 from greenbatch.models.sources.parse import runs_code

@@ -7,7 +7,7 @@ from itertools import count, islice
 from math import gcd
 from typing import TypeVar
 
-from greenbatch.design.validation import Kind
+from greenbatch.design.field_types import Kind
 from greenbatch.records import Cell, TrainingCell
 
 AnyCell = TypeVar("AnyCell", Cell, TrainingCell)

@@ -20,7 +20,7 @@ from greenbatch.runners.metering import Domain, Reading
 from greenbatch.runners.metering.energy.figures import energy_figure
 from greenbatch.runners.metering.sampling.read_schedule import Schedule
 from greenbatch.runners.metering.sampling.sampler import focus_s
-from greenbatch.runners.metering.sampling.series import Series
+from greenbatch.runners.metering.sampling.unwrapping import Series
 from tests.fakes.piecewise import PiecewisePower
 from tests.thorough import examples
 

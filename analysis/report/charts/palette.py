@@ -32,6 +32,12 @@ _ON_DARK = {
     "#2f7fb8": "#7fb8e6",
 }
 
+IN_ORDER = (
+    *("#0072b2", "#d55e00", "#00875f", "#b0568b", "#a87000", "#7a5195"),
+    *("#2b2b2b", "#5c7f00", "#006d77", "#8c564b", "#9d3c3c", "#2f7fb8"),
+)
+"""By place in a legend, where what is compared has no colour of its own: networks, strategies."""
+
 MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon")
 """Marker shapes in plotly's words, by position in the study: colour never stands alone."""
 

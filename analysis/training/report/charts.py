@@ -18,34 +18,17 @@ from greenbatch.analysis.report.charts.facts import (
     Up,
     bounded,
 )
-from greenbatch.analysis.report.charts.palette import MARKERS, on_dark
+from greenbatch.analysis.report.charts.palette import IN_ORDER, MARKERS, on_dark
 from greenbatch.analysis.statistics.intervals import Interval, interval
 from greenbatch.analysis.training.findings.rows import TrainingRow
 
 MOST_LINES = 12
 """Of more in one chart, those with the highest accuracy are drawn."""
 
-_COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#00875f",
-    "#b0568b",
-    "#a87000",
-    "#7a5195",
-    "#2b2b2b",
-    "#5c7f00",
-    "#006d77",
-    "#8c564b",
-    "#9d3c3c",
-    "#2f7fb8",
-)
-"""Of `greenbatch.analysis.report.charts.palette`: what is compared here are networks, settings,
-strategies."""
-
 
 def colour(place: int) -> str:
     """Colour of the line at this place of the legend, on light ground."""
-    return _COLOURS[place % len(_COLOURS)]
+    return IN_ORDER[place % len(IN_ORDER)]
 
 
 def styles(names: Sequence[str]) -> list[Style]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from greenbatch.records import EnergyFigure, EnergySource, IdleFigure
+from greenbatch.records import EnergyFigure, EnergySource
 from greenbatch.runners.metering.energy.energy_function import (
     EnergyFunction,
     FloatArray,
@@ -13,7 +13,7 @@ from greenbatch.runners.metering.energy.energy_function import (
     Stretch,
 )
 from greenbatch.runners.metering.meter import Domain
-from greenbatch.runners.metering.sampling.series import History
+from greenbatch.runners.metering.sampling.unwrapping import History
 
 _GAP_PERIODS = 10
 _GAP_LEAST_S = 0.5  # a loaded machine may hold a sleeping thread back this long
@@ -101,19 +101,6 @@ def energy_figure(
         other_source=EnergySource.INTEGRATED if both else None,
         other_energy_j=second.energy_j if isinstance(second, Stretch) else None,
         reason=reason,
-    )
-
-
-def idle_figure(figure: EnergyFigure, window_s: float) -> IdleFigure:
-    """Turn the energy of an idle window into a mean power."""
-    if figure.energy_j is None or figure.uncertainty_j is None:
-        return IdleFigure(domain=figure.domain, source=figure.source, reason=figure.reason)
-    return IdleFigure(
-        domain=figure.domain,
-        source=figure.source,
-        power_w=figure.energy_j / window_s,
-        uncertainty_w=figure.uncertainty_j / window_s,
-        reason=figure.reason,
     )
 
 

@@ -16,14 +16,11 @@ from greenbatch.runners.metering.conditions import (
     over_window,
 )
 from greenbatch.runners.metering.energy.energy_function import FloatArray
-from greenbatch.runners.metering.energy.figures import (
-    energy_figure,
-    idle_figure,
-    trace,
-)
+from greenbatch.runners.metering.energy.figures import energy_figure, trace
+from greenbatch.runners.metering.energy.idle_power import idle_figure
 from greenbatch.runners.metering.meter import Clock, Domain, EnergyMeter, MeterLost
 from greenbatch.runners.metering.sampling.read_schedule import Schedule
-from greenbatch.runners.metering.sampling.series import History, Series
+from greenbatch.runners.metering.sampling.unwrapping import History, Series
 
 _CONDITIONS_EVERY_S = 0.5
 _FIRST_READ_S = 2.0

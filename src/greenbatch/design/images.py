@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from greenbatch.design.validation import PathText
+from greenbatch.design.field_types import PathText
 
 
 class ImageSet(BaseModel):

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TypeAlias
 
+from greenbatch.design.field_types import listed
 from greenbatch.design.files import StudyFile, load
 from greenbatch.design.known import Known
 from greenbatch.design.protocol import MeasurementProtocol
@@ -13,7 +14,6 @@ from greenbatch.design.scaling import scaled
 from greenbatch.design.study import Study, make_study
 from greenbatch.design.training_scaling import scaled_training
 from greenbatch.design.training_study import Search, TrainingStudy, make_training_study
-from greenbatch.design.validation import listed
 from greenbatch.documents import DocumentError, parse_yaml
 from greenbatch.errors import StudyError, UnknownNameError
 from greenbatch.models import registry

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from greenbatch.design.validation import as_text, distinct
+from greenbatch.design.field_types import as_text, distinct
 
 _GRID_STEPS = 4
 _GOLDEN = 0.381966  # a point that is no round number where the ends are

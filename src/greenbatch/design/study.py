@@ -17,10 +17,7 @@ from pydantic import (
 )
 
 from greenbatch.design.checking import Lines, checked
-from greenbatch.design.images import ImageSet
-from greenbatch.design.known import Known, known_of
-from greenbatch.design.protocol import MeasurementProtocol
-from greenbatch.design.validation import (
+from greenbatch.design.field_types import (
     Kind,
     ModelName,
     Name,
@@ -35,6 +32,9 @@ from greenbatch.design.validation import (
     distinct,
     resolved_rules,
 )
+from greenbatch.design.images import ImageSet
+from greenbatch.design.known import Known, known_of
+from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.documents import write_yaml
 from greenbatch.errors import UsageError
 from greenbatch.models import registry

@@ -16,10 +16,7 @@ from pydantic import (
 )
 
 from greenbatch.design.checking import Lines, checked
-from greenbatch.design.known import Known, known_of
-from greenbatch.design.protocol import MeasurementProtocol
-from greenbatch.design.search_space import Dimension, parse_space
-from greenbatch.design.validation import (
+from greenbatch.design.field_types import (
     Kind,
     Name,
     NetworkName,
@@ -34,6 +31,9 @@ from greenbatch.design.validation import (
     distinct,
     resolved_rules,
 )
+from greenbatch.design.known import Known, known_of
+from greenbatch.design.protocol import MeasurementProtocol
+from greenbatch.design.search_space import Dimension, parse_space
 from greenbatch.documents import write_yaml
 from greenbatch.records import TrainingCell
 

@@ -1,4 +1,4 @@
-"""What designs of every kind share: checks of members, and one sentence for a fault."""
+"""The types of the fields of a study, of every kind, with the checks of each."""
 
 import math
 from collections.abc import Iterable, Mapping

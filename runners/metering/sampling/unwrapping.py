@@ -1,4 +1,4 @@
-"""All that was read of one domain, in order of time."""
+"""All that was read of one domain, in order of time; wraps and resets of its counter taken out."""
 
 import math
 from array import array

@@ -3,7 +3,7 @@
 import pytest
 
 from greenbatch.runners.metering import Reading
-from greenbatch.runners.metering.sampling.series import Series
+from greenbatch.runners.metering.sampling.unwrapping import Series
 
 pytestmark = [pytest.mark.alone, pytest.mark.numeric]
 
