@@ -185,7 +185,7 @@ def link(run: Path, home: Path, draw: Random) -> str:
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place)
     place.unlink(missing_ok=True)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    place.parent.mkdir(parents=True)
     kind = draw.choice(["link", "link", "link", "second name", "pipe"])
     if kind == "pipe":
         os.mkfifo(place)
@@ -272,7 +272,7 @@ def plant_code(run: Path, home: Path, draw: Random) -> str:
     how = draw.choice(["sources", "meters", "backends", "cache"])
     if how == "cache":
         package = run / "cache" / "alexnet" / "package"
-        package.mkdir(parents=True, exist_ok=True)
+        package.mkdir(parents=True)
         (package / "data.so").write_bytes(b"\x7fELF" + bytes(100))
     elif isinstance(members, dict):
         members[how] = {"sources": {"alexnet": "evilmod:build"}}.get(how, ["evilmod:build"])

@@ -58,7 +58,9 @@ def tally() -> Iterator[Counter[str]]:
 
 @given(
     kind=st.sampled_from(KINDS),
-    mutations=st.lists(st.sampled_from(sorted(spoilt_runs.MUTATIONS)), min_size=1, max_size=2),
+    mutations=st.lists(
+        st.sampled_from(sorted(spoilt_runs.MUTATIONS)), min_size=1, max_size=2, unique=True
+    ),
     seed=st.integers(0, 2**32),
 )
 @settings(
