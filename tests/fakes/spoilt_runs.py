@@ -185,7 +185,7 @@ def link(run: Path, home: Path, draw: Random) -> str:
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place)
     place.unlink(missing_ok=True)
-    place.parent.mkdir(parents=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
     kind = draw.choice(["link", "link", "link", "second name", "pipe"])
     if kind == "pipe":
         os.mkfifo(place)
