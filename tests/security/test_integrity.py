@@ -472,7 +472,7 @@ def test_a_wrong_type_in_an_environment_is_one_sentence(
 
 def test_what_analysis_does_not_read_may_be_anything(tmp_path: Path) -> None:
     run = write_run(tmp_path, [], study(note=[1, {"a": None}]), environment(room={"c": 21.5}))
-    assert write_yaml(dict(read_run(run).study))
+    assert write_yaml(read_run(run).study.members)
     assert write_report(run).page.is_file()
 
 
