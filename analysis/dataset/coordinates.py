@@ -285,7 +285,21 @@ def check_values(
         )
 
 
+def require_labels(files: RunFiles, along: Mapping[str, Sequence[Label]]) -> None:
+    """Check that each dimension of a grid has a label.
+
+    Raises:
+        RunError: One has none: neither the study nor the journal names any.
+    """
+    if missing := next((dim for dim, labels in along.items() if not labels), None):
+        raise RunError(
+            f"{files.path} has no {missing}: its study.yaml and its journal name none; restore "
+            "both files as 'gb' wrote them"
+        )
+
+
 def _check_size(files: RunFiles, along: Mapping[str, tuple[Label, ...]]) -> None:
+    require_labels(files, along)
     places = prod(len(values) for values in along.values())
     if places > MOST_PLACES:
         raise RunError(

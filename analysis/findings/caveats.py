@@ -86,7 +86,7 @@ def caveats(
     found = [
         *_energy(dataset, rows, environment),
         *_weights(dataset),
-        *image_caveats(study.images, int(dataset["batch_size"].max())),
+        *image_caveats(study.images, max(dataset["batch_size"].values.tolist(), default=0)),
         *_preprocessing(dataset),
         *([ALONE] if alone else []),
         *contents_caveats(dataset),

@@ -27,6 +27,7 @@ from greenbatch.models.artifacts import read_manifest
 from greenbatch.records import Cell, artifact_key, parse_manifest
 from greenbatch.runners.child.messages import Made, MakeReference
 from greenbatch.runners.run import reference
+from tests.fakes import training_runs
 from tests.fakes.runs import environment, figure, repetition, study, write_run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -466,6 +467,27 @@ def test_a_wrong_type_in_an_environment_is_one_sentence(
 ) -> None:
     run = write_run(tmp_path, [], study(), environment() | members)
     with pytest.raises(RunError, match=says) as raised:
+        write_report(run)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("member", ["models", "backends", "batch_sizes", "repetitions"])
+@pytest.mark.parametrize("make", [study, training_runs.study])
+def test_a_run_with_nothing_along_a_dimension_is_one_sentence(
+    tmp_path: Path, make: Callable[[], dict[str, Any]], member: str
+) -> None:
+    empty: object = 0 if member == "repetitions" else []
+    whole = make()
+    for members in (whole | {member: empty}, {k: whole[k] for k in whole if k != member}):
+        with pytest.raises(RunError, match=f"has no {member.removesuffix('s')}.*restore"):
+            write_report(write_run(tmp_path, [], members))
+
+
+def test_a_study_of_an_unknown_kind_is_one_sentence(tmp_path: Path) -> None:
+    run = write_run(tmp_path, [], study(kind="a\nb"))
+    with pytest.raises(
+        RunError, match=r"kind is 'a\\nb': input should be 'inference' or"
+    ) as raised:
         write_report(run)
     assert "\n" not in str(raised.value)
 

@@ -13,6 +13,7 @@ from greenbatch.analysis.dataset.coordinates import (
     check_values,
     domains,
     numbered,
+    require_labels,
     setting_dims,
     union,
 )
@@ -139,6 +140,7 @@ def training_labels(files: RunFiles) -> TrainingLabels:
     along["sensor"] = union((), (s for t in trainings for s in t.conditions.temperature_c))
     along["clock_domain"] = union((), (c for t in trainings for c in t.conditions.clock_hz))
     along["stage"] = union((), (stage for t in trainings for stage in t.phases_s))
+    require_labels(files, {dim: along[dim] for dim in (*dims, "repetition")})
     _check_size(files, along, dims)
     check_values(files, along, (variable.along(dims) for variable in VARIABLES.values()))
     searched = {HYPERPARAMETER + re.sub(r"\W", "_", str(name)): str(name) for name in space}

@@ -200,10 +200,15 @@ def recorded_study(members: object) -> AnyRecordedStudy:
         members: As in ``study.yaml``.
 
     Raises:
-        ValueError: A member that analysis reads has a wrong type; the message is a phrase.
+        ValueError: It is of neither kind, or a member that analysis reads has a wrong type; the
+            message is a phrase.
     """
-    is_training = isinstance(members, dict) and members.get("kind") == "training"
-    return (RecordedTrainingStudy if is_training else RecordedStudy).read(members)
+    whole = mapping(members)
+    kind = whole.get("kind", RecordedStudy.kind)
+    for design in (RecordedStudy, RecordedTrainingStudy):
+        if kind == design.kind:
+            return design.read(whole)
+    raise ValueError(f"kind is {str(kind)[:_SHOWN]!r}: input should be 'inference' or 'training'")
 
 
 def _file_of(entry: object) -> object:

@@ -13,6 +13,7 @@ import xarray as xr
 from xarray.testing import assert_identical
 
 import greenbatch
+import greenbatch.analysis.accessor
 from greenbatch.analysis.dataset.compatibility import distinct
 from greenbatch.analysis.dataset.merging import Along, merge_datasets, separate
 from greenbatch.analysis.dataset.run_files import RunFiles, read_run
