@@ -1,7 +1,7 @@
 """How many trials a strategy needs on surfaces whose optimum is known, over seeds.
 
 Arrived is the first trial whose true value is within a bound of the optimum, whatever noise was on
-what the strategy was told. A search that never arrives counts with its whole budget, which favours
+what the strategy was given. A search that never arrives counts with its whole budget, which favours
 the slower one. The table in docs/training.md is made by this.
 
     python benchmarks/search_strategies.py [--seeds 20] [--trials 100]
@@ -52,7 +52,7 @@ class Surface:
     Attributes:
         value: True value at a point, less the optimum.
         within: How near the optimum counts as arrived.
-        noise: Standard deviation of what is added to the value that a strategy is told.
+        noise: Standard deviation of what is added to the value that a strategy is given.
     """
 
     name: str
@@ -83,15 +83,15 @@ def trials_until(surface: Surface, strategy: str, trials: int, seed: int) -> int
     """Return how many trials a strategy needs to arrive; ``None``: more than it has."""
     search = Search(strategies=(strategy,), trials=trials, space=surface.space)  # type: ignore[arg-type]
     noise = random.Random(seed)
-    told: list[TrialResult] = []
-    while len(told) < trials:
-        proposal = propose(search, strategy, told, seed)
+    results: list[TrialResult] = []
+    while len(results) < trials:
+        proposal = propose(search, strategy, results, seed)
         if proposal is None:
             return None
         value = surface.value(proposal)
         if value >= -surface.within:
-            return len(told) + 1
-        told.append(TrialResult(proposal, (value + noise.gauss(0, surface.noise),)))
+            return len(results) + 1
+        results.append(TrialResult(proposal, (value + noise.gauss(0, surface.noise),)))
     return None
 
 
@@ -118,13 +118,13 @@ def main() -> None:
             mean = math.exp(math.fsum(map(math.log, counts)) / len(counts))
             arrived = sum(count is not None for count in found)
             against = ratio_of_runs(needed[strategy].values(), needed["random"].values())
-            told = (
+            ratio = (
                 f"{against.centre:.2f} [{against.low:.2f}, {against.high:.2f}]"
                 if against and strategy != "random"
                 else "–"
             )
             print(
-                f"| {surface.name} | `{strategy}` | {arrived}/{len(found)} | {mean:.1f} | {told} "
+                f"| {surface.name} | `{strategy}` | {arrived}/{len(found)} | {mean:.1f} | {ratio} "
                 f"| {took_s / sum(counts):.2f} |",
                 flush=True,
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ArtifactError, UnknownNameError
-from greenbatch.exporter.publishing import Tell, locked, publish, staging_folder
+from greenbatch.exporter.publishing import Report, locked, publish, staging_folder
 from greenbatch.exporter.recipe import identities, recipe, versions
 from greenbatch.models import ModelSpec, find
 from greenbatch.models.artifacts import load_artifact, sha256, stem
@@ -47,7 +47,7 @@ def export_model(
     weights: str | Path | Weights = "auto",
     seed: int = 0,
     force: bool = False,
-    on_step: Tell | None = None,
+    on_step: Report | None = None,
 ) -> Manifest:
     """Make a model's artifact, unless it is there and nothing that goes into it has changed.
 
@@ -79,24 +79,24 @@ def export_model(
     choice = Weights.parse(weights)
     recipes = _recipes(spec, precision, choice, seed)
     folder = Path(out_dir)
-    tell = on_step or (lambda step: None)
+    report = on_step or (lambda step: None)
 
     def take() -> "tuple[nn.Module, Origin]":
         from greenbatch.models.build import build
         from greenbatch.models.weights.load import load_weights
 
-        tell(f"building {name}")
+        report(f"building {name}")
         module = build(spec)
         applied = load_weights(module, spec, choice, seed)
         if applied.note:
             warnings.warn(applied.note, WeightsWarning, stacklevel=6)
         return module, Origin(applied, recipes[applied.kind])
 
-    with locked(folder, name, tell):
+    with locked(folder, name, report):
         if not force and (manifest := _up_to_date(folder, name, precision, recipes)):
-            tell(f"{name} is up to date")
+            report(f"{name} is up to date")
             return manifest
-        return _make(take, spec, folder, precision, tell, ours=True)
+        return _make(take, spec, folder, precision, report, ours=True)
 
 
 def export_module(
@@ -106,7 +106,7 @@ def export_module(
     origin: Origin,
     *,
     precision: str = "fp32",
-    on_step: Tell | None = None,
+    on_step: Report | None = None,
 ) -> Manifest:
     """Make an artifact of any network that maps images to logits, as it is.
 
@@ -122,9 +122,9 @@ def export_module(
         ExportError: The network did not become a verified artifact; no file is left of it.
     """
     folder = Path(out_dir)
-    tell = on_step or (lambda step: None)
-    with locked(folder, spec.name, tell):
-        return _make(lambda: (module.eval(), origin), spec, folder, precision, tell)
+    report = on_step or (lambda step: None)
+    with locked(folder, spec.name, report):
+        return _make(lambda: (module.eval(), origin), spec, folder, precision, report)
 
 
 def find_up_to_date(
@@ -183,7 +183,7 @@ def _make(
     spec: ModelSpec,
     folder: Path,
     precision: str,
-    tell: Tell,
+    report: Report,
     ours: bool = False,
 ) -> Manifest:
     """Make an artifact's files in a folder of their own, prove them, then give them their names.
@@ -194,8 +194,8 @@ def _make(
 
     began = time.perf_counter()
     with staging_folder(folder, spec.name) as staging:
-        made = _write(take, spec, staging / f"{stem(spec.name, precision)}.onnx", tell, ours)
-        tell(f"verifying {spec.name} at batch {', '.join(map(str, BATCH_SIZES))}")
+        made = _write(take, spec, staging / f"{stem(spec.name, precision)}.onnx", report, ours)
+        report(f"verifying {spec.name} at batch {', '.join(map(str, BATCH_SIZES))}")
         parity = check_parity(made.graph_path, spec, made.wanted)
         files = [made.weights_path, made.graph_path]
         if made.graph.data:
@@ -235,7 +235,7 @@ def _write(
     take: "Callable[[], tuple[nn.Module, Origin]]",
     spec: ModelSpec,
     path: Path,
-    tell: Tell,
+    report: Report,
     ours: bool,
 ) -> _Made:
     """Do all that needs torch; a large network is not held any longer than this takes."""
@@ -243,7 +243,7 @@ def _write(
     from greenbatch.exporter.torch_to_onnx import write_graph
 
     module, origin = take()
-    tell(f"exporting {spec.name}")
+    report(f"exporting {spec.name}")
     graph = write_graph(module, spec, path)
     wanted = torch_logits(module, spec)
     weights_path, weights_sha256 = _write_weights(module, spec, path)

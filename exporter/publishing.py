@@ -23,13 +23,13 @@ from greenbatch.files import (
 from greenbatch.models.artifacts import DATA_SUFFIX, MANIFEST_BYTES, manifest_at, stem
 from greenbatch.records import PRECISIONS, Manifest
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 _FOLDER_LOCK = ".artifacts.lock"
 
 
 @contextlib.contextmanager
-def locked(folder: Path, name: str, tell: Tell) -> Iterator[None]:
+def locked(folder: Path, name: str, report: Report) -> Iterator[None]:
     """Hold the only right to write a model's files in ``folder``; translate what disks say.
 
     Raises:
@@ -44,7 +44,7 @@ def locked(folder: Path, name: str, tell: Tell) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            tell(f"waiting for another export of {name}")
+            report(f"waiting for another export of {name}")
             lock.acquire()
         try:
             yield

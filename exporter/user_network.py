@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch.errors import UsageError
 from greenbatch.exporter.export import Origin, export_module
-from greenbatch.exporter.publishing import Tell, locked, publish, staging_folder
+from greenbatch.exporter.publishing import Report, locked, publish, staging_folder
 from greenbatch.exporter.recipe import versions
 from greenbatch.models import InputSpec
 from greenbatch.models.artifacts import sha256, stem
@@ -44,7 +44,7 @@ def export_own(
     weights: str = "auto",
     seed: int = 0,
     dynamic_batch: bool = False,
-    on_step: Tell | None = None,
+    on_step: Report | None = None,
 ) -> OwnExport:
     """Make an artifact of a network that is not in the registry; it is made anew each time.
 
@@ -84,13 +84,13 @@ def _adopt(
     folder: Path,
     input: InputSpec | None,
     dynamic_batch: bool,
-    on_step: Tell | None,
+    on_step: Report | None,
 ) -> OwnExport:
     """Copy an ``.onnx`` file as an artifact, its batch axis proved and, where asked, freed."""
     from greenbatch.exporter.onnx_file import inspect
     from greenbatch.exporter.rebatch.rewrite import make_dynamic
 
-    tell = on_step or (lambda step: None)
+    report = on_step or (lambda step: None)
     facts = inspect(path, input)
     if facts.batch is not None and not dynamic_batch:
         raise UsageError(
@@ -98,8 +98,8 @@ def _adopt(
             "--dynamic-batch"
         )
     began = time.perf_counter()
-    with locked(folder, name, tell), staging_folder(folder, name) as staging:
-        made = make_dynamic(path, staging / f"{stem(name, 'fp32')}.onnx", input, tell)
+    with locked(folder, name, report), staging_folder(folder, name) as staging:
+        made = make_dynamic(path, staging / f"{stem(name, 'fp32')}.onnx", input, report)
         graph, found = made.facts.path, made.facts
         data = [graph.with_name(file) for file in found.data_files]
         manifest = Manifest(

@@ -95,7 +95,7 @@ def evaluate(
     paths = [photographs.paths[index] for index in chosen]
     labels = np.array([photographs.labels[index] for index in chosen])
     run = _open(artifact, provider, threads)
-    tell = on_progress or (lambda progress: None)
+    report = on_progress or (lambda progress: None)
     broken: dict[str, str] = {}
     first = fifth = images = 0
     began_s = clock()
@@ -112,7 +112,7 @@ def evaluate(
         images += len(batch)
         done = indices[-1] + 1
         passed_s = clock() - began_s
-        tell(Progress(done, len(paths), passed_s / done * (len(paths) - done)))
+        report(Progress(done, len(paths), passed_s / done * (len(paths) - done)))
     duration_s = clock() - began_s
     if not images:
         raise MeasurementError(

@@ -1,4 +1,4 @@
-"""How much of the dearest is tested: enough by day, and all of it where ``GB_THOROUGH`` is set."""
+"""How many of the slowest cases are tested: enough by day, all where ``GB_THOROUGH`` is set."""
 
 import os
 
@@ -6,7 +6,7 @@ import pytest
 
 THOROUGH = bool(os.environ.get("GB_THOROUGH"))
 # Of a case that is like another one, but for its size.
-needs_thorough = pytest.mark.skipif(not THOROUGH, reason="dear: runs where GB_THOROUGH is set")
+needs_thorough = pytest.mark.skipif(not THOROUGH, reason="large: runs if GB_THOROUGH is set")
 
 
 def examples(few: int, many: int) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def fill_accuracies(arrays: "Arrays", files: RunFiles, grid: Labels) -> list[Accuracy]:
     """Fill the variables of accuracy, in percent.
 
-    A measured one is of the very artifact of the run, told by its hash. The published one
+    A measured one is of the very artifact of the run, known by its hash. The published one
     stands for pretrained weights in fp32, which it was published for, and has no interval.
 
     Args:

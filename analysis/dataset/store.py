@@ -87,7 +87,7 @@ def open_with_files(run: Path) -> "tuple[xr.Dataset, RunFiles]":
 
 
 def kind_of(run: Path | str) -> str:
-    """Tell what a run measured: ``inference`` or ``training``.
+    """Return what a run measured: ``inference`` or ``training``.
 
     Args:
         run: The run directory, or a dataset file.

@@ -20,7 +20,7 @@ class Answer:
         model: Of which model.
         criterion: ``energy`` (least per image), or ``throughput`` (highest) where there is no
             energy that can be compared.
-        best: The cell; ``None`` where nothing can be said.
+        best: The cell; ``None`` where there is no result.
         figure: Its energy per image (J) or throughput (images/s).
         energy_source: Of that energy.
         runner_up: The next best cell, with ``margin``, its ratio to the best one by block.

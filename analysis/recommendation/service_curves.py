@@ -1,7 +1,7 @@
 """What a batch of any size takes and costs, from the sizes that the closed loop measured.
 
 Between measured sizes, time and energy of a batch are interpolated by monotone cubics (Fritsch and
-Carlson, SIAM J. Numer. Anal. 17, 1980; scipy's Pchip); outside of them nothing is said.
+Carlson, SIAM J. Numer. Anal. 17, 1980; scipy's Pchip); outside of them there is no result.
 """
 
 from collections.abc import Iterable, Mapping

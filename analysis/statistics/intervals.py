@@ -1,7 +1,7 @@
-"""What is said of a figure over few repetitions: one policy for every page, table and answer.
+"""The interval of a figure over few repetitions: one policy for every page, table and answer.
 
 ==================  ================================================================
-repetitions         what is said
+repetitions         what is given
 ==================  ================================================================
 1                   the figure; no interval
 2                   the figure between smallest and largest, called a range: Student's

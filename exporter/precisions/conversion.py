@@ -86,18 +86,18 @@ def _convert(
     precision: str,
     out_path: Path,
     calibration: Path | None,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Converted:
     learnt, judged = draw_images(fp32.manifest.input, calibration)
     name = fp32.manifest.model
     if precision == "int8":
-        return _quantise(fp32, out_path, learnt, judged, tell)
-    tell(f"converting {name} to {precision}")
+        return _quantise(fp32, out_path, learnt, judged, report)
+    report(f"converting {name} to {precision}")
     write = half.write_fp16 if precision == "fp16" else half.write_bf16
     write(fp32.path, out_path, name)
     graph = _read(out_path, name, precision)
     provider = _find_provider(out_path, f"{name} in {precision}")
-    tell(f"verifying {name} in {precision}")
+    report(f"verifying {name} in {precision}")
     wanted = fidelity.run(fp32.path, judged, name)
     _prove_rounded(fp32, out_path, precision, judged, wanted)
     got = fidelity.run(out_path, judged, f"{name} in {precision}", provider)
@@ -112,14 +112,14 @@ def _quantise(
     out_path: Path,
     learnt: Images,
     judged: Images,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Converted:
     """Take the first way to quantise whose result is within the bound."""
     name = fp32.manifest.model
     wanted = fidelity.run(fp32.path, judged, name)
     refused: ParityError | None = None
     for method, weights in _WAYS:
-        tell(f"quantising {name} ({method}, weights {weights}, {len(learnt.pixels)} images)")
+        report(f"quantising {name} ({method}, weights {weights}, {len(learnt.pixels)} images)")
         int8.write_int8(fp32.path, out_path, name, learnt, method, weights)
         graph = _read(out_path, name, "int8")
         got = fidelity.run(out_path, judged, f"{name} in int8")

@@ -10,7 +10,7 @@ from pathlib import Path
 from greenbatch.errors import ArtifactError
 from greenbatch.exporter.precisions import convert
 from greenbatch.exporter.precisions.int8 import WEIGHTS
-from greenbatch.exporter.publishing import Tell, locked, publish, staging_folder
+from greenbatch.exporter.publishing import Report, locked, publish, staging_folder
 from greenbatch.exporter.recipe import EXPORTER, RECIPE_SCHEMA, versions
 from greenbatch.models.artifacts import Artifact, load_artifact, sha256, stem
 from greenbatch.models.instructions import instruction_set
@@ -24,7 +24,7 @@ def export_lower(
     *,
     calibration: Path | None = None,
     force: bool = False,
-    on_step: Tell | None = None,
+    on_step: Report | None = None,
 ) -> Manifest:
     """Make an artifact of lower precision, unless it is there and made from the same fp32 one.
 
@@ -42,17 +42,17 @@ def export_lower(
         ExportError: It cannot be converted, or computes something else than fp32.
     """
     folder = Path(out_dir)
-    tell = on_step or (lambda step: None)
-    with locked(folder, name, tell):
+    report = on_step or (lambda step: None)
+    with locked(folder, name, report):
         fp32 = load_artifact(folder, name)
         recipe = _recipe(fp32, precision, calibration)
         if not force and (manifest := _up_to_date(folder, name, precision, recipe)):
-            tell(f"{name} in {precision} is up to date")
+            report(f"{name} in {precision} is up to date")
             return manifest
         began = time.perf_counter()
         with staging_folder(folder, name) as staging:
             path = staging / f"{stem(name, precision)}.onnx"
-            made = convert(fp32, precision, path, calibration, tell)
+            made = convert(fp32, precision, path, calibration, report)
             manifest = replace(
                 fp32.manifest,
                 precision=precision,

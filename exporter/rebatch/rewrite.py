@@ -56,9 +56,9 @@ def make_dynamic(
     from onnx.inliner import inline_local_functions
 
     path, out = Path(path), Path(out)
-    tell = on_step or (lambda step: None)
+    report = on_step or (lambda step: None)
     facts = inspect(path, input)
-    tell(f"following the batch through {path.name}")
+    report(f"following the batch through {path.name}")
     original = inline_local_functions(onnx.load(path))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.rebatch-") as folder:
@@ -67,7 +67,7 @@ def make_dynamic(
         model = rewriting.run()
         draft = staging / out.name
         save(model, draft)
-        tell(f"proving {out.name}")
+        report(f"proving {out.name}")
         parity, redrawn = prove(original, model, facts, rewriting.carriers, staging)
         found = inspect(draft, facts.input)
         for file in (draft.with_name(f"{out.name}.data"), draft):

@@ -110,7 +110,7 @@ class Backend(Protocol):
         """The effective settings, read from the runtime where it reports them.
 
         It has every key of `greenbatch.records.FACTORS` but those that the child fills in
-        (``affinity``, ``transfers``); ``None`` where the runtime does not tell.
+        (``affinity``, ``transfers``); ``None`` where the runtime does not report it.
         """
 
     @staticmethod

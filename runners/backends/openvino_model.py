@@ -317,7 +317,7 @@ def _kind(device: str) -> str:
 
 
 def _nodes(compiled: _Compiled) -> Iterator[Mapping[str, str]]:
-    """Give what OpenVINO tells of each node that it executes."""
+    """Return what OpenVINO reports of each node that it executes."""
     for op in compiled.get_runtime_model().get_ops():
         info = op.get_rt_info()
         node = {

@@ -229,7 +229,7 @@ def _quantiles(values: "np.ndarray") -> dict[str, float]:
 
 
 def _steady_halves(latencies: "np.ndarray", tolerance: float) -> bool:
-    """Tell whether the window's halves agree: a drift that began after the warm-up shows here."""
+    """Return whether the window's halves agree: a drift that began after the warm-up shows here."""
     import numpy as np
 
     if len(latencies) < 2:

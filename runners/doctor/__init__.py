@@ -71,7 +71,7 @@ def examine(on_step: Callable[[str], None] = lambda sentence: None) -> Diagnosis
     """Look at everything; takes some seconds, most of them for the runtimes' import.
 
     Args:
-        on_step: Told what is being looked at.
+        on_step: Is called with what is being looked at.
     """
     sysfs = machine.sysfs_root()
     on_step("looking at the machine")

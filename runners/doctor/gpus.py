@@ -146,7 +146,7 @@ def _look(index: int, handle: Handle) -> Gpu:
 def _headroom_c(handle: Handle, temperature_c: float | None) -> float | None:
     """Return the degrees left below the slowdown threshold.
 
-    New drivers tell the margin itself, which NVML's documentation prefers since Ada; older ones,
+    New drivers report the margin itself, which NVML's documentation prefers since Ada; older ones,
     and older versions of its Python package, know only the threshold.
     """
     import pynvml

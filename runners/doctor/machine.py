@@ -165,7 +165,7 @@ def _cpuinfo(path: Path) -> dict[str, str]:
 
 def _sockets(cpus: Path) -> int | None:
     packages = {text_of(p) for p in cpus.glob("cpu[0-9]*/topology/physical_package_id")}
-    known = packages - {None, "-1"}  # -1: the platform does not tell
+    known = packages - {None, "-1"}  # -1: the platform does not report it
     return len(known) or None
 
 
@@ -191,7 +191,7 @@ def _os() -> str:
 
 
 def _hypervisor(sysfs: Path, flags: str | None) -> tuple[bool | None, str | None]:
-    """Tell whether a hypervisor is there, and which.
+    """Return whether a hypervisor is there, and which.
 
     x86 processors have a flag for it. A name in the DMI tables alone proves nothing: the same
     vendor rents machines without a hypervisor too.

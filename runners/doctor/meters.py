@@ -40,7 +40,7 @@ class MeterState:
         automatic: Whether ``--meter auto`` uses it here.
         measures: Whether it reads hardware; the estimate does not.
         interval_s: How often it is read, in s; ``None`` where it cannot be.
-        domains: What it tells.
+        domains: What it reports.
         reason: Why it cannot be read, one sentence.
         commands: What a shell must run to mend that.
     """

@@ -82,7 +82,7 @@ class HostSampler:
 
 
 def cpu_temperatures_c(sysfs: Path | None = None) -> dict[str, float]:
-    """Return the temperature of each CPU package that hwmon tells, in degrees Celsius.
+    """Return the temperature of each CPU package that hwmon reports, in degrees Celsius.
 
     Args:
         sysfs: Root of sysfs; by default ``$GB_SYSFS``, else ``/sys``.

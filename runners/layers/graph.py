@@ -44,7 +44,7 @@ _LAYOUT = ("ReorderInput", _BACK)
 
 
 def layer_of(node: "NodeProto") -> str:
-    """Return the path of the module that a node came from; ``""`` where nothing tells it.
+    """Return the path of the module that a node came from; ``""`` where nothing states it.
 
     A node with weights is of the module that has them: a convolution into which the exporter folded
     a normalisation bears that one's metadata. Torch's older exporter, and tools after it, have the
@@ -265,7 +265,7 @@ def _layer(nodes: "Sequence[NodeProto]") -> str:
 
 
 def placed(called: Sequence[tuple[str, str]], cut_after: Collection[str]) -> list[tuple[str, int]]:
-    """Tell in which part each operator is, and what to call it.
+    """Return in which part each operator is, and what to call it.
 
     What changes the layout bears another number in every session, so that it is called after the
     operator before it. The change back behind the last operator of a part belongs to that part.

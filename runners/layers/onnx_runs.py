@@ -39,7 +39,7 @@ class ProfileEvent(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """An operator as a profile tells it.
+    """An operator as a profile reports it.
 
     Attributes:
         name: Of the optimised node.

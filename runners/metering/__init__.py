@@ -2,7 +2,7 @@
 
 with open_meters(["auto"]) as metering, Recorder(metering.meters) as recorder:
     metering.follow(child_pid)
-    ...                                  # the child tells when its window began and ended
+    ...                                  # the child reports when its window began and ended
     recorder.settle(t1_s)
     figures = recorder.energy(t0_s, t1_s)
 """

@@ -11,7 +11,7 @@ _INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO in the kernel's proc_ns
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceState:
-    """One look at a device; ``None`` is 'this device does not tell'.
+    """One look at a device; ``None`` is 'this device does not report it'.
 
     Attributes:
         temperature_c: In degrees Celsius.
@@ -57,7 +57,7 @@ class DeviceConditions:
 
 @runtime_checkable
 class Conditioned(Protocol):
-    """A meter that can also tell the state of its devices."""
+    """A meter that can also report the state of its devices."""
 
     def conditions(self) -> Mapping[str, DeviceState]:
         """Look at every device now, by its domain's name."""
@@ -110,7 +110,7 @@ def over_window(
 
 
 def numbers_processes_as_the_host() -> bool:
-    """Tell whether this process sees the host's process numbers, which drivers use too.
+    """Return whether this process sees the host's process numbers, which drivers use too.
 
     In a container with a process namespace of its own they differ.
     """

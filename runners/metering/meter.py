@@ -13,7 +13,7 @@ from greenbatch.records import EnergySource
 from greenbatch.runners.host.cores import granted_cores
 
 Clock: TypeAlias = Callable[[], float]
-"""Tells the time in s. The same clock everywhere: `time.perf_counter`, which on Linux is the
+"""Returns the time in s. The same clock everywhere: `time.perf_counter`, which on Linux is the
 system-wide ``CLOCK_MONOTONIC``, so that instants taken in a child process can be compared."""
 
 

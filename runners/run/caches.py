@@ -70,7 +70,7 @@ def of_cell(folder: Path, slug: str) -> Path:
 
 
 def _name(run: Path, study: Study) -> str:
-    """Tell runs from each other, those of other machines with the same home folder too."""
+    """Separate runs from each other, those of other machines with the same home folder too."""
     return _digest("\0".join((platform.node(), str(run.resolve()), study.to_yaml())))
 
 

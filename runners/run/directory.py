@@ -229,7 +229,7 @@ def open_training_study(path: Path, known: Known | None = None) -> TrainingStudy
 
 
 def holds_trainings(path: Path) -> bool:
-    """Tell whether the run in ``path`` is one of trainings; see `open_study`."""
+    """Return whether the run in ``path`` is one of trainings; see `open_study`."""
     return load(_study_file(path)).is_training
 
 

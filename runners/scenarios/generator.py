@@ -1,7 +1,7 @@
 """The process that lets requests arrive at their instants, whatever the server is doing.
 
 ``python -m greenbatch.runners.scenarios.generator SPIN`` reads doubles (a count, so many instants
-from the start, and, when it has said that it is ready, the start) and writes doubles: 0 when it is
+from the start, and, once it has reported that it is ready, the start) and writes doubles: 0 when
 ready, at each instant when it handed the request over, and at the end the CPU time that it used.
 Instants are in s on `time.perf_counter`, which every process of a machine shares.
 

@@ -12,7 +12,7 @@ _FEWEST_STRETCHES = 6  # below, a standard error of the slope says little
 
 
 def is_steady(latencies_s: Sequence[float], tolerance: float, stretches: int = 3) -> bool:
-    """Tell whether the latest latencies have stopped drifting.
+    """Return whether the latest latencies have stopped drifting.
 
     Two things must hold. The second half of the series (what came before may still be warm-up; of
     up to three latencies all of them) is cut into ``stretches`` of equal length, whose medians lie

@@ -44,7 +44,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name == "__version__":
-        from importlib import metadata  # dear, and submodules are asked for here too
+        from importlib import metadata  # slow, and submodules are asked for here too
 
         return metadata.version("greenbatch")
     if name not in _HOMES:

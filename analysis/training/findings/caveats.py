@@ -28,7 +28,7 @@ _FLAG_MEANINGS = {
     "disturbed": "other work took part of the machine",
     "meter_disagrees": "two ways of metering the same device differ",
 }
-_NAMED = 8  # failures told one by one
+_NAMED = 8  # failures listed one by one
 
 
 def training_caveats(dataset: "xr.Dataset", rows: Sequence[TrainingRow]) -> list[Caveat]:

@@ -372,7 +372,7 @@ def _above_zero(differences: Sequence[float]) -> bool:
 
 
 def _tests(figure: str, groups: Groups) -> GroupTests:
-    """Do what tests can be done; groups without values are left out, which is said."""
+    """Do what tests can be done; groups without values are left out, with a note."""
     notes = [f"{name} has no {figure} and is left out." for name, v in groups.items() if not v]
     found = {name: values for name, values in groups.items() if values}
     return GroupTests(

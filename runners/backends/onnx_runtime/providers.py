@@ -184,4 +184,4 @@ _ALL = (
 
 PROVIDERS: Mapping[str, Provider] = {provider.name: provider for provider in _ALL}
 """By name. Not in it: providers of phones and browsers, which no Python package has, and ROCm's,
-whose last ONNX Runtime (1.22) does not tell where its nodes run."""
+whose last ONNX Runtime (1.22) does not report where its nodes run."""

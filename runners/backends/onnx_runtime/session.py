@@ -92,7 +92,7 @@ class OnnxSession:
     def resized(self, size: int) -> Callable[[], None]:
         """Return what runs the first ``size`` images of the batch, in buffers of their own.
 
-        `outputs` goes on to tell those of `run`.
+        `outputs` goes on to return those of `run`.
 
         Raises:
             UnsupportedCell: A CUDA graph is replayed, which was captured for one size.

@@ -3,7 +3,7 @@
 ``--meter 'wall:URL#power=EXPRESSION&energy_wh=EXPRESSION'``: the URL gives JSON, and JMESPath
 expressions (https://jmespath.org) find the numbers in it.
 
-A plug measures well and tells late: it refreshes its numbers about once a second, and most count
+A plug measures well and reports late: it refreshes its numbers about once a second, and most count
 energy in steps of 1 Wh (3600 J). Power, integrated, is then the better of the two.
 """
 
@@ -72,7 +72,7 @@ class WallMeter(EnergyMeter):
 
     Args:
         source: Where and how to read.
-        domain: What it tells.
+        domain: What it reports.
         login: The credentials of its host; ``None``: none.
     """
 
@@ -86,7 +86,7 @@ class WallMeter(EnergyMeter):
 
     @classmethod
     def open(cls, options: MeterOptions) -> Self:
-        """Read the plug once and see what it tells, and how fine.
+        """Read the plug once and see what it reports, and how fine.
 
         Raises:
             UsageError: What stands behind ``wall:`` cannot be meant.

@@ -96,10 +96,10 @@ class AmdMeter(EnergyMeter):
 
     @classmethod
     def open(cls, options: MeterOptions) -> Self:
-        """Find the GPUs and what they can tell.
+        """Find the GPUs and what they can report.
 
         Raises:
-            MeterUnavailable: There is no AMD GPU, no zeus or no AMD SMI, or a GPU tells nothing.
+            MeterUnavailable: There is no AMD GPU, no zeus or no AMD SMI, or a GPU reports nothing.
         """
         kfd = options.sysfs / "class" / "kfd"
         if not kfd.exists():
@@ -153,10 +153,10 @@ class AmdMeter(EnergyMeter):
 
 
 def _amd_gpu(gpu: _ZeusGpu) -> _AmdGpu:
-    """Find out what a GPU tells.
+    """Find out what a GPU reports.
 
     Raises:
-        MeterUnavailable: Nothing, and no other GPU tells it either.
+        MeterUnavailable: Nothing, and no other GPU reports it either.
     """
     name = f"amd-gpu-{gpu.gpu_index}"
     energy_mj = None
@@ -226,7 +226,7 @@ class AppleMeter(EnergyMeter):
 
     Args:
         soc: zeus' object.
-        fields: The fields that this chip tells.
+        fields: The fields that this chip reports.
         tick_s: Update period of the sum, in s.
     """
 
@@ -261,10 +261,10 @@ class AppleMeter(EnergyMeter):
 
     @classmethod
     def open(cls, options: MeterOptions) -> Self:
-        """Find what the chip tells.
+        """Find what the chip reports.
 
         Raises:
-            MeterUnavailable: This is no Apple silicon, zeus is not there, or it tells nothing.
+            MeterUnavailable: This is no Apple silicon, zeus is not there, or it reports nothing.
         """
         if sys.platform != "darwin" or platform.machine() != "arm64":
             raise MeterUnavailable("no Apple silicon: this is not macOS on arm64; leave apple out")

@@ -21,7 +21,7 @@ def probe_ticks(
 
     Args:
         read: Returns the value of each counter by name.
-        clock: Tells the time in s.
+        clock: Returns the time in s.
         limit_s: The longest time to watch.
         pause_s: Sleep between two reads; it bounds how fine a period can be resolved.
         wait_for: The counters that are waited for; default all.

@@ -102,7 +102,7 @@ class Series:
         self._faults.append(Fault(since_s, math.inf, reason))
 
     def reaches(self, t_s: float) -> bool:
-        """Tell whether a window that ends at ``t_s`` can be answered: more waiting adds nothing.
+        """Return whether a window that ends at ``t_s`` can be answered: more waiting adds nothing.
 
         With a counter that is a tick after it, else a read; or the domain is failing, or stuck.
         """

@@ -1,4 +1,4 @@
-"""CPU power estimated from CPU time, for machines whose hardware does not tell.
+"""CPU power estimated from CPU time, for machines whose hardware does not report it.
 
 The model is that of the Cloud Carbon Footprint methodology: each hardware thread draws a minimum
 at rest and a maximum at full load, linear between. The numbers are in `cpu_models`.
@@ -33,7 +33,7 @@ class EstimateMeter(EnergyMeter):
     ``u``; so it is linear in time and energy: ``a x time + b x energy``.
 
     Args:
-        clock: Tells the time in s.
+        clock: Returns the time in s.
         cores: Hardware threads granted to the process; may be a fraction under a quota.
         power: What one such thread draws.
 

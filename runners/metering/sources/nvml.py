@@ -70,7 +70,7 @@ class _Device:
         handle: NVML's; ``None`` for a device without.
         counter: Whether it has an energy counter.
         instant: Whether it states its power at this instant, not averaged.
-        reason: Why it tells neither energy nor power.
+        reason: Why it reports neither energy nor power.
     """
 
     name: str
@@ -95,11 +95,11 @@ class NvmlMeter(EnergyMeter):
 
     @classmethod
     def open(cls, options: MeterOptions) -> Self:
-        """Initialise NVML, find what each device can tell and how often its counter ticks.
+        """Initialise NVML, find what each device can report and how often its counter ticks.
 
         Raises:
             MeterUnavailable: No library, driver, permission or visible device, or none of the
-                devices tells its energy or power.
+                devices reports its energy or power.
         """
         import pynvml
 
@@ -188,7 +188,7 @@ def _handle(index: int) -> tuple[Handle, str | None]:
 
 
 def _device(index: int, handle: Handle, lost: str | None) -> _Device:
-    """Find by asking what a device can tell."""
+    """Find by asking what a device can report."""
     import pynvml
 
     name = f"gpu-{index}"

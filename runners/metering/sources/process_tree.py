@@ -36,7 +36,7 @@ class ProcessTree:
 
     Args:
         pid: The root.
-        clock: Tells the time in s.
+        clock: Returns the time in s.
     """
 
     def __init__(self, pid: int, clock: Clock) -> None:
@@ -126,6 +126,6 @@ def _read(process: "psutil.Process") -> _Usage:
         raise psutil.NoSuchProcess(process.pid)
     with process.oneshot():
         times = process.cpu_times()
-        # macOS tells 0 of children: then nothing moves, and all is kept
+        # macOS reports 0 for children: then nothing moves, and all is kept
         children_s = times.children_user + times.children_system
         return _Usage(process.ppid(), times.user + times.system, children_s)

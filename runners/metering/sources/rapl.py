@@ -49,7 +49,7 @@ class Zone:
 
     @property
     def part(self) -> str:
-        """The part of the machine that it tells."""
+        """The part of the machine that it reports."""
         title = self.domain.partition("-")[0]
         return {"dram": "memory", "psys": "machine"}.get(title, "cpu")
 

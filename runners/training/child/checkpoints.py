@@ -1,6 +1,6 @@
 """Checkpoints of one training: files that are whole or not there, one for each epoch that ended.
 
-The child writes one before it tells of the epoch. The parent removes those that nothing needs any
+The child writes one before it reports the epoch. The parent removes those that nothing needs any
 more, when the epoch is in the journal: so that of the journal's last epoch is always there, however
 far the child was ahead of it.
 """

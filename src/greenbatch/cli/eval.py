@@ -63,7 +63,7 @@ def evaluate(
     for name in precisions:
         if name not in PRECISIONS:
             raise UnknownNameError("precision", name, PRECISIONS)
-    found = [  # what is missing is told before anything is run
+    found = [  # what is missing is reported before anything is run
         load_artifact(artifacts, model, name)
         for model in dict.fromkeys(models)
         for name in precisions

@@ -1,4 +1,4 @@
-"""A design's faults, told in a sentence with the line of its file."""
+"""A design's faults, in a sentence with the line of its file."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""Study files: YAML, whose faults are told with their line."""
+"""Study files: YAML, whose faults are reported with their line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,10 +32,10 @@ class StudyFile:
         return self.members.get("kind") == "training"
 
     def study(self, known: Known | None = None) -> Study:
-        """Return the study of inference, its names checked where it is said what is known.
+        """Return the study of inference, its names checked if what is known is given.
 
         Raises:
-            UnknownNameError, StudyError: It does not hold together; the line is told.
+            UnknownNameError, StudyError: It does not hold together; the line is in the message.
         """
         if self.is_training:
             raise StudyError(
@@ -45,10 +45,10 @@ class StudyFile:
         return make_study(self.members, self.name, self.lines, known)
 
     def training_study(self, known: Known | None = None) -> TrainingStudy:
-        """Return the study of trainings, its names checked where it is said what is known.
+        """Return the study of trainings, its names checked if what is known is given.
 
         Raises:
-            UnknownNameError, StudyError: It does not hold together; the line is told.
+            UnknownNameError, StudyError: It does not hold together; the line is in the message.
         """
         if not self.is_training:
             raise StudyError(
@@ -82,7 +82,7 @@ def load(path: Path, name: str = "") -> StudyFile:
 
     Args:
         path: Of the file.
-        name: What to call it in messages; the path, if nothing else is said.
+        name: What to call it in messages; the path, by default.
 
     Raises:
         StudyError: It cannot be read, or is not a mapping in YAML.

@@ -113,7 +113,7 @@ def _inference_options(
     if members.get("models") == [_ALL_MODELS]:
         found["models"] = list(registry.names())
     backends = listed(members, "backends")
-    if provider and backends:  # with none, the study does not hold together, which is told later
+    if provider and backends:  # a study with none is refused later
         found["backends"] = known.on_provider(backends, provider)
     return found
 

@@ -88,7 +88,7 @@ class Study(BaseModel):
             rate.
         requests: How many arrive in the window of a server; 0: for as long as the protocol's
             window lasts, and at least `FEWEST_REQUESTS`.
-        as_published: Tell also what the estimator of 'Batching for Green AI' gives for a server:
+        as_published: Report also what the estimator of 'Batching for Green AI' gives for a server:
             mean power of its GPU, an idle tail included, times duration.
         scale: By how much times, requests and repetitions were shortened.
         repetitions: Number of blocks; with a ``precision_target`` the smallest.

@@ -205,7 +205,7 @@ class Replay(Arrivals):
 
 
 def is_replay(text: str) -> bool:
-    """Tell whether arrivals, written as for `parse_arrivals`, are those of a recording."""
+    """Return whether arrivals, written as for `parse_arrivals`, are those of a recording."""
     return text.strip().partition(":")[0] == "replay"
 
 

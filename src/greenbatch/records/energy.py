@@ -19,7 +19,7 @@ _OF_AN_ESTIMATE = "estimated, not measured: "
 
 
 def estimate_note(model: str) -> str:
-    """Write the reason of a figure that is estimated by a model, which is told in words."""
+    """Write the reason of a figure that is estimated by a model, which is stated in words."""
     return f"{_OF_AN_ESTIMATE}{model}"
 
 
