@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-CEILING = 150
+CEILING = 110
 ROOT = Path(__file__).parents[1]
 ROOMS = ("analysis", "exporter", "models", "runners", "src/greenbatch")
 

@@ -6,7 +6,7 @@ All latencies stand behind one another along ``observation``, all readings of th
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xarray as xr
@@ -54,7 +54,7 @@ def gathered(traces: Mapping[str, Sequence[Trace]]) -> xr.Dataset:
     }
     labels |= {name: [getattr(trace.cell, name) for _, trace in every] for name in CELL_FACTORS}
     latencies = [one["latency"].values if "latency" in one else np.empty(0) for one in opened]
-    variables: dict[str, Any] = {
+    variables: dict[str, object] = {
         "latency": (
             "observation",
             np.concatenate([np.empty(0), *latencies]),

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -313,7 +313,7 @@ def _fix(group: str | None, apply: bool, as_json: bool) -> None:
     if apply:
         permissions.apply(remedy)
     if as_json:
-        data: dict[str, Any] = {"schema_version": 1, "applied": apply, **asdict(remedy)}
+        data: dict[str, object] = {"schema_version": 1, "applied": apply, **asdict(remedy)}
         typer.echo(json.dumps(data, indent=2, default=str))
     else:
         echo(*([_applied(remedy)] if apply else _proposed(remedy)))

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from greenbatch.analysis.recommendation.recommend import Choice, Recommendation
+    from greenbatch.analysis.recommendation.service_curves import ServiceCurve
     from greenbatch.analysis.statistics.intervals import Interval
 
 
@@ -91,7 +92,7 @@ def recommend(
     return int(not all(one.met for one in found))
 
 
-def _models(curves: Sequence[Any]) -> list[str]:
+def _models(curves: Sequence["ServiceCurve"]) -> list[str]:
     return list(dict.fromkeys(curve.cell.model for curve in curves))
 
 
@@ -160,7 +161,7 @@ def as_json_text(found: "Sequence[Recommendation]", arrivals: str, seed: int) ->
     return json.dumps(result, indent=2, allow_nan=False)
 
 
-def _choice(choice: "Choice | None") -> dict[str, Any] | None:
+def _choice(choice: "Choice | None") -> dict[str, object] | None:
     if choice is None:
         return None
     return {
@@ -184,7 +185,7 @@ def _choice(choice: "Choice | None") -> dict[str, Any] | None:
     }
 
 
-def _bounds(value: "Interval | None") -> dict[str, Any] | None:
+def _bounds(value: "Interval | None") -> dict[str, object] | None:
     if value is None:
         return None
     return {

@@ -42,11 +42,11 @@ def _adapter() -> "TypeAdapter[Record]":
     return TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 
 
-def _canonical(members: dict[str, Any]) -> bytes:
+def _canonical(members: dict[str, object]) -> bytes:
     return json.dumps(members, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _checksum(members: dict[str, Any]) -> str:
+def _checksum(members: dict[str, object]) -> str:
     return hashlib.sha256(_canonical(members)).hexdigest()[:16]
 
 
@@ -60,7 +60,7 @@ def encode(record: Record) -> bytes:
     return _canonical(members | {"checksum": _checksum(members)}) + b"\n"
 
 
-def _published(members: dict[str, Any]) -> dict[str, Any]:
+def _published(members: dict[str, object]) -> dict[str, object]:
     """Mask reasons and effective settings; what identifies a cell stays: a resume looks for it."""
     found = dict(members)
     for name, value in members.items():

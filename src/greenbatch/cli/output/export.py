@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -89,7 +89,9 @@ def _sizes(tensor: "TensorSpec", batch: int | str = "batch") -> str:
     return "x".join(map(str, (batch, *tensor.dims[1:])))
 
 
-def event(manifest: "Manifest", out: Path, verdict: str, notes: Collection[str]) -> dict[str, Any]:
+def event(
+    manifest: "Manifest", out: Path, verdict: str, notes: Collection[str]
+) -> dict[str, object]:
     """Say of an artifact what a script would read."""
     from greenbatch.models.artifacts import Artifact
 

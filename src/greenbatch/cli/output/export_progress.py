@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
@@ -216,9 +215,9 @@ def _failure(failed: Sequence[Outcome], total: int) -> str:
     )
 
 
-def _event(outcome: Outcome, folder: Path, notes: Sequence[str]) -> dict[str, Any]:
+def _event(outcome: Outcome, folder: Path, notes: Sequence[str]) -> dict[str, object]:
     manifest = outcome.manifest
-    line: dict[str, Any] = {
+    line: dict[str, object] = {
         "model": outcome.model,
         "verdict": outcome.verdict,
         "up_to_date": outcome.verdict == "up to date",

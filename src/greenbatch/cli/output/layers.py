@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch import files, units
 from greenbatch.csv_text import csv_text
@@ -247,7 +247,7 @@ def layers_as_json(found: "Attribution", depth: int | None) -> str:
     return json.dumps(result, indent=2)
 
 
-def _check(check: "Check") -> dict[str, Any]:
+def _check(check: "Check") -> dict[str, object]:
     return {
         "time_ratio": _summary(check.time),
         "energy_ratio": _summary(check.energy),
@@ -256,7 +256,7 @@ def _check(check: "Check") -> dict[str, Any]:
     }
 
 
-def _part(each: "PartShare") -> dict[str, Any]:
+def _part(each: "PartShare") -> dict[str, object]:
     part = each.part
     return {
         "part": part.number,
@@ -273,7 +273,7 @@ def _part(each: "PartShare") -> dict[str, Any]:
     }
 
 
-def _row(row: "Row") -> dict[str, Any]:
+def _row(row: "Row") -> dict[str, object]:
     return {
         "name": row.name,
         "operator": row.operator,
@@ -290,7 +290,7 @@ def _row(row: "Row") -> dict[str, Any]:
     }
 
 
-def _summary(summary: "Interval | None") -> dict[str, Any] | None:
+def _summary(summary: "Interval | None") -> dict[str, object] | None:
     if summary is None:
         return None
     return {

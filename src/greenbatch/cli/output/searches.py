@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -201,7 +201,7 @@ def _estimated(rows: Sequence["SearchRow"]) -> str:
     return ", est." if sources else ""
 
 
-def _row_as_json(row: "SearchRow") -> dict[str, Any]:
+def _row_as_json(row: "SearchRow") -> dict[str, object]:
     return {
         **{name: label for name, label in row.curve.context.labels if label != ""},
         "strategy": row.strategy,
@@ -219,7 +219,7 @@ def _row_as_json(row: "SearchRow") -> dict[str, Any]:
     }
 
 
-def _summary(summary: "Interval | None") -> dict[str, Any] | None:
+def _summary(summary: "Interval | None") -> dict[str, object] | None:
     if summary is None:
         return None
     return {"value": summary.centre, "low": summary.low, "high": summary.high, "n": summary.n}
