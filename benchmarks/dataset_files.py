@@ -12,12 +12,14 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Literal
 
 import xarray as xr
 
 from greenbatch.analysis import compile_dataset
 
-ENGINES = ("netcdf4", "h5netcdf")
+Engine = Literal["netcdf4", "h5netcdf"]
+ENGINES: tuple[Engine, Engine] = ("netcdf4", "h5netcdf")
 
 
 def main() -> None:
@@ -27,7 +29,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     dataset = compile_dataset(options.run)
-    seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
+    seconds: dict[tuple[str, Engine], list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(options.rounds):
             for engine in ENGINES:
