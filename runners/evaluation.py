@@ -1,6 +1,7 @@
 """Top-1 and top-5 accuracy of an artifact, measured on labelled photographs."""
 
 import math
+import os
 import random
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from greenbatch.models.image_folder import LabelledPhotographs, read_batches
 from greenbatch.models.onnx_session import open_session
 from greenbatch.privacy import masked
 from greenbatch.records.accuracy import FOLDER, Accuracy, Rate
+from greenbatch.runners.backends import tf32
+from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
 
 if TYPE_CHECKING:
@@ -33,10 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Accuracy", "Progress", "Rate", "classes_of", "evaluate", "rank_of", "save", "wilson"]
 
-_PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
-    "cpu": ("CPUExecutionProvider", {}),
-    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
-}
+_PROVIDERS = ("cpu", "cuda")
 _SHUFFLE_SEED = 0
 _ARITHMETIC_IMAGES = 8  # saturation shows in each
 _NAMED = 20  # broken files that are listed; all are counted
@@ -233,14 +233,16 @@ def _open(
 
     if provider not in _PROVIDERS:
         raise UsageError(f"unknown provider {provider!r}; choose one of {', '.join(_PROVIDERS)}")
+    wanted, precision = PROVIDERS[provider], artifact.manifest.precision
+    os.environ.update(tf32.environment(wanted.device, precision, {}))  # before libraries are loaded
     if reason := OnnxSession.unavailable(provider):
         raise BackendUnavailable(reason)
-    name, settings = _PROVIDERS[provider]
+    name = wanted.execution_provider
     try:
         session = open_session(
             artifact.path,
             provider=name,
-            settings=settings,
+            settings=wanted.defaults(precision, threads, None),
             threads=threads,
             optimise=optimise,
             may_be_half=True,

@@ -49,13 +49,16 @@ class Provider:
 
 
 _CUDA = {
-    # TF32 off, as in torch: fp32 means fp32 for every runtime of a study.
-    "use_tf32": "0",
     # A child has one batch size: the search is over when its warm-up is.
     "cudnn_conv_algo_search": "EXHAUSTIVE",
     # The arena would double with each extension, and the reported memory must be what is needed.
     "arena_extend_strategy": "kSameAsRequested",
 }
+
+# As in torch: fp32 means fp32 for every runtime of a study. int8 is multiplied in fp32, see
+# `settings`. Of fp16 and bf16 it would take away the tensor cores: ONNX Runtime then deselects all
+# of cuDNN's plans that use them, whatever the type.
+_WITHOUT_TF32 = {"use_tf32": "0"}
 
 _ALL = (
     Provider(
@@ -72,6 +75,7 @@ _ALL = (
         install="onnxruntime-gpu[cuda,cudnn]",
         memory="cuda",
         options=_CUDA,
+        of_precision={"fp32": _WITHOUT_TF32, "int8": _WITHOUT_TF32},
         graph_option="enable_cuda_graph",
     ),
     Provider(

@@ -1,5 +1,6 @@
 """ONNX Runtime: an InferenceSession whose inputs and outputs are bound once."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import ModuleType
@@ -14,6 +15,7 @@ from greenbatch.runners.backends import (
     check_trial,
     cuda_driver,
     find,
+    tf32,
 )
 from greenbatch.runners.backends.onnx_runtime import libraries, settings
 from greenbatch.runners.backends.onnx_runtime.placement import Start, count_nodes, start
@@ -48,6 +50,8 @@ class OnnxSession:
         self._provider = PROVIDERS[find(task.cell.backend).provider]
         self._precision = task.cell.precision
         _check_io(self._provider, task.cell.io)
+        # Before CUDA's libraries are loaded; a measuring process has it from its parent already.
+        os.environ.update(tf32.environment(self._provider.device, self._precision, task.settings))
         threads = int(task.settings.get("intra_op_num_threads", task.threads) or 0)
         requested = settings.provider_options(
             self._provider,

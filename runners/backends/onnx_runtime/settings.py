@@ -8,6 +8,7 @@ from types import ModuleType
 
 from greenbatch.errors import StudyError
 from greenbatch.models.onnx_session import CRASHING
+from greenbatch.runners.backends import tf32
 from greenbatch.runners.backends.onnx_runtime.interface import SessionOptions
 from greenbatch.runners.backends.onnx_runtime.providers import Provider
 from greenbatch.runners.backends.options import Option, Options, Setting
@@ -43,7 +44,6 @@ _LEVELS = {
 }
 _SPINNING = ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning")
 _LEFT_OUT = "optimization.disable_specified_optimizers"
-_TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 
 
 def session_options(
@@ -176,6 +176,7 @@ def in_force(
         "execution_mode": "parallel" if parallel else "sequential",
         "dynamic_block_base": _entry(options, "session.dynamic_block_base"),
         "denormal_as_zero": _entry(options, "session.set_denormal_as_zero") == "1",
+        **({tf32.OVERRIDE: os.environ.get(tf32.OVERRIDE)} if provider.device == "cuda" else {}),
         **{
             f"provider.{key}": text
             for key, text in sorted(of_provider.items())
@@ -185,9 +186,15 @@ def in_force(
 
 
 def _arithmetic(provider: Provider, precision: str, options: Mapping[str, str]) -> str | None:
-    if provider.device == "cuda":
-        fast = _on(options.get("use_tf32", "1")) and os.environ.get(_TF32_OVERRIDE) != "0"
-        return "tf32" if precision == "fp32" and fast else precision
+    if provider.name == "cuda":
+        if precision in ("fp16", "bf16"):
+            return precision
+        # It has no int8 kernels for QDQ graphs: what is quantised is dequantised and multiplied.
+        if tf32.forbidden():
+            return "fp32"
+        return "tf32" if _on(options.get("use_tf32", "1")) else "fp32, tf32 where cuDNN needs it"
+    if provider.device == "cuda":  # TensorRT chooses for each layer among the types it may use
+        return "fp32" if precision == "fp32" and tf32.forbidden() else None
     # Kernels for fp16 and bf16 that are missing elsewhere are replaced by casts and those for fp32.
     if provider.name == "cpu" and precision in ("fp32", "int8"):
         return precision

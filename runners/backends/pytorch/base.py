@@ -20,6 +20,7 @@ from greenbatch.runners.backends import (
     check_trial,
     cuda_driver,
     find,
+    tf32,
 )
 
 if TYPE_CHECKING:
@@ -104,9 +105,9 @@ class TorchBackend:
         if torch.get_num_interop_threads() != 1:  # torch takes it once in a process
             torch.set_num_interop_threads(1)
         # TF32 off, as in ONNX Runtime: fp32 means fp32 for every runtime of a study.
-        tf32 = bool(self._set.get("allow_tf32", False))
-        torch.backends.cuda.matmul.allow_tf32 = tf32
-        torch.backends.cudnn.allow_tf32 = tf32
+        allowed = bool(self._set.get("allow_tf32", False))
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
         # A batch size is fixed for the child's life, so cuDNN may search once, in the warm-up.
         torch.backends.cudnn.benchmark = bool(self._set.get("cudnn_benchmark", True))
 
@@ -215,6 +216,7 @@ class TorchBackend:
             "mkldnn": backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
         }
         if cuda:
+            reported[tf32.OVERRIDE] = os.environ.get(tf32.OVERRIDE)
             reported["cuda"] = torch.version.cuda
             reported["cudnn"] = backends.cudnn.version()  # type: ignore[no-untyped-call]
         elif self._precision != "fp32":
@@ -353,8 +355,8 @@ def _arithmetic(precision: str, device: str) -> str:
     if precision != "fp32":
         return precision
     if device == "cuda":
-        tf32 = backends.cuda.matmul.allow_tf32 or backends.cudnn.allow_tf32
-        return "tf32" if tf32 else "fp32"
+        allowed = backends.cuda.matmul.allow_tf32 or backends.cudnn.allow_tf32
+        return "tf32" if allowed and not tf32.forbidden() else "fp32"
     mkldnn: Any = backends.mkldnn  # what it has is put there when it is imported
     kinds = {mkldnn.matmul.fp32_precision, mkldnn.conv.fp32_precision}
     return "+".join(sorted(kinds - {"none", "ieee"})) or "fp32"

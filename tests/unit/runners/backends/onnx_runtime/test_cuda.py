@@ -89,24 +89,60 @@ def test_what_the_user_sets_on_the_provider_wins(ort: FakeOrt) -> None:
     assert backend.settings["autotuning"] == "cuDNN HEURISTIC"
 
 
-def test_tf32_is_told_where_nothing_forbids_it(
-    ort: FakeOrt, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backend = load(provider__use_tf32="1")
-    assert backend.settings["arithmetic"] == "fp32"  # the libraries are told not to
-    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
-    assert backend.settings["arithmetic"] == "tf32"
-    assert load().settings["arithmetic"] == "fp32"
-
-
-@pytest.mark.parametrize(("provider", "forbidden"), [("cuda", None), ("tensorrt", "0")])
-def test_tf32_is_forbidden_to_libraries_only_where_no_option_does(
-    ort: FakeOrt, monkeypatch: pytest.MonkeyPatch, provider: str, forbidden: str | None
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_lower_precisions_keep_the_tensor_cores(
+    ort: FakeOrt, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
-    backend = load(provider)
-    assert os.environ.get("NVIDIA_TF32_OVERRIDE") == forbidden
+    backend = load(precision=precision)
+    assert "use_tf32" not in given(ort)
+    assert "NVIDIA_TF32_OVERRIDE" not in os.environ
+    assert backend.settings["arithmetic"] == precision
+
+
+def test_int8_on_cuda_is_named_by_what_multiplies_it(ort: FakeOrt) -> None:
+    backend = load(precision="int8")
+    assert given(ort)["use_tf32"] == "0"
     assert backend.settings["arithmetic"] == "fp32"
+
+
+def test_arithmetic_is_what_cudnn_may_do(ort: FakeOrt, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = load(provider__use_tf32="1")
+    assert backend.settings["arithmetic"] == "fp32"  # the libraries are forbidden to
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    assert backend.settings["arithmetic"] == "tf32"
+    assert backend.settings["NVIDIA_TF32_OVERRIDE"] == "1"
+    assert load().settings["arithmetic"] == "fp32, tf32 where cuDNN needs it"
+    assert load(precision="int8").settings["arithmetic"] == "fp32, tf32 where cuDNN needs it"
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_fp32_forbids_tf32_to_nvidias_libraries_before_they_are_loaded(
+    ort: FakeOrt, monkeypatch: pytest.MonkeyPatch, provider: str
+) -> None:
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
+    seen = []
+    monkeypatch.setattr(
+        FakeOrt, "preload_dlls", lambda self: seen.append(os.environ.get("NVIDIA_TF32_OVERRIDE"))
+    )
+    backend = load(provider)
+    assert seen == ["0"]
+    assert backend.settings["arithmetic"] == "fp32"
+    assert backend.settings["NVIDIA_TF32_OVERRIDE"] == "0"
+
+
+def test_a_cell_that_asks_for_tf32_is_not_forbidden_it(
+    ort: FakeOrt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
+    backend = load(provider__use_tf32="1")
+    assert "NVIDIA_TF32_OVERRIDE" not in os.environ
+    assert backend.settings["arithmetic"] == "tf32"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
+def test_what_tensorrt_computes_in_is_its_own_choice(ort: FakeOrt, precision: str) -> None:
+    assert load("tensorrt", precision=precision).settings["arithmetic"] is None
 
 
 def test_with_host_io_each_run_copies_in_and_out(ort: FakeOrt) -> None:
@@ -209,7 +245,7 @@ def test_with_a_fallback_allowed_they_run_and_it_is_recorded(ort: FakeOrt) -> No
 
 
 def test_an_option_that_the_provider_refuses_is_told_with_a_cure(ort: FakeOrt) -> None:
-    ort.known = tuple(PROVIDERS["cuda"].options)
+    ort.known = tuple(PROVIDERS["cuda"].defaults("fp32", 1, None))
     with pytest.raises(StudyError) as told:
         load(provider__nonsense="7")
     assert str(told.value) == (
@@ -220,7 +256,7 @@ def test_an_option_that_the_provider_refuses_is_told_with_a_cure(ort: FakeOrt) -
 
 def test_an_error_that_is_not_of_an_option_stays_as_it_is(ort: FakeOrt) -> None:
     ort.known = ()
-    with pytest.raises(RuntimeError, match="Unknown option: use_tf32"):
+    with pytest.raises(RuntimeError, match="Unknown option: cudnn_conv_algo_search"):
         load(provider__nonsense="7")
 
 
