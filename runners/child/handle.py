@@ -16,6 +16,7 @@ from typing import Self
 from greenbatch.errors import FileError, MessageError
 from greenbatch.processes import python_command
 from greenbatch.records import Status
+from greenbatch.runners.child.memory_errors import is_memory
 from greenbatch.runners.child.messages import (
     Failed,
     Message,
@@ -210,7 +211,9 @@ class ChildProcess:
             reason = f"the kernel killed the process for memory while {stage}{message}"
             return ChildFailed(Status.OOM, reason)
         name = signal.Signals(-code).name
-        return ChildFailed(Status.ERROR, f"the process was killed by {name} while {stage}{message}")
+        # An exception of C++ that nobody catches aborts the process.
+        status = Status.OOM if is_memory(message) else Status.ERROR
+        return ChildFailed(status, f"the process was killed by {name} while {stage}{message}")
 
     def _kill(self) -> None:
         try:

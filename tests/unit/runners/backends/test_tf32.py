@@ -108,7 +108,7 @@ def test_whatever_measures_a_cell_starts_its_process_with_it(
         assert str(record.reason).endswith(f"its last words: {found}")
 
         searching = find_capacity(cell, artifact, study)
-        assert searching.reason.endswith(f"its last words: {found}")
+        assert searching.ended.endswith(f"its last words: {found}")
 
         if precision == "fp32":
             training = TrainingContext(
