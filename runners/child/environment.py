@@ -6,7 +6,7 @@ from greenbatch.runners import backends
 from greenbatch.runners.backends import tf32
 
 
-def of_cell(cell: Cell | TrainingCell) -> dict[str, str]:
+def variables_of(cell: Cell | TrainingCell) -> dict[str, str]:
     """Return the variables that a cell needs and the user did not set."""
     device = backends.find(cell.backend).device
     return tf32.environment(device, cell.precision, dict(cell.settings))

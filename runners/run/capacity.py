@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from greenbatch.design.study import Study
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Capacity, Cell, Status
-from greenbatch.runners.child import environment
+from greenbatch.runners.child.environment import variables_of
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
 from greenbatch.runners.child.messages import Fits, TryBatch
 from greenbatch.runners.run.repetition import loading
@@ -83,7 +83,7 @@ def largest_fitting(fits: Callable[[int], bool], bound: int) -> tuple[int, int |
 def _try(cell: Cell, artifact: Artifact, study: Study) -> ChildFailed | None:
     """Run a batch; return its failure, if it does not run."""
     try:
-        with ChildProcess(study.rules.timeout_s, environment=environment.of_cell(cell)) as child:
+        with ChildProcess(study.rules.timeout_s, environment=variables_of(cell)) as child:
             child.begin("batch", cell.backend)
             child.finish(TryBatch(load=loading(cell, artifact, study)), Fits)
     except ChildFailed as failure:

@@ -26,7 +26,7 @@ from greenbatch.records import (
     TrainingCell,
     WarmUp,
 )
-from greenbatch.runners.child import environment
+from greenbatch.runners.child.environment import variables_of
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess, reported_figures
 from greenbatch.runners.child.messages import Message
 from greenbatch.runners.host.cores import thread_count
@@ -136,7 +136,7 @@ def train(slot: TrainingSlot, context: TrainingContext, rest: Callable[[], Condi
             with ChildProcess(
                 context.study.rules.timeout_s,
                 renews=True,
-                environment=environment.of_cell(slot.cell),
+                environment=variables_of(slot.cell),
             ) as child:
                 child.begin("training", slot.cell.backend)
                 context.metering.follow(child.pid)

@@ -12,7 +12,8 @@ from greenbatch.design.training_study import make_training_study
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Cell, Conditions, Journal, Repetition, TrainingCell
 from greenbatch.runners import backends
-from greenbatch.runners.child import environment, handle
+from greenbatch.runners.child import handle
+from greenbatch.runners.child.environment import variables_of
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.run.capacity import find_capacity
@@ -41,34 +42,34 @@ def test_every_cuda_backend_is_among_them() -> None:
 
 @pytest.mark.parametrize("backend", ON_CUDA)
 def test_tf32_is_forbidden_where_products_are_of_float32(backend: str) -> None:
-    assert environment.of_cell(Cell("alexnet", backend, "fp32")) == FORBIDDEN
-    assert environment.of_cell(Cell("alexnet", backend, "int8")) == FORBIDDEN
-    assert environment.of_cell(Cell("alexnet", backend, "fp16")) == {}
-    assert environment.of_cell(Cell("alexnet", backend, "bf16")) == {}
+    assert variables_of(Cell("alexnet", backend, "fp32")) == FORBIDDEN
+    assert variables_of(Cell("alexnet", backend, "int8")) == FORBIDDEN
+    assert variables_of(Cell("alexnet", backend, "fp16")) == {}
+    assert variables_of(Cell("alexnet", backend, "bf16")) == {}
 
 
 def test_a_training_in_fp32_is_one_of_them() -> None:
-    assert environment.of_cell(TrainingCell("alexnet", "fake", "torch-cuda")) == FORBIDDEN
-    assert environment.of_cell(TrainingCell("alexnet", "fake", "torch-cpu")) == {}
+    assert variables_of(TrainingCell("alexnet", "fake", "torch-cuda")) == FORBIDDEN
+    assert variables_of(TrainingCell("alexnet", "fake", "torch-cpu")) == {}
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime-cpu", "torch-cpu", "openvino-gpu"])
 def test_other_devices_know_no_tf32(backend: str) -> None:
-    assert environment.of_cell(Cell("alexnet", backend)) == {}
+    assert variables_of(Cell("alexnet", backend)) == {}
 
 
 @pytest.mark.parametrize(
     "setting", [("allow_tf32", "1"), ("allow_tf32", "true"), ("provider.use_tf32", "1")]
 )
 def test_a_cell_that_asks_for_tf32_gets_it(setting: tuple[str, str]) -> None:
-    assert environment.of_cell(Cell("alexnet", "torch-cuda", settings=(setting,))) == {}
+    assert variables_of(Cell("alexnet", "torch-cuda", settings=(setting,))) == {}
     off = (setting[0], "0")
-    assert environment.of_cell(Cell("alexnet", "torch-cuda", settings=(off,))) == FORBIDDEN
+    assert variables_of(Cell("alexnet", "torch-cuda", settings=(off,))) == FORBIDDEN
 
 
 def test_what_the_user_set_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
-    assert environment.of_cell(Cell("alexnet", "torch-cuda")) == {}
+    assert variables_of(Cell("alexnet", "torch-cuda")) == {}
 
 
 # Its last words are what it finds in its environment.
