@@ -55,6 +55,7 @@ class FakeOrt:
         log: What was asked, in order.
         plans: Batch sizes for which convolutions were planned, in order: as on CUDA, whenever the
             shape is another than in a session's last run.
+        ran: Batch sizes that ran, in order.
     """
 
     available: Sequence[str] = (
@@ -69,6 +70,7 @@ class FakeOrt:
     log: list[Any] = field(default_factory=list)
     sessions: list["Session"] = field(default_factory=list)
     plans: list[int] = field(default_factory=list)
+    ran: list[int] = field(default_factory=list)
     __version__ = "9.9.9"
     __file__ = "/nowhere/onnxruntime/__init__.py"
     SessionOptions = SessionOptions
@@ -194,6 +196,7 @@ class Session:
         binding.bound["logits"].array[...] = _forward(images)
 
     def _plan(self, shape: tuple[int, ...]) -> None:
+        self.ort.ran.append(shape[0])
         if shape != self.last_shape and self.name != "CPUExecutionProvider":
             self.ort.plans.append(shape[0])
         self.last_shape = shape

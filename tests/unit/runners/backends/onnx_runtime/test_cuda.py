@@ -407,6 +407,7 @@ def test_each_size_of_a_server_computes_its_own_images(ort: FakeOrt) -> None:
         del ort.log[:]
         batches.run(size)
         assert ort.log == ["to cuda", "run", "to cpu"]
+        assert ort.ran[-1] == padded
         ran = next(s for s in ort.sessions if len(s.bound["images"].array) == padded)
         np.testing.assert_array_equal(ran.bound["images"].array, order.images[:padded])
 
