@@ -211,11 +211,11 @@ class OnnxSession:
             self._session.get_session_options(),
             self._provider_options,
         )
-        if self._host_memory is None:
-            return found
-        kind = self._host_memory.partition(" ")[0]
-        copies = f"inputs {kind}, outputs pageable; waits 3 times"
-        return found | {"host_memory": self._host_memory, "copies": copies}
+        if self._host_memory:
+            kind = self._host_memory.partition(" ")[0]
+            found["host_memory"] = self._host_memory
+            found["copies"] = f"inputs {kind}, outputs pageable; waits 3 times"
+        return found
 
     @staticmethod
     def unavailable(provider: str) -> str | None:

@@ -22,6 +22,7 @@ from greenbatch.runners.backends.pytorch.toolchain import (
     compiler_found,
     compiler_missing,
     find_toolkit,
+    headers_missing,
     toolkit_missing,
 )
 
@@ -92,9 +93,10 @@ class TorchAot(TorchBackend):
                 f"torch {torch.__version__} does not load a compiled package from a folder; wanted "
                 f"{'.'.join(map(str, _LOADS_FOLDERS))} or later, upgrade it"
             )
-        if reason := TorchBackend.unavailable(provider) or compiler_missing(provider):
+        reason = TorchBackend.unavailable(provider) or compiler_missing(provider)
+        if reason or provider == "cpu":
             return reason
-        return toolkit_missing() if provider == "cuda" else None
+        return headers_missing() or toolkit_missing()
 
     @classmethod
     def _convolve(cls, ones: "torch.Tensor") -> "torch.Tensor":

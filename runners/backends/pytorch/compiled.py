@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from greenbatch.errors import PlacementError, first_line
 from greenbatch.runners.backends import Option, Options, Setting, Task
 from greenbatch.runners.backends.pytorch.base import OPTIONS, TorchBackend
-from greenbatch.runners.backends.pytorch.toolchain import compiler_found, compiler_missing
+from greenbatch.runners.backends.pytorch.toolchain import (
+    compiler_found,
+    compiler_missing,
+    headers_missing,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -98,7 +102,8 @@ class TorchCompiled(TorchBackend):
     @staticmethod
     def unavailable(provider: str) -> str | None:
         """Say why nothing can be compiled for the device here."""
-        return TorchBackend.unavailable(provider) or compiler_missing(provider)
+        reason = TorchBackend.unavailable(provider) or compiler_missing(provider)
+        return reason or headers_missing()
 
     @classmethod
     def _convolve(cls, ones: "torch.Tensor") -> "torch.Tensor":

@@ -43,15 +43,24 @@ def compiler_missing(provider: str) -> str | None:
             f"inductor compiles with a C++ compiler and finds none (tried {', '.join(tried)}); "
             "install g++, or name a compiler in the environment variable CXX"
         )
-    folder = Path(sysconfig.get_path("include"))
-    if not (folder / "Python.h").is_file():
-        return (
-            f"inductor compiles against Python's headers, and {folder} has no Python.h; install "
-            "them (python3-dev or python3-devel of the system), or use a Python that has them"
-        )
     if provider == "cuda" and not has_triton_package():
         return "inductor writes CUDA kernels with Triton, which is missing; pip install triton"
     return None
+
+
+def headers_missing() -> str | None:
+    """Say that Python's headers are missing; ``None`` if they are there.
+
+    torch.compile binds its kernels to Python with them, and Triton what launches its own. A package
+    of AOTInductor for the CPU needs none.
+    """
+    folder = Path(sysconfig.get_path("include"))
+    if (folder / "Python.h").is_file():
+        return None
+    return (
+        f"inductor compiles against Python's headers, and {folder} has no Python.h; install them "
+        "(python3-dev or python3-devel of the system), or use a Python that has them"
+    )
 
 
 def toolkit_missing() -> str | None:

@@ -98,12 +98,17 @@ def test_aot_on_cuda_is_unavailable_without_it(monkeypatch: pytest.MonkeyPatch) 
     assert TorchAot.unavailable("cpu") is None
 
 
-@pytest.mark.parametrize("backend", [TorchCompiled, TorchAot])
+@pytest.mark.parametrize(
+    ("backend", "provider"), [(TorchCompiled, "cpu"), (TorchCompiled, "cuda"), (TorchAot, "cuda")]
+)
 def test_a_python_without_headers_is_named(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     backend: type[TorchCompiled | TorchAot],
+    provider: str,
 ) -> None:
+    monkeypatch.setattr(TorchBackend, "unavailable", lambda provider: None)
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
-    reason = str(backend.unavailable("cpu"))
+    reason = str(backend.unavailable(provider))
     assert f"{tmp_path} has no Python.h; install" in reason
+    assert TorchAot.unavailable("cpu") is None  # its package is not bound to Python
