@@ -1,7 +1,6 @@
 """Top-1 and top-5 accuracy of an artifact, measured on labelled photographs."""
 
 import math
-import os
 import random
 import time
 from collections.abc import Callable
@@ -94,26 +93,30 @@ def evaluate(
         chosen = sorted(random.Random(_SHUFFLE_SEED).sample(chosen, limit))
     paths = [photographs.paths[index] for index in chosen]
     labels = np.array([photographs.labels[index] for index in chosen])
-    run = _open(artifact, provider, threads)
     report = on_progress or (lambda progress: None)
     broken: dict[str, str] = {}
     first = fifth = images = 0
-    began_s = clock()
-    batches = read_batches(
-        paths, manifest.input, batch_size, lambda path, reason: broken.setdefault(str(path), reason)
-    )
-    for indices, batch in batches:
-        logits = run(batch)
-        if not images and manifest.precision == "int8" and provider == "cpu":
-            _check_arithmetic(artifact, threads, batch[:_ARITHMETIC_IMAGES], logits)
-        ranks = rank_of(logits, labels[indices])
-        first += int((ranks < 1).sum())
-        fifth += int((ranks < 5).sum())
-        images += len(batch)
-        done = indices[-1] + 1
-        passed_s = clock() - began_s
-        report(Progress(done, len(paths), passed_s / done * (len(paths) - done)))
-    duration_s = clock() - began_s
+    with tf32.forbidden_for(provider, manifest.precision):  # providers are called as their devices
+        run = _open(artifact, provider, threads)
+        began_s = clock()
+        batches = read_batches(
+            paths,
+            manifest.input,
+            batch_size,
+            lambda path, reason: broken.setdefault(str(path), reason),
+        )
+        for indices, batch in batches:
+            logits = run(batch)
+            if not images and manifest.precision == "int8" and provider == "cpu":
+                _check_arithmetic(artifact, threads, batch[:_ARITHMETIC_IMAGES], logits)
+            ranks = rank_of(logits, labels[indices])
+            first += int((ranks < 1).sum())
+            fifth += int((ranks < 5).sum())
+            images += len(batch)
+            done = indices[-1] + 1
+            passed_s = clock() - began_s
+            report(Progress(done, len(paths), passed_s / done * (len(paths) - done)))
+        duration_s = clock() - began_s
     if not images:
         raise MeasurementError(
             f"none of the {len(paths)} images in {data} can be read, the first because: "
@@ -233,8 +236,7 @@ def _open(
 
     if provider not in _PROVIDERS:
         raise UsageError(f"unknown provider {provider!r}; choose one of {', '.join(_PROVIDERS)}")
-    wanted, precision = PROVIDERS[provider], artifact.manifest.precision
-    os.environ.update(tf32.environment(wanted.device, precision, {}))  # before libraries are loaded
+    wanted = PROVIDERS[provider]
     if reason := OnnxSession.unavailable(provider):
         raise BackendUnavailable(reason)
     name = wanted.execution_provider
@@ -242,7 +244,7 @@ def _open(
         session = open_session(
             artifact.path,
             provider=name,
-            settings=wanted.defaults(precision, threads, None),
+            settings=wanted.defaults(artifact.manifest.precision, threads, None),
             threads=threads,
             optimise=optimise,
             may_be_half=True,

@@ -7,7 +7,8 @@ other value is reserved (NVIDIA, "Accelerating AI Training with NVIDIA TF32 Tens
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 
@@ -31,6 +32,21 @@ def environment(device: str, precision: str, settings: Mapping[str, object]) -> 
     requested = any(str(settings.get(name, "")).lower() in _ON for name in _OPTIONS)
     in_fp32 = device == "cuda" and precision in _COMPUTED_IN_FP32
     return {} if not in_fp32 or requested or OVERRIDE in os.environ else {OVERRIDE: "0"}
+
+
+@contextmanager
+def forbidden_for(device: str, precision: str) -> Iterator[None]:
+    """Set in this process, while the context lasts, what `environment` returns without settings.
+
+    Libraries that are loaded meanwhile keep to it; processes that are started later do not get it.
+    """
+    variables = environment(device, precision, {})
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            os.environ.pop(name, None)
 
 
 def forbidden() -> bool:
