@@ -212,7 +212,7 @@ class ChildProcess:
             return ChildFailed(Status.OOM, reason)
         name = signal.Signals(-code).name
         # An exception of C++ that nobody catches aborts the process.
-        status = Status.OOM if is_memory(message) else Status.ERROR
+        status = Status.OOM if is_memory(message, lambda: "\n".join(lines)) else Status.ERROR
         return ChildFailed(status, f"the process was killed by {name} while {stage}{message}")
 
     def _kill(self) -> None:

@@ -95,12 +95,13 @@ def _diagnose(error: BaseException) -> "tuple[Status, str]":
     """Return the status and the one-sentence reason of a failure."""
     from greenbatch.errors import GreenbatchError, UnsupportedCell
     from greenbatch.records import Status
-    from greenbatch.runners.child.memory_errors import is_memory
+    from greenbatch.runners.child.memory_errors import is_memory, printed_here
 
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, UnsupportedCell):
         return Status.UNSUPPORTED, text
-    if isinstance(error, MemoryError) or is_memory(f"{type(error).__name__}: {text}"):
+    named = f"{type(error).__name__}: {text}"
+    if isinstance(error, MemoryError) or is_memory(named, printed_here):
         return Status.OOM, f"out of memory: {text[:300]}"
     if isinstance(error, GreenbatchError):
         return Status.ERROR, text

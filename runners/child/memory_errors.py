@@ -8,6 +8,7 @@ GPU), HIP, DirectML, C++ and the C library.
 import os
 import re
 import stat
+from collections.abc import Callable
 
 _SPACE = re.compile(r"[\s_]+")
 _MEMORY = re.compile(
@@ -31,19 +32,27 @@ _VAGUE = re.compile(
 _STDERR, _PRINTED_BYTES = 2, 1 << 16
 
 
-def is_memory(text: str) -> bool:
+def is_memory(text: str, printed: Callable[[], str] = lambda: "") -> bool:
     """Whether an error's text says that memory ran out.
 
     A kernel that needs more shared memory than its multiprocessor has is another matter: a smaller
     batch does not help it.
+
+    Args:
+        text: Of the error.
+        printed: Returns what its process printed; called where the text is vague.
     """
-    words = _SPACE.sub(" ", text.lower())
+    words = _words(text)
     if _MEMORY.search(words):
         return True
-    return bool(_VAGUE.search(words) and _MEMORY.search(_SPACE.sub(" ", _printed().lower())))
+    return bool(_VAGUE.search(words) and _MEMORY.search(_words(printed())))
 
 
-def _printed() -> str:
+def _words(text: str) -> str:
+    return _SPACE.sub(" ", text.lower())
+
+
+def printed_here() -> str:
     """Return the end of what this process has printed to its standard error, if that is a file."""
     try:
         found = os.fstat(_STDERR)

@@ -79,8 +79,9 @@ def test_a_class_can_say_it_too() -> None:
 VAGUE = """
 import sys
 print(sys.argv[1], file=sys.stderr, flush=True)
-from greenbatch.runners.child.memory_errors import is_memory
-print(is_memory("TensorRT EP failed to create engine from network."))
+from greenbatch.runners.child import main
+status, _ = main._diagnose(RuntimeError("TensorRT EP failed to create engine from network."))
+print(status == "oom")
 """
 
 
