@@ -304,6 +304,8 @@ def _fill_stops(arrays: "Arrays", repetitions: Iterable[Repetition], grid: Label
 def _fill_capacities(arrays: "Arrays", capacities: Iterable[Capacity], grid: Labels) -> None:
     """Fill in the largest batches; of several probes of a cell, the latest."""
     for capacity in sorted(capacities, key=lambda c: (c.started_at, c.cell.batch_size)):
+        if capacity.ended and not capacity.fits:
+            continue  # nothing is known
         cell = capacity.cell
         factors = (grid.place(d, getattr(cell, d)) for d in ("model", "backend", "precision", "io"))
         place = (*factors, *grid.settings_of(cell))

@@ -124,7 +124,11 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
             memory_children_bytes=children_bytes,
             placement=dict(backend.placement),
             fell_back=backend.fell_back,
-            settings={**_process_settings(task.cell), **settings, **measured.settings},
+            settings={
+                **_process_settings(task.cell, settings.get("copies")),
+                **settings,
+                **measured.settings,
+            },
             phases_s={
                 "start": ready_s - born_s,
                 "images": load_s - ready_s,
@@ -313,10 +317,17 @@ def _check_unchanged(
             )
 
 
-def _process_settings(cell: Cell) -> dict[str, str]:
-    """Return the factors that the process sets, not the backend."""
+def _process_settings(cell: Cell, copies: backends.Setting) -> dict[str, str]:
+    """Return the factors that the process sets, not the backend.
+
+    Args:
+        cell: That is measured.
+        copies: How the backend copies between host and device, if it says so.
+    """
     on_cpu = backends.find(cell.backend).device == "cpu"
     inside = "none" if on_cpu or cell.io == "device" else "inputs and outputs, in the window"
+    if inside != "none" and copies:
+        inside += f": {copies}"
     return {
         "affinity": affinity(),
         "transfers": inside,

@@ -26,6 +26,7 @@ from greenbatch.records import (
     Status,
     artifact_key,
 )
+from greenbatch.runners.child.environment import variables_of
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess, reported_figures
 from greenbatch.runners.child.jobs import judged_by_itself
 from greenbatch.runners.child.messages import (
@@ -108,7 +109,9 @@ def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> 
     try:
         make_folder(cache)
         with Recorder(context.metering.meters, time.perf_counter) as recorder:
-            with ChildProcess(_timeout_s(slot.cell, context)) as child:
+            with ChildProcess(
+                _timeout_s(slot.cell, context), environment=variables_of(slot.cell)
+            ) as child:
                 child.begin("repetition", slot.cell.backend)
                 context.metering.follow(child.pid)
                 conditions = rest()

@@ -26,6 +26,7 @@ from greenbatch.records import (
     TrainingCell,
     WarmUp,
 )
+from greenbatch.runners.child.environment import variables_of
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess, reported_figures
 from greenbatch.runners.child.messages import Message
 from greenbatch.runners.host.cores import thread_count
@@ -132,7 +133,11 @@ def train(slot: TrainingSlot, context: TrainingContext, rest: Callable[[], Condi
     with Recorder(context.metering.meters, time.perf_counter) as recorder:
         log = _Log(slot, context, recorder, before)
         try:
-            with ChildProcess(context.study.rules.timeout_s, renews=True) as child:
+            with ChildProcess(
+                context.study.rules.timeout_s,
+                renews=True,
+                environment=variables_of(slot.cell),
+            ) as child:
                 child.begin("training", slot.cell.backend)
                 context.metering.follow(child.pid)
                 conditions = rest()

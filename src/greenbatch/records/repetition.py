@@ -286,13 +286,16 @@ class Capacity:
     Attributes:
         cell: The cell at that batch size; at 1 where even that does not fit.
         fits: Whether the cell fits.
-        smallest_failing: The smallest batch size that was tried and did not fit; ``None``: all did.
+        smallest_failing: The smallest batch size that was tried and did not fit; ``None``: none.
         reason: What ended that one.
+        ended: What ended the search before an answer, if something else than memory did. Larger
+            batches than the cell's may fit; if it is at 1 and does not ``fit``, nothing is known.
     """
 
     cell: Cell
     fits: bool
     smallest_failing: int | None
     reason: str = ""
+    ended: str = ""
     started_at: str = ""
     kind: Literal["capacity"] = "capacity"
