@@ -295,7 +295,8 @@ def window_flags(energy: tuple[EnergyFigure, ...], conditions: Conditions) -> Fl
     if (conditions.foreign_load or 0.0) > DISTURBED_ABOVE or conditions.foreign_processes:
         flags |= Flag.DISTURBED
     for figure in energy:
-        if figure.disagreement is not None and abs(figure.disagreement) > DISAGREES_ABOVE:
+        apart = figure.disagreement is not None and abs(figure.disagreement) > DISAGREES_ABOVE
+        if apart and figure.contradicted:
             flags |= Flag.METER_DISAGREES
     return flags
 

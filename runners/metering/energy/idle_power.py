@@ -12,5 +12,6 @@ def idle_figure(figure: EnergyFigure, window_s: float) -> IdleFigure:
         source=figure.source,
         power_w=figure.energy_j / window_s,
         uncertainty_w=figure.uncertainty_j / window_s,
+        common_w=figure.common_j / window_s,
         reason=figure.reason,
     )

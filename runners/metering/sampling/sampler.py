@@ -43,7 +43,10 @@ class _Watch:
         self._lock = threading.Lock()
         self._series = {
             domain.name: Series(
-                domain.range_j, domain.tick_s, domain.source is not EnergySource.INTEGRATED
+                domain.range_j,
+                domain.tick_s,
+                domain.source is not EnergySource.INTEGRATED,
+                domain.sensor.age_s if domain.sensor else 0.0,
             )
             for domain in meter.domains
         }

@@ -47,10 +47,15 @@ class EnergyFigure:
             already hold their energy).
         energy_j: Gross energy in the window, in J; ``None`` when missing.
         uncertainty_j: Half-width of the band that holds the true value, in J.
+        common_j: The part of ``uncertainty_j`` that is the calibration of the domain's sensor, in
+            J: it is the same share of power, and the same power besides, in every window, so that
+            ratios of energies by one sensor do not have it.
         power_mean_w: ``energy_j`` over the window's length, in W.
         power_max_w: The highest power seen between two readings, in W.
         other_source: Where the device offers a second way, which one.
         other_energy_j: The same energy by that second way, in J.
+        other_uncertainty_j: Half-width of the band of that, without the calibration, in J; ``None``
+            in runs that did not record it.
         reason: Why the figure is missing, or what an estimate assumes.
 
     Raises:
@@ -62,10 +67,12 @@ class EnergyFigure:
     counts: bool = True
     energy_j: float | None = None
     uncertainty_j: float | None = None
+    common_j: float = 0.0
     power_mean_w: float | None = None
     power_max_w: float | None = None
     other_source: EnergySource | None = None
     other_energy_j: float | None = None
+    other_uncertainty_j: float | None = None
     reason: str | None = None
 
     def __post_init__(self) -> None:
@@ -80,6 +87,19 @@ class EnergyFigure:
             return None
         return self.other_energy_j / self.energy_j - 1
 
+    @property
+    def contradicted(self) -> bool:
+        """Whether the two ways are further apart than their bands, but for what is common, explain.
+
+        A run that did not record the second band has none: any difference is one too many.
+        """
+        if self.energy_j is None or self.other_energy_j is None:
+            return False
+        if self.other_uncertainty_j is None:
+            return True
+        own_j = (self.uncertainty_j or 0.0) - self.common_j
+        return abs(self.other_energy_j - self.energy_j) > own_j + self.other_uncertainty_j
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdleFigure:
@@ -90,6 +110,7 @@ class IdleFigure:
         source: How ``power_w`` was obtained.
         power_w: Mean power, in W; ``None`` when missing.
         uncertainty_w: Half-width of the band that holds the true value, in W.
+        common_w: The part of it that is the calibration of the sensor, see `EnergyFigure`, in W.
         reason: Why the figure is missing.
     """
 
@@ -97,6 +118,7 @@ class IdleFigure:
     source: EnergySource
     power_w: float | None = None
     uncertainty_w: float | None = None
+    common_w: float = 0.0
     reason: str | None = None
 
     def __post_init__(self) -> None:

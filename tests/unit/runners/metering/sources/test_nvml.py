@@ -59,14 +59,14 @@ def test_a_constant_200_w_is_measured_within_half_a_percent(gpu: nvml.FakeNvml) 
 
 
 def test_a_square_wave_is_measured_within_the_stated_band(gpu: nvml.FakeNvml) -> None:
-    gpu.set(low_w=100.0, high_w=300.0, period_s=0.37, tick_s=0.05)
+    gpu.set(low_w=100.0, high_w=300.0, period_s=0.37, tick_s=0.05, architecture=7, capability=86)
     with NvmlMeter.open(OPTIONS) as meter:
         figure, t0_s, t1_s = _record(meter, 1.1)
     truth_j = gpu.curve.energy_j(t0_s, t1_s)
     assert figure.energy_j is not None
     assert figure.uncertainty_j is not None
     assert abs(figure.energy_j - truth_j) <= figure.uncertainty_j
-    assert figure.uncertainty_j < 0.15 * truth_j
+    assert figure.uncertainty_j - figure.common_j < 0.25 * truth_j
     assert figure.power_max_w == pytest.approx(300.0, rel=5e-3)
 
 
@@ -94,7 +94,7 @@ def test_power_that_a_newer_card_averages_over_a_second_has_a_wider_band(
 ) -> None:
     gpu.set(architecture=9, instant=0)
     with NvmlMeter.open(OPTIONS) as newer:
-        assert newer.domains[0].lag_s == 1.0
+        assert newer.domains[0].lag_s > 1.0
     gpu.set(architecture=5)
     with NvmlMeter.open(OPTIONS) as older:
         assert older.domains[0].lag_s < 0.2
