@@ -123,6 +123,11 @@ class Series:
         stood_s = read_s - max(self._changed_s, self._before_s[0])
         return self._ticked_s >= t_s or stood_s > stuck_s(self._tick_s)
 
+    @property
+    def ticked_s(self) -> float:
+        """An instant no later than the latest tick, in s; -inf before the first."""
+        return self._ticked_s
+
     def history(self) -> History:
         """Copy what there is."""
         return History(

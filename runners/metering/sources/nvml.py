@@ -22,6 +22,7 @@ from greenbatch.runners.metering.meter import (
     MeterOptions,
     Reading,
 )
+from greenbatch.runners.metering.processes import Processes
 from greenbatch.runners.metering.sampling.ticks import probe_ticks
 from greenbatch.runners.metering.sources.nvml_library import (
     Handle,
@@ -37,6 +38,7 @@ from greenbatch.runners.metering.sources.nvml_power import (
     power_w,
     with_sensor,
 )
+from greenbatch.runners.metering.sources.nvml_processes import processes_of
 from greenbatch.units import MILLIJOULE_J, MILLIWATT_W
 
 _PROBE_LIMIT_S = 1.0
@@ -122,9 +124,15 @@ class NvmlMeter(EnergyMeter):
         return {device.name: _read(device) for device in self._devices}
 
     def conditions(self) -> Mapping[str, DeviceState]:
-        """Look at temperature, clock, throttling, memory and processes of each device."""
+        """Look at temperature, clock, throttling and memory of each device."""
         return {
             device.name: device_state(device.handle) for device in self._devices if device.handle
+        }
+
+    def processes(self) -> Mapping[str, Processes]:
+        """List the processes on each device."""
+        return {
+            device.name: processes_of(device.handle) for device in self._devices if device.handle
         }
 
     def close(self) -> None:
@@ -274,7 +282,7 @@ def _read(device: _Device) -> Reading:
 
 
 def device_state(handle: Handle) -> DeviceState:
-    """Look at a device: temperature, clocks, throttling, power limit, memory and processes."""
+    """Look at a device: temperature, clocks, throttling, power limit and memory."""
     import pynvml
 
     temperature_c = ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
@@ -283,7 +291,6 @@ def device_state(handle: Handle) -> DeviceState:
         reasons = ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
     limit_mw = ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
     memory = ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    processes = ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or []
     return DeviceState(
         temperature_c=None if temperature_c is None else float(temperature_c),
         clock_hz=_clock_hz(handle, pynvml.NVML_CLOCK_SM),
@@ -291,7 +298,6 @@ def device_state(handle: Handle) -> DeviceState:
         power_limit_w=None if limit_mw is None else limit_mw * MILLIWATT_W,
         throttle_reasons=tuple(n for bit, n in _THROTTLE_REASONS.items() if reasons & bit),
         memory_bytes=None if memory is None else int(memory.used),
-        pids=tuple(sorted(int(process.pid) for process in processes)),
     )
 
 

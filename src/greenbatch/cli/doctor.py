@@ -33,6 +33,7 @@ _STYLES: dict[str, str] = {
 }
 _SUBJECT = 18  # columns, unless a name needs more
 _MARK = 11
+_SLOW_CALL_S = 0.002
 _COSTLY_ABOVE = 0.05  # of a core: the reading then shows in what is read
 _UNREPORTED = "the kernel does not report it"
 _NOTHING = 3  # the exit code
@@ -271,6 +272,14 @@ def _meters(meters: Iterable["MeterState"], cost: "SamplerCost") -> Iterator[Lin
             meter.name,
             f"{domains}; read every {units.si(meter.interval_s, 's')}{use}{notes}",
         )
+        for domain_name, calls_s in meter.calls_s.items():
+            costs = ", ".join(f"{what} {units.si(call_s, 's')}" for what, call_s in calls_s.items())
+            slow = any(calls_s[what] > _SLOW_CALL_S for what in ("energy", "power"))
+            yield Line(
+                "warning" if slow else "ok",
+                f"{domain_name} calls",
+                f"{costs}" + ("; reading so slowly makes ticks less certain" if slow else ""),
+            )
     if cost.share is None:
         yield Line("not known", "cost of reading", cost.reason or "not known")
     else:
