@@ -14,6 +14,7 @@ from greenbatch.runners.doctor import permissions
 from greenbatch.runners.doctor.machine import Machine, text_of
 from greenbatch.runners.metering import EnergyMeter, MeterOptions, open_meters
 from greenbatch.runners.metering.opening import ESTIMATE, Metering, targets
+from greenbatch.runners.metering.sensors import Sensor
 from greenbatch.runners.metering.sources.rapl import find_zones
 
 _COST_S = 1.0
@@ -31,6 +32,7 @@ class DomainState:
     tick_s: float
     device: str
     note: str | None
+    sensor: Sensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +148,7 @@ def _usable(meter: EnergyMeter, automatic: bool) -> MeterState:
                 tick_s=domain.tick_s,
                 device=domain.device,
                 note=domain.note,
+                sensor=domain.sensor,
             )
             for domain in meter.domains
         ),

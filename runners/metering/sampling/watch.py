@@ -117,6 +117,7 @@ class Watch:
             self._fail(self._clock(), f"the reading thread ended: {_described(error)}")
         finally:
             self.first_read.set()
+            self._listed.set()
 
     def _loop(self) -> None:
         due_s = conditions_due_s = self._clock()
@@ -126,6 +127,7 @@ class Watch:
             now_s = self._clock()
             if self._list_wanted.is_set():
                 self._list()
+                now_s = self._clock()
             if now_s >= conditions_due_s and self._may_look(now_s):
                 self._look()
                 self._look_s = self._clock() - now_s

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from greenbatch.runners.doctor.machine import Machine
     from greenbatch.runners.doctor.meters import MeterState, SamplerCost
     from greenbatch.runners.doctor.permissions import Remedy
+    from greenbatch.runners.metering.sensors import Sensor
 
 Mark = Literal["ok", "warning", "missing", "not known"]
 _STYLES: dict[str, str] = {
@@ -262,7 +263,7 @@ def _meters(meters: Iterable["MeterState"], cost: "SamplerCost") -> Iterator[Lin
             continue
         domains = ", ".join(
             f"{domain.name} ({domain.source}, ticks every {units.si(domain.tick_s, 's')}"
-            f"{'' if domain.counts else ', not counted'})"
+            f"{'' if domain.counts else ', not counted'}{_sensor(domain.sensor)})"
             for domain in meter.domains
         )
         use = "" if meter.automatic else f"; only with --meter {meter.name}"
@@ -288,6 +289,15 @@ def _meters(meters: Iterable["MeterState"], cost: "SamplerCost") -> Iterator[Lin
             "cost of reading",
             f"{cost.share:.2%} of one core for {', '.join(cost.meters) or 'no meter'}",
         )
+
+
+def _sensor(sensor: "Sensor | None") -> str:
+    if sensor is None:
+        return ""
+    return (
+        f", power is the mean over {units.si(sensor.window_s, 's')}, every "
+        f"{units.si(sensor.period_s, 's')}, ±{sensor.gain:.0%} ±{units.si(sensor.offset_w, 'W')}"
+    )
 
 
 def _backends(diagnosis: "Diagnosis") -> Iterator[Line]:

@@ -15,6 +15,7 @@ class EnergySource(StrEnum):
     ESTIMATED = "estimated"
 
 
+_ROUNDED = 1 + 1e-9  # sums of parts
 _OF_AN_ESTIMATE = "estimated, not measured: "
 
 
@@ -34,6 +35,13 @@ def _check(label: str, source: EnergySource, value: float | None, reason: str | 
             raise ValueError(f"{label} is missing: it has no value and needs a reason")
     elif value is None or not math.isfinite(value) or value < 0:
         raise ValueError(f"{label} is {value} with source {source}; it is finite and not negative")
+
+
+def _check_common(label: str, common: float, uncertainty: float | None) -> None:
+    if not 0 <= common <= (uncertainty or 0.0) * _ROUNDED:
+        raise ValueError(
+            f"the common part of the uncertainty of {label} is {common}; wanted 0 to {uncertainty}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +87,7 @@ class EnergyFigure:
         _check(f"energy of {self.domain}", self.source, self.energy_j, self.reason)
         if self.energy_j is not None and self.uncertainty_j is None:
             raise ValueError(f"energy of {self.domain} needs an uncertainty")
+        _check_common(f"energy of {self.domain}", self.common_j, self.uncertainty_j)
 
     @property
     def disagreement(self) -> float | None:
@@ -123,6 +132,7 @@ class IdleFigure:
 
     def __post_init__(self) -> None:
         _check(f"idle power of {self.domain}", self.source, self.power_w, self.reason)
+        _check_common(f"idle power of {self.domain}", self.common_w, self.uncertainty_w)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,7 +134,7 @@ def test_what_a_child_measured_is_its_record(
 @pytest.mark.parametrize(
     ("messages", "reason"),
     [
-        ((Fits(),), "got the message 'Fits', wanted Measured or Loaded or Warm or Ended"),
+        ((Fits(),), "got the message 'Fits', wanted Measured or Loaded or Idling or Warm or Ended"),
         ((ODD,), "figures that make no record: images must be iterations x batch size"),
     ],
 )

@@ -66,10 +66,10 @@ def _focused(meter: CountedMeter, length_s: float) -> tuple[float, float]:
     """Read often for a while; return its begin and end."""
     with Recorder([meter]) as recorder:
         time.sleep(0.3)
-        start_s = time.perf_counter() + 0.01
+        start_s = time.perf_counter() + 0.2
         end_s = start_s + length_s
         recorder.focus(start_s, end_s)
-        time.sleep(length_s + 0.05)
+        time.sleep(length_s + 0.25)
         return start_s, end_s
 
 
