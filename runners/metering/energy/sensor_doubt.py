@@ -9,6 +9,8 @@ _Column = NDArray[np.float64]
 
 _STEPS = 4  # a load that begins and ends, each seen in two readings
 _AROUND_LEAST_S = 3.0
+_STEADY_S = 2.0
+_STEADY = 0.1
 
 
 def sensor_doubt_j(
@@ -71,7 +73,8 @@ def _unseen_j(sensor: Sensor, t_s: _Column, power_w: _Column, t0_s: float, t1_s:
     shorter than their wandering has another mean. Readings cannot tell that from a load which
     changes slowly. So the window's energy by the mean of a longer stretch around it is as likely as
     its own, and their difference is in doubt. Steps of the load are no wandering: the largest few
-    changes in the stretch are left out.
+    changes in the stretch are left out. Nor does a load wander that is steady for 2 s: it would
+    have to keep step with the sensor to a fraction of a percent.
     """
     around_s = max(_AROUND_LEAST_S, t1_s - t0_s)
     near = (t_s >= t0_s - around_s) & (t_s <= t1_s + around_s)
@@ -84,9 +87,22 @@ def _unseen_j(sensor: Sensor, t_s: _Column, power_w: _Column, t0_s: float, t1_s:
     without_steps_w = changes_w.copy()
     without_steps_w[np.argsort(np.abs(changes_w))[-_STEPS:]] = 0.0
     level_w = np.concatenate(([0.0], np.cumsum(without_steps_w)))
-    return float(between_j) + min(
-        _wandering_j(near_s, power_w, t0_s, t1_s) for power_w in (near_w, level_w)
-    )
+    wandering_j = min(_wandering_j(near_s, each_w, t0_s, t1_s) for each_w in (near_w, level_w))
+    if (change_w := _steady_w(near_s, near_w, t0_s, t1_s)) is not None:
+        wandering_j = min(wandering_j, sensor.unseen * change_w * (t1_s - t0_s))
+    return float(between_j) + wandering_j
+
+
+def _steady_w(t_s: _Column, power_w: _Column, t0_s: float, t1_s: float) -> float | None:
+    """Return by how much readings change in a steady stretch around a window; ``None``: in none."""
+    length_s = max(_STEADY_S, t1_s - t0_s)
+    found_w = []
+    for from_s, to_s in ((t0_s, t0_s + length_s), (t1_s - length_s, t1_s)):
+        if t_s[0] <= from_s and to_s <= t_s[-1]:
+            stretch_w = _near_w(t_s, power_w, from_s, to_s)
+            if np.ptp(stretch_w) <= _STEADY * stretch_w.mean():
+                found_w.append(float(np.ptp(stretch_w)))
+    return min(found_w, default=None)
 
 
 def _wandering_j(t_s: _Column, power_w: _Column, t0_s: float, t1_s: float) -> float:

@@ -57,3 +57,10 @@ def test_a_longer_window_holds_more_of_the_wandering_and_is_doubted_less() -> No
     short_w = sensor_doubt_j(PART_TIME, T_S, wandering_w, 5.0, 5.5) / 0.5
     long_w = sensor_doubt_j(PART_TIME, T_S, wandering_w, 4.0, 8.0) / 4.0
     assert long_w < short_w / 2
+
+
+def test_a_steady_stretch_after_a_load_that_decays_is_not_taken_for_wandering() -> None:
+    """Idle power after a load, on a sensor that looks part of the time."""
+    decaying_w = 100.0 + 200.0 * np.exp(-np.maximum(T_S - 2.0, 0.0) / 1.0)
+    assert sensor_doubt_j(PART_TIME, T_S, decaying_w, 6.0, 8.0) < 0.04 * 100.0 * 2.0
+    assert sensor_doubt_j(PART_TIME, T_S, decaying_w, 7.5, 8.0) < 0.04 * 100.0 * 0.5
