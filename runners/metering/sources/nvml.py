@@ -252,7 +252,8 @@ def _periods_s(
         for name, device in counters.items():
             values[name] = pynvml.nvmlDeviceGetTotalEnergyConsumption(device.handle)
             with suppress(pynvml.NVMLError):
-                values[f"{name} power"] = power_w(device.handle, device.instant)
+                if (stated_w := power_w(device.handle, device.instant)) is not None:
+                    values[f"{name} power"] = stated_w
         return values
 
     periods = probe_ticks(totals, clock, _PROBE_LIMIT_S, _PROBE_PAUSE_S, wait_for=counters)

@@ -21,12 +21,13 @@ def instant_power_w(handle: Handle) -> float | None:
     return float(fields[0].value.uiVal) * MILLIWATT_W
 
 
-def power_w(handle: Handle, instant: bool) -> float:
-    """Return the power that a meter reads of a device, in W.
+def power_w(handle: Handle, instant: bool) -> float | None:
+    """Return the power that a meter reads of a device, in W; ``None``: it gives none just now.
 
     Args:
         handle: NVML's.
-        instant: Whether to prefer the power at this instant.
+        instant: Whether the device states its power at this instant: then a mean over a second is
+            never given in its place, but asked for, as its error is the cause.
 
     Raises:
         pynvml.NVMLError: The device does not report it, or not now.
@@ -34,9 +35,10 @@ def power_w(handle: Handle, instant: bool) -> float:
     import pynvml
 
     found_w = instant_power_w(handle) if instant else None
-    if found_w is None:
-        found_w = pynvml.nvmlDeviceGetPowerUsage(handle) * MILLIWATT_W
-    return found_w
+    if found_w is not None:
+        return found_w
+    stated_w = float(pynvml.nvmlDeviceGetPowerUsage(handle) * MILLIWATT_W)
+    return None if instant else stated_w
 
 
 def with_sensor(domain: Domain, handle: Handle, instant: bool, refresh_s: float | None) -> Domain:

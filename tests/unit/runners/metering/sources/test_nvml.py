@@ -260,3 +260,12 @@ def test_a_held_and_late_sensor_leaves_the_truth_in_the_band(
     assert abs(figure.energy_j - truth_j) <= figure.uncertainty_j
     assert abs(figure.other_energy_j - truth_j) <= figure.uncertainty_j + figure.common_j
     assert figure.common_j == pytest.approx(0.05 * figure.energy_j + 5.0 * (t1_s - t0_s))
+
+
+def test_a_mean_over_a_second_never_stands_for_power_at_this_instant(gpu: nvml.FakeNvml) -> None:
+    with NvmlMeter.open(OPTIONS) as meter:
+        assert meter.read()["gpu-0"].power_w == pytest.approx(200.0)
+        gpu.set(instant=0)
+        reading = meter.read()["gpu-0"]
+    assert reading.power_w is None
+    assert reading.energy_j is not None
