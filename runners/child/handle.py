@@ -121,7 +121,7 @@ class ChildProcess:
             job: One of `greenbatch.runners.child.jobs.JOBS`.
             backend: Its name.
         """
-        self._send(Order(job=job, backend=backend))
+        self.send(Order(job=job, backend=backend))
 
     def finish(
         self,
@@ -141,7 +141,7 @@ class ChildProcess:
             FileError: It could not write a file, for the disk is full, read-only or faulty.
         """
         self.event(Ready)
-        self._send(request)
+        self.send(request)
         stage = "loading"
         while not isinstance(event := self.event(result, *request.events, stage=stage), result):
             on_event(event)
@@ -171,7 +171,8 @@ class ChildProcess:
             raise FileError(message.disk)
         raise ChildFailed(message.status, message.reason)
 
-    def _send(self, message: Message) -> None:
+    def send(self, message: Message) -> None:
+        """Send a message that the child waits for."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # dead already: the events will say how
             self._process.stdin.write(encode(message))

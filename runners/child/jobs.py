@@ -71,7 +71,7 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
 
     Args:
         request: See there.
-        send: Sends ``Loaded``, ``Warm``, ``Ended``, ``Measured``.
+        send: Sends ``Loaded``, ``Idling``, ``Warm``, ``Ended``, ``Measured``.
         born_s: When the process began.
 
     Raises:
@@ -94,16 +94,17 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
     agreement = _agreement(backend.outputs(), task, request.reference)
     _check_arithmetic(backend.outputs(), task, request.arithmetic)
     settings = dict(backend.settings)
+    settle = send if request.settles else None
     idle: dict[Literal["before", "after"], messages.Stretch] = {}
     if request.idle_before_s:
-        idle["before"] = idle_for(request.idle_before_s)
+        idle["before"] = idle_for(request.idle_before_s, settle)
     measure = windows.measure_server if task.cell.is_server else windows.measure_offline
     loaded = windows.Loaded(backend, task, first_s - loaded_s, settings, preprocessor)
     measured = measure(loaded, request, send)
     _check_logits(backend.outputs(), task.cell.batch_size)
     _check_unchanged(settings, dict(backend.settings))
     if request.idle_after_s:
-        idle["after"] = idle_for(request.idle_after_s)
+        idle["after"] = idle_for(request.idle_after_s, settle)
 
     with draft(request.arrays) as unfinished, unfinished.open("wb") as file:
         write_arrays(file, measured.arrays, packed=False)
