@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch.errors import PlacementError
+from greenbatch.models.onnx_placement import RECORD, read_placement
+
 if TYPE_CHECKING:
     import onnxruntime as ort
 
@@ -32,6 +35,9 @@ def open_session(
         threads: As many as torch takes if left out.
         optimise: Let ONNX Runtime fuse and drop nodes.
         may_be_half: Whether the network may compute in fp16; see `CRASHING`.
+
+    Raises:
+        PlacementError: The provider leaves nodes to another one that compute more than sizes.
     """
     import onnxruntime as ort
 
@@ -45,6 +51,11 @@ def open_session(
     if may_be_half:
         options.add_session_config_entry("optimization.disable_specified_optimizers", CRASHING)
     if provider != CPU:
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        options.add_session_config_entry(RECORD, "1")
     source = model if isinstance(model, bytes) else str(model)
-    return ort.InferenceSession(source, options, providers=[(provider, dict(settings or {}))])
+    session = ort.InferenceSession(
+        source, options, providers=[(provider, dict(settings or {}))], enable_fallback=0
+    )
+    if provider != CPU and (fault := read_placement(session, provider, source).fault()):
+        raise PlacementError(f"{provider} left nodes ({fault})")
+    return session

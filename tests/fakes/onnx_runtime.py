@@ -1,20 +1,63 @@
 """A module that looks like ``onnxruntime`` with NVIDIA's providers, and writes down what is asked.
 
-It computes nothing: a run copies the first numbers of the input to the output.
+It reads the network and reports its nodes by their own names, each as a subgraph of its own where
+they alternate between providers, as the real one does. It computes nothing: a run copies the first
+numbers of the input to the output.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
-NODES = ("node_a", "node_b", "node_c", "node_d", "node_e")
+NODES = ("conv", "relu", "shape", "first", "sizes", "flat", "count", "as_number", "scaled")
 REFUSAL = (
     "[ONNXRuntimeError] : 1 : FAIL : This session contains graph nodes that are assigned to the "
     "default CPU EP, but fallback to CPU EP has been explicitly disabled by the user."
 )
+
+
+def write_network(path: Path) -> None:
+    """Write a network that computes sizes: `NODES` in their order.
+
+    ``first`` and ``sizes`` make the sizes of a Reshape; ``count`` and ``as_number`` are whole
+    numbers on their way into the logits.
+    """
+    kinds = ("Conv", "Relu", "Shape", "Slice", "Concat", "Reshape", "Gather", "Cast", "Mul")
+    wiring = (
+        (["images", "kernel"], "convolved"),
+        (["convolved"], "positive"),
+        (["positive"], "dims"),
+        (["dims", "zero", "one"], "batch"),
+        (["batch", "rest"], "wanted"),
+        (["positive", "wanted"], "rows"),
+        (["dims", "zero"], "images_in_all"),
+        (["images_in_all"], "factor"),
+        (["rows", "factor"], "logits"),
+    )
+    marks: dict[str, Any] = {"sizes": {"axis": 0}, "as_number": {"to": 1}}
+    nodes = [
+        helper.make_node(kind, inputs, [output], name=name, **marks.get(name, {}))
+        for kind, name, (inputs, output) in zip(kinds, NODES, wiring, strict=True)
+    ]
+    numbers = {"zero": [0], "one": [1], "rest": [-1]}
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 2, 2])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 4])],
+        [
+            numpy_helper.from_array(np.ones((1, 3, 1, 1), np.float32), "kernel"),
+            *(numpy_helper.from_array(np.array(v, np.int64), n) for n, v in numbers.items()),
+        ],
+    )
+    opset = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
 
 
 class SessionOptions:
@@ -48,7 +91,7 @@ class FakeOrt:
     Attributes:
         available: Providers that it was built with.
         on_cpu: Names of nodes that the asked provider leaves to the CPU.
-        refuses: Whether it refuses nodes on the CPU when it is asked to.
+        elsewhere: Names of nodes that another provider takes, by its name.
         known: Options that providers take; all others are refused as CUDA's provider does.
         plugin_devices: What a registered plugin finds.
         log: What was asked, in order.
@@ -60,7 +103,7 @@ class FakeOrt:
         "CPUExecutionProvider",
     )
     on_cpu: Sequence[str] = ()
-    refuses: bool = True
+    elsewhere: Mapping[str, Sequence[str]] = field(default_factory=dict)
     known: Sequence[str] | None = None
     plugin_devices: Sequence[Any] = ()
     log: list[Any] = field(default_factory=list)
@@ -100,7 +143,7 @@ class FakeOrt:
     ) -> "Session":
         """Start a session as ONNX Runtime does."""
         self.log.append("session")
-        session = Session(self, options, given.get("providers", []))
+        session = Session(self, options, given.get("providers", []), _read(network))
         assert given["enable_fallback"] == 0, "the CPU would replace a provider that fails"
         self.sessions.append(session)
         asked = session.options_of_provider
@@ -110,7 +153,7 @@ class FakeOrt:
                     f"parse_options.h:48 Parse(const Options&) Unknown option: {key}"
                 )
         strict = options.entries.get("session.disable_cpu_ep_fallback") == "1"
-        if strict and self.on_cpu and self.refuses:
+        if strict and self.on_cpu:  # nodes that compute sizes are no exemption
             raise RuntimeError(REFUSAL)
         return session
 
@@ -132,10 +175,12 @@ class Value:
 
 
 class Session:
-    """An InferenceSession whose graph is a chain of five nodes."""
+    """An InferenceSession."""
 
-    def __init__(self, ort: FakeOrt, options: Any, providers: Sequence[Any]) -> None:
-        self.ort, self.options, self.providers = ort, options, providers
+    def __init__(
+        self, ort: FakeOrt, options: Any, providers: Sequence[Any], graph: onnx.GraphProto
+    ) -> None:
+        self.ort, self.options, self.providers, self.graph = ort, options, providers, graph
         self.name = providers[0][0] if providers else options.devices[0][0][0].ep_name
         self.options_of_provider: Mapping[str, str] = (
             providers[0][1] if providers else options.devices[0][1]
@@ -163,16 +208,24 @@ class Session:
         return [SimpleNamespace(name="logits")]
 
     def get_provider_graph_assignment_info(self) -> list[Any]:
-        """Return the nodes of each provider."""
-        parts: dict[str, list[Any]] = {}
-        for node in NODES:
-            where = "CPUExecutionProvider" if node in self.ort.on_cpu else self.name
-            parts.setdefault(where, []).append(
-                SimpleNamespace(name=node, op_type="Conv", domain="")
+        """Return the nodes of each provider, in parts where they alternate."""
+        if self.options.entries.get("session.record_ep_graph_assignment_info") != "1":
+            raise RuntimeError("Session options must enable the recording of EP assignment")
+        where = dict.fromkeys(self.ort.on_cpu, "CPUExecutionProvider")
+        where |= {n: ep for ep, names in self.ort.elsewhere.items() for n in names}
+        unknown = where.keys() - {node.name for node in self.graph.node}
+        assert not unknown, f"the graph has no nodes {unknown}"
+        parts: list[tuple[str, list[Any]]] = []
+        for node in self.graph.node:
+            name = where.get(node.name, self.name)
+            if not parts or parts[-1][0] != name:
+                parts.append((name, []))
+            parts[-1][1].append(
+                SimpleNamespace(name=node.name, op_type=node.op_type, domain=node.domain)
             )
         return [
             SimpleNamespace(ep_name=name, get_nodes=lambda nodes=nodes: nodes)
-            for name, nodes in parts.items()
+            for name, nodes in parts
         ]
 
     def io_binding(self) -> "Session":
@@ -203,6 +256,14 @@ class Session:
         """Copy to the host."""
         self.ort.log.append("to cpu")
         return [self.bound["logits"].array.copy()]
+
+
+def _read(network: Any) -> onnx.GraphProto:
+    if isinstance(network, bytes):
+        return onnx.load_model_from_string(network).graph
+    if not Path(network).exists():
+        raise RuntimeError(f"[ONNXRuntimeError] : 3 : NO_SUCHFILE : Load model {network} failed")
+    return onnx.load(network).graph
 
 
 def _forward(images: np.ndarray) -> np.ndarray:

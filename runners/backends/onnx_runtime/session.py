@@ -16,7 +16,7 @@ from greenbatch.runners.backends import (
     find,
 )
 from greenbatch.runners.backends.onnx_runtime import libraries, settings
-from greenbatch.runners.backends.onnx_runtime.placement import Start, count_nodes, start
+from greenbatch.runners.backends.onnx_runtime.placement import Start, start
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS, Provider
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class OnnxSession:
     """A session on one execution provider, proved to run there, reading and writing fixed buffers.
 
     The session's own initial graph assignment is the proof: ``placement`` counts its nodes by
-    provider.
+    provider. Those that compute sizes alone may be on the CPU; they are named in the settings.
 
     Raises:
         PlacementError: The provider did not start, or left nodes to another one.
@@ -56,7 +56,7 @@ class OnnxSession:
             settings=task.settings,
             cache=task.cache,
         )
-        self._session = start(
+        self._session, self._placed = start(
             ort,
             Start(
                 network=str(task.artifact),
@@ -74,7 +74,6 @@ class OnnxSession:
                 allow_fallback=task.allow_fallback,
             ),
         )
-        self._placement = count_nodes(self._session)
         name = self._provider.execution_provider
         # Where it did not start, the CPU's runs all (only with allow_fallback).
         started = name in self._session.get_providers()
@@ -173,19 +172,20 @@ class OnnxSession:
 
     @property
     def placement(self) -> Mapping[str, int]:
-        """Nodes by execution provider, after ONNX Runtime's basic graph optimisations."""
-        return self._placement
+        """Nodes that compute by execution provider, after the basic graph optimisations."""
+        return self._placed.nodes
 
     @property
     def fell_back(self) -> bool:
         """Whether any node runs on another provider than the requested one."""
-        return set(self._placement) != {self._provider.execution_provider}
+        return set(self._placed.nodes) != {self._provider.execution_provider}
 
     @property
     def settings(self) -> Mapping[str, Setting]:
         """The fairness factors, ONNX Runtime's version and the provider's effective options.
 
-        ``host_memory`` says, where inputs are copied to a GPU, whether theirs is pinned.
+        ``host_memory`` says, where inputs are copied to a GPU, whether theirs is pinned;
+        ``shape_nodes``, where the CPU computes sizes for another device, how many nodes and which.
         """
         import onnxruntime as ort
 
@@ -196,7 +196,11 @@ class OnnxSession:
             self._session.get_session_options(),
             self._provider_options,
         )
-        return found | ({"host_memory": self._host_memory} if self._host_memory else {})
+        if self._host_memory:
+            found["host_memory"] = self._host_memory
+        if nodes := self._placed.shape_nodes:
+            found["shape_nodes"] = f"{len(nodes)} on the CPU: {', '.join(nodes)}"
+        return found
 
     @staticmethod
     def unavailable(provider: str) -> str | None:
@@ -212,7 +216,7 @@ class OnnxSession:
         import onnxruntime as ort
 
         wanted = PROVIDERS[provider]
-        session = start(
+        session, placement = start(
             ort,
             Start(
                 network=_one_convolution(),
@@ -227,7 +231,7 @@ class OnnxSession:
         ones = np.ones(TRIAL_SHAPE, np.float32)
         (result,) = session.run(None, {"images": ones, "kernel": ones})
         check_trial(float(result.item()))
-        return count_nodes(session)
+        return placement.nodes
 
 
 def _check_io(provider: Provider, io: str) -> None:
