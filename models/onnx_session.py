@@ -17,6 +17,13 @@ CRASHING = "FuseFp16InitializerToFp32NodeTransformer"
 attention on the CPU, see https://github.com/microsoft/onnxruntime/issues/32405; it is left out of
 every session that may load fp16."""
 
+BIAS_QUANTISING = "WeightBiasQuantization"
+"""An optimizer of ONNX Runtime that makes biases whole numbers of 32 bits where all else is of 8:
+no GPU's provider dequantises these. It is left out of every session that is not on the CPU."""
+
+LEFT_OUT = "optimization.disable_specified_optimizers"
+"""The session's option that names optimizers to leave out, with ``;`` between them."""
+
 
 def open_session(
     model: str | bytes | Path,
@@ -48,10 +55,12 @@ def open_session(
     options.intra_op_num_threads = requested
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if may_be_half:
-        options.add_session_config_entry("optimization.disable_specified_optimizers", CRASHING)
+    left_out = [CRASHING] if may_be_half else []
     if provider != CPU:
+        left_out.append(BIAS_QUANTISING)
         options.add_session_config_entry(RECORD, "1")
+    if left_out:
+        options.add_session_config_entry(LEFT_OUT, ";".join(left_out))
     source = model if isinstance(model, bytes) else str(model)
     session = ort.InferenceSession(
         source, options, providers=[(provider, dict(settings or {}))], enable_fallback=0

@@ -22,8 +22,10 @@ REFUSAL = (
 )
 
 
-def write_network(path: Path) -> None:
+def write_network(path: Path, bias: str | None = None) -> None:
     """Write a network that computes sizes: `NODES` in their order.
+
+    Its convolution has no bias, or one of ``int32`` that a node ``bias`` dequantises.
 
     ``first`` and ``sizes`` make the sizes of a Reshape; ``count`` and ``as_number`` are whole
     numbers on their way into the logits.
@@ -45,6 +47,13 @@ def write_network(path: Path) -> None:
         helper.make_node(kind, inputs, [output], name=name, **marks.get(name, {}))
         for kind, name, (inputs, output) in zip(kinds, NODES, wiring, strict=True)
     ]
+    constants = [numpy_helper.from_array(np.ones((1, 3, 1, 1), np.float32), "kernel")]
+    if bias:
+        constants.append(numpy_helper.from_array(np.zeros(1, bias), "quantised"))
+        constants.append(numpy_helper.from_array(np.ones((), np.float32), "scale"))
+        dequantised = helper.make_node("DequantizeLinear", ["quantised", "scale"], ["b"], "bias")
+        nodes[0].input.append("b")
+        nodes.insert(0, dequantised)
     numbers = {"zero": [0], "one": [1], "rest": [-1]}
     graph = helper.make_graph(
         nodes,
@@ -52,7 +61,7 @@ def write_network(path: Path) -> None:
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 2, 2])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 4])],
         [
-            numpy_helper.from_array(np.ones((1, 3, 1, 1), np.float32), "kernel"),
+            *constants,
             *(numpy_helper.from_array(np.array(v, np.int64), n) for n, v in numbers.items()),
         ],
     )
@@ -91,6 +100,7 @@ class FakeOrt:
     Attributes:
         available: Providers that it was built with.
         on_cpu: Names of nodes that the asked provider leaves to the CPU.
+        nowhere: Name of a node that no provider has a kernel for.
         elsewhere: Names of nodes that another provider takes, by its name.
         known: Options that providers take; all others are refused as CUDA's provider does.
         plugin_devices: What a registered plugin finds.
@@ -103,6 +113,7 @@ class FakeOrt:
         "CPUExecutionProvider",
     )
     on_cpu: Sequence[str] = ()
+    nowhere: str = ""
     elsewhere: Mapping[str, Sequence[str]] = field(default_factory=dict)
     known: Sequence[str] | None = None
     plugin_devices: Sequence[Any] = ()
@@ -151,6 +162,13 @@ class FakeOrt:
             if key not in (self.known or ()):
                 raise RuntimeError(
                     f"parse_options.h:48 Parse(const Options&) Unknown option: {key}"
+                )
+        for node in session.graph.node:
+            if node.name == self.nowhere:
+                raise RuntimeError(
+                    "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: "
+                    "transformer_memcpy.cc:253 !node_provider_type.empty() was false. Provider "
+                    f"type for {node.op_type} node with name '{node.name}' is not set."
                 )
         strict = options.entries.get("session.disable_cpu_ep_fallback") == "1"
         if strict and self.on_cpu:  # nodes that compute sizes are no exemption

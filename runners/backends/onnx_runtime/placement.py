@@ -1,5 +1,6 @@
 """Where ONNX Runtime runs a graph: sessions that start where requested, or the reason."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -10,6 +11,11 @@ from greenbatch.runners.backends.onnx_runtime import libraries
 from greenbatch.runners.backends.onnx_runtime.interface import Session, SessionOptions
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS, Provider
 
+_NO_KERNEL = re.compile(
+    r"(?:implementation for|Provider type for) (\w+)(?:\(\d+\))? node with name '([^']*)'"
+)
+_DEQUANTISES = "DequantizeLinear"
+_FOR_GPU = "export int8 for GPUs: gb export --precision int8 --int8-for gpu"
 _CURE = "pass --allow-fallback to measure the mixture and record it"
 
 
@@ -80,10 +86,16 @@ def _session(ort: ModuleType, wanted: Start, *, built_in: bool) -> Session:
 
 
 def _translated(ort: ModuleType, error: Exception, wanted: Start) -> Exception:
-    """Name a refused option or a missing library; any other error stays as it is."""
+    """Name a missing library, kernel or a refused option; any other error stays as it is."""
     if cause := libraries.missing_library(ort, wanted.provider):
         return BackendUnavailable(cause)
     text = " ".join(str(error).split())
+    if (found := _NO_KERNEL.search(text)) is not None:
+        return PlacementError(
+            f"neither {wanted.provider.execution_provider} nor the CPU has a kernel for "
+            f"{found[1]} {found[2]!r} of {wanted.title}; choose another precision, or measure this "
+            "one with torch"
+        )
     refused = [f"{key}={value}" for key, value in wanted.requested.items() if key in text]
     if not refused:
         return error
@@ -113,7 +125,10 @@ def _misplaced(ort: ModuleType, wanted: Start, placement: Placement) -> str:
     name = wanted.provider.execution_provider
     if not placement.nodes:
         return f"ONNX Runtime reports no nodes of {wanted.title}, wanted all on {name}; upgrade it"
-    cause = libraries.missing_library(ort, wanted.provider)
-    return f"{name} left nodes of {wanted.title} ({placement.fault()})" + (
-        f" because {cause}; or {_CURE}" if cause else f"; {_CURE}"
-    )
+    fault = f"{name} left nodes of {wanted.title} ({placement.fault()})"
+    if cause := libraries.missing_library(ort, wanted.provider):
+        return f"{fault} because {cause}; or {_CURE}"
+    left = [node for nodes in placement.elsewhere.values() for node in nodes]
+    if wanted.provider.device == "cuda" and any(_DEQUANTISES in node for node in left):
+        return f"{fault}; {_FOR_GPU}, or {_CURE}"
+    return f"{fault}; {_CURE}"

@@ -184,6 +184,23 @@ def test_nodes_that_compute_sizes_alone_may_be_on_the_cpu_and_are_named(ort: Fak
     assert "shape_nodes" not in load().settings
 
 
+def test_a_node_that_no_provider_has_a_kernel_for_is_named(ort: FakeOrt) -> None:
+    ort.nowhere = "relu"
+    with pytest.raises(PlacementError) as told:
+        load(precision="bf16")
+    assert str(told.value) == (
+        "neither CUDAExecutionProvider nor the CPU has a kernel for Relu 'relu' of tiny.onnx; "
+        "choose another precision, or measure this one with torch"
+    )
+
+
+def test_int8_that_is_for_the_cpu_is_refused_with_the_way_to_one_for_gpus(ort: FakeOrt) -> None:
+    write_network(Path("tiny.onnx"), bias="int32")
+    ort.on_cpu = ("bias",)
+    with pytest.raises(PlacementError, match=r"DequantizeLinear 'bias'\).*--int8-for gpu"):
+        load(precision="int8")
+
+
 def test_whole_numbers_on_their_way_into_the_logits_are_no_sizes(ort: FakeOrt) -> None:
     ort.on_cpu = ("first", "sizes", "count")
     with pytest.raises(PlacementError, match=r"1 of 9 to CPUExecutionProvider: Gather 'count'\)"):
