@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch.errors import ArtifactError
+from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.placement.cuda import given_away, without_kernel
 from greenbatch.exporter.placement.kernels import cuda_kernels, tensorrt_operators
 from greenbatch.exporter.placement.nodes import Nodes, called
@@ -64,8 +66,17 @@ def check_placement(path: Path) -> tuple[Left, ...]:
     Runtime, as a session's is before its nodes are assigned.
 
     Raises:
-        Exception: The file is no network that onnx reads; nothing is translated.
+        ArtifactError: onnx or ONNX Runtime cannot read the graph.
     """
+    try:
+        return _checked(path)
+    except Exception as error:  # onnx's errors and ONNX Runtime's have no common root
+        raise ArtifactError(
+            f"{path} cannot be checked for GPUs: {innermost_line(error)}; export it again"
+        ) from error
+
+
+def _checked(path: Path) -> tuple[Left, ...]:
     model = load_graph(path)
     found = _check(model)
     quantised = any(node.op_type == "DequantizeLinear" for node in model.graph.node)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import onnx
@@ -87,7 +87,7 @@ def tensorrt_operators() -> TensorrtOperators:
     return TensorrtOperators(table["version"], table["source"], table["operators"])
 
 
-def _read(name: str):  # type: ignore[no-untyped-def]
+def _read(name: str) -> Any:
     return json.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
 
 

@@ -45,7 +45,9 @@ def fold_sizes(model: "onnx.ModelProto", batch_axis: str, folder: Path) -> tuple
     graph = model.graph
     given = {tensor.name for tensor in graph.initializer}
     images = [value.name for value in graph.input if value.name not in given]
-    if len(images) != 1 or any(node.op_type == "If" for node in graph.node):
+    graphs = {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}
+    closed = any(a.type in graphs for node in graph.node for a in node.attribute)
+    if len(images) != 1 or closed:  # a graph inside a node may take any tensor
         return ()
     probe = Probe(model, batch_axis, folder)
     rules = Rules(probe, images[0], given)

@@ -9,6 +9,7 @@ import typer
 
 from greenbatch import units
 from greenbatch.cli.output.printing import echo, note
+from greenbatch.errors import ArtifactError
 
 if TYPE_CHECKING:
     from greenbatch.exporter.rebatch.rewrite import Rebatched
@@ -77,8 +78,12 @@ def gpu_notes(manifest: "Manifest", out: Path) -> list[str]:
     """
     from greenbatch.exporter.placement.check import check_placement
 
+    try:
+        found = check_placement(out / manifest.file)
+    except ArtifactError as error:  # the artifact itself is proved
+        return [str(error)]
     sentences = []
-    for left in check_placement(out / manifest.file):
+    for left in found:
         if left.fault:
             sentences.append(f"{manifest.model} in {manifest.precision}: {left.fault}")
         elif left.shape:

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from greenbatch.errors import ArtifactError
 from greenbatch.exporter.placement.check import check_placement
 from greenbatch.exporter.placement.kernels import cuda_kernels, tensorrt_operators
 from tests.fakes.onnx_runtime import write_network
@@ -85,3 +86,26 @@ def test_an_operator_that_no_gpu_has_is_left(tmp_path: Path) -> None:
     cuda, tensorrt = check_placement(tmp_path / "det.onnx")
     assert cuda.computing == ("Det 'det': no kernel",)
     assert tensorrt.computing == ("Det 'det': not in the table of operators",)
+
+
+def test_a_graph_inside_a_node_is_not_passed_over(tmp_path: Path) -> None:
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["inner"])],
+        "branch",
+        [],
+        [onnx.ValueInfoProto(name="inner")],
+    )
+    nodes = [
+        helper.make_node("Size", ["x"], ["count"], "size"),
+        helper.make_node("Cast", ["count"], ["some"], "some", to=TensorProto.BOOL),
+        helper.make_node("If", ["some"], ["y"], "if", then_branch=branch, else_branch=branch),
+    ]
+    save(tmp_path / "if.onnx", nodes)
+    for left in check_placement(tmp_path / "if.onnx"):
+        assert "If 'if': holds a graph of its own, which is not checked" in left.computing
+
+
+def test_a_file_that_is_no_graph_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "torn.onnx").write_bytes(b"torn")
+    with pytest.raises(ArtifactError, match=r"torn\.onnx cannot be checked for GPUs"):
+        check_placement(tmp_path / "torn.onnx")

@@ -155,6 +155,20 @@ def test_a_graph_that_computes_no_sizes_is_left_as_it_is(tmp_path: Path) -> None
     assert model.SerializeToString() == before
 
 
+def test_a_graph_inside_a_node_keeps_what_it_takes(tmp_path: Path) -> None:
+    inner = helper.make_graph(
+        [node("Reshape", "x s", "inner")], "branch", [], [onnx.ValueInfoProto(name="inner")]
+    )
+    model = network(
+        BATCH,
+        node("Concat", "batch rest", "s", axis=0),
+        node("Cast", "batch", "some", to=TensorProto.BOOL),
+        node("If", "some", "y", then_branch=inner, else_branch=inner),
+    )
+    assert fold_sizes(model, "batch", tmp_path) == ()
+    assert [n.op_type for n in model.graph.node] == ["Shape", "Concat", "Cast", "If"]
+
+
 def test_infinite_pixels_reach_no_token(tmp_path: Path) -> None:
     model = network(*FOLDED["a token that is repeated"])
     fold_sizes(model, "batch", tmp_path)
