@@ -295,9 +295,9 @@ def test_a_quantisation_that_misses_its_bound_is_refused_and_leaves_nothing(
 ) -> None:
     tried = []
 
-    def spoil(*arguments: object) -> None:
+    def spoil(*arguments: Any, **options: Any) -> None:
         tried.append(arguments[-2:])
-        write(*arguments)  # type: ignore[arg-type]
+        write(*arguments, **options)
         path = arguments[1]
         assert isinstance(path, Path)
         model = onnx.load(path)
