@@ -12,7 +12,7 @@ from greenbatch.models.weights.checkpoints import cached_checkpoint
 from greenbatch.models.weights.load import Weights
 from greenbatch.models.weights.random_weights import SCHEME
 
-EXPORTER = 4
+EXPORTER = 5
 """Number of the way in which artifacts are made; a change of the way changes it."""
 
 RECIPE_SCHEMA = 2

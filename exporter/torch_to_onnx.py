@@ -14,6 +14,7 @@ from greenbatch.errors import ExportError
 from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.rebatch.frozen import BATCH_AXIS, find_culprit, set_stacks_aside
 from greenbatch.exporter.recipe import OPSET
+from greenbatch.exporter.sizes.fold import fold_sizes
 from greenbatch.models import ModelSpec, synthetic_images
 from greenbatch.models.artifacts import DATA_SUFFIX, sha256
 from greenbatch.records import TensorSpec
@@ -67,6 +68,7 @@ def write_graph(module: "nn.Module", spec: ModelSpec, path: Path) -> Graph:
     try:
         with _quiet(printed):
             _save(module, spec, path)
+            _fold(path)
             graph = read_graph(path)
     except Exception as error:  # torch.onnx, torch.export, onnxscript and onnx have no common root
         wrong = ExportError(
@@ -142,6 +144,15 @@ def _save(module: "nn.Module", spec: ModelSpec, path: Path) -> None:
     if program is None:
         raise RuntimeError("torch.onnx returned nothing")
     program.save(path, external_data=True)
+
+
+def _fold(path: Path) -> None:
+    """Take out what computes sizes in each run; the weights beside the graph stay as they are."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    if fold_sizes(model, BATCH_AXIS, path.parent):
+        path.write_bytes(model.SerializeToString())
 
 
 def _data_path(path: Path) -> Path:

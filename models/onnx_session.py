@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch.errors import PlacementError
+from greenbatch.models.onnx_placement import RECORD, read_placement
+
 if TYPE_CHECKING:
     import onnxruntime as ort
 
@@ -13,6 +16,13 @@ CRASHING = "FuseFp16InitializerToFp32NodeTransformer"
 """An optimizer of ONNX Runtime (1.31.1) that ends the process by a segmentation fault on fp16
 attention on the CPU, see https://github.com/microsoft/onnxruntime/issues/32405; it is left out of
 every session that may load fp16."""
+
+BIAS_QUANTISING = "WeightBiasQuantization"
+"""An optimizer of ONNX Runtime that makes biases whole numbers of 32 bits where all else is of 8:
+no GPU's provider dequantises these. It is left out of every session that is not on the CPU."""
+
+LEFT_OUT = "optimization.disable_specified_optimizers"
+"""The session's option that names optimizers to leave out, with ``;`` between them."""
 
 
 def open_session(
@@ -32,6 +42,9 @@ def open_session(
         threads: As many as torch takes if left out.
         optimise: Let ONNX Runtime fuse and drop nodes.
         may_be_half: Whether the network may compute in fp16; see `CRASHING`.
+
+    Raises:
+        PlacementError: The provider leaves nodes to another one that compute more than sizes.
     """
     import onnxruntime as ort
 
@@ -42,9 +55,16 @@ def open_session(
     options.intra_op_num_threads = requested
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if may_be_half:
-        options.add_session_config_entry("optimization.disable_specified_optimizers", CRASHING)
+    left_out = [CRASHING] if may_be_half else []
     if provider != CPU:
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        left_out.append(BIAS_QUANTISING)
+        options.add_session_config_entry(RECORD, "1")
+    if left_out:
+        options.add_session_config_entry(LEFT_OUT, ";".join(left_out))
     source = model if isinstance(model, bytes) else str(model)
-    return ort.InferenceSession(source, options, providers=[(provider, dict(settings or {}))])
+    session = ort.InferenceSession(
+        source, options, providers=[(provider, dict(settings or {}))], enable_fallback=0
+    )
+    if provider != CPU and (fault := read_placement(session, provider, source).fault()):
+        raise PlacementError(f"{provider} left nodes ({fault})")
+    return session

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ExportError, ParityError, UnknownNameError
 from greenbatch.exporter.causes import innermost_line
+from greenbatch.exporter.placement.check import check_placement
 from greenbatch.exporter.precisions import fidelity, half, int8
 from greenbatch.exporter.precisions.calibration import Images, draw_images
 from greenbatch.exporter.torch_to_onnx import Graph, read_graph
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 PRECISIONS = ("fp16", "bf16", "int8")
 
 # Methods of calibration and types of weights, in the order they are tried.
-_WAYS = (
-    ("minmax", int8.WEIGHTS[0]),
-    ("percentile", int8.WEIGHTS[0]),
-    ("minmax", int8.WEIGHTS[1]),
-)
+_WAYS = {
+    "cpu": (
+        ("minmax", int8.WEIGHTS[0]),
+        ("percentile", int8.WEIGHTS[0]),
+        ("minmax", int8.WEIGHTS[1]),
+    ),
+    "gpu": (("minmax", int8.GPU_WEIGHTS), ("percentile", int8.GPU_WEIGHTS)),
+}
 _ROUNDED_IMAGES = 16  # for an overflow, and for errors that add up, some are enough
 
 
@@ -55,6 +59,7 @@ def convert(
     out_path: Path,
     calibration: Path | None = None,
     on_step: Callable[[str], None] | None = None,
+    processor: str = "cpu",
 ) -> Converted:
     """Write an artifact's graph in a lower precision, and prove it against fp32.
 
@@ -64,9 +69,10 @@ def convert(
         out_path: Where to write the graph.
         calibration: Folder of photographs; ``None``: seeded synthetic images.
         on_step: Is called with each step, in a few words.
+        processor: What int8 is for, one of `greenbatch.exporter.precisions.int8.PROCESSORS`.
 
     Raises:
-        UnknownNameError: No such precision.
+        UnknownNameError: No such precision or processor.
         UsageError: The folder does not hold enough photographs.
         ExportError: The graph cannot be converted, or nothing on this machine runs it.
         ParityError: It computes something else than fp32, by the precision's bound.
@@ -74,8 +80,11 @@ def convert(
     """
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
+    if processor not in int8.PROCESSORS:
+        raise UnknownNameError("processor", processor, int8.PROCESSORS)
+    report = on_step or (lambda step: None)
     try:
-        return _convert(fp32, precision, out_path, calibration, on_step or (lambda step: None))
+        return _convert(fp32, precision, out_path, calibration, report, processor)
     except BaseException:
         out_path.unlink(missing_ok=True)
         raise
@@ -87,11 +96,12 @@ def _convert(
     out_path: Path,
     calibration: Path | None,
     report: Callable[[str], None],
+    processor: str,
 ) -> Converted:
     learnt, judged = draw_images(fp32.manifest.input, calibration)
     name = fp32.manifest.model
     if precision == "int8":
-        return _quantise(fp32, out_path, learnt, judged, report)
+        return _quantise(fp32, out_path, learnt, judged, report, processor)
     report(f"converting {name} to {precision}")
     write = half.write_fp16 if precision == "fp16" else half.write_bf16
     write(fp32.path, out_path, name)
@@ -113,25 +123,32 @@ def _quantise(
     learnt: Images,
     judged: Images,
     report: Callable[[str], None],
+    processor: str,
 ) -> Converted:
-    """Take the first way to quantise whose result is within the bound."""
-    name = fp32.manifest.model
+    """Take the first way to quantise whose result is within the bound.
+
+    What is for a GPU is computed unoptimised: in float32 from what was dequantised, as CUDA does.
+    The products of this processor prove nothing of it, and may saturate where a GPU's do not.
+    """
+    name, here = fp32.manifest.model, processor == "cpu"
     wanted = fidelity.run(fp32.path, judged, name)
     refused: ParityError | None = None
-    for method, weights in _WAYS:
+    for method, weights in _WAYS[processor]:
         report(f"quantising {name} ({method}, weights {weights}, {len(learnt.pixels)} images)")
-        int8.write_int8(fp32.path, out_path, name, learnt, method, weights)
+        int8.write_int8(fp32.path, out_path, name, learnt, method, weights, processor=processor)
         graph = _read(out_path, name, "int8")
-        got = fidelity.run(out_path, judged, f"{name} in int8")
+        got = fidelity.run(out_path, judged, f"{name} in int8", optimise=here)
         found = fidelity.compare(name, wanted, got, "int8", judged.data)
         try:
             fidelity.judge(name, found, "int8")
-            fidelity.check_arithmetic(out_path, judged, name, got)
+            if here:
+                fidelity.check_arithmetic(out_path, judged, name, got)
         except ParityError as error:
             refused = refused or error
         else:
-            rows = fidelity.check_rows(out_path, judged, wanted, name, "int8")
+            rows = fidelity.check_rows(out_path, judged, wanted, name, "int8", optimise=here)
             calibrated = f"{learnt.data}: {len(learnt.pixels)} images, {method}; weights {weights}"
+            calibrated += "" if here else "; for GPUs: signed activations, bias in float32"
             return Converted(graph, found, rows, calibrated)
     assert refused is not None
     raise refused
@@ -172,10 +189,15 @@ def _find_provider(path: Path, name: str) -> str:
             refusals.append(error)
         else:
             return provider
+    on_cpu = f"ONNX Runtime {ort.__version__} has no kernels for it on the CPU"
+    if fault := check_placement(path)[0].fault:
+        raise ExportError(
+            f"{name} cannot be proved with ONNX Runtime: {on_cpu}, and {fault}; choose fp16, or "
+            "measure this precision with torch"
+        ) from refusals[-1]
     raise ExportError(
-        f"{name} cannot be proved on this machine: ONNX Runtime {ort.__version__} has no kernels "
-        f"for it ({innermost_line(refusals[0])}), and no CUDA device took it; export it where "
-        "'gb doctor' lists a CUDA device, or choose fp16"
+        f"{name} cannot be proved on this machine: {on_cpu} ({innermost_line(refusals[0])}), and "
+        "no CUDA device took it; export it where 'gb doctor' lists a CUDA device, or choose fp16"
     ) from refusals[-1]
 
 

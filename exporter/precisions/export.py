@@ -16,6 +16,9 @@ from greenbatch.models.artifacts import Artifact, load_artifact, sha256, stem
 from greenbatch.models.instructions import instruction_set
 from greenbatch.records import Manifest
 
+IN_FLOAT = "float32"
+"""What an int8 artifact for GPUs is proved with: no processor's products of 8 bits."""
+
 
 def export_lower(
     name: str,
@@ -25,6 +28,7 @@ def export_lower(
     calibration: Path | None = None,
     force: bool = False,
     on_step: Report | None = None,
+    processor: str = "cpu",
 ) -> Manifest:
     """Make an artifact of lower precision, unless it is there and made from the same fp32 one.
 
@@ -35,24 +39,25 @@ def export_lower(
         calibration: Folder of photographs for int8; ``None``: seeded synthetic images.
         force: Convert in any case.
         on_step: Is called with each step, in a few words.
+        processor: What int8 is for: ``cpu`` or ``gpu``.
 
     Raises:
         ArtifactError: There is no fp32 artifact, or it is damaged.
-        UnknownNameError: No such precision.
+        UnknownNameError: No such precision or processor.
         ExportError: It cannot be converted, or computes something else than fp32.
     """
     folder = Path(out_dir)
     report = on_step or (lambda step: None)
     with locked(folder, name, report):
         fp32 = load_artifact(folder, name)
-        recipe = _recipe(fp32, precision, calibration)
+        recipe = _recipe(fp32, precision, calibration, processor)
         if not force and (manifest := _up_to_date(folder, name, precision, recipe)):
             report(f"{name} in {precision} is up to date")
             return manifest
         began = time.perf_counter()
         with staging_folder(folder, name) as staging:
             path = staging / f"{stem(name, precision)}.onnx"
-            made = convert(fp32, precision, path, calibration, report)
+            made = convert(fp32, precision, path, calibration, report, processor)
             manifest = replace(
                 fp32.manifest,
                 precision=precision,
@@ -68,7 +73,7 @@ def export_lower(
                 parity=made.parity,
                 fidelity=made.fidelity,
                 calibration=made.calibration,
-                proved_with=instruction_set() if precision == "int8" else "",
+                proved_with=_proved_with(precision, processor),
                 recipe=recipe,
                 exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 export_s=round(time.perf_counter() - began, 3),
@@ -78,7 +83,14 @@ def export_lower(
     return manifest
 
 
-def _recipe(fp32: Artifact, precision: str, calibration: Path | None) -> str:
+def _proved_with(precision: str, processor: str) -> str:
+    """Return the instructions that a proof depends on."""
+    if precision != "int8":
+        return ""
+    return instruction_set() if processor == "cpu" else IN_FLOAT
+
+
+def _recipe(fp32: Artifact, precision: str, calibration: Path | None, processor: str) -> str:
     """Return the hash of what a lower precision is made from."""
     images = sorted(calibration.rglob("*")) if calibration else []
     ingredients = {
@@ -89,6 +101,7 @@ def _recipe(fp32: Artifact, precision: str, calibration: Path | None) -> str:
         "calibration": [[str(path), path.stat().st_size] for path in images if path.is_file()],
         "onnxruntime": versions().get("onnxruntime"),
         **({"weights": WEIGHTS} if precision == "int8" else {}),
+        **({"processor": processor} if precision == "int8" and processor != "cpu" else {}),
     }
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 

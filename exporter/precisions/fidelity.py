@@ -121,6 +121,8 @@ def check_rows(
     name: str,
     precision: str,
     provider: str = CPU,
+    *,
+    optimise: bool = True,
 ) -> tuple[Parity, ...]:
     """Run images alone and in batches: a row must be that of its image alone.
 
@@ -131,6 +133,7 @@ def check_rows(
         name: Of the model, for errors.
         precision: Key of `ROWS_BOUNDS`.
         provider: ONNX Runtime's execution provider.
+        optimise: Let ONNX Runtime fuse and drop nodes.
 
     Returns:
         A record for each of `BATCH_SIZES`; here the errors are against fp32.
@@ -141,7 +144,7 @@ def check_rows(
     """
     import numpy as np
 
-    session = open_session(path, name, provider)
+    session = open_session(path, name, provider, optimise=optimise)
     some = images.pixels[:_ROW_IMAGES]
     alone = np.concatenate([_logits(session, image[None], name) for image in some])
     largest = float(np.abs(wanted).max()) or 1.0

@@ -39,6 +39,16 @@ Without VNNI, x86 adds the products of two unsigned activations and two signed w
 slower on all x86 processors.
 """
 
+PROCESSORS = ("cpu", "gpu")
+"""What an int8 artifact is made for.
+
+CUDA and TensorRT dequantise 8 bits alone, so a bias of 32 bits would be left to the CPU: theirs
+stays in float32. TensorRT takes signed values without a zero point alone, and its products never
+saturate, so weights have all 8 bits.
+"""
+
+GPU_WEIGHTS = "signed, 8 bits"
+
 _AT_ONCE = 4  # images in a batch of calibration: all activations of a batch are in memory
 
 
@@ -50,13 +60,14 @@ def write_int8(
     method: str = "minmax",
     weights: str = WEIGHTS[0],
     operators: tuple[str, ...] | None = None,
+    processor: str = PROCESSORS[0],
     **options: Any,
 ) -> None:
     """Write the int8 form of a fp32 network.
 
     Weights have a scale for each channel; activations are unsigned with a zero point, which x86
-    multiplies fastest. Attention's scores, normalisations, Gelu and Softmax stay
-    in float32.
+    multiplies fastest, or for a GPU signed and symmetric. Attention's scores, normalisations, Gelu
+    and Softmax stay in float32.
 
     Args:
         source: The fp32 network.
@@ -64,8 +75,9 @@ def write_int8(
         name: Of the model, for errors.
         images: What the ranges of activations are taken from.
         method: ``minmax``, ``percentile`` or ``entropy``.
-        weights: One of `WEIGHTS`.
+        weights: One of `WEIGHTS`, or `GPU_WEIGHTS`.
         operators: Types of the nodes that are quantised; ``None``: by `QUANTISED`.
+        processor: One of `PROCESSORS`.
         options: Others of `onnxruntime.quantization.quantize_static`, for trials.
 
     Raises:
@@ -83,12 +95,13 @@ def write_int8(
     extra = {
         "CalibStridedMinMax": 1,  # a batch at a time: else the activations of all are kept
         "CalibPercentile": 99.99,
+        **({"ActivationSymmetric": True, "QuantizeBias": False} if processor == "gpu" else {}),
         **options.pop("extra_options", {}),
     }
     settings: dict[str, Any] = {
         "quant_format": QuantFormat.QDQ,
-        "activation_type": QuantType.QUInt8,
-        "weight_type": QuantType.QInt8 if weights == WEIGHTS[0] else QuantType.QUInt8,
+        "activation_type": QuantType.QInt8 if processor == "gpu" else QuantType.QUInt8,
+        "weight_type": QuantType.QUInt8 if weights == WEIGHTS[1] else QuantType.QInt8,
         "reduce_range": weights == WEIGHTS[0],
         "per_channel": True,
         "calibrate_method": calibration,

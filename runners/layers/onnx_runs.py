@@ -93,7 +93,7 @@ class OnnxRun:
         wanted = Start(
             network=str(file), title=file.name, provider=provider, session_options=options
         )
-        self._session = start(ort, wanted)
+        self._session, _ = start(ort, wanted)
         name = self._session.get_inputs()[0].name
         results = self._session.run(None, {name: given})
         binding = self._session.io_binding()

@@ -1,20 +1,72 @@
 """A module that looks like ``onnxruntime`` with NVIDIA's providers, and writes down what is asked.
 
-It computes nothing: a run copies the first numbers of the input to the output.
+It reads the network and reports its nodes by their own names, each as a subgraph of its own where
+they alternate between providers, as the real one does. It computes nothing: a run copies the first
+numbers of the input to the output.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
-NODES = ("node_a", "node_b", "node_c", "node_d", "node_e")
+NODES = ("conv", "relu", "shape", "first", "sizes", "flat", "count", "as_number", "scaled")
 REFUSAL = (
     "[ONNXRuntimeError] : 1 : FAIL : This session contains graph nodes that are assigned to the "
     "default CPU EP, but fallback to CPU EP has been explicitly disabled by the user."
 )
+
+
+def write_network(path: Path, bias: str | None = None) -> None:
+    """Write a network that computes sizes: `NODES` in their order.
+
+    Its convolution has no bias, or one of ``int32`` that a node ``bias`` dequantises.
+
+    ``first`` and ``sizes`` make the sizes of a Reshape; ``count`` and ``as_number`` are whole
+    numbers on their way into the logits.
+    """
+    kinds = ("Conv", "Relu", "Shape", "Slice", "Concat", "Reshape", "Gather", "Cast", "Mul")
+    wiring = (
+        (["images", "kernel"], "convolved"),
+        (["convolved"], "positive"),
+        (["positive"], "dims"),
+        (["dims", "zero", "one"], "batch"),
+        (["batch", "rest"], "wanted"),
+        (["positive", "wanted"], "rows"),
+        (["dims", "zero"], "images_in_all"),
+        (["images_in_all"], "factor"),
+        (["rows", "factor"], "logits"),
+    )
+    marks: dict[str, Any] = {"sizes": {"axis": 0}, "as_number": {"to": 1}}
+    nodes = [
+        helper.make_node(kind, inputs, [output], name=name, **marks.get(name, {}))
+        for kind, name, (inputs, output) in zip(kinds, NODES, wiring, strict=True)
+    ]
+    constants = [numpy_helper.from_array(np.ones((1, 3, 1, 1), np.float32), "kernel")]
+    if bias:
+        constants.append(numpy_helper.from_array(np.zeros(1, bias), "quantised"))
+        constants.append(numpy_helper.from_array(np.ones((), np.float32), "scale"))
+        dequantised = helper.make_node("DequantizeLinear", ["quantised", "scale"], ["b"], "bias")
+        nodes[0].input.append("b")
+        nodes.insert(0, dequantised)
+    numbers = {"zero": [0], "one": [1], "rest": [-1]}
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 2, 2])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 4])],
+        [
+            *constants,
+            *(numpy_helper.from_array(np.array(v, np.int64), n) for n, v in numbers.items()),
+        ],
+    )
+    opset = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
 
 
 class SessionOptions:
@@ -49,7 +101,8 @@ class FakeOrt:
     Attributes:
         available: Providers that it was built with.
         on_cpu: Names of nodes that the asked provider leaves to the CPU.
-        refuses: Whether it refuses nodes on the CPU when it is asked to.
+        nowhere: Name of a node that no provider has a kernel for.
+        elsewhere: Names of nodes that another provider takes, by its name.
         known: Options that providers take; all others are refused as CUDA's provider does.
         plugin_devices: What a registered plugin finds.
         log: What was asked, in order.
@@ -64,7 +117,8 @@ class FakeOrt:
         "CPUExecutionProvider",
     )
     on_cpu: Sequence[str] = ()
-    refuses: bool = True
+    nowhere: str = ""
+    elsewhere: Mapping[str, Sequence[str]] = field(default_factory=dict)
     known: Sequence[str] | None = None
     plugin_devices: Sequence[Any] = ()
     log: list[Any] = field(default_factory=list)
@@ -106,7 +160,7 @@ class FakeOrt:
     ) -> "Session":
         """Start a session as ONNX Runtime does."""
         self.log.append("session")
-        session = Session(self, options, given.get("providers", []))
+        session = Session(self, options, given.get("providers", []), _read(network))
         assert given["enable_fallback"] == 0, "the CPU would replace a provider that fails"
         self.sessions.append(session)
         asked = session.options_of_provider
@@ -115,8 +169,15 @@ class FakeOrt:
                 raise RuntimeError(
                     f"parse_options.h:48 Parse(const Options&) Unknown option: {key}"
                 )
+        for node in session.graph.node:
+            if node.name == self.nowhere:
+                raise RuntimeError(
+                    "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: "
+                    "transformer_memcpy.cc:253 !node_provider_type.empty() was false. Provider "
+                    f"type for {node.op_type} node with name '{node.name}' is not set."
+                )
         strict = options.entries.get("session.disable_cpu_ep_fallback") == "1"
-        if strict and self.on_cpu and self.refuses:
+        if strict and self.on_cpu:  # nodes that compute sizes are no exemption
             raise RuntimeError(REFUSAL)
         return session
 
@@ -138,10 +199,12 @@ class Value:
 
 
 class Session:
-    """An InferenceSession whose graph is a chain of five nodes."""
+    """An InferenceSession."""
 
-    def __init__(self, ort: FakeOrt, options: Any, providers: Sequence[Any]) -> None:
-        self.ort, self.options, self.providers = ort, options, providers
+    def __init__(
+        self, ort: FakeOrt, options: Any, providers: Sequence[Any], graph: onnx.GraphProto
+    ) -> None:
+        self.ort, self.options, self.providers, self.graph = ort, options, providers, graph
         self.name = providers[0][0] if providers else options.devices[0][0][0].ep_name
         self.options_of_provider: Mapping[str, str] = (
             providers[0][1] if providers else options.devices[0][1]
@@ -170,16 +233,24 @@ class Session:
         return [SimpleNamespace(name="logits")]
 
     def get_provider_graph_assignment_info(self) -> list[Any]:
-        """Return the nodes of each provider."""
-        parts: dict[str, list[Any]] = {}
-        for node in NODES:
-            where = "CPUExecutionProvider" if node in self.ort.on_cpu else self.name
-            parts.setdefault(where, []).append(
-                SimpleNamespace(name=node, op_type="Conv", domain="")
+        """Return the nodes of each provider, in parts where they alternate."""
+        if self.options.entries.get("session.record_ep_graph_assignment_info") != "1":
+            raise RuntimeError("Session options must enable the recording of EP assignment")
+        where = dict.fromkeys(self.ort.on_cpu, "CPUExecutionProvider")
+        where |= {n: ep for ep, names in self.ort.elsewhere.items() for n in names}
+        unknown = where.keys() - {node.name for node in self.graph.node}
+        assert not unknown, f"the graph has no nodes {unknown}"
+        parts: list[tuple[str, list[Any]]] = []
+        for node in self.graph.node:
+            name = where.get(node.name, self.name)
+            if not parts or parts[-1][0] != name:
+                parts.append((name, []))
+            parts[-1][1].append(
+                SimpleNamespace(name=node.name, op_type=node.op_type, domain=node.domain)
             )
         return [
             SimpleNamespace(ep_name=name, get_nodes=lambda nodes=nodes: nodes)
-            for name, nodes in parts.items()
+            for name, nodes in parts
         ]
 
     def io_binding(self) -> "Binding":
@@ -229,6 +300,14 @@ class Binding:
         """Copy to the host."""
         self.ort.log.append("to cpu")
         return [self.bound["logits"].array.copy()]
+
+
+def _read(network: Any) -> onnx.GraphProto:
+    if isinstance(network, bytes):
+        return onnx.load_model_from_string(network).graph
+    if not Path(network).exists():
+        raise RuntimeError(f"[ONNXRuntimeError] : 3 : NO_SUCHFILE : Load model {network} failed")
+    return onnx.load(network).graph
 
 
 def _forward(images: np.ndarray) -> np.ndarray:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from greenbatch.models.onnx_placement import Recording
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -12,23 +14,6 @@ class Argument(Protocol):
     """An input or output of a session."""
 
     name: str
-
-
-class Node(Protocol):
-    """A node of a graph."""
-
-    name: str
-    op_type: str
-    domain: str
-
-
-class Subgraph(Protocol):
-    """Nodes that one execution provider runs."""
-
-    ep_name: str
-
-    def get_nodes(self) -> Sequence[Node]:
-        """Return them."""
 
 
 class Device(Protocol):
@@ -91,7 +76,7 @@ class SessionOptions(Protocol):
         """Run on devices of a plugin."""
 
 
-class Session(Protocol):
+class Session(Recording, Protocol):
     """A network that is loaded (``InferenceSession``)."""
 
     def run(
@@ -116,9 +101,6 @@ class Session(Protocol):
 
     def get_provider_options(self) -> Mapping[str, Mapping[str, str]]:
         """Return the options of each, as far as they give them back."""
-
-    def get_provider_graph_assignment_info(self) -> Sequence[Subgraph]:
-        """Return which nodes each runs."""
 
     def get_session_options(self) -> SessionOptions:
         """Return what it was started with."""

@@ -1,18 +1,21 @@
 """Where ONNX Runtime runs a graph: sessions that start where requested, or the reason."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 
 from greenbatch.errors import BackendUnavailable, PlacementError, StudyError
+from greenbatch.models.onnx_placement import RECORD, Placement, read_placement
 from greenbatch.runners.backends.onnx_runtime import libraries
-from greenbatch.runners.backends.onnx_runtime.interface import Node, Session, SessionOptions
+from greenbatch.runners.backends.onnx_runtime.interface import Session, SessionOptions
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS, Provider
 
-_NAMED = 3  # nodes that an error names; all are counted
-_NO_FALLBACK = "session.disable_cpu_ep_fallback"
-_REFUSED = "fallback to CPU EP has been explicitly disabled"
+_NO_KERNEL = re.compile(
+    r"(?:implementation for|Provider type for) (\w+)(?:\(\d+\))? node with name '([^']*)'"
+)
+_DEQUANTISES = "DequantizeLinear"
+_FOR_GPU = "export int8 for GPUs: gb export --precision int8 --int8-for gpu"
 _CURE = "pass --allow-fallback to measure the mixture and record it"
 
 
@@ -39,11 +42,12 @@ class Start:
     allow_fallback: bool = False
 
 
-def start(ort: ModuleType, wanted: Start) -> Session:
+def start(ort: ModuleType, wanted: Start) -> tuple[Session, Placement]:
     """Start a session, proved to run where requested unless a fallback is allowed.
 
-    ``session.disable_cpu_ep_fallback`` makes ONNX Runtime itself refuse a graph that would run
-    partly on the CPU; the session's own graph assignment is the proof for the rest.
+    The proof is the session's own record of its graph assignment. Nodes that compute sizes alone
+    may be on the CPU: that is ONNX Runtime's design, and no fallback. They are in the placement.
+    ``session.disable_cpu_ep_fallback`` is not used, as it refuses these too.
 
     Raises:
         PlacementError: The provider did not start, or left nodes to another one; they are named.
@@ -51,34 +55,20 @@ def start(ort: ModuleType, wanted: Start) -> Session:
         BackendUnavailable: The provider's libraries or devices are missing.
     """
     provider, options = wanted.provider, wanted.session_options
-    strict = provider.name != "cpu" and not wanted.allow_fallback
     devices = libraries.load(ort, provider)
     if devices:
         options.add_provider_for_devices(devices, dict(wanted.provider_options))
-    if strict:
-        options.add_session_config_entry(_NO_FALLBACK, "1")
+    options.add_session_config_entry(RECORD, "1")
     try:
         session = _session(ort, wanted, built_in=not devices)
     except Exception as error:  # ONNX Runtime's errors have no common root
-        if _REFUSED not in str(error):
-            raise _translated(ort, error, wanted) from error
-        # Only to learn which nodes they are.
-        options.add_session_config_entry(_NO_FALLBACK, "0")
-        session = _session(ort, wanted, built_in=not devices)
-        raise PlacementError(_misplaced(ort, wanted, session)) from error
+        raise _translated(ort, error, wanted) from error
     if wanted.requested:
         _check_options(session, wanted)
-    if not wanted.allow_fallback and set(count_nodes(session)) != {provider.execution_provider}:
-        raise PlacementError(_misplaced(ort, wanted, session))
-    return session
-
-
-def count_nodes(session: Session) -> dict[str, int]:
-    """Count a session's nodes by execution provider, after the basic graph optimisations."""
-    counts: Counter[str] = Counter()
-    for part in session.get_provider_graph_assignment_info():
-        counts[part.ep_name] += len(part.get_nodes())
-    return dict(counts)
+    placement = read_placement(session, provider.execution_provider, wanted.network)
+    if not wanted.allow_fallback and set(placement.nodes) != {provider.execution_provider}:
+        raise PlacementError(_misplaced(ort, wanted, placement))
+    return session, placement
 
 
 def _session(ort: ModuleType, wanted: Start, *, built_in: bool) -> Session:
@@ -96,10 +86,16 @@ def _session(ort: ModuleType, wanted: Start, *, built_in: bool) -> Session:
 
 
 def _translated(ort: ModuleType, error: Exception, wanted: Start) -> Exception:
-    """Name a refused option or a missing library; any other error stays as it is."""
+    """Name a missing library, kernel or a refused option; any other error stays as it is."""
     if cause := libraries.missing_library(ort, wanted.provider):
         return BackendUnavailable(cause)
     text = " ".join(str(error).split())
+    if (found := _NO_KERNEL.search(text)) is not None:
+        return PlacementError(
+            f"neither {wanted.provider.execution_provider} nor the CPU has a kernel for "
+            f"{found[1]} {found[2]!r} of {wanted.title}; choose another precision, or measure this "
+            "one with torch"
+        )
     refused = [f"{key}={value}" for key, value in wanted.requested.items() if key in text]
     if not refused:
         return error
@@ -125,31 +121,14 @@ def _check_options(session: Session, wanted: Start) -> None:
         )
 
 
-def _misplaced(ort: ModuleType, wanted: Start, session: Session) -> str:
+def _misplaced(ort: ModuleType, wanted: Start, placement: Placement) -> str:
     name = wanted.provider.execution_provider
-    elsewhere: dict[str, list[str]] = {}
-    total = 0
-    for part in session.get_provider_graph_assignment_info():
-        nodes = part.get_nodes()
-        total += len(nodes)
-        if part.ep_name != name:
-            elsewhere.setdefault(part.ep_name, []).extend(map(_called, nodes))
-    if not total:
+    if not placement.nodes:
         return f"ONNX Runtime reports no nodes of {wanted.title}, wanted all on {name}; upgrade it"
-    placed = "; ".join(
-        f"{len(nodes)} of {total} to {other}: {_first(nodes)}" for other, nodes in elsewhere.items()
-    )
-    cause = libraries.missing_library(ort, wanted.provider)
-    return f"{name} left nodes of {wanted.title} ({placed})" + (
-        f" because {cause}; or {_CURE}" if cause else f"; {_CURE}"
-    )
-
-
-def _called(node: Node) -> str:
-    domain = f"{node.domain}." if node.domain else ""
-    return f"{domain}{node.op_type} {node.name!r}" if node.name else f"{domain}{node.op_type}"
-
-
-def _first(nodes: Sequence[str]) -> str:
-    more = len(nodes) - _NAMED
-    return ", ".join(nodes[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    fault = f"{name} left nodes of {wanted.title} ({placement.fault()})"
+    if cause := libraries.missing_library(ort, wanted.provider):
+        return f"{fault} because {cause}; or {_CURE}"
+    left = [node for nodes in placement.elsewhere.values() for node in nodes]
+    if wanted.provider.device == "cuda" and any(_DEQUANTISES in node for node in left):
+        return f"{fault}; {_FOR_GPU}, or {_CURE}"
+    return f"{fault}; {_CURE}"

@@ -18,7 +18,7 @@ from greenbatch.runners.backends import (
     tf32,
 )
 from greenbatch.runners.backends.onnx_runtime import libraries, settings
-from greenbatch.runners.backends.onnx_runtime.placement import Start, count_nodes, start
+from greenbatch.runners.backends.onnx_runtime.placement import Start, start
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS, Provider
 from greenbatch.runners.backends.planning import Planning
 
@@ -34,7 +34,7 @@ class OnnxSession:
     """A session on one execution provider, proved to run there, reading and writing fixed buffers.
 
     The session's own initial graph assignment is the proof: ``placement`` counts its nodes by
-    provider.
+    provider. Those that compute sizes alone may be on the CPU; they are named in the settings.
 
     Raises:
         PlacementError: The provider did not start, or left nodes to another one.
@@ -62,7 +62,7 @@ class OnnxSession:
             cache=task.cache,
             shape=_shape(task) if self._provider.shape_options else "",
         )
-        self._session = start(
+        self._session, self._placed = start(
             ort,
             Start(
                 network=str(task.artifact),
@@ -81,7 +81,6 @@ class OnnxSession:
                 allow_fallback=task.allow_fallback,
             ),
         )
-        self._placement = count_nodes(self._session)
         name = self._provider.execution_provider
         # Where it did not start, the CPU's runs all (only with allow_fallback).
         started = name in self._session.get_providers()
@@ -187,20 +186,21 @@ class OnnxSession:
 
     @property
     def placement(self) -> Mapping[str, int]:
-        """Nodes by execution provider, after ONNX Runtime's basic graph optimisations."""
-        return self._placement
+        """Nodes that compute by execution provider, after the basic graph optimisations."""
+        return self._placed.nodes
 
     @property
     def fell_back(self) -> bool:
         """Whether any node runs on another provider than the requested one."""
-        return set(self._placement) != {self._provider.execution_provider}
+        return set(self._placed.nodes) != {self._provider.execution_provider}
 
     @property
     def settings(self) -> Mapping[str, Setting]:
         """The fairness factors, ONNX Runtime's version and the provider's effective options.
 
         ``host_memory`` says, where inputs are copied to a GPU, whether theirs is pinned, and
-        ``copies`` how often a run waits: for its input, for the network, and for its output.
+        ``copies`` how often a run waits: for its input, for the network, and for its output;
+        ``shape_nodes``, where the CPU computes sizes for another device, how many nodes and which.
         """
         import onnxruntime as ort
 
@@ -215,6 +215,8 @@ class OnnxSession:
             kind = self._host_memory.partition(" ")[0]
             found["host_memory"] = self._host_memory
             found["copies"] = f"inputs {kind}, outputs pageable; waits 3 times"
+        if nodes := self._placed.shape_nodes:
+            found["shape_nodes"] = f"{len(nodes)} on the CPU: {', '.join(nodes)}"
         return found
 
     @staticmethod
@@ -231,7 +233,7 @@ class OnnxSession:
         import onnxruntime as ort
 
         wanted = PROVIDERS[provider]
-        session = start(
+        session, placement = start(
             ort,
             Start(
                 network=_one_convolution(),
@@ -246,7 +248,7 @@ class OnnxSession:
         ones = np.ones(TRIAL_SHAPE, np.float32)
         (result,) = session.run(None, {"images": ones, "kernel": ones})
         check_trial(float(result.item()))
-        return count_nodes(session)
+        return placement.nodes
 
 
 def _check_io(provider: Provider, io: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from greenbatch.errors import StudyError
-from greenbatch.models.onnx_session import CRASHING
+from greenbatch.models.onnx_session import BIAS_QUANTISING, CRASHING, LEFT_OUT
 from greenbatch.runners.backends import tf32
 from greenbatch.runners.backends.onnx_runtime.interface import SessionOptions
 from greenbatch.runners.backends.onnx_runtime.providers import ARENA, Provider
@@ -46,7 +46,6 @@ _LEVELS = {
     "all": "ORT_ENABLE_ALL",
 }
 _SPINNING = ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning")
-_LEFT_OUT = "optimization.disable_specified_optimizers"
 
 # What cudnn_conv_algo_search means. From 1.20 on cuDNN's frontend builds the plan that a heuristic
 # puts first, and nothing is timed (microsoft/onnxruntime#19470, #22705).
@@ -108,7 +107,9 @@ def session_options(
     if settings.get("set_denormal_as_zero"):
         entries["session.set_denormal_as_zero"] = "1"
     if precision == "fp16" and may_run_on_cpu:
-        entries[_LEFT_OUT] = CRASHING
+        entries[LEFT_OUT] = CRASHING
+    if precision == "int8" and not may_run_on_cpu:
+        entries[LEFT_OUT] = BIAS_QUANTISING
     for key, text in entries.items():
         options.add_session_config_entry(key, text)
     return options
@@ -191,7 +192,7 @@ def in_force(
     """
     level = str(options.graph_optimization_level).rpartition(".")[2]
     parallel = options.execution_mode == ort.ExecutionMode.ORT_PARALLEL
-    left_out = _entry(options, _LEFT_OUT)
+    left_out = _entry(options, LEFT_OUT)
     # 0 threads: it chooses, and does not report how many.
     threads: int | None = options.intra_op_num_threads or None
     beside: int | None = (options.inter_op_num_threads or None) if parallel else 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greenbatch.cli.output.export import print_export
+from greenbatch.cli.output.export import gpu_notes, placement_of, print_export
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import ArtifactError, ExportError, UnknownNameError, UsageError
 
@@ -52,6 +52,12 @@ def export(
         Path | None,
         typer.Option(help="Folder of images for the int8 calibration. Default: synthetic images."),
     ] = None,
+    int8_for: Annotated[
+        str,
+        typer.Option(
+            help="Processor of the int8 artifact: cpu, or gpu for CUDA and TensorRT. Default: cpu."
+        ),
+    ] = "cpu",
     input: Annotated[
         str | None, typer.Option(help="Input shape of your own network as CxHxW, e.g. 3x224x224.")
     ] = None,
@@ -81,7 +87,8 @@ def export(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Verify the artifacts in DIR against their manifests; export nothing.",
+            help="Verify the artifacts in DIR against their manifests, and report which nodes "
+            "CUDA and TensorRT would leave to the CPU; export nothing.",
         ),
     ] = None,
     as_json: Annotated[
@@ -104,7 +111,7 @@ def export(
         raise UsageError(f"--all and the model {models[0]} are both given; remove one of them")
     from greenbatch.models import registry
 
-    lower = _lower_precisions(precision, calibration)
+    lower = _lower_precisions(precision, calibration, int8_for)
     chosen = list(dict.fromkeys(registry.names() if every else models or registry.STUDY))
     own = {} if every or not models else _own(chosen)
     if (input or name or dynamic_batch) and (len(own) != 1 or len(chosen) != 1):
@@ -129,7 +136,7 @@ def export(
             code = _export_many(specs, out, weights, seed, force, jobs, memory, as_json, kept)
         for each in (*kept[: len(own)], *(spec.name for spec in specs)):
             for wanted in lower:
-                failed = _export_lower(each, wanted, out, calibration, force, as_json)
+                failed = _export_lower(each, wanted, out, calibration, int8_for, force, as_json)
                 code = max(code, failed)
                 if not failed:
                     kept.append(f"{each} in {wanted}")
@@ -148,16 +155,25 @@ def _what_is_kept(proved: int, total: int, out: Path, anew: str, force: bool) ->
     return f"{proved} of {total} artifacts are verified and kept in {out}; {command} {anew}"
 
 
-def _lower_precisions(names: list[str] | None, calibration: Path | None) -> list[str]:
+def _lower_precisions(
+    names: list[str] | None, calibration: Path | None, int8_for: str
+) -> list[str]:
     """Return the precisions to make beside fp32, each once."""
+    from greenbatch.exporter.precisions.int8 import PROCESSORS
     from greenbatch.records import PRECISIONS
 
+    if int8_for not in PROCESSORS:
+        raise UnknownNameError("processor", int8_for, PROCESSORS)
     for name in names or ():
         if name not in PRECISIONS:
             raise UnknownNameError("precision", name, PRECISIONS)
     lower = [name for name in dict.fromkeys(names or ()) if name != "fp32"]
     if calibration and "int8" not in lower:
         raise UsageError("--calibration needs --precision int8; add it, or remove --calibration")
+    if int8_for != PROCESSORS[0] and "int8" not in lower:
+        raise UsageError(
+            f"--int8-for {int8_for} needs --precision int8; add it, or remove --int8-for"
+        )
     return lower
 
 
@@ -197,7 +213,7 @@ def _export_own(
         exported.manifest,
         out,
         up_to_date=False,
-        notes=_notes(caught),
+        notes=[*_notes(caught), *gpu_notes(exported.manifest, out)],
         as_json=as_json,
         rebatched=exported.rebatched,
     )
@@ -205,7 +221,13 @@ def _export_own(
 
 
 def _export_lower(
-    name: str, precision: str, out: Path, calibration: Path | None, force: bool, as_json: bool
+    name: str,
+    precision: str,
+    out: Path,
+    calibration: Path | None,
+    int8_for: str,
+    force: bool,
+    as_json: bool,
 ) -> int:
     """Make a lower precision of what is there in fp32; say why where it cannot be."""
     from greenbatch.exporter.precisions.export import export_lower
@@ -213,11 +235,16 @@ def _export_lower(
     path = out / f"{name}-{precision}.json"
     before = path.read_bytes() if path.exists() else None
     try:
-        manifest = export_lower(name, precision, out, calibration=calibration, force=force)
+        manifest = export_lower(
+            name, precision, out, calibration=calibration, force=force, processor=int8_for
+        )
     except (ArtifactError, ExportError) as error:
         note(str(error))
         return ExportError.exit_code
-    print_export(manifest, out, up_to_date=before == path.read_bytes(), notes=(), as_json=as_json)
+    notes = gpu_notes(manifest, out)
+    print_export(
+        manifest, out, up_to_date=before == path.read_bytes(), notes=notes, as_json=as_json
+    )
     return 0
 
 
@@ -253,7 +280,7 @@ def _export_one(name: str, out: Path, weights: str, seed: int, force: bool, as_j
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         manifest = export_model(name, out, weights=weights, seed=seed, force=force)
-    notes = _notes(caught)
+    notes = [*_notes(caught), *gpu_notes(manifest, out)]
     up_to_date = before is not None and before == manifest_path.read_bytes()
     print_export(manifest, out, up_to_date=up_to_date, notes=notes, as_json=as_json)
 
@@ -275,6 +302,7 @@ def _check(folder: Path, as_json: bool) -> None:
                 "precision": finding.manifest.precision if finding.manifest else None,
                 "ok": not finding.fault,
                 "fault": finding.fault or None,
+                "left_to_cpu": placement_of(finding),
             }
             typer.echo(json.dumps(line))
         elif finding.fault:
@@ -282,6 +310,8 @@ def _check(folder: Path, as_json: bool) -> None:
         else:
             assert finding.manifest is not None
             echo(f"ok: {folder / finding.manifest.file}")
+            for sentence in gpu_notes(finding.manifest, folder):
+                echo(f"  {sentence}")
     if faults:
         raise typer.Exit(DAMAGED)
 

@@ -146,6 +146,13 @@ def test_the_command_prints_a_line_each_and_exits_3_on_damage(
         main(["export", "--check", str(folder)])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"ok: {folder / 'tiny-fp32.onnx'}\n"
+    with pytest.raises(SystemExit):
+        main(["export", "--check", str(folder), "--json"])
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    for provider in ("cuda", "tensorrt"):
+        found = line["left_to_cpu"][provider]
+        assert (found["computing"], found["shape"]) == ([], [])
+        assert found["nodes"] > 0
     flip(folder / "tiny-fp32.onnx")
     (folder / "mine.onnx").touch()
     with pytest.raises(SystemExit) as ended:
@@ -153,9 +160,29 @@ def test_the_command_prints_a_line_each_and_exits_3_on_damage(
     assert ended.value.code == 3
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["model"], line["ok"]) for line in told] == [("tiny", False), (None, False)]
+    assert [line["left_to_cpu"] for line in told] == [None, None]
     with pytest.raises(SystemExit) as ended:
         main(["export", "alexnet", "--check", str(folder)])
     assert ended.value.code == 2
+
+
+def test_int8_names_what_gpus_would_leave_to_the_cpu(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported(tmp_path, Convolutional())
+    export_lower("tiny", "int8", tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["export", "--check", str(tmp_path)])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "tiny in int8: CUDA 1.31.1 leaves" in shown
+    assert "no kernel for int32" in shown
+    assert "--int8-for gpu" in shown
+    export_lower("tiny", "int8", tmp_path, processor="gpu")
+    with pytest.raises(SystemExit) as ended:
+        main(["export", "--check", str(tmp_path)])
+    assert ended.value.code == 0
+    assert "leaves" not in capsys.readouterr().out
 
 
 def test_int8_that_was_proved_on_another_processor_is_proved_again(

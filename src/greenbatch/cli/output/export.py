@@ -9,9 +9,11 @@ import typer
 
 from greenbatch import units
 from greenbatch.cli.output.printing import echo, note
+from greenbatch.errors import ArtifactError
 
 if TYPE_CHECKING:
     from greenbatch.exporter.rebatch.rewrite import Rebatched
+    from greenbatch.exporter.verify import Finding
     from greenbatch.records import Manifest, TensorSpec
 
 _MOST_CHANGES = 12  # that a person reads; a transformer has a hundred of one kind
@@ -65,6 +67,50 @@ def print_export(
         echo(f"  calibrated on {manifest.calibration}")
     for line in _rewritten(manifest, rebatched) if rebatched else ():
         echo(f"  {line}")
+
+
+def gpu_notes(manifest: "Manifest", out: Path) -> list[str]:
+    """Say what CUDA and TensorRT would leave to the CPU of an artifact, a sentence for each.
+
+    Args:
+        manifest: Of the artifact.
+        out: Folder of the artifacts.
+    """
+    from greenbatch.exporter.placement.check import check_placement
+
+    try:
+        found = check_placement(out / manifest.file)
+    except ArtifactError as error:  # the artifact itself is proved
+        return [str(error)]
+    sentences = []
+    for left in found:
+        if left.fault:
+            sentences.append(f"{manifest.model} in {manifest.precision}: {left.fault}")
+        elif left.shape:
+            sentences.append(
+                f"{manifest.model} in {manifest.precision}: {left.provider} computes "
+                f"{len(left.shape)} of {left.nodes} nodes, sizes alone, on the CPU"
+            )
+    if sentences and manifest.precision == "int8" and "for GPUs" not in manifest.calibration:
+        sentences.append("for a GPU, export int8 with --int8-for gpu")
+    return sentences
+
+
+def placement_of(finding: "Finding") -> dict[str, dict[str, object]] | None:
+    """Return what a script would read of `gpu_notes`; ``None``: the artifact is damaged."""
+    from greenbatch.exporter.placement.check import check_placement
+
+    if finding.fault or finding.manifest is None:
+        return None
+    return {
+        left.provider: {
+            "table": left.table,
+            "nodes": left.nodes,
+            "computing": list(left.computing),
+            "shape": list(left.shape),
+        }
+        for left in check_placement(finding.file.with_name(finding.manifest.file))
+    }
 
 
 def _rewritten(manifest: "Manifest", rebatched: "Rebatched") -> Iterator[str]:

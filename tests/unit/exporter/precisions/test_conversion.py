@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from PIL import Image
 
 from greenbatch.errors import ExportError, ParityError, UnknownNameError, UsageError
+from greenbatch.exporter.placement.check import Left, check_placement
 from greenbatch.exporter.precisions import convert, fidelity, half, int8
 from greenbatch.exporter.precisions.calibration import Images, draw_images
 from greenbatch.models import synthetic_images
@@ -161,12 +162,52 @@ def test_bf16_is_refused_where_nothing_runs_it_and_leaves_nothing(
     from greenbatch.exporter.precisions import conversion
 
     monkeypatch.setattr(conversion, "_has_cuda", lambda ort: False)
-    with pytest.raises(
-        ExportError, match=r"cannot be proved on this machine: .*gb doctor"
-    ) as caught:
+    left = Left("cuda", "1.31.1", 9, ("MaxPool 'pool': no kernel of operator set 22",), ())
+    monkeypatch.setattr(conversion, "check_placement", lambda path: [left])
+    with pytest.raises(ExportError, match=r"cannot be proved with ONNX Runtime") as caught:
         convert(convolutional, "bf16", tmp_path / "out.onnx")
+    assert "1 of 9 nodes to the CPU (1 MaxPool): MaxPool 'pool': no kernel" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bf16_that_cuda_would_take_needs_a_device(
+    convolutional: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from greenbatch.exporter.precisions import conversion
+
+    monkeypatch.setattr(conversion, "_has_cuda", lambda ort: False)
+    nothing_left = [Left("cuda", "1.31.1", 9, (), ())]
+    monkeypatch.setattr(conversion, "check_placement", lambda path: nothing_left)
+    with pytest.raises(ExportError, match=r"cannot be proved on this machine: .*gb doctor"):
+        convert(convolutional, "bf16", tmp_path / "out.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_for_gpus_is_taken_by_cuda_and_tensorrt_and_that_for_the_cpu_by_neither(
+    fp32: Artifact, tmp_path: Path
+) -> None:
+    path = tmp_path / "gpu.onnx"
+    found = convert(fp32, "int8", path, processor="gpu")
+    assert "for GPUs: signed activations, bias in float32" in found.calibration
+    assert [left.fault for left in check_placement(path)] == ["", ""]
+    quantised = {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32}
+    kept = [t for t in onnx.load(path).graph.initializer if t.data_type in quantised]
+    assert {t.data_type for t in kept} == {TensorProto.INT8}
+    points = [t for t in kept if "zero_point" in t.name]
+    assert points
+    assert not any(numpy_helper.to_array(t).any() for t in points)
+
+    convert(fp32, "int8", tmp_path / "cpu.onnx")
+    cuda, tensorrt = check_placement(tmp_path / "cpu.onnx")
+    assert "DequantizeLinear" in cuda.fault
+    assert "int32" in cuda.fault
+    assert "uint8" in tensorrt.fault
+
+
+def test_a_processor_that_is_none_is_named(convolutional: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="tpu"):
+        convert(convolutional, "int8", tmp_path / "out.onnx", processor="tpu")
 
 
 def test_int8_multiplies_in_8_bits_with_a_scale_for_each_channel(
@@ -254,9 +295,9 @@ def test_a_quantisation_that_misses_its_bound_is_refused_and_leaves_nothing(
 ) -> None:
     tried = []
 
-    def spoil(*arguments: object) -> None:
+    def spoil(*arguments: Any, **options: Any) -> None:
         tried.append(arguments[-2:])
-        write(*arguments)  # type: ignore[arg-type]
+        write(*arguments, **options)
         path = arguments[1]
         assert isinstance(path, Path)
         model = onnx.load(path)

@@ -25,13 +25,15 @@ from greenbatch.runners.backends.onnx_runtime import libraries
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
 from greenbatch.runners.scenarios.batches import Batches
-from tests.fakes.onnx_runtime import FakeOrt, Session
+from tests.fakes.onnx_runtime import NODES, FakeOrt, Session, write_network
 
 
 @pytest.fixture
-def ort(monkeypatch: pytest.MonkeyPatch) -> FakeOrt:
-    """Stands for onnxruntime, with a driver that pins."""
+def ort(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeOrt:
+    """Stands for onnxruntime, with a driver that pins and a network in the folder."""
     fake = FakeOrt()
+    monkeypatch.chdir(tmp_path)
+    write_network(Path("tiny.onnx"))
     monkeypatch.setitem(sys.modules, "onnxruntime", cast("Any", fake))
     monkeypatch.setattr(libraries, "missing_library", lambda *_: None)
     monkeypatch.setattr(cuda_driver, "pin", lambda *_: None)
@@ -272,20 +274,53 @@ def test_tensorrt_leaves_what_it_cannot_to_cuda_when_it_may(ort: FakeOrt) -> Non
 
 
 def test_nodes_that_the_provider_cannot_run_are_refused_by_name(ort: FakeOrt) -> None:
-    ort.on_cpu = ("node_a", "node_b", "node_d", "node_e")
+    ort.on_cpu = ("conv", "relu", "flat", "scaled")
     with pytest.raises(PlacementError) as told:
         load()
     assert str(told.value) == (
-        "CUDAExecutionProvider left nodes of tiny.onnx (4 of 5 to CPUExecutionProvider: "
-        "Conv 'node_a', Conv 'node_b', Conv 'node_d' and 1 more); "
+        "CUDAExecutionProvider left nodes of tiny.onnx (4 of 9 to CPUExecutionProvider: "
+        "Conv 'conv', Relu 'relu', Reshape 'flat' and 1 more); "
         "pass --allow-fallback to measure the mixture and record it"
     )
 
 
-def test_a_graph_is_refused_even_where_onnxruntime_does_not_refuse_it(ort: FakeOrt) -> None:
-    ort.on_cpu, ort.refuses = ("node_c",), False
-    with pytest.raises(PlacementError, match=r"1 of 5 to CPUExecutionProvider: Conv 'node_c'\)"):
+def test_nodes_that_compute_sizes_alone_may_be_on_the_cpu_and_are_named(ort: FakeOrt) -> None:
+    ort.on_cpu = ("first", "sizes")
+    backend = load()
+    assert not backend.fell_back
+    assert backend.placement == {"CUDAExecutionProvider": 7}
+    assert backend.settings["shape_nodes"] == "2 on the CPU: Slice 'first', Concat 'sizes'"
+    ort.on_cpu = ()
+    assert "shape_nodes" not in load().settings
+
+
+def test_a_node_that_no_provider_has_a_kernel_for_is_named(ort: FakeOrt) -> None:
+    ort.nowhere = "relu"
+    with pytest.raises(PlacementError) as told:
+        load(precision="bf16")
+    assert str(told.value) == (
+        "neither CUDAExecutionProvider nor the CPU has a kernel for Relu 'relu' of tiny.onnx; "
+        "choose another precision, or measure this one with torch"
+    )
+
+
+def test_int8_that_is_for_the_cpu_is_refused_with_the_way_to_one_for_gpus(ort: FakeOrt) -> None:
+    write_network(Path("tiny.onnx"), bias="int32")
+    ort.on_cpu = ("bias",)
+    with pytest.raises(PlacementError, match=r"DequantizeLinear 'bias'\).*--int8-for gpu"):
+        load(precision="int8")
+
+
+def test_whole_numbers_on_their_way_into_the_logits_are_no_sizes(ort: FakeOrt) -> None:
+    ort.on_cpu = ("first", "sizes", "count")
+    with pytest.raises(PlacementError, match=r"1 of 9 to CPUExecutionProvider: Gather 'count'\)"):
         load()
+
+
+def test_nodes_that_compute_sizes_belong_to_the_cpu_alone(ort: FakeOrt) -> None:
+    ort.elsewhere = {"CUDAExecutionProvider": ("first",)}
+    with pytest.raises(PlacementError, match=r"1 of 9 to CUDAExecutionProvider: Slice 'first'"):
+        load("tensorrt")
 
 
 def test_an_option_that_is_taken_but_not_listed_is_refused(
@@ -311,11 +346,12 @@ def test_a_library_that_is_missing_is_told_when_the_session_does_not_start(
 
 
 def test_with_a_fallback_allowed_they_run_and_it_is_recorded(ort: FakeOrt) -> None:
-    ort.on_cpu = ("node_d",)
+    ort.on_cpu = ("relu", "sizes")
     backend = load(allow_fallback=True)
     backend.run()
     assert backend.fell_back
-    assert backend.placement == {"CUDAExecutionProvider": 4, "CPUExecutionProvider": 1}
+    assert backend.placement == {"CUDAExecutionProvider": 7, "CPUExecutionProvider": 1}
+    assert backend.settings["shape_nodes"] == "1 on the CPU: Concat 'sizes'"
 
 
 def test_an_option_that_the_provider_refuses_is_told_with_a_cure(ort: FakeOrt) -> None:
@@ -360,7 +396,7 @@ def test_a_plugin_is_registered_once_and_its_device_chosen(
     load("webgpu")
     assert ort.registered == [("webgpu", "/a/plugin.so")]
     assert ort.sessions[-1].options.devices == [([device], {})]
-    assert backend.placement == {"WebGpuExecutionProvider": 5}
+    assert backend.placement == {"WebGpuExecutionProvider": len(NODES)}
 
 
 @pytest.mark.parametrize("provider", sorted(PROVIDERS))
