@@ -2,6 +2,7 @@
 
 - how often the energy counter ticks, as probed and as seen over ten seconds;
 - idle power, by the counter and by power at this instant;
+- what each call of NVML takes, and what the load loses while its meters are read;
 - square-wave loads (matrix products and pauses) at random phase: energy by the counter against the
   integral of power at this instant, and against zeus where it is installed.
 
@@ -22,10 +23,12 @@ import numpy as np
 
 from greenbatch.runners.metering import EnergyFunction, MeterOptions, Recorder
 from greenbatch.runners.metering.sources.nvml import NvmlMeter
+from greenbatch.runners.metering.sources.nvml_cost import call_costs_s
 
 PERIODS_S = (0.05, 0.2, 1.0)
 WINDOW_S = 4.0
 IDLE_S = 10.0
+RATE_S, TURNS = 0.5, 5
 SIZE = 4096
 
 
@@ -77,6 +80,10 @@ def report(
         if figure.other_energy_j is not None:
             idle_w = figure.other_energy_j / (end_s - start_s)
             yield f"| idle power by samples at this instant | {idle_w:.1f} W |"
+        for what, call_s in call_costs_s(int(domain.name.removeprefix("gpu-"))).items():
+            yield f"| time of a call for {what} | {call_s * 1e6:.0f} us |"
+        alone, beside = throughputs(meter, load)
+        yield f"| rate of the load while it is read, at a window's end | {beside / alone:.1%} |"
         yield ""
         yield (
             f"Square-wave loads, {windows} windows of about {window_s:g} s each at random phase: "
@@ -89,6 +96,27 @@ def report(
         for period_s in PERIODS_S:
             with square_wave(period_s, load), Recorder([meter]) as recorder:
                 yield _row(period_s, windows, window_s, recorder, zeus)
+
+
+def throughputs(meter: NvmlMeter, load: Callable[[], None]) -> tuple[float, float]:
+    """Return the load's rate in Hz, alone and while its meter is read as at a window's end."""
+
+    def rate_hz() -> float:
+        runs, began_s = 0, time.perf_counter()
+        while time.perf_counter() < began_s + RATE_S:
+            load()
+            runs += 1
+        return runs / (time.perf_counter() - began_s)
+
+    alone: list[float] = []
+    beside: list[float] = []
+    for _ in range(TURNS):
+        alone.append(rate_hz())
+        with Recorder([meter]) as recorder:
+            now_s = time.perf_counter()
+            recorder.focus(now_s, now_s + 2 * RATE_S)
+            beside.append(rate_hz())
+    return median(alone), median(beside)
 
 
 def _row(

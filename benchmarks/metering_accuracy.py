@@ -1,7 +1,8 @@
 """How far a measured energy is from the exact integral: greenbatch beside its peers.
 
 Simulated hardware draws a known power, so that the truth of any window is known: a GPU whose
-counter ticks every 100 ms (tests/fakes/nvml.c), and RAPL (tests/fakes/powercap.py). Each tool
+counter ticks every 100 ms, 50 ms late, and whose power is the mean over the last 100 ms, as on
+Ampere cards (tests/fakes/nvml.c), and RAPL (tests/fakes/powercap.py). Each tool
 runs in a process of its own and is used as its users do; windows begin at random instants, the
 tools take turns. A window lies between the return of the tool's 'begin' and the call of its 'end'.
 
@@ -51,6 +52,8 @@ RAPL_CASES = {
 }
 _LEAST_RANGE_J = 500.0  # a real one is 65 kJ and more, but wraps too seldom to wait for
 _TICK_S = 0.1
+_SENSOR = {"architecture": 7, "capability": 86, "power_period_s": 0.1, "power_window_s": 0.1}
+_LATE_S = 0.05
 _REST_S = 0.25
 _SPREAD = 0.1  # a window of whole ticks would flatter a tool that only takes differences
 _FIRST_S = 0.3
@@ -255,7 +258,8 @@ def gpus(windows_s: Sequence[float], windows: int, peer_python: str | None) -> N
     """Print the rows of the simulated GPU."""
     with tempfile.TemporaryDirectory() as folder:
         library = nvml.build(Path(folder) / "lib")
-        gpu = nvml.FakeNvml(Path(folder), library, tick_s=_TICK_S)
+        late = {"counter_lag_s": _LATE_S}
+        gpu = nvml.FakeNvml(Path(folder), library, tick_s=_TICK_S, **_SENSOR, **late)
         smi = library.parent / "nvidia-smi"  # codecarbon looks for a GPU only where this runs
         smi.write_text("#!/bin/sh\n")
         smi.chmod(0o755)

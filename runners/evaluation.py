@@ -24,6 +24,8 @@ from greenbatch.models.image_folder import LabelledPhotographs, read_batches
 from greenbatch.models.onnx_session import open_session
 from greenbatch.privacy import masked
 from greenbatch.records.accuracy import FOLDER, Accuracy, Rate
+from greenbatch.runners.backends import tf32
+from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
 
 if TYPE_CHECKING:
@@ -33,10 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Accuracy", "Progress", "Rate", "classes_of", "evaluate", "rank_of", "save", "wilson"]
 
-_PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
-    "cpu": ("CPUExecutionProvider", {}),
-    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
-}
+_PROVIDERS = ("cpu", "cuda")
 _SHUFFLE_SEED = 0
 _ARITHMETIC_IMAGES = 8  # saturation shows in each
 _NAMED = 20  # broken files that are listed; all are counted
@@ -94,26 +93,30 @@ def evaluate(
         chosen = sorted(random.Random(_SHUFFLE_SEED).sample(chosen, limit))
     paths = [photographs.paths[index] for index in chosen]
     labels = np.array([photographs.labels[index] for index in chosen])
-    run = _open(artifact, provider, threads)
     report = on_progress or (lambda progress: None)
     broken: dict[str, str] = {}
     first = fifth = images = 0
-    began_s = clock()
-    batches = read_batches(
-        paths, manifest.input, batch_size, lambda path, reason: broken.setdefault(str(path), reason)
-    )
-    for indices, batch in batches:
-        logits = run(batch)
-        if not images and manifest.precision == "int8" and provider == "cpu":
-            _check_arithmetic(artifact, threads, batch[:_ARITHMETIC_IMAGES], logits)
-        ranks = rank_of(logits, labels[indices])
-        first += int((ranks < 1).sum())
-        fifth += int((ranks < 5).sum())
-        images += len(batch)
-        done = indices[-1] + 1
-        passed_s = clock() - began_s
-        report(Progress(done, len(paths), passed_s / done * (len(paths) - done)))
-    duration_s = clock() - began_s
+    with tf32.forbidden_for(provider, manifest.precision):  # providers are called as their devices
+        run = _open(artifact, provider, threads)
+        began_s = clock()
+        batches = read_batches(
+            paths,
+            manifest.input,
+            batch_size,
+            lambda path, reason: broken.setdefault(str(path), reason),
+        )
+        for indices, batch in batches:
+            logits = run(batch)
+            if not images and manifest.precision == "int8" and provider == "cpu":
+                _check_arithmetic(artifact, threads, batch[:_ARITHMETIC_IMAGES], logits)
+            ranks = rank_of(logits, labels[indices])
+            first += int((ranks < 1).sum())
+            fifth += int((ranks < 5).sum())
+            images += len(batch)
+            done = indices[-1] + 1
+            passed_s = clock() - began_s
+            report(Progress(done, len(paths), passed_s / done * (len(paths) - done)))
+        duration_s = clock() - began_s
     if not images:
         raise MeasurementError(
             f"none of the {len(paths)} images in {data} can be read, the first because: "
@@ -233,14 +236,15 @@ def _open(
 
     if provider not in _PROVIDERS:
         raise UsageError(f"unknown provider {provider!r}; choose one of {', '.join(_PROVIDERS)}")
+    wanted = PROVIDERS[provider]
     if reason := OnnxSession.unavailable(provider):
         raise BackendUnavailable(reason)
-    name, settings = _PROVIDERS[provider]
+    name = wanted.execution_provider
     try:
         session = open_session(
             artifact.path,
             provider=name,
-            settings=settings,
+            settings=wanted.defaults(artifact.manifest.precision, threads, None),
             threads=threads,
             optimise=optimise,
             may_be_half=True,

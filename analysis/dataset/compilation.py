@@ -101,6 +101,7 @@ def from_files(files: RunFiles) -> "xr.Dataset":
         for domain, mean in idle.get(block, {}).items():
             rows["idle_power"][(*place, domain)] = mean.power_w
             rows["idle_power_uncertainty"][(*place, domain)] = mean.uncertainty_w
+            rows["idle_power_common"][(*place, domain)] = mean.common_w
             rows["idle_power_source"][(*place, domain)] = mean.source
     _fill_stops(arrays, (repetition for repetition, _ in chosen), grid)
     _fill_capacities(arrays, files.journal.capacities, grid)
@@ -144,6 +145,7 @@ def _once_each(repetitions: Iterable[Repetition]) -> list[tuple[Repetition, int]
 class _IdleMean(NamedTuple):
     power_w: float
     uncertainty_w: float
+    common_w: float
     source: int
 
 
@@ -180,6 +182,7 @@ def _idle_power(idles: Iterable[Idle], grid: Labels) -> dict[_Block, dict[int, _
             means[key][place] = _IdleMean(
                 float(np.mean(powers_w)),
                 float(np.mean(doubts_w)) + (powers_w[-1] - powers_w[0]) / 2,
+                float(np.mean(sorted(figure.common_w for figure in figures))),
                 max(SOURCES.index(source) for source in sources),
             )
     return means
@@ -248,6 +251,7 @@ def _fill(
         arrays["energy_reason"][spot] = figure.reason or ""
         arrays["energy"][spot] = _number(figure.energy_j)
         arrays["energy_uncertainty"][spot] = _number(figure.uncertainty_j)
+        arrays["energy_common"][spot] = figure.common_j
         arrays["energy_other"][spot] = _number(figure.other_energy_j)
         arrays["energy_disagreement"][spot] = _number(figure.disagreement)
         arrays["power_mean"][spot] = _number(figure.power_mean_w)
@@ -304,6 +308,8 @@ def _fill_stops(arrays: "Arrays", repetitions: Iterable[Repetition], grid: Label
 def _fill_capacities(arrays: "Arrays", capacities: Iterable[Capacity], grid: Labels) -> None:
     """Fill in the largest batches; of several probes of a cell, the latest."""
     for capacity in sorted(capacities, key=lambda c: (c.started_at, c.cell.batch_size)):
+        if capacity.ended and not capacity.fits:
+            continue  # nothing is known
         cell = capacity.cell
         factors = (grid.place(d, getattr(cell, d)) for d in ("model", "backend", "precision", "io"))
         place = (*factors, *grid.settings_of(cell))

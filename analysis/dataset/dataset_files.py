@@ -74,7 +74,7 @@ def read_dataset_file(path: Path) -> "xr.Dataset":
 def _loaded(path: Path) -> "xr.Dataset":
     import xarray as xr
 
-    with xr.open_dataset(path, engine="h5netcdf") as lazy:
+    with xr.open_dataset(path, engine="netcdf4") as lazy:
         known = known_names(lazy)
         return lazy[[name for name in lazy.variables if name in known]].load()
 

@@ -39,7 +39,7 @@ def compile_dataset(run: Path) -> "xr.Dataset":
 
 
 def write_dataset(run: Path) -> Path:
-    """Compile a run and write ``dataset.nc`` (netCDF4, by h5netcdf) into it.
+    """Compile a run and write ``dataset.nc`` (netCDF4) into it.
 
     Returns:
         The file's path; it opens with plain ``xarray.open_dataset``.
@@ -229,12 +229,13 @@ def store(dataset: "xr.Dataset", path: Path) -> Path:
 def netcdf(dataset: "xr.Dataset", deflated: Iterable[Hashable]) -> memoryview:
     """Return a dataset as the bytes of a netCDF4 file.
 
-    Made in memory: on a full disk the HDF5 library (1.14, by h5py 3.16) ends the process by a
-    segmentation fault.
+    The netCDF library writes and reads many small variables several times faster than h5netcdf
+    (``benchmarks/dataset_files.py``). Made in memory: on a full disk the HDF5 library (1.14) ends
+    the process by a segmentation fault.
 
     Args:
         dataset: What is written.
         deflated: Names of variables to compress; none of them is empty.
     """
     encoding = {name: {"zlib": True, "complevel": 4} for name in deflated}
-    return dataset.to_netcdf(engine="h5netcdf", encoding=encoding)
+    return dataset.to_netcdf(engine="netcdf4", encoding=encoding)

@@ -21,7 +21,9 @@ def add_totals(arrays: "Arrays", counts: "AnyArray") -> None:
     The net energy of a domain is its energy less idle power x duration; it is missing where
     idle power is, or where one of the two is estimated and the other measured. A sum over
     domains is missing when one counting domain is: half a machine is not a smaller machine.
-    The metering errors of the domains are added, not squared: one clock reads them all.
+    The metering errors of the domains are added, not squared: one clock reads them all. The
+    calibration of a sensor is off alike in the window and at idle: of net energy, the difference
+    of the two is in doubt.
 
     Args:
         arrays: The dataset's arrays, changed in place; ``domain`` is the last axis.
@@ -36,7 +38,9 @@ def add_totals(arrays: "Arrays", counts: "AnyArray") -> None:
     net_j = arrays["energy"] - arrays["idle_power"] * duration_s[..., np.newaxis]
     arrays["energy_net"][...] = np.where(like, net_j, np.nan)
     idle_j = arrays["idle_power_uncertainty"] * duration_s[..., np.newaxis]
-    doubt_j = arrays["energy_uncertainty"] + idle_j
+    idle_common_j = arrays["idle_power_common"] * duration_s[..., np.newaxis]
+    own_j = arrays["energy_uncertainty"] - arrays["energy_common"] + idle_j - idle_common_j
+    doubt_j = own_j + np.abs(arrays["energy_common"] - idle_common_j)
     arrays["energy_net_uncertainty"][...] = np.where(like, doubt_j, np.nan)
 
     def total(name: str) -> "AnyArray":

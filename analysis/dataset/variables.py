@@ -181,6 +181,9 @@ VARIABLES: dict[str, Variable] = {
     "queue_growth": Variable("s-1", "requests by which the queue grew each second"),
     "energy": Variable("J", "gross energy in the window", _D),
     "energy_uncertainty": Variable("J", "half-width of the energy's metering error", _D),
+    "energy_common": Variable(
+        "J", "part of energy_uncertainty that is the calibration of the domain's sensor", _D
+    ),
     "energy_source": _code("how the energy was obtained", SOURCES, _D),
     "energy_other": Variable("J", "gross energy in the window by the device's second way", _D),
     "energy_other_source": _code("how the second energy was obtained", SOURCES, _D),
@@ -191,6 +194,9 @@ VARIABLES: dict[str, Variable] = {
     "idle_power": Variable("W", "idle power of the backend in the block, model loaded", _D),
     "idle_power_uncertainty": Variable(
         "W", "half-width of the meter's error of the idle power, and of its spread in the block", _D
+    ),
+    "idle_power_common": Variable(
+        "W", "part of idle_power_uncertainty that is the calibration of the domain's sensor", _D
     ),
     "idle_power_source": _code("how the idle power was obtained", SOURCES, _D),
     "energy_net": Variable("J", "energy in the window less idle power times duration", _D),

@@ -91,6 +91,7 @@ def caveats(
         *([ALONE] if alone else []),
         *contents_caveats(dataset),
         *_window(study, environment),
+        *process_caveats(environment),
         *_settings(in_force or Fairness()),
         *_repetitions(rows),
         *_repeats(dataset, study),
@@ -110,6 +111,18 @@ def contents_caveats(dataset: "xr.Dataset") -> Iterator[Caveat]:
             Severity.SERIOUS if edited else Severity.CAUTION,
             f"{note}: only the journal in the run's directory shows what was measured.",
         )
+
+
+def process_caveats(environment: Environment) -> Iterator[Caveat]:
+    """Say where a driver could not list the processes on a GPU: others may have been there."""
+    for gpu in environment.gpus:
+        if not isinstance(gpu, str) and gpu.processes_unknown:
+            yield Caveat(
+                "processes-unknown",
+                Severity.CAUTION,
+                f"Whether other processes computed on {gpu.name or 'a GPU'} is not known: "
+                f"{gpu.processes_unknown.rstrip('.')}.",
+            )
 
 
 def _energy(

@@ -34,12 +34,14 @@ class Net:
     Attributes:
         energy_j: In J; ``None`` where it is missing, ``reason`` says why.
         uncertainty_j: Half-width of the band that metering leaves, in J.
+        common_j: The part of it that is the calibration of sensors, which a ratio does not have.
         source: ``measured``, ``estimated``, ``mixed`` or ``missing``.
         reason: Why it is missing.
     """
 
     energy_j: float | None = None
     uncertainty_j: float | None = None
+    common_j: float = 0.0
     source: Provenance = Provenance.MISSING
     reason: str | None = None
 
@@ -328,8 +330,10 @@ def _energy_ratio(
             net = _net(_of(block, name), block)
             if net.energy_j is None or net.uncertainty_j is None:
                 return None, net.reason
-            # The band of an estimate is the model's, the same for both, and leaves the ratio alone.
-            doubt_j = 0.0 if net.source is Provenance.ESTIMATED else net.uncertainty_j
+            # The band of an estimate is the model's, the same for both, and leaves the ratio alone;
+            # so does the calibration of a sensor.
+            estimated = net.source is Provenance.ESTIMATED
+            doubt_j = 0.0 if estimated else net.uncertainty_j - net.common_j
             if net.energy_j <= (doubt_j if name == under else 0.0):
                 return None, (
                     f"the net energy of {name} in block {block.block} is {net.energy_j:.3g} J, "
@@ -357,7 +361,7 @@ def _net(window: LayerWindow, block: LayerBlock) -> Net:
     counted = [figure for figure in window.energy if figure.counts]
     if not counted:
         return Net(reason="no meter was read")
-    energies_j, doubts_j = [], []
+    energies_j, doubts_j, commons_j = [], [], []
     for figure in counted:
         idle = [each for each in block.idle if each.domain == figure.domain]
         if figure.energy_j is None:
@@ -371,12 +375,18 @@ def _net(window: LayerWindow, block: LayerBlock) -> Net:
             for each in idle
         ):
             return Net(reason=f"of energy and idle power of {figure.domain} one is estimated")
-        idle_doubt_w = max(each.uncertainty_w or 0.0 for each in idle)
         energies_j.append(figure.energy_j - fmean(powers_w) * window.duration_s)
-        doubts_j.append((figure.uncertainty_j or 0.0) + idle_doubt_w * window.duration_s)
+        own_j = (figure.uncertainty_j or 0.0) - figure.common_j
+        idle_own_w = max((each.uncertainty_w or 0.0) - each.common_w for each in idle)
+        idle_common_w = fmean(each.common_w for each in idle)
+        # a sensor's calibration is off alike in both
+        common_j = abs(figure.common_j - idle_common_w * window.duration_s)
+        commons_j.append(common_j)
+        doubts_j.append(own_j + idle_own_w * window.duration_s + common_j)
     return Net(
         energy_j=math.fsum(energies_j),
         uncertainty_j=math.fsum(doubts_j),
+        common_j=math.fsum(commons_j),
         source=_source(figure.source for figure in counted),
     )
 
@@ -394,6 +404,7 @@ def _per_image(net: Net, images: int) -> Net:
     return Net(
         energy_j=net.energy_j / images,
         uncertainty_j=net.uncertainty_j / images,
+        common_j=net.common_j / images,
         source=net.source,
     )
 
@@ -408,6 +419,7 @@ def _mean(nets: Sequence[Net]) -> Net:
     return Net(
         energy_j=fmean(energies_j),
         uncertainty_j=fmean(doubts_j),  # meters err alike in every block: no smaller by repeating
+        common_j=fmean(net.common_j for net in nets),
         source=combine(net.source for net in nets),
     )
 

@@ -10,6 +10,8 @@ _NO_DRIVER = (
 )
 _LIBRARY = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
 _PORTABLE = 1  # CU_MEMHOSTREGISTER_PORTABLE: pinned for every context of the process
+_ALREADY_REGISTERED = 712  # CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, also of a part of the range
+_MEMORY_TYPE, _OF_HOST = 2, 1  # CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_MEMORYTYPE_HOST
 
 
 def unavailable() -> str | None:
@@ -41,7 +43,8 @@ def pin(address: int, size_bytes: int) -> str | None:
     """Lock host memory for copies to the first CUDA device, until the process ends.
 
     A copy from memory that is not locked goes through a buffer of the driver's, by the CPU. Any
-    runtime that uses the device in this process profits, for all share its primary context.
+    runtime that uses the device in this process profits, for all share its primary context. Memory
+    that is locked already, by an earlier call for a larger batch, stays so.
 
     Args:
         address: Where the memory begins.
@@ -65,6 +68,21 @@ def pin(address: int, size_bytes: int) -> str | None:
             (ctypes.c_void_p(address), ctypes.c_size_t(size_bytes), _PORTABLE),
         ),
     ):
-        if code := getattr(driver, name)(*arguments):
+        code = getattr(driver, name)(*arguments)
+        if code == _ALREADY_REGISTERED and _is_locked(driver, (address, address + size_bytes - 1)):
+            return None
+        if code:
             return f"pageable ({name} returned {code})"
     return None
+
+
+def _is_locked(driver: ctypes.CDLL, addresses: tuple[int, ...]) -> bool:
+    """Whether the driver knows each of these addresses as locked memory of the host."""
+    for address in addresses:
+        kind = ctypes.c_uint(0)
+        pointer = ctypes.c_void_p(address)
+        if driver.cuPointerGetAttribute(ctypes.byref(kind), _MEMORY_TYPE, pointer):
+            return False
+        if kind.value != _OF_HOST:
+            return False
+    return True

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -16,6 +16,7 @@ from typing import Self
 from greenbatch.errors import FileError, MessageError
 from greenbatch.processes import python_command
 from greenbatch.records import Status
+from greenbatch.runners.child.memory_errors import is_memory
 from greenbatch.runners.child.messages import (
     Failed,
     Message,
@@ -64,9 +65,16 @@ class ChildProcess:
         timeout_s: From now, for all that is asked of it.
         arguments: Passed on to the child's command line.
         renews: Each event gives it the whole time again: only silence is limited.
+        environment: Variables that it gets beside those of this process.
     """
 
-    def __init__(self, timeout_s: float, *arguments: str, renews: bool = False) -> None:
+    def __init__(
+        self,
+        timeout_s: float,
+        *arguments: str,
+        renews: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._timeout_s = timeout_s
         self._renews = renews
         self._deadline_s = time.perf_counter() + timeout_s
@@ -78,7 +86,7 @@ class ChildProcess:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             # CUDA then numbers the devices as NVML does
-            env={**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+            env={**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **(environment or {})},
             start_new_session=True,  # Ctrl-C reaches the parent alone, and it ends the child
         )
         self._lines: queue.Queue[bytes | None] = queue.Queue()
@@ -113,7 +121,7 @@ class ChildProcess:
             job: One of `greenbatch.runners.child.jobs.JOBS`.
             backend: Its name.
         """
-        self._send(Order(job=job, backend=backend))
+        self.send(Order(job=job, backend=backend))
 
     def finish(
         self,
@@ -133,7 +141,7 @@ class ChildProcess:
             FileError: It could not write a file, for the disk is full, read-only or faulty.
         """
         self.event(Ready)
-        self._send(request)
+        self.send(request)
         stage = "loading"
         while not isinstance(event := self.event(result, *request.events, stage=stage), result):
             on_event(event)
@@ -163,7 +171,8 @@ class ChildProcess:
             raise FileError(message.disk)
         raise ChildFailed(message.status, message.reason)
 
-    def _send(self, message: Message) -> None:
+    def send(self, message: Message) -> None:
+        """Send a message that the child waits for."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # dead already: the events will say how
             self._process.stdin.write(encode(message))
@@ -203,7 +212,9 @@ class ChildProcess:
             reason = f"the kernel killed the process for memory while {stage}{message}"
             return ChildFailed(Status.OOM, reason)
         name = signal.Signals(-code).name
-        return ChildFailed(Status.ERROR, f"the process was killed by {name} while {stage}{message}")
+        # An exception of C++ that nobody catches aborts the process.
+        status = Status.OOM if is_memory(message, lambda: "\n".join(lines)) else Status.ERROR
+        return ChildFailed(status, f"the process was killed by {name} while {stage}{message}")
 
     def _kill(self) -> None:
         try:

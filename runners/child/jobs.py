@@ -71,7 +71,7 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
 
     Args:
         request: See there.
-        send: Sends ``Loaded``, ``Warm``, ``Ended``, ``Measured``.
+        send: Sends ``Loaded``, ``Idling``, ``Warm``, ``Ended``, ``Measured``.
         born_s: When the process began.
 
     Raises:
@@ -94,16 +94,17 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
     agreement = _agreement(backend.outputs(), task, request.reference)
     _check_arithmetic(backend.outputs(), task, request.arithmetic)
     settings = dict(backend.settings)
+    settle = send if request.settles else None
     idle: dict[Literal["before", "after"], messages.Stretch] = {}
     if request.idle_before_s:
-        idle["before"] = idle_for(request.idle_before_s)
+        idle["before"] = idle_for(request.idle_before_s, settle)
     measure = windows.measure_server if task.cell.is_server else windows.measure_offline
     loaded = windows.Loaded(backend, task, first_s - loaded_s, settings, preprocessor)
     measured = measure(loaded, request, send)
     _check_logits(backend.outputs(), task.cell.batch_size)
     _check_unchanged(settings, dict(backend.settings))
     if request.idle_after_s:
-        idle["after"] = idle_for(request.idle_after_s)
+        idle["after"] = idle_for(request.idle_after_s, settle)
 
     with draft(request.arrays) as unfinished, unfinished.open("wb") as file:
         write_arrays(file, measured.arrays, packed=False)
@@ -124,7 +125,11 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
             memory_children_bytes=children_bytes,
             placement=dict(backend.placement),
             fell_back=backend.fell_back,
-            settings={**_process_settings(task.cell), **settings, **measured.settings},
+            settings={
+                **_process_settings(task.cell, settings.get("copies")),
+                **settings,
+                **measured.settings,
+            },
             phases_s={
                 "start": ready_s - born_s,
                 "images": load_s - ready_s,
@@ -313,10 +318,17 @@ def _check_unchanged(
             )
 
 
-def _process_settings(cell: Cell) -> dict[str, str]:
-    """Return the factors that the process sets, not the backend."""
+def _process_settings(cell: Cell, copies: backends.Setting) -> dict[str, str]:
+    """Return the factors that the process sets, not the backend.
+
+    Args:
+        cell: That is measured.
+        copies: How the backend copies between host and device, if it says so.
+    """
     on_cpu = backends.find(cell.backend).device == "cpu"
     inside = "none" if on_cpu or cell.io == "device" else "inputs and outputs, in the window"
+    if inside != "none" and copies:
+        inside += f": {copies}"
     return {
         "affinity": affinity(),
         "transfers": inside,

@@ -95,22 +95,13 @@ def _diagnose(error: BaseException) -> "tuple[Status, str]":
     """Return the status and the one-sentence reason of a failure."""
     from greenbatch.errors import GreenbatchError, UnsupportedCell
     from greenbatch.records import Status
+    from greenbatch.runners.child.memory_errors import is_memory, printed_here
 
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, UnsupportedCell):
         return Status.UNSUPPORTED, text
-    lowered = text.lower()
-    if isinstance(error, MemoryError) or any(
-        words in lowered
-        for words in (
-            "out of memory",
-            "failed to allocate memory",
-            "can't allocate memory",
-            "cannot allocate memory",
-            "bad_alloc",
-            "not enough memory",
-        )
-    ):
+    named = f"{type(error).__name__}: {text}"
+    if isinstance(error, MemoryError) or is_memory(named, printed_here):
         return Status.OOM, f"out of memory: {text[:300]}"
     if isinstance(error, GreenbatchError):
         return Status.ERROR, text

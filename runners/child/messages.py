@@ -232,6 +232,16 @@ class Loaded(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Idling(Message):
+    """Nothing runs any more; idle power is measured once the parent has answered `Settled`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled(Message):
+    """Power has settled, or was waited for long enough."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warm(Message):
     """The warm-up has ended: the window begins after the lead.
 
@@ -260,10 +270,11 @@ class MeasureRepetition(Request):
         arrivals_seed: Of a server's requests.
         tail_s: How long a server's window is followed by silence, in s.
         idle_before_s, idle_after_s: Lengths of idle measurements, in s; 0: none.
+        settles: Whether idle power takes its time to settle, see `Idling`.
         arrays: File to save the trace's arrays to.
     """
 
-    events: ClassVar = (Loaded, Warm, Ended)
+    events: ClassVar = (Loaded, Idling, Warm, Ended)
 
     load: Load
     reference: Path
@@ -275,6 +286,7 @@ class MeasureRepetition(Request):
     tail_s: float
     idle_before_s: float
     idle_after_s: float
+    settles: bool
     arrays: Path
 
 

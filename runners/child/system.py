@@ -4,7 +4,8 @@ import os
 import sys
 import time
 
-from greenbatch.runners.child.windows import clock
+from greenbatch.runners.child.messages import Idling, Settled, decode
+from greenbatch.runners.child.windows import Send, clock
 
 # ONNX Runtime's threads go on spinning for a while after a run: idle begins when they sleep.
 _CALM_S = 0.2
@@ -27,9 +28,21 @@ def _ranges(numbers: list[int]) -> str:
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in parts)
 
 
-def idle_for(seconds: float) -> tuple[float, float]:
-    """Sleep; return begin and end of a stretch of ``seconds`` in which nothing ran."""
+def idle_for(seconds: float, send: Send | None = None) -> tuple[float, float]:
+    """Sleep; return begin and end of a stretch of ``seconds`` in which nothing ran.
+
+    Args:
+        seconds: How long.
+        send: Where power takes its time to settle: sends `Idling` to the parent, whose answer on
+            standard input is waited for; ``None``: a moment is enough.
+
+    Raises:
+        MessageError: The parent answers something else.
+    """
     time.sleep(_CALM_S)
+    if send:
+        send(Idling())
+        decode(sys.stdin.buffer.readline(), Settled)
     start_s = clock()
     time.sleep(seconds)
     return start_s, clock()

@@ -18,6 +18,7 @@ from greenbatch.runners.child.messages import (
     Warm,
     WindowFigures,
 )
+from greenbatch.units import si
 
 if TYPE_CHECKING:
     import numpy as np
@@ -202,6 +203,7 @@ def measure_server(loaded: Loaded, request: MeasureRepetition, send: Send) -> Sc
         {
             "batches_padded_to": batches.padding,
             "batch_sizes_warmed": f"{warmed} of {len(batches.each())}",
+            "weights_held": f"{batches.loaded} x {si(task.manifest.size_bytes, 'B')}",
         },
     )
 

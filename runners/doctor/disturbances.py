@@ -153,7 +153,11 @@ def _gpus(gpus: Gpus) -> list[Disturbance]:
             pids = ", ".join(map(str, gpu.pids))
             causes.append(f"other processes compute on it ({pids}): end them")
         text = f"gpu-{gpu.index}: {'; '.join(causes) or 'no other process, not throttled'}"
-        found.append(Disturbance(code="gpu", disturbs=bool(causes), text=text))
+        disturbs: bool | None = bool(causes)
+        if gpu.processes_unknown:
+            disturbs = disturbs or None
+            text = f"gpu-{gpu.index}: {'; '.join([*causes, gpu.processes_unknown])}"
+        found.append(Disturbance(code="gpu", disturbs=disturbs, text=text))
     return found
 
 

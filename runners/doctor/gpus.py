@@ -12,6 +12,7 @@ from greenbatch.runners.metering.sources.nvml_library import (
     explain,
     open_library,
 )
+from greenbatch.runners.metering.sources.nvml_processes import processes_of
 from greenbatch.units import MILLIWATT_W
 
 _MHZ = 1e6
@@ -40,6 +41,7 @@ class Gpu:
         headroom_c: Degrees left before the clock is lowered for heat.
         throttle_reasons: Why the clock is lower than it could be.
         pids: Processes that compute on it.
+        processes_unknown: Why ``pids`` are not known, one sentence; ``None`` where they are.
     """
 
     index: int
@@ -62,6 +64,7 @@ class Gpu:
     headroom_c: float | None
     throttle_reasons: tuple[str, ...]
     pids: tuple[int, ...]
+    processes_unknown: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +111,7 @@ def look() -> Gpus:
 def _look(index: int, handle: Handle) -> Gpu:
     import pynvml
 
-    state = device_state(handle)
+    state, processes = device_state(handle), processes_of(handle)
     capability = ask(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
     memory = ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
     clock_max_mhz = ask(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_SM)
@@ -139,7 +142,8 @@ def _look(index: int, handle: Handle) -> Gpu:
         temperature_c=state.temperature_c,
         headroom_c=_headroom_c(handle, state.temperature_c),
         throttle_reasons=state.throttle_reasons,
-        pids=state.pids,
+        pids=processes.pids,
+        processes_unknown=processes.reason,
     )
 
 

@@ -1,10 +1,11 @@
 """Which meters can be read here, which `auto` takes, and what it costs to read them."""
 
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from greenbatch.errors import GreenbatchError
@@ -13,9 +14,11 @@ from greenbatch.runners.doctor import permissions
 from greenbatch.runners.doctor.machine import Machine, text_of
 from greenbatch.runners.metering import EnergyMeter, MeterOptions, open_meters
 from greenbatch.runners.metering.opening import ESTIMATE, Metering, targets
+from greenbatch.runners.metering.sensors import Sensor
 from greenbatch.runners.metering.sources.rapl import find_zones
 
 _COST_S = 1.0
+_GPU = re.compile(r"gpu-(\d+)$")
 _PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
 
 
@@ -29,6 +32,7 @@ class DomainState:
     tick_s: float
     device: str
     note: str | None
+    sensor: Sensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,7 @@ class MeterState:
         measures: Whether it reads hardware; the estimate does not.
         interval_s: How often it is read, in s; ``None`` where it cannot be.
         domains: What it reports.
+        calls_s: What each call of a driver takes, in s, by domain and what is asked.
         reason: Why it cannot be read, one sentence.
         commands: What a shell must run to mend that.
     """
@@ -50,6 +55,7 @@ class MeterState:
     measures: bool = True
     interval_s: float | None = None
     domains: tuple[DomainState, ...] = ()
+    calls_s: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     reason: str | None = None
     commands: tuple[str, ...] = ()
 
@@ -116,12 +122,24 @@ def _alone(name: str, machine: Machine, options: MeterOptions) -> MeterState:
         )
 
 
+def _calls_s(meter: EnergyMeter) -> dict[str, dict[str, float]]:
+    """Time the calls of the NVIDIA driver for each GPU; those of other meters are file reads."""
+    if meter.name != "nvml":
+        return {}
+    from greenbatch.runners.metering.sources.nvml_cost import call_costs_s
+
+    named = ((domain.name, _GPU.match(domain.name)) for domain in meter.domains)
+    devices = {name: int(found[1]) for name, found in named if found}
+    return {name: call_costs_s(index) for name, index in devices.items()}
+
+
 def _usable(meter: EnergyMeter, automatic: bool) -> MeterState:
     return MeterState(
         name=meter.name,
         automatic=automatic,
         measures=any(domain.source is not EnergySource.ESTIMATED for domain in meter.domains),
         interval_s=meter.interval_s,
+        calls_s=_calls_s(meter),
         domains=tuple(
             DomainState(
                 name=domain.name,
@@ -130,6 +148,7 @@ def _usable(meter: EnergyMeter, automatic: bool) -> MeterState:
                 tick_s=domain.tick_s,
                 device=domain.device,
                 note=domain.note,
+                sensor=domain.sensor,
             )
             for domain in meter.domains
         ),

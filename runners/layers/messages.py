@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.records.layers import Part
-from greenbatch.runners.child.messages import Ended, Load, Message, Request, Stretch, Warm
+from greenbatch.runners.child.messages import Ended, Idling, Load, Message, Request, Stretch, Warm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +65,10 @@ class MeasureLayers(Request):
         protocol: The rules.
         window_s, lead_s: Length of a window, and of the lead before it, in s.
         order_seed: Of the order of windows.
+        settles: As in `greenbatch.runners.child.messages.MeasureRepetition`.
     """
 
-    events: ClassVar = (Warm, Ended)
+    events: ClassVar = (Idling, Warm, Ended)
 
     load: Load
     parts: tuple[str, ...]
@@ -77,6 +78,7 @@ class MeasureLayers(Request):
     window_s: float
     lead_s: float
     order_seed: int
+    settles: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

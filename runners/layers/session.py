@@ -18,7 +18,7 @@ from greenbatch.records.layers import (
 )
 from greenbatch.runners import backends
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess, reported_figures
-from greenbatch.runners.child.messages import Load, Message, Warm
+from greenbatch.runners.child.messages import Idling, Load, Message, Settled, Warm
 from greenbatch.runners.layers.graph import placed
 from greenbatch.runners.layers.messages import (
     CutNetwork,
@@ -182,9 +182,12 @@ def _block(
     with Recorder(metering.meters) as recorder:
         lead_s = recorder.focus_s
 
-        def focus(event: Message) -> None:
+        def follow(event: Message) -> None:
             now_s = recorder.mark()
-            if isinstance(event, Warm):
+            if isinstance(event, Idling):
+                recorder.wait_until_idle()
+                child.send(Settled())
+            elif isinstance(event, Warm):
                 for end_s in (now_s + lead_s, now_s + lead_s + event.window_s):
                     recorder.focus(end_s - lead_s, end_s + lead_s)
 
@@ -200,8 +203,9 @@ def _block(
                 window_s=rules.window_for(metering.slowest_period_s),
                 lead_s=lead_s,
                 order_seed=plan.seed + block,
+                settles=metering.settles,
             )
-            reply = child.finish(request, LayersMeasured, focus)
+            reply = child.finish(request, LayersMeasured, follow)
             recorder.settle(reply.idle[-1][1], recorder.tick_timeout_s)
         with reported_figures():
             return _record(reply, network_cut, recorder, block), reply.settings

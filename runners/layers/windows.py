@@ -107,14 +107,15 @@ def measure_block(request: MeasureLayers, task: backends.Task, send: Send) -> La
     Args:
         request: See there.
         task: What is loaded.
-        send: Sends ``Warm`` and ``Ended`` for each window.
+        send: Sends ``Warm`` and ``Ended`` for each window, and ``Idling``.
     """
     protocol = request.protocol
     whole, profiler, targets = _load(request, task)
     for target in targets:
         _warm(target, protocol)
     targets[1].settled = targets[0].settled  # the same network; too few runs of it to judge
-    idle_before = idle_for(protocol.idle_s)
+    settle = send if request.settles else None
+    idle_before = idle_for(protocol.idle_s, settle)
     random.Random(request.order_seed).shuffle(targets)
     windows: list[TargetWindow] = []
     for target in targets:
@@ -125,7 +126,7 @@ def measure_block(request: MeasureLayers, task: backends.Task, send: Send) -> La
         windows.append(
             TargetWindow(what=target.what, window=window, iterations=runs, settled=target.settled)
         )
-    idle_after = idle_for(protocol.idle_s)
+    idle_after = idle_for(protocol.idle_s, settle)
     profiled = next(each for each in windows if each.what == PROFILED)
     return LayersMeasured(
         windows=tuple(windows),

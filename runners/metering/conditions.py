@@ -6,6 +6,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Protocol, runtime_checkable
 
+from greenbatch.runners.metering.processes import Processes, around, pids_of
+
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO in the kernel's proc_ns.h
 
 
@@ -19,7 +21,8 @@ class DeviceState:
         power_limit_w: The limit in force, in W.
         throttle_reasons: Why the clock is lower than it could be, by name.
         memory_bytes: Device memory in use by anybody.
-        pids: Processes that compute on it.
+        pids: Processes that compute on it, where a look lists them at no cost; others are listed
+            apart, see `greenbatch.runners.metering.processes`.
     """
 
     temperature_c: float | None = None
@@ -43,6 +46,7 @@ class DeviceConditions:
         throttle_reasons: All that were given in the window, sorted.
         memory_bytes: The most in use at a time.
         foreign_pids: Processes that computed on it and are not the measured one's, sorted.
+        processes_unknown: Why its processes are not known, one sentence; ``None`` where they are.
     """
 
     device: str
@@ -53,6 +57,7 @@ class DeviceConditions:
     throttle_reasons: tuple[str, ...] = ()
     memory_bytes: int | None = None
     foreign_pids: tuple[int, ...] = ()
+    processes_unknown: str | None = None
 
 
 @runtime_checkable
@@ -70,6 +75,7 @@ def over_window(
     t1_s: float,
     own_pids: Collection[int] = (),
     same_pids: bool = True,
+    lists: Sequence[tuple[float, Processes]] = (),
 ) -> DeviceConditions | None:
     """Sum up the states of a device from ``t0_s`` to ``t1_s``.
 
@@ -81,6 +87,7 @@ def over_window(
         same_pids: Whether the device numbers processes as this one does, see
             `numbers_processes_as_the_host`. Where it does not, those that it named at the first
             look are foreign, and so is every later one but the first.
+        lists: Instant (s) and processes, in order of time, of a device that lists them apart.
 
     Returns:
         The conditions; ``None`` where no state was seen up to the window's end.
@@ -93,10 +100,12 @@ def over_window(
     at_start = earlier[-1] if earlier else inside[0]
     limits_w = [state.power_limit_w for state in inside if state.power_limit_w is not None]
     memory = [state.memory_bytes for state in inside if state.memory_bytes is not None]
-    pids = {pid for state in inside for pid in state.pids}
+    listed = around(lists, t0_s, t1_s)
+    pids = {pid for state in inside for pid in state.pids} | pids_of(listed)
     own = set(own_pids)
     if not same_pids and not pids & own:
-        own = set(sorted(pids - set(states[0][1].pids))[:1])
+        first = set(states[0][1].pids) | pids_of(found for _, found in lists[:1])
+        own = set(sorted(pids - first)[:1])
     return DeviceConditions(
         device=device,
         temperature_c=at_start.temperature_c,
@@ -106,6 +115,7 @@ def over_window(
         throttle_reasons=tuple(sorted({r for state in inside for r in state.throttle_reasons})),
         memory_bytes=max(memory) if memory else None,
         foreign_pids=tuple(sorted(pids - own)),
+        processes_unknown=next((found.reason for found in listed if found.reason), None),
     )
 
 

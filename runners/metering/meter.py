@@ -11,6 +11,7 @@ from typing import ClassVar, Self, TypeAlias
 from greenbatch.errors import MeasurementError
 from greenbatch.records import EnergySource
 from greenbatch.runners.host.cores import granted_cores
+from greenbatch.runners.metering.sensors import Sensor
 
 Clock: TypeAlias = Callable[[], float]
 """Returns the time in s. The same clock everywhere: `time.perf_counter`, which on Linux is the
@@ -35,8 +36,11 @@ class Domain:
         device: What it is, for a person: the card's name and UUID, the zone's path.
         range_j: Where its counter starts again from 0, in J; ``None``: never, or not known.
         lag_s: How old a power reading may be, averaging included, in s.
-        band_relative: Share of the energy by which the model behind an estimate may be wrong.
+        band_relative: Share of the energy by which the model behind an estimate, or the calibration
+            of a sensor, may be wrong.
         band_power_w: The part of that band which grows with time instead, in W.
+        sensor: How its power is measured; ``None``: at the instant of the reading, as far as known.
+        refresh_s: How often its power was seen to change, in s; ``None``: it was not seen to.
         note: What an estimate assumes; one sentence.
     """
 
@@ -50,6 +54,8 @@ class Domain:
     lag_s: float = 0.0
     band_relative: float = 0.0
     band_power_w: float = 0.0
+    sensor: Sensor | None = None
+    refresh_s: float | None = None
     note: str | None = None
 
 

@@ -60,6 +60,7 @@ class Measurement:
                     "domain": figure.domain,
                     "energy_j": figure.energy_j,
                     "uncertainty_j": figure.uncertainty_j,
+                    "uncertainty_common_j": figure.common_j,
                     "source": str(figure.source) if figure.energy_j is not None else None,
                     "power_mean_w": figure.power_mean_w,
                     "power_max_w": figure.power_max_w,

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from greenbatch.design.study import Study
 from greenbatch.models.artifacts import Artifact
-from greenbatch.records import Capacity, Cell
+from greenbatch.records import Capacity, Cell, Status
+from greenbatch.runners.child.environment import variables_of
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
 from greenbatch.runners.child.messages import Fits, TryBatch
 from greenbatch.runners.run.repetition import loading
@@ -23,23 +24,36 @@ def find_capacity(cell: Cell, artifact: Artifact, study: Study) -> Capacity:
         study: Says threads, seed, time limit and bound.
 
     Returns:
-        The largest that fits; for any other failure than for memory, too, the reason is kept.
+        The largest that fits. A failure for another reason than memory ends the search: it says
+        nothing about what fits.
     """
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    fitting: list[int] = []
     reasons: dict[int, str] = {}
 
     def fits(batch_size: int) -> bool:
-        reason = _try(replace(cell, batch_size=batch_size), artifact, study)
-        if reason:
-            reasons[batch_size] = reason
-        return reason is None
+        failure = _try(replace(cell, batch_size=batch_size), artifact, study)
+        if failure is None:
+            fitting.append(batch_size)
+            return True
+        if failure.status is not Status.OOM:
+            reason = f"the search ended at batch size {batch_size}: {failure.reason}"
+            raise ChildFailed(failure.status, reason)
+        reasons[batch_size] = failure.reason
+        return False
 
-    largest, failing = largest_fitting(fits, study.probe_max_batch)
+    ended = ""
+    try:
+        largest_fitting(fits, study.probe_max_batch)
+    except ChildFailed as failure:
+        ended = failure.reason
+    failing = min(reasons, default=None)
     return Capacity(
-        cell=replace(cell, batch_size=max(largest, 1)),
-        fits=largest > 0,
+        cell=replace(cell, batch_size=max(fitting, default=1)),
+        fits=bool(fitting),
         smallest_failing=failing,
         reason=reasons[failing] if failing else "",
+        ended=ended,
         started_at=started_at,
     )
 
@@ -66,12 +80,12 @@ def largest_fitting(fits: Callable[[int], bool], bound: int) -> tuple[int, int |
     return good, bad
 
 
-def _try(cell: Cell, artifact: Artifact, study: Study) -> str | None:
-    """Run a batch; say why it does not run, if it does not."""
+def _try(cell: Cell, artifact: Artifact, study: Study) -> ChildFailed | None:
+    """Run a batch; return its failure, if it does not run."""
     try:
-        with ChildProcess(study.rules.timeout_s) as child:
+        with ChildProcess(study.rules.timeout_s, environment=variables_of(cell)) as child:
             child.begin("batch", cell.backend)
             child.finish(TryBatch(load=loading(cell, artifact, study)), Fits)
     except ChildFailed as failure:
-        return failure.reason
+        return failure
     return None

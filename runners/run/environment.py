@@ -68,6 +68,8 @@ def describe(study: Study | TrainingStudy, metering: Metering) -> Environment:
                     "counts": domain.counts,
                     "device": domain.device,
                     "note": domain.note,
+                    "sensor": asdict(domain.sensor) if domain.sensor else None,
+                    "refresh_s": domain.refresh_s,
                 }
                 for domain in meter.domains
             ],

@@ -81,6 +81,8 @@ def execute(
             artifact = artifacts[artifact_key(cell.model, cell.precision)]
             on_step(f"finding the largest batch of {cell.model} on {cell.variant}")
             capacity = find_capacity(cell, artifact, study)
+            if capacity.ended:
+                on_step(f"the largest batch is not known: {capacity.ended}")
             directory.append([capacity])
             bounds.take(capacity)
     with ExitStack() as stack:

@@ -2,8 +2,8 @@
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypedDict
@@ -26,16 +26,19 @@ from greenbatch.records import (
     Status,
     artifact_key,
 )
+from greenbatch.runners.child.environment import variables_of
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess, reported_figures
 from greenbatch.runners.child.jobs import judged_by_itself
 from greenbatch.runners.child.messages import (
     Ended,
     Finished,
+    Idling,
     Load,
     Measured,
     MeasureRepetition,
     Message,
     Probed,
+    Settled,
     Warm,
 )
 from greenbatch.runners.host.cores import thread_count
@@ -108,20 +111,24 @@ def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> 
     try:
         make_folder(cache)
         with Recorder(context.metering.meters, time.perf_counter) as recorder:
-            with ChildProcess(_timeout_s(slot.cell, context)) as child:
+            with ChildProcess(
+                _timeout_s(slot.cell, context), environment=variables_of(slot.cell)
+            ) as child:
                 child.begin("repetition", slot.cell.backend)
                 context.metering.follow(child.pid)
                 conditions = rest()
                 lead_s = max(recorder.focus_s, SERVER_LEAD_S if slot.cell.is_server else 0.0)
                 request = _request(slot, context, arrays, cache, lead_s)
-                reply = child.finish(request, Measured, _Focus(recorder, lead_s))
+                events = _Events(child, recorder, lead_s)
+                reply = child.finish(request, Measured, events)
                 ends_s = (end for _, end in (reply.window, *reply.idle.values()))
                 last_s = max(*ends_s, reply.window[1] + request.tail_s)
                 recorder.settle(last_s, recorder.tick_timeout_s)
+                recorder.list_processes()
             with reported_figures():
                 trace = read_arrays(arrays)
                 records: list[Record] = [
-                    *repetition.idles(reply, recorder),
+                    *repetition.idles(reply, recorder, events.settled),
                     repetition.ok(reply, request.tail_s, recorder, conditions, wall_s()),
                 ]
             trace |= recorder.trace(*reply.window)
@@ -146,19 +153,28 @@ def probe(backend: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Focus:
-    """Has the meters read often around both ends of the window, as the child reports them."""
+class _Events:
+    """Has the meters read often around both ends of the window, as the child reports them.
 
+    Idle power is waited for, where the child does.
+    """
+
+    child: ChildProcess
     recorder: Recorder
     lead_s: float
+    settled: list[bool] = field(default_factory=list)
 
     def __call__(self, event: Message) -> None:
         if isinstance(event, Warm):
             start_s = self.recorder.mark() + self.lead_s
+            self.recorder.list_processes()
             for end_s in (start_s, start_s + event.window_s):
                 self.recorder.focus(end_s - self.lead_s, end_s + self.lead_s)
         elif isinstance(event, Ended):
             self.recorder.mark()
+        elif isinstance(event, Idling):
+            self.settled.append(self.recorder.wait_until_idle())
+            self.child.send(Settled())
 
 
 class _Common(TypedDict):
@@ -240,7 +256,8 @@ class _Draft:
             phases_s={"wall": wall_s},
         )
 
-    def idles(self, reply: Measured, recorder: Recorder) -> list[Idle]:
+    def idles(self, reply: Measured, recorder: Recorder, settled: Sequence[bool]) -> list[Idle]:
+        waited = dict(zip(reply.idle, settled, strict=False))  # empty where it was not waited for
         return [
             Idle(
                 backend=self.slot.cell.backend,
@@ -251,6 +268,7 @@ class _Draft:
                 started_at=self.started_at,
                 duration_s=end_s - start_s,
                 figures=recorder.idle(start_s, end_s),
+                settled=waited.get(when),
             )
             for when, (start_s, end_s) in reply.idle.items()
         ]
@@ -284,6 +302,9 @@ def conditions_around(
             *before.foreign_processes,
             *(f"{d.device}: {other}" for d in devices for other in d.foreign_pids),
         ),
+        processes_unknown=tuple(
+            f"{d.device}: {d.processes_unknown}" for d in devices if d.processes_unknown
+        ),
     )
 
 
@@ -295,7 +316,8 @@ def window_flags(energy: tuple[EnergyFigure, ...], conditions: Conditions) -> Fl
     if (conditions.foreign_load or 0.0) > DISTURBED_ABOVE or conditions.foreign_processes:
         flags |= Flag.DISTURBED
     for figure in energy:
-        if figure.disagreement is not None and abs(figure.disagreement) > DISAGREES_ABOVE:
+        apart = figure.disagreement is not None and abs(figure.disagreement) > DISAGREES_ABOVE
+        if apart and figure.contradicted:
             flags |= Flag.METER_DISAGREES
     return flags
 
@@ -338,6 +360,7 @@ def _request(
         tail_s=_tail_s(slot.cell) if study.as_published else 0.0,
         idle_before_s=rules.idle_s if slot.idle_before else 0.0,
         idle_after_s=rules.idle_s if slot.idle_after else 0.0,
+        settles=context.metering.settles,
         arrays=arrays,
     )
 

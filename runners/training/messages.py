@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.records import TrainingCell, WarmUp
-from greenbatch.runners.child.messages import Finished, Message, Request, Stretch
+from greenbatch.runners.child.messages import Finished, Idling, Message, Request, Stretch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +104,11 @@ class Train(Request):
         checkpoints: Their folder.
         protocol: The rules.
         idle_before_s: Length of the idle measurement, in s; 0: none.
+        settles: As in `greenbatch.runners.child.messages.MeasureRepetition`.
         beat_s: Shortest time between two heartbeats, in s.
     """
 
-    events: ClassVar = (TrainingLoaded, TrainingWarm, PhaseEnded, Heartbeat, EpochEnded)
+    events: ClassVar = (TrainingLoaded, Idling, TrainingWarm, PhaseEnded, Heartbeat, EpochEnded)
 
     cell: TrainingCell
     data: Data
@@ -119,6 +120,7 @@ class Train(Request):
     checkpoints: Path
     protocol: MeasurementProtocol
     idle_before_s: float
+    settles: bool
     beat_s: float
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 SHADOWING = (
-    *("PIL", "filelock", "h5netcdf", "matplotlib", "numpy", "onnx", "onnxruntime", "psutil"),
+    *("PIL", "filelock", "matplotlib", "netCDF4", "numpy", "onnx", "onnxruntime", "psutil"),
     *("pydantic", "random", "rich", "safetensors", "scipy", "torch", "torchvision", "typer"),
     *("xarray", "yaml"),
 )

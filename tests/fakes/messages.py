@@ -81,8 +81,10 @@ FROM_PARENT: tuple[child.Message, ...] = (
         tail_s=0.0,
         idle_before_s=1.0,
         idle_after_s=0.0,
+        settles=True,
         arrays=Path("arrays.npz"),
     ),
+    child.Settled(),
     child.TryBatch(load=LOAD),
     child.MakeReference(load=LOAD, out=Path("alexnet.npy")),
     training.Train(
@@ -96,6 +98,7 @@ FROM_PARENT: tuple[child.Message, ...] = (
         checkpoints=Path("checkpoints"),
         protocol=RULES,
         idle_before_s=0.5,
+        settles=False,
         beat_s=5.0,
     ),
     training.Preflight(backends=("torch-cpu",), names=("digits",), data=DATA),
@@ -109,6 +112,7 @@ FROM_PARENT: tuple[child.Message, ...] = (
         window_s=2.0,
         lead_s=0.1,
         order_seed=5,
+        settles=False,
     ),
 )
 
@@ -118,6 +122,7 @@ FROM_CHILD: tuple[child.Message, ...] = (
     child.Probed(reason=None),
     child.Tried(reason=None, placement={"cpu": 1}, trial_s=2.5),
     child.Loaded(),
+    child.Idling(),
     child.Warm(window_s=2.0),
     child.Ended(),
     MEASURED,

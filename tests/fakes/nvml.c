@@ -2,8 +2,10 @@
  *
  * GB_FAKE_NVML names a file of "key value" lines that is read again at every call, so that a test
  * can change the machine while something reads it. Times are of CLOCK_MONOTONIC, in s. The energy
- * counter is the integral of the curve at the latest multiple of tick_s, whole mJ. Device i draws
- * (i + 1) times the curve.
+ * counter is the integral of the curve at the latest multiple of tick_s, whole mJ, and it is
+ * counter_lag_s late. Power is the mean over the power_window_s before the latest multiple of
+ * power_period_s, held until the next; without them it is the curve at once. Both are gain times the
+ * truth. Each call on a device takes call_s. Device i draws (i + 1) times the curve.
  */
 #include <math.h>
 #include <pthread.h>
@@ -19,6 +21,7 @@ enum {
     NOT_SUPPORTED = 3,
     NOT_FOUND = 6,
     INSUFFICIENT_SIZE = 7,
+    FUNCTION_NOT_FOUND = 13,
     GPU_IS_LOST = 15
 };
 
@@ -27,7 +30,7 @@ enum {
 #define MAX_PIECES 64
 #define WALK_STEPS 64
 
-enum { SQUARE = 0, RAMP = 1, WALK = 2 };
+enum { SQUARE = 0, RAMP = 1, WALK = 2, DECAY = 3 };
 
 /* See PowerCurve in powercap_curve.py. Doubles alone, so that memcmp tells two curves apart. */
 typedef struct {
@@ -38,6 +41,8 @@ typedef struct {
     int devices, counter, power, instant, init_error, architecture;
     double tick_s, counter_offset_j, lost_from_s, lost_to_s;
     double blocked_from_s, blocked_to_s, frozen_from_s, frozen_to_s;
+    double power_period_s, power_window_s, counter_lag_s, call_s, gain;
+    int process_list;
     unsigned temperature_c, clock_mhz;
     unsigned long long reasons, memory_bytes;
     unsigned pids[MAX_PIDS];
@@ -101,6 +106,10 @@ static int knots_w(const Curve *c, double *knots) {
 
 static double curve_w(const Curve *c, double t) {
     if (c->period_s <= 0) return c->low_w;
+    if (c->shape == DECAY) {
+        double since = fmax(t - c->seed, 0);
+        return c->low_w + (c->high_w - c->low_w) * exp(-since / c->period_s);
+    }
     double rest = fmod(t, c->period_s), knots[WALK_STEPS];
     if (c->shape == SQUARE) return rest < c->period_s / 2 ? c->low_w : c->high_w;
     int n = knots_w(c, knots);
@@ -112,6 +121,11 @@ static double curve_w(const Curve *c, double t) {
 /* Energy of the curve from t = 0 to t. */
 static double curve_j(const Curve *c, double t) {
     if (c->period_s <= 0) return c->low_w * t;
+    if (c->shape == DECAY) {
+        double since = fmax(t - c->seed, 0);
+        return c->low_w * since + c->high_w * fmin(t, c->seed) +
+               (c->high_w - c->low_w) * c->period_s * (1 - exp(-since / c->period_s));
+    }
     double whole = floor(t / c->period_s), rest = t - whole * c->period_s, half = c->period_s / 2;
     if (c->shape == SQUARE) {
         double low_s = whole * half + fmin(rest, half), high_s = whole * half + fmax(rest - half, 0);
@@ -139,7 +153,7 @@ static Machine look(void) {
     Machine m = {.devices = 1, .counter = 1, .power = 1, .instant = 1, .architecture = 9, .tick_s = 0.1,
                  .lost_from_s = INFINITY, .lost_to_s = INFINITY, .blocked_from_s = INFINITY,
                  .blocked_to_s = INFINITY, .frozen_from_s = INFINITY, .frozen_to_s = INFINITY,
-                 .temperature_c = 40,
+                 .temperature_c = 40, .gain = 1, .process_list = 3,
                  .clock_mhz = 1500, .memory_bytes = 1ULL << 30, .curve = {200, 200, 0, SQUARE, 0}};
     const char *path = getenv("GB_FAKE_NVML");
     FILE *file = path ? fopen(path, "r") : NULL;
@@ -168,7 +182,16 @@ static Machine look(void) {
         else if (!strcmp(key, "high_w")) m.curve.high_w = number;
         else if (!strcmp(key, "period_s")) m.curve.period_s = number;
         else if (!strcmp(key, "shape"))
-            m.curve.shape = !strcmp(value, "ramp") ? RAMP : !strcmp(value, "walk") ? WALK : SQUARE;
+            m.curve.shape = !strcmp(value, "ramp")    ? RAMP
+                            : !strcmp(value, "walk")  ? WALK
+                            : !strcmp(value, "decay") ? DECAY
+                                                      : SQUARE;
+        else if (!strcmp(key, "power_period_s")) m.power_period_s = number;
+        else if (!strcmp(key, "power_window_s")) m.power_window_s = number;
+        else if (!strcmp(key, "counter_lag_s")) m.counter_lag_s = number;
+        else if (!strcmp(key, "call_s")) m.call_s = number;
+        else if (!strcmp(key, "gain")) m.gain = number;
+        else if (!strcmp(key, "process_list")) m.process_list = (int)number;
         else if (!strcmp(key, "seed")) m.curve.seed = number;
         else if (!strcmp(key, "pid") && m.pid_count < MAX_PIDS)
             m.pids[m.pid_count++] = (unsigned)number;
@@ -191,6 +214,10 @@ static int enter(const Device *device, Machine *m) {
     *m = look();
     pthread_mutex_unlock(&lock);
     if (device < handles || device >= handles + MAX_DEVICES) return INVALID_ARGUMENT;
+    if (m->call_s > 0) {
+        long ns = (long)(m->call_s * 1e9);
+        nanosleep(&(struct timespec){ns / 1000000000, ns % 1000000000}, NULL);
+    }
     double t = now_s();
     while (t >= m->blocked_from_s && t < m->blocked_to_s) {
         nanosleep(&(struct timespec){0, 1000000}, NULL);
@@ -230,6 +257,7 @@ const char *nvmlErrorString(int result) {
     case 9: return "Driver Not Loaded";
     case GPU_IS_LOST: return "GPU is lost";
     case 18: return "Driver/library version mismatch";
+    case FUNCTION_NOT_FOUND: return "Function Not Found";
     default: return "Unknown Error";
     }
 }
@@ -317,16 +345,28 @@ int nvmlDeviceGetTotalEnergyConsumption(Device *device, unsigned long long *mj) 
     int result = enter(device, &m);
     if (result) return result;
     if (!m.counter) return NOT_SUPPORTED;
-    double tick = floor(now_s() / m.tick_s) * m.tick_s, lost_j = 0;
+    double tick = floor(now_s() / m.tick_s) * m.tick_s - m.counter_lag_s, lost_j = 0;
     pthread_mutex_lock(&lock);
     if (tick >= m.frozen_to_s) /* it goes on from where it stood: what flowed is not counted */
         lost_j = energy_j(m.frozen_to_s) - energy_j(m.frozen_from_s);
     else if (tick >= m.frozen_from_s)
         tick = m.frozen_from_s;
-    double joules = (energy_j(tick) - lost_j) * (device->index + 1) + m.counter_offset_j;
+    double joules = (energy_j(tick) - lost_j) * m.gain * (device->index + 1) + m.counter_offset_j;
     pthread_mutex_unlock(&lock);
     *mj = (unsigned long long)(joules * 1000);
     return SUCCESS;
+}
+
+/* What the power sensor of a device shows now. */
+static double shown_w(const Machine *m, const Device *device) {
+    double t = now_s();
+    if (m->power_period_s > 0) t = floor(t / m->power_period_s) * m->power_period_s;
+    pthread_mutex_lock(&lock);
+    double watts = m->power_window_s > 0
+                       ? (energy_j(t) - energy_j(t - m->power_window_s)) / m->power_window_s
+                       : curve_w(&m->curve, t);
+    pthread_mutex_unlock(&lock);
+    return watts * m->gain * (device->index + 1);
 }
 
 int nvmlDeviceGetPowerUsage(Device *device, unsigned *mw) {
@@ -334,7 +374,7 @@ int nvmlDeviceGetPowerUsage(Device *device, unsigned *mw) {
     int result = enter(device, &m);
     if (result) return result;
     if (!m.power) return NOT_SUPPORTED;
-    *mw = (unsigned)lround(curve_w(&m.curve, now_s()) * (device->index + 1) * 1000);
+    *mw = (unsigned)lround(shown_w(&m, device) * 1000);
     return SUCCESS;
 }
 
@@ -355,8 +395,7 @@ int nvmlDeviceGetFieldValues(Device *device, int count, FieldValue *values) {
     if (result) return result;
     for (int i = 0; i < count; i++) {
         values[i].result = values[i].field == POWER_INSTANT && m.instant ? SUCCESS : NOT_SUPPORTED;
-        double watts = curve_w(&m.curve, now_s()) * (device->index + 1);
-        values[i].value.number = (unsigned)lround(watts * 1000);
+        values[i].value.number = (unsigned)lround(shown_w(&m, device) * 1000);
     }
     return SUCCESS;
 }
@@ -397,16 +436,26 @@ int nvmlDeviceGetMemoryInfo(Device *device, Memory *memory) {
     return result;
 }
 
-int nvmlDeviceGetComputeRunningProcesses_v3(Device *device, unsigned *count, ProcessInfo *infos) {
+/* "process_list 2" is a driver before 510, which knows no v3; "process_list 0" knows neither. */
+static int processes(int version, Device *device, unsigned *count, ProcessInfo *infos) {
     Machine m;
     int result = enter(device, &m);
     if (result) return result;
+    if (m.process_list < version) return FUNCTION_NOT_FOUND;
     unsigned room = *count;
     *count = m.pid_count;
     if (room < m.pid_count || (!infos && m.pid_count)) return INSUFFICIENT_SIZE;
     for (unsigned i = 0; i < m.pid_count; i++)
         infos[i] = (ProcessInfo){m.pids[i], 1ULL << 20, 0xffffffffu, 0xffffffffu};
     return SUCCESS;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v3(Device *device, unsigned *count, ProcessInfo *infos) {
+    return processes(3, device, count, infos);
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v2(Device *device, unsigned *count, ProcessInfo *infos) {
+    return processes(2, device, count, infos);
 }
 
 int nvmlDeviceGetGraphicsRunningProcesses_v3(Device *device, unsigned *count, ProcessInfo *infos) {
@@ -460,7 +509,7 @@ static int known(const Device *device) {
         return SUCCESS;                                             \
     }
 
-ANSWER_PAIR(nvmlDeviceGetCudaComputeCapability, 9, 0)
+ANSWER_PAIR(nvmlDeviceGetCudaComputeCapability, setting("capability", 90) / 10, setting("capability", 90) % 10)
 ANSWER_PAIR(nvmlDeviceGetMigMode, setting("mig", 0), 0)
 ANSWER_PAIR(nvmlDeviceGetEccMode, 1, 1)
 ANSWER(nvmlDeviceGetPersistenceMode, unsigned, 0)

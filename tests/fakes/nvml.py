@@ -52,11 +52,12 @@ class FakeNvml:
         folder: Where the file goes; made when needed.
         library: What `build` returned.
         settings: Keys of ``nvml.c``: ``devices``, ``low_w``, ``high_w``, ``period_s``, ``shape``
-            and ``seed`` (see `PowerCurve`), ``tick_s``, ``counter``, ``power``, ``lost_from_s``,
+            and ``seed`` (see `PowerCurve`), ``tick_s``, ``counter``, ``counter_lag_s``, ``power``,
+            ``power_period_s``, ``power_window_s``, ``gain``, ``call_s``, ``lost_from_s``,
             ``lost_to_s``, ``blocked_from_s``, ``blocked_to_s``, ``frozen_from_s``,
             ``frozen_to_s``, ``instant``, ``mig``, ``counter_offset_j``, ``init_error``,
-            ``architecture``, ``temperature_c``, ``clock_mhz``, ``reasons``, ``memory_bytes``,
-            ``power_limit_w``, ``pid`` (a list).
+            ``architecture``, ``capability`` (80 is 8.0), ``temperature_c``, ``clock_mhz``,
+            ``reasons``, ``memory_bytes``, ``power_limit_w``, ``pid`` (a list), ``process_list``.
     """
 
     def __init__(self, folder: Path, library: Path, **settings: _Setting) -> None:

@@ -77,6 +77,7 @@ class SessionOptions:
         self.devices: list[tuple[list[Any], dict[str, str]]] = []
         self.graph_optimization_level = "GraphOptimizationLevel.ORT_ENABLE_ALL"
         self.execution_mode = "ExecutionMode.ORT_SEQUENTIAL"
+        self.enable_mem_pattern = True
 
     def add_session_config_entry(self, key: str, text: str) -> None:
         """Set an entry."""
@@ -105,6 +106,9 @@ class FakeOrt:
         known: Options that providers take; all others are refused as CUDA's provider does.
         plugin_devices: What a registered plugin finds.
         log: What was asked, in order.
+        plans: Batch sizes for which convolutions were planned, in order: as on CUDA, whenever the
+            shape is another than in a session's last run.
+        ran: Batch sizes that ran, in order.
     """
 
     available: Sequence[str] = (
@@ -119,6 +123,8 @@ class FakeOrt:
     plugin_devices: Sequence[Any] = ()
     log: list[Any] = field(default_factory=list)
     sessions: list["Session"] = field(default_factory=list)
+    plans: list[int] = field(default_factory=list)
+    ran: list[int] = field(default_factory=list)
     __version__ = "9.9.9"
     __file__ = "/nowhere/onnxruntime/__init__.py"
     SessionOptions = SessionOptions
@@ -204,6 +210,7 @@ class Session:
             providers[0][1] if providers else options.devices[0][1]
         )
         self.bound: dict[str, Value] = {}
+        self.last_shape: tuple[int, ...] = ()
 
     def get_providers(self) -> list[str]:
         """Return those that started."""
@@ -246,25 +253,44 @@ class Session:
             for name, nodes in parts
         ]
 
-    def io_binding(self) -> "Session":
-        """Return itself: one binding is enough here."""
-        return self
+    def io_binding(self) -> "Binding":
+        """Return a binding without memory."""
+        binding = Binding(self.ort)
+        self.bound = binding.bound
+        return binding
+
+    def run_with_iobinding(self, binding: "Binding") -> None:
+        """Copy the first numbers of each image."""
+        self.ort.log.append("run")
+        images = binding.bound["images"].array
+        self._plan(images.shape)
+        binding.bound["logits"].array[...] = _forward(images)
+
+    def _plan(self, shape: tuple[int, ...]) -> None:
+        self.ort.ran.append(shape[0])
+        if shape != self.last_shape and self.name != "CPUExecutionProvider":
+            self.ort.plans.append(shape[0])
+        self.last_shape = shape
+
+    def run(self, names: list[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Do the same with copies of its own."""
+        self.ort.log.append("run with copies")
+        self._plan(feeds["images"].shape)
+        return [_forward(feeds["images"])]
+
+
+class Binding:
+    """An IOBinding; a session can have several, with memory of other sizes."""
+
+    def __init__(self, ort: FakeOrt) -> None:
+        self.ort = ort
+        self.bound: dict[str, Value] = {}
 
     def bind_ortvalue_input(self, name: str, value: Value) -> None:
         """Bind an input; one in host memory would be copied now and never again."""
         self.bound[name] = value
 
     bind_ortvalue_output = bind_ortvalue_input
-
-    def run_with_iobinding(self, binding: "Session") -> None:
-        """Copy the first numbers of each image."""
-        self.ort.log.append("run")
-        self.bound["logits"].array[...] = _forward(self.bound["images"].array)
-
-    def run(self, names: list[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Do the same with copies of its own."""
-        self.ort.log.append("run with copies")
-        return [_forward(feeds["images"])]
 
     def synchronize_outputs(self) -> None:
         """Write down that it was called."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeAlias
 
-Shape: TypeAlias = Literal["square", "ramp", "walk"]
+Shape: TypeAlias = Literal["square", "ramp", "walk", "decay"]
 _WALK_STEPS = 64
 _WALK_REACH = 0.5  # of the whole range, the most by which power changes in a step, up or down
 
@@ -15,7 +15,8 @@ class PowerCurve:
     """Constant ``low_w``; or, with a period, a shape between ``low_w`` and ``high_w``.
 
     ``square`` stays at either for half a period; ``ramp`` rises for half a period and falls for
-    the other; ``walk`` goes straight between 64 values a period that are drawn from ``seed``.
+    the other; ``walk`` goes straight between 64 values a period that are drawn from ``seed``;
+    ``decay`` falls from ``high_w`` at the time ``seed``, to ``low_w``, by an e-fold a period.
     Times are of ``CLOCK_MONOTONIC`` (`time.perf_counter` on Linux); a period starts at 0.
     ``nvml.c`` holds the same curves.
     """
@@ -24,12 +25,15 @@ class PowerCurve:
     high_w: float = 0.0
     period_s: float = 0.0
     shape: Shape = "square"
-    seed: int = 0
+    seed: float = 0
 
     def power_w(self, t_s: float) -> float:
         """Return the power at an instant."""
         if not self.period_s:
             return self.low_w
+        if self.shape == "decay":
+            since_s = max(t_s - self.seed, 0.0)
+            return self.low_w + (self.high_w - self.low_w) * math.exp(-since_s / self.period_s)
         rest_s = math.fmod(t_s, self.period_s)
         if self.shape == "square":
             return self.low_w if rest_s < self.period_s / 2 else self.high_w
@@ -46,6 +50,11 @@ class PowerCurve:
     def _since_origin_j(self, t_s: float) -> float:
         if not self.period_s:
             return self.low_w * t_s
+        if self.shape == "decay":
+            since_s = max(t_s - self.seed, 0.0)
+            fallen = 1 - math.exp(-since_s / self.period_s)
+            excess_j = (self.high_w - self.low_w) * self.period_s * fallen
+            return self.low_w * since_s + self.high_w * min(t_s, self.seed) + excess_j
         whole = math.floor(t_s / self.period_s)
         rest_s, half_s = t_s - whole * self.period_s, self.period_s / 2
         if self.shape == "square":
@@ -70,7 +79,7 @@ def _knots_w(curve: PowerCurve) -> tuple[float, ...]:
     """
     if curve.shape == "ramp":
         return curve.low_w, curve.high_w
-    state, power_w = curve.seed, (curve.low_w + curve.high_w) / 2
+    state, power_w = int(curve.seed), (curve.low_w + curve.high_w) / 2
     span_w = curve.high_w - curve.low_w
     knots = []
     for _ in range(_WALK_STEPS):

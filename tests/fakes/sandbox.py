@@ -31,7 +31,7 @@ _PRELOADED = (
     "statsmodels.api",
     "scipy.stats",
     "xarray",
-    "h5netcdf",
+    "netCDF4",
     "pandas",
 )
 

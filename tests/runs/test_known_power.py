@@ -1,5 +1,6 @@
 """A run's energy against the truth: simulated hardware whose power is known."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,11 @@ def test_energy_is_power_times_duration(gb: Gb, artifacts: Path, tmp_path: Path)
             *("bench", "--study", study, "--out", tmp_path / "run"),
             env=gpu.environment() | powercap.environment(),
         )
+    journal = (tmp_path / "run/journal.jsonl").read_text()
+    lines = [json.loads(line) for line in journal.splitlines()]
+    idle = [line for line in lines if line["kind"] == "idle"]
+    assert idle
+    assert all(line["settled"] for line in idle)
     with xr.open_dataset(tmp_path / "run/dataset.nc") as dataset:
         assert set(dataset["domain"].to_numpy()) == {"gpu-0", "package-0"}
         for domain, power_w in (("gpu-0", GPU_W), ("package-0", PACKAGE_W)):

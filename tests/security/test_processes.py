@@ -12,7 +12,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from greenbatch.cli.signals import interrupted_by_signals
 from greenbatch.errors import MeasurementError
 from greenbatch.processes import python_command
 from greenbatch.runners.host import machine_lock
@@ -275,16 +274,21 @@ def test_a_signal_while_artifacts_are_exported_leaves_nothing(
 
 def test_a_signal_that_is_ignored_stays_so() -> None:
     """``nohup gb bench`` goes on when its terminal is closed."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with interrupted_by_signals() as received:
-            os.kill(os.getpid(), signal.SIGHUP)
-            with pytest.raises(KeyboardInterrupt):
-                os.kill(os.getpid(), signal.SIGTERM)
-        assert received == [signal.SIGTERM]
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    code = (
+        "import os, signal\n"
+        "from greenbatch.cli.signals import interrupted_by_signals\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "with interrupted_by_signals() as received:\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    print('goes on')\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    except KeyboardInterrupt:\n"
+        "        print(*received)\n"
+        "print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert told.stdout.split("\n") == ["goes on", str(int(signal.SIGTERM)), "True", ""], told.stderr
 
 
 # The lock of the machine ------------------------------------------------------------------------

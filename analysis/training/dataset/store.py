@@ -40,7 +40,7 @@ def compile_training(run: Path) -> "xr.Dataset":
 
 
 def write_training_dataset(run: Path) -> Path:
-    """Compile a training run and write ``dataset.nc`` (netCDF4, by h5netcdf) into it.
+    """Compile a training run and write ``dataset.nc`` (netCDF4) into it.
 
     Returns:
         The file's path; it opens with plain ``xarray.open_dataset``.

@@ -12,6 +12,7 @@ from greenbatch.analysis.findings.caveats import (
     Severity,
     contents_caveats,
     models_of_estimates,
+    process_caveats,
 )
 from greenbatch.analysis.statistics.intervals import LEAST
 from greenbatch.analysis.training.findings.rows import TrainingRow
@@ -49,6 +50,7 @@ def training_caveats(dataset: "xr.Dataset", rows: Sequence[TrainingRow]) -> list
         *_flags(rows),
         *_selection(rows),
         *_absent(environment),
+        *process_caveats(environment),
     ]
     if torn := dataset.attrs.get("journal_torn"):
         found.append(Caveat("journal-torn", Severity.NOTE, f"{torn}."))

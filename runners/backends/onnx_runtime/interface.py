@@ -57,6 +57,7 @@ class SessionOptions(Protocol):
     optimized_model_filepath: str
     graph_optimization_level: object
     execution_mode: object
+    enable_mem_pattern: bool
     intra_op_num_threads: int
     inter_op_num_threads: int
 

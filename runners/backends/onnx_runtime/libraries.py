@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +19,8 @@ _LIBRARY = "onnxruntime_providers_{}.dll" if os.name == "nt" else "libonnxruntim
 _BUILT_IN = ("cuda", "tensorrt")  # those that have a library of their own
 # In the order in which each needs the one before.
 _TENSORRT = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
+# Of these the CUDA provider opens what a node needs only when it runs: loading it proves nothing.
+_CUDNN = "cudnn64_9.dll" if os.name == "nt" else "libcudnn.so.9"
 
 
 def unavailable(ort: ModuleType, provider: Provider) -> str | None:
@@ -63,17 +66,56 @@ def missing_library(ort: ModuleType, provider: Provider) -> str | None:
     """
     if provider.name not in _BUILT_IN:
         return None
-    packages = provider.install.split()
-    capi = Path(str(ort.__file__)).parent / "capi"
+    library = _library(ort, provider)
     try:
-        ctypes.CDLL(str(capi / _LIBRARY.format("shared")), mode=ctypes.RTLD_GLOBAL)
-        ctypes.CDLL(str(capi / _LIBRARY.format(provider.name)))
+        ctypes.CDLL(str(library.with_name(_LIBRARY.format("shared"))), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(library))
     except OSError as error:
         return (
-            f"the library of {provider.execution_provider} cannot be loaded ({error}); install "
-            f"what is missing, NVIDIA's own libraries by: pip install {shlex.join(packages)}"
+            f"the library of {provider.execution_provider} cannot be loaded ({error}); "
+            f"{_cure(provider, library)}"
+        )
+    try:
+        ctypes.CDLL(_CUDNN)
+    except OSError as error:
+        return (
+            f"{provider.execution_provider} computes convolutions with cuDNN, which cannot be "
+            f"loaded ({error}); {_cure(provider, library)}"
         )
     return None
+
+
+def _cure(provider: Provider, library: Path) -> str:
+    packages = provider.install.split()
+    major = tensorrt_major(library) if provider.name == "tensorrt" else None
+    if major is not None:  # the installed ONNX Runtime's own need, whatever the table says
+        packages = [_of_major(package, major) for package in packages]
+    return f"install what is missing, NVIDIA's own libraries by: pip install {shlex.join(packages)}"
+
+
+def _of_major(package: str, major: int) -> str:
+    name = re.split("[<>=]", package)[0]
+    return f"{name}>={major},<{major + 1}" if name.startswith("tensorrt") else package
+
+
+def tensorrt_major(library: Path) -> int | None:
+    """Return the major version of TensorRT that a provider's library was linked with.
+
+    Args:
+        library: Holds the names of the libraries that it needs: ``libnvinfer.so.10``.
+
+    Returns:
+        ``None`` where the library is missing or its names say nothing.
+    """
+    try:
+        found = re.search(rb"nvinfer(?:\.so\.|_)(\d+)\b", library.read_bytes())
+    except OSError:
+        return None
+    return int(found[1]) if found else None
+
+
+def _library(ort: ModuleType, provider: Provider) -> Path:
+    return Path(str(ort.__file__)).parent / "capi" / _LIBRARY.format(provider.name)
 
 
 def _preload(ort: ModuleType, provider: Provider) -> None:
@@ -87,8 +129,9 @@ def _preload(ort: ModuleType, provider: Provider) -> None:
     if found is None or found.origin is None:
         return  # it may be where the system looks; `missing_library` tells if it is not
     folder = Path(found.origin).parent
+    major = tensorrt_major(_library(ort, provider)) or "*"
     for name in _TENSORRT:
-        pattern = f"{name}_*.dll" if os.name == "nt" else f"lib{name}.so.*"
+        pattern = f"{name}_{major}.dll" if os.name == "nt" else f"lib{name}.so.{major}"
         for library in sorted(folder.glob(pattern))[:1]:
             with suppress(OSError):  # again for `missing_library` to tell
                 ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)

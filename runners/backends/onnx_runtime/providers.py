@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ARENA = "arena_extend_strategy"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
@@ -23,6 +25,7 @@ class Provider:
         graph_option: Captures a CUDA graph when it is 1.
         threads_option: Takes the number of threads, where they are not ONNX Runtime's own.
         cache_options: Keep what it compiles, in the folder put for ``{cache}``.
+        shape_options: Take the smallest, best and largest shapes of the input that it compiles for.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Provider:
     graph_option: str | None = None
     threads_option: str | None = None
     cache_options: Mapping[str, str] = field(default_factory=dict)
+    shape_options: tuple[str, ...] = ()
 
     def defaults(self, precision: str, threads: int, cache: Path | None) -> dict[str, str]:
         """Return the options that are set unless the user sets them."""
@@ -49,13 +53,16 @@ class Provider:
 
 
 _CUDA = {
-    # TF32 off, as in torch: fp32 means fp32 for every runtime of a study.
-    "use_tf32": "0",
-    # A child has one batch size: the search is over when its warm-up is.
-    "cudnn_conv_algo_search": "EXHAUSTIVE",
+    # cuDNN's heuristic chooses, as it does in torch; nothing is timed. See `settings`.
+    "cudnn_conv_algo_search": "HEURISTIC",
     # The arena would double with each extension, and the reported memory must be what is needed.
-    "arena_extend_strategy": "kSameAsRequested",
+    ARENA: "kSameAsRequested",
 }
+
+# As in torch: fp32 means fp32 for every runtime of a study. int8 is multiplied in fp32, see
+# `settings`. Of fp16 and bf16 it would take away the tensor cores: ONNX Runtime then deselects all
+# of cuDNN's plans that use them, whatever the type.
+_WITHOUT_TF32 = {"use_tf32": "0"}
 
 _ALL = (
     Provider(
@@ -72,13 +79,14 @@ _ALL = (
         install="onnxruntime-gpu[cuda,cudnn]",
         memory="cuda",
         options=_CUDA,
+        of_precision={"fp32": _WITHOUT_TF32, "int8": _WITHOUT_TF32},
         graph_option="enable_cuda_graph",
     ),
     Provider(
         name="tensorrt",
         execution_provider="TensorrtExecutionProvider",
         device="cuda",
-        install="onnxruntime-gpu[cuda,cudnn] tensorrt",
+        install="onnxruntime-gpu[cuda,cudnn] tensorrt-cu13>=10,<11",
         memory="cuda",
         of_precision={
             precision: {f"trt_{precision}_enable": "1"} for precision in ("fp16", "bf16", "int8")
@@ -90,6 +98,7 @@ _ALL = (
             "trt_timing_cache_enable": "1",
             "trt_timing_cache_path": "{cache}",
         },
+        shape_options=tuple(f"trt_profile_{end}_shapes" for end in ("min", "opt", "max")),
     ),
     Provider(
         name="tensorrt-rtx",
@@ -99,6 +108,7 @@ _ALL = (
         plugin="onnxruntime_ep_nv_tensorrt_rtx",
         memory=None,
         cache_options={"nv_runtime_cache_path": "{cache}"},
+        shape_options=tuple(f"nv_profile_{end}_shapes" for end in ("min", "opt", "max")),
     ),
     Provider(
         name="openvino",

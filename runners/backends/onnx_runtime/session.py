@@ -1,5 +1,6 @@
 """ONNX Runtime: an InferenceSession whose inputs and outputs are bound once."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import ModuleType
@@ -14,10 +15,12 @@ from greenbatch.runners.backends import (
     check_trial,
     cuda_driver,
     find,
+    tf32,
 )
 from greenbatch.runners.backends.onnx_runtime import libraries, settings
 from greenbatch.runners.backends.onnx_runtime.placement import Start, start
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS, Provider
+from greenbatch.runners.backends.planning import Planning
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +51,8 @@ class OnnxSession:
         self._provider = PROVIDERS[find(task.cell.backend).provider]
         self._precision = task.cell.precision
         _check_io(self._provider, task.cell.io)
+        # Before CUDA's libraries are loaded; a measuring process has it from its parent already.
+        os.environ.update(tf32.environment(self._provider.device, self._precision, task.settings))
         threads = int(task.settings.get("intra_op_num_threads", task.threads) or 0)
         requested = settings.provider_options(
             self._provider,
@@ -55,6 +60,7 @@ class OnnxSession:
             threads=threads,
             settings=task.settings,
             cache=task.cache,
+            shape=_shape(task) if self._provider.shape_options else "",
         )
         self._session, self._placed = start(
             ort,
@@ -68,6 +74,7 @@ class OnnxSession:
                     threads=threads,
                     settings=task.settings,
                     may_run_on_cpu=self._provider.name == "cpu" or task.allow_fallback,
+                    plans_memory=self._provider.memory != "cuda",
                 ),
                 provider_options=requested,
                 requested=settings.provider_settings(task.settings),
@@ -107,6 +114,13 @@ class OnnxSession:
         run = self._bind(ort, replace(self._task, images=self._task.images[:size]))
         self._output = kept
         return run
+
+    @property
+    def planning(self) -> Planning:
+        """When it plans: on CUDA at each change of size, on other devices when it is loaded."""
+        if self._in_force.device == "cpu":
+            return Planning.NEVER
+        return Planning.CHANGE if self._in_force.name == "cuda" else Planning.LOAD
 
     def feed(self, images: "np.ndarray") -> None:
         """Copy images to where the next run of so many reads them."""
@@ -184,8 +198,10 @@ class OnnxSession:
     def settings(self) -> Mapping[str, Setting]:
         """The fairness factors, ONNX Runtime's version and the provider's effective options.
 
-        ``host_memory`` says, where inputs are copied to a GPU, whether theirs is pinned;
-        ``shape_nodes``, where the CPU computes sizes for another device, how many nodes and which.
+        ``host_memory`` says, where inputs are copied to a GPU, whether theirs is pinned, and
+        ``copies`` how often a run waits: for its input, for the network, and for its output.
+        ``shape_nodes`` says, where the CPU computes sizes for another device, how many nodes and
+        which.
         """
         import onnxruntime as ort
 
@@ -197,7 +213,9 @@ class OnnxSession:
             self._provider_options,
         )
         if self._host_memory:
+            kind = self._host_memory.partition(" ")[0]
             found["host_memory"] = self._host_memory
+            found["copies"] = f"inputs {kind}, outputs pageable; waits 3 times"
         if nodes := self._placed.shape_nodes:
             found["shape_nodes"] = f"{len(nodes)} on the CPU: {', '.join(nodes)}"
         return found
@@ -240,6 +258,10 @@ def _check_io(provider: Provider, io: str) -> None:
             f"onnxruntime-{provider.name} is given inputs and gives outputs in host memory only; "
             "measure it with --io host"
         )
+
+
+def _shape(task: Task) -> str:
+    return f"{task.manifest.inputs[0].name}:{'x'.join(map(str, task.images.shape))}"
 
 
 def _one_convolution() -> bytes:

@@ -8,8 +8,9 @@ from types import ModuleType
 
 from greenbatch.errors import StudyError
 from greenbatch.models.onnx_session import BIAS_QUANTISING, CRASHING, LEFT_OUT
+from greenbatch.runners.backends import tf32
 from greenbatch.runners.backends.onnx_runtime.interface import SessionOptions
-from greenbatch.runners.backends.onnx_runtime.providers import Provider
+from greenbatch.runners.backends.onnx_runtime.providers import ARENA, Provider
 from greenbatch.runners.backends.options import Option, Options, Setting
 
 OPTIONS: Options = {
@@ -30,6 +31,9 @@ OPTIONS: Options = {
     ),
     "dynamic_block_base": Option("parts into which a thread's share of work is cut; off", "count"),
     "set_denormal_as_zero": Option("count numbers too small for full precision as 0; 0", "flag"),
+    "enable_mem_pattern": Option(
+        "one block of memory for a run's tensors, planned in the first run; 1, on cuda 0", "flag"
+    ),
     "enable_cuda_graph": Option("replay one CUDA graph, on cuda and tensorrt; 0", "flag"),
     "provider.": Option("an option of the execution provider, in its own words"),
 }
@@ -42,7 +46,20 @@ _LEVELS = {
     "all": "ORT_ENABLE_ALL",
 }
 _SPINNING = ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning")
-_TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
+
+# What cudnn_conv_algo_search means. From 1.20 on cuDNN's frontend builds the plan that a heuristic
+# puts first, and nothing is timed (microsoft/onnxruntime#19470, #22705).
+_CUDNN_FRONTEND = (1, 20)
+_SEARCHES = {
+    "EXHAUSTIVE": "none: cuDNN's heuristic, mode B",
+    "HEURISTIC": "none: cuDNN's heuristic, mode A",
+    "DEFAULT": "none: cuDNN's fallback",
+}
+_SEARCHES_BEFORE = {
+    "EXHAUSTIVE": "cuDNN's algorithms, in the warm-up",
+    "HEURISTIC": "none: cuDNN's heuristic",
+    "DEFAULT": "none: implicit GEMM",
+}
 
 
 def session_options(
@@ -52,6 +69,7 @@ def session_options(
     threads: int,
     settings: Mapping[str, Setting],
     may_run_on_cpu: bool,
+    plans_memory: bool = True,
 ) -> SessionOptions:
     """Return the ``SessionOptions`` for a cell.
 
@@ -61,6 +79,8 @@ def session_options(
         threads: Inside an operator; 0: ONNX Runtime's own choice.
         settings: Checked against `OPTIONS`.
         may_run_on_cpu: Whether ONNX Runtime's own kernels on the CPU may get nodes.
+        plans_memory: Whether the memory of a run is one block unless the user sets it. On a GPU its
+            arena would keep both what the first run took, tensor by tensor, and the block.
 
     Raises:
         StudyError: The installed ONNX Runtime has not that level of optimisation.
@@ -77,6 +97,7 @@ def session_options(
                 "not know; choose another or upgrade it"
             )
         options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[level])
+    options.enable_mem_pattern = bool(settings.get("enable_mem_pattern", plans_memory))
     if settings.get("execution_mode") == "parallel":
         options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
     entries = dict.fromkeys(_SPINNING, "1" if settings.get("allow_spinning", True) else "0")
@@ -101,8 +122,17 @@ def provider_options(
     threads: int,
     settings: Mapping[str, Setting],
     cache: Path | None,
+    shape: str,
 ) -> dict[str, str]:
     """Return the provider's options: a user's ``provider.`` ones win over all others.
+
+    Args:
+        provider: The session's.
+        precision: Of the artifact.
+        threads: Inside an operator.
+        settings: Checked against `OPTIONS`.
+        cache: See `greenbatch.runners.backends.Task`.
+        shape: The input and its only shape, in TensorRT's words: ``images:4x3x224x224``.
 
     Raises:
         StudyError: A CUDA graph, or any option, is set on a provider that has none.
@@ -121,7 +151,13 @@ def provider_options(
             f"{provider.execution_provider} has no options, but {', '.join(requested)} is set; "
             "leave it out"
         )
-    return options | requested
+    if not any(name in requested for name in provider.shape_options):  # a user's go together
+        options |= dict.fromkeys(provider.shape_options, shape)
+    options |= requested
+    if captures_graph(provider, options) and ARENA in options and ARENA not in requested:
+        # A capture must not allocate: an arena that grows by the requested size has nothing left.
+        options[ARENA] = "kNextPowerOfTwo"
+    return options
 
 
 def provider_settings(settings: Mapping[str, Setting]) -> dict[str, str]:
@@ -172,11 +208,13 @@ def in_force(
         "arithmetic": _arithmetic(provider, precision, of_provider),
         "layout": _layout(provider, level, of_provider),
         "graph_capture": captures_graph(provider, of_provider) if provider.graph_option else "none",
-        "autotuning": _autotuning(provider, of_provider),
+        "autotuning": _autotuning(provider, of_provider, ort.__version__),
         "optimization": level + (f" without {left_out}" if left_out else ""),
         "execution_mode": "parallel" if parallel else "sequential",
         "dynamic_block_base": _entry(options, "session.dynamic_block_base"),
+        "memory_pattern": options.enable_mem_pattern,
         "denormal_as_zero": _entry(options, "session.set_denormal_as_zero") == "1",
+        **({tf32.OVERRIDE: os.environ.get(tf32.OVERRIDE)} if provider.device == "cuda" else {}),
         **{
             f"provider.{key}": text
             for key, text in sorted(of_provider.items())
@@ -186,9 +224,15 @@ def in_force(
 
 
 def _arithmetic(provider: Provider, precision: str, options: Mapping[str, str]) -> str | None:
-    if provider.device == "cuda":
-        fast = _on(options.get("use_tf32", "1")) and os.environ.get(_TF32_OVERRIDE) != "0"
-        return "tf32" if precision == "fp32" and fast else precision
+    if provider.name == "cuda":
+        if precision in ("fp16", "bf16"):
+            return precision
+        # It has no int8 kernels for QDQ graphs: what is quantised is dequantised and multiplied.
+        if tf32.forbidden():
+            return "fp32"
+        return "tf32" if _on(options.get("use_tf32", "1")) else "fp32, tf32 where cuDNN needs it"
+    if provider.device == "cuda":  # TensorRT chooses for each layer among the types it may use
+        return "fp32" if precision == "fp32" and tf32.forbidden() else None
     # Kernels for fp16 and bf16 that are missing elsewhere are replaced by casts and those for fp32.
     if provider.name == "cpu" and precision in ("fp32", "int8"):
         return precision
@@ -208,13 +252,18 @@ def _layout(provider: Provider, level: str, options: Mapping[str, str]) -> str |
     return None
 
 
-def _autotuning(provider: Provider, options: Mapping[str, str]) -> str | None:
+def _autotuning(provider: Provider, options: Mapping[str, str], version: str) -> str | None:
     if provider.name == "cuda":
         search = options.get("cudnn_conv_algo_search", "EXHAUSTIVE")
-        return f"cuDNN {search}, in the warm-up" if search == "EXHAUSTIVE" else f"cuDNN {search}"
+        meant = _SEARCHES if _numbers(version) >= _CUDNN_FRONTEND else _SEARCHES_BEFORE
+        return meant.get(search)
     if provider.name == "tensorrt":
         return "TensorRT's builder, when it is loaded"
     return "none" if provider.name == "cpu" else None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
 
 
 def _on(text: str | None) -> bool:

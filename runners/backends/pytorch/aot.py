@@ -11,14 +11,19 @@ from greenbatch.runners.backends import Option, Options, Setting, Task
 from greenbatch.runners.backends.pytorch.base import OPTIONS, TorchBackend
 from greenbatch.runners.backends.pytorch.compiled import (
     InductorOptions,
-    compiler_found,
-    compiler_missing,
     inductor_options,
     optimization,
     prepare_inductor,
     scratch_folder,
     stop_compile_workers,
     tuning,
+)
+from greenbatch.runners.backends.pytorch.toolchain import (
+    compiler_found,
+    compiler_missing,
+    find_toolkit,
+    headers_missing,
+    toolkit_missing,
 )
 
 if TYPE_CHECKING:
@@ -88,7 +93,10 @@ class TorchAot(TorchBackend):
                 f"torch {torch.__version__} does not load a compiled package from a folder; wanted "
                 f"{'.'.join(map(str, _LOADS_FOLDERS))} or later, upgrade it"
             )
-        return TorchBackend.unavailable(provider) or compiler_missing(provider)
+        reason = TorchBackend.unavailable(provider) or compiler_missing(provider)
+        if reason or provider == "cpu":
+            return reason
+        return headers_missing() or toolkit_missing()
 
     @classmethod
     def _convolve(cls, ones: "torch.Tensor") -> "torch.Tensor":
@@ -130,6 +138,8 @@ def _compile(
         made, unpacked = Path(staging, "made"), Path(staging, "unpacked")
         made.mkdir()
         prepare_inductor(made, threads)
+        if images.device.type == "cuda":
+            find_toolkit()
         with torch.no_grad():
             program = torch.export.export(module, (images,))
             path = aoti_compile_and_package(

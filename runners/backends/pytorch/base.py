@@ -20,6 +20,7 @@ from greenbatch.runners.backends import (
     check_trial,
     cuda_driver,
     find,
+    tf32,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 OPTIONS: Options = {
     "num_threads": Option("threads of one operator on the CPU; the study's", "count"),
     "channels_last": Option("weights and images with channels last in memory; 0", "flag"),
-    "cudnn_benchmark": Option("let cuDNN time its algorithms in the warm-up (CUDA); 1", "flag"),
+    "cudnn_benchmark": Option("let cuDNN time its algorithms in the warm-up (CUDA); 0", "flag"),
     "allow_tf32": Option("round fp32 factors to TF32 (CUDA); 0", "flag"),
     "cuda_graph": Option("capture the batch once and replay it (CUDA); 0", "flag"),
 }
@@ -77,9 +78,10 @@ class TorchBackend:
         else:
             self._images = images.to(self._device)
             if task.cell.io == "host":  # pinned, so that the driver copies without a detour
-                classes = int(task.manifest.outputs[0].dims[-1])
                 self._source = images.pin_memory()
-                self._result = torch.empty(len(images), classes, pin_memory=True)
+                # A user's own may be (N, classes, 1, 1).
+                dims = [int(dim) for dim in task.manifest.outputs[0].dims[1:]]
+                self._result = torch.empty(len(images), *dims, pin_memory=True)
         self._logits: torch.Tensor | None = None
         self._inference_mode = torch.inference_mode
         self._placement: Mapping[str, int] = {}
@@ -104,11 +106,11 @@ class TorchBackend:
         if torch.get_num_interop_threads() != 1:  # torch takes it once in a process
             torch.set_num_interop_threads(1)
         # TF32 off, as in ONNX Runtime: fp32 means fp32 for every runtime of a study.
-        tf32 = bool(self._set.get("allow_tf32", False))
-        torch.backends.cuda.matmul.allow_tf32 = tf32
-        torch.backends.cudnn.allow_tf32 = tf32
-        # A batch size is fixed for the child's life, so cuDNN may search once, in the warm-up.
-        torch.backends.cudnn.benchmark = bool(self._set.get("cudnn_benchmark", True))
+        allowed = bool(self._set.get("allow_tf32", False))
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
+        # Its heuristic chooses unless the user says otherwise, as it does in ONNX Runtime.
+        torch.backends.cudnn.benchmark = bool(self._set.get("cudnn_benchmark", False))
 
     def _network(self, task: Task) -> "nn.Module":
         """Build the network on the device, in the cell's precision and layout."""
@@ -182,7 +184,7 @@ class TorchBackend:
         self._prove([self._logits.device.type], "logits")
         last = self._logits if self._result is None else self._result
         logits: np.ndarray = last.to("cpu", copy=True).numpy()
-        return logits
+        return logits.reshape(len(logits), -1)
 
     @property
     def placement(self) -> Mapping[str, int]:
@@ -201,7 +203,6 @@ class TorchBackend:
 
         backends = torch.backends
         cuda = self._device.type == "cuda"
-        searches = cuda and backends.cudnn.benchmark
         reported: dict[str, Setting] = {
             "threads": torch.get_num_threads(),
             "inter_op_threads": torch.get_num_interop_threads(),
@@ -209,12 +210,15 @@ class TorchBackend:
             "arithmetic": _arithmetic(self._precision, self._device.type),
             "layout": "channels_last" if self._set.get("channels_last") else "channels_first",
             "graph_capture": "CUDA graph" if self._captures else "none",
-            "autotuning": "cuDNN's algorithms, in the warm-up" if searches else "none",
+            "autotuning": _autotuning(cuda),
             "optimization": "none",
             "torch": torch.__version__,
             "mkldnn": backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
         }
         if cuda:
+            reported[tf32.OVERRIDE] = os.environ.get(tf32.OVERRIDE)
+            if self._source is not None:
+                reported["copies"] = "inputs pinned, outputs pinned; waits once"
             reported["cuda"] = torch.version.cuda
             reported["cudnn"] = backends.cudnn.version()  # type: ignore[no-untyped-call]
         elif self._precision != "fp32":
@@ -353,11 +357,20 @@ def _arithmetic(precision: str, device: str) -> str:
     if precision != "fp32":
         return precision
     if device == "cuda":
-        tf32 = backends.cuda.matmul.allow_tf32 or backends.cudnn.allow_tf32
-        return "tf32" if tf32 else "fp32"
+        allowed = backends.cuda.matmul.allow_tf32 or backends.cudnn.allow_tf32
+        return "tf32" if allowed and not tf32.forbidden() else "fp32"
     mkldnn: Any = backends.mkldnn  # what it has is put there when it is imported
     kinds = {mkldnn.matmul.fp32_precision, mkldnn.conv.fp32_precision}
     return "+".join(sorted(kinds - {"none", "ieee"})) or "fp32"
+
+
+def _autotuning(cuda: bool) -> str:
+    import torch
+
+    if not cuda:
+        return "none"
+    timed = torch.backends.cudnn.benchmark
+    return "cuDNN's algorithms, in the warm-up" if timed else "none: cuDNN's heuristic"
 
 
 def _spinning(threads: int) -> Setting:

@@ -1,16 +1,20 @@
 """torch.compile: the network as one graph, compiled by inductor for one batch size."""
 
 import os
-import subprocess
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from greenbatch.errors import PlacementError, first_line
 from greenbatch.runners.backends import Option, Options, Setting, Task
 from greenbatch.runners.backends.pytorch.base import OPTIONS, TorchBackend
+from greenbatch.runners.backends.pytorch.toolchain import (
+    compiler_found,
+    compiler_missing,
+    headers_missing,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -98,7 +102,8 @@ class TorchCompiled(TorchBackend):
     @staticmethod
     def unavailable(provider: str) -> str | None:
         """Say why nothing can be compiled for the device here."""
-        return TorchBackend.unavailable(provider) or compiler_missing(provider)
+        reason = TorchBackend.unavailable(provider) or compiler_missing(provider)
+        return reason or headers_missing()
 
     @classmethod
     def _convolve(cls, ones: "torch.Tensor") -> "torch.Tensor":
@@ -120,8 +125,20 @@ def _not_one_graph(cause: str) -> str:
 
 
 def _compile(module: "nn.Module", options: InductorOptions) -> "Forward":
+    """Compile a module, whatever else of its class was compiled in this process.
+
+    Dynamo keeps what it compiled by code object. Modules of a class share theirs: a second one may
+    find the graph of the first, and from the ninth batch size on it compiles no more
+    (``recompile_limit``). So each gets a copy of its code.
+    """
     import torch
 
+    forward = getattr(module.forward, "__func__", None)
+    if isinstance(forward, FunctionType):
+        parts = (forward.__globals__, forward.__name__, forward.__defaults__, forward.__closure__)
+        own = FunctionType(forward.__code__.replace(), *parts)
+        own.__kwdefaults__ = forward.__kwdefaults__
+        module.forward = MethodType(own, module)
     return torch.compile(module, dynamic=False, fullgraph=True, options=options or None)
 
 
@@ -174,42 +191,9 @@ def tuning(cudnn: Setting, options: InductorOptions) -> str:
     if not options.get("max_autotune"):
         return str(cudnn)
     own = "inductor's kernels, when compiling"
-    return own if cudnn == "none" else f"{own}; {cudnn}"
+    return own if str(cudnn).startswith("none") else f"{own}; {cudnn}"
 
 
 def optimization(compiler: str, options: InductorOptions) -> str:
     """Say what compiles the graph, and whether weights are folded into it."""
     return f"{compiler}, weights folded" if options.get("freezing") else compiler
-
-
-@cache
-def compiler_found() -> str | None:
-    """Return the first line that inductor's C++ compiler says of itself."""
-    from torch._inductor import cpp_builder
-
-    try:
-        result = subprocess.run(
-            [cpp_builder.get_cpp_compiler(), "--version"], capture_output=True, text=True
-        )
-    except (OSError, RuntimeError):
-        return None
-    return result.stdout.partition("\n")[0] or None
-
-
-def compiler_missing(provider: str) -> str | None:
-    """Say which compiler inductor lacks for a device; ``None`` if it has all."""
-    from torch._inductor import config, cpp_builder
-    from torch._inductor.exc import InvalidCxxCompiler
-    from torch.utils._triton import has_triton_package
-
-    try:
-        cpp_builder.get_cpp_compiler()
-    except InvalidCxxCompiler:
-        tried = [name for name in config.cpp.cxx if name]
-        return (
-            f"inductor compiles with a C++ compiler and finds none (tried {', '.join(tried)}); "
-            "install g++, or name a compiler in the environment variable CXX"
-        )
-    if provider == "cuda" and not has_triton_package():
-        return "inductor writes CUDA kernels with Triton, which is missing; pip install triton"
-    return None

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch.errors import UnsupportedCell
 from greenbatch.runners.backends import Task
+from greenbatch.runners.backends.planning import Planning
 from greenbatch.runners.backends.pytorch.base import TorchBackend
 
 if TYPE_CHECKING:
@@ -16,6 +17,13 @@ class TorchEager(TorchBackend):
 
     def _ready(self, task: Task) -> "Forward":
         return self._network(task)
+
+    @property
+    def planning(self) -> Planning:
+        """When it plans: cuDNN once for each size, a CUDA graph for the one that it captured."""
+        if self._captures:
+            return Planning.CHANGE
+        return Planning.ONCE if self._device.type == "cuda" else Planning.NEVER
 
     def resized(self, size: int) -> Callable[[], None]:
         """Return what runs the first ``size`` images of the batch.

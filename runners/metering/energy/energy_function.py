@@ -12,6 +12,9 @@ from typing import Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from greenbatch.runners.metering.energy.sensor_doubt import sensor_doubt_j
+from greenbatch.runners.metering.sensors import Sensor
+
 FloatArray: TypeAlias = NDArray[np.float64]
 
 _NEIGHBOURS = 17
@@ -108,17 +111,24 @@ class PowerFunction:
         power_w: Power at each, shape (n,).
         lag_s: How old a sample may be when it is read.
         resolution_w: Step of the values.
+        sensor: What made them, in the place of ``lag_s``; their instants are then moved back by its
+            age.
 
     Raises:
         ValueError: The shapes differ or the order is broken.
     """
 
     def __init__(
-        self, t_s: FloatArray, power_w: FloatArray, lag_s: float = 0.0, resolution_w: float = 0.0
+        self,
+        t_s: FloatArray,
+        power_w: FloatArray,
+        lag_s: float = 0.0,
+        resolution_w: float = 0.0,
+        sensor: Sensor | None = None,
     ) -> None:
         self.t_s = np.asarray(t_s, dtype=np.float64)
         self.power_w = np.asarray(power_w, dtype=np.float64)
-        self.lag_s, self.resolution_w = lag_s, resolution_w
+        self.lag_s, self.resolution_w, self.sensor = lag_s, resolution_w, sensor
         if self.t_s.shape != self.power_w.shape:
             raise ValueError("power samples need as many values as instants")
         if np.any(np.diff(self.t_s) <= 0):
@@ -144,7 +154,8 @@ class PowerFunction:
         First, power between two samples is taken to lie between their values (at the two ends,
         where a trapezoid is cut, ``|dp| dt`` then bounds the error). Second, samples that are
         ``lag`` old shift the curve in time, which moves the integral by at most ``lag`` times
-        the difference of power at the ends. Third, the step of the values.
+        the difference of power at the ends; where the sensor is known, `sensor_doubt_j` is in the
+        place of this. Third, the step of the values.
 
         Returns:
             The energy, or a refusal where samples do not cover the window on both sides.
@@ -162,11 +173,11 @@ class PowerFunction:
         pair = np.clip(np.searchsorted(self.t_s, t_s[1:], side="left"), 1, len(self.t_s) - 1)
         error_j = np.abs(self.power_w[pair] - self.power_w[pair - 1]) * step_s
         error_j[1:-1] /= 2
-        doubt_j = (
-            error_j.sum()
-            + self.lag_s * (power_w.max() - power_w.min())
-            + self.resolution_w * (t1_s - t0_s) / 2
-        )
+        doubt_j = error_j.sum() + self.resolution_w * (t1_s - t0_s) / 2
+        if self.sensor:
+            doubt_j += sensor_doubt_j(self.sensor, self.t_s, self.power_w, t0_s, t1_s)
+        else:
+            doubt_j += self.lag_s * (power_w.max() - power_w.min())
         return Stretch(energy_j, float(doubt_j))
 
     def longest_gap_s(self, t0_s: float, t1_s: float) -> float:

@@ -12,6 +12,7 @@ from greenbatch.runners.metering.energy.energy_function import (
     Refusal,
     Stretch,
 )
+from greenbatch.runners.metering.energy.sensor_doubt import counter_doubt_j
 from greenbatch.runners.metering.meter import Domain
 from greenbatch.runners.metering.sampling.unwrapping import History
 
@@ -19,7 +20,7 @@ _GAP_PERIODS = 10
 _GAP_LEAST_S = 0.5  # a loaded machine may hold a sleeping thread back this long
 _PEAK_LEAST_S = 0.1  # highest power is over at least this long, and several ticks
 _PEAK_TICKS = 5
-_PROMPT_S = 0.1  # power that is older than this does not tell how a tick's energy lies in it
+_SHAPES_PERIODS = 3  # power shapes a tick in which it is refreshed at least so often
 _POWER_STEP_W = 1e-3  # NVML states milliwatts
 
 
@@ -36,11 +37,24 @@ def energy_function(
     )
 
 
-def power_function(history: History, lag_s: float) -> PowerFunction:
-    """Build P(t) from the reads that had a power; each counts at the middle of its read."""
+def power_function(history: History, domain: Domain) -> PowerFunction:
+    """Build P(t) from the reads that had a power.
+
+    Each counts at the middle of its read, less the age of what the domain's sensor shows.
+    """
     has = np.isfinite(history.power_w)
     t_s = (history.before_s[has] + history.after_s[has]) / 2
-    return PowerFunction(t_s, history.power_w[has], lag_s, _POWER_STEP_W)
+    if domain.sensor:
+        t_s -= domain.sensor.age_s
+    power_w = history.power_w[has]
+    return PowerFunction(t_s, power_w, domain.lag_s, _POWER_STEP_W, domain.sensor)
+
+
+def shapes_ticks(domain: Domain) -> bool:
+    """Return whether a domain's power shows how the energy of a tick lies inside it."""
+    finest_s = domain.tick_s / _SHAPES_PERIODS
+    refreshed = domain.refresh_s is not None and domain.refresh_s <= finest_s
+    return refreshed and (domain.sensor is None or domain.sensor.window_s <= finest_s)
 
 
 def energy_figure(
@@ -61,16 +75,19 @@ def energy_figure(
         The figure; missing, with the reason, where the reads do not cover the window.
     """
     limit_s = max(_GAP_LEAST_S, _GAP_PERIODS * max(domain.tick_s, interval_s))
-    power = power_function(history, domain.lag_s)
+    power = power_function(history, domain)
     unread_s = max(_GAP_LEAST_S, _GAP_PERIODS * interval_s)
     integrated = _integrated(power, history, t0_s, t1_s, unread_s)
     peak_w = power.power_max_w(t0_s, t1_s)
     first: Stretch | Refusal = integrated
     source, reason = EnergySource.INTEGRATED, None
     if domain.source is not EnergySource.INTEGRATED:
-        prompt = len(power.t_s) > 0 and domain.lag_s <= max(domain.tick_s, _PROMPT_S)
-        energy = energy_function(history, domain.tick_s, (t0_s, t1_s), power if prompt else None)
+        shape = power if len(power.t_s) > 0 and shapes_ticks(domain) else None
+        energy = energy_function(history, domain.tick_s, (t0_s, t1_s), shape)
         counted = _counted(energy, history, t0_s, t1_s, limit_s)
+        if domain.sensor and isinstance(counted, Stretch) and isinstance(integrated, Stretch):
+            missed_j = counter_doubt_j(domain.sensor, power.t_s, power.power_w, t0_s, t1_s)
+            counted = replace(counted, uncertainty_j=counted.uncertainty_j + missed_j)
         if isinstance(counted, Stretch) or isinstance(integrated, Refusal):
             first, source, reason = counted, domain.source, domain.note
         else:
@@ -96,10 +113,12 @@ def energy_figure(
         counts=domain.counts,
         energy_j=max(first.energy_j, 0.0),
         uncertainty_j=first.uncertainty_j + model_j,
+        common_j=0.0 if source is EnergySource.ESTIMATED else model_j,
         power_mean_w=mean_w,
         power_max_w=max(peak_w, mean_w) if peak_w is not None and mean_w is not None else peak_w,
         other_source=EnergySource.INTEGRATED if both else None,
         other_energy_j=second.energy_j if isinstance(second, Stretch) else None,
+        other_uncertainty_j=second.uncertainty_j if isinstance(second, Stretch) else None,
         reason=reason,
     )
 

@@ -38,9 +38,9 @@ def probe_ticks(
         time.sleep(pause_s)
         seen, now_s = read(), clock()
         for name, value in seen.items():
-            if value != values[name]:
+            if value != values.setdefault(name, value):
                 values[name] = value
-                changes[name].append(now_s)
+                changes.setdefault(name, []).append(now_s)
     return {name: _period_s(instants, limit_s) for name, instants in changes.items()}
 
 

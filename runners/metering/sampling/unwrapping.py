@@ -59,13 +59,19 @@ class Series:
         range_j: Where the domain's counter starts again from 0, in J; ``None`` where not known.
         tick_s: How often it is updated, in s.
         counts_ticks: Whether its counter is what decides, see `reaches`.
+        age_s: How long after an instant its power shows it, in s.
     """
 
     def __init__(
-        self, range_j: float | None = None, tick_s: float = 0.0, counts_ticks: bool = True
+        self,
+        range_j: float | None = None,
+        tick_s: float = 0.0,
+        counts_ticks: bool = True,
+        age_s: float = 0.0,
     ) -> None:
         self._tick_s = tick_s
         self._counts_ticks = counts_ticks
+        self._age_s = age_s
         self._range_j = range_j
         self._before_s = array("d")
         self._after_s = array("d")
@@ -104,17 +110,23 @@ class Series:
     def reaches(self, t_s: float) -> bool:
         """Return whether a window that ends at ``t_s`` can be answered: more waiting adds nothing.
 
-        With a counter that is a tick after it, else a read; or the domain is failing, or stuck.
+        With a counter that is a tick after it, else a read; and a read that shows the power of
+        ``t_s``, where that is older than the read. Or the domain is failing, or stuck.
         """
         if not self._before_s:
             return bool(self._faults)
         read_s = self._before_s[-1]
         if self._faults and math.isinf(self._faults[-1].to_s):
             return True
-        if self._last_j is None or not self._counts_ticks or read_s < t_s:
-            return read_s >= t_s
+        if self._last_j is None or not self._counts_ticks or read_s < t_s + self._age_s:
+            return read_s >= t_s + self._age_s
         stood_s = read_s - max(self._changed_s, self._before_s[0])
         return self._ticked_s >= t_s or stood_s > stuck_s(self._tick_s)
+
+    @property
+    def ticked_s(self) -> float:
+        """An instant no later than the latest tick, in s; -inf before the first."""
+        return self._ticked_s
 
     def history(self) -> History:
         """Copy what there is."""

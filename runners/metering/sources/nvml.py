@@ -8,6 +8,7 @@ asking it.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,6 +22,7 @@ from greenbatch.runners.metering.meter import (
     MeterOptions,
     Reading,
 )
+from greenbatch.runners.metering.processes import Processes
 from greenbatch.runners.metering.sampling.ticks import probe_ticks
 from greenbatch.runners.metering.sources.nvml_library import (
     Handle,
@@ -31,6 +33,12 @@ from greenbatch.runners.metering.sources.nvml_library import (
     open_library,
     visible_devices,
 )
+from greenbatch.runners.metering.sources.nvml_power import (
+    instant_power_w,
+    power_w,
+    with_sensor,
+)
+from greenbatch.runners.metering.sources.nvml_processes import processes_of
 from greenbatch.units import MILLIJOULE_J, MILLIWATT_W
 
 _PROBE_LIMIT_S = 1.0
@@ -40,8 +48,6 @@ _PROBE_PAUSE_S = 0.001
 _INTERVAL_S = 0.0679
 _POWER_INTERVAL_S = 0.0191  # where power samples are all there is
 _POWER_PERIOD_S = 0.1  # sensors of all generations are refreshed every 20 to 100 ms
-_POWER_AVERAGE_S = 1.0
-_POWER_INSTANT = 186  # NVML_FI_DEV_POWER_INSTANT, since driver 530
 _MIG_NOTE = "MIG is on: this is the whole card, with the instances of others"
 _MIG_REASON = (
     "NVML does not report the energy of the MIG instance {0!r}, only its card's; read gpu-{1} "
@@ -118,9 +124,15 @@ class NvmlMeter(EnergyMeter):
         return {device.name: _read(device) for device in self._devices}
 
     def conditions(self) -> Mapping[str, DeviceState]:
-        """Look at temperature, clock, throttling, memory and processes of each device."""
+        """Look at temperature, clock, throttling and memory of each device."""
         return {
             device.name: device_state(device.handle) for device in self._devices if device.handle
+        }
+
+    def processes(self) -> Mapping[str, Processes]:
+        """List the processes on each device."""
+        return {
+            device.name: processes_of(device.handle) for device in self._devices if device.handle
         }
 
     def close(self) -> None:
@@ -146,7 +158,7 @@ def _discover(options: MeterOptions) -> tuple[list[_Device], list[Domain]]:
     devices = [_device(index, *handles[index]) for index in (*whole, *parents)]
     if not any(device.reason is None for device in devices):
         raise MeterUnavailable(f"{devices[0].reason}; pass --meter estimate or --meter none")
-    ticks_s = _ticks_s(devices, options.clock)
+    ticks_s, refreshes_s = _periods_s(devices, options.clock)
     domains = [
         Domain(
             name=device.name,
@@ -155,10 +167,13 @@ def _discover(options: MeterOptions) -> tuple[list[_Device], list[Domain]]:
             counts=index in whole,
             part="gpu",
             device=f"{ask(pynvml.nvmlDeviceGetName, device.handle) or 'GPU'} {uuids[index]}",
-            lag_s=_POWER_PERIOD_S if device.instant else _lag_s(device.handle),
             note=_MIG_NOTE if _is_divided(device.handle) else None,
         )
         for index, device in zip((*whole, *parents), devices, strict=True)
+    ]
+    domains = [
+        with_sensor(domain, device.handle, device.instant, refreshes_s.get(device.name))
+        for domain, device in zip(domains, devices, strict=True)
     ]
     for place, (name, parent) in enumerate(instances.items()):
         instance = _Device(
@@ -195,7 +210,7 @@ def _device(index: int, handle: Handle, lost: str | None) -> _Device:
     if lost:
         return _Device(name=name, reason=f"GPU {index}: {lost}")
     counter = ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle) is not None
-    instant = _instant_power_w(handle) is not None
+    instant = instant_power_w(handle) is not None
     if counter or instant or ask(pynvml.nvmlDeviceGetPowerUsage, handle) is not None:
         return _Device(name=name, handle=handle, counter=counter, instant=instant)
     try:
@@ -210,16 +225,6 @@ def _device(index: int, handle: Handle, lost: str | None) -> _Device:
     )
 
 
-def _instant_power_w(handle: Handle) -> float | None:
-    """Return the power at this instant, in W; ``None`` where device or driver do not report it."""
-    import pynvml
-
-    fields = ask(pynvml.nvmlDeviceGetFieldValues, handle, [_POWER_INSTANT])
-    if not fields or fields[0].nvmlReturn != pynvml.NVML_SUCCESS:
-        return None
-    return float(fields[0].value.uiVal) * MILLIWATT_W
-
-
 def _is_divided(handle: Handle) -> bool:
     import pynvml
 
@@ -227,31 +232,35 @@ def _is_divided(handle: Handle) -> bool:
     return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
 
 
-def _ticks_s(devices: Sequence[_Device], clock: Clock) -> dict[str, float]:
-    """Find each counter's period; one that is not seen to change is taken for a slow one."""
+def _periods_s(
+    devices: Sequence[_Device], clock: Clock
+) -> tuple[dict[str, float], dict[str, float | None]]:
+    """Find how often each counter and the power beside it change, by watching both at once.
+
+    Returns:
+        The counters' periods, where one that is not seen to change is taken for a slow one; and
+        those of power, ``None`` for one that was not seen to change.
+    """
     import pynvml
 
-    counters = {device.name: device.handle for device in devices if device.counter}
+    counters = {device.name: device for device in devices if device.counter}
     if not counters:
-        return {}
+        return {}, {}
 
     def totals() -> dict[str, float]:
-        return {
-            name: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-            for name, handle in counters.items()
-        }
+        values: dict[str, float] = {}
+        for name, device in counters.items():
+            values[name] = pynvml.nvmlDeviceGetTotalEnergyConsumption(device.handle)
+            with suppress(pynvml.NVMLError):
+                if (stated_w := power_w(device.handle, device.instant)) is not None:
+                    values[f"{name} power"] = stated_w
+        return values
 
-    periods = probe_ticks(totals, clock, _PROBE_LIMIT_S, _PROBE_PAUSE_S)
-    return {name: period_s or _PROBE_LIMIT_S for name, period_s in periods.items()}
-
-
-def _lag_s(handle: Handle) -> float:
-    """Return how old a power reading may be, by the device's generation."""
-    import pynvml
-
-    generation = ask(pynvml.nvmlDeviceGetArchitecture, handle)
-    averaged = generation is None or generation >= pynvml.NVML_DEVICE_ARCH_AMPERE
-    return _POWER_AVERAGE_S if averaged else _POWER_PERIOD_S
+    periods = probe_ticks(totals, clock, _PROBE_LIMIT_S, _PROBE_PAUSE_S, wait_for=counters)
+    return (
+        {name: periods[name] or _PROBE_LIMIT_S for name in counters},
+        {name: periods.get(f"{name} power") for name in counters},
+    )
 
 
 def _read(device: _Device) -> Reading:
@@ -259,25 +268,22 @@ def _read(device: _Device) -> Reading:
 
     if device.reason:
         return Reading(reason=device.reason)
-    energy_j = power_w = reason = None
+    energy_j = stated_w = reason = None
     if device.counter:
         try:
             energy_mj = pynvml.nvmlDeviceGetTotalEnergyConsumption(device.handle)
             energy_j = energy_mj * MILLIJOULE_J
         except pynvml.NVMLError as error:
             reason = explain(error)
-    if device.instant:
-        power_w = _instant_power_w(device.handle)
-    if power_w is None:
-        try:
-            power_w = pynvml.nvmlDeviceGetPowerUsage(device.handle) * MILLIWATT_W
-        except pynvml.NVMLError as error:
-            reason = reason or explain(error)
-    return Reading(energy_j=energy_j, power_w=power_w, reason=reason)
+    try:
+        stated_w = power_w(device.handle, device.instant)
+    except pynvml.NVMLError as error:
+        reason = reason or explain(error)
+    return Reading(energy_j=energy_j, power_w=stated_w, reason=reason)
 
 
 def device_state(handle: Handle) -> DeviceState:
-    """Look at a device: temperature, clocks, throttling, power limit, memory and processes."""
+    """Look at a device: temperature, clocks, throttling, power limit and memory."""
     import pynvml
 
     temperature_c = ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
@@ -286,7 +292,6 @@ def device_state(handle: Handle) -> DeviceState:
         reasons = ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
     limit_mw = ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
     memory = ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    processes = ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or []
     return DeviceState(
         temperature_c=None if temperature_c is None else float(temperature_c),
         clock_hz=_clock_hz(handle, pynvml.NVML_CLOCK_SM),
@@ -294,7 +299,6 @@ def device_state(handle: Handle) -> DeviceState:
         power_limit_w=None if limit_mw is None else limit_mw * MILLIWATT_W,
         throttle_reasons=tuple(n for bit, n in _THROTTLE_REASONS.items() if reasons & bit),
         memory_bytes=None if memory is None else int(memory.used),
-        pids=tuple(sorted(int(process.pid) for process in processes)),
     )
 
 

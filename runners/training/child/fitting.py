@@ -98,7 +98,8 @@ def fit(request: Train, send: Send, born_s: float) -> None:
     loaded_s = clock()
     send(TrainingLoaded(epochs=state.epochs, note=note))
 
-    idle = idle_for(request.idle_before_s) if request.idle_before_s else None
+    settle = send if request.settles else None
+    idle = idle_for(request.idle_before_s, settle) if request.idle_before_s else None
     warm_up = None
     if not state.ended(request):
         warm_up = _warm_up(training_state, train, validation, split, request)

@@ -36,6 +36,8 @@ def _domain(domain: str, phases: Sequence[Phase], duration_s: float) -> EnergyFi
     others_j = [figure.other_energy_j for figure in figures]
     known_j = [other_j for other_j in others_j if other_j is not None]
     both = len(known_j) == len(figures)
+    others = (figure.other_uncertainty_j for figure in figures)
+    bands_j = [band_j for band_j in others if band_j is not None]
     peaks_w = [figure.power_max_w for figure in figures if figure.power_max_w is not None]
     reasons = dict.fromkeys(figure.reason for figure in figures if figure.reason)
     return EnergyFigure(
@@ -44,10 +46,12 @@ def _domain(domain: str, phases: Sequence[Phase], duration_s: float) -> EnergyFi
         counts=counts,
         energy_j=energy_j,
         uncertainty_j=sum(figure.uncertainty_j or 0.0 for figure in figures),
+        common_j=sum(figure.common_j for figure in figures),
         power_mean_w=energy_j / duration_s if duration_s > 0 else None,
         power_max_w=max(peaks_w, default=None),
         other_source=figures[0].other_source if both else None,
         other_energy_j=sum(known_j) if both else None,
+        other_uncertainty_j=sum(bands_j) if both and len(bands_j) == len(figures) else None,
         reason="; ".join(reasons) or None,
     )
 

@@ -26,8 +26,9 @@ from greenbatch.records import (
     TrainingCell,
     WarmUp,
 )
+from greenbatch.runners.child.environment import variables_of
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess, reported_figures
-from greenbatch.runners.child.messages import Message
+from greenbatch.runners.child.messages import Idling, Message, Settled
 from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
@@ -132,11 +133,24 @@ def train(slot: TrainingSlot, context: TrainingContext, rest: Callable[[], Condi
     with Recorder(context.metering.meters, time.perf_counter) as recorder:
         log = _Log(slot, context, recorder, before)
         try:
-            with ChildProcess(context.study.rules.timeout_s, renews=True) as child:
+            with ChildProcess(
+                context.study.rules.timeout_s,
+                renews=True,
+                environment=variables_of(slot.cell),
+            ) as child:
                 child.begin("training", slot.cell.backend)
                 context.metering.follow(child.pid)
                 conditions = rest()
-                reply = child.finish(_request(slot, context, before, folder), Trained, log)
+
+                def follow(event: Message) -> None:
+                    if isinstance(event, Idling):
+                        recorder.wait_until_idle()
+                        child.send(Settled())
+                    else:
+                        log(event)
+
+                request = _request(slot, context, before, folder)
+                reply = child.finish(request, Trained, follow)
                 recorder.settle(reply.window[1], recorder.tick_timeout_s)
                 with reported_figures():
                     training = log.ok(reply, started_at, conditions, wall_s())
@@ -172,6 +186,7 @@ class _Log:
             case TrainingLoaded():
                 self._begin(event)
             case TrainingWarm():
+                self._recorder.list_processes()
                 self._since_s = self._recorder.mark()
                 self._append(self._heartbeat(Phase(duration_s=0.0)))
             case PhaseEnded():
@@ -193,6 +208,7 @@ class _Log:
     def _end_epoch(self, event: EpochEnded) -> None:
         began_s, trained_s, validated_s, saved_s = event.ends_s
         self._recorder.settle(saved_s, self._recorder.tick_timeout_s)
+        self._recorder.list_processes()
         epoch = Epoch(
             cell=self._slot.cell,
             block=self._slot.block,
@@ -362,6 +378,7 @@ def _request(slot: TrainingSlot, context: TrainingContext, before: Before, folde
         checkpoints=folder,
         protocol=study.rules,
         idle_before_s=study.rules.idle_s,
+        settles=context.metering.settles,
         beat_s=BEAT_S,
     )
 

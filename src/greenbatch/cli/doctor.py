@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from greenbatch.runners.doctor.machine import Machine
     from greenbatch.runners.doctor.meters import MeterState, SamplerCost
     from greenbatch.runners.doctor.permissions import Remedy
+    from greenbatch.runners.metering.sensors import Sensor
 
 Mark = Literal["ok", "warning", "missing", "not known"]
 _STYLES: dict[str, str] = {
@@ -33,6 +34,7 @@ _STYLES: dict[str, str] = {
 }
 _SUBJECT = 18  # columns, unless a name needs more
 _MARK = 11
+_SLOW_CALL_S = 0.002
 _COSTLY_ABOVE = 0.05  # of a core: the reading then shows in what is read
 _UNREPORTED = "the kernel does not report it"
 _NOTHING = 3  # the exit code
@@ -261,7 +263,7 @@ def _meters(meters: Iterable["MeterState"], cost: "SamplerCost") -> Iterator[Lin
             continue
         domains = ", ".join(
             f"{domain.name} ({domain.source}, ticks every {units.si(domain.tick_s, 's')}"
-            f"{'' if domain.counts else ', not counted'})"
+            f"{'' if domain.counts else ', not counted'}{_sensor(domain.sensor)})"
             for domain in meter.domains
         )
         use = "" if meter.automatic else f"; only with --meter {meter.name}"
@@ -271,6 +273,14 @@ def _meters(meters: Iterable["MeterState"], cost: "SamplerCost") -> Iterator[Lin
             meter.name,
             f"{domains}; read every {units.si(meter.interval_s, 's')}{use}{notes}",
         )
+        for domain_name, calls_s in meter.calls_s.items():
+            costs = ", ".join(f"{what} {units.si(call_s, 's')}" for what, call_s in calls_s.items())
+            slow = any(calls_s[what] > _SLOW_CALL_S for what in ("energy", "power"))
+            yield Line(
+                "warning" if slow else "ok",
+                f"{domain_name} calls",
+                f"{costs}" + ("; reading so slowly makes ticks less certain" if slow else ""),
+            )
     if cost.share is None:
         yield Line("not known", "cost of reading", cost.reason or "not known")
     else:
@@ -279,6 +289,15 @@ def _meters(meters: Iterable["MeterState"], cost: "SamplerCost") -> Iterator[Lin
             "cost of reading",
             f"{cost.share:.2%} of one core for {', '.join(cost.meters) or 'no meter'}",
         )
+
+
+def _sensor(sensor: "Sensor | None") -> str:
+    if sensor is None:
+        return ""
+    return (
+        f", power is the mean over {units.si(sensor.window_s, 's')}, every "
+        f"{units.si(sensor.period_s, 's')}, ±{sensor.gain:.0%} ±{units.si(sensor.offset_w, 'W')}"
+    )
 
 
 def _backends(diagnosis: "Diagnosis") -> Iterator[Line]:

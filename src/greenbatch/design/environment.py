@@ -30,6 +30,7 @@ class Gpu(Recorded):
     name: str | None = None
     uuid: str | None = None
     power_limit_w: Number | None = None
+    processes_unknown: str | None = None
 
 
 class Machine(Recorded):

@@ -15,6 +15,7 @@ class EnergySource(StrEnum):
     ESTIMATED = "estimated"
 
 
+_ROUNDED = 1 + 1e-9  # sums of parts
 _OF_AN_ESTIMATE = "estimated, not measured: "
 
 
@@ -36,6 +37,13 @@ def _check(label: str, source: EnergySource, value: float | None, reason: str | 
         raise ValueError(f"{label} is {value} with source {source}; it is finite and not negative")
 
 
+def _check_common(label: str, common: float, uncertainty: float | None) -> None:
+    if not 0 <= common <= (uncertainty or 0.0) * _ROUNDED:
+        raise ValueError(
+            f"the common part of the uncertainty of {label} is {common}; wanted 0 to {uncertainty}"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyFigure:
     """The energy of one domain in one window.
@@ -47,10 +55,15 @@ class EnergyFigure:
             already hold their energy).
         energy_j: Gross energy in the window, in J; ``None`` when missing.
         uncertainty_j: Half-width of the band that holds the true value, in J.
+        common_j: The part of ``uncertainty_j`` that is the calibration of the domain's sensor, in
+            J: it is the same share of power, and the same power besides, in every window, so that
+            ratios of energies by one sensor do not have it.
         power_mean_w: ``energy_j`` over the window's length, in W.
         power_max_w: The highest power seen between two readings, in W.
         other_source: Where the device offers a second way, which one.
         other_energy_j: The same energy by that second way, in J.
+        other_uncertainty_j: Half-width of the band of that, without the calibration, in J; ``None``
+            in runs that did not record it.
         reason: Why the figure is missing, or what an estimate assumes.
 
     Raises:
@@ -62,16 +75,19 @@ class EnergyFigure:
     counts: bool = True
     energy_j: float | None = None
     uncertainty_j: float | None = None
+    common_j: float = 0.0
     power_mean_w: float | None = None
     power_max_w: float | None = None
     other_source: EnergySource | None = None
     other_energy_j: float | None = None
+    other_uncertainty_j: float | None = None
     reason: str | None = None
 
     def __post_init__(self) -> None:
         _check(f"energy of {self.domain}", self.source, self.energy_j, self.reason)
         if self.energy_j is not None and self.uncertainty_j is None:
             raise ValueError(f"energy of {self.domain} needs an uncertainty")
+        _check_common(f"energy of {self.domain}", self.common_j, self.uncertainty_j)
 
     @property
     def disagreement(self) -> float | None:
@@ -79,6 +95,19 @@ class EnergyFigure:
         if not self.energy_j or self.other_energy_j is None:
             return None
         return self.other_energy_j / self.energy_j - 1
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether the two ways are further apart than their bands, but for what is common, explain.
+
+        A run that did not record the second band has none: any difference is one too many.
+        """
+        if self.energy_j is None or self.other_energy_j is None:
+            return False
+        if self.other_uncertainty_j is None:
+            return True
+        own_j = (self.uncertainty_j or 0.0) - self.common_j
+        return abs(self.other_energy_j - self.energy_j) > own_j + self.other_uncertainty_j
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +119,7 @@ class IdleFigure:
         source: How ``power_w`` was obtained.
         power_w: Mean power, in W; ``None`` when missing.
         uncertainty_w: Half-width of the band that holds the true value, in W.
+        common_w: The part of it that is the calibration of the sensor, see `EnergyFigure`, in W.
         reason: Why the figure is missing.
     """
 
@@ -97,10 +127,12 @@ class IdleFigure:
     source: EnergySource
     power_w: float | None = None
     uncertainty_w: float | None = None
+    common_w: float = 0.0
     reason: str | None = None
 
     def __post_init__(self) -> None:
         _check(f"idle power of {self.domain}", self.source, self.power_w, self.reason)
+        _check_common(f"idle power of {self.domain}", self.common_w, self.uncertainty_w)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,8 @@ class Conditions:
         memory_device_bytes: Highest device memory in use by anybody in the window, by device.
         foreign_processes: Other processes that held a device of this cell, and another run that
             measured on this machine (``host: ...``).
+        processes_unknown: Why the processes on a device are not known, ``gpu-0: ...``; then there
+            may have been others.
     """
 
     rest_s: float = 0.0
@@ -45,6 +47,7 @@ class Conditions:
     foreign_load: float | None = None
     memory_device_bytes: dict[str, int] = field(default_factory=dict)
     foreign_processes: tuple[str, ...] = ()
+    processes_unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +269,8 @@ class Idle:
 
     Attributes:
         settings: What was set on the backend, as in a `Cell`.
+        settled: Whether the power of GPUs had settled when it began; ``None``: it was not waited
+            for.
     """
 
     backend: str
@@ -276,6 +281,7 @@ class Idle:
     duration_s: float
     figures: tuple[IdleFigure, ...]
     settings: tuple[tuple[str, str], ...] = ()
+    settled: bool | None = None
     kind: Literal["idle"] = "idle"
 
 
@@ -286,13 +292,16 @@ class Capacity:
     Attributes:
         cell: The cell at that batch size; at 1 where even that does not fit.
         fits: Whether the cell fits.
-        smallest_failing: The smallest batch size that was tried and did not fit; ``None``: all did.
+        smallest_failing: The smallest batch size that was tried and did not fit; ``None``: none.
         reason: What ended that one.
+        ended: What ended the search before an answer, if something else than memory did. Larger
+            batches than the cell's may fit; if it is at 1 and does not ``fit``, nothing is known.
     """
 
     cell: Cell
     fits: bool
     smallest_failing: int | None
     reason: str = ""
+    ended: str = ""
     started_at: str = ""
     kind: Literal["capacity"] = "capacity"

@@ -101,7 +101,7 @@ def test_results_are_labelled_and_can_be_stored(example: Path, tmp_path: Path) -
         for variable in dataset.data_vars.values():
             assert variable.attrs["units"], (name, variable.name)
             assert variable.attrs["long_name"], (name, variable.name)
-        dataset.to_netcdf(tmp_path / f"{name}.nc", engine="h5netcdf")
+        dataset.to_netcdf(tmp_path / f"{name}.nc", engine="netcdf4")
         if name != "summary":
             assert dataset.attrs["energy_provenance"] == "measured"
 

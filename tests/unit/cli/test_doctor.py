@@ -16,6 +16,7 @@ from greenbatch.runners.doctor.disturbances import Disturbance
 from greenbatch.runners.doctor.gpus import Gpu, Gpus
 from greenbatch.runners.doctor.machine import Machine
 from greenbatch.runners.doctor.meters import DomainState, MeterState, SamplerCost
+from greenbatch.runners.metering.sensors import Sensor
 
 pytestmark = pytest.mark.alone
 
@@ -208,3 +209,15 @@ def test_options_of_the_fix_need_it(
         main(["doctor", *arguments])
     assert exit_.value.code == 2
     assert f"{arguments[0]} needs --fix-permissions" in capsys.readouterr().err
+
+
+def test_what_calls_of_a_driver_take_and_how_a_sensor_looks_is_shown() -> None:
+    calls_s = {"gpu-0": {"energy": 0.0031, "power": 2e-5, "processes": 0.0045}}
+    (domain,) = NVML.domains
+    sensor = Sensor(period_s=0.1, window_s=0.025)
+    meter = replace(NVML, calls_s=calls_s, domains=(replace(domain, sensor=sensor),))
+    text = _text(replace(DIAGNOSIS, meters=(meter,)))
+    assert "power is the mean over 25 ms, every 100 ms, ±5% ±5 W" in text
+    assert "gpu-0 calls" in text
+    assert "energy 3.1 ms, power 20 us, processes 4.5 ms" in text.replace("µs", "us")
+    assert "makes ticks less certain" in text

@@ -200,3 +200,23 @@ def test_a_servers_traffic_is_read_as_it_was_written() -> None:
     assert Traffic("replay:x", "greedy:4", AS_RECORDED).rate_hz is None
     with pytest.raises(ValueError, match="a on b at batch 1 has no traffic"):
         Cell("a", "b").served  # noqa: B018
+
+
+@pytest.mark.parametrize("common", [-0.1, 0.3, float("nan")])
+def test_the_common_part_of_an_uncertainty_is_a_part_of_it(common: float) -> None:
+    with pytest.raises(ValueError, match=r"common part .* wanted 0 to 0\.2"):
+        EnergyFigure(
+            domain="gpu-0",
+            source=EnergySource.COUNTER,
+            energy_j=4.0,
+            uncertainty_j=0.2,
+            common_j=common,
+        )
+    with pytest.raises(ValueError, match=r"common part .* wanted 0 to 0\.2"):
+        IdleFigure(
+            domain="gpu-0",
+            source=EnergySource.COUNTER,
+            power_w=4.0,
+            uncertainty_w=0.2,
+            common_w=common,
+        )

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from greenbatch.analysis.dataset.store import compile_dataset, open_run, write_d
 from greenbatch.analysis.dataset.variables import COORDINATES, STATUSES, VARIABLES, repetition_dims
 from greenbatch.analysis.findings.cells import cell_rows
 from greenbatch.errors import JournalError, RunError
-from greenbatch.records import Cell, EnergyFigure, EnergySource, Record, encode
+from greenbatch.records import Cell, EnergyFigure, EnergySource, IdleFigure, Record, encode
 from tests.fakes import runs
 
 CELL = Cell("alexnet", "onnxruntime-cpu", batch_size=4)
@@ -54,6 +55,29 @@ def test_figures_of_a_repetition_arrive_in_si(tmp_path: Path) -> None:
     assert math.isnan(one(dataset, "memory_peak", memory="device"))
     assert one(dataset, "phase_duration", phase="load") == 0.3
     assert one(dataset, "temperature", sensor="package") == 51.0
+
+
+def test_what_window_and_idle_power_have_in_common_is_no_doubt_of_the_net_energy(
+    tmp_path: Path,
+) -> None:
+    """A sensor that is off by 5 % and 5 W is off by 5 % of the difference."""
+    window = replace(runs.figure(400.0, "gpu-0"), uncertainty_j=34.0, common_j=30.0)
+    figure = IdleFigure(
+        domain="gpu-0",
+        source=EnergySource.COUNTER,
+        power_w=60.0,
+        uncertainty_w=9.0,
+        common_w=8.0,
+    )
+    idle = replace(runs.idle("onnxruntime-cpu", power_w=60.0), figures=(figure,))
+    record = runs.repetition(CELL, energy=[window], iterations=50)
+    dataset = compiled(tmp_path, [record, idle])
+    assert one(dataset, "energy_common", domain="gpu-0") == 30.0
+    assert one(dataset, "idle_power_common", domain="gpu-0") == 8.0
+    assert one(dataset, "energy_uncertainty", domain="gpu-0") == 34.0
+    own_j = (34.0 - 30.0) + (9.0 - 8.0) * 2.0
+    doubt_j = one(dataset, "energy_net_uncertainty", domain="gpu-0")
+    assert doubt_j == pytest.approx(own_j + (30.0 - 8.0 * 2.0))
 
 
 def test_dimensions_are_those_of_the_design(tmp_path: Path) -> None:

@@ -216,6 +216,17 @@ def test_the_largest_batch_is_of_the_variant_and_widens_no_dimension(tmp_path: P
     assert first.max_batch_size is None
 
 
+def test_a_search_that_something_else_ended_does_not_say_that_nothing_fits(tmp_path: Path) -> None:
+    ended = "the search ended at batch size 1: nodes are left to the CPU"
+    records: list[Record] = [
+        *RECORDS,
+        Capacity(cell=cell(TORCH, PLAIN, 1), fits=False, smallest_failing=None, ended=ended),
+        Capacity(cell=cell(ORT, RESTS, 64), fits=True, smallest_failing=None, ended=ended),
+    ]
+    known = {row.cell.variant: row.max_batch_size for row in cell_rows(compiled(tmp_path, records))}
+    assert list(known.values()) == [None, 64, None]
+
+
 def test_agreement_and_the_children_s_memory_arrive(tmp_path: Path) -> None:
     there = cell(TORCH, PLAIN)
     records: list[Record] = [

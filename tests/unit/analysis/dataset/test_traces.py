@@ -146,7 +146,7 @@ def test_traces_of_runs_go_into_one_file_and_come_out_as_they_were(
             write_traces(together, path, form)
         return
     write_traces(together, path, form)
-    with xr.open_dataset(path, engine="zarr" if form == "zarr" else "h5netcdf") as found:
+    with xr.open_dataset(path, engine="zarr" if form == "zarr" else "netcdf4") as found:
         assert found["run"].values.tolist() == ["a", "a", "b"]
         assert found["batch_size"].values.tolist() == [1, 4, 4]
         assert found["latency_count"].values.tolist() == [20, 20, 20]

@@ -59,6 +59,7 @@ def test_equal_settings_of_two_runtimes_are_no_mismatch() -> None:
         ("transfers", "in the window", "none", "transfers: in the window against none"),
         ("graph_capture", "a CUDA graph", "off", "graph capture: a CUDA graph against off"),
         ("autotuning", "exhaustive", "none", "autotuning: exhaustive against none"),
+        ("autotuning", "timed", "none: a heuristic", "autotuning: timed against none: a heuristic"),
     ],
 )
 def test_a_setting_that_could_be_made_equal_is_a_mismatch(
@@ -78,6 +79,7 @@ def test_a_setting_that_could_be_made_equal_is_a_mismatch(
         ("spinning", "for 200 ms (OpenMP)", True),
         ("spinning", "OMP_WAIT_POLICY=passive", False),
         ("autotuning", "off (the default)", "none"),
+        ("autotuning", "none: cuDNN's heuristic, mode A", "none: cuDNN's heuristic"),
         ("inter_op_threads", 1, "none"),
     ],
 )

@@ -173,6 +173,26 @@ def test_net_energy_that_is_lost_in_its_uncertainty_is_not_compared() -> None:
     assert "too little to compare" in check.reason
 
 
+def test_a_sensor_that_is_off_alike_everywhere_does_not_keep_parts_from_being_compared() -> None:
+    def off(figure: EnergyFigure, duration_s: float) -> EnergyFigure:
+        common_j = 30.0 * duration_s
+        return replace(figure, uncertainty_j=common_j + 0.01, common_j=common_j)
+
+    blocks = [
+        replace(
+            b,
+            idle=tuple(replace(i, uncertainty_w=8.0, common_w=8.0) for i in b.idle),
+            windows=tuple(
+                replace(w, energy=tuple(off(f, w.duration_s) for f in w.energy)) for w in b.windows
+            ),
+        )
+        for b in THREE.blocks
+    ]
+    check = attribute(run(*blocks)).check
+    assert check
+    assert check.energy, check.reason
+
+
 def test_without_a_meter_there_are_times_and_a_reason() -> None:
     bare = [
         replace(b, idle=(), windows=tuple(replace(w, energy=()) for w in b.windows))

@@ -2,13 +2,14 @@
 
 import os
 import signal
+import sys
 import time
 
 import psutil
 import pytest
 
 from greenbatch.records import Status
-from greenbatch.runners.child import main
+from greenbatch.runners.child import handle, main
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
 from greenbatch.runners.child.messages import Fits, Ready, TryBatch
 from greenbatch.runners.training.messages import Trained
@@ -23,6 +24,16 @@ def test_a_child_that_is_killed_says_by_what() -> None:
         with pytest.raises(ChildFailed, match="killed by SIGTERM while starting") as failure:
             process.event(Ready)
     assert failure.value.status is Status.ERROR
+
+
+def test_a_child_that_aborts_for_lack_of_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C++ ends a process whose exception nobody catches."""
+    words = "terminate called after throwing an instance of 'std::bad_alloc'"
+    code = f"import os, sys; print({words!r}, file=sys.stderr, flush=True); os.abort()"
+    monkeypatch.setattr(handle, "python_command", lambda *_: [sys.executable, "-S", "-c", code])
+    with ChildProcess(60.0) as process, pytest.raises(ChildFailed, match="SIGABRT") as failure:
+        process.event(Ready)
+    assert failure.value.status is Status.OOM
 
 
 def wait_in_vain(pids: list[int]) -> None:

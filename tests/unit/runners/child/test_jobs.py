@@ -82,6 +82,23 @@ def test_a_factor_that_changes_within_the_window_is_refused() -> None:
         jobs._check_unchanged({"spinning": True}, {"spinning": False})
 
 
+@pytest.mark.parametrize(
+    ("backend", "io", "copies", "said"),
+    [
+        ("torch-cuda", "host", "waits once", "inputs and outputs, in the window: waits once"),
+        ("torch-cuda", "host", None, "inputs and outputs, in the window"),
+        ("torch-cuda", "device", None, "none"),
+        ("torch-cpu", "host", None, "none"),
+    ],
+)
+def test_transfers_are_named_by_how_they_are_made(
+    backend: str, io: str, copies: str | None, said: str
+) -> None:
+    """Three waits in a run are other work than one."""
+    found = jobs._process_settings(Cell("alexnet", backend, io=io), copies)
+    assert found["transfers"] == said
+
+
 def test_cores_are_told_as_ranges() -> None:
     assert system._ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
     assert system._ranges([]) == ""

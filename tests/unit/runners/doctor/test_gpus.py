@@ -73,3 +73,12 @@ def test_without_a_gpu_the_reason_is_told(tmp_path: Path, library: Path) -> None
         assert "load the NVIDIA driver" in str(gpus.look().absent)
     with FakeNvml(tmp_path / "none", library, devices=0).installed():
         assert gpus.look().absent == "the NVIDIA driver lists no GPU"
+
+
+def test_processes_that_an_old_driver_cannot_list_are_not_known(
+    tmp_path: Path, library: Path
+) -> None:
+    with FakeNvml(tmp_path, library, process_list=0, pid=[5]).installed():
+        (gpu,) = gpus.look().devices
+    assert gpu.pids == ()
+    assert "Function Not Found" in str(gpu.processes_unknown)

@@ -9,6 +9,7 @@ from greenbatch.runners.doctor import meters
 from greenbatch.runners.doctor.machine import look as look_at_machine
 from greenbatch.runners.metering import MeterOptions
 from greenbatch.runners.metering.opening import targets
+from tests.fakes import nvml
 from tests.fakes.nvml import no_library
 from tests.fakes.powercap import Powercap, as_nobody, readable_by_others
 from tests.fakes.powercap_curve import PowerCurve
@@ -36,14 +37,14 @@ def test_a_readable_rapl_is_used_and_the_estimate_stands_by(tmp_path: Path) -> N
     with tree.running({"intel-rapl:0": PowerCurve(50.0)}):
         states, cost = _look(tree)
     assert list(states) == list(targets())
-    rapl, estimate, nvml = states["rapl"], states["estimate"], states["nvml"]
+    rapl, estimate, absent = states["rapl"], states["estimate"], states["nvml"]
     assert (rapl.usable, rapl.automatic, rapl.measures) == (True, True, True)
     assert [(d.name, str(d.source), d.counts) for d in rapl.domains] == [
         ("package-0", "counter", True)
     ]
     assert (estimate.usable, estimate.automatic, estimate.measures) == (True, False, False)
-    assert not nvml.usable
-    assert "NVML Shared Library Not Found" in str(nvml.reason)
+    assert not absent.usable
+    assert "NVML Shared Library Not Found" in str(absent.reason)
     assert cost.meters == ("rapl",)
     assert cost.share is not None
     assert 0 < cost.share < 1
@@ -88,3 +89,19 @@ def test_perf_events_are_opened_where_the_kernel_has_them_but_keeps_them(
     (tree.sysfs / "bus/event_source/devices/power").mkdir(parents=True)
     expected = ("sudo sysctl kernel.perf_event_paranoid=0",) if mended else ()
     assert _look(tree)[0]["perf"].commands == expected
+
+
+def test_what_each_call_of_nvml_takes_is_measured(tmp_path: Path) -> None:
+    if not nvml.has_compiler():
+        pytest.skip("no C compiler")
+    gpu = nvml.FakeNvml(tmp_path / "gpu", nvml.build(tmp_path / "lib"), devices=2, call_s=0.004)
+    gpu.set(tick_s=0.05)
+    options = MeterOptions(environ={"GB_SYSFS": str(tmp_path)})
+    with gpu.installed():
+        states, _ = meters.look(look_at_machine(tmp_path), options)
+    state = next(state for state in states if state.name == "nvml")
+    assert set(state.calls_s) == {"gpu-0", "gpu-1"}
+    for calls_s in state.calls_s.values():
+        assert {"energy", "power", "average power", "state", "processes"} == set(calls_s)
+        assert 0.004 <= calls_s["energy"] < 0.03
+        assert calls_s["state"] > 2 * calls_s["energy"]  # several calls

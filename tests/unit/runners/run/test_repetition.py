@@ -51,6 +51,14 @@ def counted(other_energy_j: float) -> EnergyFigure:
     )
 
 
+def test_two_ways_that_differ_by_what_their_bands_explain_do_not_disagree() -> None:
+    """Power that lags behind makes short windows differ; what is common explains nothing."""
+    wide = replace(counted(90.0), uncertainty_j=8.0, common_j=0.0, other_uncertainty_j=4.0)
+    assert not _flags(MEASURED, (wide,), Conditions()) & Flag.METER_DISAGREES
+    common = replace(wide, common_j=7.0)
+    assert _flags(MEASURED, (common,), Conditions()) & Flag.METER_DISAGREES
+
+
 @pytest.mark.parametrize(
     ("reply", "other_energy_j", "conditions", "flags"),
     [
@@ -126,7 +134,7 @@ def test_what_a_child_measured_is_its_record(
 @pytest.mark.parametrize(
     ("messages", "reason"),
     [
-        ((Fits(),), "got the message 'Fits', wanted Measured or Loaded or Warm or Ended"),
+        ((Fits(),), "got the message 'Fits', wanted Measured or Loaded or Idling or Warm or Ended"),
         ((ODD,), "figures that make no record: images must be iterations x batch size"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 
 from greenbatch.records import Cell
 from greenbatch.runners.backends import Task
+from greenbatch.runners.backends.planning import Planning as Plans
 from greenbatch.runners.scenarios.batches import Batches
 
 RAN: list[int] = []
@@ -30,6 +31,20 @@ class Flexible(Static):
 
     def resized(self, size: int) -> Callable[[], None]:
         return lambda: RAN.append(size)
+
+
+class Planning(Flexible):
+    """Plans in the first run of each size, which takes much longer."""
+
+    planning = Plans.ONCE
+
+    def resized(self, size: int) -> Callable[[], None]:
+        runs = [[size] * 10]
+
+        def run() -> None:
+            RAN.extend(runs.pop() if runs else [size])
+
+        return run
 
 
 def batches(
@@ -80,3 +95,29 @@ def test_sizes_are_warmed_powers_of_two_first_and_for_a_time() -> None:
     RAN.clear()
     assert loaded.warm(2, lambda: float(len(RAN)), most_s=3) == 2
     assert RAN == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("most_s", [0, 45, 10_000])
+def test_a_size_that_was_not_planned_before_the_window_is_padded_to_one_that_was(
+    most_s: float,
+) -> None:
+    sizes = list(range(1, 13))
+    loaded = batches(Planning, 12, sizes)
+    warmed = loaded.warm(2, lambda: float(len(RAN)), most_s)
+    planned = set(RAN)
+    assert len(planned) == warmed
+    assert {1, 2, 4, 8, 12} <= planned  # however little time there is
+    assert loaded.padding == ("none" if warmed == 12 else ", ".join(map(str, sorted(planned))))
+    assert (warmed == 12) == (most_s == 10_000)
+    RAN.clear()
+    for size in sizes:
+        loaded.run(size)
+    assert set(RAN) <= planned
+    assert all(ran >= size for size, ran in zip(sizes, RAN, strict=True))
+
+
+def test_sizes_that_are_compiled_in_their_first_run_are_all_run_before_the_window() -> None:
+    """torch.compile is loaded for each power of two and compiles when it runs."""
+    loaded = batches(Static, 6, [1, 2, 3, 4, 5, 6])
+    assert loaded.warm(2, lambda: float(len(RAN)), most_s=0) == 4
+    assert RAN == [1, 1, 2, 2, 4, 4, 6, 6]

@@ -143,7 +143,7 @@ def test_a_cell_without_a_setting_has_a_label_of_its_own(tmp_path: Path) -> None
 
 def test_every_variable_has_units_and_a_name_and_every_flag_its_meanings(tmp_path: Path) -> None:
     write_training_dataset(training_runs.plain_run(tmp_path, blocks=2))
-    with xr.open_dataset(tmp_path / "dataset.nc", engine="h5netcdf") as dataset:
+    with xr.open_dataset(tmp_path / "dataset.nc", engine="netcdf4") as dataset:
         assert set(dataset.data_vars) == set(VARIABLES)
         assert set(dataset.coords) <= set(COORDINATES)
         assert dataset.attrs["kind"] == "training"

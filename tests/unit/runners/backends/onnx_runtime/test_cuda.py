@@ -4,7 +4,9 @@ Nothing here has run on a GPU.
 """
 
 import ctypes
+import itertools
 import os
+import random
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from greenbatch.errors import BackendUnavailable, PlacementError, StudyError, UnsupportedCell
+from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import FACTORS, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.backends import cuda_driver
@@ -21,6 +24,7 @@ from greenbatch.runners.backends import spec as spec_module
 from greenbatch.runners.backends.onnx_runtime import libraries
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
+from greenbatch.runners.scenarios.batches import Batches
 from tests.fakes.onnx_runtime import NODES, FakeOrt, Session, write_network
 
 
@@ -48,20 +52,45 @@ def load(
     precision: str = "fp32",
     allow_fallback: bool = False,
     cache: Path | None = None,
+    batch_size: int = 2,
     **settings: backends.Setting,
 ) -> OnnxSession:
-    task = backends.Task(
-        cell=Cell("tiny", f"onnxruntime-{provider}", precision, io, batch_size=2),
+    return OnnxSession(
+        task(
+            provider,
+            io=io,
+            precision=precision,
+            allow_fallback=allow_fallback,
+            cache=cache,
+            batch_size=batch_size,
+            **settings,
+        )
+    )
+
+
+def task(
+    provider: str = "cuda",
+    *,
+    io: str = "host",
+    precision: str = "fp32",
+    allow_fallback: bool = False,
+    cache: Path | None = None,
+    batch_size: int = 2,
+    **settings: backends.Setting,
+) -> backends.Task:
+    images = SimpleNamespace(name="images", dims=("batch", 3, 2, 2))
+    logits = SimpleNamespace(name="logits", dims=("batch", 4))
+    return backends.Task(
+        cell=Cell("tiny", f"onnxruntime-{provider}", precision, io, batch_size=batch_size),
         artifact=Path("tiny.onnx"),
         weights=Path("tiny.safetensors"),
-        manifest=cast("Any", SimpleNamespace(outputs=[SimpleNamespace(dims=("batch", 4))])),
+        manifest=cast("Any", SimpleNamespace(inputs=[images], outputs=[logits])),
         threads=3,
-        images=np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2),
+        images=np.arange(12 * batch_size, dtype=np.float32).reshape(batch_size, 3, 2, 2),
         allow_fallback=allow_fallback,
         settings={name.replace("__", "."): value for name, value in settings.items()},
         cache=cache,
     )
-    return OnnxSession(task)
 
 
 def given(ort: FakeOrt) -> dict[str, str]:
@@ -73,42 +102,108 @@ def test_libraries_are_loaded_before_the_session_is_made(ort: FakeOrt) -> None:
     assert ort.log[:2] == ["preload", "session"]
 
 
-def test_cuda_starts_without_tf32_with_a_search_and_an_arena_that_does_not_double(
+def test_cuda_starts_without_tf32_with_a_heuristic_and_an_arena_that_does_not_double(
     ort: FakeOrt,
 ) -> None:
-    load()
+    backend = load()
     assert given(ort) == {
         "use_tf32": "0",
-        "cudnn_conv_algo_search": "EXHAUSTIVE",
+        "cudnn_conv_algo_search": "HEURISTIC",
         "arena_extend_strategy": "kSameAsRequested",
     }
+    assert backend.settings["autotuning"] == "none: cuDNN's heuristic, mode A"
 
 
 def test_what_the_user_sets_on_the_provider_wins(ort: FakeOrt) -> None:
-    backend = load(provider__cudnn_conv_algo_search="HEURISTIC", provider__use_tf32="1")
-    assert given(ort)["cudnn_conv_algo_search"] == "HEURISTIC"
+    backend = load(provider__cudnn_conv_algo_search="EXHAUSTIVE", provider__use_tf32="1")
+    assert given(ort)["cudnn_conv_algo_search"] == "EXHAUSTIVE"
     assert given(ort)["arena_extend_strategy"] == "kSameAsRequested"
-    assert backend.settings["autotuning"] == "cuDNN HEURISTIC"
+    assert backend.settings["autotuning"] == "none: cuDNN's heuristic, mode B"
 
 
-def test_tf32_is_told_where_nothing_forbids_it(
-    ort: FakeOrt, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("search", ["EXHAUSTIVE", "HEURISTIC", "DEFAULT"])
+def test_a_search_is_named_by_what_it_does_in_that_version(
+    ort: FakeOrt, monkeypatch: pytest.MonkeyPatch, search: str
 ) -> None:
-    backend = load(provider__use_tf32="1")
-    assert backend.settings["arithmetic"] == "fp32"  # the libraries are told not to
-    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
-    assert backend.settings["arithmetic"] == "tf32"
-    assert load().settings["arithmetic"] == "fp32"
+    for version, timed in (("1.19.2", ["EXHAUSTIVE"]), ("1.20.0", []), ("1.31.1", [])):
+        monkeypatch.setattr(FakeOrt, "__version__", version)
+        found = load(provider__cudnn_conv_algo_search=search).settings["autotuning"]
+        assert ("in the warm-up" in str(found)) == (search in timed)
+        assert str(found).startswith("none") == (search not in timed)
 
 
-@pytest.mark.parametrize(("provider", "forbidden"), [("cuda", None), ("tensorrt", "0")])
-def test_tf32_is_forbidden_to_libraries_only_where_no_option_does(
-    ort: FakeOrt, monkeypatch: pytest.MonkeyPatch, provider: str, forbidden: str | None
+def test_on_cuda_the_memory_of_a_run_is_not_taken_twice(ort: FakeOrt) -> None:
+    """The arena would keep what the first run took beside the block that the second one takes."""
+    assert load().settings["memory_pattern"] is False
+    assert load("tensorrt").settings["memory_pattern"] is False
+    assert load(enable_mem_pattern=True).settings["memory_pattern"] is True
+    assert load("cpu").settings["memory_pattern"] is True
+
+
+@pytest.mark.parametrize(
+    "settings", [{"enable_cuda_graph": True}, {"provider__enable_cuda_graph": "1"}]
+)
+def test_a_capture_finds_memory_in_the_arena(ort: FakeOrt, settings: dict[str, Any]) -> None:
+    load(**settings)
+    assert given(ort)["arena_extend_strategy"] == "kNextPowerOfTwo"
+    load(provider__arena_extend_strategy="kSameAsRequested", **settings)
+    assert given(ort)["arena_extend_strategy"] == "kSameAsRequested"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_lower_precisions_keep_the_tensor_cores(
+    ort: FakeOrt, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
-    backend = load(provider)
-    assert os.environ.get("NVIDIA_TF32_OVERRIDE") == forbidden
+    backend = load(precision=precision)
+    assert "use_tf32" not in given(ort)
+    assert "NVIDIA_TF32_OVERRIDE" not in os.environ
+    assert backend.settings["arithmetic"] == precision
+
+
+def test_int8_on_cuda_is_named_by_what_multiplies_it(ort: FakeOrt) -> None:
+    backend = load(precision="int8")
+    assert given(ort)["use_tf32"] == "0"
     assert backend.settings["arithmetic"] == "fp32"
+
+
+def test_arithmetic_is_what_cudnn_may_do(ort: FakeOrt, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = load(provider__use_tf32="1")
+    assert backend.settings["arithmetic"] == "fp32"  # the libraries are forbidden to
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    assert backend.settings["arithmetic"] == "tf32"
+    assert backend.settings["NVIDIA_TF32_OVERRIDE"] == "1"
+    assert load().settings["arithmetic"] == "fp32, tf32 where cuDNN needs it"
+    assert load(precision="int8").settings["arithmetic"] == "fp32, tf32 where cuDNN needs it"
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_fp32_forbids_tf32_to_nvidias_libraries_before_they_are_loaded(
+    ort: FakeOrt, monkeypatch: pytest.MonkeyPatch, provider: str
+) -> None:
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
+    seen = []
+    monkeypatch.setattr(
+        FakeOrt, "preload_dlls", lambda self: seen.append(os.environ.get("NVIDIA_TF32_OVERRIDE"))
+    )
+    backend = load(provider)
+    assert seen == ["0"]
+    assert backend.settings["arithmetic"] == "fp32"
+    assert backend.settings["NVIDIA_TF32_OVERRIDE"] == "0"
+
+
+def test_a_cell_that_asks_for_tf32_is_not_forbidden_it(
+    ort: FakeOrt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
+    backend = load(provider__use_tf32="1")
+    assert "NVIDIA_TF32_OVERRIDE" not in os.environ
+    assert backend.settings["arithmetic"] == "tf32"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
+def test_what_tensorrt_computes_in_is_its_own_choice(ort: FakeOrt, precision: str) -> None:
+    assert load("tensorrt", precision=precision).settings["arithmetic"] is None
 
 
 def test_with_host_io_each_run_copies_in_and_out(ort: FakeOrt) -> None:
@@ -120,6 +215,7 @@ def test_with_host_io_each_run_copies_in_and_out(ort: FakeOrt) -> None:
     assert ort.log == ["to cuda", "run", "to cpu"] * 2
     assert backend.outputs().tolist() == [[0, 1, 2, 3], [12, 13, 14, 15]]
     assert backend.settings["host_memory"] == "pinned"
+    assert backend.settings["copies"] == "inputs pinned, outputs pageable; waits 3 times"
 
 
 def test_with_device_io_no_run_copies(ort: FakeOrt) -> None:
@@ -129,6 +225,7 @@ def test_with_device_io_no_run_copies(ort: FakeOrt) -> None:
     assert ort.log == ["run", "wait"]
     assert backend.outputs().tolist() == [[0, 1, 2, 3], [12, 13, 14, 15]]
     assert "host_memory" not in backend.settings
+    assert "copies" not in backend.settings
 
 
 @pytest.mark.parametrize(
@@ -152,7 +249,20 @@ def test_tensorrt_is_told_the_precision_and_keeps_its_engines(ort: FakeOrt, tmp_
     assert given(ort)["trt_fp16_enable"] == "1"
     assert given(ort)["trt_engine_cache_path"] == str(tmp_path)
     load("tensorrt")
-    assert given(ort) == {}
+    assert {name for name in given(ort) if not name.startswith("trt_profile_")} == set()
+
+
+@pytest.mark.parametrize(("provider", "prefix"), [("tensorrt", "trt"), ("tensorrt-rtx", "nv")])
+def test_an_engine_is_built_for_the_cells_batch_when_it_is_loaded(
+    ort: FakeOrt, monkeypatch: pytest.MonkeyPatch, provider: str, prefix: str
+) -> None:
+    ort.available = [PROVIDERS[provider].execution_provider, "CPUExecutionProvider"]
+    names = [f"{prefix}_profile_{end}_shapes" for end in ("min", "opt", "max")]
+    load(provider)
+    assert [given(ort)[name] for name in names] == ["images:2x3x2x2"] * 3
+    requested: dict[str, Any] = {f"provider__{names[0]}": "images:1x3x2x2"}
+    load(provider, **requested)  # ONNX Runtime wants all three or none
+    assert [given(ort).get(name) for name in names] == ["images:1x3x2x2", None, None]
 
 
 def test_tensorrt_leaves_what_it_cannot_to_cuda_when_it_may(ort: FakeOrt) -> None:
@@ -245,7 +355,7 @@ def test_with_a_fallback_allowed_they_run_and_it_is_recorded(ort: FakeOrt) -> No
 
 
 def test_an_option_that_the_provider_refuses_is_told_with_a_cure(ort: FakeOrt) -> None:
-    ort.known = tuple(PROVIDERS["cuda"].options)
+    ort.known = tuple(PROVIDERS["cuda"].defaults("fp32", 1, None))
     with pytest.raises(StudyError) as told:
         load(provider__nonsense="7")
     assert str(told.value) == (
@@ -256,7 +366,7 @@ def test_an_option_that_the_provider_refuses_is_told_with_a_cure(ort: FakeOrt) -
 
 def test_an_error_that_is_not_of_an_option_stays_as_it_is(ort: FakeOrt) -> None:
     ort.known = ()
-    with pytest.raises(RuntimeError, match="Unknown option: use_tf32"):
+    with pytest.raises(RuntimeError, match="Unknown option: cudnn_conv_algo_search"):
         load(provider__nonsense="7")
 
 
@@ -298,12 +408,77 @@ def test_every_provider_tells_every_factor(
     assert set(FACTORS) - set(settings) == {"affinity", "transfers"}
 
 
+@pytest.mark.parametrize("io", ["host", "device"])
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt", "dml"])
+@pytest.mark.parametrize(
+    "policy", ["fixed:1", "fixed:12", "greedy:1", "greedy:12", "dynamic:12:5ms", "greedy:64"]
+)
+def test_a_server_plans_nothing_once_it_is_warm(
+    ort: FakeOrt, provider: str, io: str, policy: str
+) -> None:
+    """CuDNN's plans are those of the last shape: a size of its own has a session of its own."""
+    if provider == "dml" and io == "device":
+        pytest.skip("it takes host memory only")
+    ort.available = [PROVIDERS[provider].execution_provider, "CPUExecutionProvider"]
+    wanted = parse_policy(policy)
+    order = task(provider, io=io, batch_size=wanted.largest)
+    backend = OnnxSession(order)
+    backend.run()
+    batches = Batches(backend, order, wanted.batch_sizes())
+    batches.warm(2, itertools.count().__next__, most_s=0.0)  # however little time there is
+    del ort.plans[:]
+    sizes = random.Random(policy)
+    for _ in range(200):
+        batches.run(sizes.choice(wanted.batch_sizes()))
+    batches.run(sizes.randint(1, wanted.largest))  # what is left at the end is flushed
+    assert ort.plans == []
+    assert len(ort.sessions) == batches.loaded == len(batches.each())
+
+
+def test_each_size_of_a_server_computes_its_own_images(ort: FakeOrt) -> None:
+    order = task(batch_size=6)
+    batches = Batches(OnnxSession(order), order, range(1, 7))
+    assert batches.padding == "1, 2, 3, 4, 6"
+    for size, padded in ((1, 1), (2, 2), (3, 3), (4, 4), (5, 6), (6, 6)):
+        del ort.log[:]
+        batches.run(size)
+        assert ort.log == ["to cuda", "run", "to cpu"]
+        assert ort.ran[-1] == padded
+        ran = next(s for s in ort.sessions if len(s.bound["images"].array) == padded)
+        np.testing.assert_array_equal(ran.bound["images"].array, order.images[:padded])
+
+
+def test_a_server_replays_a_cuda_graph_of_each_size(ort: FakeOrt) -> None:
+    order = task(batch_size=4, enable_cuda_graph=True)
+    batches = Batches(OnnxSession(order), order, range(1, 5))
+    assert [s.options_of_provider["enable_cuda_graph"] for s in ort.sessions] == ["1"] * 4
+    batches.run(3)
+
+
+def test_what_is_compiled_for_a_size_has_the_fewest_of_them(ort: FakeOrt) -> None:
+    order = task("tensorrt", batch_size=12)
+    batches = Batches(OnnxSession(order), order, range(1, 13))
+    assert batches.padding == "1, 2, 4, 8, 12"
+    shapes = [s.options_of_provider["trt_profile_opt_shapes"] for s in ort.sessions]
+    assert shapes == [f"images:{size}x3x2x2" for size in (12, 1, 2, 4, 8)]
+
+
+def test_on_the_cpu_one_session_runs_every_size(ort: FakeOrt) -> None:
+    order = task("cpu", batch_size=6)
+    batches = Batches(OnnxSession(order), order, range(1, 7))
+    assert (batches.padding, batches.loaded) == ("none", 1)
+
+
 class Driver:
-    """Stands for libcuda; ``failing`` returns 801."""
+    """Stands for libcuda; ``failing`` returns 801.
+
+    Memory is registered once, in a range, as the real one has it.
+    """
 
     def __init__(self, failing: str = "") -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.failing = failing
+        self.locked: list[range] = []
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any) -> int:
@@ -311,6 +486,22 @@ class Driver:
             return 801 if name == self.failing else 0
 
         return call
+
+    def cuMemHostRegister_v2(self, address: Any, size: Any, flags: int) -> int:  # noqa: N802
+        self.calls.append(("cuMemHostRegister_v2", address, size, flags))
+        if self.failing == "cuMemHostRegister_v2":
+            return 801
+        wanted = range(address.value, address.value + size.value)
+        if any(wanted.start < old.stop and old.start < wanted.stop for old in self.locked):
+            return 712
+        self.locked.append(wanted)
+        return 0
+
+    def cuPointerGetAttribute(self, kind: Any, attribute: int, pointer: Any) -> int:  # noqa: N802
+        assert attribute == 2
+        known = any(pointer.value in each for each in self.locked)
+        kind._obj.value = 1 if known else 0
+        return 0 if known else 1
 
 
 def test_memory_is_pinned_in_the_context_that_runtimes_share(
@@ -330,3 +521,17 @@ def test_memory_that_cannot_be_pinned_is_told_with_the_reason(
 ) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver("cuMemHostRegister_v2"))
     assert cuda_driver.pin(4096, 100) == "pageable (cuMemHostRegister_v2 returned 801)"
+
+
+def test_a_part_of_memory_that_is_pinned_already_is_pinned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    driver = Driver()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
+    assert cuda_driver.pin(4096, 100) is None
+    assert cuda_driver.pin(4096, 100) is None
+    assert cuda_driver.pin(4096, 25) is None
+    assert cuda_driver.pin(4121, 25) is None
+    # But not what reaches beyond it.
+    assert cuda_driver.pin(4096, 101) == "pageable (cuMemHostRegister_v2 returned 712)"
+    assert cuda_driver.pin(4000, 100) == "pageable (cuMemHostRegister_v2 returned 712)"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from greenbatch.errors import PlacementError, UnsupportedCell, WeightsError
 from greenbatch.models.agreement import difference, fault
 from greenbatch.records import FACTORS, Cell, InputSpec, Manifest, TensorSpec, WeightsRecord
 from greenbatch.runners.backends import Setting, Task, parse_settings
+from greenbatch.runners.backends.planning import Planning
 from greenbatch.runners.backends.pytorch import base
 from greenbatch.runners.backends.pytorch.aot import TorchAot
 from greenbatch.runners.backends.pytorch.base import TorchBackend
@@ -23,7 +25,7 @@ from tests.fakes import own_networks
 
 BATCH = 3
 SOURCE = "tests.fakes.own_networks:build"
-FLIPPED: dict[str, Any] = {"allow_tf32": True, "cudnn_benchmark": False}
+FLIPPED: dict[str, Any] = {"allow_tf32": True, "cudnn_benchmark": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ def test_tf32_is_off_and_cudnn_searches_unless_it_is_set(
 ) -> None:
     """What is asked of CUDA's libraries can be seen without a GPU."""
     monkeypatch.setattr(base, "_ON_CUDA", ())  # let a CPU backend be told
-    for settings, tf32, search in (({}, False, True), (FLIPPED, True, False), ({}, False, True)):
+    for settings, tf32, search in (({}, False, False), (FLIPPED, True, True), ({}, False, False)):
         in_force(task, **settings)
         assert torch.backends.cuda.matmul.allow_tf32 is tf32
         assert torch.backends.cudnn.allow_tf32 is tf32
@@ -252,12 +254,61 @@ def test_host_io_copies_in_and_out_of_buffers_made_once(task: Sourced, truth: nn
     assert logits.any()  # a copy
 
 
+def test_logits_with_axes_of_one_behind_the_classes_are_rows(
+    task: Sourced, truth: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user's own network may end in (N, classes, 1, 1)."""
+
+    class WithAxes(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = truth(images)[..., None, None]
+            return logits
+
+    monkeypatch.setattr(TorchEager, "_on_device", lambda self, task: WithAxes())
+    monkeypatch.setattr(TorchEager, "_prove", lambda *_: None)
+    (logits,) = task.manifest.outputs
+    manifest = replace(task.manifest, outputs=(replace(logits, dims=(*logits.dims, 1, 1)),))
+    backend = TorchEager(replace(task, manifest=manifest))
+    backend.run()
+    assert backend.outputs().shape == (BATCH, own_networks.CLASSES)
+    np.testing.assert_allclose(backend.outputs(), wanted(truth, task), atol=1e-5)
+
+
+def test_such_logits_fit_the_pinned_buffer_that_they_are_copied_to(
+    task: Sourced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[int, ...]] = []
+    empty = torch.empty
+
+    def pinned(*dims: int, pin_memory: bool = False, **more: Any) -> torch.Tensor:
+        made.extend([dims] if pin_memory else [])
+        return empty(*dims, **more)
+
+    monkeypatch.setattr(torch, "empty", pinned)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    monkeypatch.setattr(torch, "device", lambda name: SimpleNamespace(type="cuda"))
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *_: self)
+    monkeypatch.setattr(TorchEager, "_ready", lambda self, task: lambda images: images)
+    monkeypatch.setattr(TorchEager, "_prove", lambda *_: None)
+    (logits,) = task.manifest.outputs
+    manifest = replace(task.manifest, outputs=(replace(logits, dims=(*logits.dims, 1, 1)),))
+    backend = TorchEager(replace(task, manifest=manifest))
+    assert made == [(BATCH, own_networks.CLASSES, 1, 1)]
+    assert backend.planning is Planning.ONCE
+
+
+def test_when_a_size_is_planned(task: Sourced, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert TorchEager(task).planning is Planning.NEVER
+    backend = TorchEager(task)
+    monkeypatch.setattr(TorchEager, "_captures", True)
+    assert backend.planning is Planning.CHANGE  # a graph is of one size
+
+
 def test_a_captured_graph_is_replayed_over_the_same_buffer_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Warm-up beside the main stream, then one recorded pass; later runs only replay it."""
     from contextlib import contextmanager
-    from types import SimpleNamespace
 
     log: list[str] = []
 

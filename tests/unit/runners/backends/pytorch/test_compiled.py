@@ -1,22 +1,31 @@
 """What torch compiles is compiled, kept where it is told, and computes the network."""
 
+import copy
 import json
 import subprocess
 import sys
+import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 
 from greenbatch.errors import PlacementError
+from greenbatch.records import Cell
+from greenbatch.runners.backends import Backend, Task
 from greenbatch.runners.backends.pytorch.aot import TorchAot
 from greenbatch.runners.backends.pytorch.compiled import (
     TorchCompiled,
-    compiler_missing,
     inductor_options,
     prepare_inductor,
 )
+from greenbatch.runners.backends.pytorch.toolchain import compiler_missing
+from greenbatch.runners.scenarios.batches import Batches
 from tests.fakes import own_networks
 
 # A repetition's process: the small network, loaded and run with a cache.
@@ -135,6 +144,83 @@ def compiled(module: torch.nn.Module, cache: Path) -> TorchCompiled:
     backend._images = torch.zeros(2, 3, own_networks.SIDE, own_networks.SIDE)
     backend._inference_mode = torch.inference_mode
     return backend
+
+
+@pytest.fixture
+def unlowered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs are traced and counted as ever, but run as they are: lowering takes seconds each."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+
+
+@pytest.fixture
+def task(monkeypatch: pytest.MonkeyPatch) -> Task:
+    """A small network, whose weights are in its code."""
+    built = own_networks.build()
+    monkeypatch.setattr(TorchCompiled, "_on_device", lambda self, task: copy.deepcopy(built))
+    side = own_networks.SIDE
+    outputs = [SimpleNamespace(dims=("batch", own_networks.CLASSES))]
+    return Task(
+        cell=Cell("small", "torch-compile-cpu", batch_size=2),
+        artifact=Path(),
+        weights=Path(),
+        manifest=cast("Any", SimpleNamespace(outputs=outputs)),
+        threads=1,
+        images=np.zeros((2, 3, side, side), np.float32),
+    )
+
+
+@pytest.mark.slow
+def test_a_second_network_of_the_same_class_is_compiled_too(
+    tmp_path: Path, unlowered: None
+) -> None:
+    first, second = (compiled(own_networks.build(), tmp_path) for _ in range(2))
+    first.run()
+    second.run()
+    np.testing.assert_array_equal(first.outputs(), second.outputs())
+
+
+@pytest.mark.slow
+def test_networks_of_one_class_keep_their_own_weights(tmp_path: Path, unlowered: None) -> None:
+    other = own_networks.build()
+    with torch.no_grad():
+        for value in other.parameters():
+            value.fill_(0.5)
+    first, second = compiled(own_networks.build(), tmp_path), compiled(other, tmp_path)
+    for backend in (first, second, first):
+        backend._images = torch.ones_like(backend._images)
+        backend.run()
+    assert (first.outputs() != second.outputs()).any()
+    with torch.no_grad():
+        np.testing.assert_allclose(second.outputs(), other(second._images), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_server_with_batches_of_up_to_256_compiles_each_size(task: Task, unlowered: None) -> None:
+    """Nine sizes: as many as dynamo compiles of one function, and one more."""
+    images = np.random.default_rng(0).standard_normal((256, *task.images.shape[1:]))
+    wide = replace(
+        task,
+        cell=Cell("small", "torch-compile-cpu", batch_size=256),
+        images=images.astype(np.float32),
+    )
+    backend = TorchCompiled(wide)
+    backend.run()
+    batches = Batches(cast("Backend", backend), wide, range(1, 257))
+    assert batches.loaded == 9
+    assert batches.warm(1, time.monotonic, most_s=0) == 9
+    truth = backend.outputs()
+    for size in (1, 3, 100, 256):
+        batches.run(size)
+    for size, each in batches._backends.items():
+        np.testing.assert_allclose(each.outputs(), truth[:size], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_are_lowered_in_one_process(tmp_path: Path) -> None:
+    for size in (1, 2, 1):
+        backend = compiled(own_networks.build(), tmp_path)
+        backend._images = backend._images[:size]
+        backend.run()
 
 
 def test_modes_and_single_settings_become_inductors_options() -> None:

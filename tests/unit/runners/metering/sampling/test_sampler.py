@@ -254,8 +254,8 @@ def test_in_a_container_whoever_came_after_the_first_look_is_the_measured_proces
     at_first, later = DeviceState(pids=(40,)), DeviceState(pids=(40, 71))
     states = [(0.0, at_first), (1.0, later), (2.0, later)]
 
-    def foreign(**options: bool) -> tuple[int, ...]:
-        conditions = over_window("gpu-0", states, 0.5, 2.0, own_pids=[8], **options)
+    def foreign(same_pids: bool) -> tuple[int, ...]:
+        conditions = over_window("gpu-0", states, 0.5, 2.0, own_pids=[8], same_pids=same_pids)
         assert conditions
         return conditions.foreign_pids
 

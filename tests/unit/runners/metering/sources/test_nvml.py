@@ -59,14 +59,14 @@ def test_a_constant_200_w_is_measured_within_half_a_percent(gpu: nvml.FakeNvml) 
 
 
 def test_a_square_wave_is_measured_within_the_stated_band(gpu: nvml.FakeNvml) -> None:
-    gpu.set(low_w=100.0, high_w=300.0, period_s=0.37, tick_s=0.05)
+    gpu.set(low_w=100.0, high_w=300.0, period_s=0.37, tick_s=0.05, architecture=7, capability=86)
     with NvmlMeter.open(OPTIONS) as meter:
         figure, t0_s, t1_s = _record(meter, 1.1)
     truth_j = gpu.curve.energy_j(t0_s, t1_s)
     assert figure.energy_j is not None
     assert figure.uncertainty_j is not None
     assert abs(figure.energy_j - truth_j) <= figure.uncertainty_j
-    assert figure.uncertainty_j < 0.15 * truth_j
+    assert figure.uncertainty_j - figure.common_j < 0.25 * truth_j
     assert figure.power_max_w == pytest.approx(300.0, rel=5e-3)
 
 
@@ -94,7 +94,7 @@ def test_power_that_a_newer_card_averages_over_a_second_has_a_wider_band(
 ) -> None:
     gpu.set(architecture=9, instant=0)
     with NvmlMeter.open(OPTIONS) as newer:
-        assert newer.domains[0].lag_s == 1.0
+        assert newer.domains[0].lag_s > 1.0
     gpu.set(architecture=5)
     with NvmlMeter.open(OPTIONS) as older:
         assert older.domains[0].lag_s < 0.2
@@ -138,7 +138,8 @@ def test_conditions_name_throttling_and_leave_idle_and_user_clocks_out(gpu: nvml
     assert state.memory_clock_hz == 2.619e9
     assert state.power_limit_w == 650.0
     assert state.memory_bytes == 1 << 30
-    assert state.pids == (12, 34)
+    with NvmlMeter.open(OPTIONS) as meter:
+        assert meter.processes()["gpu-0"].pids == (12, 34)
 
 
 @pytest.mark.parametrize(
@@ -218,3 +219,53 @@ def test_visible_devices_are_chosen_as_cuda_does() -> None:
     assert visible_devices("GPU-bb2,GPU-aa", uuids) == [1, 0]
     assert visible_devices("GPU-bb", uuids) == []
     assert visible_devices("MIG-1,0", uuids) == ["MIG-1", 0]
+
+
+def test_a_driver_that_knows_the_older_process_list_alone_lists_processes(
+    gpu: nvml.FakeNvml,
+) -> None:
+    gpu.set(process_list=2, pid=[12, 34])
+    with NvmlMeter.open(OPTIONS) as meter:
+        assert meter.processes()["gpu-0"].pids == (12, 34)
+
+
+def test_a_driver_that_knows_no_process_list_leaves_them_unknown_not_none(
+    gpu: nvml.FakeNvml,
+) -> None:
+    gpu.set(process_list=0, pid=[12])
+    with NvmlMeter.open(OPTIONS) as meter, Recorder([meter]) as recorder:
+        now_s = time.perf_counter()
+        (seen,) = recorder.conditions(now_s, now_s + 0.1)
+    assert seen.foreign_pids == ()
+    assert str(seen.processes_unknown).startswith("cannot list the processes: Function Not Found")
+    assert "update the NVIDIA driver" in str(seen.processes_unknown)
+
+
+@pytest.mark.parametrize("capability", [80, 86])
+def test_a_held_and_late_sensor_leaves_the_truth_in_the_band(
+    gpu: nvml.FakeNvml, capability: int
+) -> None:
+    """Power of a part of 100 ms, held; a counter 50 ms late; 4 % less than the truth."""
+    window_s = 0.025 if capability == 80 else 0.1
+    gpu.set(architecture=7, capability=capability, power_period_s=0.1, power_window_s=window_s)
+    gpu.set(tick_s=0.1, counter_lag_s=0.05, gain=0.96, call_s=0.0005)
+    gpu.set(low_w=100.0, high_w=300.0, period_s=1.3)
+    with NvmlMeter.open(OPTIONS) as meter:
+        assert meter.domains[0].refresh_s is None or meter.domains[0].refresh_s > 0.05
+        figure, t0_s, t1_s = _record(meter, 1.0)
+    truth_j = gpu.curve.energy_j(t0_s, t1_s)
+    assert figure.energy_j is not None
+    assert figure.uncertainty_j is not None
+    assert figure.other_energy_j is not None
+    assert abs(figure.energy_j - truth_j) <= figure.uncertainty_j
+    assert abs(figure.other_energy_j - truth_j) <= figure.uncertainty_j + figure.common_j
+    assert figure.common_j == pytest.approx(0.05 * figure.energy_j + 5.0 * (t1_s - t0_s))
+
+
+def test_a_mean_over_a_second_never_stands_for_power_at_this_instant(gpu: nvml.FakeNvml) -> None:
+    with NvmlMeter.open(OPTIONS) as meter:
+        assert meter.read()["gpu-0"].power_w == pytest.approx(200.0)
+        gpu.set(instant=0)
+        reading = meter.read()["gpu-0"]
+    assert reading.power_w is None
+    assert reading.energy_j is not None

@@ -54,6 +54,7 @@ def request(folder: Path, cell: TrainingCell = CELL, **more: Any) -> Train:
         held_epochs=0,
         checkpoints=folder,
         protocol=RULES,
+        settles=False,
         idle_before_s=0.0,
         beat_s=1e9,
     )

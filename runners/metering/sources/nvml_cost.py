@@ -1,0 +1,48 @@
+"""What the calls of NVML cost: the time that each takes, on this machine and driver."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from statistics import median
+
+from greenbatch.runners.metering.sources.nvml import device_state
+from greenbatch.runners.metering.sources.nvml_power import instant_power_w, power_w
+from greenbatch.runners.metering.sources.nvml_processes import processes_of
+
+_TIMES = 9
+
+
+def call_costs_s(index: int) -> dict[str, float]:
+    """Time the calls that a meter makes of a device, while NVML is open.
+
+    Args:
+        index: NVML's.
+
+    Returns:
+        Median seconds by what is asked: ``energy``, ``power`` (at this instant), ``average power``,
+        ``state`` (temperature, clocks, limit, memory), ``processes``. Calls that the device does
+        not know cost what the refusal takes.
+
+    Raises:
+        pynvml.NVMLError: There is no such device.
+    """
+    import pynvml
+
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    queries: dict[str, Callable[[], object]] = {
+        "energy": lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle),
+        "power": lambda: instant_power_w(handle),
+        "average power": lambda: power_w(handle, instant=False),
+        "state": lambda: device_state(handle),
+        "processes": lambda: processes_of(handle),
+    }
+    return {name: median(_timed_s(query) for _ in range(_TIMES)) for name, query in queries.items()}
+
+
+def _timed_s(query: Callable[[], object]) -> float:
+    import pynvml
+
+    began_s = time.perf_counter()
+    with suppress(pynvml.NVMLError):
+        query()
+    return time.perf_counter() - began_s
