@@ -135,7 +135,8 @@ def test_an_evaluation_refuses_what_computes_on_the_cpu_and_nothing_else(
     monkeypatch.setitem(sys.modules, "onnxruntime", cast("Any", fake))
     monkeypatch.setattr(OnnxSession, "unavailable", lambda provider: None)
     write_network(tmp_path / "tiny.onnx")
-    artifact = cast("Any", SimpleNamespace(path=tmp_path / "tiny.onnx"))
+    manifest = SimpleNamespace(model="tiny", precision="fp32")
+    artifact = cast("Any", SimpleNamespace(path=tmp_path / "tiny.onnx", manifest=manifest))
     if refused:
         with pytest.raises(PlacementError, match=r"1 of 9 to CPUExecutionProvider: Relu 'relu'"):
             evaluation._open(artifact, "cuda", 1)
