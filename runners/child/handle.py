@@ -8,9 +8,10 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from greenbatch.errors import FileError, MessageError
@@ -26,6 +27,7 @@ from greenbatch.runners.child.messages import (
     decode,
     encode,
 )
+from greenbatch.runners.metering.meter import BY_BUS
 
 _LONGEST_LINE_BYTES = 10_000_000
 
@@ -64,9 +66,16 @@ class ChildProcess:
         timeout_s: From now, for all that is asked of it.
         arguments: Passed on to the child's command line.
         renews: Each event gives it the whole time again: only silence is limited.
+        environment: Variables beside those of this process.
     """
 
-    def __init__(self, timeout_s: float, *arguments: str, renews: bool = False) -> None:
+    def __init__(
+        self,
+        timeout_s: float,
+        *arguments: str,
+        renews: bool = False,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._timeout_s = timeout_s
         self._renews = renews
         self._deadline_s = time.perf_counter() + timeout_s
@@ -77,8 +86,7 @@ class ChildProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            # CUDA then numbers the devices as NVML does
-            env={**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+            env={**os.environ, **BY_BUS, **environment},
             start_new_session=True,  # Ctrl-C reaches the parent alone, and it ends the child
         )
         self._lines: queue.Queue[bytes | None] = queue.Queue()

@@ -1,6 +1,6 @@
 """The largest batch that fits into memory, found in processes of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -14,13 +14,16 @@ from greenbatch.runners.run.repetition import loading
 _RESOLUTION = 16  # the answer is exact to a sixteenth of itself
 
 
-def find_capacity(cell: Cell, artifact: Artifact, study: Study) -> Capacity:
+def find_capacity(
+    cell: Cell, artifact: Artifact, study: Study, environment: Mapping[str, str]
+) -> Capacity:
     """Find the largest batch of a cell that fits, up to the study's ``probe_max_batch``.
 
     Args:
         cell: Its batch size does not matter.
         artifact: Of its model and precision.
         study: Says threads, seed, time limit and bound.
+        environment: Variables that make a process use the device of the cell.
 
     Returns:
         The largest that fits; for any other failure than for memory, too, the reason is kept.
@@ -29,7 +32,7 @@ def find_capacity(cell: Cell, artifact: Artifact, study: Study) -> Capacity:
     reasons: dict[int, str] = {}
 
     def fits(batch_size: int) -> bool:
-        reason = _try(replace(cell, batch_size=batch_size), artifact, study)
+        reason = _try(replace(cell, batch_size=batch_size), artifact, study, environment)
         if reason:
             reasons[batch_size] = reason
         return reason is None
@@ -66,10 +69,12 @@ def largest_fitting(fits: Callable[[int], bool], bound: int) -> tuple[int, int |
     return good, bad
 
 
-def _try(cell: Cell, artifact: Artifact, study: Study) -> str | None:
+def _try(
+    cell: Cell, artifact: Artifact, study: Study, environment: Mapping[str, str]
+) -> str | None:
     """Run a batch; say why it does not run, if it does not."""
     try:
-        with ChildProcess(study.rules.timeout_s) as child:
+        with ChildProcess(study.rules.timeout_s, environment=environment) as child:
             child.begin("batch", cell.backend)
             child.finish(TryBatch(load=loading(cell, artifact, study)), Fits)
     except ChildFailed as failure:

@@ -13,8 +13,13 @@ from typing import Self
 from greenbatch.errors import MeterUnavailable
 from greenbatch.runners.metering.conditions import DeviceState
 from greenbatch.runners.metering.meter import Domain, EnergyMeter, MeterOptions, Reading
-from greenbatch.runners.metering.sources.nvml_devices import Device, discover, instant_power_w
+from greenbatch.runners.metering.sources.nvml_devices import Device, discover
 from greenbatch.runners.metering.sources.nvml_library import close_library, explain, open_library
+from greenbatch.runners.metering.sources.nvml_power import (
+    SCOPE_GPU,
+    SCOPE_MODULE,
+    instant_power_w,
+)
 from greenbatch.runners.metering.sources.nvml_state import device_state
 from greenbatch.units import MILLIJOULE_J, MILLIWATT_W
 
@@ -22,6 +27,11 @@ from greenbatch.units import MILLIJOULE_J, MILLIWATT_W
 # delay, and the delays average out.
 _INTERVAL_S = 0.0679
 _POWER_INTERVAL_S = 0.0191  # where power samples are all there is
+_NO_POWER = (
+    "the driver states a power of 0 W, which no GPU that runs draws; update the driver, or leave "
+    "nvml out"
+)
+_STANDS_STILL = f"its energy counter stands still, and {_NO_POWER}"
 
 
 class NvmlMeter(EnergyMeter):
@@ -79,18 +89,26 @@ def _read(device: Device) -> Reading:
 
     if device.reason:
         return Reading(reason=device.reason)
-    energy_j = power_w = reason = None
+    energy_mj = power_w = reason = None
     if device.counter:
         try:
             energy_mj = pynvml.nvmlDeviceGetTotalEnergyConsumption(device.handle)
-            energy_j = energy_mj * MILLIJOULE_J
         except pynvml.NVMLError as error:
             reason = explain(error)
     if device.instant:
-        power_w = instant_power_w(device.handle)
-    if power_w is None:
+        power_w = instant_power_w(device.handle, SCOPE_MODULE if device.module else SCOPE_GPU)
+    if power_w is None and not device.module:
         try:
             power_w = pynvml.nvmlDeviceGetPowerUsage(device.handle) * MILLIWATT_W
         except pynvml.NVMLError as error:
             reason = reason or explain(error)
+    if power_w == 0.0:  # a GPU that runs draws power: the driver has no reading
+        power_w = None
+        if energy_mj is None:
+            reason = reason or _NO_POWER
+        elif energy_mj == device.still_mj:
+            energy_mj, reason = None, _STANDS_STILL
+    energy_j = None if energy_mj is None else energy_mj * MILLIJOULE_J
+    if energy_j is None and power_w is None and reason is None:
+        reason = "its power could not be read"
     return Reading(energy_j=energy_j, power_w=power_w, reason=reason)

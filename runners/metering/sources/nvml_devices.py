@@ -1,7 +1,6 @@
 """Which NVIDIA GPUs are metered, and what each was found to answer."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from greenbatch.errors import MeterUnavailable
 from greenbatch.records import EnergySource
@@ -14,17 +13,32 @@ from greenbatch.runners.metering.sources.nvml_library import (
     mig_parent,
     visible_devices,
 )
-from greenbatch.units import MILLIWATT_W
+from greenbatch.runners.metering.sources.nvml_power import (
+    SCOPE_GPU,
+    SCOPE_MODULE,
+    instant_power_w,
+)
+from greenbatch.runners.metering.sources.nvml_superchips import counts_module
 
 _PROBE_LIMIT_S = 1.0
 _PROBE_PAUSE_S = 0.001
 _POWER_PERIOD_S = 0.1  # sensors of all generations are refreshed every 20 to 100 ms
 _POWER_AVERAGE_S = 1.0
-_POWER_INSTANT = 186  # NVML_FI_DEV_POWER_INSTANT, since driver 530
+_VENDOR = "nvidia"
 _MIG_NOTE = "MIG is on: this is the whole card, with the instances of others"
 _MIG_REASON = (
     "NVML does not report the energy of the MIG instance {0!r}, only its card's; read gpu-{1} "
     "for the whole card, or name a whole GPU in CUDA_VISIBLE_DEVICES"
+)
+_MIG_UNNAMED = (
+    "MIG is on for GPU {0}, and NVML reports the energy of the whole card only, not of an "
+    "instance; turn MIG off, or name a GPU without MIG in CUDA_VISIBLE_DEVICES"
+)
+_MODULE_NOTE = (
+    "the power of the whole superchip: GPU, CPU and memory; no other domain of them is added"
+)
+_OTHER_COUNTER_NOTE = (
+    "its energy counter is that of the whole superchip, so that its own power is integrated"
 )
 
 
@@ -37,64 +51,102 @@ class Device:
         handle: NVML's; ``None`` for a device without.
         counter: Whether it has an energy counter.
         instant: Whether it states its power at this instant, not averaged.
+        module: Whether it reports the whole superchip that it is a part of, not itself alone.
+        still_mj: The value at which its energy counter stood while it was probed, in mJ;
+            ``None`` where it was seen to move, or there is none.
         reason: Why it reports neither energy nor power.
+        note: What is said of its figures.
     """
 
     name: str
     handle: Handle = None
     counter: bool = False
     instant: bool = False
+    module: bool = False
+    still_mj: int | None = None
     reason: str | None = None
+    note: str | None = None
 
 
 def discover(options: MeterOptions) -> tuple[list[Device], list[Domain]]:
     """Find the GPUs that ``CUDA_VISIBLE_DEVICES`` leaves visible, and a domain for each.
 
+    They are in CUDA's order: the first one that counts is the one that a process computes on
+    unless it chooses another. The cards of MIG instances come last, and do not count.
+
     Raises:
         MeterUnavailable: There is none, or none of them reports its energy or power.
+        UsageError: Which ones are visible is not certain, see `visible_devices`.
     """
     import pynvml
 
     handles = [_handle(index) for index in range(pynvml.nvmlDeviceGetCount())]
     uuids = [str(ask(pynvml.nvmlDeviceGetUUID, handle)) for handle, _ in handles]
+    models = [str(ask(pynvml.nvmlDeviceGetName, handle) or "GPU") for handle, _ in handles]
     spec = options.environ.get("CUDA_VISIBLE_DEVICES")
-    chosen = visible_devices(spec, uuids)
+    order = options.environ.get("CUDA_DEVICE_ORDER")
+    chosen = visible_devices(spec, uuids, models, order)
     if not chosen:
         cause = "NVML lists no GPU" if not handles else f"CUDA_VISIBLE_DEVICES={spec!r} hides all"
         raise MeterUnavailable(f"no GPU to meter: {cause}; pass --meter estimate for the CPU")
-    whole = [device for device in chosen if isinstance(device, int)]
-    instances = {name: mig_parent(name) for name in chosen if isinstance(name, str)}
-    parents = [index for index in dict.fromkeys(instances.values()) if index not in whole]
-    devices = [_device(index, *handles[index]) for index in (*whole, *parents)]
-    if not any(device.reason is None for device in devices):
-        raise MeterUnavailable(f"{devices[0].reason}; pass --meter estimate or --meter none")
-    ticks_s = _ticks_s(devices, options.clock)
-    domains = [
-        Domain(
-            name=device.name,
-            source=EnergySource.COUNTER if device.counter else EnergySource.INTEGRATED,
-            tick_s=ticks_s.get(device.name, _POWER_PERIOD_S),
-            counts=index in whole,
-            part="gpu",
-            device=f"{ask(pynvml.nvmlDeviceGetName, device.handle) or 'GPU'} {uuids[index]}",
-            lag_s=_POWER_PERIOD_S if device.instant else _lag_s(device.handle),
-            note=_MIG_NOTE if _is_divided(device.handle) else None,
-        )
-        for index, device in zip((*whole, *parents), devices, strict=True)
-    ]
-    for place, (name, parent) in enumerate(instances.items()):
-        instance = Device(name=f"gpu-{parent}-mig-{place}", reason=_MIG_REASON.format(name, parent))
-        devices.append(instance)
-        domains.append(
-            Domain(
-                name=instance.name,
-                source=EnergySource.COUNTER,
-                tick_s=_POWER_PERIOD_S,
-                part="gpu",
-                device=name,
-            )
-        )
-    return devices, domains
+    parents = {name: mig_parent(name) for name in chosen if isinstance(name, str)}
+    divided = {
+        index for index in chosen if isinstance(index, int) and _is_divided(handles[index][0])
+    }
+    cards = list(dict.fromkeys([*(i for i in chosen if isinstance(i, int)), *parents.values()]))
+    devices = {index: _device(index, *handles[index]) for index in cards}
+    if not any(device.reason is None for device in devices.values()):
+        first = devices[cards[0]]
+        raise MeterUnavailable(f"{first.reason}; pass --meter estimate or --meter none")
+    devices, ticks_s = _probed(devices, options.clock)
+    whole = {i for i in chosen if isinstance(i, int)} - divided
+    found: list[tuple[Device, Domain]] = []
+    for place, which in enumerate(chosen):
+        if isinstance(which, str):
+            parent = parents[which]
+            reason = _MIG_REASON.format(which, parent)
+            found.append(_instance(f"gpu-{parent}-mig-{place}", reason, which))
+        elif which in divided:
+            found.append(_instance(f"gpu-{which}-mig", _MIG_UNNAMED.format(which)))
+        else:
+            tick_s = ticks_s.get(which, _POWER_PERIOD_S)
+            found.append(_card(devices[which], tick_s, models[which], uuids[which]))
+    for index in cards:
+        if index not in whole:
+            tick_s = ticks_s.get(index, _POWER_PERIOD_S)
+            device, domain = _card(devices[index], tick_s, models[index], uuids[index])
+            note = _MIG_NOTE if _is_divided(device.handle) else None
+            found.append((device, replace(domain, counts=False, note=note)))
+    return [device for device, _ in found], [domain for _, domain in found]
+
+
+def _card(device: Device, tick_s: float, model: str, uuid: str) -> tuple[Device, Domain]:
+    domain = Domain(
+        name=device.name,
+        source=EnergySource.COUNTER if device.counter else EnergySource.INTEGRATED,
+        tick_s=tick_s,
+        part="machine" if device.module else "gpu",
+        device=f"{model} {uuid}",
+        vendor=_VENDOR,
+        uuid=uuid,
+        lag_s=_POWER_PERIOD_S if device.instant else _lag_s(device.handle),
+        note=device.note,
+    )
+    return device, domain
+
+
+def _instance(name: str, reason: str, mig_name: str = "") -> tuple[Device, Domain]:
+    """Return a MIG instance, of which nothing can be read."""
+    domain = Domain(
+        name=name,
+        source=EnergySource.COUNTER,
+        tick_s=_POWER_PERIOD_S,
+        part="gpu",
+        device=mig_name or "a MIG instance",
+        vendor=_VENDOR,
+        uuid=mig_name,
+    )
+    return Device(name=name, reason=reason), domain
 
 
 def _handle(index: int) -> tuple[Handle, str | None]:
@@ -115,7 +167,20 @@ def _device(index: int, handle: Handle, lost: str | None) -> Device:
     if lost:
         return Device(name=name, reason=f"GPU {index}: {lost}")
     counter = ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle) is not None
-    instant = instant_power_w(handle) is not None
+    gpu_w = instant_power_w(handle, SCOPE_GPU)
+    module_w = instant_power_w(handle, SCOPE_MODULE)
+    if gpu_w is None and module_w is not None:
+        return Device(
+            name=f"{name}-module",
+            handle=handle,
+            counter=counter,
+            instant=True,
+            module=True,
+            note=_MODULE_NOTE,
+        )
+    instant = gpu_w is not None
+    if counter and gpu_w and module_w and counts_module(handle, gpu_w, module_w):
+        return Device(name=name, handle=handle, instant=True, note=_OTHER_COUNTER_NOTE)
     if counter or instant or ask(pynvml.nvmlDeviceGetPowerUsage, handle) is not None:
         return Device(name=name, handle=handle, counter=counter, instant=instant)
     try:
@@ -130,16 +195,6 @@ def _device(index: int, handle: Handle, lost: str | None) -> Device:
     )
 
 
-def instant_power_w(handle: Handle) -> float | None:
-    """Return the power at this instant, in W; ``None`` where device or driver do not report it."""
-    import pynvml
-
-    fields = ask(pynvml.nvmlDeviceGetFieldValues, handle, [_POWER_INSTANT])
-    if not fields or fields[0].nvmlReturn != pynvml.NVML_SUCCESS:
-        return None
-    return float(fields[0].value.uiVal) * MILLIWATT_W
-
-
 def _is_divided(handle: Handle) -> bool:
     import pynvml
 
@@ -147,22 +202,29 @@ def _is_divided(handle: Handle) -> bool:
     return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
 
 
-def _ticks_s(devices: Sequence[Device], clock: Clock) -> dict[str, float]:
-    """Find each counter's period; one that is not seen to change is taken for a slow one."""
+def _probed(devices: dict[int, Device], clock: Clock) -> tuple[dict[int, Device], dict[int, float]]:
+    """Find each counter's period, in s; one that is not seen to change is taken for a slow one."""
     import pynvml
 
-    counters = {device.name: device.handle for device in devices if device.counter}
+    counters = {d.name: (i, d.handle) for i, d in devices.items() if d.counter}
     if not counters:
-        return {}
+        return devices, {}
 
     def totals() -> dict[str, float]:
         return {
             name: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-            for name, handle in counters.items()
+            for name, (_, handle) in counters.items()
         }
 
-    periods = probe_ticks(totals, clock, _PROBE_LIMIT_S, _PROBE_PAUSE_S)
-    return {name: period_s or _PROBE_LIMIT_S for name, period_s in periods.items()}
+    periods_s = probe_ticks(totals, clock, _PROBE_LIMIT_S, _PROBE_PAUSE_S)
+    last_mj = totals()
+    stood = {
+        index: replace(devices[index], still_mj=int(last_mj[name]))
+        for name, (index, _) in counters.items()
+        if periods_s[name] is None
+    }
+    ticks_s = {i: periods_s[name] or _PROBE_LIMIT_S for name, (i, _) in counters.items()}
+    return {**devices, **stood}, ticks_s
 
 
 def _lag_s(handle: Handle) -> float:

@@ -5,39 +5,74 @@ from greenbatch.runners.metering.sources.nvml_library import Handle, ask
 from greenbatch.units import MILLIWATT_W
 
 _CLOCK_HZ = 1e6  # NVML states MHz
+_PERCENT = 0.01
 
-# Bits of nvmlDeviceGetCurrentClocksEventReasons that mean 'slower than it could be'. Idle (1)
-# and a clock that the user set (2) are wanted; display (0x100) does not concern computing.
+# Bits of nvmlDeviceGetCurrentClocksEventReasons that mean 'slowed down by heat, by the brake of the
+# power supply or by the hardware'. Idle (0x1), a clock that the user set (0x2), clocks kept equal
+# in a group (0x10) and a display (0x100) are wanted; the power limit (0x4) is how a GPU at full
+# load is governed, and stands apart.
 _THROTTLE_REASONS = {
-    0x04: "sw_power_cap",
     0x08: "hw_slowdown",
-    0x10: "sync_boost",
     0x20: "sw_thermal_slowdown",
     0x40: "hw_thermal_slowdown",
     0x80: "hw_power_brake_slowdown",
 }
+_POWER_CAP = 0x04
+_MPS_SERVER = "nvidia-cuda-mps-server"
 
 
 def device_state(handle: Handle) -> DeviceState:
-    """Look at a device: temperature, clocks, throttling, power limit, memory and processes."""
+    """Look at a device: temperature, clocks, load, throttling, power limit, memory, processes."""
     import pynvml
 
     temperature_c = ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
     reasons = ask(pynvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
     if reasons is None:  # the older name, for drivers before 535
-        reasons = ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
+        reasons = ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
     limit_mw = ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
     memory = ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    processes = ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or []
+    rates = ask(pynvml.nvmlDeviceGetUtilizationRates, handle)
     return DeviceState(
         temperature_c=None if temperature_c is None else float(temperature_c),
         clock_hz=_clock_hz(handle, pynvml.NVML_CLOCK_SM),
         memory_clock_hz=_clock_hz(handle, pynvml.NVML_CLOCK_MEM),
         power_limit_w=None if limit_mw is None else limit_mw * MILLIWATT_W,
-        throttle_reasons=tuple(n for bit, n in _THROTTLE_REASONS.items() if reasons & bit),
+        throttle_reasons=tuple(n for bit, n in _THROTTLE_REASONS.items() if (reasons or 0) & bit),
+        power_capped=None if reasons is None else bool(reasons & _POWER_CAP),
+        utilization=None if rates is None else rates.gpu * _PERCENT,
+        memory_utilization=None if rates is None else rates.memory * _PERCENT,
         memory_bytes=None if memory is None else int(memory.used),
-        pids=tuple(sorted(int(process.pid) for process in processes)),
+        pids=_pids(handle),
     )
+
+
+def _pids(handle: Handle) -> tuple[int, ...]:
+    """List the processes that compute on a device, those that share it by MPS included.
+
+    The server of MPS computes for its clients, which are listed beside it, and is left out.
+    """
+    computing = _processes(handle, "nvmlDeviceGetComputeRunningProcesses")
+    clients = _processes(handle, "nvmlDeviceGetMPSComputeRunningProcesses")
+    servers = {pid for pid in computing if clients and _MPS_SERVER in _process_name(pid)}
+    return tuple(sorted((computing | clients) - servers))
+
+
+def _processes(handle: Handle, query: str) -> set[int]:
+    """Ask for process ids by the newest function, and by the one that drivers before 510 have."""
+    import pynvml
+
+    for version in ("", "_v2"):
+        found = ask(getattr(pynvml, query + version), handle)
+        if found is not None:
+            return {int(process.pid) for process in found}
+    return set()
+
+
+def _process_name(pid: int) -> str:
+    import pynvml
+
+    name = ask(pynvml.nvmlSystemGetProcessName, pid)
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name or "")
 
 
 def _clock_hz(handle: Handle, kind: int) -> float | None:

@@ -32,6 +32,7 @@ from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
+from greenbatch.runners.run.cell_metering import check_device, metering_of
 from greenbatch.runners.run.repetition import conditions_around, window_flags
 from greenbatch.runners.training.child import checkpoints
 from greenbatch.runners.training.messages import (
@@ -129,14 +130,18 @@ def train(slot: TrainingSlot, context: TrainingContext, rest: Callable[[], Condi
     def wall_s() -> float:
         return time.perf_counter() - began_s - conditions.rest_s
 
-    with Recorder(context.metering.meters, time.perf_counter) as recorder:
+    counted = metering_of(context.metering, slot.cell.backend)
+    with Recorder(counted.metering.meters, time.perf_counter) as recorder:
         log = _Log(slot, context, recorder, before)
         try:
-            with ChildProcess(context.study.rules.timeout_s, renews=True) as child:
+            with ChildProcess(
+                context.study.rules.timeout_s, renews=True, environment=counted.environment
+            ) as child:
                 child.begin("training", slot.cell.backend)
-                context.metering.follow(child.pid)
+                counted.metering.follow(child.pid)
                 conditions = rest()
                 reply = child.finish(_request(slot, context, before, folder), Trained, log)
+                check_device(counted, reply.gpu_uuid)
                 recorder.settle(reply.window[1], recorder.tick_timeout_s)
                 with reported_figures():
                     training = log.ok(reply, started_at, conditions, wall_s())
