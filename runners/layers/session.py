@@ -205,10 +205,10 @@ def _block(
                 order_seed=plan.seed + block,
             )
             reply = child.finish(request, LayersMeasured, focus)
-            check_device(counted, reply.gpu_uuid)
+            device = check_device(counted, reply.gpu_uuid)
             recorder.settle(reply.idle[-1][1], recorder.tick_timeout_s)
         with reported_figures():
-            return _record(reply, network_cut, recorder, block), reply.settings
+            return _record(reply, network_cut, recorder, block), reply.settings | device
 
 
 def _record(

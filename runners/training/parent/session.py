@@ -6,7 +6,7 @@ journal at once: an epoch with its energy, or how far it has come since the last
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -141,7 +141,8 @@ def train(slot: TrainingSlot, context: TrainingContext, rest: Callable[[], Condi
                 counted.metering.follow(child.pid)
                 conditions = rest()
                 reply = child.finish(_request(slot, context, before, folder), Trained, log)
-                check_device(counted, reply.gpu_uuid)
+                device = check_device(counted, reply.gpu_uuid)
+                reply = replace(reply, settings={**reply.settings, **device})
                 recorder.settle(reply.window[1], recorder.tick_timeout_s)
                 with reported_figures():
                     training = log.ok(reply, started_at, conditions, wall_s())

@@ -204,6 +204,7 @@ def test_a_cell_gets_its_gpu_and_is_an_error_where_it_computed_on_another(
         assert "computed on the GPU GPU-4, and the meter reads GPU-3" in str(record.reason)
     else:
         assert record.status is Status.OK
+        assert record.settings["gpu_uuid"] == (reported or "not reported by the process")
         assert {figure.domain: figure.counts for figure in record.energy} == {
             "gpu-3": True,
             "gpu-4": False,
