@@ -63,6 +63,13 @@ def mask_of(codes: "AnyArray", counts: "AnyArray") -> "NDArray[np.bool_]":
     return mask
 
 
+def codes_by_domain(dataset: "xr.Dataset") -> "AnyArray":
+    """Return the positions in `COUNTED` of each domain of an earlier program's file."""
+    import numpy as np
+
+    return np.where(dataset["counts"].values == 1, _YES, _NO)
+
+
 def counts_of(dataset: "xr.Dataset") -> "AnyArray":
     """Return the coordinate ``counts``; zeros where runs were merged that disagree about it."""
     import numpy as np
@@ -76,8 +83,10 @@ def counted_domains(dataset: "xr.Dataset") -> "xr.DataArray":
     """Return whether each domain counts in each repetition; in older files, in all alike."""
     import xarray as xr
 
-    labels = {"domain": dataset["domain"].values}
-    counts = xr.DataArray(counts_of(dataset) == 1, labels, dims="domain")
+    if "counts" in dataset.coords:
+        counts = dataset["counts"] == 1
+    else:
+        counts = xr.DataArray(counts_of(dataset) == 1, dims="domain")
     if "energy_counted" not in dataset:
         return counts
     codes = dataset["energy_counted"]
