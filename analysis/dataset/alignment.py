@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from greenbatch.analysis.dataset.coordinates import NOT_SET
+from greenbatch.analysis.dataset.counted import codes_by_domain
 from greenbatch.analysis.dataset.variables import VARIABLES, settings_of
 
 if TYPE_CHECKING:
@@ -60,15 +61,20 @@ def widened(
 
 
 def _completed(part: "xr.Dataset") -> "xr.Dataset":
-    """Give a dataset file of an earlier program the variables that came later, all missing."""
+    """Give a dataset file of an earlier program the variables that came later.
+
+    They are missing, but for whether a domain counts: there it did so in all cells alike.
+    """
     import numpy as np
 
     later = {}
     for name in VARIABLES.keys() - part.keys():
         dims = VARIABLES[name].along([*settings_of(part)])
         shape = [part.sizes[dim] for dim in dims]
-        nothing = np.full(shape, VARIABLES[name].missing, VARIABLES[name].dtype)
-        later[name] = (dims, nothing, VARIABLES[name].attributes())
+        values = np.full(shape, VARIABLES[name].missing, VARIABLES[name].dtype)
+        if name == "energy_counted":
+            values[...] = codes_by_domain(part)
+        later[name] = (dims, values, VARIABLES[name].attributes())
     return part.assign(later)[[*VARIABLES]]
 
 

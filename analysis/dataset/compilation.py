@@ -15,6 +15,8 @@ from greenbatch.analysis.dataset.coordinates import (
     labels,
     model_facts,
 )
+from greenbatch.analysis.dataset.counted import codes_of, counted_by_backend, mask_of
+from greenbatch.analysis.dataset.device_conditions import device_conditions
 from greenbatch.analysis.dataset.run_files import RunFiles
 from greenbatch.analysis.dataset.totals import add_totals, provenance_of
 from greenbatch.analysis.dataset.variables import (
@@ -90,6 +92,8 @@ def from_files(files: RunFiles) -> "xr.Dataset":
         if variable.over is None
     }
     chosen = _once_each(files.journal.repetitions)
+    counting_by = counted_by_backend((r.cell.backend, r.energy) for r in files.journal.repetitions)
+    domains = grid.texts("domain")
     for repetition, superseded in chosen:
         cell = grid.cell(repetition.cell)
         arrays["in_design"][cell] = 1
@@ -97,6 +101,9 @@ def from_files(files: RunFiles) -> "xr.Dataset":
         place = (first + grid.place("repetition", repetition.block),)
         _fill(rows, place, repetition, grid, devices[repetition.cell.backend])
         rows["disturbed_attempts"][place] = superseded
+        rows["energy_counted"][place] = codes_of(
+            repetition.energy, counting_by[repetition.cell.backend], domains
+        )
         block = (repetition.cell.backend, repetition.cell.settings, repetition.block)
         for domain, mean in idle.get(block, {}).items():
             rows["idle_power"][(*place, domain)] = mean.power_w
@@ -107,7 +114,7 @@ def from_files(files: RunFiles) -> "xr.Dataset":
     _fill_capacities(arrays, files.journal.capacities, grid)
     accuracies = fill_accuracies(arrays, files, grid)
     counts = np.array(counting(files, grid.texts("domain")), dtype=np.int8)
-    add_totals(arrays, counts.astype(bool))
+    add_totals(arrays, mask_of(arrays["energy_counted"], counts))
     dataset = _labelled(files, grid, arrays, counts)
     dataset.attrs["accuracy"] = json.dumps([asdict(accuracy) for accuracy in accuracies])
     return dataset
@@ -231,6 +238,8 @@ def _fill(
                 arrays[name][(*place, grid.place("quantile", float(quantile)))] = seconds
     for dim, name, values in (
         ("sensor", "temperature", conditions.temperature_c),
+        ("sensor", "temperature_mean", conditions.temperature_mean_c),
+        ("sensor", "temperature_end", conditions.temperature_end_c),
         ("clock_domain", "clock", conditions.clock_hz),
         ("phase", "phase_duration", record.phases_s),
     ):
@@ -239,9 +248,10 @@ def _fill(
     arrays["memory_peak"][(*place, 0)] = _number(record.memory_host_bytes)
     arrays["memory_peak"][(*place, 1)] = _number(_device_bytes(record, device))
     arrays["memory_peak"][(*place, 2)] = _number(record.memory_children_bytes)
-    for label, limit_w in conditions.power_limit_w.items():
-        if label in grid.along["domain"]:
-            arrays["power_limit"][(*place, grid.place("domain", label))] = limit_w
+    for name, by_domain in device_conditions(conditions, record.energy).items():
+        for label, amount in by_domain.items():
+            if label in grid.along["domain"]:
+                arrays[name][(*place, grid.place("domain", label))] = amount
     for figure in record.energy:
         spot = (*place, grid.place("domain", figure.domain))
         arrays["energy_source"][spot] = SOURCES.index(str(figure.source))

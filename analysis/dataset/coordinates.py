@@ -8,6 +8,7 @@ from itertools import product
 from math import prod
 from typing import TypeAlias, TypeVar
 
+from greenbatch.analysis.dataset.device_conditions import sensors_of
 from greenbatch.analysis.dataset.run_files import RunFiles
 from greenbatch.analysis.dataset.variables import (
     CELL_FACTORS,
@@ -148,7 +149,7 @@ def labels(files: RunFiles) -> Labels:
     along["memory"] = MEMORIES
     along["phase"] = union(PHASES, (phase for r in repetitions for phase in r.phases_s))
     along["one_off_phase"] = union(ONE_OFF_PHASES, (p for r in repetitions for p in r.one_off))
-    along["sensor"] = union((), (s for r in repetitions for s in r.conditions.temperature_c))
+    along["sensor"] = union((), (s for r in repetitions for s in sensors_of(r.conditions)))
     along["clock_domain"] = union((), (c for r in repetitions for c in r.conditions.clock_hz))
     check_values(files, along, (variable.along([*settings]) for variable in VARIABLES.values()))
     return Labels(

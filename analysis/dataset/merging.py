@@ -158,6 +158,9 @@ def _repeated(parts: "Mapping[str, xr.Dataset]", allowed: list[str]) -> "xr.Data
         )
     ]
     kept, differing = common_coordinates(wide)
+    if "counts" in differing:  # of cells on different devices; each repetition says for itself
+        differing.remove("counts")
+        kept["counts"] = _extreme([part["counts"] for part in wide], "max")
     if differing and not allowed:
         raise RunError(
             f"{' and '.join(parts)} disagree about the coordinate {differing[0]}; keep the runs "

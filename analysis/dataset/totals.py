@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.counted import sum_counted
 from greenbatch.analysis.dataset.variables import SOURCES
 from greenbatch.records.provenance import Provenance, combine
 
@@ -15,7 +16,7 @@ _ESTIMATED = SOURCES.index("estimated")
 _KINDS = tuple(Provenance)
 
 
-def add_totals(arrays: "Arrays", counts: "AnyArray") -> None:
+def add_totals(arrays: "Arrays", counted: "NDArray[np.bool_]") -> None:
     """Fill the variables that follow from others.
 
     The net energy of a domain is its energy less idle power x duration; it is missing where
@@ -27,7 +28,8 @@ def add_totals(arrays: "Arrays", counts: "AnyArray") -> None:
 
     Args:
         arrays: The dataset's arrays, changed in place; ``domain`` is the last axis.
-        counts: Whether each domain adds to the total, shape (domain,).
+        counted: Whether each domain adds to the total of a repetition, in the shape of
+            ``energy``.
     """
     import numpy as np
 
@@ -43,41 +45,40 @@ def add_totals(arrays: "Arrays", counts: "AnyArray") -> None:
     doubt_j = own_j + np.abs(arrays["energy_common"] - idle_common_j)
     arrays["energy_net_uncertainty"][...] = np.where(like, doubt_j, np.nan)
 
-    def total(name: str) -> "AnyArray":
-        if not counts.any():  # an empty sum would be a silent zero
-            return np.full(duration_s.shape, np.nan)
-        found: AnyArray = arrays[name][..., counts].sum(axis=-1)
-        return found
-
-    arrays["energy_per_image"][...] = total("energy") / images
-    arrays["energy_per_image_uncertainty"][...] = total("energy_uncertainty") / images
-    arrays["energy_per_image_net"][...] = total("energy_net") / images
-    arrays["energy_per_image_net_uncertainty"][...] = total("energy_net_uncertainty") / images
+    for name, part in (
+        ("energy_per_image", "energy"),
+        ("energy_per_image_uncertainty", "energy_uncertainty"),
+        ("energy_per_image_net", "energy_net"),
+        ("energy_per_image_net_uncertainty", "energy_net_uncertainty"),
+    ):
+        arrays[name][...] = sum_counted(arrays[part], counted) / images
 
     # The rest of the energy is of running batches, what they draw above idle and below alike.
     waiting_s = (1 - arrays["busy"]) * duration_s
     waiting_j = np.where(like, arrays["idle_power"] * waiting_s[..., np.newaxis], np.nan)
-    if counts.any():
-        arrays["energy_per_request_waiting"][...] = waiting_j[..., counts].sum(axis=-1) / images
+    arrays["energy_per_request_waiting"][...] = sum_counted(waiting_j, counted) / images
 
     known = np.isfinite(arrays["energy_per_image"])
-    sources = arrays["energy_source"][..., counts]
-    arrays["energy_per_image_source"][...] = provenance_codes(known, sources)
+    codes = provenance_codes(known, arrays["energy_source"], counted)
+    arrays["energy_per_image_source"][...] = codes
 
 
-def provenance_codes(known: "AnyArray", sources: "AnyArray") -> "AnyArray":
+def provenance_codes(
+    known: "AnyArray", sources: "AnyArray", counted: "NDArray[np.bool_]"
+) -> "AnyArray":
     """Say what sums rest on, as positions in ``PROVENANCES``.
 
     Args:
         known: Whether the sum is known, shape (...).
         sources: Positions in ``SOURCES`` of its parts, shape (..., parts).
+        counted: Whether each part is in the sum, in the same shape.
     """
     import numpy as np
 
     estimated = sources == _ESTIMATED
     found = (Provenance.MISSING, Provenance.ESTIMATED, Provenance.MIXED)
     return np.select(
-        [~known, estimated.all(axis=-1), estimated.any(axis=-1)],
+        [~known, (estimated | ~counted).all(axis=-1), (estimated & counted).any(axis=-1)],
         [_KINDS.index(kind) for kind in found],
         _KINDS.index(Provenance.MEASURED),
     )

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.counted import COUNTED
 from greenbatch.analysis.dataset.variables import (
     FLAGS,
     PROVENANCES,
@@ -67,6 +68,9 @@ VARIABLES: dict[str, Variable] = {
     "energy": _number("J", "gross energy of the training, without what was lost", "domain"),
     "energy_uncertainty": _number("J", "half-width of the energy's metering error", "domain"),
     "energy_source": _code("how the energy was obtained", SOURCES, "domain"),
+    "energy_counted": _code(
+        "whether the energy adds to the total of the training", COUNTED, "domain"
+    ),
     "energy_reason": text("why the energy is missing, or what an estimate assumes", "domain"),
     "idle_power": _number("W", "idle power before the first epoch, network loaded", "domain"),
     "energy_per_image_seen": _number(
@@ -100,7 +104,21 @@ VARIABLES: dict[str, Variable] = {
     "foreign_load": _number("1", "share of the granted cores that others used"),
     "order_position": _number("1", "place in the block's order, from 0"),
     "temperature": _number("degree_Celsius", "temperature when the training began", "sensor"),
+    "temperature_mean": _number("degree_Celsius", "mean temperature in the training", "sensor"),
+    "temperature_end": _number(
+        "degree_Celsius", "temperature at the end of the training", "sensor"
+    ),
     "clock": _number("Hz", "mean clock in the training", "clock_domain"),
+    "power_limit": _number("W", "lowest effective power limit in the training", "domain"),
+    "power_of_limit": _number("1", "mean power in the training over the power limit", "domain"),
+    "power_capped": _number(
+        "1", "share of the training in which the power limit held the clock down", "domain"
+    ),
+    "utilization": _number("1", "share of the training in which the processors had work", "domain"),
+    "memory_utilization": _number(
+        "1", "share of the training in which device memory was read or written", "domain"
+    ),
+    "memory_device": _number("byte", "most device memory in use in the training", "domain"),
     "stage_duration": _number("s", "time spent in a stage of the repetition", "stage"),
     "train_loss": _number("1", "mean loss of the training images as they were seen", "epoch"),
     "loss": _number("1", "mean loss of the validation images", "epoch"),
@@ -138,7 +156,9 @@ COORDINATES: dict[str, Variable] = {
     "sensor": Variable("1", "temperature sensor", kind="text"),
     "clock_domain": Variable("1", "device whose clock it is", kind="text"),
     "stage": Variable("1", "stage of a repetition", kind="text"),
-    "counts": Variable("1", "1 where the domain adds to the total, 0 where others hold it"),
+    "counts": Variable(
+        "1", "1 where the domain adds to the total of any training, 0 where others hold it"
+    ),
     "runtime": Variable("1", "runtime", kind="text"),
     "provider": Variable("1", "execution provider", kind="text"),
     "device": Variable("1", "device", kind="text"),

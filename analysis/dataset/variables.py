@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from greenbatch.analysis.dataset.counted import COUNTED
 from greenbatch.records import EnergySource, Flag, Provenance, Status
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Variable:
         long_name: What it is, for a person and an axis.
         dims: Dimensions after those of a cell and ``repetition``.
         kind: ``number`` (float, NaN where missing), ``code`` (int8, a position in
-            ``meanings``), ``mask`` (int8, the sum of ``meanings``' bits) or ``text``.
+            ``meanings``), ``mask`` (int16, the sum of ``meanings``' bits) or ``text``.
         meanings: Of a code or mask.
         over: All its dimensions, where it does not belong to a repetition; ``settings`` stands
             for those of the study's settings and traffic.
@@ -79,7 +80,7 @@ class Variable:
     @property
     def dtype(self) -> str:
         """The numpy type in memory."""
-        return {"number": "f8", "code": "i1", "mask": "i1", "text": "O"}[self.kind]
+        return {"number": "f8", "code": "i1", "mask": "i2", "text": "O"}[self.kind]
 
     def attributes(self) -> dict[str, "str | AnyArray"]:
         """The CF attributes; numeric flags have the variable's own type, as CF asks."""
@@ -89,7 +90,7 @@ class Variable:
         if self.kind == "code":
             attrs["flag_values"] = np.arange(len(self.meanings), dtype=np.int8)
         elif self.kind == "mask":
-            attrs["flag_masks"] = np.array([FLAGS[name] for name in self.meanings], dtype=np.int8)
+            attrs["flag_masks"] = np.array([FLAGS[name] for name in self.meanings], dtype=np.int16)
         if self.meanings:
             attrs["flag_meanings"] = " ".join(self.meanings)
         return attrs
@@ -188,6 +189,7 @@ VARIABLES: dict[str, Variable] = {
     "energy_other": Variable("J", "gross energy in the window by the device's second way", _D),
     "energy_other_source": _code("how the second energy was obtained", SOURCES, _D),
     "energy_disagreement": Variable("1", "second energy over the first, less one", _D),
+    "energy_counted": _code("whether the energy adds to the total of the cell", COUNTED, _D),
     "energy_reason": Variable(
         "1", "why the energy is missing, or what an estimate assumes", _D, "text"
     ),
@@ -215,6 +217,15 @@ VARIABLES: dict[str, Variable] = {
     ),
     "energy_per_image_source": _code("what the energy per image rests on", PROVENANCES),
     "power_limit": Variable("W", "lowest power limit in force in the window", _D),
+    "power_of_limit": Variable("1", "mean power in the window over the power limit", _D),
+    "power_capped": Variable(
+        "1", "share of the window in which the power limit held the clock down", _D
+    ),
+    "utilization": Variable("1", "share of the window in which the processors had work", _D),
+    "memory_utilization": Variable(
+        "1", "share of the window in which device memory was read or written", _D
+    ),
+    "memory_device": Variable("byte", "most device memory in use by anybody in the window", _D),
     "memory_peak": Variable("byte", "peak memory", ("memory",)),
     "warm_up_iterations": Variable("1", "batches before the latencies were stationary"),
     "warm_up_duration": Variable("s", "time before the latencies were stationary"),
@@ -222,6 +233,10 @@ VARIABLES: dict[str, Variable] = {
     "foreign_load": Variable("1", "share of the granted CPU time that others used"),
     "order_position": Variable("1", "place in the block's shuffled order, from 0"),
     "temperature": Variable("degree_Celsius", "temperature when the cell began", ("sensor",)),
+    "temperature_mean": Variable("degree_Celsius", "mean temperature in the window", ("sensor",)),
+    "temperature_end": Variable(
+        "degree_Celsius", "temperature at the end of the window", ("sensor",)
+    ),
     "clock": Variable("Hz", "mean clock in the window", ("clock_domain",)),
     "phase_duration": Variable("s", "time spent in a phase of the repetition", ("phase",)),
     "one_off_duration": Variable("s", "duration of a phase of the start", ("one_off_phase",)),
@@ -270,7 +285,9 @@ COORDINATES: dict[str, Variable] = {
     "clock_domain": Variable("1", "device whose clock it is", kind="text"),
     "phase": Variable("1", "phase of a repetition", kind="text"),
     "one_off_phase": Variable("1", "phase of a start", kind="text"),
-    "counts": Variable("1", "1 where the domain adds to the total, 0 where others hold it"),
+    "counts": Variable(
+        "1", "1 where the domain adds to the total of any cell, 0 where others hold it"
+    ),
     "runtime": Variable("1", "runtime", kind="text"),
     "provider": Variable("1", "execution provider", kind="text"),
     "device": Variable("1", "device", kind="text"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.counted import counted_domains
 from greenbatch.analysis.dataset.dataset_files import EDITED, NOTE
 from greenbatch.analysis.dataset.described import environment_of, study_of
 from greenbatch.analysis.dataset.variables import SOURCES, STATUSES, STOPS
@@ -28,6 +29,7 @@ STANDARD_WINDOW_S = 2.0
 _FLAG_MEANINGS = {
     "unsteady": "latencies had not settled when measuring began",
     "throttled": "the device lowered its clocks",
+    "power_capped": "the power limit held the clocks down, as is usual at full load",
     "disturbed": "other work took part of the machine",
     "meter_disagrees": "two ways of metering the same device differ",
     "fallback": "part of the graph ran on another provider than the requested one",
@@ -46,6 +48,9 @@ class Severity(StrEnum):
     """Some figures, or their certainty, are affected."""
     NOTE = "note"
     """Worth knowing; no figure is affected."""
+
+
+_FLAG_SEVERITIES = {"fallback": Severity.SERIOUS, "power_capped": Severity.NOTE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +169,29 @@ def _energy(
             f"{_repetition_count(partial)} without energy per image, because the figure of a "
             "domain that counts is missing; no partial sum is given.",
         )
+    yield from _not_added(environment)
     for meter, reason in absent.items():
         yield Caveat(
             f"no-{meter}",
             Severity.NOTE,
             f"The meter {meter} was not used: {str(reason).rstrip('.')}.",
+        )
+
+
+def _not_added(environment: Environment) -> Iterator[Caveat]:
+    """Say which domains are left out of the totals for a reason of their own, and sockets in."""
+    for _, domain in environment.domains:
+        if domain.note and not domain.counts:
+            sentence = f"{domain.name} is not added: {domain.note.rstrip('.')}."
+            yield Caveat("domain-not-added", Severity.NOTE, sentence)
+    sockets = environment.machine_members.get("sockets")
+    used = environment.machine_members.get("sockets_used")
+    if isinstance(sockets, int) and isinstance(used, list) and 0 < len(used) < sockets:
+        yield Caveat(
+            "sockets-unused",
+            Severity.NOTE,
+            f"The cores of the run lie on socket {', '.join(map(str, used))} of {sockets}; the "
+            "energy of every socket counts.",
         )
 
 
@@ -180,16 +203,12 @@ def models_of_estimates(dataset: "xr.Dataset") -> list[str]:
 
 
 def _no_energy_reason(dataset: "xr.Dataset") -> str:
-    counted = dataset["energy_reason"].isel(domain=(dataset["counts"] == 1).values)
-    reasons = dict.fromkeys(
-        str(text)
-        for text, code in zip(
-            counted.values.flat,
-            dataset["energy_source"].isel(domain=(dataset["counts"] == 1).values).values.flat,
-            strict=True,
-        )
-        if text and code == 0
-    )
+    import numpy as np
+
+    texts, sources = dataset["energy_reason"], dataset["energy_source"]
+    counted = counted_domains(dataset).broadcast_like(texts).transpose(*texts.dims).values
+    lacking = counted & (sources.transpose(*texts.dims).values == SOURCES.index("missing"))
+    reasons = dict.fromkeys(str(text) for text in np.asarray(texts.values)[lacking] if text)
     return f" ({'; '.join(reasons).rstrip('.')})" if reasons else ""
 
 
@@ -382,7 +401,7 @@ def _flags(rows: Sequence[CellRow]) -> Iterator[Caveat]:
     for row in rows:
         counts.update(row.flags)
     for name, count in counts.items():
-        severity = Severity.SERIOUS if name == "fallback" else Severity.CAUTION
+        severity = _FLAG_SEVERITIES.get(name, Severity.CAUTION)
         meaning = _FLAG_MEANINGS.get(name, name)
         word = name.replace("_", " ")
         yield Caveat(

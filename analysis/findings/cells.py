@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from greenbatch.analysis.dataset.counted import counts_of, mask_of
 from greenbatch.analysis.dataset.labelled_cells import make_cell
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import (
@@ -162,8 +163,13 @@ class CellArrays:
         self._dims = cell_dims(dataset)
         self._axes: dict[str, list[int]] = {}
         self._values: dict[str, AnyArray] = {}
+        self._counts = counts_of(dataset)
         self.blocks = dataset["repetition"].values
         self.memories = [str(label) for label in dataset["memory"].values]
+
+    def counted(self, place: tuple[int, ...]) -> "NDArray[np.bool_]":
+        """Return whether each domain counts in a cell, shape (repetition, domain)."""
+        return mask_of(self("energy_counted", place), self._counts)
 
     def cells(self) -> list[tuple[Cell, tuple[int, ...]]]:
         """List the design's cells with their places, batch sizes of a backend together."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from greenbatch.analysis.dataset.counted import sum_counted
 from greenbatch.analysis.dataset.totals import provenance_codes, provenance_of
 from greenbatch.analysis.dataset.variables import CACHES, ONE_OFF_PHASES, STATUSES
 from greenbatch.analysis.findings.cells import CellArrays, CellRow, cell_rows
@@ -152,12 +153,11 @@ def start_ups(dataset: "xr.Dataset", rows: Sequence[CellRow] | None = None) -> l
     """
     by_cell = {row.cell: row for row in (cell_rows(dataset) if rows is None else rows)}
     arrays = CellArrays(dataset)
-    counts = dataset["counts"].values == 1
     return [
         StartUp(
             row=row,
-            cold=_cost(arrays, place, counts, warm=False),
-            warm=_cost(arrays, place, counts, warm=True),
+            cold=_cost(arrays, place, warm=False),
+            warm=_cost(arrays, place, warm=True),
         )
         for cell, place in arrays.cells()
         if (row := by_cell.get(cell)) and row.ok
@@ -258,22 +258,22 @@ def _unknown(quantity: Quantity, reason: str) -> PayBack:
     return PayBack(quantity=quantity, verdict="unknown", reason=reason)
 
 
-def _cost(
-    arrays: CellArrays, place: tuple[int, ...], counts: "NDArray[np.bool_]", *, warm: bool
-) -> Cost | None:
+def _cost(arrays: CellArrays, place: tuple[int, ...], *, warm: bool) -> Cost | None:
     """Summarise the starts of a cell's ok repetitions, those with a warm cache or the others."""
     import numpy as np
 
     chosen = arrays("status", place) == STATUSES.index("ok")
     chosen &= (arrays("cache", place) == CACHES.index("warm")) == warm
     duration_s = arrays("one_off_duration", place)[chosen][:, _START]
-    energy_j = arrays("one_off_energy", place)[chosen][:, _START][..., counts]
-    source = arrays("one_off_energy_source", place)[chosen][:, _START][..., counts]
+    energy_j = arrays("one_off_energy", place)[chosen][:, _START]
+    source = arrays("one_off_energy_source", place)[chosen][:, _START]
+    counted = np.broadcast_to(arrays.counted(place)[chosen][:, np.newaxis, :], energy_j.shape)
     if not np.isfinite(duration_s).any():
         return None
-    by_phase_j = energy_j.sum(axis=-1) if counts.any() else np.full(duration_s.shape, np.nan)
+    by_phase_j = sum_counted(energy_j, counted)
     total_j = by_phase_j.sum(axis=-1)
-    codes = provenance_codes(np.isfinite(total_j), source.reshape(len(source), -1))
+    parts = (len(source), -1)
+    codes = provenance_codes(np.isfinite(total_j), source.reshape(parts), counted.reshape(parts))
     return Cost(
         duration_s=interval(duration_s.sum(axis=-1)),
         energy_j=interval(total_j),

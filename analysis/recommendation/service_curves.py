@@ -97,13 +97,12 @@ def read_service_curves(
         RunError: The dataset holds several machines, whose repetitions are not alike.
     """
     arrays = CellArrays(dataset)
-    counts = dataset["counts"].values == 1
     wanted = set(models)
     places: dict[Cell, dict[int, tuple[int, ...]]] = {}
     for cell, place in arrays.cells():
         if cell.scenario == "offline" and (not wanted or cell.model in wanted):
             places.setdefault(replace(cell, batch_size=1), {})[cell.batch_size] = place
-    curves = (_curve(arrays, cell, by_size, counts, traces) for cell, by_size in places.items())
+    curves = (_curve(arrays, cell, by_size, traces) for cell, by_size in places.items())
     return [curve for curve in curves if curve is not None]
 
 
@@ -111,7 +110,6 @@ def _curve(
     arrays: CellArrays,
     cell: Cell,
     by_size: Mapping[int, tuple[int, ...]],
-    counts: "NDArray[np.bool_]",
     traces: Path | None,
 ) -> ServiceCurve | None:
     import numpy as np
@@ -128,7 +126,7 @@ def _curve(
         whole = ok[first]
     every = np.any(list(ok.values()), axis=0)
     blocks = {
-        int(arrays.blocks[at]): _repeated(arrays, cell, by_size, sizes, at, counts, traces)
+        int(arrays.blocks[at]): _repeated(arrays, cell, by_size, sizes, at, traces)
         for at in np.flatnonzero(whole).tolist()
     }
     return ServiceCurve(
@@ -148,7 +146,6 @@ def _repeated(
     by_size: Mapping[int, tuple[int, ...]],
     sizes: tuple[int, ...],
     at: int,
-    counts: "NDArray[np.bool_]",
     traces: Path | None,
 ) -> Repeated:
     import numpy as np
@@ -164,7 +161,7 @@ def _repeated(
         else:
             times.append(_scaled(np.quantile(latencies_s, _grid()), mean_s))
         energies.append(float(arrays("energy_per_image", place)[at]) * size)
-        idles.append(_idle_w(arrays, place, at, counts))
+        idles.append(_idle_w(arrays, place, at))
     energy_j = np.array(energies)
     known_w = [idle for idle in idles if idle is not None]
     return Repeated(
@@ -174,11 +171,9 @@ def _repeated(
     )
 
 
-def _idle_w(
-    arrays: CellArrays, place: tuple[int, ...], at: int, counts: "NDArray[np.bool_]"
-) -> float | None:
+def _idle_w(arrays: CellArrays, place: tuple[int, ...], at: int) -> float | None:
     """Sum the idle power of the domains that count, if it is known as their energy is."""
-    estimated = SOURCES.index("estimated")
+    estimated, counts = SOURCES.index("estimated"), arrays.counted(place)[at]
     power_w = arrays("idle_power", place)[at][counts]
     of_energy = arrays("energy_source", place)[at][counts] == estimated
     of_idle = arrays("idle_power_source", place)[at][counts] == estimated

@@ -1,7 +1,8 @@
-"""Calls to the CUDA driver itself: whether there is a device, and to pin memory."""
+"""Calls to the CUDA driver itself: whether there is a device, which one, and to pin memory."""
 
 import ctypes
 import os
+import uuid
 
 _NO_DRIVER = (
     "the NVIDIA driver's library libcuda.so.1 is not on this machine, so no CUDA device can be "
@@ -37,6 +38,31 @@ def unavailable() -> str | None:
             "or choose --provider cpu"
         )
     return None
+
+
+def current_uuid() -> str | None:
+    """Return the UUID of the device that this thread computes on.
+
+    It is the device of the thread's CUDA context, and the first visible one where the runtime
+    keeps its contexts to threads of its own.
+
+    Returns:
+        ``GPU-`` and 32 hex digits as ``nvidia-smi -L`` has them, of a MIG instance its own;
+        ``None`` where the driver does not report it.
+    """
+    try:
+        driver = ctypes.CDLL(_LIBRARY)
+        ask = getattr(driver, "cuDeviceGetUuid_v2", None) or driver.cuDeviceGetUuid
+    except (OSError, AttributeError):
+        return None
+    device, found = ctypes.c_int(0), ctypes.create_string_buffer(16)
+    if driver.cuInit(0):
+        return None
+    if driver.cuCtxGetDevice(ctypes.byref(device)) and driver.cuDeviceGet(ctypes.byref(device), 0):
+        return None
+    if ask(found, device):
+        return None
+    return f"GPU-{uuid.UUID(bytes=found.raw)}"
 
 
 def pin(address: int, size_bytes: int) -> str | None:

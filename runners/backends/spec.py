@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+_VENDORS = {"onnxruntime-migraphx": "amd", "openvino-gpu": "intel"}
+
 
 @dataclass(frozen=True, slots=True)
 class BackendSpec:
@@ -19,3 +21,8 @@ class BackendSpec:
     provider: str
     device: str
     target: str
+
+    @property
+    def vendor(self) -> str:
+        """Whose device it needs: ``nvidia``, ``amd``, ``intel``; empty: anybody's, or the CPU."""
+        return "nvidia" if self.device == "cuda" else _VENDORS.get(self.name, "")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from greenbatch.errors import FileError, MessageError
@@ -27,6 +28,7 @@ from greenbatch.runners.child.messages import (
     decode,
     encode,
 )
+from greenbatch.runners.metering.meter import BY_BUS
 
 _LONGEST_LINE_BYTES = 10_000_000
 
@@ -73,7 +75,7 @@ class ChildProcess:
         timeout_s: float,
         *arguments: str,
         renews: bool = False,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._timeout_s = timeout_s
         self._renews = renews
@@ -85,8 +87,7 @@ class ChildProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            # CUDA then numbers the devices as NVML does
-            env={**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **(environment or {})},
+            env={**os.environ, **BY_BUS, **environment},
             start_new_session=True,  # Ctrl-C reaches the parent alone, and it ends the child
         )
         self._lines: queue.Queue[bytes | None] = queue.Queue()

@@ -19,7 +19,7 @@ from greenbatch.records import FACTORS, Agreement, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.child import messages, windows
 from greenbatch.runners.child.messages import Request
-from greenbatch.runners.child.system import affinity, idle_for, peak_memory_bytes
+from greenbatch.runners.child.system import affinity, gpu_uuid, idle_for, peak_memory_bytes
 from greenbatch.runners.child.windows import Send, clock
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
             memory_children_bytes=children_bytes,
             placement=dict(backend.placement),
             fell_back=backend.fell_back,
+            gpu_uuid=gpu_uuid(task.cell.backend),
             settings={
                 **_process_settings(task.cell, settings.get("copies")),
                 **settings,

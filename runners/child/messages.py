@@ -301,6 +301,8 @@ class Finished(Message):
         memory_host_bytes: Its peak resident memory.
         settings: The effective ones.
         phases_s: Seconds by phase.
+        gpu_uuid: Of the GPU that it computed on, as the CUDA driver reports it; ``None`` on
+            another device, or where the driver does not report it.
     """
 
     pid: int
@@ -309,6 +311,7 @@ class Finished(Message):
     memory_host_bytes: int | None
     settings: dict[str, Setting]
     phases_s: dict[str, float]
+    gpu_uuid: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

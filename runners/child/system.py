@@ -60,3 +60,15 @@ def peak_memory_bytes() -> tuple[int | None, int | None]:
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     return own, started
+
+
+def gpu_uuid(backend: str) -> str | None:
+    """Return the UUID of the GPU that this process computes on; ``None`` without CUDA.
+
+    Args:
+        backend: The name of the backend that it computes with.
+    """
+    from greenbatch.runners import backends
+    from greenbatch.runners.backends import cuda_driver
+
+    return cuda_driver.current_uuid() if backends.find(backend).device == "cuda" else None

@@ -1,5 +1,6 @@
 """What can be measured on this machine, what cannot and why, and what would disturb it."""
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -10,7 +11,7 @@ from greenbatch.runners.doctor.disturbances import Disturbance
 from greenbatch.runners.doctor.gpus import Gpus
 from greenbatch.runners.doctor.machine import Machine
 from greenbatch.runners.doctor.meters import MeterState, SamplerCost
-from greenbatch.runners.metering import MeterOptions
+from greenbatch.runners.metering import BY_BUS, MeterOptions
 
 SCHEMA_VERSION = 1
 
@@ -80,7 +81,7 @@ def examine(on_step: Callable[[str], None] = lambda sentence: None) -> Diagnosis
     on_step("watching for a second what else runs")
     disturbing = disturbances.look(this_machine, all_gpus, sysfs)
     on_step("opening the meters")
-    options = MeterOptions(cores=this_machine.cores_granted)
+    options = MeterOptions(cores=this_machine.cores_granted, environ={**os.environ, **BY_BUS})
     all_meters, cost = meters.look(this_machine, options)
     all_backends = []
     for name in backends.worth_trying():

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from greenbatch.errors import MeterUnavailable
-from greenbatch.runners.metering.sources.nvml import device_state
 from greenbatch.runners.metering.sources.nvml_library import (
     Handle,
     ask,
@@ -13,6 +12,7 @@ from greenbatch.runners.metering.sources.nvml_library import (
     open_library,
 )
 from greenbatch.runners.metering.sources.nvml_processes import processes_of
+from greenbatch.runners.metering.sources.nvml_state import device_state
 from greenbatch.units import MILLIWATT_W
 
 _MHZ = 1e6

@@ -9,12 +9,12 @@ import hashlib
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from greenbatch.errors import UsageError
-from greenbatch.runners.host.cores import granted_cores, memory_limit_bytes
+from greenbatch.runners.host.cores import affine_cpus, granted_cores, memory_limit_bytes
 
 # What hypervisors write into the DMI tables, as systemd-detect-virt(1) lists them.
 _HYPERVISORS = {
@@ -47,6 +47,7 @@ class Machine:
         cpu: The processor's name.
         architecture: Of the processor, as ``x86_64``.
         sockets, cores, hardware_threads: Processors, their physical cores, their threads.
+        sockets_used: Numbers of the sockets that the granted cores lie on.
         cores_granted: Cores that affinity and the cgroup's quota leave to this process.
         smt: Whether a core runs several threads.
         governor: Who chooses the frequency; several, comma between, where cores differ.
@@ -77,6 +78,7 @@ class Machine:
     virtualized: bool | None
     hypervisor: str | None
     container: str | None
+    sockets_used: tuple[int, ...] | None = None
 
 
 def sysfs_root() -> Path:
@@ -124,6 +126,7 @@ def look(
         virtualized=virtualized,
         hypervisor=hypervisor,
         container=_container(root, environ),
+        sockets_used=_sockets_used(cpus, affine_cpus()),
     )
 
 
@@ -167,6 +170,14 @@ def _sockets(cpus: Path) -> int | None:
     packages = {text_of(p) for p in cpus.glob("cpu[0-9]*/topology/physical_package_id")}
     known = packages - {None, "-1"}  # -1: the platform does not report it
     return len(known) or None
+
+
+def _sockets_used(cpus: Path, granted: Iterable[int]) -> tuple[int, ...] | None:
+    """Return the sockets of some hardware threads; ``None`` where the platform hides one."""
+    texts = [text_of(cpus / f"cpu{number}/topology/physical_package_id") for number in granted]
+    if not texts or not all(text and text.isdecimal() for text in texts):
+        return None
+    return tuple(sorted({int(text or 0) for text in texts}))
 
 
 def _governor(cpus: Path) -> str | None:

@@ -23,9 +23,12 @@ def granted_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> flo
 
 def affine_cores() -> float:
     """Return the cores that this process may be scheduled on (affinity and cpuset)."""
-    if hasattr(os, "sched_getaffinity"):
-        return float(len(os.sched_getaffinity(0)))
-    return float(os.cpu_count() or 1)
+    return float(len(affine_cpus()) or os.cpu_count() or 1)
+
+
+def affine_cpus() -> list[int]:
+    """Return the numbers of those cores, in order; empty where the system does not report them."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def default_threads() -> int:

@@ -115,9 +115,11 @@ class LayersMeasured(Message):
         idle: Stretches of idle power before and after them.
         operators: In the order of their first call.
         settings: The effective ones.
+        gpu_uuid: See `greenbatch.runners.child.messages.Finished`.
     """
 
     windows: tuple[TargetWindow, ...]
     idle: tuple[Stretch, Stretch]
     operators: tuple[ProfiledOperator, ...]
     settings: dict[str, str]
+    gpu_uuid: str | None

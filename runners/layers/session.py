@@ -29,6 +29,7 @@ from greenbatch.runners.layers.messages import (
     ProfiledOperator,
 )
 from greenbatch.runners.metering import Metering, Recorder
+from greenbatch.runners.run.cell_metering import check_device, metering_of
 
 RUNTIMES = ("onnxruntime", "torch")
 """Those that have a profiler which reports operators."""
@@ -179,6 +180,8 @@ def _block(
     block: int,
 ) -> tuple[LayerBlock, dict[str, str]]:
     rules = plan.protocol
+    counted = metering_of(metering, plan.cell.backend)
+    metering = counted.metering
     with Recorder(metering.meters) as recorder:
         lead_s = recorder.focus_s
 
@@ -191,7 +194,7 @@ def _block(
                 for end_s in (now_s + lead_s, now_s + lead_s + event.window_s):
                     recorder.focus(end_s - lead_s, end_s + lead_s)
 
-        with ChildProcess(rules.timeout_s) as child:
+        with ChildProcess(rules.timeout_s, environment=counted.environment) as child:
             child.begin("layers", plan.cell.backend)
             metering.follow(child.pid)
             request = MeasureLayers(
@@ -206,9 +209,10 @@ def _block(
                 settles=metering.settles,
             )
             reply = child.finish(request, LayersMeasured, follow)
+            device = check_device(counted, reply.gpu_uuid)
             recorder.settle(reply.idle[-1][1], recorder.tick_timeout_s)
         with reported_figures():
-            return _record(reply, network_cut, recorder, block), reply.settings
+            return _record(reply, network_cut, recorder, block), reply.settings | device
 
 
 def _record(

@@ -12,7 +12,7 @@ from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.records.layers import PROFILED, WHOLE
 from greenbatch.runners import backends
 from greenbatch.runners.child.messages import Ended, Warm
-from greenbatch.runners.child.system import idle_for
+from greenbatch.runners.child.system import gpu_uuid, idle_for
 from greenbatch.runners.child.windows import Send, clock
 from greenbatch.runners.layers import onnx_runs, torch_runs
 from greenbatch.runners.layers.messages import (
@@ -129,6 +129,7 @@ def measure_block(request: MeasureLayers, task: backends.Task, send: Send) -> La
     idle_after = idle_for(protocol.idle_s, settle)
     profiled = next(each for each in windows if each.what == PROFILED)
     return LayersMeasured(
+        gpu_uuid=gpu_uuid(task.cell.backend),
         windows=tuple(windows),
         idle=(idle_before, idle_after),
         operators=tuple(

@@ -15,6 +15,7 @@ from greenbatch.runners.metering.energy.energy_function import (
     Stretch,
 )
 from greenbatch.runners.metering.meter import (
+    BY_BUS,
     Clock,
     Domain,
     EnergyMeter,
@@ -26,6 +27,7 @@ from greenbatch.runners.metering.opening import Metering, open_meters
 from greenbatch.runners.metering.sampling.sampler import Recorder
 
 __all__ = [
+    "BY_BUS",
     "Clock",
     "Conditioned",
     "DeviceConditions",

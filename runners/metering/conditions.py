@@ -19,7 +19,11 @@ class DeviceState:
         temperature_c: In degrees Celsius.
         clock_hz, memory_clock_hz: Of the processors and of the memory, in Hz.
         power_limit_w: The limit in force, in W.
-        throttle_reasons: Why the clock is lower than it could be, by name.
+        throttle_reasons: Why the clock is lower than it could be, by name; the power limit is not
+            among them.
+        power_capped: Whether the power limit holds the clock down, as it does at full load.
+        utilization: Share of the time in which the processors had work, from 0 to 1.
+        memory_utilization: Share of the time in which the device memory was read or written.
         memory_bytes: Device memory in use by anybody.
         pids: Processes that compute on it, where a look lists them at no cost; others are listed
             apart, see `greenbatch.runners.metering.processes`.
@@ -30,6 +34,9 @@ class DeviceState:
     memory_clock_hz: float | None = None
     power_limit_w: float | None = None
     throttle_reasons: tuple[str, ...] = ()
+    power_capped: bool | None = None
+    utilization: float | None = None
+    memory_utilization: float | None = None
     memory_bytes: int | None = None
     pids: tuple[int, ...] = ()
 
@@ -40,10 +47,14 @@ class DeviceConditions:
 
     Attributes:
         device: Its domain's name.
-        temperature_c: When the window began, in degrees Celsius.
+        temperature_c, temperature_end_c: When the window began and when it ended, in degrees
+            Celsius.
+        temperature_mean_c: Mean over the window.
         clock_hz, memory_clock_hz: Means over the window, in Hz.
         power_limit_w: The lowest limit that was in force in the window, in W.
         throttle_reasons: All that were given in the window, sorted.
+        power_capped: Share of the looks at which the power limit held the clock down.
+        utilization, memory_utilization: Means over the window, from 0 to 1.
         memory_bytes: The most in use at a time.
         foreign_pids: Processes that computed on it and are not the measured one's, sorted.
         processes_unknown: Why its processes are not known, one sentence; ``None`` where they are.
@@ -51,10 +62,15 @@ class DeviceConditions:
 
     device: str
     temperature_c: float | None = None
+    temperature_mean_c: float | None = None
+    temperature_end_c: float | None = None
     clock_hz: float | None = None
     memory_clock_hz: float | None = None
     power_limit_w: float | None = None
     throttle_reasons: tuple[str, ...] = ()
+    power_capped: float | None = None
+    utilization: float | None = None
+    memory_utilization: float | None = None
     memory_bytes: int | None = None
     foreign_pids: tuple[int, ...] = ()
     processes_unknown: str | None = None
@@ -109,10 +125,15 @@ def over_window(
     return DeviceConditions(
         device=device,
         temperature_c=at_start.temperature_c,
+        temperature_mean_c=_mean(state.temperature_c for state in inside),
+        temperature_end_c=seen[-1][1].temperature_c,
         clock_hz=_mean(state.clock_hz for state in inside),
         memory_clock_hz=_mean(state.memory_clock_hz for state in inside),
         power_limit_w=min(limits_w, default=None),
         throttle_reasons=tuple(sorted({r for state in inside for r in state.throttle_reasons})),
+        power_capped=_mean(state.power_capped for state in inside),
+        utilization=_mean(state.utilization for state in inside),
+        memory_utilization=_mean(state.memory_utilization for state in inside),
         memory_bytes=max(memory) if memory else None,
         foreign_pids=tuple(sorted(pids - own)),
         processes_unknown=next((found.reason for found in listed if found.reason), None),

@@ -6,12 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Self, TypeAlias
+from typing import Self, TypeAlias
 
 from greenbatch.errors import MeasurementError
 from greenbatch.records import EnergySource
 from greenbatch.runners.host.cores import granted_cores
 from greenbatch.runners.metering.sensors import Sensor
+
+BY_BUS: Mapping[str, str] = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+"""Environment of every process that a run starts: CUDA then numbers GPUs as NVML does."""
 
 Clock: TypeAlias = Callable[[], float]
 """Returns the time in s. The same clock everywhere: `time.perf_counter`, which on Linux is the
@@ -31,9 +34,12 @@ class Domain:
         source: How its energy is obtained as long as all goes well.
         tick_s: Period at which its counter (or its power sensor) is updated, in s.
         counts: Whether it adds to the total.
-        part: Which part of the machine it tells: ``cpu``, ``memory``, ``gpu``, ``machine`` (a
-            whole that holds others) or another word.
+        part: Which part of the machine it reports: ``cpu``, ``memory``, ``gpu``, ``npu``,
+            ``machine`` (a whole that holds others) or another word. A cell counts the GPU or NPU
+            that it uses and no other, see `greenbatch.runners.metering.counting`.
         device: What it is, for a person: the card's name and UUID, the zone's path.
+        vendor: Of a GPU or NPU: ``nvidia``, ``amd``, ``intel``, ``apple``; empty: not known.
+        uuid: By which CUDA knows it; empty where it has none.
         range_j: Where its counter starts again from 0, in J; ``None``: never, or not known.
         lag_s: How old a power reading may be, averaging included, in s.
         band_relative: Share of the energy by which the model behind an estimate, or the calibration
@@ -41,7 +47,7 @@ class Domain:
         band_power_w: The part of that band which grows with time instead, in W.
         sensor: How its power is measured; ``None``: at the instant of the reading, as far as known.
         refresh_s: How often its power was seen to change, in s; ``None``: it was not seen to.
-        note: What an estimate assumes; one sentence.
+        note: What an estimate assumes, or why the domain adds nothing; one sentence.
     """
 
     name: str
@@ -50,6 +56,8 @@ class Domain:
     counts: bool = True
     part: str = ""
     device: str = ""
+    vendor: str = ""
+    uuid: str = ""
     range_j: float | None = None
     lag_s: float = 0.0
     band_relative: float = 0.0
@@ -85,7 +93,7 @@ class EnergyMeter(ABC):
     read by one thread at a time.
     """
 
-    name: ClassVar[str]
+    name: str
     domains: tuple[Domain, ...]
     interval_s: float
     focus_interval_s: float | None = None

@@ -4,7 +4,7 @@ A distribution of its own adds a meter by an entry point in the group ``greenbat
 name is what ``--meter`` takes, its value names a class derived from `EnergyMeter`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module, metadata
@@ -161,6 +161,7 @@ def open_meters(names: Sequence[str] = ("auto",), options: MeterOptions | None =
         for meter in opened.values():
             meter.close()
         raise
+    _without_parts_of_modules(opened.values())
     return Metering(tuple(opened.values()), absent)
 
 
@@ -200,6 +201,24 @@ def _reads_cpu(opened: dict[str, EnergyMeter]) -> str | None:
         if any(domain.part in ("cpu", "machine") and domain.counts for domain in meter.domains):
             return name
     return None
+
+
+def is_module(domain: Domain) -> bool:
+    """Return whether a domain is a superchip: a GPU, by its UUID, with its CPU and memory."""
+    return domain.part == "machine" and bool(domain.uuid)
+
+
+def _without_parts_of_modules(meters: Iterable[EnergyMeter]) -> None:
+    """Leave the CPU and its memory out where a superchip's module counts, for it holds both."""
+    every = list(meters)
+    modules = [d.name for meter in every for d in meter.domains if is_module(d) and d.counts]
+    for meter in every if modules else ():
+        meter.domains = tuple(
+            replace(domain, counts=False, note=f"{', '.join(modules)} holds its energy")
+            if domain.part in ("cpu", "memory") and domain.counts
+            else domain
+            for domain in meter.domains
+        )
 
 
 def _add(opened: dict[str, EnergyMeter], meter: EnergyMeter, name: str) -> None:

@@ -1,6 +1,6 @@
 """The largest batch that fits into memory, found in processes of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,13 +15,16 @@ from greenbatch.runners.run.repetition import loading
 _RESOLUTION = 16  # the answer is exact to a sixteenth of itself
 
 
-def find_capacity(cell: Cell, artifact: Artifact, study: Study) -> Capacity:
+def find_capacity(
+    cell: Cell, artifact: Artifact, study: Study, environment: Mapping[str, str]
+) -> Capacity:
     """Find the largest batch of a cell that fits, up to the study's ``probe_max_batch``.
 
     Args:
         cell: Its batch size does not matter.
         artifact: Of its model and precision.
         study: Says threads, seed, time limit and bound.
+        environment: Variables that make a process use the device of the cell.
 
     Returns:
         The largest that fits. A failure for another reason than memory ends the search: it says
@@ -32,7 +35,7 @@ def find_capacity(cell: Cell, artifact: Artifact, study: Study) -> Capacity:
     reasons: dict[int, str] = {}
 
     def fits(batch_size: int) -> bool:
-        failure = _try(replace(cell, batch_size=batch_size), artifact, study)
+        failure = _try(replace(cell, batch_size=batch_size), artifact, study, environment)
         if failure is None:
             fitting.append(batch_size)
             return True
@@ -80,10 +83,13 @@ def largest_fitting(fits: Callable[[int], bool], bound: int) -> tuple[int, int |
     return good, bad
 
 
-def _try(cell: Cell, artifact: Artifact, study: Study) -> ChildFailed | None:
+def _try(
+    cell: Cell, artifact: Artifact, study: Study, environment: Mapping[str, str]
+) -> ChildFailed | None:
     """Run a batch; return its failure, if it does not run."""
+    variables = {**variables_of(cell), **environment}
     try:
-        with ChildProcess(study.rules.timeout_s, environment=variables_of(cell)) as child:
+        with ChildProcess(study.rules.timeout_s, environment=variables) as child:
             child.begin("batch", cell.backend)
             child.finish(TryBatch(load=loading(cell, artifact, study)), Fits)
     except ChildFailed as failure:

@@ -13,6 +13,7 @@ from greenbatch.runners import backends
 from greenbatch.runners.doctor import gpus, machine
 from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.metering import Metering
+from greenbatch.runners.run.cell_metering import counted_domains
 
 PACKAGES = ("greenbatch", "numpy", "onnx", "openvino", "torch", "torchvision", "triton")
 TRAINING_PACKAGES = ("optuna", "scikit-learn", "timm")
@@ -56,6 +57,7 @@ def describe(study: Study | TrainingStudy, metering: Metering) -> Environment:
         metering: The open meters, and the reasons of the absent ones.
     """
     about = describe_without_meters(study)
+    counted = counted_domains(metering, study.backends)
     meters = [
         {
             "name": meter.name,
@@ -65,7 +67,7 @@ def describe(study: Study | TrainingStudy, metering: Metering) -> Environment:
                 {
                     "name": domain.name,
                     "source": str(domain.source),
-                    "counts": domain.counts,
+                    "counts": domain.name in counted,
                     "device": domain.device,
                     "note": domain.note,
                     "sensor": asdict(domain.sensor) if domain.sensor else None,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -18,6 +19,7 @@ from greenbatch.runners.host.load import HostSampler, cpu_temperatures_c
 from greenbatch.runners.metering import Conditioned, Metering
 from greenbatch.runners.run.caches import compiled_code
 from greenbatch.runners.run.capacity import find_capacity
+from greenbatch.runners.run.cell_metering import metering_of
 from greenbatch.runners.run.directory import RunDirectory
 from greenbatch.runners.run.reference import make_references
 from greenbatch.runners.run.repetition import RunContext, measure
@@ -80,7 +82,8 @@ def execute(
         for cell in bounds.unknown(offline) if study.probe_max_batch else ():
             artifact = artifacts[artifact_key(cell.model, cell.precision)]
             on_step(f"finding the largest batch of {cell.model} on {cell.variant}")
-            capacity = find_capacity(cell, artifact, study)
+            environment = metering_of(metering, cell.backend).environment
+            capacity = find_capacity(cell, artifact, study, environment)
             if capacity.ended:
                 on_step(f"the largest batch is not known: {capacity.ended}")
             directory.append([capacity])
@@ -106,13 +109,15 @@ def execute(
             if too_large := bounds.reason(slot.cell):
                 records: list[Record] = [_not_run(slot, too_large)]
             else:
+                counted = metering_of(metering, slot.cell.backend).metering
                 records = measure(
                     slot,
                     context,
-                    lambda: rest(
+                    partial(
+                        rest,
                         study.rules,
                         reference_c,
-                        lambda: temperatures_c(metering),
+                        partial(temperatures_c, counted),
                         neighbours=neighbours,
                     ),
                 )

@@ -46,6 +46,7 @@ from greenbatch.runners.host.load import DISTURBED_ABOVE, HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
 from greenbatch.runners.run.caches import of_cell
+from greenbatch.runners.run.cell_metering import check_device, metering_of
 from greenbatch.runners.scheduling.order import Slot
 
 DISAGREES_ABOVE = 0.05
@@ -104,23 +105,27 @@ def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> 
     arrays = context.traces / f".child-{repetition.name}.npz"
     cache = of_cell(context.cache, slot.cell.slug)
     conditions = Conditions()
+    counted = metering_of(context.metering, slot.cell.backend)
+    metering = counted.metering
 
     def wall_s() -> float:
         return time.perf_counter() - began_s - conditions.rest_s
 
     try:
         make_folder(cache)
-        with Recorder(context.metering.meters, time.perf_counter) as recorder:
-            with ChildProcess(
-                _timeout_s(slot.cell, context), environment=variables_of(slot.cell)
-            ) as child:
+        with Recorder(metering.meters, time.perf_counter) as recorder:
+            timeout_s = _timeout_s(slot.cell, context)
+            environment = {**variables_of(slot.cell), **counted.environment}
+            with ChildProcess(timeout_s, environment=environment) as child:
                 child.begin("repetition", slot.cell.backend)
-                context.metering.follow(child.pid)
+                metering.follow(child.pid)
                 conditions = rest()
                 lead_s = max(recorder.focus_s, SERVER_LEAD_S if slot.cell.is_server else 0.0)
                 request = _request(slot, context, arrays, cache, lead_s)
                 events = _Events(child, recorder, lead_s)
                 reply = child.finish(request, Measured, events)
+                device = check_device(counted, reply.gpu_uuid)
+                reply = replace(reply, settings={**reply.settings, **device})
                 ends_s = (end for _, end in (reply.window, *reply.idle.values()))
                 last_s = max(*ends_s, reply.window[1] + request.tail_s)
                 recorder.settle(last_s, recorder.tick_timeout_s)
@@ -295,6 +300,11 @@ def conditions_around(
         | _known({f"{d.device}-memory": d.memory_clock_hz for d in devices}),
         power_limit_w=_known({d.device: d.power_limit_w for d in devices}),
         throttle_reasons=tuple(sorted({r for d in devices for r in d.throttle_reasons})),
+        power_capped=_known({d.device: d.power_capped for d in devices}),
+        utilization=_known({d.device: d.utilization for d in devices}),
+        memory_utilization=_known({d.device: d.memory_utilization for d in devices}),
+        temperature_mean_c=_known({d.device: d.temperature_mean_c for d in devices}),
+        temperature_end_c=_known({d.device: d.temperature_end_c for d in devices}),
         memory_device_bytes={
             d.device: d.memory_bytes for d in devices if d.memory_bytes is not None
         },
@@ -313,6 +323,8 @@ def window_flags(energy: tuple[EnergyFigure, ...], conditions: Conditions) -> Fl
     flags = Flag(0)
     if conditions.throttle_reasons:
         flags |= Flag.THROTTLED
+    if any(conditions.power_capped.values()):
+        flags |= Flag.POWER_CAPPED
     if (conditions.foreign_load or 0.0) > DISTURBED_ABOVE or conditions.foreign_processes:
         flags |= Flag.DISTURBED
     for figure in energy:

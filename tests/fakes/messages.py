@@ -37,6 +37,7 @@ MEASURED = child.Measured(
     memory_host_bytes=1 << 30,
     settings={"threads": 2, "tf32": False, "torch": "2.9", "share": 0.1, "spinning": None},
     phases_s={"start": 1.0, "load": 0.5},
+    gpu_uuid="GPU-1a2b3c4d",
     figures=child.WindowFigures(
         iterations=20,
         images=80,
@@ -149,6 +150,7 @@ FROM_CHILD: tuple[child.Message, ...] = (
         memory_host_bytes=None,
         settings={"seed": 3},
         phases_s={"start": 1.0},
+        gpu_uuid=None,
         idle=None,
         warm_up=WARM_UP,
         stopped="epochs",
@@ -174,5 +176,6 @@ FROM_CHILD: tuple[child.Message, ...] = (
             ),
         ),
         settings={"threads": "1"},
+        gpu_uuid=None,
     ),
 )

@@ -76,6 +76,8 @@ typedef struct {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int initialized;
 static Device handles[MAX_DEVICES];
+static double device_setting(const char *key, int index, double otherwise);
+static int device_text(const char *key, int index, char *text, unsigned length);
 static Piece pieces[MAX_PIECES];
 static int piece_count;
 
@@ -297,8 +299,7 @@ int nvmlDeviceGetIndex(Device *device, unsigned *index) {
 }
 
 int nvmlDeviceGetName(Device *device, char *text, unsigned length) {
-    (void)device;
-    snprintf(text, length, "Simulated GPU");
+    if (!device_text("name", device->index, text, length)) snprintf(text, length, "Simulated GPU");
     return SUCCESS;
 }
 
@@ -352,6 +353,8 @@ int nvmlDeviceGetTotalEnergyConsumption(Device *device, unsigned long long *mj) 
     else if (tick >= m.frozen_from_s)
         tick = m.frozen_from_s;
     double joules = (energy_j(tick) - lost_j) * m.gain * (device->index + 1) + m.counter_offset_j;
+    if (device_setting("module_counter", device->index, 0))
+        joules += device_setting("module_extra_w", device->index, 0) * tick;
     pthread_mutex_unlock(&lock);
     *mj = (unsigned long long)(joules * 1000);
     return SUCCESS;
@@ -394,8 +397,12 @@ int nvmlDeviceGetFieldValues(Device *device, int count, FieldValue *values) {
     int result = enter(device, &m);
     if (result) return result;
     for (int i = 0; i < count; i++) {
-        values[i].result = values[i].field == POWER_INSTANT && m.instant ? SUCCESS : NOT_SUPPORTED;
-        values[i].value.number = (unsigned)lround(shown_w(&m, device) * 1000);
+        int scopes = (int)device_setting("scopes", device->index, 1); /* 1: GPU, 2: module */
+        int answers = m.instant && values[i].scope < 2 && (scopes >> values[i].scope & 1);
+        values[i].result = values[i].field == POWER_INSTANT && answers ? SUCCESS : NOT_SUPPORTED;
+        double watts = shown_w(&m, device);
+        if (values[i].scope == 1) watts += device_setting("module_extra_w", device->index, 0);
+        values[i].value.number = (unsigned)lround(watts * 1000);
     }
     return SUCCESS;
 }
@@ -404,7 +411,7 @@ int nvmlDeviceGetTemperature(Device *device, int sensor, unsigned *celsius) {
     (void)sensor;
     Machine m;
     int result = enter(device, &m);
-    *celsius = m.temperature_c;
+    *celsius = (unsigned)device_setting("own_temperature_c", device->index, m.temperature_c);
     return result;
 }
 
@@ -419,7 +426,7 @@ int nvmlDeviceGetClockInfo(Device *device, int type, unsigned *mhz) {
 int nvmlDeviceGetCurrentClocksEventReasons(Device *device, unsigned long long *reasons) {
     Machine m;
     int result = enter(device, &m);
-    *reasons = m.reasons;
+    *reasons = m.reasons | (unsigned long long)device_setting("own_reasons", device->index, 0);
     return result;
 }
 
@@ -442,6 +449,8 @@ static int processes(int version, Device *device, unsigned *count, ProcessInfo *
     int result = enter(device, &m);
     if (result) return result;
     if (m.process_list < version) return FUNCTION_NOT_FOUND;
+    unsigned own = (unsigned)device_setting("own_pid", device->index, 0); /* "own_pid_3" */
+    if (own && m.pid_count < MAX_PIDS) m.pids[m.pid_count++] = own;
     unsigned room = *count;
     *count = m.pid_count;
     if (room < m.pid_count || (!infos && m.pid_count)) return INSUFFICIENT_SIZE;
@@ -469,8 +478,52 @@ int nvmlDeviceGetGraphicsRunningProcesses_v3(Device *device, unsigned *count, Pr
 int nvmlDeviceGetUtilizationRates(Device *device, Utilization *rates) {
     Machine m;
     int result = enter(device, &m);
-    *rates = (Utilization){50, 50};
+    *rates = (Utilization){(unsigned)device_setting("utilization", device->index, 50),
+                           (unsigned)device_setting("memory_utilization", device->index, 50)};
     return result;
+}
+
+/* One client of the multi-process service, "mps_client", whose server is "mps_server". */
+int nvmlDeviceGetMPSComputeRunningProcesses_v3(Device *device, unsigned *count, ProcessInfo *infos) {
+    Machine m;
+    int result = enter(device, &m);
+    if (result) return result;
+    unsigned client = (unsigned)device_setting("mps_client", device->index, 0), room = *count;
+    *count = client != 0;
+    if (room < *count || (!infos && client)) return INSUFFICIENT_SIZE;
+    if (client) infos[0] = (ProcessInfo){client, 1ULL << 20, 0xffffffffu, 0xffffffffu};
+    return SUCCESS;
+}
+
+int nvmlSystemGetProcessName(unsigned pid, char *name, unsigned length) {
+    if (!initialized) return UNINITIALIZED;
+    int server = pid == (unsigned)device_setting("mps_server", 0, 0);
+    snprintf(name, length, server ? "/usr/bin/nvidia-cuda-mps-server" : "python");
+    return SUCCESS;
+}
+
+/* A setting of one device ("name_3") or of all ("name"), with spaces as "_": whether it is there. */
+static int device_text(const char *key, int index, char *text, unsigned length) {
+    const char *path = getenv("GB_FAKE_NVML");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    char wanted[64], found[64], value[256];
+    int rank = 0;
+    snprintf(wanted, sizeof wanted, "%s_%d", key, index);
+    while (file && fscanf(file, "%63s %255s", found, value) == 2) {
+        int better = !strcmp(found, wanted) ? 2 : !strcmp(found, key) ? 1 : 0;
+        if (better <= rank) continue;
+        rank = better;
+        snprintf(text, length, "%s", value);
+    }
+    if (file) fclose(file);
+    for (char *c = rank ? text : ""; *c; c++)
+        if (*c == '_') *c = ' ';
+    return rank;
+}
+
+static double device_setting(const char *key, int index, double otherwise) {
+    char text[256];
+    return device_text(key, index, text, sizeof text) ? strtod(text, NULL) : otherwise;
 }
 
 /* What 'gb doctor' asks. */
@@ -510,7 +563,7 @@ static int known(const Device *device) {
     }
 
 ANSWER_PAIR(nvmlDeviceGetCudaComputeCapability, setting("capability", 90) / 10, setting("capability", 90) % 10)
-ANSWER_PAIR(nvmlDeviceGetMigMode, setting("mig", 0), 0)
+ANSWER_PAIR(nvmlDeviceGetMigMode, device_setting("mig", device->index, 0), 0)
 ANSWER_PAIR(nvmlDeviceGetEccMode, 1, 1)
 ANSWER(nvmlDeviceGetPersistenceMode, unsigned, 0)
 ANSWER(nvmlDeviceGetComputeMode, unsigned, setting("compute_mode", 0))

@@ -58,6 +58,10 @@ class FakeNvml:
             ``frozen_to_s``, ``instant``, ``mig``, ``counter_offset_j``, ``init_error``,
             ``architecture``, ``capability`` (80 is 8.0), ``temperature_c``, ``clock_mhz``,
             ``reasons``, ``memory_bytes``, ``power_limit_w``, ``pid`` (a list), ``process_list``.
+            Of every device, or with ``_N`` of device N: ``name`` (``_`` for a space), ``scopes``
+            (1: the GPU's power, 2: the module's, 3: both), ``module_extra_w``, ``module_counter``,
+            ``utilization``, ``memory_utilization``, ``own_pid``, ``own_reasons``,
+            ``own_temperature_c``, ``mig``, ``mps_client`` and ``mps_server`` (a process id).
     """
 
     def __init__(self, folder: Path, library: Path, **settings: _Setting) -> None:

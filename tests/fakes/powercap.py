@@ -84,12 +84,18 @@ class Powercap:
         file.unlink()
 
     @contextmanager
-    def running(self, curves: dict[str, PowerCurve], tick_s: float = 0.005) -> Iterator[None]:
+    def running(
+        self,
+        curves: dict[str, PowerCurve],
+        tick_s: float = 0.005,
+        mirrors: dict[str, str] | None = None,
+    ) -> Iterator[None]:
         """Let counters run from a process of their own, wrapping at their range.
 
         Args:
             curves: The power of each zone that runs.
             tick_s: How often the counters are updated.
+            mirrors: Zones that show the counter of another one, by their names.
         """
         files = {}
         for zone, curve in curves.items():
@@ -97,20 +103,32 @@ class Powercap:
             stated = path / "max_energy_range_uj"
             range_uj = int(stated.read_text()) if stated.exists() else 0
             files[path / "energy_uj"] = (curve, range_uj)
-        with counting(files, tick_s):
+        same = {
+            self.path(zone) / "energy_uj": self.path(other) / "energy_uj"
+            for zone, other in (mirrors or {}).items()
+        }
+        with counting(files, tick_s, same):
             yield
 
 
 @contextmanager
-def counting(files: dict[Path, tuple[PowerCurve, int]], tick_s: float = 0.005) -> Iterator[None]:
+def counting(
+    files: dict[Path, tuple[PowerCurve, int]],
+    tick_s: float = 0.005,
+    mirrors: dict[Path, Path] | None = None,
+) -> Iterator[None]:
     """Let counters in files run from a process of their own, from what they hold.
 
     Args:
         files: For each its power, and where it wraps, in µJ; 0: nowhere.
         tick_s: How often they are updated.
+        mirrors: Files that hold what another one holds, by their paths.
     """
+    shown = {
+        file: [str(one) for one, of in (mirrors or {}).items() if of == file] for file in files
+    }
     jobs = [
-        [str(file), asdict(curve), range_uj, int(file.read_text())]
+        [[str(file), *shown[file]], asdict(curve), range_uj, int(file.read_text())]
         for file, (curve, range_uj) in files.items()
     ]
     writer = subprocess.Popen(
@@ -160,18 +178,19 @@ def write_counter(file: Path, energy_uj: int) -> None:
         page[:] = _text(energy_uj)
 
 
-def _run(jobs: list[tuple[Path, PowerCurve, int, int]], tick_s: float) -> None:
+def _run(jobs: list[tuple[list[Path], PowerCurve, int, int]], tick_s: float) -> None:
     """Write the counters every ``tick_s``, until killed or the parent is gone.
 
     A value must be seen the moment it is true, and a file system may hold a write or a rename
     back for tens of ms: so it is stored through a mapping, in a file of fixed size.
     """
-    pages = [_mapped(path) for path, *_ in jobs]
+    pages = [[_mapped(path) for path in paths] for paths, *_ in jobs]
     parent, start_s, ticks = os.getppid(), time.perf_counter(), 0
     while os.getppid() == parent:
-        for page, (_, curve, range_uj, start_uj) in zip(pages, jobs, strict=True):
+        for alike, (_, curve, range_uj, start_uj) in zip(pages, jobs, strict=True):
             energy_uj = start_uj + int(curve.energy_j(start_s, time.perf_counter()) * 1e6)
-            page[:] = _text(energy_uj % range_uj if range_uj else energy_uj)
+            for page in alike:
+                page[:] = _text(energy_uj % range_uj if range_uj else energy_uj)
         if not ticks:
             print("running", flush=True)
         ticks += 1
@@ -192,8 +211,8 @@ def _mapped(path: Path) -> mmap.mmap:
 if __name__ == "__main__":
     _run(
         [
-            (Path(path), PowerCurve(**curve), range_uj, start_uj)
-            for path, curve, range_uj, start_uj in json.loads(sys.argv[1])
+            ([Path(path) for path in paths], PowerCurve(**curve), range_uj, start_uj)
+            for paths, curve, range_uj, start_uj in json.loads(sys.argv[1])
         ],
         float(sys.argv[2]),
     )

@@ -2,12 +2,14 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.compilation import global_attributes
 from greenbatch.analysis.dataset.coordinates import backend_facts, counting
+from greenbatch.analysis.dataset.counted import codes_of, counted_by_backend
+from greenbatch.analysis.dataset.device_conditions import device_conditions
 from greenbatch.analysis.dataset.run_files import RunFiles
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.training_variables import (
@@ -73,7 +75,7 @@ def training_from_files(files: RunFiles) -> "xr.Dataset":
 
     grid = training_labels(files)
     counts = counting(files, grid.along["domain"])
-    counted = [d for d, one in zip(grid.along["domain"], counts, strict=True) if one]
+    by_backend = counted_by_backend(_figures(files))
     variables = VARIABLES | {
         name: text(f"{searched} as proposed for the trial")
         for name, searched in grid.searched.items()
@@ -91,6 +93,9 @@ def training_from_files(files: RunFiles) -> "xr.Dataset":
         place = grid.cell(cell)
         arrays["in_design"][place] = 1
         place = (*place, grid.place("repetition", block))
+        known = by_backend.get(cell.backend, {})
+        counted = [domain for domain in grid.along["domain"] if known.get(domain)]
+        arrays["energy_counted"][place] = codes_of((), known, grid.along["domain"])
         _fill_cell(arrays, place, cell, grid)
         _fill_epochs(arrays, place, records.epochs, grid, counted)
         _fill_spent(arrays, place, records, counted)
@@ -103,6 +108,20 @@ def training_from_files(files: RunFiles) -> "xr.Dataset":
                 f"{'is' if done == 1 else 'are'} on record; resume the run"
             )
     return _labelled(files, grid, variables, arrays, counts)
+
+
+def _figures(files: RunFiles) -> Iterator[tuple[str, tuple[EnergyFigure, ...]]]:
+    """Yield every figure of the journal, with the backend of its training."""
+    journal = files.journal
+    for training in journal.trainings:
+        for phase in (training.whole, training.lost):
+            if phase is not None:
+                yield training.cell.backend, phase.energy
+    for epoch in journal.epochs:
+        for phase in _phases(epoch):
+            yield epoch.cell.backend, phase.energy
+    for heartbeat in journal.beats:
+        yield heartbeat.cell.backend, heartbeat.lost.energy
 
 
 def _records(files: RunFiles) -> dict[tuple[TrainingCell, int], _Records]:
@@ -173,12 +192,18 @@ def _fill(
     arrays["reason"][place] = record.reason or ""
     for dim, name, values in (
         ("sensor", "temperature", conditions.temperature_c),
+        ("sensor", "temperature_mean", conditions.temperature_mean_c),
+        ("sensor", "temperature_end", conditions.temperature_end_c),
         ("clock_domain", "clock", conditions.clock_hz),
         ("stage", "stage_duration", record.phases_s),
         ("domain", "idle_power", record.idle_w),
     ):
         for label, amount in values.items():
             arrays[name][(*place, grid.place(dim, label))] = _NAN if amount is None else amount
+    for name, by_domain in device_conditions(conditions, whole.energy if whole else ()).items():
+        for label, amount in by_domain.items():
+            if label in grid.along["domain"]:
+                arrays[name][(*place, grid.place("domain", label))] = amount
     if whole is not None:
         _fill_whole(arrays, place, whole, grid, counted)
     if record.status is Status.OK and epochs:

@@ -17,6 +17,7 @@ from greenbatch.analysis.dataset.coordinates import (
     setting_dims,
     union,
 )
+from greenbatch.analysis.dataset.device_conditions import sensors_of
 from greenbatch.analysis.dataset.run_files import RunFiles
 from greenbatch.analysis.dataset.training_variables import (
     COORDINATES,
@@ -137,7 +138,7 @@ def training_labels(files: RunFiles) -> TrainingLabels:
     along["phase"] = EPOCH_PHASES
     trainings = journal.trainings
     along["domain"] = domains(files, (domain for t in trainings for domain in t.idle_w))
-    along["sensor"] = union((), (s for t in trainings for s in t.conditions.temperature_c))
+    along["sensor"] = union((), (s for t in trainings for s in sensors_of(t.conditions)))
     along["clock_domain"] = union((), (c for t in trainings for c in t.conditions.clock_hz))
     along["stage"] = union((), (stage for t in trainings for stage in t.phases_s))
     require_labels(files, {dim: along[dim] for dim in (*dims, "repetition")})

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.counted import counted_domains, sum_counted
 from greenbatch.analysis.dataset.variables import PROVENANCES
 from greenbatch.records import EnergySource, Phase
 
@@ -79,9 +80,10 @@ def add(totals: Iterable[Total]) -> Total:
 
 def counted(dataset: "xr.Dataset", name: str) -> "xr.DataArray":
     """Sum a variable over the domains that count; missing where one of them is."""
-    import numpy as np
+    import xarray as xr
 
-    parts = dataset[name].isel(domain=np.flatnonzero(dataset["counts"].values == 1))
-    total = parts.sum("domain", skipna=False)
-    # An empty sum would be a silent zero.
-    return total if parts.sizes["domain"] else total.astype(float) * math.nan
+    mask = counted_domains(dataset)
+    total: xr.DataArray = xr.apply_ufunc(
+        sum_counted, dataset[name], mask, input_core_dims=[["domain"], ["domain"]]
+    )
+    return total

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _FLAG_MEANINGS = {
     "unsteady": "the time of a step had not settled when the first epoch began",
     "throttled": "the device lowered its clocks",
+    "power_capped": "the power limit held the clocks down, as is usual at full load",
     "disturbed": "other work took part of the machine",
     "meter_disagrees": "two ways of metering the same device differ",
 }
@@ -199,7 +200,7 @@ def _flags(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
         word, meaning = name.replace("_", " "), _FLAG_MEANINGS.get(name, name)
         yield Caveat(
             f"flag-{name.replace('_', '-')}",
-            Severity.CAUTION,
+            Severity.NOTE if name == "power_capped" else Severity.CAUTION,
             f"{_are(count)} flagged as {word} ({meaning}); included.",
         )
 

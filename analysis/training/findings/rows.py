@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.counted import counts_of, mask_of, sum_counted
 from greenbatch.analysis.dataset.labelled_cells import make_cell
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.training_variables import EPOCH_PHASES, FACTORS, cell_dims
@@ -15,7 +16,9 @@ from greenbatch.records import TrainingCell
 from greenbatch.records.provenance import Provenance
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
 
     from greenbatch.arrays import Numbers
 
@@ -107,7 +110,7 @@ class _Cells:
         self.dims = cell_dims(dataset)
         self.labels = {dim: dataset[dim].values.tolist() for dim in self.dims}
         self.along = [len(self.labels[dim]) for dim in self.dims]
-        self.counts = dataset["counts"].values == 1
+        self.counts = counts_of(dataset)
         wanted = (*self.dims, "repetition")
         self.arrays = {
             str(name): array.transpose(*wanted, ...)
@@ -149,8 +152,9 @@ class _Cells:
             known = ok & np.isfinite(values)
             return {self.blocks[i]: float(values[i]) for i in np.flatnonzero(known)}
 
-        energies_j = self._total(here["energy"])
-        passes_j = {name: self._pass(here, name) for name in EPOCH_PHASES}
+        mask = mask_of(here["energy_counted"], self.counts)
+        energies_j = sum_counted(here["energy"], mask)
+        passes_j = {name: self._pass(here, name, mask) for name in EPOCH_PHASES}
         run = np.isfinite(here["accuracy"]).sum(axis=-1)
         series = {
             "energy": by_block(energies_j),
@@ -190,18 +194,12 @@ class _Cells:
             curves=Curves(here["accuracy"][ok], {n: v[ok] for n, v in passes_j.items()}),
         )
 
-    def _total(self, energies_j: "Numbers") -> "Numbers":
-        """Sum over the domains that count, the last axis; missing where one of them is."""
-        import numpy as np
-
-        if not self.counts.any():  # an empty sum would be a silent zero
-            return np.full(energies_j.shape[:-1], np.nan)
-        return np.asarray(energies_j[..., self.counts].sum(axis=-1))
-
-    def _pass(self, here: "Mapping[str, Numbers]", name: str) -> "Numbers":
+    def _pass(
+        self, here: "Mapping[str, Numbers]", name: str, mask: "NDArray[np.bool_]"
+    ) -> "Numbers":
         order = self.arrays["epoch_energy"].dims[len(self.dims) :]
         energies_j = here["epoch_energy"].take(self.passes.index(name), axis=order.index("phase"))
-        return self._total(energies_j)
+        return sum_counted(energies_j, mask[:, None, :])
 
 
 def _first(values: "Numbers") -> float | None:

@@ -136,6 +136,7 @@ class AmdMeter(EnergyMeter):
                 counts=not gpu.silent,
                 part="gpu",
                 device=title,
+                vendor="amd",
                 lag_s=_POWER_AVERAGE_S,
                 note=gpu.silent or None,
             )
@@ -196,6 +197,8 @@ def _read_amd(gpu: _AmdGpu) -> Reading:
     try:
         if gpu.power_mw:
             power_w = gpu.power_mw() * MILLIWATT_W
+            if power_w == 0.0:  # a GPU that runs draws power
+                power_w, reason = None, reason or f"{gpu.name} states a power of 0 W: no reading"
     except Exception as error:
         reason = reason or _failed(gpu.name, error)
     if energy_j is None and power_w is None:
@@ -254,6 +257,7 @@ class AppleMeter(EnergyMeter):
                     counts=False,
                     part=part,
                     device=f"Apple silicon: {field}",
+                    vendor="apple",
                 )
                 for name, part, field in self._parts
             ),
@@ -361,6 +365,7 @@ class JetsonMeter(EnergyMeter):
                 tick_s=_POWER_PERIOD_S,
                 counts=(name == "jetson-total") == whole,
                 part=part,
+                vendor="nvidia",
                 device=f"Jetson, INA3221, {rail.removesuffix('_power_mw')}"
                 + (", inside jetson-total" if whole and part != "machine" else ""),
                 lag_s=_POWER_PERIOD_S,
@@ -403,9 +408,12 @@ class JetsonMeter(EnergyMeter):
 
 def _read_rail(name: str, rail: _ZeusRail) -> Reading:
     try:
-        return Reading(power_w=rail.measure_power() * MILLIWATT_W)
+        power_w = rail.measure_power() * MILLIWATT_W
     except Exception as error:
         return Reading(reason=_failed(name, error))
+    if power_w == 0.0:  # what runs draws power
+        return Reading(reason=f"the rail of {name} states a power of 0 W: no reading")
+    return Reading(power_w=power_w)
 
 
 def _need(package: str, what: str) -> None:

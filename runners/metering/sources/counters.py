@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self, TypeAlias
@@ -10,12 +10,14 @@ from typing import Self, TypeAlias
 from greenbatch.errors import MeterUnavailable
 from greenbatch.runners.metering.meter import Clock, Domain, EnergyMeter, Reading
 from greenbatch.runners.metering.sampling.ticks import probe_ticks
+from greenbatch.runners.metering.sources.mirrors import mirrored
 from greenbatch.units import MICROJOULE_J
 
 RAPL_TICK_S = 0.001  # Intel SDM volume 3B, 'RAPL interfaces': updated about every millisecond
 _INTERVAL_S = 0.2
 _FOCUS_INTERVAL_S = 0.001
 _PROBE_LIMIT_S = 0.25
+_MEMORY_LIMIT_S = 1.5  # a counter that ticks more slowly is of no use in a window
 _PROBE_PAUSE_S = 0.0002
 _READ_BYTES = 32  # more than the 20 digits of a 64-bit count
 
@@ -106,6 +108,28 @@ class CounterFile(Counter):
         return int(text)
 
 
+class AbsentCounter(Counter):
+    """A counter that was of no use when its meter was opened: every read gives the reason.
+
+    Args:
+        reason: One sentence.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.where = self._reason = reason
+
+    def read_j(self) -> float:
+        """Raise the reason."""
+        raise ValueError(self._reason)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def refusal(self, error: Exception) -> str:
+        """Return the reason."""
+        return self._reason
+
+
 Part: TypeAlias = tuple[Domain, Counter]
 
 
@@ -127,20 +151,34 @@ class CounterMeter(EnergyMeter):
     def _probed(cls, parts: Sequence[Part], clock: Clock) -> Self:
         """Make the meter once every domain that counts can be read; find how often they tick.
 
+        A counter of memory that cannot be read, or that stands still, is left out of the total,
+        with the reason; of several counters that show one and the same, the first one counts.
+
         Raises:
-            MeterUnavailable: One cannot be read, or the counter of a CPU stands still.
+            MeterUnavailable: One of another part cannot be read, or a CPU's stands still.
         """
         try:
-            readable = [part for part in parts if _is_readable(part)]
+            known = [_or_absent(part) for part in parts]
+            readable = [part for part in known if _is_readable(part)]
             ticks_s = _ticks_s(readable, clock)
+            known = [_or_still(part, ticks_s) for part in known]
+            mirrors = mirrored([part for part in known if part[0].counts], ticks_s, clock)
         except BaseException:
             for _, counter in parts:
                 counter.close()
             raise
         return cls(
             [
-                (replace(domain, tick_s=ticks_s.get(domain.name, domain.tick_s)), counter)
-                for domain, counter in parts
+                (
+                    replace(
+                        domain,
+                        tick_s=ticks_s.get(domain.name, domain.tick_s),
+                        counts=domain.counts and domain.name not in mirrors,
+                        note=_mirror_note(mirrors.get(domain.name)) or domain.note,
+                    ),
+                    counter,
+                )
+                for domain, counter in known
             ]
         )
 
@@ -161,6 +199,38 @@ def _reading(counter: Counter) -> Reading:
         return Reading(reason=counter.refusal(error))
 
 
+def _or_absent(part: Part) -> Part:
+    """Put a counter of memory that cannot be read out of the total."""
+    domain, counter = part
+    if domain.counts and domain.part == "memory":
+        try:
+            counter.read_j()
+        except PermissionError:  # a right can be had: the meter is refused with the cure
+            return part
+        except (OSError, ValueError) as error:
+            counter.close()
+            return _absent(domain, f"cannot read {counter.where}: {counter.cause(error)}")
+    return part
+
+
+def _or_still(part: Part, ticks_s: Mapping[str, float]) -> Part:
+    """Put a counter of memory that stood still while it was watched out of the total."""
+    domain, counter = part
+    if domain.counts and domain.part == "memory" and domain.name not in ticks_s:
+        counter.close()
+        return _absent(domain, f"the counter {counter.where} stands still")
+    return part
+
+
+def _absent(domain: Domain, cause: str) -> Part:
+    reason = f"{cause}; the total leaves {domain.name} out"
+    return replace(domain, counts=False, note=reason), AbsentCounter(reason)
+
+
+def _mirror_note(other: str | None) -> str | None:
+    return other and f"it shows the counter of {other} once more, and is not added"
+
+
 def _is_readable(part: Part) -> bool:
     domain, counter = part
     try:
@@ -173,18 +243,31 @@ def _is_readable(part: Part) -> bool:
 
 
 def _ticks_s(parts: Sequence[Part], clock: Clock) -> dict[str, float]:
-    """Return how often each counter is updated, in s, where it was seen to be."""
-    awaited = {d.name: counter for d, counter in parts if d.counts and d.part == "cpu"}
+    """Return how often each counter is updated, in s, where it was seen to be.
 
-    def values() -> dict[str, float]:
-        readings = {domain.name: _reading(counter) for domain, counter in parts}
-        return {name: r.energy_j for name, r in readings.items() if r.energy_j is not None}
-
-    periods = probe_ticks(values, clock, _PROBE_LIMIT_S, _PROBE_PAUSE_S, wait_for=awaited)
+    Raises:
+        MeterUnavailable: That of a CPU stands still.
+    """
+    awaited = {d.name: c for d, c in parts if d.counts and d.part == "cpu"}
+    memory = {d.name: c for d, c in parts if d.counts and d.part == "memory"}
+    counters = {domain.name: counter for domain, counter in parts}
+    periods = _watched(counters, clock, _PROBE_LIMIT_S, {**awaited, **memory})
     for name, counter in awaited.items():
         if periods.get(name) is None:
             raise MeterUnavailable(
                 f"the counter {counter.where} stands still, as on virtual machines that only "
                 "imitate it; pass --meter estimate"
             )
+    if slow := {name: c for name, c in memory.items() if periods.get(name) is None}:
+        periods |= _watched(slow, clock, _MEMORY_LIMIT_S, slow)
     return {name: period_s for name, period_s in periods.items() if period_s is not None}
+
+
+def _watched(
+    counters: Mapping[str, Counter], clock: Clock, limit_s: float, wait_for: Collection[str]
+) -> dict[str, float | None]:
+    def values() -> dict[str, float]:
+        readings = {name: _reading(counter) for name, counter in counters.items()}
+        return {name: r.energy_j for name, r in readings.items() if r.energy_j is not None}
+
+    return probe_ticks(values, clock, limit_s, _PROBE_PAUSE_S, wait_for=wait_for)

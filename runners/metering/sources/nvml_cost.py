@@ -5,9 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from statistics import median
 
-from greenbatch.runners.metering.sources.nvml import device_state
-from greenbatch.runners.metering.sources.nvml_power import instant_power_w, power_w
+from greenbatch.runners.metering.sources.nvml_power import SCOPE_GPU, instant_power_w, power_w
 from greenbatch.runners.metering.sources.nvml_processes import processes_of
+from greenbatch.runners.metering.sources.nvml_state import device_state
 
 _TIMES = 9
 
@@ -31,8 +31,8 @@ def call_costs_s(index: int) -> dict[str, float]:
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
     queries: dict[str, Callable[[], object]] = {
         "energy": lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle),
-        "power": lambda: instant_power_w(handle),
-        "average power": lambda: power_w(handle, instant=False),
+        "power": lambda: instant_power_w(handle, SCOPE_GPU),
+        "average power": lambda: power_w(handle, instant=False, module=False),
         "state": lambda: device_state(handle),
         "processes": lambda: processes_of(handle),
     }

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypeVar
 
-from greenbatch.errors import MeterUnavailable
+from greenbatch.errors import MeterUnavailable, UsageError
 
 _T = TypeVar("_T")
 
@@ -62,20 +62,32 @@ def ask(query: Callable[..., _T], *args: object) -> _T | None:
 
     try:
         return query(*args)
-    except pynvml.NVMLError:
+    except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError):
         return None
 
 
-def visible_devices(spec: str | None, uuids: Sequence[str]) -> list[int | str]:
+def visible_devices(
+    spec: str | None,
+    uuids: Sequence[str],
+    names: Sequence[str] = (),
+    order: str | None = "PCI_BUS_ID",
+) -> list[int | str]:
     """Choose the devices that CUDA would: by ``CUDA_VISIBLE_DEVICES``.
 
     Args:
         spec: The variable's value; ``None`` where it is not set.
         uuids: The UUID of each device, by NVML's index.
+        names: The model of each device, by NVML's index.
+        order: The value of ``CUDA_DEVICE_ORDER``; ``None`` where it is not set, which means
+            ``FASTEST_FIRST``. NVML numbers by bus, as ``PCI_BUS_ID`` does.
 
     Returns:
         NVML's indices, and the names of MIG instances as they stand in ``spec``. As in CUDA, an
         entry that names no device hides all that follow it.
+
+    Raises:
+        UsageError: An index does not say which device is meant: CUDA numbers the fastest first,
+            and the devices differ.
     """
     if spec is None:
         return list(range(len(uuids)))
@@ -92,6 +104,14 @@ def visible_devices(spec: str | None, uuids: Sequence[str]) -> list[int | str]:
             break
         if device not in chosen:
             chosen.append(device)
+    models = set(names)
+    by_index = any(part.strip().isdecimal() for part in spec.split(","))
+    if order != "PCI_BUS_ID" and by_index and len(models) > 1 and len(chosen) < len(uuids):
+        raise UsageError(
+            f"CUDA_VISIBLE_DEVICES={spec!r} names GPUs by an index, which CUDA counts from the "
+            f"fastest GPU and NVML by bus, and the GPUs differ ({', '.join(sorted(models))}); set "
+            "CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the GPU by the UUID that 'nvidia-smi -L' shows"
+        )
     return chosen
 
 

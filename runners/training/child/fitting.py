@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from greenbatch.errors import GreenbatchError, MeasurementError
 from greenbatch.records import TrainingCell, WarmUp
 from greenbatch.runners import backends
-from greenbatch.runners.child.system import affinity, idle_for, peak_memory_bytes
+from greenbatch.runners.child.system import affinity, gpu_uuid, idle_for, peak_memory_bytes
 from greenbatch.runners.child.windows import Send, clock
 from greenbatch.runners.scenarios import offline
 from greenbatch.runners.training.child import building, checkpoints
@@ -114,6 +114,7 @@ def fit(request: Train, send: Send, born_s: float) -> None:
     host_bytes, _ = peak_memory_bytes()
     send(
         Trained(
+            gpu_uuid=gpu_uuid(request.cell.backend),
             pid=os.getpid(),
             window=(fitting.first_s, fitting.last_s),
             idle=idle,

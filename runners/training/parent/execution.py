@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
 from greenbatch.design.training_study import TrainingStudy
@@ -12,6 +13,7 @@ from greenbatch.runners.child.handle import ChildFailed, ChildProcess
 from greenbatch.runners.host.cores import granted_cores
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
+from greenbatch.runners.run.cell_metering import metering_of
 from greenbatch.runners.run.directory import TrainingDirectory
 from greenbatch.runners.run.execute import rest, temperatures_c
 from greenbatch.runners.training.messages import Preflight, PreflightResult
@@ -123,13 +125,15 @@ def execute(
         reference_c = temperatures_c(metering)
         report()
         while slot:
+            counted = metering_of(metering, slot.cell.backend).metering
             training = session.train(
                 slot,
                 context,
-                lambda: rest(
+                partial(
+                    rest,
                     study.rules,
                     reference_c,
-                    lambda: temperatures_c(metering),
+                    partial(temperatures_c, counted),
                     neighbours=neighbours,
                 ),
             )

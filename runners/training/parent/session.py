@@ -6,7 +6,7 @@ journal at once: an epoch with its energy, or how far it has come since the last
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
+from greenbatch.runners.run.cell_metering import check_device, metering_of
 from greenbatch.runners.run.repetition import conditions_around, window_flags
 from greenbatch.runners.training.child import checkpoints
 from greenbatch.runners.training.messages import (
@@ -130,16 +131,17 @@ def train(slot: TrainingSlot, context: TrainingContext, rest: Callable[[], Condi
     def wall_s() -> float:
         return time.perf_counter() - began_s - conditions.rest_s
 
-    with Recorder(context.metering.meters, time.perf_counter) as recorder:
+    counted = metering_of(context.metering, slot.cell.backend)
+    with Recorder(counted.metering.meters, time.perf_counter) as recorder:
         log = _Log(slot, context, recorder, before)
         try:
             with ChildProcess(
                 context.study.rules.timeout_s,
                 renews=True,
-                environment=variables_of(slot.cell),
+                environment={**variables_of(slot.cell), **counted.environment},
             ) as child:
                 child.begin("training", slot.cell.backend)
-                context.metering.follow(child.pid)
+                counted.metering.follow(child.pid)
                 conditions = rest()
 
                 def follow(event: Message) -> None:
@@ -151,6 +153,8 @@ def train(slot: TrainingSlot, context: TrainingContext, rest: Callable[[], Condi
 
                 request = _request(slot, context, before, folder)
                 reply = child.finish(request, Trained, follow)
+                device = check_device(counted, reply.gpu_uuid)
+                reply = replace(reply, settings={**reply.settings, **device})
                 recorder.settle(reply.window[1], recorder.tick_timeout_s)
                 with reported_figures():
                     training = log.ok(reply, started_at, conditions, wall_s())

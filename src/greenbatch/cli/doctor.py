@@ -178,7 +178,7 @@ def summary(diagnosis: "Diagnosis") -> tuple[Mark, str]:
 
 def _machine(machine: "Machine") -> Iterator[Line]:
     counts = [
-        _count(machine.sockets, "socket"),
+        _sockets(machine.sockets, machine.sockets_used),
         _count(machine.cores, "core"),
         _count(machine.hardware_threads, "hardware thread"),
     ]
@@ -268,6 +268,9 @@ def _meters(meters: Iterable["MeterState"], cost: "SamplerCost") -> Iterator[Lin
         )
         use = "" if meter.automatic else f"; only with --meter {meter.name}"
         notes = "".join(f"; {domain.note}" for domain in meter.domains if domain.note)
+        own = [domain.name for domain in meter.domains if domain.counts]
+        if meter.name == "nvml" and len(own) > 1:
+            notes += f"; a cell on CUDA counts {own[0]} alone, and one on the CPU none of them"
         yield Line(
             "ok" if meter.measures else "warning",
             meter.name,
@@ -367,6 +370,15 @@ def _applied(remedy: "Remedy") -> str:
         f"wrote {remedy.rule_path}, and opened {opened} to the group '{remedy.group}'; "
         "a new member must log in again before it takes effect"
     )
+
+
+def _sockets(sockets: int | None, used: tuple[int, ...] | None) -> str:
+    """Write how many sockets there are, and on which of several the granted cores lie."""
+    text = _count(sockets, "socket")
+    if (sockets or 1) < 2 or not used:
+        return text
+    which = ", ".join(map(str, used))
+    return f"{text} (the granted cores lie on {which}; the energy of all counts)"
 
 
 def _count(number: int | None, what: str) -> str:

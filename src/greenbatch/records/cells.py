@@ -44,6 +44,7 @@ class Flag(IntFlag):
     FALLBACK = 16
     OVERLOADED = 32
     LATE = 64
+    POWER_CAPPED = 128
 
     @property
     def names(self) -> tuple[str, ...]:

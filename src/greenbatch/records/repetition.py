@@ -29,7 +29,13 @@ class Conditions:
         temperature_c: Temperature by sensor when the cell began, in degrees Celsius.
         clock_hz: Mean clock by device in the window, in Hz.
         power_limit_w: The lowest effective power limit in the window, by device.
-        throttle_reasons: The reasons that a device gave for clocks lower than asked.
+        throttle_reasons: The reasons that a device gave for clocks lower than asked, but for its
+            power limit.
+        power_capped: Share of the window in which the power limit held the clock down, by device.
+        utilization, memory_utilization: Share of the window in which the processors had work, and
+            in which the device memory was read or written, by device.
+        temperature_mean_c, temperature_end_c: Mean temperature in the window, and the temperature
+            at its end, by device, in degrees Celsius.
         foreign_load: CPU time that others used in the window (stolen time included) over what
             the cores granted to this run offer; 0.1 is a tenth of them.
         memory_device_bytes: Highest device memory in use by anybody in the window, by device.
@@ -48,6 +54,11 @@ class Conditions:
     memory_device_bytes: dict[str, int] = field(default_factory=dict)
     foreign_processes: tuple[str, ...] = ()
     processes_unknown: tuple[str, ...] = ()
+    power_capped: dict[str, float] = field(default_factory=dict)
+    utilization: dict[str, float] = field(default_factory=dict)
+    memory_utilization: dict[str, float] = field(default_factory=dict)
+    temperature_mean_c: dict[str, float] = field(default_factory=dict)
+    temperature_end_c: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

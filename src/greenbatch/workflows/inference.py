@@ -1,6 +1,7 @@
 """The whole job: artifacts, run, report; what ``gb bench`` and `greenbatch.bench` do."""
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -278,9 +279,10 @@ def check_backends(study: "Study", listener: Listener) -> None:
 
 def meters_for(study: "Study | TrainingStudy") -> "Metering":
     """Open the meters that a study asks for."""
-    from greenbatch.runners.metering import MeterOptions, open_meters
+    from greenbatch.runners.metering import BY_BUS, MeterOptions, open_meters
 
-    return open_meters(study.meters, MeterOptions(cpu_tdp_w=study.cpu_tdp_w))
+    environ = {**os.environ, **BY_BUS}  # as its child processes see the GPUs
+    return open_meters(study.meters, MeterOptions(cpu_tdp_w=study.cpu_tdp_w, environ=environ))
 
 
 def _find_artifacts(study: "Study") -> Mapping[str, "Artifact"]:

@@ -5,11 +5,12 @@ import resource
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from greenbatch.runners.backends import Setting
+from greenbatch.runners.backends import Setting, Task
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
 from greenbatch.runners.child import messages
 
@@ -77,3 +78,16 @@ class Hungry(OnnxSession):
         if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
             resource.setrlimit(resource.RLIMIT_AS, (used + ROOM_BYTES, used + ROOM_BYTES))
         super().run()
+
+
+class Pretending(OnnxSession):
+    """Stands for a backend on CUDA where there is none: it computes on the CPU."""
+
+    def __init__(self, task: Task) -> None:
+        """Load the network on the CPU."""
+        super().__init__(replace(task, cell=replace(task.cell, backend="onnxruntime-cpu")))
+
+    @staticmethod
+    def unavailable(provider: str) -> str | None:
+        """Say whether the CPU can be used."""
+        return OnnxSession.unavailable("cpu")

@@ -15,6 +15,7 @@ from xarray.testing import assert_identical
 import greenbatch
 import greenbatch.analysis.accessor
 from greenbatch.analysis.dataset.compatibility import distinct
+from greenbatch.analysis.dataset.counted import counted_domains
 from greenbatch.analysis.dataset.merging import Along, merge_datasets, separate
 from greenbatch.analysis.dataset.run_files import RunFiles, read_run
 from greenbatch.analysis.dataset.store import compile_dataset, open_with_files, store
@@ -282,6 +283,24 @@ def test_a_setting_called_default_everywhere_is_not_taken_for_not_set(
     assert both["spin"].values.tolist() == ["not default", "0", "default"]
     assert [row.cell for row in cell_rows(separate(both)["spun"])] == cells
     assert_identical(separate(both)["a"], compiled(a))
+
+
+def test_runs_of_one_machine_on_cpu_and_gpu_keep_what_each_counts(tmp_path: Path) -> None:
+    parts = []
+    for backend, gpu_counts in (("onnxruntime-cpu", False), ("onnxruntime-cuda", True)):
+        cell = Cell("alexnet", backend)
+        energy = [runs.figure(60.0), runs.figure(300.0, "gpu-0", counts=gpu_counts)]
+        record = runs.repetition(cell, energy=energy, iterations=60, position=int(gpu_counts))
+        members = runs.study(("alexnet",), (backend,), (1,), 1)
+        parts.append(runs.write_run(tmp_path / backend, [record], members))
+    both = merge(parts, allow=["design.backends"])
+    assert both["counts"].sel(domain="gpu-0").item() == 1
+    counted = counted_domains(both).sel(domain="gpu-0") & (both["energy_counted"] > 0)
+    assert counted.sel(backend="onnxruntime-cuda").any()
+    assert not counted.sel(backend="onnxruntime-cpu").any()
+    rows = {row.cell.backend: row.series["energy"].by_block for row in cell_rows(both) if row.ok}
+    assert [*rows["onnxruntime-cpu"].values()] == [pytest.approx(1.0)]
+    assert [*rows["onnxruntime-cuda"].values()] == [pytest.approx(6.0)]
 
 
 def test_backends_and_domains_of_one_machine_alone_keep_their_coordinates(

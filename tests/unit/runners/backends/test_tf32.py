@@ -108,7 +108,7 @@ def test_whatever_measures_a_cell_starts_its_process_with_it(
         assert isinstance(record, Repetition)
         assert str(record.reason).endswith(f"its last words: {found}")
 
-        searching = find_capacity(cell, artifact, study)
+        searching = find_capacity(cell, artifact, study, {})
         assert searching.ended.endswith(f"its last words: {found}")
 
         if precision == "fp32":

@@ -47,7 +47,7 @@ def test_every_fact_of_a_gpu_is_asked(tmp_path: Path, library: Path) -> None:
         clock_max_hz=1.98e9,
         temperature_c=84.0,
         headroom_c=6.0,
-        throttle_reasons=("sw_power_cap", "sw_thermal_slowdown"),
+        throttle_reasons=("sw_thermal_slowdown",),
         pids=(5, 7),
     )
 

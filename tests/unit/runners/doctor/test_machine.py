@@ -41,6 +41,19 @@ def test_topology_and_frequency_control_come_from_sysfs(tmp_path: Path) -> None:
     assert look(tmp_path).boost is True
 
 
+@pytest.mark.parametrize(
+    ("granted", "used"), [([0, 1], (0,)), ([1, 2], (0, 1)), ([3], (1,)), ([], None), ([9], None)]
+)
+def test_the_sockets_of_the_granted_cores_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, granted: list[int], used: tuple[int, ...]
+) -> None:
+    cpus = "devices/system/cpu"
+    packages = {f"{cpus}/cpu{n}/topology/physical_package_id": f"{n // 2}\n" for n in range(4)}
+    write(tmp_path, packages)
+    monkeypatch.setattr("greenbatch.runners.doctor.machine.affine_cpus", lambda: granted)
+    assert look(tmp_path).sockets_used == used
+
+
 def test_what_nothing_tells_is_not_known(tmp_path: Path) -> None:
     machine = look(tmp_path, root=tmp_path, environ={})
     for name in ("cpu", "sockets", "smt", "governor", "boost", "virtualized", "hypervisor"):

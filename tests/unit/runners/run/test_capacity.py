@@ -51,7 +51,7 @@ def search(monkeypatch: pytest.MonkeyPatch, failures: Mapping[int, ChildFailed])
 
     monkeypatch.setattr(module, "_try", attempt)
     study: Any = type("Study", (), {"probe_max_batch": 64})
-    return find_capacity(CELL, cast("Any", None), study)
+    return find_capacity(CELL, cast("Any", None), study, {})
 
 
 def test_what_does_not_fit_bounds_what_does(monkeypatch: pytest.MonkeyPatch) -> None:

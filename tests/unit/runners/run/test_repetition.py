@@ -1,11 +1,12 @@
 """A doubt about a repetition becomes its flag; what its child sends makes its record, or none."""
 
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from greenbatch.records import (
 from greenbatch.runners.child import handle
 from greenbatch.runners.child.messages import Ended, Fits, Measured, Message, Ready, Warm, encode
 from greenbatch.runners.host.load import HostSampler
-from greenbatch.runners.metering import Metering
+from greenbatch.runners.metering import Domain, EnergyMeter, Metering, MeterOptions, Reading
 from greenbatch.runners.run.repetition import RunContext, _flags, measure
 from greenbatch.runners.scheduling.order import Slot
 from tests.fakes.messages import MEASURED
@@ -72,7 +73,9 @@ def test_two_ways_that_differ_by_what_their_bands_explain_do_not_disagree() -> N
         (MEASURED, 94.0, Conditions(), Flag.METER_DISAGREES),
         (MEASURED, 100.0, Conditions(foreign_load=0.11), Flag.DISTURBED),
         (MEASURED, 100.0, Conditions(foreign_processes=("gpu-0: 7",)), Flag.DISTURBED),
-        (MEASURED, 100.0, Conditions(throttle_reasons=("sw_power_cap",)), Flag.THROTTLED),
+        (MEASURED, 100.0, Conditions(throttle_reasons=("hw_slowdown",)), Flag.THROTTLED),
+        (MEASURED, 100.0, Conditions(power_capped={"gpu-0": 0.5}), Flag.POWER_CAPPED),
+        (MEASURED, 100.0, Conditions(power_capped={"gpu-0": 0.0}), Flag(0)),
     ],
 )
 def test_each_doubt_has_its_flag(
@@ -84,6 +87,7 @@ def test_each_doubt_has_its_flag(
 CELL = Cell("alexnet", "onnxruntime-cpu", batch_size=4)
 FIGURES = replace(MEASURED.figures, queue=None, pipeline=None)
 SOUND = replace(MEASURED, figures=FIGURES)
+CUDA_CELL = replace(CELL, backend="onnxruntime-cuda")
 ODD = replace(MEASURED, figures=replace(FIGURES, images=81))
 
 
@@ -157,3 +161,59 @@ def test_a_child_that_writes_no_arrays_costs_its_repetition(
     failed = measure_with(context, monkeypatch, SOUND)
     assert failed.status is Status.ERROR
     assert "No such file or directory" in str(failed.reason)
+
+
+class OneGpu(EnergyMeter):
+    """Reads a GPU of 100 W, beside another one."""
+
+    name = "one"
+    interval_s = 0.01
+
+    def __init__(self) -> None:
+        self.domains = tuple(
+            Domain(
+                name=f"gpu-{i}",
+                source=EnergySource.INTEGRATED,
+                tick_s=0.02,
+                part="gpu",
+                vendor="nvidia",
+                uuid=f"GPU-{i}",
+            )
+            for i in (3, 4)
+        )
+
+    @classmethod
+    def open(cls, options: MeterOptions) -> Self:
+        return cls()
+
+    def read(self) -> Mapping[str, Reading]:
+        return {domain.name: Reading(power_w=100.0) for domain in self.domains}
+
+
+@pytest.mark.parametrize("reported", ["GPU-3", "GPU-4", None])
+def test_a_cell_gets_its_gpu_and_is_an_error_where_it_computed_on_another(
+    context: RunContext, monkeypatch: pytest.MonkeyPatch, reported: str | None
+) -> None:
+    started: list[dict[str, str]] = []
+    popen = subprocess.Popen
+
+    def noted(*args: Any, **keywords: Any) -> Any:
+        started.append(dict(keywords["env"]))
+        return popen(*args, **keywords)
+
+    monkeypatch.setattr(subprocess, "Popen", noted)
+    monkeypatch.setattr("tests.unit.runners.run.test_repetition.CELL", CUDA_CELL)
+    shared = replace(context, metering=Metering((OneGpu(),)))
+    record = measure_with(shared, monkeypatch, replace(SOUND, gpu_uuid=reported))
+    assert started[0]["CUDA_VISIBLE_DEVICES"] == "GPU-3"
+    assert started[0]["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    if reported == "GPU-4":
+        assert record.status is Status.ERROR
+        assert "computed on the GPU GPU-4, and the meter reads GPU-3" in str(record.reason)
+    else:
+        assert record.status is Status.OK
+        assert record.settings["gpu_uuid"] == (reported or "not reported by the process")
+        assert {figure.domain: figure.counts for figure in record.energy} == {
+            "gpu-3": True,
+            "gpu-4": False,
+        }

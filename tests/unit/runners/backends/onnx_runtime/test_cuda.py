@@ -8,6 +8,7 @@ import itertools
 import os
 import random
 import sys
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -535,3 +536,47 @@ def test_a_part_of_memory_that_is_pinned_already_is_pinned(
     # But not what reaches beyond it.
     assert cuda_driver.pin(4096, 101) == "pageable (cuMemHostRegister_v2 returned 712)"
     assert cuda_driver.pin(4000, 100) == "pageable (cuMemHostRegister_v2 returned 712)"
+
+
+UUID = uuid.UUID("1a2b3c4d-0000-1111-2222-333344445555")
+
+
+class UuidDriver(Driver):
+    """Stands for a libcuda with two devices; the thread's context is on ``current``."""
+
+    def __init__(self, current: int | None) -> None:
+        super().__init__()
+        self.current = current
+
+    def cuCtxGetDevice(self, device: Any) -> int:  # noqa: N802  # the driver's name
+        if self.current is None:
+            return 201  # CUDA_ERROR_INVALID_CONTEXT
+        device._obj.value = self.current
+        return 0
+
+    def cuDeviceGet(self, device: Any, ordinal: int) -> int:  # noqa: N802
+        device._obj.value = ordinal
+        return 0
+
+    def cuDeviceGetUuid_v2(self, found: Any, device: Any) -> int:  # noqa: N802
+        found.raw = uuid.UUID(int=UUID.int + device.value).bytes
+        return 0
+
+
+@pytest.mark.parametrize(("current", "offset"), [(None, 0), (0, 0), (1, 1)])
+def test_the_uuid_is_that_of_the_device_that_computes(
+    monkeypatch: pytest.MonkeyPatch, current: int | None, offset: int
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: UuidDriver(current))
+    assert cuda_driver.current_uuid() == f"GPU-{uuid.UUID(int=UUID.int + offset)}"
+
+
+def test_a_driver_that_does_not_say_has_no_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver("cuDeviceGetUuid_v2"))
+    assert cuda_driver.current_uuid() is None
+
+    def absent(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", absent)
+    assert cuda_driver.current_uuid() is None

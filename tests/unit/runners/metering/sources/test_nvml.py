@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from greenbatch.errors import MeterUnavailable
+from greenbatch.errors import MeterUnavailable, UsageError
 from greenbatch.records import EnergyFigure, EnergySource
 from greenbatch.runners.metering import MeterOptions, Recorder, open_meters
 from greenbatch.runners.metering.sources.nvml import NvmlMeter
@@ -129,10 +129,13 @@ def test_each_visible_gpu_is_a_domain_of_its_own(gpu: nvml.FakeNvml) -> None:
 
 def test_conditions_name_throttling_and_leave_idle_and_user_clocks_out(gpu: nvml.FakeNvml) -> None:
     gpu.set(reasons=0x1 | 0x2 | 0x4 | 0x40, temperature_c=71, clock_mhz=1410, pid=[12, 34])
-    gpu.set(power_limit_w=650)
+    gpu.set(power_limit_w=650, utilization=97)
     with NvmlMeter.open(OPTIONS) as meter:
         state = meter.conditions()["gpu-0"]
-    assert state.throttle_reasons == ("sw_power_cap", "hw_thermal_slowdown")
+    assert state.throttle_reasons == ("hw_thermal_slowdown",)
+    assert state.power_capped is True
+    assert state.utilization == pytest.approx(0.97)
+    assert state.memory_utilization == 0.5
     assert state.temperature_c == 71.0
     assert state.clock_hz == 1.41e9
     assert state.memory_clock_hz == 2.619e9
@@ -177,13 +180,89 @@ def test_a_mig_instance_is_missing_with_the_reason_beside_its_whole_card(
         start_s = recorder.begin()
         time.sleep(0.3)
         end_s = recorder.end()
-        card, instance = recorder.energy(start_s, end_s)
+        instance, card = recorder.energy(start_s, end_s)
     assert (card.domain, card.counts) == ("gpu-1", False)
     assert card.energy_j == pytest.approx(400.0 * (end_s - start_s), rel=0.05)
     assert "MIG is on: this is the whole card" in str(card.reason)
     assert (instance.domain, instance.counts) == ("gpu-1-mig-0", True)
     assert instance.source is EnergySource.MISSING
     assert f"MIG instance '{name}'" in str(instance.reason)
+
+
+@pytest.mark.parametrize(
+    "environ", [{}, {"CUDA_VISIBLE_DEVICES": "0", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}]
+)
+def test_with_mig_on_and_no_instance_named_the_whole_card_does_not_count(
+    gpu: nvml.FakeNvml, environ: dict[str, str]
+) -> None:
+    gpu.set(mig=1)
+    with NvmlMeter.open(MeterOptions(environ=environ)) as meter, Recorder([meter]) as recorder:
+        start_s = recorder.begin()
+        end_s = recorder.end()
+        instance, card = recorder.energy(start_s, end_s + 0.01)
+    assert (card.domain, card.counts) == ("gpu-0", False)
+    assert (instance.domain, instance.counts) == ("gpu-0-mig", True)
+    assert instance.source is EnergySource.MISSING
+    assert "MIG is on for GPU 0" in str(instance.reason)
+
+
+def test_a_power_limit_at_full_load_is_no_throttling(gpu: nvml.FakeNvml) -> None:
+    for reasons, throttled, capped in (
+        (0x04, (), True),
+        (0x10, (), False),
+        (0x04 | 0x80, ("hw_power_brake_slowdown",), True),
+        (0x08 | 0x20, ("hw_slowdown", "sw_thermal_slowdown"), False),
+    ):
+        gpu.set(reasons=reasons)
+        with NvmlMeter.open(OPTIONS) as meter:
+            state = meter.conditions()["gpu-0"]
+        assert (state.throttle_reasons, state.power_capped) == (throttled, capped)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"counter": 0, "low_w": 0}, "states a power of 0 W"),
+        ({"counter": 0, "low_w": 0, "instant": 0}, "states a power of 0 W"),
+        ({"low_w": 0}, "its energy counter stands still, and the driver states a power of 0 W"),
+    ],
+)
+def test_a_gpu_that_states_no_power_is_missing_not_0_j(
+    gpu: nvml.FakeNvml, settings: dict[str, float], words: str
+) -> None:
+    gpu.set(**settings)
+    with NvmlMeter.open(OPTIONS) as meter:
+        figure, *_ = _record(meter, 0.3)
+    assert (figure.source, figure.energy_j) == (EnergySource.MISSING, None)
+    assert words in str(figure.reason)
+
+
+def test_a_counter_that_runs_beside_a_power_of_0_w_is_read(
+    gpu: nvml.FakeNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("greenbatch.runners.metering.sources.nvml.instant_power_w", lambda *_: 0.0)
+    with NvmlMeter.open(OPTIONS) as meter:
+        figure, t0_s, t1_s = _record(meter, 0.5)
+    assert figure.source is EnergySource.COUNTER
+    assert figure.energy_j == pytest.approx(200.0 * (t1_s - t0_s), rel=0.02)
+    assert figure.other_source is None
+
+
+def test_a_counter_that_never_ticks_gives_way_to_the_power(gpu: nvml.FakeNvml) -> None:
+    gpu.set(frozen_from_s=0.0, frozen_to_s=1e12)
+    with NvmlMeter.open(OPTIONS) as meter:
+        figure, t0_s, t1_s = _record(meter, 0.5)
+    assert figure.source is EnergySource.INTEGRATED
+    assert figure.energy_j == pytest.approx(200.0 * (t1_s - t0_s), rel=0.02)
+    assert "the counter failed" in str(figure.reason)
+
+
+def test_clients_of_mps_are_listed_and_its_server_is_not(gpu: nvml.FakeNvml) -> None:
+    gpu.set(pid=[77], mps_client=4242, mps_server=77)
+    with NvmlMeter.open(OPTIONS) as meter:
+        assert meter.conditions()["gpu-0"].pids == (4242,)
+        gpu.set(mps_client=0)
+        assert meter.conditions()["gpu-0"].pids == (77,)
 
 
 def test_a_mig_instance_that_is_not_there_is_refused(gpu: nvml.FakeNvml) -> None:
@@ -269,3 +348,28 @@ def test_a_mean_over_a_second_never_stands_for_power_at_this_instant(gpu: nvml.F
         reading = meter.read()["gpu-0"]
     assert reading.power_w is None
     assert reading.energy_j is not None
+
+
+def test_an_index_that_cuda_and_nvml_count_differently_is_refused(gpu: nvml.FakeNvml) -> None:
+    gpu.set(devices=2, name_0="Old_GPU", name_1="New_GPU")
+    for environ in (
+        {"CUDA_VISIBLE_DEVICES": "0"},
+        {"CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "FASTEST_FIRST"},
+    ):
+        with pytest.raises(UsageError, match="CUDA_DEVICE_ORDER=PCI_BUS_ID") as caught:
+            NvmlMeter.open(MeterOptions(environ=environ))
+        assert "New GPU, Old GPU" in str(caught.value)
+        with pytest.raises(UsageError):
+            open_meters(["auto"], MeterOptions(environ=environ))
+    second = "GPU-00000001"
+    for environ, wanted in (
+        ({}, ["gpu-0", "gpu-1"]),
+        ({"CUDA_VISIBLE_DEVICES": "1,0"}, ["gpu-1", "gpu-0"]),  # both, whichever comes first
+        ({"CUDA_VISIBLE_DEVICES": second}, ["gpu-1"]),
+        ({"CUDA_VISIBLE_DEVICES": "0", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, ["gpu-0"]),
+    ):
+        with NvmlMeter.open(MeterOptions(environ=environ)) as meter:
+            assert [domain.name for domain in meter.domains] == wanted
+    gpu.set(name_1="Old_GPU")  # alike: either way of counting goes by bus
+    with NvmlMeter.open(MeterOptions(environ={"CUDA_VISIBLE_DEVICES": "1"})) as meter:
+        assert [domain.name for domain in meter.domains] == ["gpu-1"]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from greenbatch.errors import MeterUnavailable
-from greenbatch.records import EnergySource
+from greenbatch.records import EnergySource, total_energy
 from greenbatch.runners.metering import MeterOptions, Recorder, open_meters
 from greenbatch.runners.metering.sources.rapl import RaplMeter, find_zones
-from tests.fakes.powercap import Powercap, as_nobody, readable_by_others
+from tests.fakes.powercap import Powercap, as_nobody, counting, readable_by_others
 from tests.fakes.powercap_curve import PowerCurve
 
 pytestmark = pytest.mark.alone
@@ -31,7 +31,7 @@ def meter(tree: Powercap) -> Iterator[RaplMeter]:
     """Two zones that stand at 5 J and 7 J, once the meter has seen them run."""
     tree.add("intel-rapl:0", "package-0")
     tree.add("intel-rapl:0:0", "dram")
-    with tree.running({"intel-rapl:0": PowerCurve(50.0)}):
+    with tree.running({"intel-rapl:0": PowerCurve(50.0), "intel-rapl:0:0": PowerCurve(5.0)}):
         meter = RaplMeter.open(_options(tree))
     tree.set("intel-rapl:0", 5_000_000)
     tree.set("intel-rapl:0:0", 7_000_000)
@@ -230,9 +230,11 @@ def test_permission_lost_in_mid_run_is_a_reason_with_the_cure() -> None:
     with readable_by_others() as folder:
         tree = Powercap(folder / "sys")
         file = tree.add("intel-rapl:0", "package-0") / "energy_uj"
-        tree.add("intel-rapl:0:0", "dram", energy_uj=7_000_000)
-        with tree.running({"intel-rapl:0": PowerCurve(50.0)}):
+        tree.add("intel-rapl:0:0", "dram")
+        both = {"intel-rapl:0": PowerCurve(50.0), "intel-rapl:0:0": PowerCurve(5.0)}
+        with tree.running(both):
             meter = RaplMeter.open(_options(tree))
+        tree.set("intel-rapl:0:0", 7_000_000)
         with meter:
             # a driver that is loaded again: its files are new, and root's alone
             tree.remove("intel-rapl:0")
@@ -271,3 +273,95 @@ def test_a_range_that_may_not_be_read_leaves_the_zone_readable() -> None:
         ):
             assert meter.domains[0].range_j is None
             assert _energies_j(meter)["package-0"] is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("0", "stands still"), ("777000000", "stands still"), ("", "it holds no number")],
+)
+def test_memory_that_does_not_count_when_the_meter_is_opened_is_left_out_with_a_note(
+    tree: Powercap, content: str, words: str
+) -> None:
+    tree.add("intel-rapl:0", "package-0")
+    file = tree.add("intel-rapl:0:0", "dram") / "energy_uj"
+    file.write_text(content)
+    with (
+        tree.running({"intel-rapl:0": PowerCurve(50.0)}),
+        RaplMeter.open(_options(tree)) as meter,
+        Recorder([meter]) as recorder,
+    ):
+        notes = {domain.name: domain.note for domain in meter.domains}
+        start_s = recorder.begin()
+        recorder.settle(start_s + 0.5, 2.0)
+        end_s = recorder.end()
+        figures = {figure.domain: figure for figure in recorder.energy(start_s, end_s)}
+    dram, total = figures["dram-0"], total_energy(figures.values())
+    assert (dram.source, dram.energy_j, dram.counts) == (EnergySource.MISSING, None, False)
+    assert words in str(dram.reason)
+    assert "the total leaves dram-0 out" in str(notes["dram-0"])
+    assert total.energy_j == pytest.approx(50.0 * (end_s - start_s), rel=5e-3)
+
+
+def test_memory_that_ticks_slowly_counts(tree: Powercap) -> None:
+    tree.add("intel-rapl:0", "package-0")
+    tree.add("intel-rapl:0:0", "dram")
+    slow = {tree.path("intel-rapl:0:0") / "energy_uj": (PowerCurve(5.0), 0)}
+    with (
+        tree.running({"intel-rapl:0": PowerCurve(50.0)}),
+        counting(slow, tick_s=0.4),
+        RaplMeter.open(_options(tree)) as meter,
+    ):
+        assert [domain.counts for domain in meter.domains] == [True, True]
+
+
+def test_memory_that_fails_in_mid_run_takes_the_total_away(tree: Powercap) -> None:
+    tree.add("intel-rapl:0", "package-0")
+    tree.add("intel-rapl:0:0", "dram")
+    both = {"intel-rapl:0": PowerCurve(50.0), "intel-rapl:0:0": PowerCurve(5.0)}
+    with (
+        tree.running(both),
+        RaplMeter.open(_options(tree)) as meter,
+        Recorder([meter]) as recorder,
+    ):
+        start_s = recorder.begin()
+        tree.remove("intel-rapl:0:0")
+        recorder.settle(start_s + 0.8, 2.0)
+        end_s = recorder.end()
+        total = total_energy(recorder.energy(start_s, end_s))
+    assert total.energy_j is None
+    assert "dram-0" in str(total.reason)
+
+
+def test_dies_that_show_one_counter_are_counted_once(tree: Powercap) -> None:
+    tree.add("intel-rapl:0", "package-0-die-0", energy_uj=1_000_000)
+    tree.add("intel-rapl:1", "package-0-die-1", energy_uj=1_000_000)
+    tree.add("intel-rapl:0:0", "dram", energy_uj=50)
+    tree.add("intel-rapl:1:0", "dram", energy_uj=70)
+    curves = {"intel-rapl:0": PowerCurve(68.0), "intel-rapl:0:0": PowerCurve(5.0)}
+    mirrors = {"intel-rapl:1": "intel-rapl:0", "intel-rapl:1:0": "intel-rapl:0:0"}
+    with (
+        tree.running(curves, tick_s=0.001, mirrors=mirrors),
+        RaplMeter.open(_options(tree)) as meter,
+        Recorder([meter]) as recorder,
+    ):
+        notes = {domain.name: domain.note for domain in meter.domains}
+        start_s = recorder.begin()
+        recorder.settle(start_s + 0.5, 2.0)
+        end_s = recorder.end()
+        figures = recorder.energy(start_s, end_s)
+    counted = [figure.domain for figure in figures if figure.counts]
+    assert counted == ["dram-0-die-0", "package-0-die-0"]
+    truth_j = 73.0 * (end_s - start_s)
+    assert total_energy(figures).energy_j == pytest.approx(truth_j, rel=5e-3)
+    assert notes["package-0-die-1"] == (
+        "it shows the counter of package-0-die-0 once more, and is not added"
+    )
+
+
+@pytest.mark.parametrize("second_w", [68.0, 67.0])
+def test_dies_of_their_own_are_both_counted_however_alike(tree: Powercap, second_w: float) -> None:
+    tree.add("intel-rapl:0", "package-0-die-0", energy_uj=1_000_000)
+    tree.add("intel-rapl:1", "package-0-die-1", energy_uj=1_000_000)
+    curves = {"intel-rapl:0": PowerCurve(68.0), "intel-rapl:1": PowerCurve(second_w)}
+    with tree.running(curves, tick_s=0.001), RaplMeter.open(_options(tree)) as meter:
+        assert [domain.counts for domain in meter.domains] == [True, True]
