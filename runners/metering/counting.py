@@ -18,7 +18,8 @@ from greenbatch.runners.metering.opening import Metering, is_module
 _PARTS = {"cuda": "gpu", "soc": "machine"}
 """The part that a backend's device is, where it has another name."""
 _DEVICE_PARTS = ("gpu", "npu")
-_METERS = {"nvidia": "nvml", "amd": "amd", "apple": "apple"}
+_METERS = {"nvidia": "nvml", "amd": "amd", "apple": "apple", "intel": "intel-gpu"}
+_METERS_OF_DEVICES = {"npu": "npu", "soc": "apple"}
 _ABSENT_INTERVAL_S = 0.5
 
 
@@ -103,7 +104,7 @@ def _own(
     if found:
         names = ", ".join(domain.name for domain in found)
         why = f"it is not known which one of {names} the cell computes on"
-    elif (meter := _METERS.get(vendor, "apple" if device == "soc" else "")) in absent:
+    elif (meter := _METERS_OF_DEVICES.get(device, _METERS.get(vendor, ""))) in absent:
         why = f"the meter {meter} was not used: {absent[meter].rstrip('.')}"
     else:
         whose = f"{vendor.capitalize()} {what}" if vendor == "intel" else what
