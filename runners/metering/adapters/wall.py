@@ -168,6 +168,11 @@ def _look(source: WallSource, login: Credentials | None) -> _Look:
     faults = []
     if source.power:
         power_w, fault = _number(source, answer, source.power, "W")
+        if power_w == 0:  # of a controller without a sensor, or of another machine's plug
+            power_w, fault = (
+                None,
+                f"{source.power!r} of {source} is 0 W; a machine that runs draws more",
+            )
         faults.append(fault)
     if source.energy:
         energy, fault = _number(source, answer, source.energy, "of energy")

@@ -146,7 +146,7 @@ def _acpi(devices: Sequence[HwmonDevice]) -> Iterator[_Part]:
         path = folder / "power1_average"
         if not path.exists() or text_of(folder / "power1_is_battery") == "1":
             continue
-        label = _text(folder, "oem_info") or _text(folder, "model_number") or "without a label"
+        label = _label(folder)
         found = _LABEL.fullmatch(label)
         kind, place = (found[1].lower(), found[2]) if found else ("", str(number))
         of_cpu = kind == "grace" or kind in _RAILS
@@ -192,12 +192,8 @@ def _outermost(parts: Sequence[_Part]) -> list[_Part]:
         domain = part.domain
         whole, _, rail = domain.name.rpartition("-")
         if domain.name in found:
-            domain = replace(
-                domain,
-                name=f"{domain.name}-{len(found)}",
-                counts=False,
-                note=_SAME_LABEL,
-            )
+            name = f"{domain.name}-{len(found)}"
+            domain = replace(domain, name=name, counts=False, note=_SAME_LABEL)
         elif domain.counts and not rail.isdigit() and whole in names:
             domain = replace(domain, counts=False, note=None)
         found[domain.name] = replace(part, domain=domain)
@@ -254,5 +250,8 @@ def _inaccuracy(path: Path) -> float:
     return 1 - thousandths / 100_000 if 0 < thousandths <= 100_000 else 0.0
 
 
-def _text(folder: Path, member: str) -> str | None:
-    return text_of(folder / f"power1_{member}")
+def _label(folder: Path) -> str:
+    """Return what the firmware calls a meter; the texts may lie beside its readings or behind."""
+    names = ("power1_oem_info", "power1_label", "power1_model_number")
+    texts = (text_of(place / name) for name in names for place in (folder, folder / "device"))
+    return next((text for text in texts if text), "without a label")

@@ -110,6 +110,11 @@ def test_a_host_that_is_off_has_no_power_and_not_0() -> None:
     assert "PowerConsumedWatts" in str(reading.reason)
 
 
+def test_a_controller_without_a_sensor_states_0_w_and_is_refused() -> None:
+    with FakePlug(lambda _: redfish_power(0)) as bmc, pytest.raises(MeterUnavailable, match="0 W"):
+        _open(bmc, "Chassis/1/Power")
+
+
 def test_a_chassis_names_its_links() -> None:
     chassis = {
         "@odata.type": "#Chassis.v1_24_0.Chassis",

@@ -69,6 +69,15 @@ def test_of_two_grace_sockets_no_part_is_added_to_its_whole(tree: HwmonTree) -> 
     assert _counted_w(tree) == pytest.approx(390.0, rel=1e-6)
 
 
+def test_newer_kernels_have_the_files_beside_the_link(tree: HwmonTree) -> None:
+    """Then the readings are in hwmonN, and the firmware's texts there or at the owner."""
+    for number, (label, where) in enumerate([("Grace", "label"), ("CPU", "oem_info")]):
+        chip = tree.add("power_meter", f"ACPI000D:0{number}", power1_average=(100 - number) * W)
+        place = chip.folder if where == "label" else chip.folder / "device"
+        (place / f"power1_{where}").write_text(f"{label} Power Socket 0\n")
+    assert _counted_w(tree) == pytest.approx(100.0, rel=1e-6)
+
+
 def test_rails_count_where_their_socket_is_not_shown(tree: HwmonTree) -> None:
     tree.grace("CPU Power Socket 0", 90 * W, 0)
     tree.grace("SysIO Power Socket 0", 40 * W, 1)
