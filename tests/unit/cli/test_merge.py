@@ -12,6 +12,7 @@ from tests.unit.analysis.dataset.test_merging import on, run_of
 from tests.unit.cli.test_cli import gb
 
 
+@pytest.mark.slow
 def test_runs_become_one_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     a, b = run_of(tmp_path / "a"), run_of(tmp_path / "b", 1.1)
     out = tmp_path / "both.nc"

@@ -33,6 +33,7 @@ def line_of(network: type[torch.nn.Module], text: str) -> str:
     return f"{networks.__file__}:{first + place}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "error", "op", "line"),
     [

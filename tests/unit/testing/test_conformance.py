@@ -111,6 +111,7 @@ def ended(told: str, word: str) -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_pages_backend_passes(suite: Suite) -> None:
     code, _, _ = page_example()
     told = suite({"reference": code})

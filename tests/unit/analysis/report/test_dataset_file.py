@@ -46,6 +46,7 @@ def test_a_merged_dataset_has_a_report_of_all_its_repetitions(tmp_path: Path) ->
     assert "<title>fake + fake · greenbatch</title>" in text
 
 
+@pytest.mark.slow
 def test_machines_side_by_side_have_a_report_each_and_a_page_that_leads_to_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

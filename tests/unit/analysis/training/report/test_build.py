@@ -160,6 +160,7 @@ def test_a_failed_trial_is_told_with_its_reason(tmp_path: Path, no_figures: None
     assert "random, trial 1 on digits (error 4×): the loss is nan in step 17 of epoch 2" in text
 
 
+@pytest.mark.slow
 def test_a_factorial_names_the_layers_that_explain_the_energy(
     tmp_path: Path, no_figures: None
 ) -> None:
@@ -187,6 +188,7 @@ def test_estimates_are_said_first_and_drawn_hollow(tmp_path: Path, no_figures: N
     assert all(curve["estimated"] for curve in curves)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [fakes.plain_run, fakes.factorial_run, fakes.search_run])
 def test_without_energy_it_says_why_and_shows_correctness(
     tmp_path: Path, no_figures: None, make: Any
