@@ -121,6 +121,7 @@ def test_a_faulty_network_is_an_error_and_leaves_no_file(
     assert visible(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_an_artifact_that_computes_something_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +168,7 @@ def test_weights_that_no_manifest_names_are_removed(tmp_path: Path) -> None:
     assert (tmp_path / "tiny-mine.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_leftovers_of_a_killed_export_are_removed(tmp_path: Path) -> None:
     left = tmp_path / ".tiny.export-abc"
     left.mkdir()

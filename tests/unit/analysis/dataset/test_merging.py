@@ -137,6 +137,7 @@ def test_runs_on_several_machines_stand_along_machine(tmp_path: Path, a: Path) -
     assert cell_rows(parts["other"]) == cell_rows(compiled(b))
 
 
+@pytest.mark.slow
 def test_repetitions_and_machines_merge_at_once(tmp_path: Path, a: Path) -> None:
     b = run_of(tmp_path / "b", 1.1)
     c = run_of(tmp_path / "c", 1.2, environment=on("other"))

@@ -1,10 +1,21 @@
 """Holm's correction against that of statsmodels."""
 
+import gc
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
 from greenbatch.analysis.statistics.multiple_testing import holm
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_objects_to_collect() -> Iterator[None]:
+    """Hide what exists already from the collection that statsmodels makes at each call."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize(

@@ -294,6 +294,7 @@ def test_settings_that_differ_are_marked(tmp_path: Path, no_figures: None) -> No
     assert "amp no" in text
 
 
+@pytest.mark.slow
 def test_files_of_an_earlier_report_do_not_outlive_it(tmp_path: Path) -> None:
     run = fakes.plain_run(tmp_path, batch_sizes=(32,), models=("simple-cnn",), blocks=1)
     stale = [run / "report" / name for name in ("figures/front.svg", "tables/anova.csv")]
@@ -327,6 +328,7 @@ def test_merged_machines_stand_side_by_side(tmp_path: Path, no_figures: None) ->
     assert all("Least energy per image seen: mobilenet_v2" in part for part in parts)
 
 
+@pytest.mark.slow
 def test_the_command_tells_the_answer_and_where_the_report_is(
     tmp_path: Path, no_figures: None
 ) -> None:

@@ -155,6 +155,7 @@ def test_a_strategy_proposes_within_the_space_and_the_same_when_told_the_same(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ends", "middle"),
     [
