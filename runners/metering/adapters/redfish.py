@@ -45,12 +45,12 @@ def numbers(answer: object, shown: str) -> RedfishNumbers:
         MeterUnavailable: It is no resource with a power or an energy, or several would do.
     """
     resource = answer if isinstance(answer, dict) else {}
-    kind = str(resource.get("@odata.type", "")).rpartition(".")[2]
+    kind = str(resource.get("@odata.type", "")).rpartition(".")[2][:60]
     if kind == "Power":
         return _of_power(resource.get("PowerControl"), shown)
     if kind == "EnvironmentMetrics" and (found := _of_metrics(resource)):
         return found
-    unit = resource.get("ReadingUnits")
+    unit = str(resource.get("ReadingUnits"))
     if kind == "Sensor" and unit == "W":
         return RedfishNumbers("Reading")
     if kind == "Sensor" and unit in _UNITS_J:

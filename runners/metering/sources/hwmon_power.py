@@ -67,7 +67,7 @@ class _Sensor:
             ValueError: It holds no power.
         """
         text = self.path.read_text(errors="replace").strip()
-        if not text.isdigit():
+        if not text.isdecimal():
             raise ValueError(f"it holds {text[:20]!r}, wanted a number of µW")
         if int(text) >= _NOT_KNOWN_UW:
             raise ValueError("the firmware reports that the power is not known")
@@ -194,7 +194,7 @@ def _outermost(parts: Sequence[_Part]) -> list[_Part]:
         if domain.name in found:
             name = f"{domain.name}-{len(found)}"
             domain = replace(domain, name=name, counts=False, note=_SAME_LABEL)
-        elif domain.counts and not rail.isdigit() and whole in names:
+        elif domain.counts and not rail.isdecimal() and whole in names:
             domain = replace(domain, counts=False, note=None)
         found[domain.name] = replace(part, domain=domain)
     return sorted(found.values(), key=lambda part: (not part.domain.counts, part.domain.name))
@@ -236,7 +236,7 @@ def _timed(parts: Sequence[_Part], clock: Clock) -> list[_Part]:
 
 def _milliseconds(path: Path) -> float:
     text = text_of(path) or ""
-    return int(text) / 1000 if text.isdigit() else 0.0
+    return int(text) / 1000 if text.isdecimal() else 0.0
 
 
 def _inaccuracy(path: Path) -> float:

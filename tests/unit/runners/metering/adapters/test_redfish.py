@@ -129,7 +129,17 @@ def test_a_chassis_names_its_links() -> None:
     )
 
 
-@pytest.mark.parametrize("answer", [[], 7, {"@odata.type": 3}, {"PowerControl": [1]}])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [],
+        7,
+        {"@odata.type": 3},
+        {"PowerControl": [1]},
+        {"@odata.type": "#Sensor.v1_8_0.Sensor", "ReadingUnits": ["W"]},
+        {"@odata.type": "#EnvironmentMetrics.v1_3_0.EnvironmentMetrics", "PowerWatts": 7},
+    ],
+)
 def test_anything_else_is_one_sentence(answer: object) -> None:
     with FakePlug(lambda _: answer) as bmc, pytest.raises(MeterUnavailable, match="write power="):
         _open(bmc, "Chassis/1/Power")
