@@ -132,6 +132,24 @@ def test_a_device_that_no_meter_reads_leaves_no_total(
     assert "wall meter" in str(total.reason)
 
 
+@pytest.mark.parametrize(
+    ("domains", "device", "waits"),
+    [
+        (HOST + GPUS, "cuda", True),
+        (HOST + GPUS, "cpu", False),
+        (MODULES, "cuda", True),
+        ([_domain("jetson-total", "machine", "nvidia")], "cuda", True),
+        ([_domain("apple-soc", "machine", "apple")], "soc", True),
+        (WALL, "cuda", False),
+    ],
+)
+def test_idle_power_is_waited_for_where_a_gpu_is_in_what_counts(
+    domains: list[Domain], device: str, waits: bool
+) -> None:
+    vendor = "nvidia" if device == "cuda" else ""
+    assert for_device(Metering((_Steady(*domains),)), device, vendor).metering.settles is waits
+
+
 def test_no_meter_at_all_is_left_at_that() -> None:
     assert for_device(Metering(), "cuda", "nvidia").metering.domains == ()
 
