@@ -12,7 +12,7 @@ from typing import Self
 
 from greenbatch.errors import GreenbatchError, MeterUnavailable, UnknownNameError, UsageError
 from greenbatch.privacy import masked
-from greenbatch.runners.metering.energy.idle_power import SLOW_PARTS
+from greenbatch.runners.metering.energy.idle_power import settles_slowly
 from greenbatch.runners.metering.meter import Domain, EnergyMeter, MeterOptions
 
 GROUP = "greenbatch.meters"
@@ -61,7 +61,7 @@ class Metering:
     @property
     def settles(self) -> bool:
         """Whether idle power takes its time to settle after a load, as that of a GPU does."""
-        return any(domain.counts and domain.part in SLOW_PARTS for domain in self.domains)
+        return any(domain.counts and settles_slowly(domain) for domain in self.domains)
 
     def follow(self, pid: int | None) -> None:
         """Attribute what follows to this process and its descendants."""
