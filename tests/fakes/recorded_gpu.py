@@ -1,6 +1,6 @@
 """A GPU whose power was recorded, by an analyser and by NVML: NVML is played back, the truth known.
 
-``tests/golden/power-recordings`` has the recordings. Time is simulated: NVML's readings go through
+``tests/recordings`` has the recordings. Time is simulated: NVML's readings go through
 the meter, the recorder's schedule and series, and are answered by `energy_figure`.
 """
 
@@ -23,7 +23,7 @@ from greenbatch.runners.metering.sampling.unwrapping import History, Series
 from greenbatch.runners.metering.sources.nvml import NvmlMeter
 
 Source: TypeAlias = Literal["draw", "instant"]
-_FOLDER = Path(__file__).parents[1] / "golden" / "power-recordings"
+_FOLDER = Path(__file__).parents[1] / "recordings"
 _AMPERE = 7
 _CAPABILITIES = {"a100": (8, 0), "rtx3090": (8, 6)}
 _READ_S = 2e-4  # a reading's length
