@@ -7,7 +7,7 @@ sizes on the host (ONNX Runtime's ``GetCpuPreferredNodes`` in
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SMALL = 100
 """Elements of the largest tensor that counts as sizes: the constant of ONNX Runtime's rule."""
 
+_SIZES_OF_DATA = ("Shape", "Size")
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 
 SHAPE_INPUTS: Mapping[str, frozenset[int]] = {
@@ -45,8 +46,9 @@ SHAPE_INPUTS: Mapping[str, frozenset[int]] = {
 def find_shape_nodes(model: "onnx.ModelProto") -> set[tuple[str, str]]:
     """Return the nodes that compute sizes alone, by operator and name.
 
-    All outputs of such a node are whole numbers or booleans of at most `SMALL` elements, and each
-    way from it to a floating-point tensor or to an output of the graph goes in by a shape input.
+    All that such a node takes is made of sizes and constants. All its outputs are whole numbers or
+    booleans of at most `SMALL` elements, and each way from it to a floating-point tensor or to an
+    output of the graph goes in by a shape input. What a graph inside a node takes is data.
     Nodes of one operator and name (as those without a name) are all in the set, or none is.
 
     Args:
@@ -57,11 +59,13 @@ def find_shape_nodes(model: "onnx.ModelProto") -> set[tuple[str, str]]:
     for node in model.graph.node:
         for place, name in enumerate(node.input):
             takers[name].append((node, place))
-    ends = {value.name for value in model.graph.output}
+    made = _made_of_sizes(model.graph)
+    ends = {value.name for value in model.graph.output} | _taken_inside(model.graph.node)
     alone: dict[str, bool] = {}  # by output
     for node in reversed(model.graph.node):
-        fits = all(_holds_sizes(tensors.get(name)) for name in node.output if name)
-        fits = fits and not any(name in ends for name in node.output)
+        named = {name for name in node.output if name}
+        fits = all(_holds_sizes(tensors.get(name)) for name in named)
+        fits = fits and named <= made and not named & ends
         for output in node.output:
             alone[output] = fits and all(
                 (not taker.domain and place in SHAPE_INPUTS.get(taker.op_type, ()))
@@ -73,6 +77,35 @@ def find_shape_nodes(model: "onnx.ModelProto") -> set[tuple[str, str]]:
         key = (node.op_type, node.name)
         found[key] = found.get(key, True) and all(alone[name] for name in node.output if name)
     return {key for key, holds in found.items() if holds}
+
+
+def _made_of_sizes(graph: "onnx.GraphProto") -> set[str]:
+    """Return the tensors that no number of an image has a part in."""
+    made = {tensor.name for tensor in graph.initializer} | {""}
+    for node in graph.node:  # in topological order
+        sized = not node.domain and node.op_type in _SIZES_OF_DATA
+        if sized or (made.issuperset(node.input) and not _graphs_in(node)):
+            made.update(node.output)
+    return made
+
+
+def _taken_inside(nodes: "Iterable[onnx.NodeProto]") -> set[str]:
+    """Return what the graphs inside nodes (If, Loop, Scan) take or give back, from wherever."""
+    found: set[str] = set()
+    for node in nodes:
+        for graph in _graphs_in(node):
+            found.update(name for inner in graph.node for name in inner.input)
+            found.update(value.name for value in graph.output)
+            found |= _taken_inside(graph.node)
+    return found
+
+
+def _graphs_in(node: "onnx.NodeProto") -> "list[onnx.GraphProto]":
+    return [
+        graph
+        for attribute in node.attribute
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs)
+    ]
 
 
 def _tensors(model: "onnx.ModelProto") -> "dict[str, onnx.TypeProto.Tensor]":

@@ -7,19 +7,30 @@ on a device that no meter reads has no total: the energy of its host would pass 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Protocol, Self, runtime_checkable
 
 from greenbatch.errors import MeterUnavailable
 from greenbatch.records import EnergySource
 from greenbatch.runners.metering.conditions import Conditioned, DeviceState
 from greenbatch.runners.metering.meter import Domain, EnergyMeter, MeterOptions, Reading
 from greenbatch.runners.metering.opening import Metering, is_module
+from greenbatch.runners.metering.processes import ListsProcesses, Processes
 
 _PARTS = {"cuda": "gpu", "soc": "machine"}
 """The part that a backend's device is, where it has another name."""
 _DEVICE_PARTS = ("gpu", "npu")
-_METERS = {"nvidia": "nvml", "amd": "amd", "apple": "apple"}
+_METERS = {"nvidia": "nvml", "amd": "amd", "apple": "apple", "intel": "intel-gpu"}
+_METERS_OF_DEVICES = {"npu": "npu", "soc": "apple"}
 _ABSENT_INTERVAL_S = 0.5
+_OTHERS_INTERVAL_S = 0.5  # devices that are shown alone: each read keeps the driver from others
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A meter of several devices that can be read one by one."""
+
+    def part(self, names: Collection[str]) -> EnergyMeter:
+        """Return a meter of the domains of these names, which is open as long as this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,7 @@ def for_device(metering: Metering, device: str, vendor: str = "") -> CellMeterin
     domains = [domain for domain in metering.domains if domain.counts]
     own, refusal = _own(domains, device, vendor, metering.absent)
     counted = {domain.name for domain in domains if _counts(domain, own)}
-    meters = tuple(_CellMeter(meter, counted) for meter in metering.meters)
+    meters = tuple(part for meter in metering.meters for part in _parts(meter, counted))
     if refusal and metering.meters:
         taken = {domain.name for domain in metering.domains}
         name = {"cuda": "gpu"}.get(device, device)
@@ -103,7 +114,7 @@ def _own(
     if found:
         names = ", ".join(domain.name for domain in found)
         why = f"it is not known which one of {names} the cell computes on"
-    elif (meter := _METERS.get(vendor, "apple" if device == "soc" else "")) in absent:
+    elif (meter := _METERS_OF_DEVICES.get(device, _METERS.get(vendor, ""))) in absent:
         why = f"the meter {meter} was not used: {absent[meter].rstrip('.')}"
     else:
         whose = f"{vendor.capitalize()} {what}" if vendor == "intel" else what
@@ -121,6 +132,21 @@ def _counts(domain: Domain, own: Domain | None) -> bool:
     if is_module(domain):
         return own is None
     return domain.part not in _DEVICE_PARTS
+
+
+def _parts(meter: EnergyMeter, counted: Collection[str]) -> "list[_CellMeter]":
+    """Return a meter as a cell counts it: what counts apart from what does not, where it can be.
+
+    A window's ends are seen the more exactly, the fewer devices are read around them.
+    """
+    if not isinstance(meter, Divisible):
+        return [_CellMeter(meter, counted)]
+    names = {domain.name for domain in meter.domains}
+    own, others = names.intersection(counted), names.difference(counted)
+    parts = [_CellMeter(meter.part(own), counted)] if own else []
+    if others:
+        parts.append(_CellMeter(meter.part(others), counted, _OTHERS_INTERVAL_S))
+    return parts
 
 
 def _made_by(domain: Domain, vendor: str) -> bool:
@@ -142,18 +168,21 @@ class _CellMeter(EnergyMeter):
     Args:
         meter: It is read, and stays its owner's to close.
         counted: The names of domains that count.
+        interval_s: How often it is to be read, in s; ``None``: as often as it asks for.
     """
 
-    def __init__(self, meter: EnergyMeter, counted: Collection[str]) -> None:
+    def __init__(
+        self, meter: EnergyMeter, counted: Collection[str], interval_s: float | None = None
+    ) -> None:
         self._meter = meter
         self.name = meter.name
         self.domains = tuple(
             replace(domain, counts=domain.name in counted) for domain in meter.domains
         )
-        self.interval_s = meter.interval_s
+        self.interval_s = interval_s or meter.interval_s
         # The instants of a window's ends matter only for what is counted.
-        used = any(domain.counts for domain in self.domains)
-        self.focus_interval_s = meter.focus_interval_s if used else None
+        self._counted = {domain.name for domain in self.domains if domain.counts}
+        self.focus_interval_s = meter.focus_interval_s if self._counted else None
 
     @classmethod
     def open(cls, options: MeterOptions) -> Self:
@@ -166,11 +195,17 @@ class _CellMeter(EnergyMeter):
 
     def conditions(self) -> Mapping[str, DeviceState]:
         """Look at the devices that count."""
-        if not isinstance(self._meter, Conditioned):
+        if not self._counted or not isinstance(self._meter, Conditioned):
             return {}
-        counted = {domain.name for domain in self.domains if domain.counts}
         states = self._meter.conditions()
-        return {device: state for device, state in states.items() if device in counted}
+        return {device: state for device, state in states.items() if device in self._counted}
+
+    def processes(self) -> Mapping[str, Processes]:
+        """List the processes on the devices that count."""
+        if not self._counted or not isinstance(self._meter, ListsProcesses):
+            return {}
+        lists = self._meter.processes()
+        return {device: found for device, found in lists.items() if device in self._counted}
 
     def follow(self, pid: int | None) -> None:
         """Attribute what follows to this process and its descendants."""

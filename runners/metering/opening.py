@@ -12,7 +12,7 @@ from typing import Self
 
 from greenbatch.errors import GreenbatchError, MeterUnavailable, UnknownNameError, UsageError
 from greenbatch.privacy import masked
-from greenbatch.runners.metering.energy.idle_power import SLOW_PARTS
+from greenbatch.runners.metering.energy.idle_power import settles_slowly
 from greenbatch.runners.metering.meter import Domain, EnergyMeter, MeterOptions
 
 GROUP = "greenbatch.meters"
@@ -22,10 +22,13 @@ METERS = {
     "rapl": f"{_HERE}.sources.rapl:RaplMeter",
     "perf": f"{_HERE}.sources.perf_events:PerfMeter",
     "hwmon": f"{_HERE}.sources.hwmon:HwmonMeter",
+    "hwmon-power": f"{_HERE}.sources.hwmon_power:HwmonPowerMeter",
+    "intel-gpu": f"{_HERE}.sources.intel_gpu:IntelGpuMeter",
+    "npu": f"{_HERE}.sources.npu:NpuMeter",
 }
 ESTIMATE = "estimate"
 # Each is another door to what the one before it reads: `auto` takes the first that opens.
-_CPU_METERS = ("rapl", "perf", "hwmon", ESTIMATE)
+_CPU_METERS = ("rapl", "perf", "hwmon", "hwmon-power", ESTIMATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Metering:
     @property
     def settles(self) -> bool:
         """Whether idle power takes its time to settle after a load, as that of a GPU does."""
-        return any(domain.counts and domain.part in SLOW_PARTS for domain in self.domains)
+        return any(domain.counts and settles_slowly(domain) for domain in self.domains)
 
     def follow(self, pid: int | None) -> None:
         """Attribute what follows to this process and its descendants."""

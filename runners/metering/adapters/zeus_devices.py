@@ -245,6 +245,7 @@ class AppleMeter(EnergyMeter):
             source=EnergySource.COUNTER,
             tick_s=tick_s,
             part="machine",
+            vendor="apple",
             device="Apple silicon: " + " + ".join(self._summed),
         )
         self.domains = (

@@ -6,10 +6,19 @@ the 3 % by which they may differ. Single ticks of 20 or 100 ms are alike long be
 """
 
 from greenbatch.records import EnergyFigure, IdleFigure
+from greenbatch.runners.metering.meter import Domain
 
-SLOW_PARTS = ("gpu", "npu", "soc")
+_SLOW_PARTS = ("gpu", "npu", "soc")
 SPAN_S = 1.0
 _ALIKE = 0.03
+
+
+def settles_slowly(domain: Domain) -> bool:
+    """Return whether a domain's power takes its time to fall after a load.
+
+    So does that of a superchip or a system on a chip, which holds a GPU. A plug is not waited for.
+    """
+    return domain.part in _SLOW_PARTS or (domain.part == "machine" and bool(domain.vendor))
 
 
 def alike(earlier: EnergyFigure, later: EnergyFigure) -> bool:

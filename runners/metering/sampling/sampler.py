@@ -13,7 +13,12 @@ from greenbatch.runners.metering.conditions import (
 )
 from greenbatch.runners.metering.energy.energy_function import FloatArray
 from greenbatch.runners.metering.energy.figures import energy_figure, trace
-from greenbatch.runners.metering.energy.idle_power import SLOW_PARTS, SPAN_S, alike, idle_figure
+from greenbatch.runners.metering.energy.idle_power import (
+    SPAN_S,
+    alike,
+    idle_figure,
+    settles_slowly,
+)
 from greenbatch.runners.metering.meter import Clock, EnergyMeter
 from greenbatch.runners.metering.sampling.watch import Watch
 
@@ -147,7 +152,7 @@ class Recorder:
             domain
             for watch in self._watches
             for domain in watch.meter.domains
-            if domain.counts and domain.part in SLOW_PARTS
+            if domain.counts and settles_slowly(domain)
         ]
         if not slow:
             return True

@@ -7,7 +7,7 @@ averaged over 1 s on the other Ampere cards and all newer ones. What a device ca
 asking it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Self
 
 from greenbatch.errors import MeterUnavailable
@@ -80,6 +80,15 @@ class NvmlMeter(EnergyMeter):
         return {
             device.name: processes_of(device.handle) for device in self._devices if device.handle
         }
+
+    def part(self, names: Collection[str]) -> "NvmlMeter":
+        """Return a meter of the devices of these names; closing it closes nothing."""
+        some = NvmlMeter(
+            [device for device in self._devices if device.name in names],
+            [domain for domain in self.domains if domain.name in names],
+        )
+        some._open = False
+        return some
 
     def close(self) -> None:
         """Shut NVML down."""

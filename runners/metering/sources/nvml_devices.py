@@ -96,7 +96,7 @@ def discover(options: MeterOptions) -> tuple[list[Device], list[Domain]]:
     import pynvml
 
     handles = [_handle(index) for index in range(pynvml.nvmlDeviceGetCount())]
-    uuids = [str(ask(pynvml.nvmlDeviceGetUUID, handle)) for handle, _ in handles]
+    uuids = [str(ask(pynvml.nvmlDeviceGetUUID, handle) or "") for handle, _ in handles]
     models = [str(ask(pynvml.nvmlDeviceGetName, handle) or "GPU") for handle, _ in handles]
     spec = options.environ.get("CUDA_VISIBLE_DEVICES")
     order = options.environ.get("CUDA_DEVICE_ORDER")
@@ -104,7 +104,7 @@ def discover(options: MeterOptions) -> tuple[list[Device], list[Domain]]:
     if not chosen:
         cause = "NVML lists no GPU" if not handles else f"CUDA_VISIBLE_DEVICES={spec!r} hides all"
         raise MeterUnavailable(f"no GPU to meter: {cause}; pass --meter estimate for the CPU")
-    parents = {name: mig_parent(name) for name in chosen if isinstance(name, str)}
+    parents = {name: _mig_parent(name) for name in chosen if isinstance(name, str)}
     divided = {
         index for index in chosen if isinstance(index, int) and _is_divided(handles[index][0])
     }
@@ -141,7 +141,7 @@ def _card(
         source=EnergySource.COUNTER if device.counter else EnergySource.INTEGRATED,
         tick_s=periods.tick_s.get(index, _POWER_PERIOD_S),
         part="machine" if device.module else "gpu",
-        device=f"{model} {uuid}",
+        device=f"{model} {uuid}".rstrip(),
         vendor=_VENDOR,
         uuid=uuid,
         note=device.note,
@@ -162,6 +162,18 @@ def _instance(name: str, reason: str, mig_name: str = "") -> tuple[Device, Domai
         uuid=mig_name,
     )
     return Device(name=name, reason=reason), domain
+
+
+def _mig_parent(name: str) -> int:
+    import pynvml
+
+    try:
+        return mig_parent(name)
+    except pynvml.NVMLError as error:
+        raise MeterUnavailable(
+            f"CUDA_VISIBLE_DEVICES names the MIG instance {name!r}, which NVML does not find "
+            f"({str(error).rstrip('.')}); name one that 'nvidia-smi -L' shows"
+        ) from error
 
 
 def _handle(index: int) -> tuple[Handle, str | None]:

@@ -1,5 +1,6 @@
 """NVML, NVIDIA's management library: opened, closed, and its errors in one sentence each."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypeVar
 
@@ -10,6 +11,7 @@ _T = TypeVar("_T")
 Handle: TypeAlias = object
 """NVML's of a device: a pointer that NVML alone reads."""
 
+_INDEX = re.compile(r"[+]?[0-9]+")
 _CURES = {
     "LibraryNotFound": "install the NVIDIA driver, or give the container access to the GPU",
     "DriverNotLoaded": "load the NVIDIA driver ('nvidia-smi' must work)",
@@ -83,7 +85,9 @@ def visible_devices(
 
     Returns:
         NVML's indices, and the names of MIG instances as they stand in ``spec``. As in CUDA, an
-        entry that names no device hides all that follow it.
+        entry that names no device hides all that follow it, a device that is named twice hides
+        all, and of an index the digits that it begins with are read (torch's
+        ``_parse_visible_devices`` does the same).
 
     Raises:
         UsageError: An index does not say which device is meant: CUDA numbers the fastest first,
@@ -95,17 +99,18 @@ def visible_devices(
     for entry in (part.strip() for part in spec.split(",")):
         if entry.upper().startswith("MIG-"):
             device: int | str = entry
-        elif entry.isdecimal():
-            device = int(entry)
+        elif index := _INDEX.match(entry):
+            device = int(index[0])
         else:
             found = [i for i, uuid in enumerate(uuids) if entry and uuid.startswith(entry)]
             device = found[0] if len(found) == 1 else len(uuids)
         if isinstance(device, int) and device >= len(uuids):
             break
-        if device not in chosen:
-            chosen.append(device)
+        if device in chosen:
+            return []
+        chosen.append(device)
     models = set(names)
-    by_index = any(part.strip().isdecimal() for part in spec.split(","))
+    by_index = any(_INDEX.match(part.strip()) for part in spec.split(","))
     if order != "PCI_BUS_ID" and by_index and len(models) > 1 and len(chosen) < len(uuids):
         raise UsageError(
             f"CUDA_VISIBLE_DEVICES={spec!r} names GPUs by an index, which CUDA counts from the "

@@ -65,6 +65,50 @@ def test_one_way_into_a_result_is_enough() -> None:
     assert find_shape_nodes(network(nodes, zero=ZERO, rest=REST)) == {("Concat", "sizes")}
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_a_graph_inside_a_node_takes_is_data(nested: bool) -> None:
+    def branch(*nodes: onnx.NodeProto) -> onnx.GraphProto:
+        out = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
+        return helper.make_graph(list(nodes), "branch", [], [out])
+
+    scaled = branch(
+        helper.make_node("Cast", ["first"], ["factor"], "cast", to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["x", "factor"], ["out"], "mul"),
+    )
+    plain = branch(helper.make_node("Identity", ["x"], ["out"], "same"))
+    if nested:
+        inner = helper.make_node(
+            "If", ["yes"], ["out"], "inner", then_branch=scaled, else_branch=plain
+        )
+        scaled = branch(inner)
+    nodes = [
+        shape(),
+        helper.make_node("Gather", ["dims", "zero"], ["first"], "first"),
+        helper.make_node("If", ["yes"], ["y"], "if", then_branch=scaled, else_branch=plain),
+    ]
+    assert find_shape_nodes(network(nodes, zero=ZERO, yes=np.array(True))) == set()
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        [helper.make_node("Cast", ["x"], ["made"], "made", to=TensorProto.INT64)],
+        [helper.make_node("ArgMax", ["x"], ["made"], "made", keepdims=0)],
+        [helper.make_node("NonZero", ["x"], ["made"], "made")],
+    ],
+)
+def test_what_is_made_of_the_numbers_of_an_image_is_no_size(start: list[onnx.NodeProto]) -> None:
+    nodes = [
+        *start,
+        helper.make_node("Reshape", ["made", "rest"], ["flat"], "flat"),
+        helper.make_node("Slice", ["flat", "zero", "one"], ["sizes"], "sizes"),
+        helper.make_node("ConstantOfShape", ["sizes"], ["y"], "fill"),
+    ]
+    model = network(nodes, zero=ZERO, one=ONE, rest=REST)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    assert find_shape_nodes(model) == set()
+
+
 @pytest.mark.parametrize(("elements", "counts"), [(100, True), (101, False)])
 def test_more_than_a_hundred_elements_are_data(elements: int, counts: bool) -> None:
     nodes = [

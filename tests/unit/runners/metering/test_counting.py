@@ -132,6 +132,35 @@ def test_a_device_that_no_meter_reads_leaves_no_total(
     assert "wall meter" in str(total.reason)
 
 
+@pytest.mark.parametrize(
+    ("backend", "meter"), [("openvino-gpu", "intel-gpu"), ("openvino-npu", "npu")]
+)
+def test_the_reason_is_that_of_the_meter_of_the_device(backend: str, meter: str) -> None:
+    spec = backends.find(backend)
+    metering = Metering((_Steady(*HOST),), {meter: "it stands still"})
+    cell = for_device(metering, spec.device, spec.vendor).metering
+    (reading,) = cell.meters[-1].read().values()
+    assert f"the meter {meter} was not used: it stands still" in str(reading.reason)
+
+
+@pytest.mark.parametrize(
+    ("domains", "device", "waits"),
+    [
+        (HOST + GPUS, "cuda", True),
+        (HOST + GPUS, "cpu", False),
+        (MODULES, "cuda", True),
+        ([_domain("jetson-total", "machine", "nvidia")], "cuda", True),
+        ([_domain("apple-soc", "machine", "apple")], "soc", True),
+        (WALL, "cuda", False),
+    ],
+)
+def test_idle_power_is_waited_for_where_a_gpu_is_in_what_counts(
+    domains: list[Domain], device: str, waits: bool
+) -> None:
+    vendor = "nvidia" if device == "cuda" else ""
+    assert for_device(Metering((_Steady(*domains),)), device, vendor).metering.settles is waits
+
+
 def test_no_meter_at_all_is_left_at_that() -> None:
     assert for_device(Metering(), "cuda", "nvidia").metering.domains == ()
 
@@ -206,6 +235,39 @@ def test_on_a_node_of_eight_gpus_a_cell_has_the_energy_of_its_own(
     (own,) = conditions
     assert (own.device, own.throttle_reasons, own.foreign_pids) == ("gpu-0", (), ())
     assert own.temperature_end_c == 40.0
+
+
+@pytest.mark.skipif(not nvml.has_compiler(), reason="no C compiler")
+def test_around_a_window_no_gpu_is_asked_but_the_one_that_counts(node: nvml.FakeNvml) -> None:
+    with open_meters(["nvml"], MeterOptions(environ=BY_BUS)) as metering:
+        own, others = for_device(metering, "cuda", "nvidia").metering.meters
+        assert own.focus_interval_s
+        assert list(own.read()) == ["gpu-0"]
+        assert others.focus_interval_s is None
+        assert others.interval_s > own.interval_s
+        assert list(others.read()) == [f"gpu-{index}" for index in range(1, 8)]
+        (shown,) = for_device(metering, "cpu").metering.meters
+        assert len(shown.read()) == 8
+        assert shown.interval_s == others.interval_s
+        own.close()
+        assert metering.meters[0].read()["gpu-0"].reason is None, "a part closes nothing"
+
+
+@pytest.mark.skipif(not nvml.has_compiler(), reason="no C compiler")
+@pytest.mark.parametrize(("busy", "foreign"), [("own_pid_0", (4242,)), ("own_pid_1", ())])
+def test_a_cell_sees_who_else_computes_on_its_gpu(
+    tmp_path: Path, library: Path, busy: str, foreign: tuple[int, ...]
+) -> None:
+    fake = nvml.FakeNvml(tmp_path / "gpu", library, devices=2, tick_s=0.02, **{busy: 4242})
+    with fake.installed(), open_meters(["nvml"], MeterOptions(environ=BY_BUS)) as metering:
+        cell = for_device(metering, "cuda", "nvidia")
+        with Recorder(cell.metering.meters) as recorder:
+            start_s = recorder.begin()
+            recorder.list_processes()
+            end_s = recorder.end()
+            recorder.list_processes()
+            (own,) = recorder.conditions(start_s, end_s)
+    assert own.foreign_pids == foreign
 
 
 @pytest.mark.alone

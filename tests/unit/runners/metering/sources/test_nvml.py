@@ -9,6 +9,7 @@ import pytest
 from greenbatch.errors import MeterUnavailable, UsageError
 from greenbatch.records import EnergyFigure, EnergySource
 from greenbatch.runners.metering import MeterOptions, Recorder, open_meters
+from greenbatch.runners.metering.counting import for_device
 from greenbatch.runners.metering.sources.nvml import NvmlMeter
 from greenbatch.runners.metering.sources.nvml_library import visible_devices
 from tests.fakes import nvml
@@ -240,7 +241,7 @@ def test_a_gpu_that_states_no_power_is_missing_not_0_j(
 def test_a_counter_that_runs_beside_a_power_of_0_w_is_read(
     gpu: nvml.FakeNvml, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("greenbatch.runners.metering.sources.nvml.instant_power_w", lambda *_: 0.0)
+    monkeypatch.setattr("greenbatch.runners.metering.sources.nvml.power_w", lambda *_, **__: 0.0)
     with NvmlMeter.open(OPTIONS) as meter:
         figure, t0_s, t1_s = _record(meter, 0.5)
     assert figure.source is EnergySource.COUNTER
@@ -260,14 +261,14 @@ def test_a_counter_that_never_ticks_gives_way_to_the_power(gpu: nvml.FakeNvml) -
 def test_clients_of_mps_are_listed_and_its_server_is_not(gpu: nvml.FakeNvml) -> None:
     gpu.set(pid=[77], mps_client=4242, mps_server=77)
     with NvmlMeter.open(OPTIONS) as meter:
-        assert meter.conditions()["gpu-0"].pids == (4242,)
+        assert meter.processes()["gpu-0"].pids == (4242,)
         gpu.set(mps_client=0)
-        assert meter.conditions()["gpu-0"].pids == (77,)
+        assert meter.processes()["gpu-0"].pids == (77,)
 
 
 def test_a_mig_instance_that_is_not_there_is_refused(gpu: nvml.FakeNvml) -> None:
     options = MeterOptions(environ={"CUDA_VISIBLE_DEVICES": "MIG-00000007-0000"})
-    with pytest.raises(MeterUnavailable, match="cannot read NVML"):
+    with pytest.raises(MeterUnavailable, match=r"MIG-00000007-0000.*'nvidia-smi -L'"):
         NvmlMeter.open(options)
 
 
@@ -298,6 +299,29 @@ def test_visible_devices_are_chosen_as_cuda_does() -> None:
     assert visible_devices("GPU-bb2,GPU-aa", uuids) == [1, 0]
     assert visible_devices("GPU-bb", uuids) == []
     assert visible_devices("MIG-1,0", uuids) == ["MIG-1", 0]
+    assert visible_devices("1gpu,+2, 0", uuids) == [1, 2, 0]
+    for nothing in ("-1", "NoDevFiles", "none", ",1", "GPU-zz,0", "GPU-"):
+        assert visible_devices(nothing, uuids) == [], nothing
+    for twice in ("1,1", "0,1,0", "GPU-aa,GPU-aa", "MIG-1,MIG-1"):
+        assert visible_devices(twice, uuids) == [], twice
+
+
+def test_a_gpu_whose_uuid_is_not_known_is_metered_and_not_named_to_cuda(
+    gpu: nvml.FakeNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pynvml
+
+    def unknown(_: object) -> str:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", unknown)
+    with open_meters(["nvml"], OPTIONS) as metering:
+        cell = for_device(metering, "cuda", "nvidia")
+        (domain,) = cell.metering.domains
+        assert (domain.counts, domain.uuid, domain.device) == (True, "", "Simulated GPU")
+        assert cell.environment == {}
+    with pytest.raises(MeterUnavailable, match="hides all"):
+        NvmlMeter.open(MeterOptions(environ={"CUDA_VISIBLE_DEVICES": "None"}))
 
 
 def test_a_driver_that_knows_the_older_process_list_alone_lists_processes(
