@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from greenbatch.models.artifacts import has_manifest
+from greenbatch.runners.backends import tf32
 from tests.conftest import Gb
 from tests.gpu.gating import MODEL, need
 
@@ -61,6 +62,12 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     )
 
 
+@pytest.fixture(autouse=True)
+def _without_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the process of a cell in fp32, before a library is loaded."""
+    monkeypatch.setenv(tf32.OVERRIDE, "0")
+
+
 @pytest.fixture(scope="session")
 def onnxruntime_cuda() -> None:
     """Skip where ONNX Runtime has no CUDA here, before an export."""
@@ -86,11 +93,10 @@ def study_artifacts(artifacts: Path, gb: Gb, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def lower_artifacts(gb: Gb, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a small network in fp16, bf16 and int8 for GPUs."""
+    """A folder with a small network in fp16 and int8 for GPUs."""
     folder = tmp_path_factory.mktemp("lower-artifacts")
-    options = [word for name in ("fp16", "bf16", "int8") for word in ("--precision", name)]
     gb(
-        *("export", MODEL, "--weights", "random", "--int8-for", "gpu"),
-        *(*options, "--out", folder),
+        *("export", MODEL, "--weights", "random", "--int8-for", "gpu", "--out", folder),
+        *("--precision", "fp16", "--precision", "int8"),
     )
     return folder
