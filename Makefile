@@ -21,7 +21,8 @@ help:
 	@echo "make fuzz        open 300 spoilt runs by every command that reads runs"
 	@echo "make check       lint, types, import directions, language"
 	@echo "make format      format the code"
-	@echo "make gpu-check   run the tests that need a CUDA device, and check its meters"
+	@echo "make gpu-check   check this machine's GPU in ten minutes, and write a page (OUT=gpu-check)"
+	@echo "                 (PYTHON=PATH: with this interpreter as it is, nothing is installed)"
 	@echo "make benchmarks  what the tool costs a measurement, and how far its joules are off"
 	@echo "                 (PEER_PYTHON=PATH: an interpreter with zeus and codecarbon, to compare)"
 
@@ -89,10 +90,14 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Where nothing can be installed: make gpu-check NO_INSTALL=1 BIN=/usr/bin
-gpu-check: $(if $(NO_INSTALL),,install)
-	$(BIN)/python -m pytest -m gpu -rs
-	$(BIN)/python benchmarks/gpu_metering.py --output docs/gpu-metering.md
+# PYTHON=PATH names an interpreter: it is used as it is, and nothing is installed. Ten minutes at most.
+# Exit codes of the check: 0 ok, 1 something failed, 3 nothing could run on a GPU ('make' itself exits
+# 2 then, and prints the code).
+OUT ?= gpu-check
+CHECKS_WITH_GIVEN := $(filter-out file,$(origin PYTHON))
+gpu-check: $(if $(CHECKS_WITH_GIVEN),,install)
+	PYTHONPATH="$(CURDIR)/src$${PYTHONPATH:+:$$PYTHONPATH}" \
+		$(if $(CHECKS_WITH_GIVEN),$(PYTHON),$(BIN)/python) -m benchmarks.gpu_check --out $(OUT)
 
 benchmarks: install
 	$(BIN)/python benchmarks/window_overhead.py

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from greenbatch.errors import UsageError
+from greenbatch.runners.doctor import power_modes
 from greenbatch.runners.host.cores import affine_cpus, granted_cores, memory_limit_bytes
 
 # What hypervisors write into the DMI tables, as systemd-detect-virt(1) lists them.
@@ -52,6 +53,8 @@ class Machine:
         smt: Whether a core runs several threads.
         governor: Who chooses the frequency; several, comma between, where cores differ.
         boost: Whether cores may run above their base frequency.
+        power_mode: Of a Jetson, as ``nvpmodel`` names it; ``None`` elsewhere.
+        platform_profile: As the firmware of a laptop names it; ``None`` where it has none.
         memory_bytes: Of the machine.
         memory_limit_bytes: What the cgroup allows; ``None``: no limit.
         os, kernel: The system's name, and the kernel's release.
@@ -79,6 +82,8 @@ class Machine:
     hypervisor: str | None
     container: str | None
     sockets_used: tuple[int, ...] | None = None
+    power_mode: str | None = None
+    platform_profile: str | None = None
 
 
 def sysfs_root() -> Path:
@@ -127,6 +132,8 @@ def look(
         hypervisor=hypervisor,
         container=_container(root, environ),
         sockets_used=_sockets_used(cpus, affine_cpus()),
+        power_mode=power_modes.jetson_mode(environ),
+        platform_profile=power_modes.platform_profile(sysfs),
     )
 
 

@@ -19,7 +19,8 @@ from greenbatch.runners.metering.processes import ListsProcesses, Processes
 _PARTS = {"cuda": "gpu", "soc": "machine"}
 """The part that a backend's device is, where it has another name."""
 _DEVICE_PARTS = ("gpu", "npu")
-_METERS = {"nvidia": "nvml", "amd": "amd", "apple": "apple"}
+_METERS = {"nvidia": "nvml", "amd": "amd", "apple": "apple", "intel": "intel-gpu"}
+_METERS_OF_DEVICES = {"npu": "npu", "soc": "apple"}
 _ABSENT_INTERVAL_S = 0.5
 _OTHERS_INTERVAL_S = 0.5  # devices that are shown alone: each read keeps the driver from others
 
@@ -113,7 +114,7 @@ def _own(
     if found:
         names = ", ".join(domain.name for domain in found)
         why = f"it is not known which one of {names} the cell computes on"
-    elif (meter := _METERS.get(vendor, "apple" if device == "soc" else "")) in absent:
+    elif (meter := _METERS_OF_DEVICES.get(device, _METERS.get(vendor, ""))) in absent:
         why = f"the meter {meter} was not used: {absent[meter].rstrip('.')}"
     else:
         whose = f"{vendor.capitalize()} {what}" if vendor == "intel" else what

@@ -41,6 +41,8 @@ class Domain:
         vendor: Of a GPU or NPU: ``nvidia``, ``amd``, ``intel``, ``apple``; empty: not known.
         uuid: By which CUDA knows it; empty where it has none.
         range_j: Where its counter starts again from 0, in J; ``None``: never, or not known.
+        power_most_w: More than it can ever draw, in W: a counter that moves faster was set anew;
+            ``None``: not known.
         lag_s: How old a power reading may be, averaging included, in s.
         band_relative: Share of the energy by which the model behind an estimate, or the calibration
             of a sensor, may be wrong.
@@ -59,6 +61,7 @@ class Domain:
     vendor: str = ""
     uuid: str = ""
     range_j: float | None = None
+    power_most_w: float | None = None
     lag_s: float = 0.0
     band_relative: float = 0.0
     band_power_w: float = 0.0

@@ -22,10 +22,13 @@ METERS = {
     "rapl": f"{_HERE}.sources.rapl:RaplMeter",
     "perf": f"{_HERE}.sources.perf_events:PerfMeter",
     "hwmon": f"{_HERE}.sources.hwmon:HwmonMeter",
+    "hwmon-power": f"{_HERE}.sources.hwmon_power:HwmonPowerMeter",
+    "intel-gpu": f"{_HERE}.sources.intel_gpu:IntelGpuMeter",
+    "npu": f"{_HERE}.sources.npu:NpuMeter",
 }
 ESTIMATE = "estimate"
 # Each is another door to what the one before it reads: `auto` takes the first that opens.
-_CPU_METERS = ("rapl", "perf", "hwmon", ESTIMATE)
+_CPU_METERS = ("rapl", "perf", "hwmon", "hwmon-power", ESTIMATE)
 
 
 @dataclass(frozen=True, slots=True)

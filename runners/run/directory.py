@@ -260,10 +260,11 @@ def read_environment(path: Path) -> dict[str, object]:
 def differences(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     """Return what differs of the environment's ``matters``, a phrase for each member.
 
-    ``domains`` are compared where ``now`` has them: without open meters they are not known.
+    ``domains`` are compared where ``now`` has them: without open meters they are not known. Modes
+    of power are compared where ``before`` has them: earlier versions did not record them.
     """
     old, new = (masked_members(one.get("matters", {})) for one in (before, now))
-    unknown = {"domains"} - new.keys()
+    unknown = ({"domains"} - new.keys()) | ({"power mode", "platform profile"} - old.keys())
     return [
         f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
         for key in sorted({*old, *new} - unknown)

@@ -111,9 +111,16 @@ def describe_without_meters(study: Study | TrainingStudy) -> Environment:
             "cpu": this_machine.cpu or this_machine.architecture,
             "cores_granted": this_machine.cores_granted,
             "threads": thread_count(study.threads),
+            **_modes(this_machine),
             **{f"version of {name}": version for name, version in versions.items()},
         },
     }
+
+
+def _modes(of: machine.Machine) -> dict[str, str]:
+    """Return the modes that bound the machine's power, where it has them."""
+    modes = {"power mode": of.power_mode, "platform profile": of.platform_profile}
+    return {name: mode for name, mode in modes.items() if mode}
 
 
 def _backend(name: str) -> Mapping[str, str]:

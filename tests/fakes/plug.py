@@ -6,10 +6,12 @@ with FakePlug(lambda t_s: shelly(60.0, 60.0 * t_s)) as plug:
 
 import base64
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
 
 
@@ -19,6 +21,7 @@ class FakePlug:
     Args:
         answer: Returns what is sent as JSON, from the time of `time.perf_counter` in s.
         refresh_s: How often the plug renews its numbers; 0: at each request.
+        certificate: A file of its certificate and key, to answer by https.
 
     Attributes:
         status, raw, hold_s, redirect: Change how it answers: the HTTP status, bytes in place of
@@ -28,7 +31,12 @@ class FakePlug:
         paths: Path and query of each request.
     """
 
-    def __init__(self, answer: Callable[[float], Any], refresh_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        answer: Callable[[float], Any],
+        refresh_s: float = 0.0,
+        certificate: Path | None = None,
+    ) -> None:
         self.answer, self.refresh_s = answer, refresh_s
         self.status, self.hold_s = 200, 0.0
         self.raw: bytes | None = None
@@ -47,12 +55,24 @@ class FakePlug:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._scheme = "https" if certificate else "http"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/status?id=0"
+        return f"{self.root}/status?id=0"
+
+    @property
+    def root(self) -> str:
+        """The same without a path."""
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         """Answer from now on."""
@@ -129,4 +149,34 @@ def pdu(power_w: float, energy_j: float) -> dict[str, Any]:
             {"label": "switch", "watts": "11.2", "joules": 5.0},
             {"label": "node 1", "watts": f"{power_w:.2f}", "joules": round(energy_j, 2)},
         ]
+    }
+
+
+def redfish_power(power_w: float | None) -> dict[str, Any]:
+    """What a BMC says of ``Chassis/1/Power`` (DSP0268), with parts of the machine beside it."""
+    return {
+        "@odata.type": "#Power.v1_7_1.Power",
+        "@odata.id": "/redfish/v1/Chassis/1/Power",
+        "PowerControl": [
+            {
+                "MemberId": "0",
+                "Name": "System Input Power",
+                "PowerConsumedWatts": power_w,
+                "PowerMetrics": {"IntervalInMin": 1, "AverageConsumedWatts": 12},
+            }
+        ],
+        "PowerSupplies": [{"LastPowerOutputWatts": 325}],
+    }
+
+
+def redfish_metrics(power_w: float, energy_j: float) -> dict[str, Any]:
+    """What a BMC says of ``Chassis/1/EnvironmentMetrics``."""
+    return {
+        "@odata.type": "#EnvironmentMetrics.v1_3_0.EnvironmentMetrics",
+        "PowerWatts": {
+            "DataSourceUri": "/redfish/v1/Chassis/1/Sensors/TotalPower",
+            "Reading": power_w,
+            "ApparentVA": power_w * 1.1,
+        },
+        "EnergykWh": {"Reading": round(energy_j / 3.6e6, 1), "LifetimeReading": 98765.4},
     }

@@ -5,34 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from greenbatch.models import inputs, registry
-from greenbatch.models.artifacts import load_artifact
-from greenbatch.records import Cell
-from greenbatch.runners import backends
-from greenbatch.runners.backends import cuda_driver
 from greenbatch.runners.scenarios.batches import Batches
+from tests.gpu.gating import MARKS, Wanted, need, reference, task
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(bool(cuda_driver.unavailable()), reason="no CUDA device on this machine"),
-    pytest.mark.alone,
-]
-MODEL = "shufflenet_v2_x0_5"
+pytestmark = MARKS
 LARGEST = 6
-
-
-def task(artifacts: Path, backend: str, batch_size: int = LARGEST) -> backends.Task:
-    if reason := backends.resolve(backends.find(backend)).unavailable(backend.split("-")[-1]):
-        pytest.skip(reason)
-    artifact = load_artifact(artifacts, MODEL, "fp32")
-    return backends.Task(
-        cell=Cell(MODEL, backend, batch_size=batch_size),
-        artifact=artifact.path,
-        weights=artifact.weights_path,
-        manifest=artifact.manifest,
-        threads=2,
-        images=inputs.synthetic_images(registry.find(MODEL).input, batch_size, seed=0),
-    )
 
 
 @pytest.mark.parametrize(
@@ -41,11 +18,10 @@ def task(artifacts: Path, backend: str, batch_size: int = LARGEST) -> backends.T
 def test_batches_of_every_size_compute_what_the_cpu_computes(
     artifacts: Path, backend: str, padding: str
 ) -> None:
-    cpu = backends.resolve(backends.find("onnxruntime-cpu"))(task(artifacts, "onnxruntime-cpu"))
-    cpu.run()
-    expected = cpu.outputs()
-    order = task(artifacts, backend)
-    largest = backends.resolve(backends.find(backend))(order)
+    kind = need(backend)
+    expected = reference(artifacts, batch_size=LARGEST)
+    order = task(artifacts, Wanted(backend=backend, batch_size=LARGEST))
+    largest = kind(order)
     largest.run()
     batches = Batches(largest, order, range(1, LARGEST + 1))
     assert batches.warm(2, lambda: 0.0, most_s=1.0) == len(batches.each())
@@ -60,11 +36,11 @@ def test_batches_of_every_size_compute_what_the_cpu_computes(
 
 
 def test_a_second_run_takes_no_more_memory_than_the_first(artifacts: Path) -> None:
-    import torch
-
-    order = task(artifacts, "onnxruntime-cuda", batch_size=64)
+    kind = need("onnxruntime-cuda")
+    torch = pytest.importorskip("torch")
+    order = task(artifacts, Wanted(backend="onnxruntime-cuda", batch_size=64))
     before, _ = torch.cuda.mem_get_info()
-    backend = backends.resolve(backends.find("onnxruntime-cuda"))(order)
+    backend = kind(order)
     backend.run()
     first, _ = torch.cuda.mem_get_info()
     backend.run()

@@ -38,6 +38,7 @@ def test_the_order_of_the_journal_does_not_matter(records: list[Record]) -> None
 TEXTS = st.lists(st.sampled_from(["0", "1", "default", "fast"]), min_size=1, unique=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     st.dictionaries(

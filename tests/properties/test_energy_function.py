@@ -82,6 +82,7 @@ def test_a_window_past_either_end_is_refused(
     assert isinstance(function.between(first, last + beyond_s), Refusal)
 
 
+@pytest.mark.slow
 @given(
     tick_s=st.floats(0.01, 0.2),
     phase=st.floats(0.0, 1.0),

@@ -67,6 +67,7 @@ def _short() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 10])
 @settings(max_examples=1, deadline=None)  # one run for each n: it is written and read six times
 @given(data=st.data())

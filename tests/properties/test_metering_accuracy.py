@@ -158,6 +158,7 @@ GPU_100 = Hardware(tick_s=0.1, step_j=1e-3, power=True)
 COUNTER_ALONE = Hardware(tick_s=0.1, step_j=1e-3, power=False)
 
 
+@pytest.mark.slow
 @given(
     data=st.data(),
     device=st.sampled_from([PACKAGE, GPU_20, GPU_100, COUNTER_ALONE]),

@@ -65,6 +65,7 @@ def own_study(**members: object) -> Study:
 # Commands that only read ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -94,6 +95,7 @@ def test_reading_a_run_or_a_study_imports_nothing_that_it_names(
 # Commands that measure --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

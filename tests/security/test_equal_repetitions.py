@@ -19,6 +19,7 @@ GOLDEN = sorted(path.parent for path in (Path(__file__).parents[1] / "golden").r
 figure = st.floats(min_value=1e-12, max_value=1e12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", GOLDEN, ids=lambda path: path.name)
 def test_every_golden_run_gives_a_whole_report(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run")

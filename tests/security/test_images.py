@@ -129,6 +129,7 @@ def test_an_image_that_a_network_would_stretch_beyond_the_limit_is_refused(tmp_p
         load_photograph(path, wide)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("height", [40_000, 60_000])
 def test_a_hostile_image_needs_little_memory_and_running_out_of_it_is_one_sentence(
     tmp_path: Path, height: int

@@ -93,6 +93,7 @@ def test_a_secret_written_into_a_url_is_refused_without_repeating_it(
     assert plug.paths == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["status", "headers", "body"])
 def test_a_server_that_dribbles_exceeds_the_deadline(part: str) -> None:
     with (

@@ -143,6 +143,7 @@ def run(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return shutil.copytree(whole, tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_trace_costs_its_own_curve_with_a_reason(
     run: Path, tmp_path: Path, damage: str
@@ -163,6 +164,7 @@ def test_a_damaged_trace_costs_its_own_curve_with_a_reason(
     assert not (tmp_path / "unpickled").exists()
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run_with_a_damaged_trace_is_written(run: Path, gb: Gb) -> None:
     flipped(sorted((run / "traces").iterdir())[0])
     told = gb("report", run).stderr
@@ -171,6 +173,7 @@ def test_the_report_of_a_run_with_a_damaged_trace_is_written(run: Path, gb: Gb) 
     assert told.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_whole_traces_are_read_without_a_word(run: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -4,6 +4,7 @@ A timeout of a socket is for each piece that arrives, and a server that sends a 
 never exceeds it. Here one deadline holds for the whole exchange: connecting, status, headers, body.
 """
 
+import hashlib
 import io
 import ssl
 import time
@@ -22,7 +23,9 @@ _MOST_SHOWN = 80
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def fetch(url: SplitResult, shown: str, authorization: str | None, timeout_s: float) -> bytes:
+def fetch(
+    url: SplitResult, shown: str, authorization: str | None, timeout_s: float, fingerprint: str = ""
+) -> bytes:
     """Get what a URL answers; no proxy is used and no redirect is followed.
 
     Args:
@@ -30,6 +33,8 @@ def fetch(url: SplitResult, shown: str, authorization: str | None, timeout_s: fl
         shown: What to call it in messages.
         authorization: The header's value; ``None``: none.
         timeout_s: How long all of it may take, except for looking up the host's address.
+        fingerprint: SHA-256 of the one certificate that is accepted, in small hex digits; empty:
+            one that an authority of this machine vouches for.
 
     Raises:
         MeterLost: The host cannot be reached or does not answer in time, or the answer is an
@@ -41,7 +46,7 @@ def fetch(url: SplitResult, shown: str, authorization: str | None, timeout_s: fl
         headers["Authorization"] = authorization
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     try:
-        with closing(_connected(url, shown, deadline_s)) as connected:
+        with closing(_connected(url, shown, deadline_s, fingerprint)) as connected:
             connection = HTTPConnection(str(url.hostname), _port(url))
             connection.default_port = _DEFAULT_PORTS[url.scheme]
             connection.sock = cast("socket", _Timed(connected, deadline_s))
@@ -80,8 +85,12 @@ def _port(url: SplitResult) -> int:
     return url.port or _DEFAULT_PORTS[url.scheme]
 
 
-def _connected(url: SplitResult, shown: str, deadline_s: float) -> socket:
-    """Connect to the first address of the host that accepts."""
+def _connected(url: SplitResult, shown: str, deadline_s: float, fingerprint: str) -> socket:
+    """Connect to the first address of the host that accepts.
+
+    Raises:
+        MeterLost: None does, or its certificate is not the wanted one.
+    """
     try:
         addresses = getaddrinfo(url.hostname, _port(url), type=SOCK_STREAM)
     except gaierror as error:
@@ -94,8 +103,8 @@ def _connected(url: SplitResult, shown: str, deadline_s: float) -> socket:
             connection.connect(address)
             if url.scheme == "https":
                 connection.settimeout(_left_s(deadline_s))
-                return _tls().wrap_socket(connection, server_hostname=url.hostname)
-        except TimeoutError:
+                return _secured(connection, url, shown, fingerprint)
+        except (TimeoutError, MeterLost):
             connection.close()
             raise
         except OSError as error:
@@ -107,9 +116,39 @@ def _connected(url: SplitResult, shown: str, deadline_s: float) -> socket:
     raise MeterLost(f"cannot reach {shown}: {cause}; is the plug on?") from refusal
 
 
+def _secured(connection: socket, url: SplitResult, shown: str, fingerprint: str) -> socket:
+    """Begin TLS, and check the certificate before anything is sent.
+
+    Raises:
+        MeterLost: It is not the wanted one.
+    """
+    try:
+        secured = _tls(bool(fingerprint)).wrap_socket(connection, server_hostname=url.hostname)
+    except ssl.SSLCertVerificationError as error:
+        raise MeterLost(
+            f"cannot trust {shown}: {error.verify_message}; name the file of its authority by "
+            "SSL_CERT_FILE, or write the SHA-256 of its certificate behind the #: fingerprint=... "
+            f"(openssl s_client -connect {url.hostname}:{_port(url)} </dev/null | openssl x509 "
+            "-noout -fingerprint -sha256)"
+        ) from error
+    if fingerprint:
+        seen = hashlib.sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
+        if seen != fingerprint:
+            secured.close()
+            raise MeterLost(
+                f"cannot trust {shown}: its certificate has the SHA-256 {seen}, not "
+                f"{fingerprint}; nothing was sent"
+            )
+    return secured
+
+
 @cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
+def _tls(by_fingerprint: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if by_fingerprint:  # a BMC's certificate is often its own, in another name
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _left_s(deadline_s: float) -> float:

@@ -60,6 +60,7 @@ class Series:
         tick_s: How often it is updated, in s.
         counts_ticks: Whether its counter is what decides, see `reaches`.
         age_s: How long after an instant its power shows it, in s.
+        power_most_w: More than the domain can draw, in W; ``None`` where not known.
     """
 
     def __init__(
@@ -68,10 +69,12 @@ class Series:
         tick_s: float = 0.0,
         counts_ticks: bool = True,
         age_s: float = 0.0,
+        power_most_w: float | None = None,
     ) -> None:
         self._tick_s = tick_s
         self._counts_ticks = counts_ticks
         self._age_s = age_s
+        self._power_most_w = math.inf if power_most_w is None else power_most_w
         self._range_j = range_j
         self._before_s = array("d")
         self._after_s = array("d")
@@ -150,16 +153,26 @@ class Series:
         A fall is one of three: a wrap, where a range is known and what is left of it is a small
         step; a step back by no more than a few ticks' energy, which is waited out (the scale
         stands still until the counter is past it) and stays in doubt; or a reset, which leaves
-        the energy since the last read unknown.
+        the energy since the last read unknown. So does a rise that no power explains.
         """
         last_j, self._last_j = self._last_j, counter_j
         if last_j is None:
             self._first_j = self._top_j = counter_j
             return counter_j
         step_j, unread_s = counter_j - last_j, before_s - self._before_s[-1]
+        # A read after a tick shows the energy of that tick, though the one before it was just now.
+        most_j = self._power_most_w * (after_s - self._before_s[-1] + 2 * self._tick_s)
+        if step_j > most_j:
+            self._offset_j -= step_j
+            self._break(
+                after_s,
+                f"the counter rose from {last_j:.3f} J to {counter_j:.3f} J within {unread_s:.2g} "
+                f"s, which is more than {self._power_most_w:g} W: it was set anew",
+            )
+            step_j = 0.0
         if step_j < 0:
             wrapped_j = step_j + (self._range_j or 0.0)
-            if self._range_j and 0 <= wrapped_j <= self._range_j / 2:
+            if self._range_j and 0 <= wrapped_j <= min(self._range_j / 2, most_j):
                 self._offset_j += self._range_j
                 step_j = wrapped_j
             elif -step_j <= _BACK_STEPS * self._largest_step_j:

@@ -40,6 +40,7 @@ class Watch:
                 domain.tick_s,
                 domain.source is not EnergySource.INTEGRATED,
                 domain.sensor.age_s if domain.sensor else 0.0,
+                domain.power_most_w,
             )
             for domain in meter.domains
         }

@@ -3,7 +3,8 @@
 Documentation/hwmon/amd_energy in the kernel tree (5.8 to 5.12; kept outside it since): a device
 whose ``name`` is ``amd_energy``, with ``energyN_input`` (a 64-bit sum in µJ that the driver keeps
 from the hardware's RAPL registers) and ``energyN_label``: ``Esocket0`` for a socket, ``Ecore000``
-for a core, which lies in a socket and is left out.
+for a core, which lies in a socket and is left out. The driver ``zenergy``
+(github.com/BoukeHaarsma23/zenergy), which lives on outside the kernel tree, has the same files.
 """
 
 import re
@@ -20,7 +21,7 @@ from greenbatch.runners.metering.sources.counters import (
     Part,
 )
 
-_DRIVER = "amd_energy"
+_DRIVERS = ("amd_energy", "zenergy")
 _SOCKET = re.compile(r"Esocket(\d+)")
 
 
@@ -40,13 +41,13 @@ class HwmonMeter(CounterMeter):
         inputs: dict[int, Path] = {}
         for label in sorted(root.glob("hwmon*/energy*_label")):
             socket = _SOCKET.fullmatch(_text(label))
-            if socket and _text(label.parent / "name") == _DRIVER:
+            if socket and _text(label.parent / "name") in _DRIVERS:
                 energy_file = label.with_name(label.name.replace("_label", "_input"))
                 inputs.setdefault(int(socket[1]), energy_file)
         if not inputs:
             raise MeterUnavailable(
-                f"no socket of a device {_DRIVER} under {root}; on an AMD EPYC load its driver by "
-                f"'sudo modprobe {_DRIVER}', or pass --meter estimate"
+                f"no socket of a device {_DRIVERS[0]} under {root}; on an AMD EPYC load its driver "
+                f"by 'sudo modprobe {_DRIVERS[0]}', or pass --meter estimate"
             )
         return cls._probed([_part(n, inputs[n]) for n in sorted(inputs)], options.clock)
 

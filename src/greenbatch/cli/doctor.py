@@ -198,6 +198,12 @@ def _machine(machine: "Machine") -> Iterator[Line]:
         ("SMT", _on_off(machine.smt)),
     ):
         yield Line("ok", subject, state) if state else Line("not known", subject, _UNREPORTED)
+    for subject, mode in (
+        ("power mode", machine.power_mode),
+        ("platform profile", machine.platform_profile),
+    ):
+        if mode:  # most machines have none
+            yield Line("not known" if mode.startswith("not known") else "ok", subject, mode)
     if machine.virtualized is None:
         yield Line("not known", "virtual machine", "the processor does not report it")
     elif machine.virtualized:

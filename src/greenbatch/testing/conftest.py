@@ -1,4 +1,4 @@
-"""What the checks share: the backend, its artifacts, and networks that it has loaded."""
+"""What the checks share: the backend, its artifacts, networks that it has loaded; the meter."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +12,8 @@ from greenbatch.models.artifacts import Artifact, load_artifact, stem
 from greenbatch.records import Cell
 from greenbatch.runners import backends
 from greenbatch.runners.backends import spec as spec_module
+from greenbatch.runners.metering import MeterOptions, opening
+from greenbatch.testing.meter_observation import Observation, observe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,18 +24,45 @@ MakeTask = Callable[..., backends.Task]
 Load = Callable[[int], backends.Backend]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the checks of what was not named, if something else was."""
+    backends_named, meters_named = config.getoption("--backend"), config.getoption("--meter")
+    left_out = {
+        "test_conformance.py": meters_named and not backends_named,
+        "test_meters.py": not meters_named,
+    }
+    return True if left_out.get(collection_path.name) else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every check on every backend that was named."""
-    names = metafunc.config.getoption("--backend", default=[])
-    if not names:
-        raise pytest.UsageError("no backend was named; name one, e.g. --backend mine-cpu")
+    """Run every check on every backend, or meter, that was named."""
+    names, meters = (metafunc.config.getoption(f"--{kind}") for kind in ("backend", "meter"))
+    if not names and not meters:
+        raise pytest.UsageError(
+            "no backend and no meter was named; name one, e.g. --backend mine-cpu or --meter mine"
+        )
     try:
         for name in names:
             backends.find(name)
+        opening.check_names(meters)
     except GreenbatchError as error:
         raise pytest.UsageError(str(error)) from None
     if "spec" in metafunc.fixturenames:
         metafunc.parametrize("spec", names, indirect=True, scope="session")
+    if "seen" in metafunc.fixturenames:
+        metafunc.parametrize("seen", meters, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def seen(request: pytest.FixtureRequest) -> Observation:
+    """What was seen of a meter, watched once for all checks."""
+    name, _, argument = str(request.param).partition(":")
+    options = MeterOptions(argument=argument)
+    most_w: float | None = request.config.getoption("--most-watts")
+    try:
+        return observe(name, opening.load(name).open, options, most_w)
+    except GreenbatchError as error:
+        pytest.fail(f"the meter {name} cannot be opened here: {error}", pytrace=False)
 
 
 @pytest.fixture(scope="session")

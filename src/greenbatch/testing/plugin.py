@@ -25,6 +25,19 @@ def pytest_load_initial_conftests(args: list[str], parser: "pytest.Parser") -> N
         help="Backend to check. Repeatable.",
     )
     group.addoption(
+        "--meter",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="Meter to check, with its argument if it takes one, e.g. mine:BAT1. Repeatable.",
+    )
+    group.addoption(
+        "--most-watts",
+        type=float,
+        default=None,
+        help="Power that no domain of the meter exceeds, in W. Default: by its part.",
+    )
+    group.addoption(
         "--artifacts",
         type=Path,
         default=None,

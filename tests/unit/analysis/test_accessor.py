@@ -28,6 +28,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_opening_a_run_registers_the_accessor(example: Path) -> None:
     code = (
         "import sys, xarray, greenbatch; from pathlib import Path; "
@@ -41,6 +42,7 @@ def test_opening_a_run_registers_the_accessor(example: Path) -> None:
     assert told.stdout.split() == ["False", "True"]
 
 
+@pytest.mark.slow
 def test_the_page_about_the_dataset_is_true(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(example.parents[1])
     results = doctest.testfile(

@@ -223,6 +223,7 @@ def test_thresholds_that_mean_nothing_are_refused(text: str) -> None:
         read_threshold(text)
 
 
+@pytest.mark.slow
 def test_wrong_use_is_refused(tmp_path: Path, base: Path) -> None:
     with pytest.raises(UsageError, match="choose one"):
         compare(base, base, markdown=True, as_json=True)

@@ -221,3 +221,12 @@ def test_what_calls_of_a_driver_take_and_how_a_sensor_looks_is_shown() -> None:
     assert "gpu-0 calls" in text
     assert "energy 3.1 ms, power 20 us, processes 4.5 ms" in text.replace("µs", "us")
     assert "makes ticks less certain" in text
+
+
+def test_modes_of_power_are_shown_where_the_machine_has_them() -> None:
+    machine = replace(MACHINE, power_mode="MODE_15W (2)", platform_profile="quiet")
+    page = _text(replace(DIAGNOSIS, machine=machine))
+    assert "  ok         power mode        MODE_15W (2)\n" in page
+    assert "  ok         platform profile  quiet\n" in page
+    unknown = replace(MACHINE, power_mode="not known: nvpmodel -q ended with 1 (no words)")
+    assert "  not known  power mode        not known" in _text(replace(DIAGNOSIS, machine=unknown))

@@ -12,6 +12,7 @@ from tests.unit.analysis.dataset.test_merging import on, run_of
 from tests.unit.cli.test_cli import gb
 
 
+@pytest.mark.slow
 def test_runs_become_one_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     a, b = run_of(tmp_path / "a"), run_of(tmp_path / "b", 1.1)
     out = tmp_path / "both.nc"
@@ -22,6 +23,7 @@ def test_runs_become_one_file(capsys: pytest.CaptureFixture[str], tmp_path: Path
         assert dataset.sizes["repetition"] == 4
 
 
+@pytest.mark.slow
 def test_machines_and_runs_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     a, b = run_of(tmp_path / "a"), run_of(tmp_path / "b", 1.1, environment=on("other"))
     _, told, _ = gb(capsys, "merge", a, b, "--out", tmp_path / "m.nc")
@@ -32,6 +34,7 @@ def test_machines_and_runs_are_named(capsys: pytest.CaptureFixture[str], tmp_pat
     assert told.startswith("one run, as it is: 8 cells x 2 repetitions")
 
 
+@pytest.mark.slow
 def test_a_difference_is_refused_and_what_is_allowed_is_said(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def test_the_answer_is_the_first_sentence_and_the_table_stands_below(
     assert "nan" not in out
 
 
+@pytest.mark.slow
 def test_json_holds_the_answer_of_every_model_with_its_bounds(
     capsys: pytest.CaptureFixture[str], run: Path
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_rate_too_high_exits_1_and_tells_the_largest(
     assert one["largest_rate_hz"]["centre"] == pytest.approx(torch_hz, rel=0.05)
 
 
+@pytest.mark.slow
 def test_backends_can_be_chosen_and_a_dataset_file_does_as_well(
     capsys: pytest.CaptureFixture[str], run: Path
 ) -> None:

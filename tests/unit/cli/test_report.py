@@ -82,6 +82,7 @@ def once(kind: str) -> dict[str, int]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_measured")
 @pytest.mark.parametrize("command", ["report", "resume"])
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["terminal", "json"])
@@ -102,6 +103,7 @@ def test_a_run_is_opened_and_analysed_once(
     assert counts == once(kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["inference", "search"])
 def test_a_dataset_file_is_loaded_and_analysed_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], counts: Counter[str], kind: str

@@ -24,6 +24,7 @@ from tests.unit.cli.test_cli import gb
 from tests.unit.runners.training.parent.test_ledger import phase
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -101,6 +101,7 @@ def test_weights_file_holds_what_the_network_computes_with(
     assert path.stat().st_mode == (folder / manifest.file).stat().st_mode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "error", "says"),
     [
@@ -120,6 +121,7 @@ def test_a_faulty_network_is_an_error_and_leaves_no_file(
     assert visible(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_an_artifact_that_computes_something_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +143,7 @@ def test_an_artifact_that_computes_something_else_is_refused(
     assert visible(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_failed_export_leaves_an_older_artifact_as_it_was(
     tmp_path: Path,
 ) -> None:
@@ -152,6 +155,7 @@ def test_a_failed_export_leaves_an_older_artifact_as_it_was(
     assert load_artifact(tmp_path, "tiny").manifest == manifest
 
 
+@pytest.mark.slow
 def test_weights_that_no_manifest_names_are_removed(tmp_path: Path) -> None:
     module = Convolutional()
     names = set()
@@ -164,6 +168,7 @@ def test_weights_that_no_manifest_names_are_removed(tmp_path: Path) -> None:
     assert (tmp_path / "tiny-mine.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_leftovers_of_a_killed_export_are_removed(tmp_path: Path) -> None:
     left = tmp_path / ".tiny.export-abc"
     left.mkdir()

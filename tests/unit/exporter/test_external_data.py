@@ -58,6 +58,7 @@ def test_weights_beside_the_graph_are_hashed_named_and_used(tmp_path: Path) -> N
     )
 
 
+@pytest.mark.slow
 def test_a_graph_that_fits_holds_its_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_graph_that_fits_holds_its_weights(
     assert visible(tmp_path) == {manifest.file, manifest.weights.file, "tiny-fp32.json"}
 
 
+@pytest.mark.slow
 def test_another_export_never_leaves_a_graph_with_anothers_weights(tmp_path: Path) -> None:
     first = export(tmp_path)
     with pytest.raises(ParityError):
@@ -80,6 +82,7 @@ def test_another_export_never_leaves_a_graph_with_anothers_weights(tmp_path: Pat
     assert not (tmp_path / first.data_file).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flip", "remove", "elsewhere"])
 def test_damaged_weights_beside_a_graph_are_noticed(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "artifacts"

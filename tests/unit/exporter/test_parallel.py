@@ -304,6 +304,7 @@ def test_what_is_up_to_date_gets_no_process(
     assert out.splitlines()[-1].startswith("1 proved, 1 up to date in ")
 
 
+@pytest.mark.slow
 def test_all_means_every_network_small_ones_first(gb: Gb) -> None:
     from greenbatch.models import registry
 

@@ -33,6 +33,7 @@ def line_of(network: type[torch.nn.Module], text: str) -> str:
     return f"{networks.__file__}:{first + place}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "error", "op", "line"),
     [
@@ -148,6 +149,7 @@ def test_bounds_are_those_that_were_asked_for(tmp_path: Path) -> None:
     assert BOUNDS["fp32"] == ROWS_BOUNDS["fp32"] == 1e-3
 
 
+@pytest.mark.slow
 def test_the_axis_is_named_where_inference_loses_its_name(tmp_path: Path) -> None:
     torch.manual_seed(0)
     manifest = export_module(Pooled(), SPEC, tmp_path, ORIGIN)

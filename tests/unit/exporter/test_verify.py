@@ -166,6 +166,7 @@ def test_the_command_prints_a_line_each_and_exits_3_on_damage(
     assert ended.value.code == 2
 
 
+@pytest.mark.slow
 def test_int8_names_what_gpus_would_leave_to_the_cpu(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -185,6 +186,7 @@ def test_int8_names_what_gpus_would_leave_to_the_cpu(
     assert "leaves" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_int8_that_was_proved_on_another_processor_is_proved_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

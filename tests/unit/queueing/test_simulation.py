@@ -138,6 +138,7 @@ def _loaded(rho: float, policy: str, kind: str, count: int, seed: int) -> bool:
     return load(served, largest).overloaded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["greedy:1", "greedy:8", "fixed:8", "dynamic:8:2s"])
 def test_a_rate_that_the_server_holds_is_not_called_overload(policy: str) -> None:
     alarms = sum(_loaded(0.85, policy, "exponential", 2000, seed) for seed in range(40))

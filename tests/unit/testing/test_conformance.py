@@ -111,6 +111,7 @@ def ended(told: str, word: str) -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_pages_backend_passes(suite: Suite) -> None:
     code, _, _ = page_example()
     told = suite({"reference": code})
@@ -133,6 +134,7 @@ def test_each_check_sees_the_fault_that_it_is_for(suite: Suite) -> None:
     assert {check for check in FAULTS if check not in failed[check]} == set(), told.stdout
 
 
+@pytest.mark.slow
 def test_a_run_that_names_no_backend_says_so(suite: Suite) -> None:
     assert "--backend mine-cpu" in suite({}).stdout
 

@@ -137,6 +137,7 @@ def test_runs_on_several_machines_stand_along_machine(tmp_path: Path, a: Path) -
     assert cell_rows(parts["other"]) == cell_rows(compiled(b))
 
 
+@pytest.mark.slow
 def test_repetitions_and_machines_merge_at_once(tmp_path: Path, a: Path) -> None:
     b = run_of(tmp_path / "b", 1.1)
     c = run_of(tmp_path / "c", 1.2, environment=on("other"))
@@ -245,6 +246,7 @@ def test_a_run_is_not_counted_twice(tmp_path: Path) -> None:
         merge([a, cut])
 
 
+@pytest.mark.slow
 def test_runs_with_other_settings_stand_side_by_side(tmp_path: Path) -> None:
     plain = run_of(tmp_path / "plain", models=("alexnet",))
     cells = [
@@ -327,6 +329,7 @@ def test_backends_and_domains_of_one_machine_alone_keep_their_coordinates(
     assert_identical(separate(both)["other"], compiled(gpu))
 
 
+@pytest.mark.slow
 def test_a_merged_file_reads_back_and_comes_apart(tmp_path: Path) -> None:
     a = run_of(tmp_path / "a", models=("alexnet",))
     b = unlike_run(tmp_path / "b")
@@ -343,12 +346,14 @@ def test_a_merged_file_reads_back_and_comes_apart(tmp_path: Path) -> None:
         greenbatch.open(path, alone[0])
 
 
+@pytest.mark.slow
 def test_a_dataset_without_a_variable_of_today_is_compiled_again(tmp_path: Path) -> None:
     run = run_of(tmp_path / "a", models=("alexnet",))
     store(compile_dataset(run).drop_vars("busy"), run / "dataset.nc")
     assert "busy" in greenbatch.open(run)
 
 
+@pytest.mark.slow
 def test_a_dataset_and_its_files_are_opened_with_one_reading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,6 +135,7 @@ def test_a_merged_dataset_has_no_traces(run: Path) -> None:
         both.gb.traces(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", get_args(Format))
 def test_traces_of_runs_go_into_one_file_and_come_out_as_they_were(
     run: Path, tmp_path: Path, form: Format

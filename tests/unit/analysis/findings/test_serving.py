@@ -96,6 +96,7 @@ def test_charts_have_what_the_page_lets_choose(rows: list[CellRow]) -> None:
         assert point["net"][0] < point["energy"][0]
 
 
+@pytest.mark.slow
 def test_page_markdown_and_paper_have_the_figure(run: Path) -> None:
     report = write_report(run).page
     page = report.read_text(encoding="utf-8")
@@ -109,6 +110,7 @@ def test_page_markdown_and_paper_have_the_figure(run: Path) -> None:
     assert "figures/serving.svg" in (report.parent / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_without_energy_there_is_no_figure_and_no_control(tmp_path: Path) -> None:
     run = served_run(tmp_path / "run", EnergySource.MISSING, rates_hz=(40.0,))
     dataset = open_run(run)

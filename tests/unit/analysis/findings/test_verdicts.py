@@ -1,8 +1,7 @@
 """Verdicts: known changes are found, noise is called noise, unlike things are not compared."""
 
-import gc
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -16,14 +15,6 @@ from greenbatch.records import Provenance
 pytestmark = pytest.mark.numeric
 
 QUIET = (1.0, 1.001, 0.999, 1.002, 0.998)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_objects_to_collect() -> Iterator[None]:
-    """Hide what exists already from the collection that statsmodels makes at each correction."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def side(*values: float, source: str = "measured", **facts: str) -> Side:

@@ -169,6 +169,7 @@ def test_latencies_of_the_traces_are_drawn_where_there_are_any(tmp_path: Path) -
             read_service_curves(dataset, tmp_path / "traces")
 
 
+@pytest.mark.slow
 def test_the_frugal_backend_and_full_batches_win_where_nothing_limits_the_wait(
     tmp_path: Path,
 ) -> None:
@@ -264,6 +265,7 @@ def test_another_backend_that_is_too_slow_is_the_nearest_elsewhere_or_named_belo
     assert "torch-cpu sustains the rate under no policy." in over.notes
 
 
+@pytest.mark.slow
 def test_a_limit_on_the_mean_is_kept_too(plain: Path) -> None:
     found = asked(plain, 50.0, p99_s=0.5, mean_s=0.012)
     assert found.best is not None
@@ -313,6 +315,7 @@ def test_interpolated_sizes_are_told_and_never_beyond_the_largest(tmp_path: Path
     assert max(choice.policy.largest for choice in found.choices) == 8
 
 
+@pytest.mark.slow
 def test_estimated_energy_is_called_so_beside_every_joule(tmp_path: Path) -> None:
     found = asked(server_run(tmp_path / "run", source=EnergySource.ESTIMATED), 50.0)
     assert found.best is not None
@@ -321,6 +324,7 @@ def test_estimated_energy_is_called_so_beside_every_joule(tmp_path: Path) -> Non
     assert "energy/request (estimated)" in choices_table(found).columns
 
 
+@pytest.mark.slow
 def test_estimates_and_measurements_are_not_compared(tmp_path: Path) -> None:
     run = server_run(
         tmp_path / "run",
@@ -334,6 +338,7 @@ def test_estimates_and_measurements_are_not_compared(tmp_path: Path) -> None:
     assert found.best is found.fastest
 
 
+@pytest.mark.slow
 def test_without_energy_the_fastest_is_the_answer_and_nothing_is_saved(tmp_path: Path) -> None:
     found = asked(server_run(tmp_path / "run", source=EnergySource.MISSING, idle_w=None), 50.0)
     text = " ".join([*answer(found), *found.notes])
@@ -346,6 +351,7 @@ def test_without_energy_the_fastest_is_the_answer_and_nothing_is_saved(tmp_path:
     assert (found.against_one.interval, found.pareto) == (None, ())
 
 
+@pytest.mark.slow
 def test_a_backend_without_energy_comes_after_those_with_it(tmp_path: Path) -> None:
     found = asked(_without_energy_of_one(tmp_path / "run"), 50.0)
     assert found.best is not None

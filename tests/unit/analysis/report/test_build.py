@@ -507,6 +507,7 @@ def test_accuracy_says_whether_it_was_measured_here(
     assert {line[-1] for line in table.rows} == {said}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_a_long_table_is_folded_and_a_short_one_is_not(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path, batch_sizes=(1, 2, 4, 8, 16), blocks=1)

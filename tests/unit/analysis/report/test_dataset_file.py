@@ -39,6 +39,7 @@ def test_a_dataset_alone_has_a_report_that_says_what_is_missing(tmp_path: Path) 
     assert "dataset file alone" not in of_run
 
 
+@pytest.mark.slow
 def test_a_merged_dataset_has_a_report_of_all_its_repetitions(tmp_path: Path) -> None:
     merged = store(merge([run_of(tmp_path / "a"), run_of(tmp_path / "b", 1.1)]), tmp_path / "m.nc")
     text = own(write_report(merged).page)
@@ -46,6 +47,7 @@ def test_a_merged_dataset_has_a_report_of_all_its_repetitions(tmp_path: Path) ->
     assert "<title>fake + fake · greenbatch</title>" in text
 
 
+@pytest.mark.slow
 def test_machines_side_by_side_have_a_report_each_and_a_page_that_leads_to_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

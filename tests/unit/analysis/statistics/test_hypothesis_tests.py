@@ -154,6 +154,7 @@ def test_welch_is_rs() -> None:
     assert bounds(found.effect) == pytest.approx((-3.3654832, 0.2054832), abs=1e-7)
 
 
+@pytest.mark.slow
 def test_games_howell_is_statsmodels() -> None:
     found = h.games_howell(PLANTS)
     labels = [name for name, values in PLANTS.items() for _ in values]

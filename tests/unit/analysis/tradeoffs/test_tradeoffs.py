@@ -246,6 +246,7 @@ def test_noise_that_hides_the_crossing_leaves_its_bounds_open(tmp_path: Path) ->
     assert not found.sure
 
 
+@pytest.mark.slow
 def test_bounds_of_a_crossover_hold_the_truth_where_the_bootstraps_do_not() -> None:
     x, n = np.arange(8.0), 3
     random, truth = np.random.default_rng(1), 3.4

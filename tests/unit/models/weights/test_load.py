@@ -48,6 +48,7 @@ def test_random_logits_vary_with_a_spread_near_one(name: str) -> None:
     assert 0.3 < float(logits.std(1).mean()) < 3, "classes are all alike"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mnasnet0_5", "regnet_y_400mf", "mobilenet_v3_small"])
 def test_networks_outside_the_study_behave_too(name: str) -> None:
     from torchvision.models import get_model

@@ -171,6 +171,7 @@ def test_a_child_that_sends_messages_is_heard_to_the_end(monkeypatch: pytest.Mon
     assert heard == [*sent[1:-1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [

@@ -10,8 +10,9 @@ from greenbatch.runners.doctor.machine import look as look_at_machine
 from greenbatch.runners.metering import MeterOptions
 from greenbatch.runners.metering.opening import targets
 from tests.fakes import nvml
+from tests.fakes.hwmon import HwmonTree
 from tests.fakes.nvml import no_library
-from tests.fakes.powercap import Powercap, as_nobody, readable_by_others
+from tests.fakes.powercap import Powercap, as_nobody, counting, readable_by_others
 from tests.fakes.powercap_curve import PowerCurve
 
 pytestmark = pytest.mark.alone
@@ -23,7 +24,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _look(
-    tree: Powercap, virtualized: bool | None = None
+    tree: Powercap | HwmonTree, virtualized: bool | None = None
 ) -> tuple[dict[str, meters.MeterState], meters.SamplerCost]:
     machine = replace(look_at_machine(tree.sysfs), virtualized=virtualized)
     with no_library():
@@ -105,3 +106,16 @@ def test_what_each_call_of_nvml_takes_is_measured(tmp_path: Path) -> None:
         assert {"energy", "power", "average power", "state", "processes"} == set(calls_s)
         assert 0.004 <= calls_s["energy"] < 0.03
         assert calls_s["state"] > 2 * calls_s["energy"]  # several calls
+
+
+def test_a_server_on_arm_with_a_card_is_metered_and_its_npu_is_missing(tmp_path: Path) -> None:
+    tree = HwmonTree(tmp_path / "sys")
+    tree.grace("Grace Power Socket 0", 200_000_000)
+    file = tree.add("xe", "pci0000:00/0000:03:00.0", energy1_input=1).file("energy1_input")
+    with counting({file: (PowerCurve(90.0), 0)}):
+        states, cost = _look(tree)
+    for name in ("hwmon-power", "intel-gpu"):
+        assert (states[name].usable, states[name].automatic) == (True, True), states[name].reason
+    assert not states["estimate"].automatic
+    assert "no NPU under" in str(states["npu"].reason)
+    assert set(cost.meters) == {"hwmon-power", "intel-gpu"}

@@ -135,6 +135,7 @@ def test_no_cut_comes_inside_a_block_where_two_tensors_pass(dense: Path, tmp_pat
     assert "second" not in first
 
 
+@pytest.mark.slow
 def test_a_network_of_one_operator_is_not_cut_and_says_so(tmp_path: Path) -> None:
     class One(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -145,6 +146,7 @@ def test_a_network_of_one_operator_is_not_cut_and_says_so(tmp_path: Path) -> Non
     assert found.uncut == "it runs as one operator, and one cannot be cut"
 
 
+@pytest.mark.slow
 def test_a_network_whose_input_is_read_to_the_end_is_not_cut_and_says_so(tmp_path: Path) -> None:
     class Skipping(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:

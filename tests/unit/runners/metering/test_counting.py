@@ -133,6 +133,17 @@ def test_a_device_that_no_meter_reads_leaves_no_total(
 
 
 @pytest.mark.parametrize(
+    ("backend", "meter"), [("openvino-gpu", "intel-gpu"), ("openvino-npu", "npu")]
+)
+def test_the_reason_is_that_of_the_meter_of_the_device(backend: str, meter: str) -> None:
+    spec = backends.find(backend)
+    metering = Metering((_Steady(*HOST),), {meter: "it stands still"})
+    cell = for_device(metering, spec.device, spec.vendor).metering
+    (reading,) = cell.meters[-1].read().values()
+    assert f"the meter {meter} was not used: it stands still" in str(reading.reason)
+
+
+@pytest.mark.parametrize(
     ("domains", "device", "waits"),
     [
         (HOST + GPUS, "cuda", True),

@@ -160,6 +160,7 @@ def test_a_failed_trial_is_told_with_its_reason(tmp_path: Path, no_figures: None
     assert "random, trial 1 on digits (error 4×): the loss is nan in step 17 of epoch 2" in text
 
 
+@pytest.mark.slow
 def test_a_factorial_names_the_layers_that_explain_the_energy(
     tmp_path: Path, no_figures: None
 ) -> None:
@@ -187,6 +188,7 @@ def test_estimates_are_said_first_and_drawn_hollow(tmp_path: Path, no_figures: N
     assert all(curve["estimated"] for curve in curves)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [fakes.plain_run, fakes.factorial_run, fakes.search_run])
 def test_without_energy_it_says_why_and_shows_correctness(
     tmp_path: Path, no_figures: None, make: Any
@@ -292,6 +294,7 @@ def test_settings_that_differ_are_marked(tmp_path: Path, no_figures: None) -> No
     assert "amp no" in text
 
 
+@pytest.mark.slow
 def test_files_of_an_earlier_report_do_not_outlive_it(tmp_path: Path) -> None:
     run = fakes.plain_run(tmp_path, batch_sizes=(32,), models=("simple-cnn",), blocks=1)
     stale = [run / "report" / name for name in ("figures/front.svg", "tables/anova.csv")]
@@ -325,6 +328,7 @@ def test_merged_machines_stand_side_by_side(tmp_path: Path, no_figures: None) ->
     assert all("Least energy per image seen: mobilenet_v2" in part for part in parts)
 
 
+@pytest.mark.slow
 def test_the_command_tells_the_answer_and_where_the_report_is(
     tmp_path: Path, no_figures: None
 ) -> None:

@@ -12,7 +12,8 @@ import pytest
 from greenbatch.errors import MeterUnavailable, UsageError
 from greenbatch.records import EnergyFigure, EnergySource
 from greenbatch.runners.metering import MeterLost, MeterOptions, Recorder, open_meters
-from greenbatch.runners.metering.adapters.wall import WallMeter, _parse, _step
+from greenbatch.runners.metering.adapters.wall import WallMeter, _step
+from greenbatch.runners.metering.adapters.wall_option import parse
 from tests.fakes.plug import FakePlug, pdu, shelly, tasmota
 
 pytest.importorskip("jmespath")
@@ -246,4 +247,4 @@ def test_every_example_of_the_guide_can_be_meant() -> None:
     written = re.findall(r"--meter '?wall:([^'\s]+#[^'\s]+)'?", text)
     assert len(written) >= 3
     for argument in written:
-        assert _parse(argument).url.startswith("http")
+        assert parse(argument).url.startswith("http")

@@ -44,6 +44,14 @@ def test_each_socket_is_a_package_and_cores_are_left_out(device: AmdEnergy) -> N
         assert meter.read()["package-1"].energy_j == pytest.approx(2**63 * 1e-6, rel=1e-15)
 
 
+def test_the_driver_outside_the_kernel_tree_has_the_same_files(tmp_path: Path) -> None:
+    device = AmdEnergy(tmp_path / "sys", name="zenergy")
+    with counting({device.add(1, "Esocket0"): (PowerCurve(90.0), 0)}):
+        meter = HwmonMeter.open(_options(device))
+    meter.close()
+    assert [domain.name for domain in meter.domains] == ["package-0"]
+
+
 def test_without_a_socket_the_driver_is_named(device: AmdEnergy) -> None:
     device.add(1, "Ecore000")
     with pytest.raises(MeterUnavailable, match="sudo modprobe amd_energy"):

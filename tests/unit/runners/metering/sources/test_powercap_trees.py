@@ -159,6 +159,7 @@ def _tree(sysfs: Path, machine: Machine, layout: Layout) -> Powercap:
     return tree
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES.keys())
 def test_the_total_is_that_of_the_packages_and_the_memory(machine: Machine, tmp_path: Path) -> None:
     tree = _tree(tmp_path / "sys", machine, "kernel")

@@ -96,6 +96,7 @@ def fit(request: Train) -> Sent:
     )
 
 
+@pytest.mark.slow
 def test_a_training_that_is_resumed_is_the_one_that_was_not_interrupted(tmp_path: Path) -> None:
     whole = fit(request(tmp_path / "whole"))
     first = fit(request(tmp_path / "parts", epochs=2))
@@ -110,6 +111,7 @@ def test_a_training_that_is_resumed_is_the_one_that_was_not_interrupted(tmp_path
         assert torch.equal(tensor, weights[1][name]), name
 
 
+@pytest.mark.slow
 def test_the_warm_up_leaves_nothing_behind(tmp_path: Path) -> None:
     short = fit(request(tmp_path / "short", epochs=2))
     longer = replace(RULES, warm_up_iterations=40)
@@ -119,6 +121,7 @@ def test_the_warm_up_leaves_nothing_behind(tmp_path: Path) -> None:
     assert long.curve == short.curve
 
 
+@pytest.mark.slow
 def test_it_learns_and_another_seed_learns_otherwise(tmp_path: Path) -> None:
     cell = TrainingCell("dense", "digits", settings=(("learning_rate", "0.003"),))
     curve = fit(request(tmp_path / "a", cell)).curve
@@ -128,6 +131,7 @@ def test_it_learns_and_another_seed_learns_otherwise(tmp_path: Path) -> None:
     assert curve[0][1] != other[0][1]
 
 
+@pytest.mark.slow
 def test_phases_follow_each_other_without_a_gap(tmp_path: Path) -> None:
     sent = fit(request(tmp_path, epochs=3))
     ends = [each.ends_s for each in sent.epochs]
@@ -138,6 +142,7 @@ def test_phases_follow_each_other_without_a_gap(tmp_path: Path) -> None:
     assert images == [(200, 50)] * 3
 
 
+@pytest.mark.slow
 def test_beats_tell_how_many_images_came_behind_the_checkpoint(tmp_path: Path) -> None:
     sent = fit(request(tmp_path, epochs=2, beat_s=0.0))
     assert [each.images for each in sent.beats if each.epoch == 1][:2] == [32, 64]
@@ -146,6 +151,7 @@ def test_beats_tell_how_many_images_came_behind_the_checkpoint(tmp_path: Path) -
     assert not seldom.beats
 
 
+@pytest.mark.slow
 def test_patience_ends_it_and_is_not_forgotten_in_a_checkpoint(tmp_path: Path) -> None:
     cell = TrainingCell("dense", "digits", settings=(("learning_rate", "0.2"),))
     sent = fit(request(tmp_path / "whole", cell, epochs=50, patience=2))
@@ -159,6 +165,7 @@ def test_patience_ends_it_and_is_not_forgotten_in_a_checkpoint(tmp_path: Path) -
     assert resumed.trained.warm_up is None
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_it_in_a_sentence(tmp_path: Path) -> None:
     cell = TrainingCell(
         "dense", "digits", settings=(("learning_rate", "1e18"), ("optimizer", "sgd"))
@@ -200,6 +207,7 @@ def test_data_of_one_class_are_refused_before_anything_is_trained(tmp_path: Path
     assert found.code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["amp-bf16", "amp-fp16"])
 def test_mixed_precision_trains_and_goes_on(tmp_path: Path, precision: str) -> None:
     cell = TrainingCell("dense", "digits", precision=precision, settings=SETTINGS)
@@ -212,6 +220,7 @@ def test_mixed_precision_trains_and_goes_on(tmp_path: Path, precision: str) -> N
     assert sent.curve[0][1] == pytest.approx(exact[0][1], rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_read_is_left_for_the_one_before(tmp_path: Path) -> None:
     whole = fit(request(tmp_path, epochs=3)).curve
     checkpoints.path_of(tmp_path, 3).write_bytes(b"torn")

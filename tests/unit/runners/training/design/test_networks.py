@@ -205,6 +205,7 @@ def test_with_a_thousand_classes_a_network_has_as_many_parameters_as_published(
     assert parameters(building.build(name, {}, (3, 64, 64), 1000, seed=0)) == published
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "body", "layers"),
     [

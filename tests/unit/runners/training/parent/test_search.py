@@ -131,6 +131,7 @@ def test_others_go_on_where_the_grid_is_exhausted() -> None:
         assert propose(design, strategy, told, 0) in ({"relu": "0"}, {"relu": "1"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["accuracy", "both"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_strategy_proposes_within_the_space_and_the_same_when_told_the_same(
@@ -154,6 +155,7 @@ def test_a_strategy_proposes_within_the_space_and_the_same_when_told_the_same(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ends", "middle"),
     [
@@ -259,6 +261,7 @@ def test_an_energy_that_is_not_known_ends_a_search_for_it_and_no_other() -> None
             values_of(search(objective), training, epochs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["gp", "tpe"])
 def test_bayesian_strategies_need_fewer_trials_than_random_for_the_same_bound(
     strategy: str,
