@@ -52,3 +52,8 @@ def forbidden_for(device: str, precision: str) -> Iterator[None]:
 def forbidden() -> bool:
     """Whether NVIDIA's libraries use TF32 nowhere in this process."""
     return os.environ.get(OVERRIDE) == "0"
+
+
+def reserved() -> bool:
+    """Whether the user set the variable to a value whose meaning NVIDIA does not document."""
+    return os.environ.get(OVERRIDE, "0") != "0"

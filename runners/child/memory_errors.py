@@ -10,9 +10,10 @@ import re
 import stat
 from collections.abc import Callable
 
-_SPACE = re.compile(r"[\s_]+")
+_SPACE = re.compile(r"[\s_-]+")
+_WHOSE = "(device |host |gpu |cpu |cuda |video |system |virtual |physical )?"
 _MEMORY = re.compile(
-    r"out of (device |host |gpu |cpu )?memory"  # torch, CUDA, CUDA_ERROR_OUT_OF_MEMORY, Level Zero
+    rf"out of {_WHOSE}memory"  # torch, CUDA, CUDA_ERROR_OUT_OF_MEMORY, Level Zero
     r"|outofmemory"  # TensorRT, hipErrorOutOfMemory, E_OUTOFMEMORY, OutOfMemoryError
     r"|memoryallocation\b"  # cudaErrorMemoryAllocation
     r"|\balloc failed"  # CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_ALLOC_FAILED
@@ -23,7 +24,10 @@ _MEMORY = re.compile(
     r"|could not be allocated"
     r"|smaller than requested bytes"  # ONNX Runtime's arena, with a limit
     r"|bad alloc"
-    r"|(not enough|insufficient) memory"
+    rf"|(not enough|insufficient) {_WHOSE}memory"
+    r"|memory (is )?exhausted"
+    r"|memory allocation of \d+ bytes"  # Rust
+    r"|\bmemoryerror\b"  # Python's, in another process's last words
 )
 # They may mean it, and the library has printed why.
 _VAGUE = re.compile(

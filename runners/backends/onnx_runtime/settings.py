@@ -228,6 +228,8 @@ def _arithmetic(provider: Provider, precision: str, options: Mapping[str, str]) 
         if precision in ("fp16", "bf16"):
             return precision
         # It has no int8 kernels for QDQ graphs: what is quantised is dequantised and multiplied.
+        if tf32.reserved():
+            return None
         if tf32.forbidden():
             return "fp32"
         return "tf32" if _on(options.get("use_tf32", "1")) else "fp32, tf32 where cuDNN needs it"

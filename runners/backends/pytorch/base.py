@@ -350,13 +350,15 @@ def _capture(forward: "Forward", images: "torch.Tensor") -> "Forward":
     return replay
 
 
-def _arithmetic(precision: str, device: str) -> str:
+def _arithmetic(precision: str, device: str) -> str | None:
     import torch
 
     backends = torch.backends
     if precision != "fp32":
         return precision
     if device == "cuda":
+        if tf32.reserved():
+            return None
         allowed = backends.cuda.matmul.allow_tf32 or backends.cudnn.allow_tf32
         return "tf32" if allowed and not tf32.forbidden() else "fp32"
     mkldnn: Any = backends.mkldnn  # what it has is put there when it is imported

@@ -125,3 +125,19 @@ def test_whatever_measures_a_cell_starts_its_process_with_it(
             )
             slot = TrainingSlot(TrainingCell("dense", "digits", "torch-cuda"), block=0, position=0)
             assert str(train(slot, training, Conditions).reason).endswith("its last words: 0")
+
+
+@pytest.mark.parametrize(("value", "arithmetic"), [("0", "fp32"), ("1", None), ("", None)])
+def test_a_value_that_nvidia_does_not_document_leaves_the_arithmetic_unknown(
+    monkeypatch: pytest.MonkeyPatch, value: str, arithmetic: str | None
+) -> None:
+    from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
+    from greenbatch.runners.backends.onnx_runtime.settings import _arithmetic as of_onnxruntime
+    from greenbatch.runners.backends.pytorch.base import _arithmetic as of_torch
+
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", value)
+    assert of_torch("fp32", "cuda") == arithmetic
+    assert of_torch("fp16", "cuda") == "fp16"
+    assert of_onnxruntime(PROVIDERS["cuda"], "fp32", {"use_tf32": "0"}) == arithmetic
+    assert of_onnxruntime(PROVIDERS["tensorrt"], "fp32", {}) == arithmetic
+    assert of_onnxruntime(PROVIDERS["cuda"], "fp16", {}) == "fp16"
