@@ -136,6 +136,26 @@ def read_model(path: Path) -> "onnx.ModelProto":
     return model
 
 
+def read_with_weights(path: Path) -> "onnx.ModelProto":
+    """Read a graph, and of each file beside it as many bytes as its tensors' sizes need.
+
+    A length of 0, or none, leaves that to the reader, as ONNX Runtime takes it; onnx alone would
+    read to the end of the file.
+
+    Args:
+        path: A file that `read_model` accepted.
+    """
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    for tensor in _external(model):
+        numbers = {entry.key: entry for entry in tensor.external_data}
+        length = numbers.get("length") or tensor.external_data.add(key="length")
+        length.value = str(_size_bytes(tensor))
+    onnx.load_external_data_for_model(model, os.fspath(path.parent))
+    return model
+
+
 def real_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
     """Return the inputs that have no value yet; before IR 4, initializers are listed with them."""
     given = {tensor.name for tensor in model.graph.initializer}
@@ -250,7 +270,7 @@ def _check_external(tensor: "onnx.TensorProto", path: Path) -> None:
     if not all(value.isdecimal() for value in numbers.values()):
         raise ArtifactError(f"{whose} at {numbers}, which are no numbers; export it again")
     offset, wanted = int(numbers.get("offset", 0)), _size_bytes(tensor)
-    length = int(numbers.get("length", wanted))
+    length = int(numbers.get("length", 0)) or wanted
     available = place.stat().st_size - offset
     if length != wanted:
         raise ArtifactError(

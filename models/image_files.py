@@ -22,10 +22,36 @@ MOST_ASPECT = 50
 """The longer side over the shorter, at most: the shorter one is resized to some hundred pixels, and
 the longer one grows with it."""
 
+_OF_A_SYSTEM = frozenset({"__MACOSX", "@eaDir"})
+"""Folders that systems put beside one's own files, with copies or parts of them inside."""
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF", "GIF")
 _MOST_BYTES = 256_000_000
 _MODES = {1: "L", 3: "RGB"}
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of a TIFF, and a value of the second
 _UNKNOWN_RANGE = {"I": "32-bit integers", "F": "floating-point numbers"}
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file or folder of this name is not one's own: hidden, or put there by a system.
+
+    ``._cat.jpg``, which macOS writes beside ``cat.jpg``, is no image; ``.ipynb_checkpoints`` holds
+    copies.
+    """
+    return name.startswith(".") or name in _OF_A_SYSTEM
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return the image files in a folder and all folders below it, sorted by path.
+
+    What `is_passed_over` is left out.
+    """
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not any(map(is_passed_over, path.relative_to(folder).parts))
+        and path.is_file()
+    )
 
 
 class BrokenImage(UsageError):
@@ -62,7 +88,8 @@ def decode(file: "Path | IO[bytes]", channels: int, name: str) -> "Image":
 
     Args:
         file: Its path, or its bytes.
-        channels: 1 or 3; transparency is dropped, palettes are resolved, 16 bits become 8.
+        channels: 1 or 3; transparency is dropped, palettes are resolved, 16 bits become 8, and
+            inks (CMYK) become colours without their ICC profile.
         name: What to call it in a message.
 
     Raises:
@@ -76,7 +103,7 @@ def decode(file: "Path | IO[bytes]", channels: int, name: str) -> "Image":
             _check_file(file, name)
         with Image.open(file, formats=_FORMATS) as image:
             _check_size(image, name)
-            return _eight_bits(image, name).convert(_MODES[channels])
+            return _without_inks(_eight_bits(image, name)).convert(_MODES[channels])
     except BrokenImage:
         raise
     except UnidentifiedImageError as error:  # it names the object that it read from
@@ -121,20 +148,38 @@ def _check_size(image: "Image", name: str) -> None:
 
 
 def _eight_bits(image: "Image", name: str) -> "Image":
-    """Scale 16 bits to 8; Pillow would cut them off at 255, which is white."""
+    """Scale 12 or 16 bits to 8; Pillow would cut them off at 255, which is white."""
     import numpy as np
     from PIL import Image
 
-    if image.mode in _UNKNOWN_RANGE:
+    # Pillow has 16 bits of a PGM (and, before version 11, of a PNG) as 32-bit integers.
+    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format != "TIFF")
+    if image.mode in _UNKNOWN_RANGE and not sixteen:
         raise BrokenImage(
             name,
             f"its pixels are {_UNKNOWN_RANGE[image.mode]}, whose range is not known",
             "save it with 8 or 16 bits a channel, or remove it",
         )
-    if not image.mode.startswith("I;16"):
+    if not sixteen:
         return image
-    values = np.asarray(image).astype(np.uint16)
-    return Image.fromarray(((values + np.uint32(128)) // 257).astype(np.uint8))
+    tags = getattr(image, "tag_v2", {})
+    bits = next(iter(tags.get(_BITS, ())), 16)
+    white = np.uint32((1 << bits) - 1)
+    values = np.minimum(np.asarray(image).astype(np.uint32), white)
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        values = white - values
+    return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
+
+
+def _without_inks(image: "Image") -> "Image":
+    """Resolve what Pillow converts wrongly or with a warning: inks, palettes with transparency."""
+    from PIL import ImageChops
+
+    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        return ImageChops.invert(image)  # Pillow takes each JPEG's inks as inverted, as Adobe's are
+    if image.mode in {"RGBa", "PA"} or (image.mode == "P" and "transparency" in image.info):
+        return image.convert("RGBA")
+    return image.convert("LA") if image.mode == "La" else image
 
 
 def _too_many_pixels(name: str) -> BrokenImage:

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import UsageError
-from greenbatch.models.image_files import CHANNELS, MOST_PIXELS, SUFFIXES, decode
+from greenbatch.models.image_files import (
+    CHANNELS,
+    MOST_PIXELS,
+    SUFFIXES,
+    decode,
+    find_images,
+    is_passed_over,
+)
 from greenbatch.models.spec import InputSpec
 
 if TYPE_CHECKING:
@@ -45,16 +52,14 @@ class LabelledPhotographs:
 
 
 def find_photographs(folder: Path) -> tuple[Path, ...]:
-    """Return the image files in a folder and all folders below it, sorted by path.
+    """Return a folder's images; see `greenbatch.models.image_files.find_images`.
 
     Raises:
         UsageError: There is no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}; give one with images")
-    paths = tuple(
-        sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    )
+    paths = tuple(find_images(folder))
     if not paths:
         raise UsageError(f"no image is in {folder}; wanted files named {', '.join(SUFFIXES)}")
     return paths
@@ -86,7 +91,9 @@ def find_labelled(data: Path, classes: int) -> LabelledPhotographs:
         raise UsageError(f"there is no folder {data}; give a folder with a folder for each class")
     if (data / LABELS_FILE).is_file():
         return _from_csv(data / LABELS_FILE, classes)
-    folders = sorted(path for path in data.iterdir() if path.is_dir())
+    folders = sorted(
+        path for path in data.iterdir() if path.is_dir() and not is_passed_over(path.name)
+    )
     names = [folder.name for folder in folders]
     if not folders:
         raise UsageError(
@@ -116,8 +123,7 @@ def find_labelled(data: Path, classes: int) -> LabelledPhotographs:
     found = [
         (path, index)
         for folder, index in zip(folders, indices, strict=True)
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and path.is_file()
+        for path in find_images(folder)
     ]
     return _labelled(found, mapping, data)
 

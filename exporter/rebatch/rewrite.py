@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from greenbatch.exporter.onnx_file import OnnxFacts, inspect, save
+from greenbatch.exporter.onnx_file import OnnxFacts, inspect, read_with_weights, save
 from greenbatch.exporter.rebatch.graph import Rewriting
 from greenbatch.exporter.rebatch.proof import prove
 from greenbatch.models import InputSpec
@@ -52,14 +52,13 @@ def make_dynamic(
         ParityError: The new file computes something else, or images of a batch reach each other.
             In all cases nothing is written.
     """
-    import onnx
     from onnx.inliner import inline_local_functions
 
     path, out = Path(path), Path(out)
     report = on_step or (lambda step: None)
     facts = inspect(path, input)
     report(f"following the batch through {path.name}")
-    original = inline_local_functions(onnx.load(path))
+    original = inline_local_functions(read_with_weights(path))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.rebatch-") as folder:
         staging = Path(folder)

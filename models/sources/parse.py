@@ -1,6 +1,8 @@
 """Where a network comes from: torchvision, a callable of the user's, timm, or a file."""
 
+import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,7 +35,12 @@ class Source:
 
     @property
     def default_name(self) -> str:
-        """A name for the artifact, safe as a file's: ``nets_build`` for ``pkg.nets:build``."""
+        """A name for the artifact, safe as a file's: ``nets_build`` for ``pkg.nets:build``.
+
+        A file that is called as one of torchvision's networks has its kind behind its name, as
+        ``resnet50_onnx``. One that no letter is left of, as of ``模型.onnx``, is ``network_`` and
+        the beginning of a digest of its name.
+        """
         if self.kind == "torchvision":
             return self.text
         if self.kind == "python":
@@ -43,7 +50,50 @@ class Source:
             stem = f"timm_{self.text}"
         else:
             stem = Path(self.text).stem
-        return re.sub(r"[^a-z0-9_.-]", "_", stem.lower()).lstrip("_.-")[:100]
+        return _safe(stem, self.kind)
+
+
+def names_apart(sources: Sequence[Source]) -> list[str]:
+    """Return a name for each source: files of one name get those of their folders before it.
+
+    ``v1/model.onnx`` and ``v2/model.onnx`` are ``v1_model`` and ``v2_model``.
+
+    Raises:
+        UsageError: Two that differ have one name nevertheless.
+    """
+    short = [source.default_name for source in sources]
+    names = []
+    for source, name in zip(sources, short, strict=True):
+        same = zip(sources, short, strict=True)
+        alike = [other for other, of_it in same if of_it == name and other != source]
+        names.append(_with_folders(source, alike) if alike else name)
+    owners: dict[str, Source] = {}
+    for source, name in zip(sources, names, strict=True):
+        if owners.setdefault(name, source) != source:
+            raise UsageError(
+                f"{owners[name].text} and {source.text} are both called {name}; export one of "
+                f"them by another name first: gb export {source.text} --name NAME"
+            )
+    return names
+
+
+def _with_folders(source: Source, alike: Sequence[Source]) -> str:
+    """Put as many of a file's folders before its name as tell it from others."""
+    if source.kind not in _FILES.values():
+        return source.default_name
+    parts, *others = [Path(each.text).resolve().parts for each in (source, *alike)]
+    count = 1
+    while count < len(parts) and any(other[-count:] == parts[-count:] for other in others):
+        count += 1
+    return _safe("_".join((*parts[-count:-1], Path(parts[-1]).stem)), source.kind)
+
+
+def _safe(stem: str, kind: Kind) -> str:
+    name = re.sub(r"[^a-z0-9_.-]", "_", stem.lower()).lstrip("_.-")[:100]
+    if not name:
+        digest = hashlib.sha256(stem.encode(errors="surrogateescape")).hexdigest()
+        return f"network_{digest[:8]}"
+    return f"{name}_{kind}" if name in registry.names() else name
 
 
 def parse_source(text: str) -> Source:

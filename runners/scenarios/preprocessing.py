@@ -16,6 +16,7 @@ from greenbatch.design.images import ImageSet
 from greenbatch.errors import RunError, UnsupportedCell, UsageError
 from greenbatch.models.image_files import BrokenImage, decode, read_image
 from greenbatch.models.image_folder import check_form, find_photographs, transform
+from greenbatch.plain_text import storable
 from greenbatch.records import InputSpec, Pipeline
 from greenbatch.runners.backends import Backend, Fed
 
@@ -47,6 +48,11 @@ def survey(folder: Path) -> ImageSet:
         UsageError: There is no such folder, or no image in it, or none that can be read, or more
             than `_MOST_BROKEN` that cannot.
     """
+    if storable(str(folder)) != str(folder):
+        raise UsageError(
+            f"the name of the folder {folder} is not UTF-8, and a study cannot hold it; rename it, "
+            "or name a link to it"
+        )
     paths = find_photographs(folder)
     broken: dict[str, str] = {}
     used: list[Photograph] = []
@@ -56,7 +62,7 @@ def survey(folder: Path) -> ImageSet:
             data = read_image(path, name)
             decode(BytesIO(data), _RGB, name)
         except BrokenImage as error:
-            broken[name] = error.reason
+            broken[storable(name)] = error.reason
         else:
             used.append(Photograph(name, data))
     if not used or len(broken) > _MOST_BROKEN:
@@ -86,7 +92,7 @@ def read(images: ImageSet) -> list[Photograph]:
         used = [
             Photograph(name, read_image(path, name))
             for name, path in found
-            if name not in images.broken
+            if storable(name) not in images.broken
         ]
         same = _hash(used) == images.sha256
     except (OSError, UsageError):
@@ -253,5 +259,7 @@ def _spread(paths: Sequence[Path]) -> list[Path]:
 def _hash(photographs: Sequence[Photograph]) -> str:
     total = hashlib.sha256()
     for name, data in photographs:
-        total.update(f"{name}\n{hashlib.sha256(data).hexdigest()}\n".encode())
+        total.update(
+            f"{name}\n{hashlib.sha256(data).hexdigest()}\n".encode(errors="surrogateescape")
+        )
     return total.hexdigest()

@@ -41,6 +41,8 @@ _CAUSES = {
     errno.EACCES: ("permission denied", "change its permissions or choose another folder"),
     errno.EPERM: ("permission denied", "change its permissions or choose another folder"),
     errno.EIO: ("the disk reported an input/output error", "check the disk"),
+    errno.EPIPE: ("what reads it has ended", "let it read to the end"),
+    errno.EBADF: ("it is closed", "open it or name a file"),
     errno.ELOOP: ("it is a symbolic link", "replace it by the file it points to"),
 }
 

@@ -5,7 +5,12 @@ does, but without the current folder on the module path, and ends when the proce
 """
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_OF_A_FAULT = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS", "SIGABRT"}
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
@@ -33,12 +38,26 @@ def end_with(parent: int) -> None:
     """
     if sys.platform == "linux":
         import ctypes
-        import signal
 
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before the request was made
             os._exit(1)
+
+
+@contextmanager
+def signals_for_this_thread() -> Iterator[None]:
+    """Start threads that take no signals: those that come meanwhile wait until the block ends.
+
+    A signal to a process goes to any thread that takes it. A thread that waits for signals gets
+    them all where no other one takes them.
+    """
+    wanted = {n for n in signal.valid_signals() if getattr(n, "name", "") not in _OF_A_FAULT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def main(parent: str, module: str, *arguments: str) -> None:

@@ -142,3 +142,67 @@ def test_no_option_is_wrong_in_silence(gb: Gb, tmp_path: Path) -> None:
         told = gb("meter", *options, "--", "true", expect=2)
         assert words in told.stderr
         assert told.stderr.count("\n") == 1
+
+
+SH = f"{sys.executable} -m greenbatch.cli meter --meter none"
+
+
+@pytest.mark.parametrize("end", [">/dev/full", ">&-", "| true"])
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_result_that_standard_output_does_not_take_is_on_standard_error(
+    end: str, code: int
+) -> None:
+    line = f"({SH} --json -- sh -c 'sleep 0.3; exit {code}'; echo code=$? >&2) {end}"
+    told = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    text, _, rest = told.stderr.rpartition("}\n")
+    assert json.loads(text + "}")["exit_code"] == code
+    sentence, ended = rest.splitlines()
+    assert sentence.startswith("gb: cannot write to standard output: ")
+    assert sentence.endswith("; the result is on standard error")
+    assert ended == f"code={code or 2}"
+
+
+@pytest.mark.parametrize("end", ["2>/dev/full", "2>&-"])
+def test_a_result_that_standard_error_does_not_take_is_on_standard_output(end: str) -> None:
+    line = f"{SH} -- sh -c 'exit 7' {end}"
+    told = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert "sh: 0." in told.stdout
+    assert told.returncode == 7
+
+
+def test_a_result_or_trace_whose_file_cannot_be_written_is_still_shown(tmp_path: Path) -> None:
+    for options, words in (
+        (("--output", "/dev/full"), "gb: cannot write /dev/full: the disk is full"),
+        (("--trace", tmp_path / "gone" / "a.csv"), f"gb: cannot write {tmp_path}/gone/a.csv: "),
+    ):
+        (tmp_path / "gone").mkdir(exist_ok=True)
+        told = subprocess.run(
+            [*SH.split(), *options, "--", "rm", "-r", tmp_path / "gone"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "rm: 0." in told.stderr
+        assert told.stderr.splitlines()[-1].startswith(words)
+        assert told.returncode == 2
+
+
+def test_no_output_at_all_is_an_exit_code() -> None:
+    line = f"{SH} -- true >/dev/full 2>/dev/full"
+    told = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout + told.stderr) == (2, "")
+
+
+def test_what_the_system_does_not_start_is_one_sentence(gb: Gb, tmp_path: Path) -> None:
+    script = tmp_path / "lost.py"
+    script.write_text("#!/opt/none/python9\n")
+    script.chmod(0o755)
+    told = gb("meter", "--meter", "none", "--", script, expect=127)
+    assert told.stderr.startswith(f"gb: cannot run '{script}': its interpreter '/opt/none/pyth")
+    assert told.stderr.count("\n") == 1
+
+
+def test_the_command_under_nohup_outlives_its_terminal() -> None:
+    line = f"trap '' HUP; exec {SH} -- sh -c 'kill -HUP $$ $PPID; sleep 0.2; echo alive'"
+    told = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (0, "alive\n")

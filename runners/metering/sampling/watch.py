@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 
+from greenbatch.processes import signals_for_this_thread
 from greenbatch.records import EnergySource
 from greenbatch.runners.metering.conditions import Conditioned, DeviceState
 from greenbatch.runners.metering.energy.figures import shapes_ticks
@@ -59,7 +60,8 @@ class Watch:
         )
 
     def start(self) -> None:
-        self._thread.start()
+        with signals_for_this_thread():
+            self._thread.start()
 
     def stop(self) -> None:
         self._stopping = True

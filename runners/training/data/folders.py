@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import UsageError
-from greenbatch.models.image_files import SUFFIXES, BrokenImage, decode
+from greenbatch.models.image_files import BrokenImage, decode, find_images, is_passed_over
 from greenbatch.runners.training.data.parts import Files, Parts, Survey, divide
 
 if TYPE_CHECKING:
@@ -14,14 +14,22 @@ if TYPE_CHECKING:
 
 TRAIN, VALIDATION = "train", "val"
 CHANNELS = 3
+_PART_NAMES = (
+    {TRAIN, "training"},
+    {VALIDATION, "valid", "validation", "validate", "dev", "eval"},
+    {"test", "testing"},  # validates where none of the others is there
+)
+_FEW = 3
 _VALIDATION_SHARE = 0.2
 
 
 def find_parts(folder: Path, seed: int) -> Parts:
     """Find the images of a folder, without opening them.
 
-    It holds ``train`` and ``val``, and each of the two a folder for each class; or the folders of
-    the classes itself, of which a fifth then validates.
+    It holds ``train`` and ``val``, or folders of other usual names (``training``, ``valid``,
+    ``Validation``, ``test``, ...), and each of the two a folder for each class; or the folders of
+    the classes itself, of which a fifth then validates. Hidden folders and those without an image
+    are no classes.
 
     Args:
         folder: As torchvision's ImageFolder has it.
@@ -34,27 +42,68 @@ def find_parts(folder: Path, seed: int) -> Parts:
 
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}; give one with a folder for each class")
-    there = [part for part in (TRAIN, VALIDATION) if (folder / part).is_dir()]
-    if len(there) == 1:
-        other = VALIDATION if there == [TRAIN] else TRAIN
-        raise UsageError(
-            f"{folder} holds {there[0]} but not {other}; add it, or name {folder / there[0]} to "
-            "have a fifth of its images validate"
-        )
-    if not there:
-        classes = _classes(folder)
+    named = _parts_by_name(folder)
+    if not named:
+        classes, passed_over = _classes(folder)
         found = _files(folder, classes)
         first, second = divide(found.labels, _VALIDATION_SHARE, np.random.default_rng(seed))
         split = f"a fifth of each class validates, drawn with seed {seed}"
-        return Parts(found.take(first), found.take(second), classes, split)
-    classes = _classes(folder / TRAIN)
-    if unknown := sorted({*_classes(folder / VALIDATION)} - {*classes}):
+        return Parts(found.take(first), found.take(second), classes, split + passed_over)
+    first_folder, second_folder = named
+    classes, passed_over = _classes(first_folder)
+    train = _files(first_folder, classes)
+    held_out, others = _classes(second_folder)
+    if unknown := sorted({*held_out} - {*classes}):
         raise UsageError(
-            f"{folder / VALIDATION} holds the class {unknown[0]!r}, which {folder / TRAIN} does "
-            "not; name its folder as there"
+            f"{second_folder} holds the class {unknown[0]!r}, of which {first_folder} has no "
+            "image; name its folder as there, or add images"
         )
-    train, validation = (_files(folder / part, classes) for part in (TRAIN, VALIDATION))
-    return Parts(train, validation, classes, f"{TRAIN} and {VALIDATION} are given")
+    split = f"{first_folder.name} and {second_folder.name} are given{passed_over or others}"
+    if lacking := [repr(name) for name in classes if name not in held_out]:
+        split += f"; {second_folder.name} has no image of {_some(lacking)}"
+    unused = [repr(path.name) for path in _own(folder) if path not in named]
+    if unused:
+        split += f"; {_some(unused)} of {folder.name} is not used"
+    return Parts(train, _files(second_folder, classes), classes, split)
+
+
+def _parts_by_name(folder: Path) -> tuple[Path, Path] | None:
+    """Find the folders to train on and to validate with; ``None``: the folder holds classes.
+
+    A class may be called ``train`` or ``test``, too: beside others, and with images in it, not
+    folders.
+    """
+    there = _own(folder)
+    train, validation, test = (
+        [path for path in there if path.name.lower() in names] for names in _PART_NAMES
+    )
+    named = train + validation + test
+    if not named or (len(named) < len(there) and not any(_own(path) for path in named)):
+        return None
+    validation = validation or test
+    if not train or not validation:
+        raise UsageError(
+            f"{folder} holds {named[0].name} but not {TRAIN if validation else VALIDATION}; add "
+            f"it, or name {named[0]} to have a fifth of its images validate"
+        )
+    for several in (train, validation):
+        if len(several) > 1:
+            raise UsageError(
+                f"{folder} holds both {several[0].name} and {several[1].name}; rename one of them"
+            )
+    return train[0], validation[0]
+
+
+def _own(folder: Path) -> list[Path]:
+    """Return the folders in a folder that are one's own, sorted by name."""
+    return sorted(
+        path for path in folder.iterdir() if path.is_dir() and not is_passed_over(path.name)
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more
 
 
 def survey(files: Files) -> Survey:
@@ -92,11 +141,23 @@ def read(path: Path) -> "NDArray[np.uint8]":
     return np.array(decode(path, CHANNELS, str(path)))
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
-    names = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
-    if not names:
+def _classes(folder: Path) -> tuple[tuple[str, ...], str]:
+    """Return the names of the folders that hold images, and which others hold none or are hidden.
+
+    Returns:
+        The names; and a part of a sentence, empty where every folder is a class.
+    """
+    own = _own(folder)
+    if not own:
         raise UsageError(f"{folder} holds no folders; wanted one with images for each class")
-    return names
+    names = tuple(path.name for path in own if find_images(path))
+    if not names:
+        raise UsageError(f"{folder} has no image in any of its folders; give more")
+    others = sorted(
+        path.name for path in folder.iterdir() if path.is_dir() and path.name not in names
+    )
+    reasons = [f"{name!r} ({'hidden' if is_passed_over(name) else 'no image'})" for name in others]
+    return names, f"; in {folder.name}, these are no classes: {_some(reasons)}" if reasons else ""
 
 
 def _files(folder: Path, classes: Sequence[str]) -> Files:
@@ -105,11 +166,7 @@ def _files(folder: Path, classes: Sequence[str]) -> Files:
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = sorted(
-            path
-            for path in (folder / name).rglob("*")
-            if path.suffix.lower() in SUFFIXES and path.is_file()
-        )
+        found = find_images(folder / name) if (folder / name).is_dir() else []
         paths += found
         labels += [label] * len(found)
     return Files(paths, np.array(labels, np.int64))

@@ -1,6 +1,6 @@
 """The ``gb`` command: a file per command, and here what they share."""
 
-import os
+import errno
 import signal
 import sys
 import warnings
@@ -10,7 +10,7 @@ import typer
 
 from greenbatch.cli.command import Group
 from greenbatch.cli.commands import COMMANDS
-from greenbatch.cli.output.printing import note
+from greenbatch.cli.output.printing import ClosedOutput, abandon, note
 from greenbatch.cli.signals import BY_SIGNAL, interrupted_by_signals
 from greenbatch.errors import FileError, GreenbatchError
 
@@ -79,6 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
     0: done. 1: a measured verdict of worse. 2: wrong use. 3: nothing could be measured. 128 + n:
     signal n ended it.
     """
+    sys.stdout = sys.stdout or ClosedOutput()
     with interrupted_by_signals() as received:
         try:
             with warnings.catch_warnings():
@@ -101,15 +102,20 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _exit_for_disk(error: Exception) -> None:
-    """Exit with one sentence, if a disk that is full, read-only or faulty is the cause."""
+    """Exit with one sentence, if a disk that is full, read-only or faulty is the cause.
+
+    Or an output that is closed, or that nobody reads any more.
+    """
     from greenbatch.files import disk_error, sentence
 
-    if found := disk_error(error):
+    output_ends = isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.EBADF)
+    found = error if isinstance(error, OSError) and output_ends else disk_error(error)
+    if found:
         note(sentence(found, found.filename or "the output"))
         try:
             sys.stdout.flush()
-        except OSError:  # what is left in its buffer would be tried, and complained of, at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError:
+            abandon(sys.stdout)
         sys.exit(FileError.exit_code)
 
 

@@ -1,24 +1,21 @@
 """``gb meter -- CMD``: the energy of any command."""
 
 import json
-import shutil
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from greenbatch import units
+from greenbatch.cli.foreground import CannotRun, check_command, run
 from greenbatch.cli.options import CpuTdp, Meters
-from greenbatch.cli.output.printing import note
-from greenbatch.cli.signals import BY_SIGNAL
+from greenbatch.cli.output.printing import note, print_whole
 from greenbatch.csv_text import csv_text
-from greenbatch.errors import UsageError
-from greenbatch.files import write_output
+from greenbatch.errors import FileError, UsageError
+from greenbatch.files import explain, write_output
+from greenbatch.processes import signals_for_this_thread
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,8 +23,6 @@ if TYPE_CHECKING:
     from greenbatch.runners.metering.meter_context import Measurement
 
 TRACE_FORMATS = (".csv", ".npz")
-# As a shell does: 127 and 126 where a command cannot be started, 128 + n where signal n ended it.
-NOT_FOUND, NOT_EXECUTABLE = 127, 126
 WIDTH_ELSEWHERE = 100
 
 
@@ -55,10 +50,9 @@ def meter(
 ) -> None:
     """Run a command and measure its energy on this machine.
 
-    The exit code is that of the command.
+    The exit code is that of the command: 128 + n where signal n ended it, 127 or 126 where it
+    cannot be run.
     """
-    from greenbatch.runners.metering.meter_context import Meter
-
     if trace is not None and trace.suffix not in TRACE_FORMATS:
         raise UsageError(
             f"--trace {trace} ends in {trace.suffix or 'nothing'!r}; "
@@ -67,63 +61,67 @@ def meter(
     for path in (trace, output):
         if path is not None and not path.parent.is_dir():
             raise UsageError(f"the folder of {path} does not exist; make {path.parent} first")
-    _check_command(command[0])
-    with Meter(
-        meter or ("auto",), interval_s=interval, cpu_tdp_w=cpu_tdp, keep_trace=trace is not None
-    ) as session:
-        code = _run(command)
+    with signals_for_this_thread():  # its libraries start threads
+        from greenbatch.runners.metering.meter_context import Meter
+    try:
+        check_command(command[0])
+        with Meter(
+            meter or ("auto",),
+            interval_s=interval,
+            cpu_tdp_w=cpu_tdp,
+            keep_trace=trace is not None,
+        ) as session:
+            code = run(command)
+    except CannotRun as refusal:
+        note(f"cannot run {command[0]!r}: {refusal}")
+        raise typer.Exit(refusal.exit_code) from refusal
     measurement = session.measurement
-    if trace is not None:
-        write_trace(trace, measurement)
     if as_json:
         result = {"schema_version": None, "command": command, "exit_code": code}
         text = json.dumps(result | measurement.as_dict(), indent=2) + "\n"
     else:
         text = _as_text(command, code, measurement, output)
-    if output is not None:
-        write_output(output, text)
-    else:
-        (sys.stdout if as_json else sys.stderr).write(text)
+    faults = [_deliver(text, output, as_json=as_json)]
+    if trace is not None:
+        try:
+            write_trace(trace, measurement)
+        except FileError as error:
+            faults.append(str(error))
+    for fault in filter(None, faults):
+        note(fault)
+        code = code or FileError.exit_code
     raise typer.Exit(code)
 
 
-def _check_command(name: str) -> None:
-    """Exit as a shell would where a command cannot be run, before anything is opened."""
-    if shutil.which(name):
-        return
-    found = Path(name).exists()
-    cause = "it is not executable" if found else "there is no such command"
-    note(f"cannot run {name!r}: {cause}")
-    raise typer.Exit(NOT_EXECUTABLE if found else NOT_FOUND)
-
-
-def _run(command: Sequence[str]) -> int:
-    """Run the command in the foreground and return its exit code, as a shell would state it."""
-    with _signals_for_the_command() as child:
-        child.append(subprocess.Popen(command))
-        code = child[0].wait()
-    return code if code >= 0 else BY_SIGNAL - code
-
-
-@contextmanager
-def _signals_for_the_command() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Leave Ctrl-C to the command, which gets it too, and forward a request to terminate.
-
-    What was measured until then is still reported.
-    """
-    child: list[subprocess.Popen[bytes]] = []
-
-    def hand_on(number: int, _: object) -> None:
-        if child and number != signal.SIGINT:
-            child[0].send_signal(number)
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, hand_on) for number in numbers}
+def _deliver(text: str, output: Path | None, *, as_json: bool) -> str:
+    """Write the result to its file or print it; return what failed, or an empty text."""
+    if output is None:
+        return _print(text, as_json=as_json)
     try:
-        yield child
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        write_output(output, text)
+    except FileError as error:
+        elsewhere = _print(text, as_json=False)
+        return f"{error}; {elsewhere or 'the result is on standard error'}"
+    return ""
+
+
+def _print(text: str, *, as_json: bool) -> str:
+    """Print the result; where that fails, on the other stream, so that it is not lost.
+
+    Returns:
+        Why it is not where it was to be; empty where it is.
+    """
+    streams = {"standard output": sys.stdout, "standard error": sys.stderr}
+    wanted, other = streams if as_json else reversed(streams)
+    fault = ""
+    for name in (wanted, other):
+        try:
+            print_whole(streams[name], text)
+        except OSError as error:
+            fault = fault or f"cannot write to {wanted}: {explain(error)[0]}"
+        else:
+            return fault and f"{fault}; the result is on {other}"
+    return f"{fault}; the result is lost, as {other} fails too: name a file with --output"
 
 
 def write_trace(path: Path, measurement: "Measurement") -> None:
@@ -164,7 +162,7 @@ def _as_text(
 
     from greenbatch.cli.output.console import TextConsole
 
-    terminal = output is None and sys.stderr.isatty()
+    terminal = output is None and sys.stderr is not None and sys.stderr.isatty()
     buffer = StringIO()
     console = TextConsole(file=buffer, force_terminal=terminal)
     if not terminal:

@@ -122,19 +122,19 @@ def plan(models: Sequence[str] = (), **options: Unpack["BenchOptions"]) -> tuple
 def _sources(models: Sequence[str], artifacts_dir: Path) -> dict[str, str]:
     """Return what each model comes from, by its name; itself where it needs no source."""
     from greenbatch.models.artifacts import has_manifest
-    from greenbatch.models.sources.parse import parse_source
+    from greenbatch.models.sources.parse import names_apart, parse_source
 
-    found = {}
+    exported = {text for text in models if has_manifest(artifacts_dir, text)}
+    texts = [text for text in dict.fromkeys(models) if text not in exported]
+    names = dict(zip(texts, names_apart([parse_source(text) for text in texts]), strict=True))
+    found: dict[str, str] = {}
     for text in models:
-        if has_manifest(artifacts_dir, text):
-            found[text] = text
-        else:
-            name = parse_source(text).default_name
-            if found.setdefault(name, text) != text:
-                raise UsageError(
-                    f"{found[name]} and {text} are both called {name}; export one of them by "
-                    f"another name first: gb export {text} --name NAME"
-                )
+        name = names.get(text, text)
+        if found.setdefault(name, text) != text:
+            raise UsageError(
+                f"{found[name]} and {text} are both called {name}; export one of them by "
+                f"another name first: gb export {text} --name NAME"
+            )
     return found
 
 

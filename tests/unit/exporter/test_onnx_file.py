@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from greenbatch.errors import ArtifactError
 from greenbatch.exporter import onnx_file
-from greenbatch.exporter.onnx_file import inspect
+from greenbatch.exporter.onnx_file import inspect, read_with_weights
 from greenbatch.models.sources.parse import parse_input
 
 IMAGE = [1, 3, 8, 8]
@@ -270,6 +270,18 @@ def test_weights_outside_their_file_are_refused(
 ) -> None:
     (tmp_path / "net.data").write_bytes(np.ones(15, np.float32).tobytes())
     refused(external(tmp_path, "net.data", **numbers), said)
+
+
+@pytest.mark.parametrize("numbers", [{}, {"length": 0}, {"length": 60}])
+def test_a_length_of_0_or_none_is_what_the_sizes_need(
+    numbers: dict[str, int], tmp_path: Path
+) -> None:
+    values = np.arange(15, dtype=np.float32)
+    (tmp_path / "net.data").write_bytes(bytes(8) + values.tobytes() + bytes(100))
+    path = external(tmp_path, "net.data", offset=8, **numbers)
+    assert inspect(path).parameters == 15
+    (weight,) = read_with_weights(path).graph.initializer
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(weight).ravel(), values)
 
 
 def test_external_data_is_found_in_subgraphs_and_attributes_too(tmp_path: Path) -> None:

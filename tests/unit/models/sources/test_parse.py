@@ -29,6 +29,7 @@ from greenbatch.models.sources.load import SourceWarning, load
 from greenbatch.models.sources.parse import (
     Source,
     check_name,
+    names_apart,
     parse_input,
     parse_source,
 )
@@ -559,3 +560,23 @@ def test_an_onnx_file_is_no_module(tmp_path: Path) -> None:
         load(parse_source(str(tmp_path / "net.onnx")))
     with pytest.raises(UnknownNameError):
         parse_source("gone")
+
+
+def test_a_file_called_as_a_known_network_or_in_another_script_has_a_name() -> None:
+    assert Source("onnx", "resnet50.onnx").default_name == "resnet50_onnx"
+    names = {
+        Source("onnx", f"{stem}.onnx").default_name for stem in ("模型", "網絡", "\udcff", "+")
+    }
+    assert len(names) == 4
+    for name in names:
+        assert name.startswith("network_")
+        assert check_name(name) == name
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders() -> None:
+    texts = ["v1/model.onnx", "v2/model.onnx", "a/x/net.onnx", "b/x/net.onnx", "other.onnx"]
+    sources = [Source("onnx", text) for text in texts]
+    assert names_apart(sources) == ["v1_model", "v2_model", "a_x_net", "b_x_net", "other"]
+    assert names_apart(sources[:1] * 2) == ["model", "model"]
+    with pytest.raises(UsageError, match=r"and a_b/n\.onnx are both called a_b_n; "):
+        names_apart([Source("onnx", f"{text}/n.onnx") for text in ("a/b", "x/b", "a_b")])

@@ -1,5 +1,6 @@
 """Real images become batches: which ones, in which order, before the window or in it."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -386,3 +387,20 @@ def test_an_image_in_memory_decodes_as_from_its_file(folder: Path) -> None:
 def test_a_set_needs_at_least_one_image() -> None:
     with pytest.raises(ValueError, match="count"):
         ImageSet(folder="x", found=1, count=0, sha256="0")
+
+
+def test_names_that_are_not_utf8_or_hold_line_breaks_are_used(tmp_path: Path) -> None:
+    from greenbatch.design.images import ImageSet
+    from greenbatch.runners.scenarios.preprocessing import read, survey
+
+    for name in (b"th\xe9.png", b"\x8a\x47.png", b"two\nlines.png", "\u6a21.png".encode()):
+        Image.new("RGB", (9, 8)).save(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/torn-\xff.jpg")).write_bytes(b"\xff\xd8\xff")
+    found = survey(tmp_path)
+    assert (found.count, list(found.broken)) == (4, ["torn-\\udcff.jpg"])
+    kept = ImageSet.model_validate_json(found.model_dump_json())
+    assert len(read(kept)) == 4
+    odd = Path(os.fsdecode(os.fsencode(tmp_path.parent) + b"/od\xe9"))
+    tmp_path.rename(odd)
+    with pytest.raises(UsageError, match="is not UTF-8, and a study cannot hold it; rename it"):
+        survey(odd)

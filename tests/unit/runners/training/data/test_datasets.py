@@ -147,9 +147,9 @@ def test_a_folder_with_train_and_val_is_taken_as_it_is(folder: Path, tmp_path: P
     assert len(tensors(split.train)[0]) == 30
     assert tensors(split.validation)[1].tolist() == [2]
     draw_image(root / "val/yellow/1.png", (250, 250, 0))
-    with pytest.raises(UsageError, match=r"holds the class 'yellow', which .*train does not"):
+    with pytest.raises(UsageError, match=r"the class 'yellow', of which .*train has no image"):
         load(f"folder:{root}")
-    (root / "val").rename(root / "test")
+    (root / "val").rename(root / "elsewhere")
     with pytest.raises(UsageError, match="holds train but not val; add it, or name"):
         load(f"folder:{root}")
 
@@ -218,7 +218,7 @@ def test_a_folder_without_readable_images_is_refused_with_the_first_reason(tmp_p
     [
         ((), "there is no folder"),
         (("empty",), "holds no folders; wanted one with images for each class"),
-        (("empty/a", "empty/b"), "has no image to train on; give more"),
+        (("empty/a", "empty/b"), "has no image in any of its folders; give more"),
     ],
 )
 def test_a_folder_that_holds_nothing_is_refused(
