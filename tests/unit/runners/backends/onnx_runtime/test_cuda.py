@@ -169,13 +169,16 @@ def test_int8_on_cuda_is_named_by_what_multiplies_it(ort: FakeOrt) -> None:
 
 
 def test_arithmetic_is_what_cudnn_may_do(ort: FakeOrt, monkeypatch: pytest.MonkeyPatch) -> None:
-    backend = load(provider__use_tf32="1")
-    assert backend.settings["arithmetic"] == "fp32"  # the libraries are forbidden to
-    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
-    assert backend.settings["arithmetic"] == "tf32"
-    assert backend.settings["NVIDIA_TF32_OVERRIDE"] == "1"
-    assert load().settings["arithmetic"] == "fp32, tf32 where cuDNN needs it"
-    assert load(precision="int8").settings["arithmetic"] == "fp32, tf32 where cuDNN needs it"
+    requested, fp32, int8 = load(provider__use_tf32="1"), load(), load(precision="int8")
+    for backend in (requested, fp32, int8):  # the libraries are forbidden to use TF32
+        assert backend.settings["arithmetic"] == "fp32"
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")  # reserved: what it does is not documented
+    assert requested.settings["arithmetic"] is None
+    assert requested.settings["NVIDIA_TF32_OVERRIDE"] == "1"
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
+    assert requested.settings["arithmetic"] == "tf32"
+    assert fp32.settings["arithmetic"] == "fp32, tf32 where cuDNN needs it"
+    assert int8.settings["arithmetic"] == "fp32, tf32 where cuDNN needs it"
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
