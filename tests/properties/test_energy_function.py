@@ -114,6 +114,7 @@ def test_the_truth_lies_in_the_band_however_reads_fall_on_a_ticking_counter(
     assert abs(stretch.energy_j - curve.energy_j(t0_s, t1_s)) <= stretch.uncertainty_j
 
 
+@pytest.mark.slow
 @given(
     low_w=st.floats(20.0, 400.0),
     high_w=st.floats(20.0, 400.0),

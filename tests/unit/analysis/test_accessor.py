@@ -61,6 +61,7 @@ def test_every_name_in_the_pages_tables_of_figures_exists(example: Path) -> None
     assert named <= {str(name) for name in dataset.variables}
 
 
+@pytest.mark.slow
 def test_the_accessor_gives_what_the_functions_give(example: Path) -> None:
     dataset = greenbatch.open(example)
     gb = dataset.gb

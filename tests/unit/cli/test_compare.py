@@ -167,6 +167,7 @@ def test_what_the_runtime_did_with_a_setting_is_compared_too(tmp_path: Path, bas
         compare(base, new)
 
 
+@pytest.mark.slow
 def test_markdown_and_xml_show_settings_as_text(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -189,6 +190,7 @@ def test_markdown_and_xml_show_settings_as_text(
     assert "1.050×" in (failure.get("message") or "")
 
 
+@pytest.mark.slow
 def test_xml_survives_control_characters(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

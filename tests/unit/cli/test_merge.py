@@ -64,6 +64,7 @@ def test_nothing_is_written_over(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert "--apart and --along machine are both given" in errors
 
 
+@pytest.mark.slow
 def test_traces_are_written_beside_the_dataset(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, A
     return code, json.loads(out)
 
 
+@pytest.mark.slow
 def test_the_answer_is_the_first_sentence_and_the_table_stands_below(
     capsys: pytest.CaptureFixture[str], run: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_backends_can_be_chosen_and_a_dataset_file_does_as_well(
     assert told(capsys, write_dataset(run), *arguments) == (code, found)
 
 
+@pytest.mark.slow
 def test_what_was_set_prints_as_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     run = runs.hostile_run(tmp_path / "run", HOSTILE)
     _, out, _ = gb(capsys, "recommend", run, "--rate", 5)

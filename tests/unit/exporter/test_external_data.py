@@ -35,6 +35,7 @@ def visible(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if path.suffix != ".lock"}
 
 
+@pytest.mark.slow
 def test_weights_beside_the_graph_are_hashed_named_and_used(tmp_path: Path) -> None:
     manifest = export(tmp_path)
     assert manifest.data_file == f"tiny-fp32-{manifest.data_sha256[:12]}.onnx.data"
@@ -102,6 +103,7 @@ def test_damaged_weights_beside_a_graph_are_noticed(tmp_path: Path, damage: str)
         load_artifact(folder, "tiny")
 
 
+@pytest.mark.slow
 def test_tied_weights_are_written_for_each_name(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 

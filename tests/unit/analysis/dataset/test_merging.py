@@ -106,6 +106,7 @@ def test_runs_on_one_machine_become_more_repetitions(tmp_path: Path, a: Path) ->
     assert int(both.gb.energy_per_image()["repetitions"].min()) == 5
 
 
+@pytest.mark.slow
 def test_types_and_attributes_survive_the_merge(tmp_path: Path, a: Path) -> None:
     b = run_of(tmp_path / "b", 1.1)
     single = compiled(a)
@@ -149,6 +150,7 @@ def test_repetitions_and_machines_merge_at_once(tmp_path: Path, a: Path) -> None
     assert_identical(parts["other"].drop_vars(["run", "run_repetition"]), compiled(c))
 
 
+@pytest.mark.slow
 def test_hosts_of_one_name_are_told_apart_by_their_processor(tmp_path: Path, a: Path) -> None:
     b = run_of(tmp_path / "b", 1.1, environment=on("bench", "Another CPU"))
     names = merge([a, b])["machine"].values.tolist()
@@ -272,6 +274,7 @@ def test_runs_with_other_settings_stand_side_by_side(tmp_path: Path) -> None:
     assert [row.cell for row in cell_rows(turned["spun"])] == cells
 
 
+@pytest.mark.slow
 def test_a_setting_called_default_everywhere_is_not_taken_for_not_set(
     tmp_path: Path, a: Path
 ) -> None:
@@ -287,6 +290,7 @@ def test_a_setting_called_default_everywhere_is_not_taken_for_not_set(
     assert_identical(separate(both)["a"], compiled(a))
 
 
+@pytest.mark.slow
 def test_runs_of_one_machine_on_cpu_and_gpu_keep_what_each_counts(tmp_path: Path) -> None:
     parts = []
     for backend, gpu_counts in (("onnxruntime-cpu", False), ("onnxruntime-cuda", True)):

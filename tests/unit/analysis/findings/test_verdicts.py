@@ -141,6 +141,7 @@ def test_many_cells_are_held_to_a_stricter_rule() -> None:
     assert not crowd.worse
 
 
+@pytest.mark.slow
 def test_identical_runs_are_seldom_worse() -> None:
     random = np.random.default_rng(5)
     alarms = sum(

@@ -49,6 +49,7 @@ def test_charts_hold_net_energy_where_idle_power_is_known(tmp_path: Path) -> Non
     assert sections["energy"].text.startswith("Gross energy")
 
 
+@pytest.mark.slow
 def test_gross_or_net_is_offered_only_where_net_is_known(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path, models=("alexnet",), batch_sizes=(1, 4))
     assert 'name="energy" value="net"' in own(write_report(run).page)

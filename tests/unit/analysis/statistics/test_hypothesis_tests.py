@@ -95,6 +95,7 @@ def test_dunn_is_rs() -> None:
     assert found["trt1 - trt2"].p_holm == pytest.approx(3 * found["trt1 - trt2"].p)
 
 
+@pytest.mark.slow
 def test_dunn_with_ties_is_scikit_posthocs() -> None:
     posthocs = pytest.importorskip("scikit_posthocs")
     groups = {"a": [1, 2, 2, 3, 5], "b": [2, 4, 4, 5, 6], "c": [5, 5, 7, 8, 9, 9]}

@@ -447,6 +447,7 @@ def test_a_place_without_codecarbon_says_what_to_install(monkeypatch: pytest.Mon
         intensity_of("FRA")
 
 
+@pytest.mark.slow
 def test_a_tidy_table_has_a_row_for_each_repetition_and_a_unit_for_each_column(
     tmp_path: Path,
 ) -> None:

@@ -114,6 +114,7 @@ def test_convolutions_without_normalisations_keep_most_rectifiers_open() -> None
     assert float((outputs > 0).float().mean()) > 0.7
 
 
+@pytest.mark.slow
 def test_large_images_are_fewer() -> None:
     class Counting(nn.Module):
         def __init__(self) -> None:

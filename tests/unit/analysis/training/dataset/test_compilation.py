@@ -282,6 +282,7 @@ def test_the_dataset_is_made_again_when_the_journal_has_grown(tmp_path: Path) ->
     assert open_training(tmp_path / "dataset.nc").identical(grown)
 
 
+@pytest.mark.slow
 def test_greenbatch_open_takes_both_kinds_and_what_needs_inference_says_so(tmp_path: Path) -> None:
     training = training_runs.write(tmp_path / "t", training_runs.trained(CELL))
     inference = runs.realistic_run(tmp_path / "i", models=("alexnet",), blocks=1)
