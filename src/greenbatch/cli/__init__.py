@@ -108,8 +108,7 @@ def _exit_for_disk(error: Exception) -> None:
     """
     from greenbatch.files import disk_error, sentence
 
-    output_ends = isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.EBADF)
-    found = error if isinstance(error, OSError) and output_ends else disk_error(error)
+    found = error if isinstance(error, OSError) and _output_ended(error) else disk_error(error)
     if found:
         note(sentence(found, found.filename or "the output"))
         try:
@@ -117,6 +116,19 @@ def _exit_for_disk(error: Exception) -> None:
         except OSError:
             abandon(sys.stdout)
         sys.exit(FileError.exit_code)
+
+
+def _output_ended(error: OSError) -> bool:
+    """Return whether an error is that of an output which is closed, or which nobody reads."""
+    import os
+
+    if error.errno != errno.EBADF:
+        return error.errno == errno.EPIPE
+    try:
+        os.fstat(1)
+    except OSError:
+        return True
+    return False  # another file, whose fault is to be seen
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -46,10 +46,12 @@ def check_command(name: str) -> None:
     Raises:
         CannotRun: It is not there, or is not executable.
     """
-    if shutil.which(name):
-        return
     if not name:
         raise CannotRun("its name is empty", NOT_FOUND)
+    if "\0" in name:  # which no system takes
+        raise CannotRun("there is no such command", NOT_FOUND)
+    if shutil.which(name):
+        return
     if os.sep not in name:
         if found := shutil.which(name, os.F_OK):
             raise CannotRun(f"{found} is not executable", NOT_EXECUTABLE)

@@ -109,8 +109,9 @@ def test_every_variable_has_units_and_a_name_and_every_flag_its_meanings(tmp_pat
             if not table.meanings:
                 continue
             attrs = dataset[name].attrs
-            values = attrs["flag_values" if "flag_values" in attrs else "flag_masks"]
-            assert values.dtype == dataset[name].dtype == np.int8
+            code = "flag_values" in attrs
+            values = attrs["flag_values" if code else "flag_masks"]
+            assert values.dtype == dataset[name].dtype == (np.int8 if code else np.int16)
             assert len(values) == len(attrs["flag_meanings"].split())
 
 
