@@ -204,6 +204,7 @@ def test_xml_survives_control_characters(
     )
 
 
+@pytest.mark.slow
 def test_xml_skips_what_was_not_compared(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
 ) -> None:

@@ -155,6 +155,7 @@ def wait_for(path: Path) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["works", "works_deaf"])
 def test_stopping_early_ends_the_workers_and_removes_what_they_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

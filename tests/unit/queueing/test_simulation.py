@@ -145,6 +145,7 @@ def test_a_rate_that_the_server_holds_is_not_called_overload(policy: str) -> Non
     assert alarms <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["greedy:1", "greedy:8", "fixed:8", "dynamic:8:2s"])
 def test_a_rate_above_what_the_server_holds_is_found(policy: str) -> None:
     found = sum(_loaded(1.05, policy, "constant", 8000, seed) for seed in range(20))

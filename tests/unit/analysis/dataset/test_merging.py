@@ -88,6 +88,7 @@ def test_one_run_stays_as_it_is(tmp_path: Path) -> None:
     assert_identical(merge([run]), compiled(run))
 
 
+@pytest.mark.slow
 def test_runs_on_one_machine_become_more_repetitions(tmp_path: Path, a: Path) -> None:
     b = run_of(tmp_path / "b", 1.1, blocks=3)
     both = merge([a, b])
@@ -384,6 +385,7 @@ def test_a_file_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
         greenbatch.open(path)
 
 
+@pytest.mark.slow
 def test_the_batch_that_fits_is_what_fitted_in_every_run(tmp_path: Path) -> None:
     found = []
     for name, largest in (("a", 13), ("b", 11)):
@@ -409,6 +411,7 @@ def test_what_may_differ_and_where_to_are_checked(tmp_path: Path, a: Path) -> No
         greenbatch.open()
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_merged_dataset_keep_their_environment(tmp_path: Path, a: Path) -> None:
     b = run_of(tmp_path / "b", environment=on("other"))
     told = json.loads(merge([a, b]).attrs["parts"])

@@ -36,6 +36,7 @@ def test_a_later_attempt_takes_the_place_of_a_disturbed_one_and_is_counted(tmp_p
         assert found["disturbed_attempts"].values.tolist() == [2.0, 0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turned", [False, True])
 def test_an_attempt_that_failed_does_not_take_the_place_of_a_disturbed_one(
     tmp_path: Path, turned: bool

@@ -104,6 +104,7 @@ def test_a_damaged_trace_is_refused(run: Path, tmp_path: Path) -> None:
         Trace(Cell("alexnet", "onnxruntime-cpu"), 0, broken).open()
 
 
+@pytest.mark.slow
 def test_the_accessor_finds_them_beside_the_dataset(run: Path, tmp_path: Path) -> None:
     for _ in range(2):  # compiled, then loaded
         dataset = greenbatch.open(run)
@@ -118,6 +119,7 @@ def test_the_accessor_finds_them_beside_the_dataset(run: Path, tmp_path: Path) -
         alone.gb.traces(tmp_path)
 
 
+@pytest.mark.slow
 def test_labels_are_checked(run: Path) -> None:
     with pytest.raises(UnknownNameError, match="unknown dimension 'batch'"):
         open_traces(run, batch=4)
@@ -127,6 +129,7 @@ def test_labels_are_checked(run: Path) -> None:
         open_run(run).isel(model=0, drop=True).gb.traces(run)
 
 
+@pytest.mark.slow
 def test_a_merged_dataset_has_no_traces(run: Path) -> None:
     dataset = open_run(run)
     other = dataset.assign_attrs(run_digest="other")

@@ -452,6 +452,7 @@ def test_several_machines_are_refused(plain: Path) -> None:
             read_service_curves(both)
 
 
+@pytest.mark.slow
 def test_the_question_repeats_what_was_asked(plain: Path) -> None:
     found = asked(plain, 50.0, p99_s=0.05, mean_s=0.02)
     assert question(found, "poisson") == (

@@ -17,6 +17,7 @@ from tests.unit.analysis.report.test_build import own
 pytestmark = pytest.mark.usefixtures("no_figures")
 
 
+@pytest.mark.slow
 def test_a_dataset_alone_has_a_report_that_says_what_is_missing(tmp_path: Path) -> None:
     run = traced_run(tmp_path / "run", models=("alexnet",))
     of_run = own(write_report(run).page)

@@ -462,6 +462,7 @@ def test_a_tidy_table_has_a_row_for_each_repetition_and_a_unit_for_each_column(
     assert frame.attrs["units"]["energy_per_image"] == "J"
 
 
+@pytest.mark.slow
 def test_flags_are_words_in_the_tidy_table(tmp_path: Path) -> None:
     cell = Cell("alexnet", A, batch_size=4)
     record = runs.repetition(cell, flags=("unsteady", "disturbed"))

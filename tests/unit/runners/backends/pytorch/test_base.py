@@ -156,6 +156,7 @@ def test_weights_of_another_network_are_refused(task: Sourced) -> None:
         TorchEager(task)
 
 
+@pytest.mark.slow
 def test_an_exported_program_is_built_again_with_the_artifacts_weights(
     task: Sourced, truth: nn.Module, tmp_path: Path
 ) -> None:

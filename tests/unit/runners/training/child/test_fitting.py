@@ -235,6 +235,7 @@ def test_a_checkpoint_that_cannot_be_read_is_left_for_the_one_before(tmp_path: P
     assert "it begins anew" in sent.loaded.note
 
 
+@pytest.mark.slow
 def test_what_was_in_force_is_told(tmp_path: Path) -> None:
     settings = fit(request(tmp_path, epochs=1)).trained.settings
     assert settings["optimizer"] == "Adam"
