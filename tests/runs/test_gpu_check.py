@@ -10,6 +10,7 @@ import pytest
 
 from greenbatch.runners.backends import cuda_driver as cuda
 from tests.fakes import cuda_driver, nvml
+from tests.thorough import needs_thorough
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,7 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+@needs_thorough
 @pytest.mark.skipif(not nvml.has_compiler(), reason="no C compiler")
 def test_a_simulated_gpu_is_checked_up_to_the_driver(tmp_path: Path) -> None:
     gpu = nvml.FakeNvml(tmp_path, nvml.build(tmp_path / "lib"), devices=2, low_w=120, tick_s=0.02)
