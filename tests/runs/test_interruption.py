@@ -14,8 +14,10 @@ import pytest
 from greenbatch.design.files import read_study
 from greenbatch.records import parse
 from greenbatch.runners.scheduling.order import slots
+from tests.thorough import examples
 
-KILLS = 6
+KILLS = examples(3, 6)
+REPETITIONS = examples(4, 8)
 
 
 @pytest.mark.slow
@@ -26,7 +28,7 @@ def test_a_run_killed_again_and_again_has_every_repetition_once(
     study = tmp_path / "study.yaml"
     study.write_text(
         "models: [shufflenet_v2_x0_5]\nbackends: [onnxruntime-cpu]\nbatch_sizes: [1, 2]\n"
-        f"repetitions: 8\nprofile: quick\nweights: random\nartifacts_dir: {artifacts}\n"
+        f"repetitions: {REPETITIONS}\nprofile: quick\nweights: random\nartifacts_dir: {artifacts}\n"
         "protocol: {window_s: 0.2, idle_s: 0.1}\n"
     )
     rng = random.Random(11)
