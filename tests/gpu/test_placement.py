@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from greenbatch.exporter.placement.kernels import cuda_kernels
 from greenbatch.models.agreement import difference, fault
 from tests.conftest import Gb
 from tests.gpu.gating import MARKS, MODEL, Wanted, load, logits, reference
@@ -46,13 +47,16 @@ def test_a_lower_precision_computes_on_the_device(
 
 @pytest.mark.usefixtures("onnxruntime_cuda")
 def test_bf16_computes_on_the_device(gb: Gb, study_artifacts: Path) -> None:
+    import onnxruntime
+
     model = "vit_b_16"
     ended = gb(
         *("export", model, "--weights", "random", "--precision", "bf16"),
         *("--out", study_artifacts),
         expect=None,
     )
-    if ended.returncode == NOT_EXPORTED and "no kernel" in ended.stderr:
+    other = onnxruntime.__version__ != cuda_kernels().version  # whose kernels are not known here
+    if ended.returncode == NOT_EXPORTED and "no kernel" in ended.stderr and other:
         pytest.skip(ended.stderr.strip().splitlines()[-1])
     assert ended.returncode == 0, ended.stderr
     wanted = Wanted(backend="onnxruntime-cuda", model=model, precision="bf16", batch_size=2)

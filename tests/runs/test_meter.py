@@ -35,8 +35,8 @@ def gpu(tmp_path: Path, library: Path) -> nvml.FakeNvml:
 
 @needs_compiler
 def test_sleep_under_200_w_is_200_w_times_its_duration(gb: Gb, gpu: nvml.FakeNvml) -> None:
-    told = gb("meter", "--json", "--meter", "nvml", "--", "sleep", 3, env=gpu.environment())
-    result = json.loads(told.stdout)
+    completed = gb("meter", "--json", "--meter", "nvml", "--", "sleep", 3, env=gpu.environment())
+    result = json.loads(completed.stdout)
     assert result["schema_version"] == 1
     assert result["command"] == ["sleep", "3"]
     assert result["exit_code"] == 0
@@ -62,11 +62,11 @@ def test_a_lost_gpu_is_missing_with_the_reason_and_the_package_is_not(
     tree.add("intel-rapl:0", "package-0")
     lose = f"sleep 0.5; echo lost_from_s 0 >> {gpu.path}; sleep 0.5"
     with tree.running({"intel-rapl:0": PowerCurve(50.0)}):
-        told = gb(
+        completed = gb(
             *("meter", "--json", "--", "sh", "-c", lose),
             env=gpu.environment() | tree.environment(),
         )
-    result = json.loads(told.stdout)
+    result = json.loads(completed.stdout)
     lost, package = result["domains"]
     assert lost["domain"] == "gpu-0"
     assert lost["source"] is None
@@ -81,11 +81,13 @@ def test_a_lost_gpu_is_missing_with_the_reason_and_the_package_is_not(
 def test_the_table_goes_to_standard_error_and_the_commands_output_is_its_own(
     gb: Gb, gpu: nvml.FakeNvml
 ) -> None:
-    told = gb("meter", "--meter", "nvml", "--", "echo", "hello", "--json", env=gpu.environment())
-    assert told.stdout == "hello --json\n"
-    assert "echo: 0." in told.stderr
-    assert "gpu-0" in told.stderr
-    assert "counter" in told.stderr
+    completed = gb(
+        "meter", "--meter", "nvml", "--", "echo", "hello", "--json", env=gpu.environment()
+    )
+    assert completed.stdout == "hello --json\n"
+    assert "echo: 0." in completed.stderr
+    assert "gpu-0" in completed.stderr
+    assert "counter" in completed.stderr
 
 
 @needs_compiler
@@ -139,9 +141,9 @@ def test_no_option_is_wrong_in_silence(gb: Gb, tmp_path: Path) -> None:
         (["--trace", "trace.txt"], "--trace trace.txt ends in '.txt'; wanted .csv or .npz"),
         (["--output", tmp_path / "no" / "a.txt"], "does not exist; make"),
     ):
-        told = gb("meter", *options, "--", "true", expect=2)
-        assert words in told.stderr
-        assert told.stderr.count("\n") == 1
+        completed = gb("meter", *options, "--", "true", expect=2)
+        assert words in completed.stderr
+        assert completed.stderr.count("\n") == 1
 
 
 SH = f"{sys.executable} -m greenbatch.cli meter --meter none"
@@ -153,8 +155,8 @@ def test_a_result_that_standard_output_does_not_take_is_on_standard_error(
     end: str, code: int
 ) -> None:
     line = f"({SH} --json -- sh -c 'sleep 0.3; exit {code}'; echo code=$? >&2) {end}"
-    told = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
-    text, _, rest = told.stderr.rpartition("}\n")
+    completed = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    text, _, rest = completed.stderr.rpartition("}\n")
     assert json.loads(text + "}")["exit_code"] == code
     sentence, ended = rest.splitlines()
     assert sentence.startswith("gb: cannot write to standard output: ")
@@ -165,9 +167,9 @@ def test_a_result_that_standard_output_does_not_take_is_on_standard_error(
 @pytest.mark.parametrize("end", ["2>/dev/full", "2>&-"])
 def test_a_result_that_standard_error_does_not_take_is_on_standard_output(end: str) -> None:
     line = f"{SH} -- sh -c 'exit 7' {end}"
-    told = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
-    assert "sh: 0." in told.stdout
-    assert told.returncode == 7
+    completed = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert "sh: 0." in completed.stdout
+    assert completed.returncode == 7
 
 
 def test_a_result_or_trace_whose_file_cannot_be_written_is_still_shown(tmp_path: Path) -> None:
@@ -176,33 +178,35 @@ def test_a_result_or_trace_whose_file_cannot_be_written_is_still_shown(tmp_path:
         (("--trace", tmp_path / "gone" / "a.csv"), f"gb: cannot write {tmp_path}/gone/a.csv: "),
     ):
         (tmp_path / "gone").mkdir(exist_ok=True)
-        told = subprocess.run(
+        completed = subprocess.run(
             [*SH.split(), *options, "--", "rm", "-r", tmp_path / "gone"],
             capture_output=True,
             text=True,
             check=False,
         )
-        assert "rm: 0." in told.stderr
-        assert told.stderr.splitlines()[-1].startswith(words)
-        assert told.returncode == 2
+        assert "rm: 0." in completed.stderr
+        assert completed.stderr.splitlines()[-1].startswith(words)
+        assert completed.returncode == 2
 
 
 def test_no_output_at_all_is_an_exit_code() -> None:
     line = f"{SH} -- true >/dev/full 2>/dev/full"
-    told = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
-    assert (told.returncode, told.stdout + told.stderr) == (2, "")
+    completed = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stdout + completed.stderr) == (2, "")
 
 
 def test_what_the_system_does_not_start_is_one_sentence(gb: Gb, tmp_path: Path) -> None:
     script = tmp_path / "lost.py"
     script.write_text("#!/opt/none/python9\n")
     script.chmod(0o755)
-    told = gb("meter", "--meter", "none", "--", script, expect=127)
-    assert told.stderr.startswith(f"gb: cannot run '{script}': its interpreter '/opt/none/pyth")
-    assert told.stderr.count("\n") == 1
+    completed = gb("meter", "--meter", "none", "--", script, expect=127)
+    assert completed.stderr.startswith(
+        f"gb: cannot run '{script}': its interpreter '/opt/none/pyth"
+    )
+    assert completed.stderr.count("\n") == 1
 
 
 def test_the_command_under_nohup_outlives_its_terminal() -> None:
     line = f"trap '' HUP; exec {SH} -- sh -c 'kill -HUP $$ $PPID; sleep 0.2; echo alive'"
-    told = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
-    assert (told.returncode, told.stdout) == (0, "alive\n")
+    completed = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stdout) == (0, "alive\n")

@@ -104,17 +104,17 @@ def hostile(tmp_path: Path) -> Path:
 def test_planted_modules_shadow_none_in_a_command_that_only_looks(
     hostile: Path, arguments: str
 ) -> None:
-    told = gb_in(hostile, *arguments.split())
+    completed = gb_in(hostile, *arguments.split())
     assert imported(hostile) == ""
-    assert told.returncode == 0, told.stderr
+    assert completed.returncode == 0, completed.stderr
 
 
 @pytest.mark.slow
 def test_planted_modules_shadow_none_in_doctor_whose_page_is_plain_text(hostile: Path) -> None:
-    told = gb_in(hostile, "doctor")
+    completed = gb_in(hostile, "doctor")
     assert imported(hostile) == ""
-    assert told.returncode == 0, told.stderr
-    lines = told.stdout.splitlines()
+    assert completed.returncode == 0, completed.stderr
+    lines = completed.stdout.splitlines()
     assert [line for line in lines if line and not line.startswith(" ")][:-1] == [
         "Machine",
         "GPUs",
@@ -123,8 +123,8 @@ def test_planted_modules_shadow_none_in_doctor_whose_page_is_plain_text(hostile:
         "Disturbances now",
     ]
     assert lines[-1].startswith("Here gb can measure latency")
-    assert "\x1b" not in told.stdout
-    assert told.stderr == ""
+    assert "\x1b" not in completed.stdout
+    assert completed.stderr == ""
 
 
 @pytest.mark.slow
@@ -138,9 +138,9 @@ def test_planted_modules_shadow_none_where_an_own_network_is_found(hostile: Path
         ("bench", *own, *size, "--runtime", "onnxruntime", "--dry-run"),
         ("bench", *own, *size, "--runtime", "onnxruntime", "--out", "new"),
     ):
-        told = gb_in(hostile, *arguments)
+        completed = gb_in(hostile, *arguments)
         assert imported(hostile) == "", arguments
-        assert told.returncode == 0, told.stderr
+        assert completed.returncode == 0, completed.stderr
     assert (hostile / "new/report/index.html").is_file()
 
 
@@ -155,14 +155,14 @@ def test_pythonpath_still_counts_and_grandchildren_are_safe_too(
     )
     plant(tmp_path, "runpy", "ctypes", "gb_asked")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
-    told = subprocess.run(
+    completed = subprocess.run(
         python_command("gb_asked", "a b", "-c"),
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout == "['a b', '-c'] False\n"
+    assert completed.stdout == "['a b', '-c'] False\n"
     assert imported(tmp_path) == ""
 
 
@@ -194,8 +194,8 @@ def test_nothing_outlives_a_gb_that_is_killed(
 def test_a_process_whose_parent_has_ended_before_it_asks_exits(tmp_path: Path) -> None:
     line = python_command("greenbatch.cli", "models")
     line[line.index(str(os.getpid()))] = str(2**22 + 1)  # no process has this id
-    told = subprocess.run(line, capture_output=True, text=True, check=False)
-    assert (told.returncode, told.stdout) == (1, "")
+    completed = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stdout) == (1, "")
 
 
 def test_the_generator_of_requests_ends_with_its_parent() -> None:
@@ -205,8 +205,10 @@ def test_the_generator_of_requests_ends_with_its_parent() -> None:
         "print(Generator(np.array([1e6])).pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    pid = int(told.stdout)
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    pid = int(completed.stdout)
     wait_for(lambda: not psutil.pid_exists(pid) or gone([psutil.Process(pid)]))
 
 
@@ -287,8 +289,12 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
         "        print(*received)\n"
         "print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert told.stdout.split("\n") == ["goes on", str(int(signal.SIGTERM)), "True", ""], told.stderr
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert completed.stdout.split("\n") == ["goes on", str(int(signal.SIGTERM)), "True", ""], (
+        completed.stderr
+    )
 
 
 # The lock of the machine ------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 A signal reaches the command once: one that the terminal sends to the whole process group is not
 handed on, and one that a process sends to this process is. A signal sent by a process to the whole
-group (``kill -- -GROUP``) cannot be told from that, and is handed on too.
+group (``kill -- -GROUP``) cannot be distinguished from that, and is handed on too.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Nodes that compute sizes alone are told from those that have a part in the result."""
+"""Nodes that compute sizes alone are distinguished from those that have a part in the result."""
 
 from pathlib import Path
 

@@ -327,11 +327,13 @@ def test_the_command_checks_the_pages_meter_and_finds_milliwatts(tmp_path: Path)
     supply.mkdir(parents=True)
     (supply / "power_now").write_text("12500000\n")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
-    told = []
+    completed = []
     for unit in ("1e-6", "1e-3"):
         (tmp_path / "laptop_supply.py").write_text(code.replace("1e-6", unit))
-        told.append(_run("--meter=supply:BAT1", PYTHONPATH=path, GB_SYSFS=str(tmp_path / "sys")))
-    sound, milliwatts = told
+        completed.append(
+            _run("--meter=supply:BAT1", PYTHONPATH=path, GB_SYSFS=str(tmp_path / "sys"))
+        )
+    sound, milliwatts = completed
     assert sound.returncode == 0, sound.stdout + sound.stderr
     assert len(re.findall("^PASSED", sound.stdout, re.MULTILINE)) == len(CHECKS)
     assert re.findall(r"^FAILED .*?its_power_is_plausible", milliwatts.stdout, re.MULTILINE)
@@ -341,6 +343,6 @@ def test_the_command_checks_the_pages_meter_and_finds_milliwatts(tmp_path: Path)
 @pytest.mark.slow
 def test_a_meter_that_cannot_be_checked_says_why() -> None:
     assert "unknown meter 'nvlm'; did you mean 'nvml'?" in _run("--meter=nvlm").stdout
-    told = _run("--meter=npu", GB_SYSFS="/nonexistent")
-    assert "cannot be opened here: no NPU under" in told.stdout
-    assert told.returncode != 0
+    completed = _run("--meter=npu", GB_SYSFS="/nonexistent")
+    assert "cannot be opened here: no NPU under" in completed.stdout
+    assert completed.returncode != 0
