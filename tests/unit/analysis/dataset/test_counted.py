@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from greenbatch.analysis.dataset.counted import COUNTED, counted_domains
+from greenbatch.analysis.dataset.counted import COUNTED, counted_domains, mask_of
 from greenbatch.analysis.dataset.store import compile_dataset
 from greenbatch.analysis.findings.caveats import Severity, caveats
 from greenbatch.analysis.findings.startup import start_ups
@@ -25,6 +25,20 @@ TRAINING = training_runs.study(
     ["simple-cnn"], 1, 4, batch_sizes=[TRAINED.batch_size], data=["digits"]
 )
 LACKING = "the GPU that the cell computes on is not metered"
+
+
+def test_where_a_repetition_states_nothing_the_coordinate_decides() -> None:
+    codes = np.array([[COUNTED.index(code) for code in ("unstated", "no", "yes", "unstated")]])
+    counts = np.array([0, 1, 0, 1])
+    wanted = [[False, False, True, True]]
+    assert mask_of(codes, counts).tolist() == wanted
+    dataset = xr.Dataset(
+        {"energy_counted": (("repetition", "domain"), codes)},
+        {"domain": list("abcd"), "counts": ("domain", counts)},
+    )
+    assert counted_domains(dataset).values.tolist() == wanted
+    older = dataset.drop_vars("energy_counted")
+    assert counted_domains(older).values.tolist() == [False, True, False, True]
 
 
 def _at(found: xr.DataArray, **more: object) -> xr.DataArray:
