@@ -87,7 +87,7 @@ def _adopt(
     on_step: Report | None,
 ) -> OwnExport:
     """Copy an ``.onnx`` file as an artifact, its batch axis proved and, where asked, freed."""
-    from greenbatch.exporter.onnx_file import inspect
+    from greenbatch.exporter.onnx_file.inspection import inspect
     from greenbatch.exporter.rebatch.rewrite import make_dynamic
 
     report = on_step or (lambda step: None)

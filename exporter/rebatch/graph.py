@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ExportError
-from greenbatch.exporter.onnx_file import OnnxFacts, real_inputs
+from greenbatch.exporter.onnx_file.inspection import OnnxFacts
+from greenbatch.exporter.onnx_file.reading import real_inputs
 from greenbatch.exporter.rebatch.rules import Rules
 from greenbatch.exporter.rebatch.sizes import FACTOR, Carrier, Sizes, show
 

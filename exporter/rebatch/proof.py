@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ParityError
 from greenbatch.exporter.causes import innermost_line
-from greenbatch.exporter.onnx_file import OnnxFacts, real_inputs, save, with_outputs
+from greenbatch.exporter.onnx_file.inspection import OnnxFacts
+from greenbatch.exporter.onnx_file.reading import real_inputs, save, with_outputs
 from greenbatch.exporter.rebatch.sizes import Carrier
 from greenbatch.models import synthetic_images
 from greenbatch.models.onnx_session import open_session

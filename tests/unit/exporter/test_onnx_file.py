@@ -12,8 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from greenbatch.errors import ArtifactError
-from greenbatch.exporter import onnx_file
-from greenbatch.exporter.onnx_file import inspect, read_with_weights
+from greenbatch.exporter.onnx_file import inspection
+from greenbatch.exporter.onnx_file.inspection import inspect
+from greenbatch.exporter.onnx_file.reading import read_with_weights
 from greenbatch.models.sources.parse import parse_input
 
 IMAGE = [1, 3, 8, 8]
@@ -200,7 +201,7 @@ def test_why_onnx_runtime_refuses_is_told_without_its_source_code(
     def refuse(_: Path) -> None:
         raise RuntimeError(said_by_runtime)
 
-    monkeypatch.setattr(onnx_file, "open_session", refuse)
+    monkeypatch.setattr(inspection, "open_session", refuse)
     refused(put(tmp_path, model()), said)
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper, parser
 
 from greenbatch.errors import ExportError, GreenbatchError, ParityError
-from greenbatch.exporter import onnx_file
-from greenbatch.exporter.onnx_file import inspect
+from greenbatch.exporter.onnx_file import reading
+from greenbatch.exporter.onnx_file.inspection import inspect
 from greenbatch.exporter.rebatch import proof, rules
 from greenbatch.exporter.rebatch.graph import Rewriting
 from greenbatch.exporter.rebatch.rewrite import Rebatched, make_dynamic
@@ -434,7 +434,7 @@ def test_a_wrong_place_of_the_batch_is_found_by_the_proof(
 
 
 def test_large_weights_go_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_file, "_LARGEST_WRITTEN", 500)
+    monkeypatch.setattr(reading, "_LARGEST_WRITTEN", 500)
     weight = np.random.default_rng(0).standard_normal((48, 50)).astype(np.float32)
     body = "y = MatMul(flat, wide) logits = MatMul(y, weight)"
     path = net(tmp_path, body, 2, wide=weight, weight=weight[:, :5].repeat(2, 0)[:50])

@@ -1,15 +1,14 @@
-"""Reading an ``.onnx`` file that somebody else made: is it safe, and is it a network of images."""
+"""Whether an ``.onnx`` file is a network of images, and which."""
 
-import os
 import re
-import stat
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ArtifactError, first_line
 from greenbatch.exporter.causes import innermost_line
+from greenbatch.exporter.onnx_file.external_data import external_tensors, location_of
+from greenbatch.exporter.onnx_file.reading import opsets, read_model, real_inputs
 from greenbatch.models import InputSpec, synthetic_images
 from greenbatch.models.onnx_session import open_session
 from greenbatch.models.sources.parse import parse_input
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-_LARGEST_BYTES = (1 << 31) - 1  # what protobuf reads
-_LARGEST_WRITTEN = _LARGEST_BYTES - (1 << 24)  # with room for the graph
 _PIXELS = {1, 3, 4}  # channels of a photograph: grey, RGB, RGBA
 
 _PLACE = re.compile(
@@ -79,223 +76,19 @@ def inspect(path: Path | str, input: InputSpec | None = None) -> OnnxFacts:
     path = Path(path)
     model = read_model(path)
     input_spec, batch, axis = _image_input(model, path, input)
-    output, batch = _run(path, input_spec, batch, sorted(_opsets(model)))
+    output, batch = _run(path, input_spec, batch, sorted(opsets(model)))
     return OnnxFacts(
         path=path,
         input=input_spec,
         batch=batch,
         batch_axis=axis,
-        opset=_opsets(model).get("", 0),
+        opset=opsets(model).get("", 0),
         ir_version=model.ir_version,
         nodes=len(model.graph.node),
         parameters=_parameters(model),
         output=output,
-        data_files=tuple(sorted({_location(tensor) for tensor in _external(model)})),
+        data_files=tuple(sorted({location_of(tensor) for tensor in external_tensors(model)})),
     )
-
-
-def read_model(path: Path) -> "onnx.ModelProto":
-    """Read a graph without the weights beside it, once it is known to be safe and valid.
-
-    Raises:
-        ArtifactError: It is damaged, newer than the installed ONNX, or reaches outside its folder.
-    """
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-    try:
-        size = path.stat().st_size
-        if size > _LARGEST_BYTES:
-            raise ArtifactError(
-                f"{path} has {size / 2**30:.1f} GiB, and an ONNX file holds less than 2 GiB; save "
-                "it with its weights as external data"
-            )
-        if size == 0:
-            raise ArtifactError(f"{path} is empty; get or export it again")
-        model = onnx.load_model_from_string(path.read_bytes())
-    except OSError as error:
-        raise ArtifactError(
-            f"cannot read {path}: {error.strerror or error}; check its path and permissions"
-        ) from error
-    except DecodeError as error:
-        raise ArtifactError(
-            f"{path} is no ONNX file or is torn (its protobuf cannot be read); get or "
-            "export it again"
-        ) from error
-    if not model.graph.node or not model.ir_version or not model.opset_import:
-        raise ArtifactError(f"{path} is no ONNX file (it holds no graph); get or export it again")
-    _check_versions(model, path)
-    for tensor in _external(model):
-        _check_external(tensor, path)
-    try:
-        onnx.checker.check_model(os.fspath(path))
-    except Exception as error:  # the checker's errors have no common root
-        raise ArtifactError(
-            f"{path} is no valid ONNX: {innermost_line(error)}; get or export it again"
-        ) from error
-    return model
-
-
-def read_with_weights(path: Path) -> "onnx.ModelProto":
-    """Read a graph, and of each file beside it as many bytes as its tensors' sizes need.
-
-    A length of 0, or none, leaves that to the reader, as ONNX Runtime takes it; onnx alone would
-    read to the end of the file.
-
-    Args:
-        path: A file that `read_model` accepted.
-    """
-    import onnx
-
-    model = onnx.load(path, load_external_data=False)
-    for tensor in _external(model):
-        numbers = {entry.key: entry for entry in tensor.external_data}
-        length = numbers.get("length") or tensor.external_data.add(key="length")
-        length.value = str(_size_bytes(tensor))
-    onnx.load_external_data_for_model(model, os.fspath(path.parent))
-    return model
-
-
-def real_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
-    """Return the inputs that have no value yet; before IR 4, initializers are listed with them."""
-    given = {tensor.name for tensor in model.graph.initializer}
-    given |= {tensor.values.name for tensor in model.graph.sparse_initializer}
-    return [value for value in model.graph.input if value.name not in given]
-
-
-def save(model: "onnx.ModelProto", path: Path) -> None:
-    """Write a model, with large weights in a file beside it."""
-    import onnx
-
-    large = model.ByteSize() > _LARGEST_WRITTEN
-    target = model
-    if large:  # saving moves the weights out of the model
-        target = onnx.ModelProto()
-        target.CopyFrom(model)
-    onnx.save_model(
-        target,
-        path,
-        save_as_external_data=large,
-        location=f"{path.name}.data" if large else None,
-        size_threshold=1024,
-    )
-
-
-def with_outputs(model: "onnx.ModelProto", names: Iterable[str]) -> "onnx.ModelProto":
-    """Return a copy of a model that returns other tensors of its graph instead."""
-    import onnx
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.output[:]
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    return copy
-
-
-def _opsets(model: "onnx.ModelProto") -> dict[str, int]:
-    return {
-        "" if opset.domain == "ai.onnx" else opset.domain: opset.version
-        for opset in model.opset_import
-    }
-
-
-def _check_versions(model: "onnx.ModelProto", path: Path) -> None:
-    import onnx
-
-    known = onnx.defs.onnx_opset_version()
-    for what, found, newest in (
-        ("IR version", model.ir_version, onnx.IR_VERSION),
-        ("opset", _opsets(model).get("", 0), known),
-    ):
-        if found > newest:
-            raise ArtifactError(
-                f"{path} has {what} {found}, and onnx {onnx.__version__} knows up to {newest}; "
-                "install a newer onnx and onnxruntime, or export it for an older one"
-            )
-
-
-def _external(model: "onnx.ModelProto") -> "Iterator[onnx.TensorProto]":
-    """Yield every tensor whose values lie in another file, wherever in the model it is."""
-    import onnx
-
-    for tensor in _tensors(model):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-            yield tensor
-
-
-def _tensors(message: Any) -> "Iterator[onnx.TensorProto]":
-    """Yield all tensors in a message: in graphs, subgraphs, attributes and functions."""
-    import onnx
-
-    if isinstance(message, onnx.TensorProto):
-        yield message
-        return
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            repeated = not hasattr(value, "ListFields")
-            for member in value if repeated else (value,):
-                yield from _tensors(member)
-
-
-def _location(tensor: "onnx.TensorProto") -> str:
-    return next((e.value for e in tensor.external_data if e.key == "location"), "")
-
-
-def _check_external(tensor: "onnx.TensorProto", path: Path) -> None:
-    """Hold a tensor's file to the graph's own folder, and its values to the file."""
-    location = _location(tensor)
-    parts = location.replace("\\", "/").split("/")
-    whose = f"{path} keeps {tensor.name or 'a tensor'!r} in {location!r}"
-    together = "put the weights into the folder of the .onnx and export it so"
-    if not location or "\0" in location:
-        raise ArtifactError(
-            f"{path} does not say in which file {tensor.name!r} is; export it again"
-        )
-    if parts[0] == "" or parts[0].endswith(":") or ".." in parts:
-        raise ArtifactError(f"{whose}, which is outside its own folder; {together}")
-    place = path.parent
-    for part in parts:
-        place = place / part
-        try:
-            mode = place.lstat().st_mode
-        except OSError as error:
-            raise ArtifactError(
-                f"{whose}, which cannot be read ({error.strerror}); get the file of weights too"
-            ) from error
-        if stat.S_ISLNK(mode):
-            raise ArtifactError(f"{whose}, which is a link; put the file itself there")
-    if not stat.S_ISREG(mode):
-        raise ArtifactError(f"{whose}, which is no file; {together}")
-    numbers = {e.key: e.value for e in tensor.external_data if e.key in {"offset", "length"}}
-    if not all(value.isdecimal() for value in numbers.values()):
-        raise ArtifactError(f"{whose} at {numbers}, which are no numbers; export it again")
-    offset, wanted = int(numbers.get("offset", 0)), _size_bytes(tensor)
-    length = int(numbers.get("length", 0)) or wanted
-    available = place.stat().st_size - offset
-    if length != wanted:
-        raise ArtifactError(
-            f"{whose} as {length} bytes, and its sizes need {wanted}; export it again"
-        )
-    if length > available:
-        raise ArtifactError(
-            f"{whose}, which holds {max(0, available)} bytes of it instead of "
-            f"{wanted}; the file is torn or another network's, get it again"
-        )
-
-
-def _size_bytes(tensor: "onnx.TensorProto") -> int:
-    import onnx
-
-    count = 1
-    for dim in tensor.dims:
-        count *= dim
-    packed = {onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.FLOAT4E2M1}
-    if tensor.data_type in packed:
-        return (count + 1) // 2
-    try:
-        return count * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
-    except KeyError as error:
-        raise ArtifactError(f"{tensor.name!r} has unknown type {tensor.data_type}") from error
 
 
 def _parameters(model: "onnx.ModelProto") -> int:
