@@ -131,7 +131,7 @@ def test_what_is_wrong_in_one_output_shows(
 
 def test_the_order_of_rows_that_the_data_decide_is_free(specs: tuple[TensorSpec, ...]) -> None:
     together = outputs_of(specs, 3)
-    assert len(together["found"]) > 10
+    assert len(together["found"]) == 8
     order = np.random.default_rng(0).permutation(len(together["found"]))
     shuffled = {name: together[name][order] for name in ("found", "values")}
     assert compare(specs, together, {**together, **shuffled}).equal == 1
