@@ -32,7 +32,7 @@ def graph() -> onnx.ModelProto:
         helper.make_node("Reshape", ["x", "sizes"], ["channels"]),
         helper.make_node("Identity", ["bright"], ["anchors"]),
     ]
-    outputs = {
+    outputs: dict[str, tuple[int, list[str | int | None]]] = {
         "scores": (FLOAT, ["N", 3]),
         "turned": (FLOAT, [3, "N"]),
         "best_float": (FLOAT, ["N"]),
