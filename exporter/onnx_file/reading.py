@@ -1,7 +1,7 @@
 """Reading a graph as data, once it is known to be safe and valid, and saving one."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,6 +116,26 @@ def with_outputs(model: "onnx.ModelProto", names: Iterable[str]) -> "onnx.ModelP
     del copy.graph.output[:]
     copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     return copy
+
+
+def declare(value: "onnx.ValueInfoProto", kind: int, dims: Sequence[int | str]) -> None:
+    """Write the type and sizes of a tensor into what a graph declares of it.
+
+    Args:
+        value: An input or output; what is no tensor becomes one.
+        kind: Element type, as ``onnx.TensorProto`` numbers them.
+        dims: Numbers, and names of axes that are open; the empty name leaves an axis unnamed.
+    """
+    tensor = value.type.tensor_type
+    tensor.elem_type = kind
+    del tensor.shape.dim[:]
+    tensor.shape.SetInParent()  # a number has sizes too: none
+    for size in dims:
+        dim = tensor.shape.dim.add()
+        if isinstance(size, str):
+            dim.dim_param = size
+        else:
+            dim.dim_value = size
 
 
 def opsets(model: "onnx.ModelProto") -> dict[str, int]:

@@ -8,7 +8,7 @@ from greenbatch.errors import ParityError
 from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.onnx_file.inspection import OnnxFacts
 from greenbatch.exporter.onnx_file.reading import real_inputs, save, with_outputs
-from greenbatch.exporter.rebatch.sizes import Carrier
+from greenbatch.exporter.rebatch.scopes import with_values_of
 from greenbatch.models import synthetic_images
 from greenbatch.models.onnx_session import open_session
 from greenbatch.records import Parity
@@ -41,7 +41,6 @@ def prove(
     original: "onnx.ModelProto",
     model: "onnx.ModelProto",
     facts: OnnxFacts,
-    carriers: Mapping[str, Carrier],
     staging: Path,
 ) -> tuple[tuple[Parity, ...], int]:
     """Compare a new graph with its original at the original's batch, and batches with images alone.
@@ -54,7 +53,6 @@ def prove(
         original: Runs at ``facts.batch`` only, or at any if that is ``None``.
         model: The new graph.
         facts: Of the original.
-        carriers: Where the batch is in each tensor of ``model`` that depends on the images.
         staging: A folder for temporary files.
 
     Returns:
@@ -65,13 +63,13 @@ def prove(
         ParityError: It computes something else, mixes images, or nothing could be proved.
     """
     outputs = [facts.output.name]
-    records = _compare(original, model, facts, carriers, outputs, staging)
+    records = _compare(original, model, facts, outputs, staging)
     if records:
         return records, 0
     drawn = _draw(original)
     outputs += _before_softmax(original, facts.output.name)
     original, model = _with_constants(original, drawn), _with_constants(model, drawn)
-    records = _compare(original, model, facts, carriers, outputs, staging)
+    records = _compare(original, model, facts, outputs, staging)
     if not records:
         raise ParityError(
             f"nothing can be proved of {facts.path}: its output is the same for all images, even "
@@ -84,7 +82,6 @@ def _compare(
     original: "onnx.ModelProto",
     model: "onnx.ModelProto",
     facts: OnnxFacts,
-    carriers: Mapping[str, Carrier],
     outputs: Sequence[str],
     staging: Path,
 ) -> tuple[Parity, ...] | None:
@@ -106,7 +103,7 @@ def _compare(
         got = [values[order] for values in alone] if size == 1 else new(order)
         rows = max(_far(g, a[order], m) for g, a, m in zip(got, alone, largest, strict=True))
         if not rows <= ROWS_BOUND:
-            culprit = _first_mixing(model, facts, carriers, staging)
+            culprit = _first_mixing(model, facts, staging)
             raise ParityError(
                 f"images of a batch reach each other in {facts.path}: at batch {size} a row "
                 f"differs by {rows:.1e} of the largest logit from its image run alone, allowed are "
@@ -188,27 +185,50 @@ def _runner(
     return run
 
 
-def _first_mixing(
-    model: "onnx.ModelProto", facts: OnnxFacts, carriers: Mapping[str, Carrier], staging: Path
-) -> str:
+def _first_mixing(model: "onnx.ModelProto", facts: OnnxFacts, staging: Path) -> str:
     """Name the first node whose output for an image depends on the others of the batch."""
-    import numpy as np
-
-    made = {name: node for node in model.graph.node for name in node.output if name in carriers}
+    touched = with_values_of(model.graph.node, [facts.input.name])
+    made = {name: node for node in model.graph.node for name in node.output if name in touched}
     run = _runner(model, facts, list(made), staging)
     first, second, both = run([0]), run([1]), run([0, 1])
-    for (name, node), *values in zip(made.items(), first, second, both, strict=True):
-        one, two, together = values
-        if not np.issubdtype(together.dtype, np.floating):
-            continue
-        axis, ahead = carriers[name].axis, carriers[name].ahead
-        # Apart from what is ahead of the batch in its axis, images lie one behind the other.
-        shape = (*one.shape[:axis], ahead, -1, *one.shape[axis + 1 :])
-        wanted = np.concatenate((one.reshape(shape), two.reshape(shape)), axis + 1)
-        wanted = wanted.reshape(together.shape)
-        if not _far(together, wanted, float(np.abs(wanted).max()) or 1.0) <= ROWS_BOUND:
+    for (name, node), one, two, together in zip(made.items(), first, second, both, strict=True):
+        if not _side_by_side(one, two, together):
             return f" (see {node.op_type} {(node.name or name)!r})"
     return ""
+
+
+def _side_by_side(one: "Array", two: "Array", both: "Array") -> bool:
+    """Whether a tensor of two images holds those of each alone, one behind the other in an axis.
+
+    Apart from what is ahead of the batch in its axis, that is. What does not hold numbers, or has
+    as many for two images as for one, is no one's in particular.
+    """
+    import numpy as np
+
+    if not all(isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in (one, two, both)):
+        return True
+    if one.shape != two.shape or len(one.shape) != len(both.shape) or not one.size:
+        return True
+    grown = [a for a, (o, b) in enumerate(zip(one.shape, both.shape, strict=True)) if o != b]
+    if not grown:
+        return _far(one, both, _largest(both)) <= ROWS_BOUND
+    (axis,) = grown if len(grown) == 1 else (0,)
+    for ahead in range(1, one.shape[axis] + 1):
+        if one.shape[axis] % ahead:
+            continue
+        shape = (*one.shape[:axis], ahead, -1, *one.shape[axis + 1 :])
+        wanted = np.concatenate((one.reshape(shape), two.reshape(shape)), axis + 1)
+        if wanted.size == both.size and (
+            _far(both, wanted.reshape(both.shape), _largest(wanted)) <= ROWS_BOUND
+        ):
+            return True
+    return False
+
+
+def _largest(values: "Array") -> float:
+    import numpy as np
+
+    return float(np.abs(values).max(initial=0)) or 1.0
 
 
 def _draw(model: "onnx.ModelProto") -> "dict[str, Array]":

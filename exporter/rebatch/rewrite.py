@@ -4,13 +4,20 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from greenbatch.exporter.onnx_file.inspection import OnnxFacts, inspect
-from greenbatch.exporter.onnx_file.reading import read_with_weights, save
+from greenbatch.exporter.onnx_file.reading import declare, read_with_weights, save
+from greenbatch.exporter.rebatch.frozen import BATCH_AXIS
 from greenbatch.exporter.rebatch.graph import Rewriting
 from greenbatch.exporter.rebatch.proof import prove
-from greenbatch.models import InputSpec
+from greenbatch.models import InputSpec, synthetic_images
 from greenbatch.records import Parity
+
+if TYPE_CHECKING:
+    import onnx
+
+_NOTHING: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +61,22 @@ def make_dynamic(
         ParityError: The new file computes something else, or images of a batch reach each other.
             In all cases nothing is written.
     """
-    from onnx.inliner import inline_local_functions
-
     path, out = Path(path), Path(out)
     report = on_step or (lambda step: None)
     facts = inspect(path, input)
-    report(f"following the batch through {path.name}")
-    original = inline_local_functions(read_with_weights(path))
+    original = read_with_weights(path)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.rebatch-") as folder:
         staging = Path(folder)
-        rewriting = Rewriting(original, facts, staging)
-        model = rewriting.run()
+        if facts.batch is None:
+            model, changes = _as_it_is(original, facts), _NOTHING
+        else:
+            report(f"following the batch through {path.name}")
+            model, changes = _freed(original, facts, staging)
         draft = staging / out.name
         save(model, draft)
         report(f"proving {out.name}")
-        parity, redrawn = prove(original, model, facts, rewriting.carriers, staging)
+        parity, redrawn = prove(original, model, facts, staging)
         found = inspect(draft, facts.input)
         for file in (draft.with_name(f"{out.name}.data"), draft):
             if file.exists():
@@ -78,7 +85,37 @@ def make_dynamic(
     return Rebatched(
         facts=replace(found, path=out),
         was=facts.batch,
-        changes=tuple(rewriting.changes),
+        changes=changes,
         parity=parity,
         redrawn=redrawn,
     )
+
+
+def _freed(
+    original: "onnx.ModelProto", facts: OnnxFacts, staging: Path
+) -> "tuple[onnx.ModelProto, tuple[str, ...]]":
+    """Return a graph whose batch is free, and what was rewritten in it."""
+    from onnx.inliner import inline_local_functions
+
+    feeds = {facts.input.name: synthetic_images(facts.input, facts.batch or 1, seed=0)}
+    flat = inline_local_functions(original)
+    rewriting = Rewriting(flat, facts.path, feeds, [facts.input.name], staging)
+    model = rewriting.run()
+    return model, tuple(rewriting.changes)
+
+
+def _as_it_is(original: "onnx.ModelProto", facts: OnnxFacts) -> "onnx.ModelProto":
+    """Return a graph whose batch is free already; its input alone is declared anew.
+
+    Its nodes stay. What was declared of other tensors may be of another input's sizes.
+    """
+    import onnx
+
+    model = onnx.ModelProto()
+    model.CopyFrom(original)
+    del model.graph.value_info[:]
+    for value in model.graph.input:
+        if value.name == facts.input.name:
+            kind = value.type.tensor_type.elem_type
+            declare(value, kind, (BATCH_AXIS, *facts.input.shape))
+    return model
