@@ -89,6 +89,31 @@ def real_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
     return [value for value in model.graph.input if value.name not in given]
 
 
+def leaves_no_room(model: "onnx.ModelProto") -> bool:
+    """Whether an input has a size below 1: meant as open, but a 0 is taken at its word."""
+    return any(
+        dim.HasField("dim_value") and dim.dim_value < 1
+        for value in real_inputs(model)
+        for dim in value.type.tensor_type.shape.dim
+    )
+
+
+def with_open_sizes(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Return a model whose inputs leave open what has a size below 1; the same if none has."""
+    import onnx
+
+    if not leaves_no_room(model):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:]
+    for value in (*real_inputs(copy), *copy.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.HasField("dim_value") and dim.dim_value < 1:
+                dim.ClearField("dim_value")
+    return copy
+
+
 def save(model: "onnx.ModelProto", path: Path) -> None:
     """Write a model, with large weights in a file beside it."""
     import onnx

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from greenbatch.errors import ExportError
 from greenbatch.exporter.onnx_file.reading import declare, opsets, real_inputs
 from greenbatch.exporter.rebatch.branches import take_branches
-from greenbatch.exporter.rebatch.frozen import BATCH_AXIS
 from greenbatch.exporter.rebatch.questions import Questions
 from greenbatch.exporter.rebatch.rules import Rules
 from greenbatch.exporter.rebatch.scopes import copied, is_standard, reads
 from greenbatch.exporter.rebatch.sequences import take_apart
 from greenbatch.exporter.rebatch.sizes import FACTOR, Carrier, Sizes, show
+from greenbatch.records import BATCH_AXIS
 
 if TYPE_CHECKING:
     import onnx

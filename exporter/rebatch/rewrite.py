@@ -6,12 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch.errors import ArtifactError, ParityError
 from greenbatch.exporter.onnx_file.inspection import OnnxFacts, inspect
-from greenbatch.exporter.onnx_file.reading import declare, read_with_weights, save
-from greenbatch.exporter.rebatch.frozen import BATCH_AXIS
+from greenbatch.exporter.onnx_file.reading import (
+    declare,
+    read_with_weights,
+    save,
+    with_open_sizes,
+)
 from greenbatch.exporter.rebatch.graph import Rewriting
-from greenbatch.exporter.rebatch.proof import prove
-from greenbatch.models import InputSpec, synthetic_images
+from greenbatch.exporter.rebatch.proof import Claim, prove, run_once
+from greenbatch.models import InputSpec
+from greenbatch.models.inputs import synthetic_inputs, tensors_of
 from greenbatch.records import Parity
 
 if TYPE_CHECKING:
@@ -64,7 +70,7 @@ def make_dynamic(
     path, out = Path(path), Path(out)
     report = on_step or (lambda step: None)
     facts = inspect(path, input)
-    original = read_with_weights(path)
+    original = with_open_sizes(read_with_weights(path))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.rebatch-") as folder:
         staging = Path(folder)
@@ -76,8 +82,10 @@ def make_dynamic(
         draft = staging / out.name
         save(model, draft)
         report(f"proving {out.name}")
-        parity, redrawn = prove(original, model, facts, staging)
-        found = inspect(draft, facts.input)
+        claim = Claim(path, facts.input, facts.outputs, facts.batch)
+        found = _inspected(draft, model, claim, staging)
+        claim = replace(claim, outputs=found.outputs)
+        parity, redrawn = prove(original, model, claim, staging)
         for file in (draft.with_name(f"{out.name}.data"), draft):
             if file.exists():
                 file.chmod(path.stat().st_mode & 0o666)
@@ -97,15 +105,16 @@ def _freed(
     """Return a graph whose batch is free, and what was rewritten in it."""
     from onnx.inliner import inline_local_functions
 
-    feeds = {facts.input.name: synthetic_images(facts.input, facts.batch or 1, seed=0)}
+    feeds = synthetic_inputs(facts.input, facts.batch or 1, seed=0)
+    images = [spec.name for spec in tensors_of(facts.input) if spec.batch_axis is not None]
     flat = inline_local_functions(original)
-    rewriting = Rewriting(flat, facts.path, feeds, [facts.input.name], staging)
+    rewriting = Rewriting(flat, facts.path, feeds, images, staging)
     model = rewriting.run()
     return model, tuple(rewriting.changes)
 
 
 def _as_it_is(original: "onnx.ModelProto", facts: OnnxFacts) -> "onnx.ModelProto":
-    """Return a graph whose batch is free already; its input alone is declared anew.
+    """Return a graph whose batch is free already; its inputs alone are declared anew.
 
     Its nodes stay. What was declared of other tensors may be of another input's sizes.
     """
@@ -114,8 +123,24 @@ def _as_it_is(original: "onnx.ModelProto", facts: OnnxFacts) -> "onnx.ModelProto
     model = onnx.ModelProto()
     model.CopyFrom(original)
     del model.graph.value_info[:]
+    dims = {spec.name: spec.dims for spec in tensors_of(facts.input)}
     for value in model.graph.input:
-        if value.name == facts.input.name:
-            kind = value.type.tensor_type.elem_type
-            declare(value, kind, (BATCH_AXIS, *facts.input.shape))
+        if value.name in dims:
+            declare(value, value.type.tensor_type.elem_type, dims[value.name])
     return model
+
+
+def _inspected(draft: Path, model: "onnx.ModelProto", claim: Claim, staging: Path) -> OnnxFacts:
+    """Return what a new file is; errors name the original, as its draft goes."""
+    try:
+        found = inspect(draft, claim.input)
+    except ArtifactError as error:
+        run_once(model, claim, staging, 2)
+        raise ParityError(str(error).replace(str(draft), str(claim.path))) from error
+    if found.batch is not None:
+        run_once(model, claim, staging, 2)
+        raise ParityError(
+            f"with a free batch axis the outputs of {claim.path} do not follow the number of "
+            "images; export the network again with a dynamic batch axis"
+        )
+    return found

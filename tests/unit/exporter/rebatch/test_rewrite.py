@@ -42,7 +42,7 @@ def holds(original: Path, made: Rebatched, count: int) -> None:
     rng = np.random.default_rng(1)
     images = rng.standard_normal((2 * count + 5, *made.facts.input.shape), np.float32)
     assert made.facts.batch is None
-    assert inspect(made.facts.path).output.dims[0] == "batch"
+    assert inspect(made.facts.path).outputs[0].dims[0] == "batch"
     whole = run(made.facts.path, images)
     np.testing.assert_allclose(whole[:count], run(original, images[:count]), rtol=0, atol=1e-5)
     np.testing.assert_allclose(
@@ -478,7 +478,7 @@ def test_the_light_models_of_onnx_go_through(
     assert made.redrawn > 0
     assert max(p.rows_rel for p in made.parity) < 1e-4
     assert min(p.spread for p in made.parity) > 0
-    assert made.facts.output.dims[:2] == ("batch", 1000)
+    assert made.facts.outputs[0].dims[:2] == ("batch", 1000)
 
 
 def test_the_table_of_light_models_is_whole() -> None:
