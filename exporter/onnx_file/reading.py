@@ -10,7 +10,8 @@ from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.onnx_file.external_data import (
     check_external,
     external_tensors,
-    size_bytes,
+    load_external,
+    without_values,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def read_model(path: Path) -> "onnx.ModelProto":
     for tensor in external_tensors(model):
         check_external(tensor, path)
     try:
-        onnx.checker.check_model(os.fspath(path))
+        beside = any(True for _ in external_tensors(model))
+        onnx.checker.check_model(without_values(model) if beside else os.fspath(path))
     except Exception as error:  # the checker's errors have no common root
         raise ArtifactError(
             f"{path} is no valid ONNX: {innermost_line(error)}; get or export it again"
@@ -65,20 +67,17 @@ def read_model(path: Path) -> "onnx.ModelProto":
 def read_with_weights(path: Path) -> "onnx.ModelProto":
     """Read a graph, and of each file beside it as many bytes as its tensors' sizes need.
 
-    A length of 0, or none, leaves that to the reader, as ONNX Runtime takes it; onnx alone would
-    read to the end of the file.
-
     Args:
         path: A file that `read_model` accepted.
+
+    Raises:
+        ArtifactError: It became another meanwhile.
     """
     import onnx
 
     model = onnx.load(path, load_external_data=False)
-    for tensor in external_tensors(model):
-        numbers = {entry.key: entry for entry in tensor.external_data}
-        length = numbers.get("length") or tensor.external_data.add(key="length")
-        length.value = str(size_bytes(tensor))
-    onnx.load_external_data_for_model(model, os.fspath(path.parent))
+    for tensor in list(external_tensors(model)):
+        load_external(tensor, path)
     return model
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from greenbatch.exporter.rebatch.questions import Array
 
+_BY_ITSELF = "its network must treat each image by itself"
+
 
 class Rewriting:
     """Follows the batch through a graph, and changes what stands in its way.
@@ -117,7 +119,9 @@ class Rewriting:
         sizes = self._sizes
         sees = any(name in self.carriers for name in inputs)
         if node.op_type == "If" and is_standard(node) and node.input[0] in self.carriers:
-            raise sizes.refusal(node, "chooses by the images of the batch what it computes")
+            raise sizes.refusal(
+                node, "chooses by the images of the batch what it computes", _BY_ITSELF
+            )
         if sees and any(name and name not in sizes.at for name in node.output):
             raise sizes.refusal(node, "puts out a list of tensors, which is not followed")
 
@@ -130,7 +134,9 @@ class Rewriting:
         grown = [a for a, (old, new) in enumerate(zip(at, then, strict=True)) if old != new]
         if sees and not grown:
             raise sizes.refusal(
-                node, f"returns {show(at)} whatever the batch: it picks or mixes images"
+                node,
+                f"returns {show(at)} whatever the batch: it picks or mixes images",
+                _BY_ITSELF,
             )
         if len(grown) > 1 or any(then[a] != at[a] * FACTOR for a in grown):
             raise sizes.refusal(

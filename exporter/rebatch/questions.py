@@ -83,11 +83,15 @@ class Questions:
         answers = self.values(asking, sizes)
         return {name: tuple(map(int, size)) for name, size in zip(names, answers, strict=True)}
 
-    def refusal(self, node: "onnx.NodeProto", why: str) -> ExportError:
-        """Return the error that names a node and says why it stands in the way."""
+    def refusal(
+        self,
+        node: "onnx.NodeProto",
+        why: str,
+        cure: str = "export the network again with a dynamic batch axis",
+    ) -> ExportError:
+        """Return the error that names a node, why it stands in the way, and what to do."""
         return ExportError(
-            f"the batch of {self._path} cannot be freed: {called(node)} {why}; export the network "
-            "again with a dynamic batch axis"
+            f"the batch of {self._path} cannot be freed: {called(node)} {why}; {cure}"
         )
 
     def _open(self, model: "onnx.ModelProto") -> "ort.InferenceSession":

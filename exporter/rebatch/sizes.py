@@ -294,9 +294,9 @@ class Sizes:
         self.types[name] = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
         return name
 
-    def refusal(self, node: "onnx.NodeProto", why: str) -> ExportError:
-        """Return the error that names a node and says why it stands in the way."""
-        return self._questions.refusal(node, why)
+    def refusal(self, node: "onnx.NodeProto", why: str, *cure: str) -> ExportError:
+        """See `Questions.refusal`."""
+        return self._questions.refusal(node, why, *cure)
 
 
 def show(shape: Iterable[int]) -> str:
