@@ -17,9 +17,13 @@ Outputs: TypeAlias = "Mapping[str, Array]"
 def take_images(
     input_spec: InputSpec, inputs: "Outputs", order: Sequence[int]
 ) -> "dict[str, Array]":
-    """Return the inputs of some images out of those of many, in an order."""
+    """Return the inputs of some images out of those of many, in an order.
+
+    Those of a range from the first on are views.
+    """
     whole = {other.name for other in input_spec.others if not other.batched}
-    return {name: value if name in whole else value[list(order)] for name, value in inputs.items()}
+    rows = slice(len(order)) if order == range(len(order)) else list(order)
+    return {name: value if name in whole else value[rows] for name, value in inputs.items()}
 
 
 def batch_of(specs: Sequence[TensorSpec], outputs: "Outputs") -> int | None:
@@ -63,6 +67,15 @@ def _part(
     if spec.image_column is not None:
         taken[_column(spec)] -= first
     return taken
+
+
+def can_be_cut(specs: Sequence[TensorSpec]) -> bool:
+    """Whether the part of some images can be taken out of the outputs for many, see `part`."""
+    return all(
+        spec.batch_axis is not None or _numbers_of(specs, spec) is not None
+        for spec in specs
+        if spec.counted
+    )
 
 
 def joined(specs: Sequence[TensorSpec], alone: "Sequence[Outputs]") -> "Outputs":
