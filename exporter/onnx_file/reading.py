@@ -13,6 +13,7 @@ from greenbatch.exporter.onnx_file.external_data import (
     load_external,
     without_values,
 )
+from greenbatch.exporter.onnx_file.repair import repair
 
 if TYPE_CHECKING:
     import onnx
@@ -21,8 +22,11 @@ _LARGEST_BYTES = (1 << 31) - 1  # what protobuf reads
 _LARGEST_WRITTEN = _LARGEST_BYTES - (1 << 24)  # with room for the graph
 
 
-def read_model(path: Path) -> "onnx.ModelProto":
+def read_model(path: Path) -> "tuple[onnx.ModelProto, bool]":
     """Read a graph without the weights beside it, once it is known to be safe and valid.
+
+    Returns:
+        The graph, and whether it had to be repaired, see `greenbatch.exporter.onnx_file.repair`.
 
     Raises:
         ArtifactError: It is damaged, newer than the installed ONNX, or reaches outside its folder.
@@ -55,13 +59,33 @@ def read_model(path: Path) -> "onnx.ModelProto":
     for tensor in external_tensors(model):
         check_external(tensor, path)
     try:
-        beside = any(True for _ in external_tensors(model))
-        onnx.checker.check_model(without_values(model) if beside else os.fspath(path))
+        repaired = repair(model)
+        _check(model, path, repaired)
     except Exception as error:  # the checker's errors have no common root
         raise ArtifactError(
             f"{path} is no valid ONNX: {innermost_line(error)}; get or export it again"
         ) from error
-    return model
+    return model, repaired
+
+
+def _check(model: "onnx.ModelProto", path: Path, repaired: bool) -> None:
+    """Let onnx's checker see the file, or what it would not take otherwise.
+
+    It follows no link to weights, whose files are checked here, and wants sizes of all outputs,
+    which ONNX Runtime does without.
+    """
+    import onnx
+
+    tensors = [v.type.tensor_type for v in model.graph.output if v.type.HasField("tensor_type")]
+    bare = any(not tensor.HasField("shape") for tensor in tensors)
+    if not (repaired or bare or any(True for _ in external_tensors(model))):
+        onnx.checker.check_model(os.fspath(path))
+        return
+    checked = without_values(model)
+    for value in checked.graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
+    onnx.checker.check_model(checked)
 
 
 def read_with_weights(path: Path) -> "onnx.ModelProto":
@@ -76,6 +100,7 @@ def read_with_weights(path: Path) -> "onnx.ModelProto":
     import onnx
 
     model = onnx.load(path, load_external_data=False)
+    repair(model)
     for tensor in list(external_tensors(model)):
         load_external(tensor, path)
     return model
@@ -86,31 +111,6 @@ def real_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
     given = {tensor.name for tensor in model.graph.initializer}
     given |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     return [value for value in model.graph.input if value.name not in given]
-
-
-def leaves_no_room(model: "onnx.ModelProto") -> bool:
-    """Whether an input has a size below 1: meant as open, but a 0 is taken at its word."""
-    return any(
-        dim.HasField("dim_value") and dim.dim_value < 1
-        for value in real_inputs(model)
-        for dim in value.type.tensor_type.shape.dim
-    )
-
-
-def with_open_sizes(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Return a model whose inputs leave open what has a size below 1; the same if none has."""
-    import onnx
-
-    if not leaves_no_room(model):
-        return model
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.value_info[:]
-    for value in (*real_inputs(copy), *copy.graph.output):
-        for dim in value.type.tensor_type.shape.dim:
-            if dim.HasField("dim_value") and dim.dim_value < 1:
-                dim.ClearField("dim_value")
-    return copy
 
 
 def save(model: "onnx.ModelProto", path: Path) -> None:

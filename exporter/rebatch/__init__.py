@@ -6,5 +6,6 @@ branches   If, where no image decides it           sequences  lists of tensors, 
 sizes      what is known at both batches           rules      what is done to each operator
 rows       constants with a row for each image     placing    where a node puts the batch
 questions  parts of a graph, run                   alone      one node, run or inferred
-counts     what the data size                      scopes     names across graphs in graphs
+counts     what the data size                      mixing     where images reach each other
+weights    weights for a proof, drawn
 """

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from greenbatch.exporter.onnx_file.scopes import bodies
 from greenbatch.exporter.rebatch.questions import Shape
-from greenbatch.exporter.rebatch.scopes import bodies
 from greenbatch.models.onnx_session import open_session
 
 if TYPE_CHECKING:

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from greenbatch.exporter.rebatch.questions import Questions, called
-from greenbatch.exporter.rebatch.scopes import (
+from greenbatch.exporter.onnx_file.scopes import (
     all_names,
     copied,
     is_standard,
@@ -11,6 +10,7 @@ from greenbatch.exporter.rebatch.scopes import (
     unused,
     with_values_of,
 )
+from greenbatch.exporter.rebatch.questions import Questions, called
 
 if TYPE_CHECKING:
     import onnx

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from greenbatch.exporter.rebatch.scopes import copied, is_standard, with_values_of
+from greenbatch.exporter.onnx_file.scopes import copied, is_standard, with_values_of
 
 if TYPE_CHECKING:
     import onnx

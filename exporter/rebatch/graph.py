@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from greenbatch.errors import ExportError
 from greenbatch.exporter.onnx_file.reading import declare, opsets, real_inputs
+from greenbatch.exporter.onnx_file.scopes import copied, is_standard, reads
 from greenbatch.exporter.rebatch.branches import take_branches
-from greenbatch.exporter.rebatch.questions import Questions
+from greenbatch.exporter.rebatch.questions import Questions, part_of
 from greenbatch.exporter.rebatch.rules import Rules
-from greenbatch.exporter.rebatch.scopes import copied, is_standard, reads
 from greenbatch.exporter.rebatch.sequences import take_apart
 from greenbatch.exporter.rebatch.sizes import FACTOR, Carrier, Sizes, show
 from greenbatch.records import BATCH_AXIS
@@ -57,6 +57,9 @@ class Rewriting:
 
         self._model, self._path = onnx.ModelProto(), path
         self._model.CopyFrom(model)
+        used = part_of(model, [value.name for value in model.graph.output]).graph.node
+        del self._model.graph.node[:]
+        self._model.graph.node.extend(used)
         questions = Questions(path, feeds, staging)
         changes = take_branches(self._model, frozenset(images), questions)
         opset = opsets(model).get("", 0)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from greenbatch.exporter.rebatch.scopes import with_values_of
+from greenbatch.exporter.onnx_file.scopes import with_values_of
 
 if TYPE_CHECKING:
     import onnx

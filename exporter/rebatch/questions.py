@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from greenbatch.errors import ExportError
 from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.onnx_file.reading import save
-from greenbatch.exporter.rebatch.scopes import all_names, reads, unused
+from greenbatch.exporter.onnx_file.scopes import all_names, reads, unused
 from greenbatch.models.onnx_session import open_session
 
 if TYPE_CHECKING:

@@ -12,13 +12,12 @@ from greenbatch.exporter.onnx_file.reading import (
     declare,
     read_with_weights,
     save,
-    with_open_sizes,
 )
 from greenbatch.exporter.rebatch.graph import Rewriting
 from greenbatch.exporter.rebatch.proof import Claim, prove, run_once
 from greenbatch.models import InputSpec
 from greenbatch.models.inputs import synthetic_inputs, tensors_of
-from greenbatch.records import Parity
+from greenbatch.records import Parity, TensorSpec
 
 if TYPE_CHECKING:
     import onnx
@@ -70,7 +69,7 @@ def make_dynamic(
     path, out = Path(path), Path(out)
     report = on_step or (lambda step: None)
     facts = inspect(path, input)
-    original = with_open_sizes(read_with_weights(path))
+    original = read_with_weights(path)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.rebatch-") as folder:
         staging = Path(folder)
@@ -114,7 +113,7 @@ def _freed(
 
 
 def _as_it_is(original: "onnx.ModelProto", facts: OnnxFacts) -> "onnx.ModelProto":
-    """Return a graph whose batch is free already; its inputs alone are declared anew.
+    """Return a graph whose batch is free already; its inputs and outputs alone are declared anew.
 
     Its nodes stay. What was declared of other tensors may be of another input's sizes.
     """
@@ -124,10 +123,19 @@ def _as_it_is(original: "onnx.ModelProto", facts: OnnxFacts) -> "onnx.ModelProto
     model.CopyFrom(original)
     del model.graph.value_info[:]
     dims = {spec.name: spec.dims for spec in tensors_of(facts.input)}
-    for value in model.graph.input:
+    dims |= {spec.name: _open(spec) for spec in facts.outputs}
+    for value in (*model.graph.input, *model.graph.output):
         if value.name in dims:
             declare(value, value.type.tensor_type.elem_type, dims[value.name])
     return model
+
+
+def _open(spec: TensorSpec) -> tuple[int | str, ...]:
+    """Return an output's dims without the names of sizes that the data decide."""
+    return tuple(
+        "" if isinstance(dim, str) and axis != spec.batch_axis else dim
+        for axis, dim in enumerate(spec.dims)
+    )
 
 
 def _inspected(draft: Path, model: "onnx.ModelProto", claim: Claim, staging: Path) -> OnnxFacts:

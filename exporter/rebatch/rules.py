@@ -4,9 +4,9 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from greenbatch.exporter.onnx_file.scopes import is_standard
 from greenbatch.exporter.rebatch.placing import after_reshape
 from greenbatch.exporter.rebatch.rows import BROADCASTING, Rows
-from greenbatch.exporter.rebatch.scopes import is_standard
 from greenbatch.exporter.rebatch.sizes import (
     FACTOR,
     Carrier,

@@ -9,8 +9,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from greenbatch.exporter.rebatch.questions import Questions, Shape, called
-from greenbatch.exporter.rebatch.scopes import (
+from greenbatch.exporter.onnx_file.scopes import (
     all_names,
     copied,
     is_standard,
@@ -18,6 +17,7 @@ from greenbatch.exporter.rebatch.scopes import (
     unused,
     with_values_of,
 )
+from greenbatch.exporter.rebatch.questions import Questions, Shape, called
 from greenbatch.exporter.rebatch.sizes import PREFIX
 
 if TYPE_CHECKING:

@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING
 from greenbatch.errors import ExportError
 from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.onnx_file.reading import opsets
-from greenbatch.exporter.rebatch.alone import compute, infer_sizes, run_alone
-from greenbatch.exporter.rebatch.counts import data_sized, with_fixed_counts
-from greenbatch.exporter.rebatch.questions import Questions, Shape
-from greenbatch.exporter.rebatch.scopes import (
+from greenbatch.exporter.onnx_file.scopes import (
     all_names,
     bodies,
     is_standard,
@@ -23,6 +20,9 @@ from greenbatch.exporter.rebatch.scopes import (
     unused,
     with_values_of,
 )
+from greenbatch.exporter.rebatch.alone import compute, infer_sizes, run_alone
+from greenbatch.exporter.rebatch.counts import data_sized, with_fixed_counts
+from greenbatch.exporter.rebatch.questions import Questions, Shape
 
 if TYPE_CHECKING:
     import onnx
@@ -101,6 +101,10 @@ class Sizes:
         self.carriers = {name: Carrier(0) for name in images}
         self.types: dict[str, int] = {n: t.data_type for n, t in self._given.items()}
         self.then: dict[str, Shape] = {n: tuple(t.dims) for n, t in self._given.items()}
+        for tensor in model.graph.sparse_initializer:
+            name = tensor.values.name
+            self.types[name] = tensor.values.data_type
+            self.at[name] = self.then[name] = tuple(tensor.dims)
         for name, value in feeds.items():
             self.types[name] = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
             self.at[name] = self.then[name] = value.shape

@@ -350,6 +350,13 @@ def test_a_length_of_0_or_none_is_what_the_sizes_need(
     np.testing.assert_array_equal(onnx.numpy_helper.to_array(weight).ravel(), values)
 
 
+def test_an_output_without_sizes_is_taken(tmp_path: Path) -> None:
+    made = model()
+    made.graph.output[0].type.tensor_type.ClearField("shape")
+    (output,) = inspect(put(tmp_path, made)).outputs
+    assert output.dims == (1, 5)
+
+
 def test_tensors_may_share_bytes(tmp_path: Path) -> None:
     path = external(tmp_path, "net.data")
     made = onnx.load(path, load_external_data=False)
