@@ -122,7 +122,7 @@ def _open(path: Path, model: "onnx.ModelProto", repaired: bool) -> "ort.Inferenc
         source = read_with_weights(path).SerializeToString() if repaired else path
         return open_session(source, may_be_half=True)
     except Exception as error:  # ONNX Runtime's errors have no common root
-        custom = ", ".join(domain for domain in sorted(opsets(model)) if domain)
+        custom = ", ".join(sorted({node.domain for node in model.graph.node} - {"", "ai.onnx"}))
         hint = f" (it uses operators of {custom})" if custom else ""
         raise ArtifactError(
             f"ONNX Runtime {ort.__version__} cannot load {path}{hint}: {_cause(error)}; export "

@@ -51,16 +51,7 @@ class Questions:
 
     def values(self, model: "onnx.ModelProto", names: Sequence[str]) -> "list[Array]":
         """Return the values of tensors."""
-        if not names:
-            return []
-        part = part_of(model, names)
-        session = self._open(part)
-        feeds = {value.name: self._feeds[value.name] for value in part.graph.input}
-        try:
-            answers: list[Array] = session.run(list(names), feeds)
-        except Exception as error:  # ONNX Runtime's errors have no common root
-            raise self._refusal(error) from error
-        return answers
+        return self._answers(part_of(model, names), names) if names else []
 
     def shapes(self, model: "onnx.ModelProto", names: Sequence[str]) -> dict[str, Shape]:
         """Return the sizes of tensors; what is a sequence or an optional has none."""
@@ -72,16 +63,26 @@ class Questions:
             names = [name for name in names if kinds.get(name, "tensor(").startswith("tensor(")]
         if not names:
             return {}
-        asking = onnx.ModelProto()
-        asking.CopyFrom(part_of(model, names))
-        fresh = unused(all_names(asking.graph))
+        part = part_of(model, names)
+        fresh = unused(all_names(part.graph))
         sizes = [fresh(f"size_of_{place}") for place in range(len(names))]
-        asking.graph.node.extend(
+        part.graph.node.extend(
             onnx.helper.make_node("Shape", [name], [size], name=size)
             for name, size in zip(names, sizes, strict=True)
         )
-        answers = self.values(asking, sizes)
+        del part.graph.output[:]
+        part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sizes)
+        answers = self._answers(part, sizes)
         return {name: tuple(map(int, size)) for name, size in zip(names, answers, strict=True)}
+
+    def _answers(self, part: "onnx.ModelProto", names: Sequence[str]) -> "list[Array]":
+        session = self._open(part)
+        feeds = {value.name: self._feeds[value.name] for value in part.graph.input}
+        try:
+            answers: list[Array] = session.run(list(names), feeds)
+        except Exception as error:  # ONNX Runtime's errors have no common root
+            raise self._refusal(error) from error
+        return answers
 
     def refusal(
         self,

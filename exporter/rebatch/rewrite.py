@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenbatch.errors import ArtifactError, ParityError
+from greenbatch.errors import ArtifactError, ExportError, ParityError
+from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.onnx_file.inspection import OnnxFacts, inspect
 from greenbatch.exporter.onnx_file.reading import (
     declare,
+    opsets,
     read_with_weights,
     save,
 )
@@ -102,14 +104,30 @@ def _freed(
     original: "onnx.ModelProto", facts: OnnxFacts, staging: Path
 ) -> "tuple[onnx.ModelProto, tuple[str, ...]]":
     """Return a graph whose batch is free, and what was rewritten in it."""
-    from onnx.inliner import inline_local_functions
-
     feeds = synthetic_inputs(facts.input, facts.batch or 1, seed=0)
     images = [spec.name for spec in tensors_of(facts.input) if spec.batch_axis is not None]
-    flat = inline_local_functions(original)
-    rewriting = Rewriting(flat, facts.path, feeds, images, staging)
+    rewriting = Rewriting(_inlined(original, facts.path), facts.path, feeds, images, staging)
     model = rewriting.run()
     return model, tuple(rewriting.changes)
+
+
+def _inlined(model: "onnx.ModelProto", path: Path) -> "onnx.ModelProto":
+    """Return a graph with the nodes of its functions in the place of their calls."""
+    import onnx
+    from onnx.inliner import inline_local_functions
+
+    version = opsets(model).get("")
+    own = [o for f in model.functions for o in f.opset_import if o.domain in {"", "ai.onnx"}]
+    others = any(opset.version != version for opset in own)
+    try:
+        if others:  # their nodes become those of the graph's opset, by the types that they take
+            model = onnx.shape_inference.infer_shapes(model)
+        return inline_local_functions(model, convert_version=others)
+    except Exception as error:  # onnx's errors have no common root
+        raise ExportError(
+            f"the functions in {path} cannot be inlined: {innermost_line(error)}; export the "
+            "network again with a dynamic batch axis"
+        ) from error
 
 
 def _as_it_is(original: "onnx.ModelProto", facts: OnnxFacts) -> "onnx.ModelProto":

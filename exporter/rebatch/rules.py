@@ -194,12 +194,15 @@ class Rules:
             if sizes[known.axis(data)] == 1:
                 raise known.refusal(node, f"takes the batch out of {show(sizes)}")
             axes = [axis for axis, size in enumerate(sizes) if size == 1]
-            if known.opset >= _AXES_AS_INPUT:
+            if not axes:  # no axes at all would be those of length 1 again
+                node.op_type = "Identity"
+            elif known.opset >= _AXES_AS_INPUT:
                 node.input.append(known.add(np.array(axes, np.int64)))
             else:
                 attribute = node.attribute.add(name="axes", ints=axes)
                 attribute.type = attribute.INTS
-            self._rows.note(node, f"takes out the axes {', '.join(map(str, axes))} by number")
+            shown = ", ".join(map(str, axes)) or "no axis"
+            self._rows.note(node, f"takes out the axes of length 1 by number: {shown}")
         self._place(node)
 
     def _place_tiles(self, node: "onnx.NodeProto") -> None:

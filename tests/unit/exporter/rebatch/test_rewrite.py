@@ -263,14 +263,15 @@ def test_states_of_a_recurrent_network_are_repeated(count: int, tmp_path: Path) 
     holds(path, made, count)
 
 
-def test_functions_inside_the_file_are_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("opset", [14, 17, 18])
+def test_functions_inside_the_file_are_followed(opset: int, tmp_path: Path) -> None:
     path = net(tmp_path, "x = own.Fold(flat)", 2)
     model = onnx.load(path)
     nodes = [
         helper.make_node("Constant", [], ["to"], value_ints=[2, 48]),
         helper.make_node("Reshape", ["a", "to"], ["b"]),
     ]
-    imports = [helper.make_opsetid("", 17)]
+    imports = [helper.make_opsetid("", opset)]
     model.functions.append(helper.make_function("own", "Fold", ["a"], ["b"], nodes, imports))
     onnx.save(model, path)
     made = make_dynamic(path, tmp_path / "free.onnx")
