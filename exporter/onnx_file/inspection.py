@@ -10,7 +10,7 @@ from greenbatch.errors import ArtifactError, ExportError, first_line
 from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.onnx_file.external_data import external_tensors, location_of
 from greenbatch.exporter.onnx_file.inputs import ImageInput, find_inputs
-from greenbatch.exporter.onnx_file.reading import opsets, read_model
+from greenbatch.exporter.onnx_file.reading import opsets, read_model, read_with_weights
 from greenbatch.exporter.outputs.observed import BATCHES, follows_batch, observe
 from greenbatch.models import InputSpec
 from greenbatch.models.onnx_session import open_session
@@ -26,6 +26,10 @@ _PLACE = re.compile(
 )
 """What ONNX Runtime puts in front of its sentence: codes, and where in its source it stands."""
 _NEWEST_OPSET = re.compile(r"official support for domain \S+ is till opset \d+")
+
+
+_TENSOR = re.compile(r"tensor\((float16|float|double|u?int(8|16|32|64)|bool)\)")
+"""Types of outputs that ONNX Runtime hands over in Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,8 @@ def inspect(path: Path | str, input: InputSpec | None = None) -> OnnxFacts:
             or is no network of images.
     """
     path = Path(path)
-    model = read_model(path)
-    session = _open(path, model)
+    model, repaired = read_model(path)
+    session = _open(path, model, repaired)
     _check_outputs(session, path)
     found = find_inputs(model, path, input)
     outputs, batch = _observe(session, path, model, found)
@@ -113,8 +117,8 @@ def _parameters(model: "onnx.ModelProto") -> int:
     return total
 
 
-def _open(path: Path, model: "onnx.ModelProto") -> "ort.InferenceSession":
-    """Open a session on the file.
+def _open(path: Path, model: "onnx.ModelProto", repaired: bool) -> "ort.InferenceSession":
+    """Open a session on the file, or on its repaired graph.
 
     Raises:
         ArtifactError: ONNX Runtime does not take it.
@@ -122,9 +126,10 @@ def _open(path: Path, model: "onnx.ModelProto") -> "ort.InferenceSession":
     import onnxruntime as ort
 
     try:
-        return open_session(path, may_be_half=True)
+        source = read_with_weights(path).SerializeToString() if repaired else path
+        return open_session(source, may_be_half=True)
     except Exception as error:  # ONNX Runtime's errors have no common root
-        custom = ", ".join(domain for domain in sorted(opsets(model)) if domain)
+        custom = ", ".join(sorted({node.domain for node in model.graph.node} - {"", "ai.onnx"}))
         hint = f" (it uses operators of {custom})" if custom else ""
         raise ArtifactError(
             f"ONNX Runtime {ort.__version__} cannot load {path}{hint}: {_cause(error)}; export "
@@ -142,10 +147,11 @@ def _cause(error: Exception) -> str:
 def _check_outputs(session: "ort.InferenceSession", path: Path) -> None:
     """Refuse outputs that are no tensors, by name and type."""
     for output in session.get_outputs():
-        if not output.type.startswith("tensor("):
+        if not _TENSOR.fullmatch(output.type):
             raise ArtifactError(
-                f"the output {output.name} of {path} is {output.type} instead of a tensor; export "
-                "it without what makes that of its tensors"
+                f"the output {output.name} of {path} is {output.type} instead of a tensor of "
+                "numbers that ONNX Runtime hands over in Python; export it without what makes that "
+                "of its tensors, or with a Cast to float behind it"
             )
 
 
