@@ -4,7 +4,7 @@ export        a model of the registry, or a module    recipe      what an artifa
 user_network  a user's own network                    verify      a folder against its manifests
 parallel      many at a time                          publishing  nothing half-written is left
 torch_to_onnx torch module -> ONNX file               parity      ONNX Runtime against torch
-onnx_file     reads an .onnx file as data             precisions/ fp16, bf16, int8 beside fp32
+onnx_file/    reads an .onnx file as data             precisions/ fp16, bf16, int8 beside fp32
 rebatch/      frees a fixed batch axis, with proof
 """
 

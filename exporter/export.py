@@ -13,13 +13,12 @@ from greenbatch.exporter.publishing import Report, locked, publish, staging_fold
 from greenbatch.exporter.recipe import identities, recipe, versions
 from greenbatch.models import ModelSpec, find
 from greenbatch.models.artifacts import load_artifact, sha256, stem
+from greenbatch.models.output_rows import Outputs
 from greenbatch.models.weights.load import Weights, WeightsApplied
 from greenbatch.records import Manifest, WeightsRecord
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
     from torch import nn
 
     from greenbatch.exporter.torch_to_onnx import Graph
@@ -108,10 +107,11 @@ def export_module(
     precision: str = "fp32",
     on_step: Report | None = None,
 ) -> Manifest:
-    """Make an artifact of any network that maps images to logits, as it is.
+    """Make an artifact of any network of images, as it is.
 
     Args:
-        module: Maps (N, C, H, W) to (N, classes); it is put into evaluation mode.
+        module: Takes the spec's inputs and returns tensors, in any nesting; it is put into
+            evaluation mode.
         spec: Names it and says its input.
         out_dir: Folder of the artifacts; made if it is not there.
         origin: For the manifest.
@@ -171,7 +171,7 @@ class _Made:
 
     origin: Origin
     parameters: int
-    wanted: "NDArray[np.float32]"
+    wanted: list[Outputs]
     graph_path: Path
     graph: "Graph"
     weights_path: Path
@@ -196,7 +196,7 @@ def _make(
     with staging_folder(folder, spec.name) as staging:
         made = _write(take, spec, staging / f"{stem(spec.name, precision)}.onnx", report, ours)
         report(f"verifying {spec.name} at batch {', '.join(map(str, BATCH_SIZES))}")
-        parity = check_parity(made.graph_path, spec, made.wanted)
+        parity = check_parity(made.graph_path, spec, made.graph.outputs, made.wanted)
         files = [made.weights_path, made.graph_path]
         if made.graph.data:
             files.append(made.graph.data)
@@ -239,13 +239,13 @@ def _write(
     ours: bool,
 ) -> _Made:
     """Do all that needs torch; a large network is not held any longer than this takes."""
-    from greenbatch.exporter.parity import torch_logits
+    from greenbatch.exporter.parity import torch_outputs
     from greenbatch.exporter.torch_to_onnx import write_graph
 
     module, origin = take()
     report(f"exporting {spec.name}")
     graph = write_graph(module, spec, path)
-    wanted = torch_logits(module, spec)
+    wanted = torch_outputs(module, spec, graph.outputs)
     weights_path, weights_sha256 = _write_weights(module, spec, path)
     parameters = sum(parameter.numel() for parameter in module.parameters())
     if ours:

@@ -8,23 +8,30 @@ from greenbatch.errors import ExportError, ParityError
 from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.rebatch.frozen import find_culprit
 from greenbatch.exporter.torch_to_onnx import TRACED_BATCH
-from greenbatch.models import ModelSpec, synthetic_images
-from greenbatch.models.agreement import LARGEST_RELATIVE
+from greenbatch.models import ModelSpec
+from greenbatch.models.agreement import (
+    FEWEST_EQUAL,
+    LARGEST_RELATIVE,
+    Difference,
+    compare,
+    fault_of_form,
+)
+from greenbatch.models.inputs import synthetic_inputs
 from greenbatch.models.onnx_session import open_session
-from greenbatch.records import Parity
+from greenbatch.models.output_rows import Array, Outputs, by_image, joined, part, take_images
+from greenbatch.models.outputs import flatten
+from greenbatch.records import Parity, TensorSpec
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import nn
 
-    Runner = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
+    Runner = Callable[[Sequence[int]], Outputs]
 
 BATCH_SIZES = (1, 2, 3, 7, 16)
 """One, the size that was traced, odd ones, and one that is larger than all others."""
 
 BOUNDS = {"fp32": LARGEST_RELATIVE}
-"""Largest difference of a logit that is allowed, over the largest absolute logit of torch."""
+"""Largest difference of an output's value that is allowed, over its largest absolute in torch."""
 
 ROWS_BOUNDS = {"fp32": 1e-3}
 """The same for a row of a batch against its image run alone, both by ONNX Runtime.
@@ -39,112 +46,140 @@ _ORDER = (0, 1, 2, 1, 0, 2, 2, 0, 1, 1, 2, 0, 2, 1, 0, 1)
 _IMAGES = max(_ORDER) + 1
 _SEED = 20_120_930  # not a run's seed: random weights are levelled on images of their own seed
 _VARIES = 10.0  # how many times the largest error the outputs' spread between images must be
-_VARIES_RELATIVE = 1e-4  # the same, against the largest logit
+_VARIES_RELATIVE = 1e-4  # the same, against the output's largest value
 
 
-def torch_logits(module: "nn.Module", spec: ModelSpec) -> "NDArray[np.float32]":
-    """Return a network's logits of the images that its artifact is to be checked on.
+def torch_outputs(
+    module: "nn.Module", spec: ModelSpec, outputs: Sequence[TensorSpec]
+) -> "list[Outputs]":
+    """Return a network's outputs for each of the images that its artifact is to be checked on.
 
-    They are all that a check needs of torch: the module can be let go before it.
+    They are all that a check needs of torch: the module can be let go before it. The images run
+    as one batch, unless the data decide how many rows there are: then each runs alone.
 
     Args:
         module: In evaluation mode, on the CPU.
         spec: Says the input.
+        outputs: What the graph puts out.
 
     Raises:
-        ExportError: It does not run at another batch size than the traced one.
+        ExportError: It does not run at another batch size than the traced one, or returns other
+            outputs than the graph.
     """
+    inputs = synthetic_inputs(spec, _IMAGES, _SEED)
+    if any(output.counted for output in outputs):
+        alone = [take_images(spec.input, inputs, [image]) for image in range(_IMAGES)]
+        return [_run_torch(module, spec, outputs, given, 1) for given in alone]
+    together = _run_torch(module, spec, outputs, inputs, _IMAGES)
+    return [part(outputs, together, image, 1) for image in range(_IMAGES)]
+
+
+def _run_torch(
+    module: "nn.Module",
+    spec: ModelSpec,
+    outputs: Sequence[TensorSpec],
+    inputs: dict[str, Array],
+    batch_size: int,
+) -> Outputs:
     import torch
 
     try:
         with torch.inference_mode():
-            logits = module(torch.from_numpy(synthetic_images(spec, _IMAGES, _SEED)))
+            made = flatten(module(*map(torch.from_numpy, inputs.values())))
     except Exception as error:  # a network's code may raise anything
         raise ExportError(
-            f"{spec.name} does not run in torch at batch size {_IMAGES}: {innermost_line(error)}; "
-            "its network fixes a size that depends on the batch"
+            f"{spec.name} does not run in torch at batch size {batch_size}: "
+            f"{innermost_line(error)}; its network fixes a size that depends on the batch"
         ) from error
-    if not isinstance(logits, torch.Tensor) or logits.shape[:1] != (_IMAGES,):
-        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    found = {name: value.numpy() for name, value in made.items()}
+    if fault := fault_of_form(outputs, found, batch_size):
         raise ExportError(
-            f"{spec.name} returns {found} for {_IMAGES} images instead of a tensor with a row "
-            "for each; wrap it in a module that returns its logits"
+            f"{spec.name} computes in torch what cannot be compared: {fault}; its network fixes a "
+            "size that depends on the batch, or its weights are no numbers"
         )
-    array: NDArray[np.float32] = logits.float().numpy()
-    return array
+    return found
 
 
 def check_parity(
     path: Path,
     spec: ModelSpec,
-    wanted: "NDArray[np.float32]",
+    outputs: Sequence[TensorSpec],
+    wanted: Sequence[Outputs],
     *,
     bound: float = BOUNDS["fp32"],
     rows_bound: float = ROWS_BOUNDS["fp32"],
     than: str = "torch",
 ) -> tuple[Parity, ...]:
-    """Hold an artifact to logits that are right, and its batches to images run alone.
+    """Hold an artifact to outputs that are right, and its batches to images run alone.
 
     Args:
         path: The artifact.
         spec: Says the input.
-        wanted: What `torch_logits` gave, or the logits of another artifact for these images.
+        outputs: What it puts out.
+        wanted: What `torch_outputs` gave, or the outputs of another artifact for these images.
         bound: Largest difference from ``wanted``, see `BOUNDS`.
-        rows_bound: Largest difference of a row from its image run alone, see `ROWS_BOUNDS`.
-        than: Whose logits are wanted, for the text of an error.
+        rows_bound: Largest difference of an image in a batch from that image run alone, see
+            `ROWS_BOUNDS`.
+        than: Whose outputs are wanted, for the text of an error.
 
     Returns:
         A record for each of `BATCH_SIZES`.
 
     Raises:
-        ParityError: Logits differ too much, do not vary between images, or are not finite; or
+        ParityError: Outputs differ too much, do not vary between images, or are not finite; or
             the images of a batch reach each other.
         ExportError: ONNX Runtime cannot load or run the artifact.
     """
-    import numpy as np
-
-    images = synthetic_images(spec, _IMAGES, _SEED)
-    run = _open(path, spec)
-
-    def logits(order: Sequence[int]) -> "NDArray[np.float32]":
-        got = run(images[list(order)])
-        shape = (len(order), *wanted.shape[1:])
-        if got.shape != shape:
-            raise ParityError(
-                f"{spec.name} returns shape {got.shape} in ONNX Runtime instead of {shape} at "
-                f"batch size {len(order)}{_where(path)}; its network fixes a size that depends "
-                "on the batch"
-            )
-        if not (np.isfinite(wanted).all() and np.isfinite(got).all()):
-            raise ParityError(
-                f"{spec.name} returns values that are not finite at batch size {len(order)}; "
-                "check its weights"
-            )
-        return got
-
-    alone = np.concatenate([logits([image]) for image in range(_IMAGES)])
-    records = []
+    run = _open(path, spec, outputs)
+    alone = [run([image]) for image in range(_IMAGES)]
+    compared = []
     for batch_size in BATCH_SIZES:
         order = list(_ORDER[:batch_size])
-        got = alone[order] if batch_size == 1 else logits(order)
-        record = _compare(wanted[order], got, alone[order])
-        if record.rows_rel > rows_bound:
+        got = alone[order[0]] if batch_size == 1 else run(order)
+        rows = compare(outputs, joined(outputs, [alone[image] for image in order]), got)
+        if not _near(rows, rows_bound):
             raise ParityError(
                 f"images of a batch affect each other in the exported {spec.name}: at batch size "
-                f"{batch_size} a row differs from its image run alone by {record.rows_rel:.1e} "
-                f"of the largest logit, allowed are {rows_bound:.0e}{_where(path)}; its network "
-                "must treat each image by itself"
+                f"{batch_size} {_apart(rows, 'its image run alone', rows_bound)}{_where(path)}; "
+                "its network must treat each image by itself"
             )
-        records.append(record)
-    for record in records:  # afterwards: images that reach each other differ from torch's too
-        if record.max_rel > bound:
+        right = joined(outputs, [wanted[image] for image in order])
+        compared.append((batch_size, compare(outputs, right, got), rows, _spread(outputs, right)))
+    for batch_size, found, _, _ in compared:  # afterwards: images that mix differ from torch's too
+        if not _near(found, bound):
             raise ParityError(
                 f"{spec.name} computes something else in ONNX Runtime than in {than}: at batch "
-                f"size {record.batch_size} logits differ by {record.max_rel:.1e} of the largest, "
-                f"allowed are {bound:.0e}; try other versions of torch and onnxscript"
+                f"size {batch_size} {_apart(found, than, bound)}; try other versions of torch and "
+                "onnxscript"
             )
-    _check_variation(wanted, max(record.max_abs for record in records), spec)
-    return tuple(records)
+    _check_variation(outputs, wanted, max(found.max_rel for _, found, _, _ in compared), spec)
+    return tuple(
+        Parity(
+            batch_size=batch_size,
+            max_abs=found.max_abs,
+            max_rel=found.max_rel,
+            spread=spread,
+            rows_rel=rows.max_rel,
+        )
+        for batch_size, found, rows, spread in compared
+    )
+
+
+def _near(found: Difference, bound: float) -> bool:
+    return found.max_rel <= bound and (found.equal is None or found.equal >= FEWEST_EQUAL["fp32"])
+
+
+def _apart(found: Difference, than: str, bound: float) -> str:
+    """Say how far outputs are from those wanted."""
+    if not found.max_rel <= bound:
+        return (
+            f"outputs differ from {than} by {found.max_rel:.1e} of the largest value, allowed are "
+            f"{bound:.0e}"
+        )
+    return (
+        f"{found.equal:.1%} of the positions or detections are those of {than}, wanted are at "
+        f"least {FEWEST_EQUAL['fp32']:.0%}"
+    )
 
 
 def _where(path: Path) -> str:
@@ -152,43 +187,47 @@ def _where(path: Path) -> str:
     return f" (see {culprit})" if culprit else ""
 
 
-def _compare(
-    wanted: "NDArray[np.float32]", got: "NDArray[np.float32]", alone: "NDArray[np.float32]"
-) -> Parity:
+def _spread(outputs: Sequence[TensorSpec], values: Outputs) -> float:
+    """Return the standard deviation of the first output that holds values."""
+    for output in outputs:
+        if not output.index and not output.counted:
+            return float(values[output.name].astype("float64").std())
+    return 0.0
+
+
+def _check_variation(
+    outputs: Sequence[TensorSpec], wanted: Sequence[Outputs], max_rel: float, spec: ModelSpec
+) -> None:
+    """Check that one output at least differs from image to image, by more than errors do."""
     import numpy as np
 
-    largest = float(np.abs(wanted).max())
-
-    def relative(difference: float) -> float:
-        return difference / largest if largest else (0.0 if difference == 0 else float("inf"))
-
-    max_abs = float(np.abs(wanted - got).max())
-    return Parity(
-        batch_size=len(wanted),
-        max_abs=max_abs,
-        max_rel=relative(max_abs),
-        spread=float(wanted.std()),
-        rows_rel=relative(float(np.abs(got - alone).max())),
-    )
-
-
-def _check_variation(wanted: "NDArray[np.float32]", max_abs: float, spec: ModelSpec) -> None:
-    import numpy as np
-
-    between = float(wanted.std(axis=0).mean())
-    floor = max(_VARIES * max_abs, _VARIES_RELATIVE * float(np.abs(wanted).max()))
-    if between <= floor:
+    best = 0.0
+    for output in outputs:
+        values = [one[output.name] for one in wanted]
+        if output.counted or output.index:
+            if any(not np.array_equal(values[0], other) for other in values[1:]):
+                return
+            continue
+        if output.batch_axis is None:
+            continue
+        rows = np.concatenate([by_image(output, value) for value in values]).astype(np.float64)
+        largest = float(np.abs(rows).max(initial=0.0)) or 1.0
+        best = max(best, float(rows.std(axis=0).mean()) / largest)
+    floor = max(_VARIES * max_rel, _VARIES_RELATIVE)
+    if best <= floor:
         raise ParityError(
-            f"logits of {spec.name} do not vary between images (by {between:.1e}, wanted more "
-            f"than {floor:.1e}), so agreement would prove nothing; give it other weights"
+            f"outputs of {spec.name} do not vary between images (by {best:.1e} of the largest "
+            f"value, wanted more than {floor:.1e}), so agreement would prove nothing; give it "
+            "other weights"
         )
 
 
-def _open(path: Path, spec: ModelSpec) -> "Runner":
-    """Return a function from images to logits that runs the artifact on the CPU."""
-    import numpy as np
+def _open(path: Path, spec: ModelSpec, outputs: Sequence[TensorSpec]) -> "Runner":
+    """Return a function from numbers of images to outputs that runs the artifact on the CPU."""
     import onnxruntime as ort
 
+    inputs = synthetic_inputs(spec, _IMAGES, _SEED)
+    names = [output.name for output in outputs]
     try:
         session = open_session(path)
     except Exception as error:  # ONNX Runtime's errors have no common root
@@ -197,15 +236,22 @@ def _open(path: Path, spec: ModelSpec) -> "Runner":
             f"{innermost_line(error)}; install the versions in constraints.txt"
         ) from error
 
-    def run(batch: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    def run(order: Sequence[int]) -> Outputs:
         try:
-            (logits,) = session.run(None, {spec.input.name: batch})
+            values = session.run(names, take_images(spec.input, inputs, order))
         except Exception as error:
             raise ExportError(
-                f"the exported {spec.name} does not run at batch size {len(batch)}: "
+                f"the exported {spec.name} does not run at batch size {len(order)}: "
                 f"{innermost_line(error)}{_where(path)}; its network fixes a size that depends on "
                 "the batch"
             ) from error
-        return np.asarray(logits, np.float32)
+        found = dict(zip(names, values, strict=True))
+        if fault := fault_of_form(outputs, found, len(order)):
+            raise ParityError(
+                f"the exported {spec.name} does not compute what it should at batch size "
+                f"{len(order)}: {fault}{_where(path)}; its network fixes a size that depends on "
+                "the batch, or its weights are no numbers"
+            )
+        return found
 
     return run

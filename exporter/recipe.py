@@ -6,7 +6,7 @@ import platform
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
-from greenbatch.models import ModelSpec
+from greenbatch.models import InputSpec, ModelSpec
 from greenbatch.models.artifacts import sha256
 from greenbatch.models.weights.checkpoints import cached_checkpoint
 from greenbatch.models.weights.load import Weights
@@ -57,12 +57,19 @@ def recipe(spec: ModelSpec, precision: str, weights: str) -> str:
         "exporter": EXPORTER,
         "schema": RECIPE_SCHEMA,
         "opset": OPSET,
-        "model": [spec.source, spec.name, asdict(spec.input)],
+        "model": [spec.source, spec.name, _input(spec.input)],
         "precision": precision,
         "weights": weights,
         "versions": makers,
     }
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+
+
+def _input(input_spec: InputSpec) -> dict[str, object]:
+    """Return an input's members; those that came later and are as before are left out."""
+    members = asdict(input_spec)
+    later = {"layout": InputSpec().layout, "others": ()}
+    return {key: value for key, value in members.items() if later.get(key, ...) != value}
 
 
 def identities(spec: ModelSpec, weights: Weights, seed: int) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """From a torch module to an ONNX file with a symbolic batch axis."""
 
 import contextlib
+import inspect
 import io
 import logging
 import re
@@ -12,18 +13,22 @@ from typing import TYPE_CHECKING
 
 from greenbatch.errors import ExportError
 from greenbatch.exporter.causes import innermost_line
-from greenbatch.exporter.rebatch.frozen import BATCH_AXIS, find_culprit, set_stacks_aside
+from greenbatch.exporter.outputs.observed import follows_batch, observe
+from greenbatch.exporter.rebatch.frozen import find_culprit, set_stacks_aside
 from greenbatch.exporter.recipe import OPSET
 from greenbatch.exporter.sizes.fold import fold_sizes
-from greenbatch.models import ModelSpec, synthetic_images
+from greenbatch.models import ModelSpec
 from greenbatch.models.artifacts import DATA_SUFFIX, sha256
-from greenbatch.records import TensorSpec
+from greenbatch.models.inputs import synthetic_inputs, tensors_of
+from greenbatch.models.onnx_session import open_session
+from greenbatch.models.outputs import flatten
+from greenbatch.records import BATCH_AXIS, InputSpec, TensorSpec
 
 if TYPE_CHECKING:
     import onnx
+    import torch
     from torch import nn
 
-OUTPUT = "logits"
 TRACED_BATCH = 2  # 0 and 1 are special to torch.export: it may take them for constants
 _LARGEST_BYTES = (1 << 31) - (1 << 24)  # protobuf's limit for one file, less room for the graph
 
@@ -78,7 +83,13 @@ def write_graph(module: "nn.Module", spec: ModelSpec, path: Path) -> Graph:
         if printed.getvalue().strip():
             wrong.add_note(printed.getvalue().strip())
         raise wrong from error
-    if fault := _fault_of_axes(graph, spec):
+    try:
+        graph = replace(graph, outputs=observed(path, spec.input))
+    except Exception as error:  # ONNX Runtime's errors have no common root
+        fault = f"the exported {spec.name} does not run in ONNX Runtime: {innermost_line(error)}"
+    else:
+        fault = _fault_of_axes(graph, spec)
+    if fault:
         lines = _fixing_lines(module, spec)
         culprit = find_culprit(path, TRACED_BATCH, lines)
         where = f" in {culprit}" if culprit else ""
@@ -127,23 +138,79 @@ def _settle(declared: TensorSpec, inferred: TensorSpec) -> TensorSpec:
     return replace(inferred, dims=dims)
 
 
+def observed(path: Path, input_spec: InputSpec) -> tuple[TensorSpec, ...]:
+    """Return what the outputs of a graph are, from runs at several batch sizes."""
+    import onnx
+
+    session = open_session(path)
+    graph = onnx.load(path, load_external_data=False)
+    return observe(lambda inputs: session.run(None, dict(inputs)), graph, input_spec)
+
+
 def _save(module: "nn.Module", spec: ModelSpec, path: Path) -> None:
     """Write the graph, and its weights beside it: so they are never in memory twice."""
     import torch
 
+    traced = _traced(module, spec)
     program = torch.onnx.export(
-        module,
-        (torch.from_numpy(synthetic_images(spec, TRACED_BATCH, seed=0)),),
+        traced.module,
+        traced.examples,
         dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim(BATCH_AXIS)},),
-        input_names=[spec.input.name],
-        output_names=[OUTPUT],
+        dynamic_shapes=traced.dynamic_shapes,
+        input_names=[spec.input.name, *(other.name for other in spec.input.others)],
+        output_names=traced.outputs,
         opset_version=OPSET,
         verbose=False,
     )
     if program is None:
         raise RuntimeError("torch.onnx returned nothing")
     program.save(path, external_data=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Traced:
+    """What torch traces: a module that returns tensors side by side, and its inputs."""
+
+    module: "nn.Module"
+    examples: "tuple[torch.Tensor, ...]"
+    dynamic_shapes: tuple[object, ...]
+    outputs: list[str]
+
+
+def _traced(module: "nn.Module", spec: ModelSpec) -> _Traced:
+    """Return what is traced of a network; one that returns a lone tensor is traced as it is.
+
+    Raises:
+        ExportError: The network returns something else than tensors.
+    """
+    import torch
+
+    inputs = synthetic_inputs(spec, TRACED_BATCH, seed=0)
+    examples = tuple(map(torch.from_numpy, inputs.values()))
+    batch = {0: torch.export.Dim(BATCH_AXIS)}
+    shapes = (batch, *(batch if other.batched else None for other in spec.input.others))
+    with torch.inference_mode():
+        made = module(*examples)
+    outputs = list(flatten(made))
+    kinds = {parameter.kind for parameter in inspect.signature(module.forward).parameters.values()}
+    if isinstance(made, torch.Tensor) and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return _Traced(module, examples, shapes, outputs)
+    return _Traced(flattened(module), examples, (shapes,), outputs)
+
+
+def flattened(module: "nn.Module") -> "nn.Module":
+    """Return a module that returns the network's tensors as a tuple, whatever holds them."""
+    from torch import nn
+
+    class Flattened(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = module
+
+        def forward(self, *inputs: "torch.Tensor") -> "tuple[torch.Tensor, ...]":
+            return tuple(flatten(self.network(*inputs)).values())
+
+    return Flattened().eval()
 
 
 def _fold(path: Path) -> None:
@@ -219,18 +286,18 @@ def _tensor(value: "onnx.ValueInfoProto") -> TensorSpec:
 
 def _fault_of_axes(graph: Graph, spec: ModelSpec) -> str:
     """Say what is wrong with the axes at both ends; empty: nothing."""
-    wanted = (BATCH_AXIS, *spec.input.shape)
-    if [(t.name, t.dims) for t in graph.inputs] != [(spec.input.name, wanted)]:
+    wanted = [(t.name, t.dims) for t in tensors_of(spec.input)]
+    if [(t.name, t.dims) for t in graph.inputs] != wanted:
         found = ", ".join(f"{t.name} {t.dims}" for t in graph.inputs) or "none"
         return (
-            f"the inputs of the exported {spec.name} are {found} instead of {spec.input.name} "
-            f"{wanted}"
+            f"the inputs of the exported {spec.name} are {found} instead of "
+            f"{', '.join(f'{name} {dims}' for name, dims in wanted)}"
         )
-    if len(graph.outputs) != 1 or graph.outputs[0].dims[:1] != (BATCH_AXIS,):
+    if not follows_batch(graph.outputs):
         found = ", ".join(f"{t.name} {t.dims}" for t in graph.outputs) or "none"
         return (
-            f"the outputs of the exported {spec.name} are {found} instead of one with the axis "
-            f"{BATCH_AXIS!r} first"
+            f"the outputs of the exported {spec.name} are {found}, and none of them follows the "
+            "number of images"
         )
     return ""
 
@@ -244,11 +311,11 @@ def _fixing_lines(module: "nn.Module", spec: ModelSpec) -> list[str]:
     """
     import torch
 
-    images = torch.from_numpy(synthetic_images(spec, TRACED_BATCH, seed=0))
     try:
         with _quiet(io.StringIO()):
+            traced = _traced(module, spec)
             program = torch.export.draft_export(
-                module, (images,), dynamic_shapes=({0: torch.export.Dim(BATCH_AXIS)},)
+                traced.module, traced.examples, dynamic_shapes=traced.dynamic_shapes
             )
         report = str(getattr(program, "_report", ""))
     except Exception:  # an error's text is no place for another error

@@ -12,9 +12,10 @@ from greenbatch.exporter.publishing import Report, locked, publish, staging_fold
 from greenbatch.exporter.recipe import versions
 from greenbatch.models import InputSpec
 from greenbatch.models.artifacts import sha256, stem
+from greenbatch.models.inputs import tensors_of
 from greenbatch.models.sources.load import load
 from greenbatch.models.sources.parse import Source, check_name
-from greenbatch.records import Manifest, TensorSpec, WeightsRecord
+from greenbatch.records import Manifest, WeightsRecord
 
 if TYPE_CHECKING:
     from greenbatch.exporter.rebatch.rewrite import Rebatched
@@ -87,7 +88,7 @@ def _adopt(
     on_step: Report | None,
 ) -> OwnExport:
     """Copy an ``.onnx`` file as an artifact, its batch axis proved and, where asked, freed."""
-    from greenbatch.exporter.onnx_file import inspect
+    from greenbatch.exporter.onnx_file.inspection import inspect
     from greenbatch.exporter.rebatch.rewrite import make_dynamic
 
     report = on_step or (lambda step: None)
@@ -113,8 +114,8 @@ def _adopt(
             opset=found.opset,
             nodes=found.nodes,
             parameters=found.parameters,
-            inputs=(TensorSpec(name=found.input.name, dtype="float32", dims=_dims(found.input)),),
-            outputs=(found.output,),
+            inputs=tensors_of(found.input),
+            outputs=found.outputs,
             weights=WeightsRecord(kind="own", detail=path.name, file="", sha256=""),
             parity=made.parity,
             input=found.input,
@@ -126,7 +127,3 @@ def _adopt(
         )
         publish(folder, manifest, [*data, graph])
     return OwnExport(manifest, made)
-
-
-def _dims(input_spec: InputSpec) -> tuple[int | str, ...]:
-    return ("batch", *input_spec.shape)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch.errors import ArtifactError, ExportError
 from greenbatch.exporter.causes import innermost_line
+from greenbatch.exporter.onnx_file.reading import real_inputs
 from greenbatch.exporter.precisions import fidelity
 from greenbatch.exporter.precisions.calibration import draw_images
 from greenbatch.exporter.precisions.export import IN_FLOAT
@@ -109,14 +110,14 @@ def _check(path: Path, artifact: Artifact) -> None:
         ) from error
     newest = onnx.defs.onnx_opset_version()
     opset = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0)
-    inputs = [(v.name, _dims(v)) for v in model.graph.input]
-    outputs = [(v.name, _dims(v)[:1]) for v in model.graph.output]
+    inputs = [(v.name, _numbers(_dims(v))) for v in real_inputs(model)]
+    outputs = [v.name for v in model.graph.output]
     elsewhere = _data_files(model) - {manifest.data_file}
     for what, found, wanted in (
         ("operator set", opset, manifest.opset),
         ("number of nodes", len(model.graph.node), manifest.nodes),
-        ("inputs", inputs, [(t.name, t.dims) for t in manifest.inputs]),
-        ("outputs", outputs, [(t.name, t.dims[:1]) for t in manifest.outputs]),
+        ("inputs", inputs, [(t.name, _numbers(t.dims)) for t in manifest.inputs]),
+        ("outputs", outputs, [t.name for t in manifest.outputs]),
     ):
         if found != wanted:
             raise ArtifactError(
@@ -145,6 +146,11 @@ def _data_files(model: "onnx.ModelProto") -> set[str]:
         for entry in tensor.external_data
         if entry.key == "location"
     }
+
+
+def _numbers(dims: tuple[int | str, ...]) -> tuple[int | None, ...]:
+    """Return the sizes; an axis that is open is ``None``, whatever it is called."""
+    return tuple(dim if isinstance(dim, int) else None for dim in dims)
 
 
 def _dims(value: "onnx.ValueInfoProto") -> tuple[int | str, ...]:

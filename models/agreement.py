@@ -1,9 +1,13 @@
-"""How near two sets of logits of the same images are."""
+"""How near the outputs of two runtimes, or of two precisions, are for the same images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from greenbatch.models.detections import matched_share
 from greenbatch.models.instructions import instruction_set
+from greenbatch.models.output_rows import Array, Outputs, by_image, row_groups
+from greenbatch.records import TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,54 +37,197 @@ and saturate, shufflenet_v2_x0_5 has 0.84 to 0.93 (docs/precisions.md).
 """
 
 
+FEWEST_EQUAL = {"fp32": 0.95, "fp16": 0.9, "bf16": 0.6, "int8": 0.4}
+"""Bounds of `Difference.equal` against fp32.
+
+A position (of an ArgMax, say) flips where two values are nearly equal, and a detection comes or
+goes where its score is near a threshold. A lost weight leaves almost none.
+"""
+
+ROW_TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 1e-1, "int8": 2e-1}
+"""How near the values of a detection are to those of its equal, over the output's largest."""
+
+_NO_SCORES = ("embed", "hidden", "feature", "pool")  # in the name of an output: not of classes
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Of logits (N, classes) from a reference.
+    """Of the outputs for some images from a reference, at their worst.
 
     Attributes:
-        max_abs, mean_abs: Largest and mean absolute difference of a logit.
-        max_rel: ``max_abs`` over the largest absolute logit of the reference.
-        cosine: Lowest cosine similarity of an image's logits.
-        top1_agreement: Share of the images whose first class is the same.
+        max_abs, mean_abs: Largest and mean absolute difference of a value.
+        max_rel: Largest difference over the largest absolute value of the output's reference.
+        cosine: Lowest cosine similarity of an image's output.
+        top1_agreement: Share of the images whose first class is the same; ``None`` where the
+            outputs are not scores of classes.
+        equal: Lowest share of an output's positions, or of its detections, that are the same;
+            ``None`` where there are none.
+        output: The one that has ``cosine``; empty where no output holds values, and nothing of
+            them differs.
     """
 
     max_abs: float
     mean_abs: float
     max_rel: float
     cosine: float
-    top1_agreement: float
+    top1_agreement: float | None
+    equal: float | None = None
+    output: str = ""
 
 
-def difference(reference: "NDArray[np.floating[Any]]", got: "NDArray[Any]") -> Difference:
-    """Compare logits of the same images, both finite and of shape (N, classes)."""
+def is_classifier(specs: Sequence[TensorSpec]) -> bool:
+    """Whether outputs have the form of scores of classes: one output, a row for each image."""
+    if len(specs) != 1:
+        return False
+    (spec,) = specs
+    batch, *rest = spec.dims or (0,)
+    return (
+        batch == "batch"
+        and "float" in spec.dtype
+        and bool(rest)
+        and not spec.counted
+        and rest[0] != 1
+        and all(dim == 1 for dim in rest[1:])
+        and not any(word in spec.name.lower() for word in _NO_SCORES)
+    )
+
+
+def compare(
+    specs: Sequence[TensorSpec],
+    reference: Outputs,
+    got: Outputs,
+    precision: str = "fp32",
+) -> Difference:
+    """Compare outputs of the same images, see `fault_of_form` first.
+
+    Values of an output are compared number by number and image by image; positions for being
+    equal; rows that the data decide as sets, each row with the one that is nearest to it.
+
+    Args:
+        specs: Of the outputs.
+        reference: By name; finite.
+        got: Likewise, of the same shapes but for what the data decide.
+        precision: Says how near two rows of a set are, see `ROW_TOLERANCE`.
+    """
     import numpy as np
 
-    wanted, found = reference.astype(np.float64), got.astype(np.float64)
-    apart = np.abs(wanted - found)
-    least = np.finfo(np.float64).tiny  # for logits that are all 0
+    apart: list[NDArray[np.float64]] = []
+    relative, cosines, equal = {}, {}, {}
+    for spec in specs:
+        if spec.counted:
+            continue
+        wanted, found = by_image(spec, reference[spec.name]), by_image(spec, got[spec.name])
+        if spec.index or wanted.dtype == bool:
+            equal[spec.name] = float((wanted == found).mean()) if wanted.size else 1.0
+            continue
+        wanted, found = wanted.astype(np.float64), found.astype(np.float64)
+        apart.append(np.abs(wanted - found).ravel())
+        relative[spec.name] = _relative(apart[-1], wanted, reference[spec.name].dtype.kind)
+        cosines[spec.name] = _cosine(wanted, found)
+    for group in row_groups(specs):
+        equal[group[0].name] = matched_share(group, reference, got, ROW_TOLERANCE[precision])
+    worst = min(cosines, key=cosines.__getitem__, default="")
+    values = np.concatenate(apart) if apart else np.zeros(1)
+    return Difference(
+        max_abs=float(values.max(initial=0.0)),
+        mean_abs=float(values.mean()) if values.size else 0.0,
+        max_rel=max(relative.values(), default=0.0),
+        cosine=cosines.get(worst, 1.0),
+        top1_agreement=_top1(specs, reference, got) if is_classifier(specs) else None,
+        equal=min(equal.values(), default=None),
+        output=worst,
+    )
+
+
+def _relative(apart: "NDArray[np.float64]", wanted: "NDArray[np.float64]", kind: str) -> float:
+    """Return the largest difference over the largest value; one step of whole numbers is none."""
+    import numpy as np
+
+    largest = float(np.abs(wanted).max(initial=0.0))
+    error = float(apart.max(initial=0.0))
+    if kind in "iu" and error <= 1:
+        return 0.0
+    return error / max(largest, float(np.finfo(np.float64).tiny))
+
+
+def _cosine(wanted: "NDArray[np.float64]", found: "NDArray[np.float64]") -> float:
+    import numpy as np
+
+    least = np.finfo(np.float64).tiny  # for outputs that are all 0
     lengths = np.linalg.norm(wanted, axis=1) * np.linalg.norm(found, axis=1)
     cosines = (wanted * found).sum(axis=1) / np.maximum(lengths, least)
-    return Difference(
-        max_abs=float(apart.max()),
-        mean_abs=float(apart.mean()),
-        max_rel=float(apart.max() / max(np.abs(wanted).max(), least)),
-        cosine=float(cosines.min()),
-        top1_agreement=float((wanted.argmax(axis=1) == found.argmax(axis=1)).mean()),
-    )
+    both_zero = ~wanted.any(axis=1) & ~found.any(axis=1)
+    return float(np.where(both_zero, 1.0, cosines).min(initial=1.0))
+
+
+def _top1(
+    specs: Sequence[TensorSpec],
+    reference: Outputs,
+    got: Outputs,
+) -> float:
+    (spec,) = specs
+    wanted, found = (by_image(spec, outputs[spec.name]) for outputs in (reference, got))
+    return float((wanted.argmax(axis=1) == found.argmax(axis=1)).mean())
+
+
+def difference(reference: Array, got: Array) -> Difference:
+    """Compare scores (N, classes) of the same images, both finite, as `compare` does."""
+    spec = TensorSpec(name="scores", dtype="float32", dims=("batch", reference.shape[1]))
+    return compare((spec,), {spec.name: reference}, {spec.name: got})
+
+
+def fault_of_form(specs: Sequence[TensorSpec], outputs: Outputs, batch_size: int) -> str | None:
+    """Say in a few words what is wrong with outputs by themselves: missing, misshapen, not finite.
+
+    Args:
+        specs: What they are to be.
+        outputs: By name.
+        batch_size: For how many images.
+    """
+    import numpy as np
+
+    if missing := [spec.name for spec in specs if spec.name not in outputs]:
+        return f"there is no output {', '.join(missing)}, only {', '.join(outputs) or 'none'}"
+    for spec in specs:
+        output = outputs[spec.name]
+        wanted = [
+            dim if isinstance(dim, int) else None if axis != spec.batch_axis else batch_size
+            for axis, dim in enumerate(spec.dims)
+        ]
+        if (axis := spec.batch_axis) is not None:
+            wanted[axis] = batch_size * spec.rows_per_image
+        if len(wanted) != output.ndim or any(
+            size is not None and size != found
+            for size, found in zip(wanted, output.shape, strict=True)
+        ):
+            shown = "x".join("?" if size is None else str(size) for size in wanted) or "a number"
+            return (
+                f"the output {spec.name} has shape {output.shape} for {batch_size} images, wanted "
+                f"is {shown}"
+            )
+        if output.dtype.kind not in "iub" and not np.isfinite(output.astype(np.float64)).all():
+            wrong = int(np.count_nonzero(~np.isfinite(output.astype(np.float64))))
+            return f"the output {spec.name} has {wrong} values that are not finite"
+    return None
 
 
 def fault(found: Difference, precision: str) -> str | None:
     """Say in a few words what of a difference is outside its precision's bound, if anything is."""
     if precision == "fp32":
-        if found.max_rel > LARGEST_RELATIVE:
+        if not found.max_rel <= LARGEST_RELATIVE:
             return (
-                f"logits differ by {found.max_rel:.1e} of the largest, allowed are "
+                f"outputs differ by {found.max_rel:.1e} of the largest value, allowed are "
                 f"{LARGEST_RELATIVE:.0e}"
             )
-    elif found.cosine < LOWEST_COSINE[precision]:
+    elif not found.cosine >= LOWEST_COSINE[precision]:
         return (
-            f"the lowest cosine similarity of an image's logits is {found.cosine:.3f}, wanted is "
-            f"at least {LOWEST_COSINE[precision]:g}"
+            f"the lowest cosine similarity of an image's {found.output} is {found.cosine:.3f}, "
+            f"wanted is at least {LOWEST_COSINE[precision]:g}"
+        )
+    if found.equal is not None and not found.equal >= FEWEST_EQUAL[precision]:
+        return (
+            f"{found.equal:.1%} of the positions or detections are the same, wanted are at least "
+            f"{FEWEST_EQUAL[precision]:.0%}"
         )
     return None
 
@@ -96,7 +243,7 @@ def arithmetic_fault(found: Difference, model: str) -> str | None:
         return None
     return (
         f"{model} in int8 is computed wrongly on this processor ({instruction_set()}): the lowest "
-        f"cosine similarity of an image's logits with those of the same artifact in float32 "
+        f"cosine similarity of an image's outputs with those of the same artifact in float32 "
         f"arithmetic is {found.cosine:.3f}, wanted is at least {LOWEST_ARITHMETIC_COSINE:g}; most "
         "likely products saturate in 16 bits: make it again with "
         f"'gb export {model} --precision int8'"

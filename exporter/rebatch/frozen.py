@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch.records import BATCH_AXIS
+
 if TYPE_CHECKING:
     import onnx
 
-BATCH_AXIS = "batch"
 _STACK = "pkg.torch.onnx.stack_trace"  # torch.onnx writes it into each node's metadata_props
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _SIZED = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0, "Tile": 1}  # op -> its input of sizes

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ExportError
-from greenbatch.exporter.onnx_file import OnnxFacts, real_inputs
+from greenbatch.exporter.onnx_file.inspection import OnnxFacts
+from greenbatch.exporter.onnx_file.reading import real_inputs
 from greenbatch.exporter.rebatch.rules import Rules
 from greenbatch.exporter.rebatch.sizes import FACTOR, Carrier, Sizes, show
 
@@ -39,11 +40,11 @@ class Rewriting:
         """
         for node in self._model.graph.node:
             self._follow(node)
-        output = self._facts.output.name
-        if self.carriers.get(output) != Carrier(0):
+        outputs = [output.name for output in self._facts.outputs]
+        if not any(name in self.carriers for name in outputs):
             raise ExportError(
-                f"the batch does not reach the first axis of the output {output} of "
-                f"{self._facts.path}; export the network again with a dynamic batch axis"
+                f"the batch does not reach any output of {self._facts.path} "
+                f"({', '.join(outputs)}); export the network again with a dynamic batch axis"
             )
         return self._result()
 

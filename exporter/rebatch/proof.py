@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ParityError
 from greenbatch.exporter.causes import innermost_line
-from greenbatch.exporter.onnx_file import OnnxFacts, real_inputs, save, with_outputs
+from greenbatch.exporter.onnx_file.inspection import OnnxFacts
+from greenbatch.exporter.onnx_file.reading import real_inputs, save, with_outputs
 from greenbatch.exporter.rebatch.sizes import Carrier
-from greenbatch.models import synthetic_images
+from greenbatch.models.inputs import synthetic_inputs
 from greenbatch.models.onnx_session import open_session
+from greenbatch.models.output_rows import take_images
 from greenbatch.records import Parity
 
 if TYPE_CHECKING:
@@ -63,12 +65,12 @@ def prove(
     Raises:
         ParityError: It computes something else, mixes images, or nothing could be proved.
     """
-    outputs = [facts.output.name]
+    outputs = [output.name for output in facts.outputs]
     records = _compare(original, model, facts, carriers, outputs, staging)
     if records:
         return records, 0
     drawn = _draw(original)
-    outputs += _before_softmax(original, facts.output.name)
+    outputs += _before_softmax(original, outputs[0])
     original, model = _with_constants(original, drawn), _with_constants(model, drawn)
     records = _compare(original, model, facts, carriers, outputs, staging)
     if not records:
@@ -169,14 +171,14 @@ def _runner(
     model: "onnx.ModelProto", facts: OnnxFacts, outputs: Sequence[str], staging: Path
 ) -> "Run":
     """Return a function from numbers of images to outputs."""
-    images = synthetic_images(facts.input, _IMAGES, _SEED)
+    inputs = synthetic_inputs(facts.input, _IMAGES, _SEED)
     file = staging / "proof.onnx"
     save(with_outputs(model, outputs), file)
     session = open_session(file)
 
     def run(order: Sequence[int]) -> "list[Array]":
         try:
-            results: list[Array] = session.run(None, {facts.input.name: images[list(order)]})
+            results: list[Array] = session.run(None, take_images(facts.input, inputs, order))
         except Exception as error:  # ONNX Runtime's errors have no common root
             raise ParityError(
                 f"with a free batch axis {facts.path} does not run at batch {len(order)}: "

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from greenbatch.exporter.onnx_file import OnnxFacts, inspect, read_with_weights, save
+from greenbatch.exporter.onnx_file.inspection import OnnxFacts, inspect
+from greenbatch.exporter.onnx_file.reading import read_with_weights, save
 from greenbatch.exporter.rebatch.graph import Rewriting
 from greenbatch.exporter.rebatch.proof import prove
 from greenbatch.models import InputSpec
@@ -43,11 +44,12 @@ def make_dynamic(
     Args:
         path: The original; left as it is.
         out: The new file. Weights of 2 GiB and more go beside it, into ``NAME.data``.
-        input: See `greenbatch.exporter.onnx_file.inspect`.
+        input: See `greenbatch.exporter.onnx_file.inspection.inspect`.
         on_step: Is called with each step, in a few words.
 
     Raises:
-        ArtifactError: The original cannot be used, see `greenbatch.exporter.onnx_file.inspect`.
+        ArtifactError: The original cannot be used, see
+                `greenbatch.exporter.onnx_file.inspection.inspect`.
         ExportError: A node holds the batch in a way that cannot be rewritten.
         ParityError: The new file computes something else, or images of a batch reach each other.
             In all cases nothing is written.

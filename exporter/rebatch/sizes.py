@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ExportError
 from greenbatch.exporter.causes import innermost_line
-from greenbatch.exporter.onnx_file import OnnxFacts, save, with_outputs
+from greenbatch.exporter.onnx_file.inspection import OnnxFacts
+from greenbatch.exporter.onnx_file.reading import save, with_outputs
 from greenbatch.models.onnx_session import open_session
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from greenbatch.errors import ExportError, UsageError, WeightsError
 from greenbatch.models import registry
 from greenbatch.models.inputs import synthetic_images
 from greenbatch.models.sources.describe import error_text, required_arguments, value_text
+from greenbatch.models.sources.input_option import parse_input
 from greenbatch.models.sources.load_callable import load_callable
 from greenbatch.models.sources.load_timm import load_timm
-from greenbatch.models.sources.parse import Kind, Source, check_name, parse_input
+from greenbatch.models.sources.parse import Kind, Source, check_name
 from greenbatch.models.spec import InputSpec, ModelSpec
 from greenbatch.models.weights.load import Weights, WeightsApplied, load_weights
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ExportError, UsageError, WeightsError
 from greenbatch.models.sources.describe import error_text
-from greenbatch.models.sources.parse import CROP_SHARE, parse_input
+from greenbatch.models.sources.input_option import CROP_SHARE, parse_input
 from greenbatch.models.spec import InputSpec
 from greenbatch.models.weights.load import Weights, WeightsApplied
 

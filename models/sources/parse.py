@@ -9,7 +9,6 @@ from typing import Literal
 
 from greenbatch.errors import UsageError
 from greenbatch.models import registry
-from greenbatch.models.spec import InputSpec
 
 Kind = Literal["torchvision", "python", "timm", "pt2", "onnx"]
 
@@ -17,8 +16,6 @@ _FILES: dict[str, Kind] = {".pt2": "pt2", ".onnx": "onnx"}
 _DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _CALLABLE = re.compile(rf"({_DOTTED}):({_DOTTED})")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
-CROP_SHARE = 0.875  # of the resized side: 224 of 256, the usual evaluation on ImageNet
-_GREY_MEAN, _GREY_STD = 0.449, 0.226  # mean of ImageNet's three channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,29 +139,6 @@ def runs_code(text: str) -> bool:
     """Whether a source is a module that is imported: loading any other runs no code of its own."""
     known = text.startswith("timm:") or Path(text).suffix.lower() in _FILES
     return ":" in text and not known
-
-
-def parse_input(text: str) -> InputSpec:
-    """Read an input's shape, as in ``3x320x320``.
-
-    Three channels get ImageNet's mean and standard deviation, others the average of those. A
-    photograph is resized so that the square cut from it is 0.875 of its shorter side.
-
-    Raises:
-        UsageError: It is not three positive numbers.
-    """
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})x(\d{1,5})", text.strip().lower())
-    if match is None or "0" in (shape := [str(int(number)) for number in match.groups()]):
-        raise UsageError(
-            f"the input {text!r} is not channels, height and width; write it like 3x224x224"
-        )
-    channels, height, width = map(int, shape)
-    crop = min(height, width)
-    spec = {"shape": (channels, height, width), "crop": crop, "resize": round(crop / CROP_SHARE)}
-    if channels == 3:
-        return InputSpec(**spec)  # type: ignore[arg-type]
-    grey = {"mean": (_GREY_MEAN,) * channels, "std": (_GREY_STD,) * channels}
-    return InputSpec(**spec, **grey)  # type: ignore[arg-type]
 
 
 def check_name(name: str) -> str:

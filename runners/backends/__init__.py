@@ -5,12 +5,13 @@ class behind an entry is imported in the child that measures with it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from greenbatch.errors import MeasurementError, UnknownNameError, UsageError
+from greenbatch.models.output_rows import take_images
 from greenbatch.records import Cell, Manifest
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 from greenbatch.runners.backends.options import Option, Options, Setting, parse_settings
@@ -35,6 +36,7 @@ __all__ = [
     "check_trial",
     "find",
     "known",
+    "named_outputs",
     "pair",
     "parse_settings",
     "resolve",
@@ -54,8 +56,10 @@ class Task:
         weights: The safetensors file with the same weights.
         manifest: Of the artifact.
         threads: Threads for work on the CPU.
-        images: The batch, float32, shape (batch_size, channels, height, width). A backend may read
-            them in place, and then `Fed.feed` writes to them.
+        images: The batch, of the type and layout of the manifest's ``input``: mostly float32,
+            shape (batch_size, channels, height, width). A backend may read them in place, and then
+            `Fed.feed` writes to them.
+        others: Inputs beside the images, by name, for the same batch.
         allow_fallback: Let nodes run elsewhere than requested, and record it.
         settings: What was set on the backend, checked against its ``options``.
         source: The text that a user's own network came from, see
@@ -71,10 +75,22 @@ class Task:
     manifest: Manifest
     threads: int
     images: "np.ndarray"
+    others: Mapping[str, "np.ndarray"] = field(default_factory=dict)
     allow_fallback: bool = False
     settings: Mapping[str, Setting] = field(default_factory=dict)
     source: str = ""
     cache: Path | None = None
+
+    def inputs(self, size: int | None = None) -> "dict[str, np.ndarray]":
+        """Return all inputs by name, of the first ``size`` images; ``None``: of all."""
+        spec = self.manifest.input
+        every = {spec.name: self.images, **self.others}
+        return every if size is None else take_images(spec, every, range(size))
+
+    def smaller(self, size: int) -> "Task":
+        """Return the task of the first ``size`` images, which are read in place."""
+        first, *_ = given = list(self.inputs(size).items())
+        return replace(self, images=first[1], others=dict(given[1:]))
 
 
 class Backend(Protocol):
@@ -94,8 +110,11 @@ class Backend(Protocol):
     def run(self) -> None:
         """Run the batch once; return when the outputs are where ``io`` says and complete."""
 
-    def outputs(self) -> "np.ndarray":
-        """Return a copy of the last run's logits on the host, shape (batch_size, classes)."""
+    def outputs(self) -> "Mapping[str, np.ndarray] | np.ndarray":
+        """Return copies of the last run's outputs on the host, by their names in the manifest.
+
+        Of a network with one output it may be that array.
+        """
 
     @property
     def placement(self) -> Mapping[str, int]:
@@ -140,6 +159,24 @@ class Fed(Protocol):
             images: Float32, as many as that run takes: the batch, or, where the backend is
                 `greenbatch.runners.scenarios.batches.Resizable`, a size that it was asked for.
         """
+
+
+def named_outputs(backend: Backend, manifest: Manifest) -> "Mapping[str, np.ndarray]":
+    """Return a backend's outputs by name, in the manifest's order.
+
+    Raises:
+        MeasurementError: It returns one array of a network with several outputs.
+    """
+    outputs = backend.outputs()
+    if isinstance(outputs, Mapping):
+        return outputs
+    names = [output.name for output in manifest.outputs]
+    if len(names) != 1:
+        raise MeasurementError(
+            f"{type(backend).__name__} returns one array, and {manifest.model} has the outputs "
+            f"{', '.join(names)}; measure it with another runtime"
+        )
+    return {names[0]: outputs}
 
 
 def check_trial(value: float) -> None:

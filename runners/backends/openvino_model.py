@@ -50,7 +50,7 @@ class _Node(Protocol):
 class _Model(Protocol):
     """What is used of ``openvino.Model``."""
 
-    def input(self, index: int, /) -> Hashable:
+    def input(self, name: str, /) -> Hashable:
         """Return an input."""
 
     def reshape(self, shapes: "Mapping[Hashable, list[int]]", /) -> None:
@@ -67,8 +67,8 @@ class _Tensor(Protocol):
 class _InferRequest(Protocol):
     """What is used of ``openvino.InferRequest``."""
 
-    def set_input_tensor(self, tensor: object, /) -> None:
-        """Read the input from there."""
+    def set_tensor(self, name: str, tensor: object, /) -> None:
+        """Read an input from there."""
 
     def get_output_tensor(self, index: int, /) -> _Tensor:
         """Return where an output is written."""
@@ -145,7 +145,8 @@ class OpenvinoModel:
             )
         core = openvino.Core()
         model = _read(core, task)
-        model.reshape({model.input(0): list(task.images.shape)})
+        inputs = task.inputs()
+        model.reshape({model.input(name): list(value.shape) for name, value in inputs.items()})
         self._compiled = _compile(core, model, self._device, _properties(core, self._device, task))
         _check_kept(self._compiled, task)
         nodes = list(_nodes(self._compiled))
@@ -154,9 +155,13 @@ class OpenvinoModel:
         self._layouts = Counter(layout for _, layout in _products(nodes))
 
         self._images = task.images  # keeps the memory that the request reads
+        self._names = [output.name for output in task.manifest.outputs]
         self._request = self._compiled.create_infer_request()
-        self._request.set_input_tensor(openvino.Tensor(task.images, shared_memory=True))
-        self._logits: np.ndarray = self._request.get_output_tensor(0).data  # a view
+        self._tensors = {
+            name: openvino.Tensor(value, shared_memory=True) for name, value in inputs.items()
+        }
+        for name, tensor in self._tensors.items():
+            self._request.set_tensor(name, tensor)
         self._infer = self._request.infer
 
     def feed(self, images: "np.ndarray") -> None:
@@ -167,10 +172,12 @@ class OpenvinoModel:
         """Run the request and wait for it; nothing is passed, copied or converted."""
         self._infer(None, share_inputs=True, share_outputs=True)
 
-    def outputs(self) -> "np.ndarray":
-        """Return a copy of the last run's logits."""
-        logits: np.ndarray = self._logits.copy()
-        return logits.reshape(len(logits), -1)  # a user's own may be (N, classes, 1, 1)
+    def outputs(self) -> "dict[str, np.ndarray]":
+        """Return copies of the last run's outputs."""
+        return {
+            name: self._request.get_output_tensor(place).data.copy()
+            for place, name in enumerate(self._names)
+        }
 
     @property
     def placement(self) -> Mapping[str, int]:

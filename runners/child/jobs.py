@@ -5,17 +5,18 @@ of a machine shares.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
-from greenbatch.arrays import read_array, write_arrays
+from greenbatch.arrays import read_arrays, write_arrays
 from greenbatch.errors import MeasurementError, UnknownNameError
 from greenbatch.files import draft
 from greenbatch.models.artifacts import manifest_at
-from greenbatch.records import FACTORS, Agreement, Cell
+from greenbatch.models.output_rows import Outputs
+from greenbatch.records import FACTORS, Agreement, Cell, TensorSpec
 from greenbatch.runners import backends
 from greenbatch.runners.child import messages, windows
 from greenbatch.runners.child.messages import Request
@@ -91,8 +92,8 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
     first_s = clock()
     if preprocessor:  # until now it ran others; new images are checked too
         preprocessor.before(backend, backend.run, task.cell.batch_size)()
-    agreement = _agreement(backend.outputs(), task, request.reference)
-    _check_arithmetic(backend.outputs(), task, request.arithmetic)
+    agreement = _agreement(_outputs(backend, task), task, request.reference)
+    _check_arithmetic(_outputs(backend, task), task, request.arithmetic)
     settings = dict(backend.settings)
     settle = send if request.settles else None
     idle: dict[Literal["before", "after"], messages.Stretch] = {}
@@ -101,7 +102,7 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
     measure = windows.measure_server if task.cell.is_server else windows.measure_offline
     loaded = windows.Loaded(backend, task, first_s - loaded_s, settings, preprocessor)
     measured = measure(loaded, request, send)
-    _check_logits(backend.outputs(), task.cell.batch_size)
+    _outputs(backend, task)
     _check_unchanged(settings, dict(backend.settings))
     if request.idle_after_s:
         idle["after"] = idle_for(request.idle_after_s, settle)
@@ -149,21 +150,22 @@ def try_batch(request: messages.TryBatch, send: Send, born_s: float) -> None:
     backend = backends.resolve(backends.find(task.cell.backend))(task)
     backend.run()
     backend.run()
-    _check_logits(backend.outputs(), task.cell.batch_size)
+    _outputs(backend, task)
     send(messages.Fits())
 
 
 def make_reference(request: messages.MakeReference, send: Send, born_s: float) -> None:
-    """Save the reference: a backend's logits of the first images; send ``Made``."""
-    import numpy as np
-
+    """Save the reference: a backend's outputs of the first images; send ``Made``."""
     task = task_of(request.load)
-    backend = backends.resolve(backends.find(task.cell.backend))(task)
-    backend.run()
-    logits = backend.outputs()
-    _check_logits(logits, task.cell.batch_size)
+    arrays: dict[str, np.ndarray] = {}
+    for size in _reference_sizes(task):
+        smaller = task.smaller(size)
+        backend = backends.resolve(backends.find(task.cell.backend))(smaller)
+        backend.run()
+        outputs = _outputs(backend, smaller)
+        arrays |= {_key(size, place): outputs[name] for place, name in enumerate(outputs)}
     with draft(request.out) as unfinished, unfinished.open("wb") as file:
-        np.save(file, logits)
+        write_arrays(file, arrays, packed=False)
     send(messages.Made())
 
 
@@ -203,6 +205,8 @@ def resolve(job: str) -> Answer:
 
 def task_of(load: messages.Load) -> backends.Task:
     """Read what is to be loaded: the manifest and the images."""
+    from greenbatch.models.inputs import other_inputs
+
     manifest = manifest_at(load.manifest)
     return backends.Task(
         cell=load.cell,
@@ -211,6 +215,7 @@ def task_of(load: messages.Load) -> backends.Task:
         manifest=manifest,
         threads=load.threads,
         images=_images(load, manifest.input, load.cell.batch_size),
+        others=other_inputs(manifest.input, load.cell.batch_size, load.seed),
         allow_fallback=load.allow_fallback,
         settings=backends.check_settings(load.cell.backend, dict(load.cell.settings)),
         source=load.source,
@@ -243,33 +248,77 @@ def _photographs(found: "ImageSet", seed: int) -> "list[Photograph]":
     return preprocessing.in_order(preprocessing.read(found), seed)
 
 
-def _agreement(logits: "np.ndarray", task: backends.Task, reference: Path) -> Agreement:
-    """Compare a backend's logits with the reference's.
+def _outputs(backend: backends.Backend, task: backends.Task) -> Outputs:
+    """Return a backend's outputs, which are of the form that the manifest states.
+
+    Raises:
+        MeasurementError: One is missing, misshapen or not finite.
+    """
+    from greenbatch.models.agreement import fault_of_form
+
+    specs = task.manifest.outputs
+    outputs = backends.named_outputs(backend, task.manifest)
+    if wrong := fault_of_form(specs, outputs, len(task.images)):
+        raise MeasurementError(
+            f"{task.cell.backend} computes what cannot be compared: {wrong}; it is not timed, try "
+            "another precision or version"
+        )
+    return {spec.name: outputs[spec.name] for spec in specs}
+
+
+def _reference_sizes(task: backends.Task) -> list[int]:
+    """Return the batches that a reference is made for: the largest, where it can be cut."""
+    from greenbatch.models.output_rows import can_be_cut
+
+    largest = len(task.images)
+    return [largest] if can_be_cut(task.manifest.outputs) else list(range(1, largest + 1))
+
+
+def _key(size: int, place: int) -> str:
+    """Return what an output is called in the reference: names may hold anything."""
+    return f"{size}-{place}"
+
+
+def _read_reference(file: Path, specs: Sequence[TensorSpec], images: int) -> Outputs:
+    """Return the reference's outputs of the first images."""
+    from greenbatch.models.output_rows import part
+
+    arrays = read_arrays(file, axes=None)
+    sizes = sorted({int(key.partition("-")[0]) for key in arrays})
+    size = next(size for size in sizes if size >= images)
+    outputs = {spec.name: arrays[_key(size, place)] for place, spec in enumerate(specs)}
+    return outputs if size == images else part(specs, outputs, 0, images)
+
+
+def _agreement(outputs: Outputs, task: backends.Task, reference: Path) -> Agreement:
+    """Compare a backend's outputs with the reference's.
 
     Raises:
         MeasurementError: They are further apart than the precision explains.
     """
-    from greenbatch.models.agreement import difference, fault
+    from greenbatch.models.agreement import compare, fault
+    from greenbatch.models.output_rows import by_row, part
 
-    _check_logits(logits, task.cell.batch_size)
-    images = min(task.cell.batch_size, REFERENCE_IMAGES)
-    wanted, got = read_array(reference)[:images], logits[:images]
-    if wanted.shape != got.shape:
-        raise MeasurementError(
-            f"{task.cell.backend} puts out {got.shape[1]} numbers for an image, the reference "
-            f"{wanted.shape[1]}; it runs another network, and is not timed"
-        )
-    found = difference(wanted, got)
+    specs = task.manifest.outputs
+    images = min(len(task.images), REFERENCE_IMAGES)
+    wanted = _read_reference(reference, specs, images)
+    found = compare(specs, wanted, part(specs, outputs, 0, images), task.cell.precision)
     if wrong := fault(found, task.cell.precision):
         raise MeasurementError(
             f"{task.cell.backend} computes something else in {task.cell.precision} than ONNX "
             f"Runtime does on the CPU in fp32: {wrong}; it is not timed, try another version of it"
         )
-    return Agreement(images=images, max_rel=found.max_rel, cosine=found.cosine)
+    return Agreement(
+        images=images,
+        max_rel=found.max_rel if found.output else None,
+        cosine=found.cosine if found.output else None,
+        equal=found.equal,
+        counts={s.name: len(by_row(s, outputs[s.name])) for s in specs if s.counted},
+    )
 
 
 def judged_by_itself(cell: Cell) -> bool:
-    """Whether a cell's logits are compared with those of its artifact computed in float32.
+    """Whether a cell's outputs are compared with those of its artifact computed in float32.
 
     The artifact may have been proved on another processor. Products of int8 are exact on most, and
     some CPUs saturate them.
@@ -277,30 +326,23 @@ def judged_by_itself(cell: Cell) -> bool:
     return cell.precision == "int8" and backends.find(cell.backend).device == "cpu"
 
 
-def _check_arithmetic(logits: "np.ndarray", task: backends.Task, reference: Path | None) -> None:
+def _check_arithmetic(outputs: Outputs, task: backends.Task, reference: Path | None) -> None:
     """Check that this processor computes an int8 artifact as the artifact says.
 
     Raises:
         MeasurementError: It computes something else.
     """
-    from greenbatch.models.agreement import arithmetic_fault, difference
+    from greenbatch.models.agreement import arithmetic_fault, compare
+    from greenbatch.models.output_rows import part
 
     if reference is None:
         return
-    wanted = read_array(reference)[: len(logits)]
-    if wrong := arithmetic_fault(difference(wanted, logits[: len(wanted)]), task.cell.model):
+    specs = task.manifest.outputs
+    images = min(len(task.images), REFERENCE_IMAGES)
+    wanted = _read_reference(reference, specs, images)
+    found = compare(specs, wanted, part(specs, outputs, 0, images), "int8")
+    if wrong := arithmetic_fault(found, task.cell.model):
         raise MeasurementError(f"{wrong}; it is not timed")
-
-
-def _check_logits(logits: "np.ndarray", batch_size: int) -> None:
-    import numpy as np
-
-    if logits.ndim != 2 or len(logits) != batch_size or not np.isfinite(logits).all():
-        raise MeasurementError(
-            f"the logits have shape {logits.shape} and "
-            f"{int(np.count_nonzero(~np.isfinite(logits)))} values that are not finite; wanted "
-            f"{batch_size} rows of finite numbers, try another precision or version"
-        )
 
 
 def _check_unchanged(

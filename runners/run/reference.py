@@ -1,4 +1,4 @@
-"""What every backend is checked against: logits of fp32 on ONNX Runtime's CPU provider.
+"""What every backend is checked against: outputs of fp32 on ONNX Runtime's CPU provider.
 
 int8 on a CPU is also compared with the same artifact computed in float32: unoptimised, ONNX Runtime
 multiplies in float32 and rounds each result to its type, which no processor saturates.
@@ -29,7 +29,7 @@ _TIMEOUT_S = 600.0  # the protocol may be shorter: its rule is for repetitions
 def make_references(
     study: Study, artifacts: Mapping[str, Artifact], folder: Path
 ) -> dict[str, Path]:
-    """Compute the reference logits of each model of a study, in a process of its own.
+    """Compute the reference outputs of each model of a study, in a process of its own.
 
     They are computed anew whenever a run is begun or resumed, which takes seconds: a file that lies
     in the run already may have come from somebody else, and would make any output agree.
@@ -37,8 +37,8 @@ def make_references(
     Args:
         study: Its images are taken, or its seed says the synthetic ones.
         artifacts: By `artifact_key`; those of fp32 are used, and those of int8 that a CPU runs.
-        folder: Where ``MODEL.npy`` of shape (`REFERENCE_IMAGES`, classes) is kept, and
-            ``MODEL@int8.npy``.
+        folder: Where ``MODEL.npz``, the outputs of `REFERENCE_IMAGES`, is kept, and
+            ``MODEL@int8.npz``.
 
     Returns:
         The files by `artifact_key`.
@@ -60,7 +60,7 @@ def make_references(
     files = {}
     for cell in cells:
         key = artifact_key(cell.model, cell.precision)
-        file = files[key] = folder / f"{key}.npy"
+        file = files[key] = folder / f"{key}.npz"
         _make(cell, study, artifacts[key], file)
     return files
 

@@ -68,13 +68,14 @@ def stored_arrays(path: Path) -> dict[str, StoredArray]:
 
 
 def read_arrays(
-    path: Path, wanted: Callable[[str], bool] = lambda name: True
+    path: Path, wanted: Callable[[str], bool] = lambda name: True, axes: int | None = 1
 ) -> "dict[str, Numbers]":
     """Read arrays of an ``.npz`` file.
 
     Args:
         path: The file.
         wanted: Which arrays, by their names.
+        axes: How many axes each is to have; ``None``: any number.
 
     Raises:
         FileNotFoundError, FileError: As `stored_arrays`; or there is no array that is wanted.
@@ -85,7 +86,7 @@ def read_arrays(
             name = entry.filename.removesuffix(".npy")
             if wanted(name):
                 with archive.open(entry) as file:
-                    found[name] = _read(file, entry.file_size, axes=1)
+                    found[name] = _read(file, entry.file_size, axes=axes)
     return found
 
 

@@ -12,6 +12,7 @@ from greenbatch.models.artifacts import load_artifact
 from greenbatch.records import Cell
 from greenbatch.runners import backends
 from greenbatch.runners.backends import cuda_driver
+from greenbatch.testing.outputs import only_output
 
 MODEL = "shufflenet_v2_x0_5"
 MARKS = [
@@ -82,7 +83,7 @@ def logits(backend: backends.Backend, runs: int = 1) -> np.ndarray:
     """Return the logits of the last of some runs."""
     for _ in range(runs):
         backend.run()
-    return backend.outputs()
+    return only_output(backend)
 
 
 def reference(artifacts: Path, model: str = MODEL, batch_size: int = 4) -> np.ndarray:

@@ -52,7 +52,6 @@ def test_torch_on_the_gpu_computes_what_it_computes_on_the_cpu(
     captured = "cuda_graph" in settings or "mode" in settings
     assert str(effective["graph_capture"]).startswith("CUDA graph" if captured else "none")
     assert effective["arithmetic"] == precision
-    assert (loaded._result is not None) == (io == "host")
-    if io == "host":
-        assert loaded._source is not None
-        assert loaded._source.is_pinned()
+    sources = loaded._buffers.sources
+    assert (loaded._buffers.results is not None) == (sources is not None) == (io == "host")
+    assert all(source.is_pinned() for source in sources or ())

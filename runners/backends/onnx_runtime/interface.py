@@ -7,7 +7,6 @@ from greenbatch.models.onnx_placement import Recording
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
 
 class Argument(Protocol):
@@ -25,7 +24,7 @@ class Device(Protocol):
 class Value(Protocol):
     """A tensor in a device's memory (``OrtValue``)."""
 
-    def numpy(self) -> "NDArray[np.float32]":
+    def numpy(self) -> "np.ndarray":
         """Return it on the host; of a tensor there the memory itself."""
 
     def update_inplace(self, images: "np.ndarray", /) -> None:
@@ -41,10 +40,16 @@ class Binding(Protocol):
     def bind_ortvalue_output(self, name: str, value: Value, /) -> None:
         """Write an output to there."""
 
+    def bind_output(self, name: str, device: str, /) -> None:
+        """Have an output allocated on a device in each run."""
+
+    def get_outputs(self) -> Sequence[Value]:
+        """Return the outputs of the last run, in the order in which they were bound."""
+
     def synchronize_outputs(self) -> None:
         """Wait until the outputs are complete."""
 
-    def copy_outputs_to_cpu(self) -> "Sequence[NDArray[np.float32]]":
+    def copy_outputs_to_cpu(self) -> "Sequence[np.ndarray]":
         """Return the outputs on the host."""
 
 
@@ -81,7 +86,7 @@ class Session(Recording, Protocol):
 
     def run(
         self, outputs: Sequence[str] | None, inputs: "Mapping[str, np.ndarray]", /
-    ) -> "Sequence[NDArray[np.float32]]":
+    ) -> "Sequence[np.ndarray]":
         """Run it, with copies from the host and to it."""
 
     def run_with_iobinding(self, binding: Binding, /) -> None:

@@ -1,8 +1,7 @@
 """ONNX Runtime: an InferenceSession whose inputs and outputs are bound once."""
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,7 +24,7 @@ from greenbatch.runners.backends.planning import Planning
 if TYPE_CHECKING:
     import numpy as np
 
-    from greenbatch.runners.backends.onnx_runtime.interface import Value
+    from greenbatch.runners.backends.onnx_runtime.interface import Binding, Value
 
 _TRIAL_IR, _TRIAL_OPSET = 8, 17  # old enough for every ONNX Runtime that greenbatch takes
 
@@ -88,8 +87,9 @@ class OnnxSession:
         # Not every provider gives its options back; those that were given hold then.
         reported = self._session.get_provider_options().get(name) or requested
         self._provider_options = reported if started else {}
-        self._result: np.ndarray | None = None
-        self._output: Value | None = None
+        self._names = [output.name for output in task.manifest.outputs]
+        self._results: Sequence[np.ndarray] | None = None
+        self._binding: Binding | None = None
         self._host_memory: str | None = None
         self._on_device: dict[int, Value] = {}  # inputs that stay there, by batch size
         self._task = task
@@ -110,9 +110,9 @@ class OnnxSession:
                 f"{self._task.cell.backend} replays a CUDA graph of one batch size, and this cell "
                 "forms batches of several; leave enable_cuda_graph out, or batch by fixed:N"
             )
-        kept = self._output
-        run = self._bind(ort, replace(self._task, images=self._task.images[:size]))
-        self._output = kept
+        kept = self._binding
+        run = self._bind(ort, self._task.smaller(size))
+        self._binding = kept
         return run
 
     @property
@@ -137,28 +137,39 @@ class OnnxSession:
 
     def _bind(self, ort: ModuleType, task: Task) -> Callable[[], None]:
         """Make the buffers and return the shortest function that runs the batch in them."""
-        session, images = self._session, task.images
-        first, result = session.get_inputs()[0].name, session.get_outputs()[0].name
+        import numpy as np
+
+        session, images, names = self._session, task.images, self._names
+        inputs = task.inputs()
         memory = self._in_force.memory
         if memory is None:
 
             def run_with_copies() -> None:
-                (self._result,) = session.run([result], {first: images})
+                self._results = session.run(names, inputs)
 
             return run_with_copies
-        dims = [int(dim) for dim in task.manifest.outputs[0].dims[1:]]
-        self._input = given = ort.OrtValue.ortvalue_from_numpy(images, memory, 0)
-        self._output = ort.OrtValue.ortvalue_from_shape_and_type(
-            [len(images), *dims], images.dtype, memory, 0
-        )
-        binding = session.io_binding()
-        binding.bind_ortvalue_input(first, given)
-        binding.bind_ortvalue_output(result, self._output)
+        given = {
+            name: ort.OrtValue.ortvalue_from_numpy(value, memory, 0)
+            for name, value in inputs.items()
+        }
+        self._inputs = given
+        self._binding = binding = session.io_binding()
+        for name, value in given.items():
+            binding.bind_ortvalue_input(name, value)
+        for output in task.manifest.outputs:
+            if output.counted:  # its size is known when it has run: ONNX Runtime makes the buffer
+                binding.bind_output(output.name, memory)
+                continue
+            made = ort.OrtValue.ortvalue_from_shape_and_type(
+                output.shape(len(images)), np.dtype(output.dtype).type, memory, 0
+            )
+            binding.bind_ortvalue_output(output.name, made)
         forward = session.run_with_iobinding
         if memory == "cpu":
             return lambda: forward(binding)
+        image = given[task.manifest.input.name]
         if task.cell.io == "device":
-            self._on_device[len(images)] = given
+            self._on_device[len(images)] = image
 
             def run_on_device() -> None:
                 forward(binding)
@@ -167,22 +178,24 @@ class OnnxSession:
             return run_on_device
         # A host tensor would be copied when it is bound, and never again: see IOBinding::BindInput.
         self._host_memory = cuda_driver.pin(images.ctypes.data, images.nbytes) or "pinned"
+        copied = [(given[name], value) for name, value in inputs.items()]
 
         def run_between_copies() -> None:
-            given.update_inplace(images)
+            for value, array in copied:
+                value.update_inplace(array)
             forward(binding)
-            self._result = binding.copy_outputs_to_cpu()[0]
+            self._results = binding.copy_outputs_to_cpu()
 
         return run_between_copies
 
-    def outputs(self) -> "np.ndarray":
-        """Return a copy of the last run's logits."""
-        if self._result is not None:
-            logits = self._result
+    def outputs(self) -> "dict[str, np.ndarray]":
+        """Return copies of the last run's outputs."""
+        if self._results is not None:
+            results = self._results
         else:
-            assert self._output is not None
-            logits = self._output.numpy()
-        return logits.reshape(len(logits), -1).copy()  # a user's own may be (N, classes, 1, 1)
+            assert self._binding is not None
+            results = [value.numpy() for value in self._binding.get_outputs()]
+        return {name: result.copy() for name, result in zip(self._names, results, strict=True)}
 
     @property
     def placement(self) -> Mapping[str, int]:
@@ -260,7 +273,10 @@ def _check_io(provider: Provider, io: str) -> None:
 
 
 def _shape(task: Task) -> str:
-    return f"{task.manifest.inputs[0].name}:{'x'.join(map(str, task.images.shape))}"
+    """Return the inputs' shapes as TensorRT takes them."""
+    return ",".join(
+        f"{name}:{'x'.join(map(str, value.shape))}" for name, value in task.inputs().items()
+    )
 
 
 def _one_convolution() -> bytes:

@@ -1,7 +1,7 @@
 """AOTInductor: the network exported and compiled ahead, then loaded without building it."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,7 +60,7 @@ class TorchAot(TorchBackend):
             if not package.is_dir():
                 _compile(
                     self._network(task),
-                    self._images,
+                    self._buffers.inputs,
                     package,
                     _inductor_options(self._set),
                     self._threads,
@@ -109,7 +109,7 @@ class TorchAot(TorchBackend):
 
         with scratch_folder() as folder:
             package = Path(folder) / "package"
-            _compile(Convolution(), ones, package, {}, threads=1)
+            _compile(Convolution(), [ones], package, {}, threads=1)
             result: torch.Tensor = aoti_load_package(str(package))(ones)
         return result
 
@@ -121,12 +121,12 @@ def _inductor_options(requested: Mapping[str, Setting]) -> InductorOptions:
 
 def _compile(
     module: "nn.Module",
-    images: "torch.Tensor",
+    inputs: "Sequence[torch.Tensor]",
     package: Path,
     options: InductorOptions,
     threads: int,
 ) -> None:
-    """Export a module for these images, compile it and unpack the result as ``package``.
+    """Export a module for these inputs, compile it and unpack the result as ``package``.
 
     The package appears whole or not at all. It is unpacked because torch would unpack it at every
     start, into a folder that a killed process leaves behind.
@@ -138,10 +138,10 @@ def _compile(
         made, unpacked = Path(staging, "made"), Path(staging, "unpacked")
         made.mkdir()
         prepare_inductor(made, threads)
-        if images.device.type == "cuda":
+        if inputs[0].device.type == "cuda":
             find_toolkit()
         with torch.no_grad():
-            program = torch.export.export(module, (images,))
+            program = torch.export.export(module, tuple(inputs))
             path = aoti_compile_and_package(
                 program, package_path=str(made / "network.pt2"), inductor_configs=options
             )

@@ -3,12 +3,14 @@
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenbatch.errors import PlacementError, UnsupportedCell, WeightsError, first_line
 from greenbatch.models import registry
 from greenbatch.models.build import build
+from greenbatch.models.outputs import flatten
 from greenbatch.models.sources.load import SourceWarning, load
 from greenbatch.models.sources.parse import parse_source
 from greenbatch.runners.backends import (
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    Forward = Callable[[torch.Tensor], torch.Tensor]
+    Forward = Callable[..., object]
+    """From images, and the inputs beside them, to what the network returns."""
 
 OPTIONS: Options = {
     "num_threads": Option("threads of one operator on the CPU; the study's", "count"),
@@ -44,11 +47,26 @@ _DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 _CAPTURE_WARM_UP = 3  # runs before a capture: cuDNN's search and lazy allocations are over then
 
 
+@dataclass(frozen=True, slots=True)
+class Buffers:
+    """What a run reads and writes.
+
+    Attributes:
+        inputs: On the device, the images first.
+        sources: On the host, pinned, copied to ``inputs`` in each run; ``None``: they stay there.
+        results: On the host, pinned, by output, as far as sizes are known before it runs.
+    """
+
+    inputs: "list[torch.Tensor]"
+    sources: "list[torch.Tensor] | None" = None
+    results: "dict[str, torch.Tensor] | None" = None
+
+
 class TorchBackend:
     """A network on one device; how it is made ready to run is its subclass's.
 
-    Images come and logits go as float32 with channels first, as in the ONNX artifacts: casting to
-    a lower precision and back, and changing the layout, is part of the work.
+    Inputs come and outputs go as in the ONNX artifacts, images mostly as float32 with channels
+    first: casting to a lower precision and back, and changing the layout, is part of the work.
 
     Raises:
         PlacementError: A parameter or the output is not on the requested device.
@@ -70,28 +88,36 @@ class TorchBackend:
         self._device = torch.device(spec.device)
         self._threads = int(self._set.get("num_threads") or task.threads)
         self._configure()
-        images = torch.from_numpy(task.images)
-        self._source: torch.Tensor | None = None
-        self._result: torch.Tensor | None = None
-        if self._device.type == "cpu":
-            self._images = images
-        else:
-            self._images = images.to(self._device)
-            if task.cell.io == "host":  # pinned, so that the driver copies without a detour
-                self._source = images.pin_memory()
-                # A user's own may be (N, classes, 1, 1).
-                dims = [int(dim) for dim in task.manifest.outputs[0].dims[1:]]
-                self._result = torch.empty(len(images), *dims, pin_memory=True)
-        self._logits: torch.Tensor | None = None
+        inputs = [torch.from_numpy(value) for value in task.inputs().values()]
+        self._batched = [True, *(other.batched for other in task.manifest.input.others)]
+        self._specs = task.manifest.outputs
+        self._buffers = Buffers([value.to(self._device) for value in inputs])
+        if self._device.type != "cpu" and task.cell.io == "host":
+            # Pinned, so that the driver copies without a detour.
+            self._buffers = Buffers(
+                self._buffers.inputs,
+                [value.pin_memory() for value in inputs],
+                {
+                    output.name: torch.empty(
+                        output.shape(len(task.images)),
+                        dtype=getattr(torch, output.dtype),
+                        pin_memory=True,
+                    )
+                    for output in task.manifest.outputs
+                    if not output.counted
+                },
+            )
+        self._late: dict[str, torch.Tensor] = {}
+        self._returned: object = None
         self._inference_mode = torch.inference_mode
         self._placement: Mapping[str, int] = {}
         self._forward = self._ready(task)
         self._prove(self._placement, "parameters")
         if self._captures:
-            self._forward = _capture(self._forward, self._images)
+            self._forward = _capture(self._forward, self._buffers.inputs)
 
     def _ready(self, task: Task) -> "Forward":
-        """Return what maps images on the device to logits there; fill in the placement."""
+        """Return what maps inputs on the device to outputs there; fill in the placement."""
         raise NotImplementedError
 
     @property
@@ -149,42 +175,65 @@ class TorchBackend:
         """Copy images to where the next run reads them: of a GPU, to its memory with io device."""
         import torch
 
-        taken = self._images if self._source is None else self._source
+        taken = (self._buffers.sources or self._buffers.inputs)[0]
         taken[: len(images)].copy_(torch.from_numpy(images))
 
     def run(self) -> None:
         """Run the batch and wait for the device."""
-        self._logits = self._run(self._images, self._source, self._result)
+        self._returned = self._run(self._buffers)
 
-    def _run(
-        self,
-        images: "torch.Tensor",
-        source: "torch.Tensor | None",
-        result: "torch.Tensor | None",
-    ) -> "torch.Tensor":
-        """Run images on the device, copied from ``source`` and to ``result`` if there are any."""
+    def _first(self, size: int) -> "Buffers":
+        """Return the part of the buffers that holds the first images of the batch."""
+
+        def cut(values: "list[torch.Tensor]") -> "list[torch.Tensor]":
+            pairs = zip(values, self._batched, strict=True)
+            return [value[:size] if batched else value for value, batched in pairs]
+
+        inputs, sources = cut(self._buffers.inputs), self._buffers.sources
+        results = self._buffers.results
+        if sources is None or results is None:
+            return Buffers(inputs)
+        of = {spec.name: spec for spec in self._specs}
+        smaller = {
+            name: value
+            if (axis := of[name].batch_axis) is None
+            else value.narrow(axis, 0, size * of[name].rows_per_image)
+            for name, value in results.items()
+        }
+        return Buffers(inputs, cut(sources), smaller)
+
+    def _run(self, buffers: "Buffers") -> object:
+        """Run inputs on the device, copied from the host and back where there are buffers."""
         with self._inference_mode():
-            if source is not None:
-                images.copy_(source, non_blocking=True)
-            logits = self._forward(images)
-            if result is not None:
-                result.copy_(logits, non_blocking=True)
+            if buffers.sources is not None:
+                for taken, source in zip(buffers.inputs, buffers.sources, strict=True):
+                    taken.copy_(source, non_blocking=True)
+            returned = self._forward(*buffers.inputs)
+            if buffers.results is not None:
+                self._late = {}
+                for name, value in flatten(returned).items():
+                    if name in buffers.results:
+                        buffers.results[name].copy_(value, non_blocking=True)
+                    else:  # as large as the data decide: it waits
+                        self._late[name] = value.cpu()
             if self._device.type == "cuda":
                 self._wait()
-        return logits
+        return returned
 
     def _wait(self) -> None:
         import torch
 
         torch.cuda.current_stream().synchronize()
 
-    def outputs(self) -> "np.ndarray":
-        """Return a copy of the last run's logits, which must have come out of the device."""
-        assert self._logits is not None, "nothing has run yet"
-        self._prove([self._logits.device.type], "logits")
-        last = self._logits if self._result is None else self._result
-        logits: np.ndarray = last.to("cpu", copy=True).numpy()
-        return logits.reshape(len(logits), -1)
+    def outputs(self) -> "dict[str, np.ndarray]":
+        """Return copies of the last run's outputs, which must have come out of the device."""
+        assert self._returned is not None, "nothing has run yet"
+        last = flatten(self._returned)
+        self._prove({value.device.type for value in last.values()}, "outputs")
+        if self._buffers.results is not None:
+            last = {name: self._buffers.results.get(name, value) for name, value in last.items()}
+            last |= self._late
+        return {name: value.to("cpu", copy=True).numpy() for name, value in last.items()}
 
     @property
     def placement(self) -> Mapping[str, int]:
@@ -217,7 +266,7 @@ class TorchBackend:
         }
         if cuda:
             reported[tf32.OVERRIDE] = os.environ.get(tf32.OVERRIDE)
-            if self._source is not None:
+            if self._buffers.sources is not None:
                 reported["copies"] = "inputs pinned, outputs pinned; waits once"
             reported["cuda"] = torch.version.cuda
             reported["cudnn"] = backends.cudnn.version()  # type: ignore[no-untyped-call]
@@ -311,21 +360,33 @@ def _with_ends(module: "nn.Module", precision: str, channels_last: bool) -> "nn.
     layout = torch.channels_last if channels_last else torch.contiguous_format
     module = module.to(dtype).to(memory_format=layout)
 
+    def taken(value: torch.Tensor) -> torch.Tensor:
+        if not value.is_floating_point():
+            return value
+        if value.ndim == 4:
+            return value.to(dtype=dtype, memory_format=layout)
+        return value.to(dtype)
+
+    def given(value: torch.Tensor) -> torch.Tensor:
+        return value.float() if value.is_floating_point() else value
+
     class WithEnds(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.network = module
 
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.network(images.to(dtype=dtype, memory_format=layout))
-            return logits.float()
+        def forward(self, *inputs: torch.Tensor) -> "torch.Tensor | dict[str, torch.Tensor]":
+            returned = self.network(*map(taken, inputs))
+            if isinstance(returned, torch.Tensor):
+                return given(returned)
+            return {name: given(value) for name, value in flatten(returned).items()}
 
     plain = dtype is torch.float32 and not channels_last
     return module if plain else WithEnds().eval()
 
 
-def _capture(forward: "Forward", images: "torch.Tensor") -> "Forward":
-    """Record a forward pass over these images as a CUDA graph, and return what replays it.
+def _capture(forward: "Forward", inputs: "Sequence[torch.Tensor]") -> "Forward":
+    """Record a forward pass over these inputs as a CUDA graph, and return what replays it.
 
     Warmed up on a stream of its own, as torch's notes on CUDA graphs ask.
     """
@@ -337,15 +398,15 @@ def _capture(forward: "Forward", images: "torch.Tensor") -> "Forward":
     with torch.inference_mode():
         with torch.cuda.stream(beside):
             for _ in range(_CAPTURE_WARM_UP):
-                forward(images)
+                forward(*inputs)
         torch.cuda.current_stream().wait_stream(beside)
         with torch.cuda.graph(graph):
-            logits = forward(images)
+            returned = forward(*inputs)
 
-    def replay(same: "torch.Tensor") -> "torch.Tensor":
-        assert same is images, "a graph reads the buffer that it was captured with"
+    def replay(*same: "torch.Tensor") -> object:
+        assert same[0] is inputs[0], "a graph reads the buffer that it was captured with"
         graph.replay()
-        return logits
+        return returned
 
     return replay
 

@@ -49,13 +49,13 @@ class TorchCompiled(TorchBackend):
             task.cache or Path(self._scratch.name if self._scratch else ""), self._threads
         )
         self._compiled = _compile(self._network(task), inductor_options(self._set))
-        return self._first
+        return self._compiled_first
 
     @property
     def _captures(self) -> bool:
         return False  # inductor does
 
-    def _first(self, images: "torch.Tensor") -> "torch.Tensor":
+    def _compiled_first(self, *inputs: "torch.Tensor") -> object:
         """Compile and run, and see that it was compiled."""
         from torch._dynamo.exc import Unsupported
         from torch._dynamo.utils import counters
@@ -63,7 +63,7 @@ class TorchCompiled(TorchBackend):
         earlier = counters["stats"]["unique_graphs"]
         skips = counters["inductor"]["cudagraph_skips"]
         try:
-            logits: torch.Tensor = self._compiled(images)
+            returned = self._compiled(*inputs)
         except Unsupported as error:
             raise PlacementError(_not_one_graph(str(error))) from error
         except RuntimeError as error:
@@ -78,7 +78,7 @@ class TorchCompiled(TorchBackend):
             self._scratch.cleanup()
         self._replays = counters["inductor"]["cudagraph_skips"] == skips
         self._forward = self._compiled
-        return logits
+        return returned
 
     @property
     def settings(self) -> Mapping[str, Setting]:

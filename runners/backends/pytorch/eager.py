@@ -36,11 +36,9 @@ class TorchEager(TorchBackend):
                 "torch replays a CUDA graph of one batch size, and this cell forms batches of "
                 "several; leave cuda_graph out, or batch by fixed:N"
             )
-        images = self._images[:size]
-        source = None if self._source is None else self._source[:size]
-        result = None if self._result is None else self._result[:size]
+        smaller = self._first(size)
 
         def run() -> None:
-            self._run(images, source, result)
+            self._run(smaller)
 
         return run

@@ -59,7 +59,11 @@ def export(
         ),
     ] = "cpu",
     input: Annotated[
-        str | None, typer.Option(help="Input shape of your own network as CxHxW, e.g. 3x224x224.")
+        list[str] | None,
+        typer.Option(
+            help="Input of your own network as CxHxW, e.g. 3x224x224, or as "
+            "[NAME=]SHAPE[:TYPE[:VALUE]]. Repeatable for further inputs."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the artifact of your own network.")
@@ -123,7 +127,7 @@ def export(
     try:
         code = 0
         kept.extend(
-            _export_own(source, out, weights, seed, input, name, dynamic_batch, as_json)
+            _export_own(source, out, weights, seed, input or [], name, dynamic_batch, as_json)
             for source in own.values()
         )
         specs = [registry.find(text) for text in chosen if text not in own]
@@ -190,20 +194,20 @@ def _export_own(
     out: Path,
     weights: str,
     seed: int,
-    input: str | None,
+    input: list[str],
     name: str | None,
     dynamic_batch: bool,
     as_json: bool,
 ) -> str:
     from greenbatch.exporter.user_network import export_own
-    from greenbatch.models.sources.parse import parse_input
+    from greenbatch.models.sources.input_option import parse_inputs
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         exported = export_own(
             source,
             out,
-            input=parse_input(input) if input else None,
+            input=parse_inputs(input),
             name=name,
             weights=weights,
             seed=seed,

@@ -1,9 +1,12 @@
 """The records that the packages exchange through files: frozen, checked when made, no I/O."""
 
 from greenbatch.records.artifact import (
+    BATCH_AXIS,
+    IMAGE_LAYOUTS,
     Fidelity,
     InputSpec,
     Manifest,
+    OtherInput,
     Parity,
     TensorSpec,
     WeightsRecord,
@@ -57,7 +60,9 @@ from greenbatch.records.training import (
 
 __all__ = [
     "AS_RECORDED",
+    "BATCH_AXIS",
     "FACTORS",
+    "IMAGE_LAYOUTS",
     "IO",
     "PRECISIONS",
     "SCENARIOS",
@@ -82,6 +87,7 @@ __all__ = [
     "Journal",
     "Manifest",
     "OneOff",
+    "OtherInput",
     "Parity",
     "Phase",
     "Pipeline",

@@ -50,21 +50,57 @@ def by_artifact_key(
 Shape = tuple[int, ...]
 
 
+BATCH_AXIS = "batch"
+"""What the batch is called in the dims of a tensor."""
+_BATCH_DIM = re.compile(rf"(?:([1-9]\d*)\*)?{BATCH_AXIS}")
+IMAGE_LAYOUTS = ("CHW", "HWC", "CTHW", "TCHW", "THWC")
+"""Axes of an image behind the batch: channels, height and width; T is the frames of a clip."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InputSpec:
-    """The one input of a network, and how a photograph becomes it.
+class OtherInput:
+    """An input beside the images.
 
     Attributes:
         name: Name of the input in the exported graph.
-        shape: Channels, height and width; the batch axis comes before them.
+        shape: Of one image's part where it is ``batched``, else of the whole.
+        dtype: Element type, in NumPy's words.
+        value: Every element; ``None``: seeded random ones, as many for each image.
+        batched: Whether the batch axis comes before ``shape``.
+
+    Raises:
+        ValueError: A dim is not positive.
+    """
+
+    name: str
+    shape: Shape
+    dtype: str = "float32"
+    value: float | None = None
+    batched: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.shape, default=1) < 1:
+            raise ValueError(f"shape is {self.shape}; its dims are positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """The image input of a network, how a photograph becomes it, and what is given beside it.
+
+    Attributes:
+        name: Name of the input in the exported graph.
+        shape: As ``layout`` says; the batch axis comes before it.
         dtype: Element type, in NumPy's words.
         resize: Length in pixels that the shorter side of a photograph is resized to.
         crop: Side in pixels of the square that is cut from its centre.
-        mean, std: Per channel, of values in 0..1: a pixel becomes ``(value - mean) / std``.
+        mean, std: Per channel, of values in 0..1: a pixel becomes ``(value - mean) / std``. Of an
+            integer type the result is rounded: a mean of 0 and a std of 1/255 give 0..255.
         interpolation: Of the resizing, as the published weights were evaluated.
+        layout: One of `IMAGE_LAYOUTS`.
+        others: Further inputs.
 
     Raises:
-        ValueError: The shape is not three positive numbers, or a channel has no statistics.
+        ValueError: The shape does not fit the layout, or a channel has no statistics.
     """
 
     name: str = "input"
@@ -75,23 +111,96 @@ class InputSpec:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
+    layout: str = "CHW"
+    others: tuple[OtherInput, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.shape) != 3 or min(self.shape) < 1:
-            raise ValueError(f"shape is {self.shape}; it is channels, height and width")
-        if not len(self.mean) == len(self.std) == self.shape[0]:
+        if self.layout not in IMAGE_LAYOUTS:
+            raise ValueError(f"layout is {self.layout!r}; it is one of {', '.join(IMAGE_LAYOUTS)}")
+        if len(self.shape) != len(self.layout) or min(self.shape) < 1:
+            wanted = "channels, height and width" if self.layout == "CHW" else self.layout
+            raise ValueError(f"shape is {self.shape}; it is {wanted}")
+        if not len(self.mean) == len(self.std) == self.channels:
             raise ValueError("mean and std need a value for each channel")
         if min(self.std) <= 0:
             raise ValueError(f"std is {self.std}; it is positive")
 
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.shape[self.layout.index("C")]
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return self.shape[self.layout.index("H")]
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return self.shape[self.layout.index("W")]
+
+    @property
+    def frames(self) -> int | None:
+        """Number of frames of a clip; ``None`` for an image."""
+        return self.shape[self.layout.index("T")] if "T" in self.layout else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
-    """An input or output: its dims are numbers, or the name of a symbolic axis (``batch``)."""
+    """An input or output of a graph.
+
+    Attributes:
+        name: In the graph.
+        dtype: Element type, in NumPy's words.
+        dims: Numbers; ``batch`` for the batch axis, which may be any, and ``K*batch`` for an axis
+            that holds K rows of each image, image by image; any other name for a size that the
+            data decide. A tensor without a batch axis is the same for all images, unless the data
+            decide a size of it.
+        index: Whether its values are positions (of an ArgMax, TopK, NonMaxSuppression): equal or
+            not, never near.
+        image_column: Of an output whose rows the data decide, the column that holds the number of
+            the row's image in the batch; ``None``: no column does.
+    """
 
     name: str
     dtype: str
     dims: tuple[int | str, ...]
+    index: bool = False
+    image_column: int | None = None
+
+    @property
+    def batch_axis(self) -> int | None:
+        """Which of the dims is the batch; ``None``: none is."""
+        for axis, dim in enumerate(self.dims):
+            if isinstance(dim, str) and _BATCH_DIM.fullmatch(dim):
+                return axis
+        return None
+
+    @property
+    def rows_per_image(self) -> int:
+        """How many rows of the batch axis each image has; 0 without that axis."""
+        if (axis := self.batch_axis) is None:
+            return 0
+        match = _BATCH_DIM.fullmatch(str(self.dims[axis]))
+        assert match is not None
+        return int(match[1] or 1)
+
+    @property
+    def counted(self) -> bool:
+        """Whether the data decide a size of it."""
+        return any(isinstance(dim, str) and not _BATCH_DIM.fullmatch(dim) for dim in self.dims)
+
+    def shape(self, batch_size: int) -> Shape:
+        """Return its shape for a batch.
+
+        Raises:
+            ValueError: The data decide a size of it.
+        """
+        if self.counted:
+            raise ValueError(f"the data decide the sizes {self.dims} of {self.name}")
+        rows = self.rows_per_image * batch_size
+        return tuple(rows if isinstance(dim, str) else dim for dim in self.dims)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +226,12 @@ class Parity:
     """ONNX Runtime (CPU) against torch at one batch size, over seeded inputs.
 
     Attributes:
-        max_abs: Largest absolute difference of a logit.
-        max_rel: ``max_abs`` over the largest absolute logit of torch.
-        spread: Standard deviation of torch's logits: what the errors are to be held against.
-        rows_rel: Largest difference of a row from the same image run alone by ONNX Runtime, over
-            the largest absolute logit: images of a batch do not reach each other.
+        max_abs: Largest absolute difference of a value of an output.
+        max_rel: ``max_abs`` over the largest absolute value of that output in torch; of several
+            outputs the largest.
+        spread: Standard deviation of torch's output: what the errors are to be held against.
+        rows_rel: Largest difference of an image's outputs from the same image run alone by ONNX
+            Runtime, relative likewise: images of a batch do not reach each other.
     """
 
     batch_size: int
@@ -138,10 +248,13 @@ class Fidelity:
     Attributes:
         images: How many images were compared.
         data: What they were: ``synthetic (seed N)`` or a folder's name.
-        max_abs, mean_abs: Largest and mean absolute difference of a logit.
-        max_rel: ``max_abs`` over the largest absolute logit of fp32.
-        cosine: Lowest cosine similarity of an image's logits.
-        top1_agreement: Share of the images whose first class is the same.
+        max_abs, mean_abs: Largest and mean absolute difference of a value of an output.
+        max_rel: ``max_abs`` over the largest absolute value of that output in fp32.
+        cosine: Lowest cosine similarity of an image's output; 1 where all outputs are positions.
+        top1_agreement: Share of the images whose first class is the same; ``None`` where the
+            network is no classifier.
+        equal: Lowest share of an output's positions, or of its detections, that are the same;
+            ``None`` where there are none.
     """
 
     images: int
@@ -150,7 +263,8 @@ class Fidelity:
     mean_abs: float
     max_rel: float
     cosine: float
-    top1_agreement: float
+    top1_agreement: float | None = None
+    equal: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +277,8 @@ class Manifest:
         data_file, data_sha256: The file with its weights, where they do not fit into the graph's
             (2 GiB); else empty.
         opset, nodes, parameters: Of the graph.
-        inputs, outputs: Of the graph; the first axis is symbolic.
-        input: How a photograph becomes its input.
+        inputs, outputs: Of the graph, see `TensorSpec`.
+        input: How a photograph becomes its input, and what is given beside it.
         source: Where the network came from: ``torchvision``, ``timm``, ``python``, ``pt2``,
             ``onnx``.
         weights: See `WeightsRecord`.

@@ -63,17 +63,23 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """A backend's logits against those of fp32 on ONNX Runtime's CPU provider, for equal images.
+    """A backend's outputs against those of fp32 on ONNX Runtime's CPU provider, for equal images.
 
     Attributes:
         images: How many were compared.
-        max_rel: Largest difference of a logit over the largest absolute logit of the reference.
-        cosine: Lowest cosine similarity of an image's logits.
+        max_rel: Largest difference of a value over the largest absolute value of that output of
+            the reference; ``None`` where no output holds values.
+        cosine: Lowest cosine similarity of an image's output; ``None`` likewise.
+        equal: Lowest share of an output's positions, or of its detections, that are the same;
+            ``None`` where there are none.
+        counts: How many rows the data decided in the last batch, by output.
     """
 
     images: int
-    max_rel: float
-    cosine: float
+    max_rel: float | None
+    cosine: float | None
+    equal: float | None = None
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

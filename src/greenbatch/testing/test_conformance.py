@@ -17,6 +17,7 @@ from greenbatch.runners.backends import spec as spec_module
 from greenbatch.runners.doctor.backends import look
 from greenbatch.runners.scenarios.batches import Resizable
 from greenbatch.testing.conftest import Load, MakeTask
+from greenbatch.testing.outputs import only_output
 
 BATCH_SIZES = (1, 3, 8)
 LOWER_PRECISIONS = ("fp16", "bf16", "int8")
@@ -77,7 +78,7 @@ def test_its_logits_agree_with_onnx_runtime(
     load: Load, reference: Reference, batch_size: int
 ) -> None:
     """What computes something else is not timed."""
-    got, wanted = load(batch_size).outputs(), reference(batch_size)
+    got, wanted = only_output(load(batch_size)), reference(batch_size)
     assert got.shape == wanted.shape
     assert got.dtype.kind == "f"
     assert agreement.fault(agreement.difference(wanted, got), "fp32") is None
@@ -86,19 +87,19 @@ def test_its_logits_agree_with_onnx_runtime(
 def test_outputs_is_a_copy(load: Load) -> None:
     """The reference holds on to them while the backend goes on running."""
     backend = load(3)
-    first = backend.outputs()
+    first = only_output(backend)
     kept = first.copy()
     first[...] = 0
-    np.testing.assert_array_equal(backend.outputs(), kept)
+    np.testing.assert_array_equal(only_output(backend), kept)
 
 
 def test_running_again_gives_the_same(load: Load) -> None:
     """A window runs the batch thousands of times: nothing may be carried over."""
     backend = load(3)
-    first = backend.outputs()
+    first = only_output(backend)
     for _ in range(3):
         backend.run()
-    assert agreement.difference(first, backend.outputs()).max_rel < 1e-5
+    assert agreement.difference(first, only_output(backend)).max_rel < 1e-5
 
 
 def test_the_batch_is_left_as_it_was(backend_class: BackendClass, make_task: MakeTask) -> None:
@@ -161,9 +162,9 @@ def test_a_lower_precision_is_kept_or_refused(
             pytest.fail(f"its refusal does not name the precision: {refused}")
         return
     backend.run()
-    got = backend.outputs()
+    got = only_output(backend)
     assert agreement.fault(agreement.difference(reference(3), got), precision) is None
-    assert (got != load(3).outputs()).any(), "its logits are those of its fp32 to the last bit"
+    assert (got != only_output(load(3))).any(), "its logits are those of its fp32 to the last bit"
 
 
 def test_a_cache_changes_nothing_but_the_time(
@@ -174,7 +175,7 @@ def test_a_cache_changes_nothing_but_the_time(
     for _ in ("cold", "warm"):
         backend = backend_class(make_task(1, cache=tmp_path))
         backend.run()
-        logits.append(backend.outputs())
+        logits.append(only_output(backend))
     assert agreement.difference(*logits).max_rel < 1e-5
 
 
@@ -191,7 +192,7 @@ def test_other_images_give_their_own_logits(
     backend.feed(images)
     images[...] = 0  # it copied them
     backend.run()
-    assert agreement.fault(agreement.difference(reference(3), backend.outputs()), "fp32") is None
+    assert agreement.fault(agreement.difference(reference(3), only_output(backend)), "fp32") is None
 
 
 def test_a_smaller_batch_between_leaves_the_larger_as_it_is(
@@ -204,7 +205,7 @@ def test_a_smaller_batch_between_leaves_the_larger_as_it_is(
     one, two = backend.resized(1), backend.resized(2)
     for run in (backend.run, one, two, one, backend.run):
         run()
-    assert agreement.fault(agreement.difference(reference(3), backend.outputs()), "fp32") is None
+    assert agreement.fault(agreement.difference(reference(3), only_output(backend)), "fp32") is None
 
 
 def check_placement(placement: Mapping[str, int]) -> None:

@@ -12,9 +12,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from greenbatch.errors import ArtifactError
-from greenbatch.exporter import onnx_file
-from greenbatch.exporter.onnx_file import inspect, read_with_weights
-from greenbatch.models.sources.parse import parse_input
+from greenbatch.exporter.onnx_file import inspection
+from greenbatch.exporter.onnx_file.inspection import inspect
+from greenbatch.exporter.onnx_file.reading import read_with_weights
+from greenbatch.models.sources.input_option import parse_input, parse_inputs
+from greenbatch.records import OtherInput
 
 IMAGE = [1, 3, 8, 8]
 
@@ -88,14 +90,14 @@ def test_facts_of_a_fixed_and_of_a_free_batch(tmp_path: Path) -> None:
     facts = inspect(put(tmp_path, model()))
     assert (facts.input.name, facts.input.shape, facts.batch) == ("image", (3, 8, 8), 1)
     assert (facts.opset, facts.ir_version, facts.nodes, facts.parameters) == (17, 9, 3, 15)
-    assert (facts.output.name, facts.output.dtype, facts.output.dims) == (
+    assert (facts.outputs[0].name, facts.outputs[0].dtype, facts.outputs[0].dims) == (
         "logits",
         "float32",
         (1, 5),
     )
     free = model(inputs={"image": ["N", 3, 8, 8]}, outputs={"logits": ["N", 5]})
     facts = inspect(put(tmp_path, free))
-    assert (facts.batch, facts.batch_axis, facts.output.dims) == (None, "N", ("batch", 5))
+    assert (facts.batch, facts.batch_axis, facts.outputs[0].dims) == (None, "N", ("batch", 5))
 
 
 @pytest.mark.parametrize("columns", [192, -1])
@@ -124,9 +126,73 @@ def test_a_size_left_open_is_said_with_the_option(tmp_path: Path) -> None:
 
 def test_logits_may_have_axes_of_length_one_behind_them(tmp_path: Path) -> None:
     nodes = [helper.make_node("GlobalAveragePool", ["image"], ["logits"])]
-    assert inspect(put(tmp_path, model(nodes, outputs={"logits": [1, 3, 1, 1]}))).output.dims == (
-        1, 3, 1, 1,
-    )  # fmt: skip
+    facts = inspect(put(tmp_path, model(nodes, outputs={"logits": [1, 3, 1, 1]})))
+    assert facts.outputs[0].dims == (1, 3, 1, 1)
+
+
+def test_outputs_of_any_number_rank_and_type(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["image"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["features"]),
+        helper.make_node("Transpose", ["features"], ["turned"], perm=[1, 0]),
+        helper.make_node("ArgMax", ["features"], ["label"], axis=1, keepdims=0),
+    ]
+    outputs: dict[str, list[Any]] = {
+        "image_again": ["N", 3, 8, 8],
+        "turned": [3, "N"],
+        "label": ["N"],
+    }
+    made = model(
+        [*nodes, helper.make_node("Identity", ["image"], ["image_again"])],
+        {"image": ["N", 3, 8, 8]},
+        outputs,
+    )
+    made.graph.output[2].type.tensor_type.elem_type = TensorProto.INT64
+    found = inspect(put(tmp_path, made)).outputs
+    assert [spec.dims for spec in found] == [("batch", 3, 8, 8), (3, "batch"), ("batch",)]
+    assert [(spec.dtype, spec.index) for spec in found] == [
+        ("float32", False), ("float32", False), ("int64", True),
+    ]  # fmt: skip
+
+
+def test_channels_last_and_whole_numbers_are_understood(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Cast", ["image"], ["logits"], to=TensorProto.FLOAT)]
+    made = model(
+        nodes, {"image": ["N", 8, 6, 3]}, {"logits": ["N", 8, 6, 3]}, kind=TensorProto.UINT8
+    )
+    found = inspect(put(tmp_path, made)).input
+    assert (found.layout, found.shape, found.dtype) == ("HWC", (8, 6, 3), "uint8")
+    assert (found.channels, found.height, found.width) == (3, 8, 6)
+
+
+@pytest.mark.parametrize("axis", [-1, "?", "", "nichts"])
+def test_a_batch_under_any_name_is_free_once_it_has_run_at_two_sizes(
+    axis: int | str, tmp_path: Path
+) -> None:
+    nodes = [helper.make_node("GlobalAveragePool", ["image"], ["logits"])]
+    made = model(nodes, {"image": [1, 3, 8, 8]}, {"logits": [1, 3, 1, 1]})
+    for value in (*made.graph.input, *made.graph.output):
+        dim = value.type.tensor_type.shape.dim[0]
+        dim.Clear()
+        if isinstance(axis, int):
+            dim.dim_value = axis
+        elif axis:
+            dim.dim_param = axis
+    facts = inspect(put(tmp_path, made))
+    assert facts.batch is None
+    assert facts.outputs[0].dims == ("batch", 3, 1, 1)
+
+
+def test_further_inputs_are_those_that_were_given(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Mul", ["image", "scale"], ["logits"])]
+    made = model(nodes, {"image": ["N", 3, 8, 8], "scale": [1]}, {"logits": ["N", 3, 8, 8]})
+    path = put(tmp_path, made)
+    found = inspect(path, parse_inputs(["3x8x8", "scale=1:float32:0.5"])).input
+    assert found.others == (OtherInput(name="scale", shape=(1,), value=0.5, batched=False),)
+    with pytest.raises(ArtifactError, match="has no input size; it has image, scale"):
+        inspect(path, parse_inputs(["3x8x8", "scale=1", "size=2"]))
+    with pytest.raises(ArtifactError, match=r"scale of .* is 1, which is incompatible"):
+        inspect(path, parse_inputs(["3x8x8", "scale=7"]))
 
 
 # Damage ----------------------------------------------------------------------------------------
@@ -197,10 +263,10 @@ MODEL_CC = "/src/core/model.cc:256 onnxruntime::Model::Model(onnx::ModelProto&&,
 def test_why_onnx_runtime_refuses_is_told_without_its_source_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said_by_runtime: str, said: str
 ) -> None:
-    def refuse(_: Path) -> None:
+    def refuse(_: Path, **settings: bool) -> None:
         raise RuntimeError(said_by_runtime)
 
-    monkeypatch.setattr(onnx_file, "open_session", refuse)
+    monkeypatch.setattr(inspection, "open_session", refuse)
     refused(put(tmp_path, model()), said)
 
 
@@ -319,32 +385,15 @@ def identity(*names: str) -> list[onnx.NodeProto]:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: model(inputs={"image": IMAGE, "mask": [1, 5]}), "has 2 inputs (image, mask)"),
-        (lambda: model(identity("logits"), kind=TensorProto.UINT8), "is uint8 instead of float"),
         (
-            lambda: model(identity("logits"), {"image": [1, 5]}),
-            "is 1x5 instead of batch x channels",
-        ),
-        (lambda: model(identity("logits"), {"image": [1, 8, 8, 3]}), "with channels last"),
-        (
-            lambda: model(identity("logits"), outputs={"logits": IMAGE}),
-            "of shape (1, 3, 8, 8) for 1",
+            lambda: model(inputs={"image": IMAGE, "mask": [1, 5]}),
+            "--input image=3x8x8 --input mask=5:float32",
         ),
         (
-            lambda: model(identity("a", "b"), outputs={"a": IMAGE, "b": IMAGE}),
-            "has 2 outputs (a, b) instead of logits alone",
+            lambda: model(identity("logits"), kind=TensorProto.INT64, out_kind=TensorProto.INT64),
+            "no input of",
         ),
-        (
-            lambda: model(
-                [
-                    helper.make_node("GlobalAveragePool", ["image"], ["pooled"]),
-                    helper.make_node("ArgMax", ["pooled"], ["logits"], axis=1),
-                ],
-                outputs={"logits": [1, 1, 1, 1]},
-                out_kind=TensorProto.INT64,
-            ),
-            "as int64 instead of float logits",
-        ),
+        (lambda: model(identity("logits"), {"image": [1, 5]}), "image 1x5 float32"),
     ],
 )
 def test_networks_of_something_else_are_refused(

@@ -16,14 +16,16 @@ from greenbatch.exporter.parity import (
     BOUNDS,
     ROWS_BOUNDS,
     check_parity,
-    torch_logits,
+    torch_outputs,
 )
 from greenbatch.models.weights.load import WeightsApplied
+from greenbatch.records import TensorSpec
 from tests.fakes import networks
 from tests.fakes.networks import CLASSES, SPEC, Centred, Counted, Halved, Pooled, Unrolled, Viewed
 
 ORIGIN = Origin(WeightsApplied("random", "seed 0"), "0" * 64)
 PIXELS = 3 * 16 * 16
+OUTPUTS = (TensorSpec(name="logits", dtype="float32", dims=("batch", CLASSES)),)
 
 
 def line_of(network: type[torch.nn.Module], text: str) -> str:
@@ -99,7 +101,7 @@ def test_a_right_graph_passes_at_each_batch_size(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     node = helper.make_node("Reshape", ["input", "sizes"], ["features"], "flatten")
     weight = graph_of([node], path, sizes=[-1, PIXELS])
-    records = check_parity(path, SPEC, torch_logits(Head(weight), SPEC))
+    records = check_parity(path, SPEC, OUTPUTS, torch_outputs(Head(weight), SPEC, OUTPUTS))
     assert [record.batch_size for record in records] == list(BATCH_SIZES) == [1, 2, 3, 7, 16]
     assert records[0].rows_rel == 0
     assert all(record.rows_rel < 1e-5 for record in records)
@@ -111,7 +113,7 @@ def test_a_reshape_to_the_traced_batch_is_named(tmp_path: Path) -> None:
     node = helper.make_node("Reshape", ["input", "sizes"], ["features"], "frozen")
     weight = graph_of([node], path, sizes=[2, PIXELS])
     with pytest.raises(ExportError, match=r"batch size 1: .*Reshape 'frozen'"):
-        check_parity(path, SPEC, torch_logits(Head(weight), SPEC))
+        check_parity(path, SPEC, OUTPUTS, torch_outputs(Head(weight), SPEC, OUTPUTS))
 
 
 def test_a_batch_of_which_one_row_is_computed_for_all_is_caught(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_a_batch_of_which_one_row_is_computed_for_all_is_caught(tmp_path: Path) 
     ]
     weight = graph_of(nodes, path, first=[0])
     with pytest.raises(ParityError, match=r"batch size 2 .*Gather 'first_row'"):
-        check_parity(path, SPEC, torch_logits(Head(weight), SPEC))
+        check_parity(path, SPEC, OUTPUTS, torch_outputs(Head(weight), SPEC, OUTPUTS))
 
 
 def test_rows_in_another_order_are_caught(tmp_path: Path) -> None:
@@ -135,17 +137,17 @@ def test_rows_in_another_order_are_caught(tmp_path: Path) -> None:
     ]
     weight = graph_of(nodes, path, end=[-1], begin=[-99], axis=[0], step=[-1])
     with pytest.raises(ParityError, match=r"affect each other .*at batch size"):
-        check_parity(path, SPEC, torch_logits(Head(weight), SPEC))
+        check_parity(path, SPEC, OUTPUTS, torch_outputs(Head(weight), SPEC, OUTPUTS))
 
 
 def test_bounds_are_those_that_were_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     node = helper.make_node("Flatten", ["input"], ["features"], "flatten")
-    wanted = torch_logits(Head(graph_of([node], path)), SPEC)
-    off = wanted * np.float32(1.02)
+    wanted = torch_outputs(Head(graph_of([node], path)), SPEC, OUTPUTS)
+    off = [{"logits": one["logits"] * np.float32(1.02)} for one in wanted]
     with pytest.raises(ParityError, match="than in the fp32 artifact"):
-        check_parity(path, SPEC, off, than="the fp32 artifact")
-    assert check_parity(path, SPEC, off, bound=0.1)
+        check_parity(path, SPEC, OUTPUTS, off, than="the fp32 artifact")
+    assert check_parity(path, SPEC, OUTPUTS, off, bound=0.1)
     assert BOUNDS["fp32"] == ROWS_BOUNDS["fp32"] == 1e-3
 
 
@@ -157,11 +159,11 @@ def test_the_axis_is_named_where_inference_loses_its_name(tmp_path: Path) -> Non
 
 
 def test_a_network_that_puts_out_something_else_is_one_sentence() -> None:
-    class Dictionary(Pooled):
+    class Text(Pooled):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return {"logits": super().forward(images)}  # type: ignore[return-value]
+            return {"logits": super().forward(images), "note": "seen"}  # type: ignore[return-value]
 
-    with pytest.raises(ExportError, match="returns dict for 3 images"):
-        torch_logits(Dictionary(), SPEC)
+    with pytest.raises(ExportError, match="'note' of type str"):
+        torch_outputs(Text(), SPEC, OUTPUTS)
     with pytest.raises(ExportError, match=r"does not run in torch at batch size 3: .*; its"):
-        torch_logits(Viewed(), SPEC)
+        torch_outputs(Viewed(), SPEC, OUTPUTS)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper, parser
 
 from greenbatch.errors import ExportError, GreenbatchError, ParityError
-from greenbatch.exporter import onnx_file
-from greenbatch.exporter.onnx_file import inspect
+from greenbatch.exporter.onnx_file import reading
+from greenbatch.exporter.onnx_file.inspection import inspect
 from greenbatch.exporter.rebatch import proof, rules
 from greenbatch.exporter.rebatch.graph import Rewriting
 from greenbatch.exporter.rebatch.rewrite import Rebatched, make_dynamic
@@ -42,7 +42,7 @@ def holds(original: Path, made: Rebatched, count: int) -> None:
     rng = np.random.default_rng(1)
     images = rng.standard_normal((2 * count + 5, *made.facts.input.shape), np.float32)
     assert made.facts.batch is None
-    assert inspect(made.facts.path).output.dims[0] == "batch"
+    assert inspect(made.facts.path).outputs[0].dims[0] == "batch"
     whole = run(made.facts.path, images)
     np.testing.assert_allclose(whole[:count], run(original, images[:count]), rtol=0, atol=1e-5)
     np.testing.assert_allclose(
@@ -434,7 +434,7 @@ def test_a_wrong_place_of_the_batch_is_found_by_the_proof(
 
 
 def test_large_weights_go_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_file, "_LARGEST_WRITTEN", 500)
+    monkeypatch.setattr(reading, "_LARGEST_WRITTEN", 500)
     weight = np.random.default_rng(0).standard_normal((48, 50)).astype(np.float32)
     body = "y = MatMul(flat, wide) logits = MatMul(y, weight)"
     path = net(tmp_path, body, 2, wide=weight, weight=weight[:, :5].repeat(2, 0)[:50])
@@ -487,7 +487,7 @@ def test_the_light_models_of_onnx_go_through(
     assert made.redrawn > 0
     assert max(p.rows_rel for p in made.parity) < 1e-4
     assert min(p.spread for p in made.parity) > 0
-    assert made.facts.output.dims[:2] == ("batch", 1000)
+    assert made.facts.outputs[0].dims[:2] == ("batch", 1000)
 
 
 def test_the_table_of_light_models_is_whole() -> None:

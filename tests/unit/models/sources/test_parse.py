@@ -25,12 +25,12 @@ from greenbatch.errors import (
 )
 from greenbatch.models import InputSpec
 from greenbatch.models.sources.exported_program import load_program
+from greenbatch.models.sources.input_option import parse_input
 from greenbatch.models.sources.load import SourceWarning, load
 from greenbatch.models.sources.parse import (
     Source,
     check_name,
     names_apart,
-    parse_input,
     parse_source,
 )
 from tests.fakes import own_networks
@@ -120,7 +120,7 @@ def test_an_input_is_read_with_its_statistics() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "224", "3x224", "3x0x3", "3x-1x3", "3x2x2x2", "axbxc", "00x1x1"]
+    "text", ["", "224", "3x224", "3x0x3", "3x-1x3", "3x2x2x2x2", "axbxc", "00x1x1"]
 )
 def test_an_input_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="write it like 3x224x224"):
@@ -269,7 +269,8 @@ def test_a_missing_part_of_a_package_is_no_module() -> None:
 
 def test_reading_a_source_imports_no_torch_and_no_module_of_the_user() -> None:
     code = (
-        "import sys; from greenbatch.models.sources.parse import parse_source, parse_input;"
+        "import sys; from greenbatch.models.sources.parse import parse_source;"
+        "from greenbatch.models.sources.input_option import parse_input;"
         "parse_source('tests.fakes.own_networks:build'); parse_input('3x8x8');"
         "sys.exit(any(m in sys.modules for m in ('torch', 'tests.fakes.own_networks', 'onnx')))"
     )

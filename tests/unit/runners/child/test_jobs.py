@@ -2,23 +2,47 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
+from greenbatch.arrays import write_arrays
 from greenbatch.errors import MeasurementError
-from greenbatch.records import Agreement, Cell
+from greenbatch.records import Agreement, Cell, Manifest, TensorSpec
 from greenbatch.runners import backends
 from greenbatch.runners.child import jobs, system, windows
 
 pytestmark = pytest.mark.numeric
 
+CLASSES = 10
+OUTPUTS = (TensorSpec(name="logits", dtype="float32", dims=("batch", CLASSES)),)
 
-def test_logits_that_are_not_finite_are_not_measured() -> None:
-    with pytest.raises(MeasurementError, match="1 values that are not finite; wanted 2 rows"):
-        jobs._check_logits(np.array([[1.0], [np.nan]]), 2)
-    with pytest.raises(MeasurementError, match="wanted 3 rows"):
-        jobs._check_logits(np.zeros((2, 1)), 3)
+
+class Loaded:
+    """A backend that has run."""
+
+    def __init__(self, outputs: np.ndarray | dict[str, np.ndarray]) -> None:
+        self._outputs = outputs
+
+    def outputs(self) -> np.ndarray | dict[str, np.ndarray]:
+        """Return what it was made with."""
+        return self._outputs
+
+
+def test_outputs_that_are_not_finite_missing_or_misshapen_are_not_measured() -> None:
+    def outputs(found: np.ndarray | dict[str, np.ndarray], images: int) -> object:
+        return jobs._outputs(cast("backends.Backend", Loaded(found)), task("fp32", images))
+
+    good = np.zeros((2, CLASSES))
+    assert outputs(good, 2) == {"logits": pytest.approx(good)}
+    with pytest.raises(MeasurementError, match="logits has 1 values that are not finite"):
+        outputs(np.where(np.arange(2 * CLASSES).reshape(2, -1) == 3, np.nan, 0.0), 2)
+    with pytest.raises(MeasurementError, match="for 3 images, wanted is 3x10"):
+        outputs(good, 3)
+    with pytest.raises(MeasurementError, match="no output logits, only boxes"):
+        outputs({"boxes": good}, 2)
 
 
 def test_a_drift_inside_the_window_is_noticed() -> None:
@@ -27,10 +51,19 @@ def test_a_drift_inside_the_window_is_noticed() -> None:
 
 
 def task(precision: str, batch_size: int) -> backends.Task:
-    """A task of which only the cell matters."""
+    """A task of which the cell and the outputs matter."""
     cell = Cell("alexnet", "torch-cpu", precision, batch_size=batch_size)
     images = np.zeros((batch_size, 3, 2, 2), np.float32)
-    return backends.Task(cell, Path("a"), Path("w"), None, 1, images)  # type: ignore[arg-type]
+    manifest = cast("Manifest", SimpleNamespace(outputs=OUTPUTS, model="alexnet"))
+    return backends.Task(cell, Path("a"), Path("w"), manifest, 1, images)
+
+
+def reference_of(file: Path, **outputs: np.ndarray) -> Path:
+    """Write outputs of four images as a reference process does."""
+    with file.open("wb") as opened:
+        keys = {jobs._key(4, place): value for place, value in enumerate(outputs.values())}
+        write_arrays(opened, keys, packed=False)
+    return file
 
 
 @pytest.mark.parametrize(("precision", "error"), [("fp32", 0.002), ("fp16", 1.0), ("int8", 3.0)])
@@ -38,35 +71,54 @@ def test_outputs_beyond_the_precisions_bound_are_refused(
     tmp_path: Path, precision: str, error: float
 ) -> None:
     wanted = np.random.default_rng(0).standard_normal((4, 10))
-    np.save(tmp_path / "reference.npy", wanted)
-    reference = tmp_path / "reference.npy"
-    good = jobs._agreement(np.tile(wanted, (2, 1)), task(precision, 8), reference)
+    reference = reference_of(tmp_path / "reference.npz", logits=wanted)
+    good = jobs._agreement({"logits": np.tile(wanted, (2, 1))}, task(precision, 8), reference)
     assert good == Agreement(images=4, max_rel=0.0, cosine=good.cosine)
     assert good.cosine == pytest.approx(1.0)
-    assert jobs._agreement(wanted[:1], task(precision, 1), reference).images == 1
+    assert jobs._agreement({"logits": wanted[:1]}, task(precision, 1), reference).images == 1
     bad = wanted.copy()
     bad[3, :5] += error * np.abs(wanted).max()
     with pytest.raises(MeasurementError, match="computes something else") as refused:
-        jobs._agreement(bad, task(precision, 4), reference)
+        jobs._agreement({"logits": bad}, task(precision, 4), reference)
     assert "it is not timed" in str(refused.value)
-    with pytest.raises(MeasurementError, match="puts out 7 numbers for an image, the reference 10"):
-        jobs._agreement(wanted[:, :7], task(precision, 4), reference)
 
 
 def test_an_int8_artifact_that_this_processor_computes_wrongly_is_not_timed(tmp_path: Path) -> None:
-    exact = np.random.default_rng(0).standard_normal((4, 50))
-    reference = tmp_path / "exact.npy"
-    np.save(reference, exact)
+    exact = np.random.default_rng(0).standard_normal((4, CLASSES))
+    reference = reference_of(tmp_path / "exact.npz", logits=exact)
     rounded = np.round(exact * 10) / 10
-    jobs._check_arithmetic(np.tile(rounded, (2, 1)), task("int8", 8), reference)
-    jobs._check_arithmetic(rounded[:1], task("int8", 1), reference)
+    jobs._check_arithmetic({"logits": np.tile(rounded, (2, 1))}, task("int8", 8), reference)
+    jobs._check_arithmetic({"logits": rounded[:1]}, task("int8", 1), reference)
     saturated = np.clip(rounded, -0.7, 0.7)
     with pytest.raises(MeasurementError) as refused:
-        jobs._check_arithmetic(saturated, task("int8", 4), reference)
+        jobs._check_arithmetic({"logits": saturated}, task("int8", 4), reference)
     sentence = str(refused.value)
     assert "most likely products saturate in 16 bits" in sentence
     assert "make it again with 'gb export alexnet --precision int8'" in sentence
     assert "it is not timed" in sentence
+
+
+def test_positions_and_rows_that_the_data_decide_are_held_to_the_reference(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    outputs = (
+        TensorSpec(name="best", dtype="int64", dims=("batch",), index=True),
+        TensorSpec(name="found", dtype="int64", dims=("count", 2), index=True, image_column=0),
+        TensorSpec(name="score", dtype="float32", dims=("count",)),
+    )
+    found = np.array([[0, 3], [0, 5], [1, 4], [3, 1], [3, 2]])
+    four = {"best": np.arange(4), "found": found, "score": rng.random(5).astype(np.float32)}
+    reference = reference_of(tmp_path / "reference.npz", **four)
+    every = replace(task("fp32", 4), manifest=cast("Manifest", SimpleNamespace(outputs=outputs)))
+    good = jobs._agreement(four, every, reference)
+    assert good == Agreement(
+        images=4, max_rel=None, cosine=None, equal=1.0, counts={"found": 5, "score": 5}
+    )
+    one = {"best": four["best"][:1], "found": found[:2], "score": four["score"][:2]}
+    assert jobs._agreement(one, replace(every, images=every.images[:1]), reference).equal == 1
+    with pytest.raises(MeasurementError, match="positions or detections are the same"):
+        jobs._agreement({**four, "score": four["score"][::-1].copy()}, every, reference)
+    with pytest.raises(MeasurementError, match=r"75\.0% of the positions"):
+        jobs._agreement({**four, "best": np.array([0, 1, 2, 9])}, every, reference)
 
 
 def test_int8_on_a_cpu_is_judged_by_itself_and_nothing_else_is() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from greenbatch.errors import BackendUnavailable, PlacementError, StudyError, UnsupportedCell
 from greenbatch.queueing.policies import parse_policy
-from greenbatch.records import FACTORS, Cell
+from greenbatch.records import FACTORS, Cell, InputSpec, TensorSpec
 from greenbatch.runners import backends
 from greenbatch.runners.backends import cuda_driver
 from greenbatch.runners.backends import spec as spec_module
@@ -26,6 +26,7 @@ from greenbatch.runners.backends.onnx_runtime import libraries
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
 from greenbatch.runners.scenarios.batches import Batches
+from greenbatch.testing.outputs import only_output
 from tests.fakes.onnx_runtime import NODES, FakeOrt, Session, write_network
 
 
@@ -79,13 +80,13 @@ def task(
     batch_size: int = 2,
     **settings: backends.Setting,
 ) -> backends.Task:
-    images = SimpleNamespace(name="images", dims=("batch", 3, 2, 2))
-    logits = SimpleNamespace(name="logits", dims=("batch", 4))
+    images = InputSpec(name="images", shape=(3, 2, 2))
+    logits = TensorSpec(name="logits", dtype="float32", dims=("batch", 4))
     return backends.Task(
         cell=Cell("tiny", f"onnxruntime-{provider}", precision, io, batch_size=batch_size),
         artifact=Path("tiny.onnx"),
         weights=Path("tiny.safetensors"),
-        manifest=cast("Any", SimpleNamespace(inputs=[images], outputs=[logits])),
+        manifest=cast("Any", SimpleNamespace(input=images, outputs=[logits])),
         threads=3,
         images=np.arange(12 * batch_size, dtype=np.float32).reshape(batch_size, 3, 2, 2),
         allow_fallback=allow_fallback,
@@ -217,7 +218,7 @@ def test_with_host_io_each_run_copies_in_and_out(ort: FakeOrt) -> None:
     backend.run()
     backend.run()
     assert ort.log == ["to cuda", "run", "to cpu"] * 2
-    assert backend.outputs().tolist() == [[0, 1, 2, 3], [12, 13, 14, 15]]
+    assert only_output(backend).tolist() == [[0, 1, 2, 3], [12, 13, 14, 15]]
     assert backend.settings["host_memory"] == "pinned"
     assert backend.settings["copies"] == "inputs pinned, outputs pageable; waits 3 times"
 
@@ -227,7 +228,7 @@ def test_with_device_io_no_run_copies(ort: FakeOrt) -> None:
     del ort.log[:]
     backend.run()
     assert ort.log == ["run", "wait"]
-    assert backend.outputs().tolist() == [[0, 1, 2, 3], [12, 13, 14, 15]]
+    assert only_output(backend).tolist() == [[0, 1, 2, 3], [12, 13, 14, 15]]
     assert "host_memory" not in backend.settings
     assert "copies" not in backend.settings
 
@@ -381,7 +382,7 @@ def test_a_provider_with_memory_of_its_own_is_copied_to_in_each_run(
     backend = load("dml")
     backend.run()
     assert ort.log == ["session", "run with copies"]
-    assert backend.outputs().tolist() == [[0, 1, 2, 3], [12, 13, 14, 15]]
+    assert only_output(backend).tolist() == [[0, 1, 2, 3], [12, 13, 14, 15]]
     with pytest.raises(UnsupportedCell, match=r"onnxruntime-dml .* measure it with --io host"):
         load("dml", io="device")
 

@@ -10,12 +10,13 @@ import pytest
 
 from greenbatch.errors import PlacementError, StudyError
 from greenbatch.models.onnx_session import CRASHING
-from greenbatch.records import FACTORS, Cell
+from greenbatch.records import FACTORS, Cell, InputSpec, TensorSpec
 from greenbatch.runners import backends
 from greenbatch.runners.backends import cuda_driver
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
 from greenbatch.runners.backends.onnx_runtime.settings import in_force, session_options
+from greenbatch.testing.outputs import only_output
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,10 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+IMAGES = InputSpec(name="images")
+LOGITS = TensorSpec(name="logits", dtype="float32", dims=("batch", 4))
+
+
 def task(
     network: Path,
     backend: str = "onnxruntime-cpu",
@@ -52,7 +57,7 @@ def task(
         cell=Cell("double", backend, precision, batch_size=2),
         artifact=network,
         weights=network,
-        manifest=cast("Any", SimpleNamespace(outputs=[SimpleNamespace(dims=("batch", 4))])),
+        manifest=cast("Any", SimpleNamespace(input=IMAGES, outputs=[LOGITS])),
         threads=1,
         images=np.arange(8, dtype=np.float32).reshape(2, 4),
         allow_fallback=allow_fallback,
@@ -67,10 +72,10 @@ def expected() -> np.ndarray:
 def test_a_cell_runs_its_batch_and_tells_every_factor(network: Path) -> None:
     backend = OnnxSession(task(network))
     backend.run()
-    first = backend.outputs()
+    first = only_output(backend)
     np.testing.assert_allclose(first, expected(), rtol=1e-5)
     first[:] = 0
-    np.testing.assert_allclose(backend.outputs(), expected(), rtol=1e-5)  # it was a copy
+    np.testing.assert_allclose(only_output(backend), expected(), rtol=1e-5)  # it was a copy
     assert backend.placement == {"CPUExecutionProvider": 2}
     assert not backend.fell_back
     settings = backend.settings
@@ -97,7 +102,7 @@ def test_what_is_set_is_in_force(network: Path) -> None:
         )
     )
     backend.run()
-    np.testing.assert_allclose(backend.outputs(), expected(), rtol=1e-5)
+    np.testing.assert_allclose(only_output(backend), expected(), rtol=1e-5)
     told = backend.settings
     assert told["threads"] == told["inter_op_threads"] == 2
     assert told["spinning"] is False
@@ -167,7 +172,7 @@ def test_a_provider_that_does_not_start_is_replaced_if_that_is_allowed(network: 
         pytest.skip("wants the CUDA provider and no CUDA device")
     backend = OnnxSession(task(network, "onnxruntime-cuda", allow_fallback=True))
     backend.run()
-    np.testing.assert_allclose(backend.outputs(), expected(), rtol=1e-5)
+    np.testing.assert_allclose(only_output(backend), expected(), rtol=1e-5)
     assert backend.fell_back
     assert backend.placement == {"CPUExecutionProvider": 2}
     assert backend.settings["autotuning"] == "none"  # no word of what CUDA would have done

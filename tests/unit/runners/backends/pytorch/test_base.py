@@ -18,9 +18,10 @@ from greenbatch.runners.backends import Setting, Task, parse_settings
 from greenbatch.runners.backends.planning import Planning
 from greenbatch.runners.backends.pytorch import base
 from greenbatch.runners.backends.pytorch.aot import TorchAot
-from greenbatch.runners.backends.pytorch.base import TorchBackend
+from greenbatch.runners.backends.pytorch.base import Buffers, TorchBackend
 from greenbatch.runners.backends.pytorch.compiled import TorchCompiled
 from greenbatch.runners.backends.pytorch.eager import TorchEager
+from greenbatch.testing.outputs import only_output
 from tests.fakes import own_networks
 
 BATCH = 3
@@ -100,7 +101,7 @@ def test_it_computes_with_the_artifacts_weights_in_each_precision(
     cell = replace(task.cell, precision=precision)
     backend = TorchEager(replace(task, cell=cell, settings={"channels_last": channels_last}))
     backend.run()
-    logits = backend.outputs()
+    logits = only_output(backend)
     assert logits.dtype == np.float32
     found = difference(wanted(truth, task), logits)
     assert fault(found, precision) is None
@@ -173,7 +174,7 @@ def test_an_exported_program_is_built_again_with_the_artifacts_weights(
         )
     )
     backend.run()
-    np.testing.assert_allclose(backend.outputs(), wanted(truth, task), atol=1e-5)
+    np.testing.assert_allclose(only_output(backend), wanted(truth, task), atol=1e-5)
 
 
 def test_every_factor_is_told_but_those_of_the_process(task: Sourced) -> None:
@@ -216,9 +217,9 @@ def test_arithmetic_is_asked_of_the_runtime(task: Sourced) -> None:
 def test_logits_that_come_from_elsewhere_are_a_misplacement(task: Sourced) -> None:
     backend = TorchEager(task)
     backend.run()
-    backend._logits = torch.empty(BATCH, 5, device="meta")
-    with pytest.raises(PlacementError, match="its logits are on meta"):
-        backend.outputs()
+    backend._returned = torch.empty(BATCH, 5, device="meta")
+    with pytest.raises(PlacementError, match="its outputs are on meta"):
+        only_output(backend)
 
 
 def test_tf32_is_off_and_cudnn_searches_unless_it_is_set(
@@ -246,11 +247,11 @@ def test_settings_are_read_as_a_user_writes_them() -> None:
 def test_host_io_copies_in_and_out_of_buffers_made_once(task: Sourced, truth: nn.Module) -> None:
     """The way of a GPU's run, with buffers of the CPU for those of the device."""
     backend = TorchEager(task)
-    device, pinned = torch.zeros_like(backend._images), torch.empty(BATCH, own_networks.CLASSES)
-    backend._source, backend._images, backend._result = backend._images, device, pinned
+    images, pinned = backend._buffers.inputs, torch.empty(BATCH, own_networks.CLASSES)
+    backend._buffers = Buffers([torch.zeros_like(images[0])], images, {"logits": pinned})
     backend.run()
     np.testing.assert_allclose(pinned, wanted(truth, task), atol=1e-5)
-    logits = backend.outputs()
+    logits = only_output(backend)
     pinned.zero_()
     assert logits.any()  # a copy
 
@@ -271,8 +272,8 @@ def test_logits_with_axes_of_one_behind_the_classes_are_rows(
     manifest = replace(task.manifest, outputs=(replace(logits, dims=(*logits.dims, 1, 1)),))
     backend = TorchEager(replace(task, manifest=manifest))
     backend.run()
-    assert backend.outputs().shape == (BATCH, own_networks.CLASSES)
-    np.testing.assert_allclose(backend.outputs(), wanted(truth, task), atol=1e-5)
+    assert only_output(backend).shape == (BATCH, own_networks.CLASSES)
+    np.testing.assert_allclose(only_output(backend), wanted(truth, task), atol=1e-5)
 
 
 def test_such_logits_fit_the_pinned_buffer_that_they_are_copied_to(
@@ -281,9 +282,9 @@ def test_such_logits_fit_the_pinned_buffer_that_they_are_copied_to(
     made: list[tuple[int, ...]] = []
     empty = torch.empty
 
-    def pinned(*dims: int, pin_memory: bool = False, **more: Any) -> torch.Tensor:
+    def pinned(dims: tuple[int, ...], pin_memory: bool = False, **more: Any) -> torch.Tensor:
         made.extend([dims] if pin_memory else [])
-        return empty(*dims, **more)
+        return empty(dims, **more)
 
     monkeypatch.setattr(torch, "empty", pinned)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
@@ -336,7 +337,7 @@ def test_a_captured_graph_is_replayed_over_the_same_buffer_only(
         log.append("forward")
         return batch * 2
 
-    replayed = base._capture(forward, images)
+    replayed = base._capture(forward, [images])
     warm_up = ["wait", "stream begins", *["forward"] * 3, "stream ends", "wait"]
     assert log == [*warm_up, "capture begins", "forward", "capture ends"]
     assert replayed(images) is replayed(images)

@@ -16,9 +16,10 @@ import pytest
 import torch
 
 from greenbatch.errors import PlacementError
-from greenbatch.records import Cell
+from greenbatch.records import Cell, InputSpec, TensorSpec
 from greenbatch.runners.backends import Backend, Task
 from greenbatch.runners.backends.pytorch.aot import TorchAot
+from greenbatch.runners.backends.pytorch.base import Buffers
 from greenbatch.runners.backends.pytorch.compiled import (
     TorchCompiled,
     inductor_options,
@@ -26,6 +27,7 @@ from greenbatch.runners.backends.pytorch.compiled import (
 )
 from greenbatch.runners.backends.pytorch.toolchain import compiler_missing
 from greenbatch.runners.scenarios.batches import Batches
+from greenbatch.testing.outputs import only_output
 from tests.fakes import own_networks
 
 # A repetition's process: the small network, loaded and run with a cache.
@@ -36,8 +38,9 @@ from pathlib import Path
 import numpy as np, psutil
 from torch import nn
 from tests.fakes import own_networks
-from greenbatch.records import Cell
+from greenbatch.records import Cell, InputSpec, TensorSpec
 from greenbatch.runners.backends import Task
+from greenbatch.records import InputSpec, TensorSpec
 from types import SimpleNamespace
 
 target, cache, precision, settings = json.loads(sys.argv[1])
@@ -50,7 +53,8 @@ def network(self, task):
     return own_networks.build()
 backend_class._on_device = network
 images = np.random.default_rng(0).standard_normal((3, 3, 16, 16), dtype=np.float32)
-manifest = SimpleNamespace(outputs=[SimpleNamespace(dims=("batch", own_networks.CLASSES))])
+logits = TensorSpec(name="logits", dtype="float32", dims=("batch", own_networks.CLASSES))
+manifest = SimpleNamespace(input=InputSpec(), outputs=[logits])
 task = Task(Cell("small", "torch-cpu", precision=precision, batch_size=3), Path(), Path(), manifest,
     2, images, settings=settings, cache=Path(cache) if cache else None)
 backend = backend_class(task)
@@ -64,7 +68,7 @@ from torch._dynamo.utils import counters
 import torch
 with torch.no_grad():
     wanted = truth(torch.from_numpy(images)).numpy()
-got = backend.outputs()
+got = next(iter(backend.outputs().values()))
 print(json.dumps({
     "error": float(abs(got - wanted).max() / abs(wanted).max()),
     "built": len(built),
@@ -139,9 +143,10 @@ def compiled(module: torch.nn.Module, cache: Path) -> TorchCompiled:
     prepare_inductor(cache, threads=1)
     backend = object.__new__(TorchCompiled)
     backend._compiled = _compile(module, {})
-    backend._forward, backend._scratch = backend._first, None
-    backend._device, backend._source, backend._result = torch.device("cpu"), None, None
-    backend._images = torch.zeros(2, 3, own_networks.SIDE, own_networks.SIDE)
+    backend._forward, backend._scratch = backend._compiled_first, None
+    backend._batched, backend._specs = [True], ()
+    backend._device = torch.device("cpu")
+    backend._buffers = Buffers([torch.zeros(2, 3, own_networks.SIDE, own_networks.SIDE)])
     backend._inference_mode = torch.inference_mode
     return backend
 
@@ -158,12 +163,12 @@ def task(monkeypatch: pytest.MonkeyPatch) -> Task:
     built = own_networks.build()
     monkeypatch.setattr(TorchCompiled, "_on_device", lambda self, task: copy.deepcopy(built))
     side = own_networks.SIDE
-    outputs = [SimpleNamespace(dims=("batch", own_networks.CLASSES))]
+    logits = TensorSpec(name="logits", dtype="float32", dims=("batch", own_networks.CLASSES))
     return Task(
         cell=Cell("small", "torch-compile-cpu", batch_size=2),
         artifact=Path(),
         weights=Path(),
-        manifest=cast("Any", SimpleNamespace(outputs=outputs)),
+        manifest=cast("Any", SimpleNamespace(input=InputSpec(), outputs=[logits])),
         threads=1,
         images=np.zeros((2, 3, side, side), np.float32),
     )
@@ -176,7 +181,7 @@ def test_a_second_network_of_the_same_class_is_compiled_too(
     first, second = (compiled(own_networks.build(), tmp_path) for _ in range(2))
     first.run()
     second.run()
-    np.testing.assert_array_equal(first.outputs(), second.outputs())
+    np.testing.assert_array_equal(only_output(first), only_output(second))
 
 
 @pytest.mark.slow
@@ -187,11 +192,11 @@ def test_networks_of_one_class_keep_their_own_weights(tmp_path: Path, unlowered:
             value.fill_(0.5)
     first, second = compiled(own_networks.build(), tmp_path), compiled(other, tmp_path)
     for backend in (first, second, first):
-        backend._images = torch.ones_like(backend._images)
+        backend._buffers = Buffers([torch.ones_like(backend._buffers.inputs[0])])
         backend.run()
-    assert (first.outputs() != second.outputs()).any()
+    assert (only_output(first) != only_output(second)).any()
     with torch.no_grad():
-        np.testing.assert_allclose(second.outputs(), other(second._images), rtol=1e-5)
+        np.testing.assert_allclose(only_output(second), other(second._buffers.inputs[0]), rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -208,18 +213,18 @@ def test_a_server_with_batches_of_up_to_256_compiles_each_size(task: Task, unlow
     batches = Batches(cast("Backend", backend), wide, range(1, 257))
     assert batches.loaded == 9
     assert batches.warm(1, time.monotonic, most_s=0) == 9
-    truth = backend.outputs()
+    truth = only_output(backend)
     for size in (1, 3, 100, 256):
         batches.run(size)
     for size, each in batches._backends.items():
-        np.testing.assert_allclose(each.outputs(), truth[:size], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(only_output(each), truth[:size], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
 def test_two_are_lowered_in_one_process(tmp_path: Path) -> None:
     for size in (1, 2, 1):
         backend = compiled(own_networks.build(), tmp_path)
-        backend._images = backend._images[:size]
+        backend._buffers = backend._first(size)
         backend.run()
 
 

@@ -1,0 +1,4 @@
+"""What the outputs of a graph are: which axis is the batch, what is a position, what the data size.
+
+observed   from runs at several batch sizes      positions  from the nodes that make an output
+"""
