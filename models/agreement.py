@@ -1,6 +1,6 @@
 """How near the outputs of two runtimes, or of two precisions, are for the same images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,15 @@ goes where its score is near a threshold. A lost weight leaves almost none.
 ROW_TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 1e-1, "int8": 2e-1}
 """How near the values of a detection are to those of its equal, over the output's largest."""
 
+_ABOVE_NOISE = 10 / LARGEST_RELATIVE
+"""Over an output's noise, the least that its errors are held against: ten times the noise passes.
+
+Where nothing of what a network looks for is in the images, a Sigmoid puts out 1e-7, and runtimes
+differ by as much: by rounding, which the reference shows in itself.
+"""
+_WEAK = 0.01
+"""Noise over an output's largest value from which on its digits are mostly rounding."""
+
 _NO_SCORES = ("embed", "hidden", "feature", "pool")  # in the name of an output: not of classes
 
 
@@ -64,6 +73,8 @@ class Difference:
             ``None`` where there are none.
         output: The one that has ``cosine``; empty where no output holds values, and nothing of
             them differs.
+        weak: Outputs whose values for these images are mostly noise of rounding, so that agreement
+            proves little; they do not count in ``cosine``.
     """
 
     max_abs: float
@@ -73,6 +84,7 @@ class Difference:
     top1_agreement: float | None
     equal: float | None = None
     output: str = ""
+    weak: tuple[str, ...] = ()
 
 
 def is_classifier(specs: Sequence[TensorSpec]) -> bool:
@@ -97,6 +109,7 @@ def compare(
     reference: Outputs,
     got: Outputs,
     precision: str = "fp32",
+    noise: Mapping[str, float] | None = None,
 ) -> Difference:
     """Compare outputs of the same images, see `fault_of_form` first.
 
@@ -108,11 +121,14 @@ def compare(
         reference: By name; finite.
         got: Likewise, of the same shapes but for what the data decide.
         precision: Says how near two rows of a set are, see `ROW_TOLERANCE`.
+        noise: How far the reference is from itself computed in another order, at most, by output;
+            what is left out has none.
     """
     import numpy as np
 
     apart: list[NDArray[np.float64]] = []
     relative, cosines, equal = {}, {}, {}
+    weak = []
     for spec in specs:
         if spec.counted:
             continue
@@ -122,8 +138,15 @@ def compare(
             continue
         wanted, found = wanted.astype(np.float64), found.astype(np.float64)
         apart.append(np.abs(wanted - found).ravel())
-        relative[spec.name] = _relative(apart[-1], wanted, reference[spec.name].dtype.kind)
-        cosines[spec.name] = _cosine(wanted, found)
+        of_noise = (noise or {}).get(spec.name, 0.0)
+        largest = float(np.abs(wanted).max(initial=0.0))
+        scale = max(largest, _ABOVE_NOISE * of_noise)
+        relative[spec.name] = _relative(apart[-1], scale, reference[spec.name].dtype.kind)
+        if of_noise > _WEAK * largest:
+            weak.append(spec.name)
+            cosines[spec.name] = 1.0
+        else:
+            cosines[spec.name] = _cosine(wanted, found)
     for group in row_groups(specs):
         equal[group[0].name] = matched_share(group, reference, got, ROW_TOLERANCE[precision])
     worst = min(cosines, key=cosines.__getitem__, default="")
@@ -136,18 +159,18 @@ def compare(
         top1_agreement=_top1(specs, reference, got) if is_classifier(specs) else None,
         equal=min(equal.values(), default=None),
         output=worst,
+        weak=tuple(weak),
     )
 
 
-def _relative(apart: "NDArray[np.float64]", wanted: "NDArray[np.float64]", kind: str) -> float:
-    """Return the largest difference over the largest value; one step of whole numbers is none."""
+def _relative(apart: "NDArray[np.float64]", scale: float, kind: str) -> float:
+    """Return the largest difference over a scale; one step of whole numbers is none."""
     import numpy as np
 
-    largest = float(np.abs(wanted).max(initial=0.0))
     error = float(apart.max(initial=0.0))
     if kind in "iu" and error <= 1:
         return 0.0
-    return error / max(largest, float(np.finfo(np.float64).tiny))
+    return error / max(scale, float(np.finfo(np.float64).tiny))
 
 
 def _cosine(wanted: "NDArray[np.float64]", found: "NDArray[np.float64]") -> float:

@@ -219,10 +219,12 @@ def _fill(
         "cache": CACHES.index(record.cache or "none"),
         "agreement_max_rel": record.agreement.max_rel if record.agreement else None,
         "agreement_cosine": record.agreement.cosine if record.agreement else None,
+        "agreement_equal": record.agreement.equal if record.agreement else None,
     }
     for name, value in scalars.items():
         arrays[name][place] = _number(value)
     arrays["reason"][place] = record.reason or ""
+    arrays["agreement_weak"][place] = ", ".join(record.agreement.weak) if record.agreement else ""
     if record.pipeline and record.duration_s:
         _fill_pipeline(arrays, place, record.pipeline, record.duration_s)
     if record.queue and record.duration_s:

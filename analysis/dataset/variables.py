@@ -249,9 +249,15 @@ VARIABLES: dict[str, Variable] = {
     ),
     "cache": _code("what the backend had compiled earlier, when it started", CACHES),
     "agreement_max_rel": Variable(
-        "1", "largest difference of a logit from the reference's, over its largest logit"
+        "1", "largest difference of an output from the reference's, over its largest value"
     ),
-    "agreement_cosine": Variable("1", "lowest cosine similarity of logits with the reference's"),
+    "agreement_cosine": Variable("1", "lowest cosine similarity of an output and the reference's"),
+    "agreement_equal": Variable(
+        "1", "lowest share of positions or detections that are the reference's"
+    ),
+    "agreement_weak": Variable(
+        "1", "outputs that are nearly 0 for these images, and mostly rounding", kind="text"
+    ),
     "max_batch_size": Variable(
         "1", "largest batch that fits into memory, 0 where none does", over=_ANY_BATCH
     ),

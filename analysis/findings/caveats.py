@@ -100,11 +100,25 @@ def caveats(
         *_settings(in_force or Fairness()),
         *_repetitions(rows),
         *_repeats(dataset, study),
+        *_weak_agreement(rows),
         *_flags(rows),
         *_journal(dataset),
     ]
     order = list(Severity)
     return sorted(found, key=lambda caveat: order.index(caveat.severity))
+
+
+def _weak_agreement(rows: Sequence[CellRow]) -> Iterator[Caveat]:
+    """Say where agreement with the reference proves little."""
+    found = {row.cell.model: row.agreement_weak for row in rows if row.agreement_weak}
+    for model, outputs in found.items():
+        yield Caveat(
+            "agreement-weak",
+            Severity.NOTE,
+            f"The output {outputs} of {model} is nearly 0 for these images and mostly rounding, so "
+            "the agreement between runtimes proves little: give images of what it looks for with "
+            "--images.",
+        )
 
 
 def contents_caveats(dataset: "xr.Dataset") -> Iterator[Caveat]:

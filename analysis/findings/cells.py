@@ -76,8 +76,9 @@ class CellRow:
         power_w: Mean power over the domains that count.
         memory_host_bytes, memory_device_bytes, memory_children_bytes: Highest peak over the
             repetitions: of the process, of its device, of the largest process that it started.
-        agreement_max_rel, agreement_cosine: The worst over all repetitions that were compared
-            with the reference, failed ones included.
+        agreement_max_rel, agreement_cosine, agreement_equal: The worst over all repetitions that
+            were compared with the reference, failed ones included.
+        agreement_weak: Outputs that are mostly rounding for these images.
         max_batch_size: The largest batch that fits into memory, 0 where none does; ``None``
             where it was not probed.
         min_failing_batch_size: The smallest batch that was tried and does not.
@@ -109,6 +110,8 @@ class CellRow:
     memory_children_bytes: float | None = None
     agreement_max_rel: float | None = None
     agreement_cosine: float | None = None
+    agreement_equal: float | None = None
+    agreement_weak: str = ""
     max_batch_size: int | None = None
     min_failing_batch_size: int | None = None
     accuracy: AccuracyFigure | None = None
@@ -278,6 +281,8 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
         memory_children_bytes=memory.get("children"),
         agreement_max_rel=max(_known(view("agreement_max_rel", place)), default=None),
         agreement_cosine=min(_known(view("agreement_cosine", place)), default=None),
+        agreement_equal=min(_known(view("agreement_equal", place)), default=None),
+        agreement_weak=max(map(str, view("agreement_weak", place)), default=""),
         max_batch_size=_whole(view("max_batch_size", place)),
         min_failing_batch_size=_whole(view("min_failing_batch_size", place)),
         accuracy=_accuracy(view, place),

@@ -1,6 +1,7 @@
 """From a spec to torchvision's module, as torchvision builds it for published weights."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from greenbatch.errors import UnknownNameError
 from greenbatch.models.spec import ModelSpec
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 # Without the heads that only training uses: what infers is the same for random weights. (Their own
 # drawing takes seconds and is replaced.)
 _INCEPTION = {"aux_logits": False, "transform_input": True, "init_weights": False}
-_ARGUMENTS: dict[str, dict[str, Any]] = {
+_ARGUMENTS: Mapping[str, Mapping[str, bool]] = {
     "googlenet": _INCEPTION,
     "inception_v3": _INCEPTION,
     "quantized_googlenet": {"aux_logits": False, "transform_input": True},
@@ -46,7 +47,7 @@ def torchvision_module(spec: ModelSpec) -> "nn.Module":
     known = models.list_models()
     if spec.name not in known:
         raise UnknownNameError(f"{spec.source} network", spec.name, known)
-    arguments = dict(_ARGUMENTS.get(spec.name, {}))
+    arguments: dict[str, bool | None] = dict(_ARGUMENTS.get(spec.name, {}))
     if spec.family in ("segmentation", "detection"):
         arguments["weights_backbone"] = None
     module: nn.Module = models.get_model(spec.name, weights=None, **arguments).eval()

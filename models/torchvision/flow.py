@@ -8,6 +8,7 @@ from torchvision.models.optical_flow._utils import make_coords_grid, upsample_fl
 if TYPE_CHECKING:
     import torch
     from torchvision.models.optical_flow import RAFT
+    from torchvision.models.optical_flow.raft import CorrBlock, UpdateBlock
 
 UPDATES = 12
 """Number of updates of the flow, torchvision's default."""
@@ -23,6 +24,12 @@ class LastFlow(nn.Module):
     Args:
         network: Of torchvision, in evaluation mode.
     """
+
+    context_encoder: "nn.Module"
+    corr_block: "CorrBlock"
+    feature_encoder: "nn.Module"
+    mask_predictor: "nn.Module | None"
+    update_block: "UpdateBlock"
 
     def __init__(self, network: "RAFT") -> None:
         super().__init__()

@@ -6,11 +6,13 @@ for the same reason (Lin et al. 2017, section 4.1).
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from torchvision.models.detection.retinanet import RetinaNetClassificationHead
+    from torchvision.models.detection.ssd import SSDClassificationHead
 
     from greenbatch.models.torchvision.detection.one_stage import OneStage
     from greenbatch.models.torchvision.detection.two_stage import TwoStage
@@ -32,16 +34,30 @@ def set_heads(module: "nn.Module", images: "torch.Tensor") -> None:
             is left as it is.
         images: (N, 3, H, W).
     """
-    if hasattr(module, "roi_heads"):
+    from greenbatch.models.torchvision.detection.one_stage import OneStage
+    from greenbatch.models.torchvision.detection.two_stage import TwoStage
+
+    if isinstance(module, TwoStage):
         _set_two_stage(module, images)
-    elif hasattr(module, "anchor_generator"):
+    elif isinstance(module, OneStage):
         _set_one_stage(module, images)
+
+
+def silence(module: "nn.Module") -> None:
+    """Let a one-stage detector with fresh weights find nothing: millions would take minutes.
+
+    Its biases are those of its class scores until `set_heads` sets them.
+    """
+    from greenbatch.models.torchvision.detection.one_stage import OneStage
+
+    if isinstance(module, OneStage):
+        _raise(module.head.classification_head, -_REACH / 4)
 
 
 def _set_two_stage(module: "TwoStage", images: "torch.Tensor") -> None:
     _scale(module.rpn.head.bbox_pred, _OFFSETS)
     layer = module.roi_heads.box_predictor.cls_score
-    logits = _captured(layer, module, images)
+    logits = cast("torch.Tensor", _captured(layer, module, images))
 
     def scores(background: float) -> "torch.Tensor":
         return _without_background(logits, background)
@@ -53,12 +69,12 @@ def _set_one_stage(module: "OneStage", images: "torch.Tensor") -> None:
     import torch
 
     classes, boxes = module.head.classification_head, module.head.regression_head
-    several = hasattr(classes, "module_list")  # SSD: a layer for each level, and a background
+    several = not hasattr(classes, "cls_logits")  # SSD: a layer for each level, and a background
     if not several and hasattr(boxes, "bbox_ctrness"):
         boxes.bbox_reg.bias += _FCOS_SIDES
     elif not several:
         _scale(boxes.bbox_reg, _OFFSETS)
-    outputs = _captured(module.head, module, images)
+    outputs = cast("dict[str, torch.Tensor]", _captured(module.head, module, images))
     logits = outputs["cls_logits"]
 
     def scores(bias: float) -> "torch.Tensor":
@@ -70,17 +86,22 @@ def _set_one_stage(module: "OneStage", images: "torch.Tensor") -> None:
         return found
 
     bias = _bias(scores, module.score_thresh, len(images), falling=several)
-    if not several:
+    _raise(classes, -bias if several else bias)
+
+
+def _raise(classes: "RetinaNetClassificationHead | SSDClassificationHead", bias: float) -> None:
+    """Raise the class scores of a one-stage detector; of SSD by lowering the background's."""
+    if hasattr(classes, "cls_logits"):
         classes.cls_logits.bias += bias
         return
     for level in classes.module_list:
         layer = level if hasattr(level, "bias") else level[-1]
-        layer.bias.view(-1, classes.num_columns)[:, 0] += bias
+        layer.bias.view(-1, classes.num_columns)[:, 0] -= bias
 
 
-def _captured(part: "nn.Module", module: "nn.Module", images: "torch.Tensor") -> Any:
+def _captured(part: "nn.Module", module: "nn.Module", images: "torch.Tensor") -> object:
     """Return what a part of a module puts out for images."""
-    found: list[Any] = []
+    found: list[object] = []
     handle = part.register_forward_hook(lambda _part, _inputs, output: found.append(output))
     try:
         module(images)
@@ -90,7 +111,7 @@ def _captured(part: "nn.Module", module: "nn.Module", images: "torch.Tensor") ->
 
 
 def _without_background(logits: "torch.Tensor", bias: float) -> "torch.Tensor":
-    """Return the probabilities of all classes but the first, whose logits are raised by ``bias``."""
+    """Return the probabilities of all classes but the first, whose logits rise by ``bias``."""
     import torch
 
     logits = logits.clone()

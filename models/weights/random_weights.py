@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torchvision.ops import FrozenBatchNorm2d
 
     Layer = nn.Linear | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d
-    Norm = _BatchNorm | FrozenBatchNorm2d
+
 
 SCHEME = 2
 """Number of the way in which weights are drawn; a change of the way changes it."""
@@ -68,7 +68,7 @@ def draw_weights(module: "nn.Module", spec: ModelSpec, seed: int) -> None:
     from torch.nn.modules.instancenorm import _InstanceNorm
     from torchvision.ops import FrozenBatchNorm2d
 
-    from greenbatch.models.weights.detector_heads import set_heads
+    from greenbatch.models.weights.detector_heads import set_heads, silence
 
     generator = torch.Generator().manual_seed(seed)
     module.eval()
@@ -87,6 +87,7 @@ def draw_weights(module: "nn.Module", spec: ModelSpec, seed: int) -> None:
             norm.reset_running_stats()  # what the pass does not reach stays neutral
         layers = [m for m in module.modules() if isinstance(m, _weighted())]
         inputs = synthetic_inputs(spec, _count(spec, bool(norms or frozen)), seed)
+        silence(module)
         tensors = list(map(torch.from_numpy, inputs.values()))
         _settle(module, layers, [*norms, *frozen], tensors)
         set_heads(module, tensors[0][: _IMAGES // 4])
@@ -161,7 +162,7 @@ def _draw(
 def _settle(
     module: "nn.Module",
     layers: "Sequence[Layer]",
-    norms: "Sequence[Norm]",
+    norms: "Sequence[_BatchNorm | FrozenBatchNorm2d]",
     inputs: "Sequence[torch.Tensor]",
 ) -> None:
     """Pass ``inputs`` through ``module`` and adjust each layer and norm as it is reached."""
@@ -177,7 +178,7 @@ def _settle(
         # A layer without a bias stands before a normalisation, which levels its output, or last.
         return None if layer.bias is None else _level(layer, output)
 
-    def gather(norm: "Norm", inputs: "tuple[torch.Tensor, ...]") -> None:
+    def gather(norm: "_BatchNorm | FrozenBatchNorm2d", inputs: "tuple[torch.Tensor, ...]") -> None:
         if norm not in reached and norm.running_mean is not None and norm.running_var is not None:
             reached.append(norm)
             axes = [axis for axis in range(inputs[0].ndim) if axis != 1]

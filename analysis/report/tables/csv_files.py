@@ -33,6 +33,7 @@ def cells_csv(rows: Sequence[CellRow]) -> str:
         ("max_batch_size", "max_batch_size"),
         ("agreement_max_rel", "agreement_max_rel"),
         ("agreement_cosine", "agreement_cosine"),
+        ("agreement_equal", "agreement_equal"),
     )
     header += [name for name, _ in plain]
     header += ["accuracy_top1_percent", "accuracy_source", "n_ok", "n_planned", "interval"]

@@ -140,6 +140,11 @@ def _cosine(rows: Sequence[CellRow]) -> str:
     return f"{min(found):.5f}" if found else ""
 
 
+def _equal(rows: Sequence[CellRow]) -> str:
+    found = [row.agreement_equal for row in rows if row.agreement_equal is not None]
+    return f"{min(found):.1%}" if found else ""
+
+
 def _peak(rows: Sequence[CellRow], name: str) -> str:
     """Name the most bytes and the batch they were needed at; nothing where there were none."""
     found = [(known, row.cell.batch_size) for row in rows if (known := getattr(row, name))]
@@ -174,6 +179,7 @@ def _top1(rows: Sequence[CellRow]) -> str:
 _OUTPUTS: Mapping[str, Callable[[Sequence[CellRow]], str]] = {
     "largest difference": _difference,
     "lowest cosine": _cosine,
+    "same positions": _equal,
     "memory": partial(_peak, name="memory_host_bytes"),
     "of its children": partial(_peak, name="memory_children_bytes"),
     "of the device": partial(_peak, name="memory_device_bytes"),

@@ -16,10 +16,13 @@ from greenbatch.models.torchvision.detection.resized import (
     resized_size,
     transformed,
 )
-from greenbatch.models.torchvision.detection.suppression import Candidates, suppressed
+from greenbatch.models.torchvision.detection.suppression import best_of_dense
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+    from torchvision.models.detection.retinanet import RetinaNetHead
+    from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 
 class OneStage(nn.Module):
@@ -31,6 +34,11 @@ class OneStage(nn.Module):
     Args:
         network: Of torchvision, in evaluation mode.
     """
+
+    anchor_generator: "AnchorGenerator"
+    backbone: "nn.Module"
+    head: "RetinaNetHead"
+    transform: "GeneralizedRCNNTransform"
 
     def __init__(self, network: FCOS | RetinaNet | SSD) -> None:
         super().__init__()
@@ -61,9 +69,12 @@ class OneStage(nn.Module):
         anchors = self.anchor_generator(ImageList(inputs, [padded]), levels)[0]
         size = resized_size(self.transform, height, width)
         cells = [level.shape[-2] * level.shape[-1] for level in levels]
-        found = suppressed(
-            self.candidates(outputs, anchors, cells, size),
-            images.shape[0],
+        boxes, scores, labels = self.candidates(outputs, anchors, cells, size)
+        found = best_of_dense(
+            boxes,
+            scores,
+            labels,
+            scores > self.score_thresh,
             size,
             self.nms_thresh,
             self.detections_per_img,
@@ -81,8 +92,8 @@ class OneStage(nn.Module):
         anchors: "Tensor",
         cells: Sequence[int],
         size: tuple[int, int],
-    ) -> Candidates:
-        """Return the boxes whose score is high enough.
+    ) -> "tuple[Tensor, Tensor, Tensor]":
+        """Return boxes (N, M, 4), their scores (N, M) and labels (N, M), before the threshold.
 
         Args:
             outputs: Of the head, for all anchors of all levels.
@@ -102,7 +113,7 @@ class Levels(OneStage):
         anchors: "Tensor",
         cells: Sequence[int],
         size: tuple[int, int],
-    ) -> Candidates:
+    ) -> "tuple[Tensor, Tensor, Tensor]":
         """See `OneStage.candidates`; as ``postprocess_detections`` of RetinaNet and FCOS."""
         logits = outputs["cls_logits"]
         classes = logits.shape[-1]
@@ -123,20 +134,14 @@ class Levels(OneStage):
             scores.append(best)
             boxes.append(self._decoded(codes, anchors[level][rows], size))
             labels.append(places % classes)
-        score = torch.cat(scores, 1)
-        image, place = torch.nonzero(score > self.score_thresh).unbind(1)
-        return Candidates(
-            torch.cat(boxes, 1)[image, place],
-            score[image, place],
-            torch.cat(labels, 1)[image, place],
-            image,
-        )
+        return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1)
 
     def _decoded(self, codes: "Tensor", anchors: "Tensor", size: tuple[int, int]) -> "Tensor":
         """Return the boxes (N, K, 4) that codes (N, K, 4) describe relative to anchors."""
         decode = getattr(self.box_coder, "decode_single", self.box_coder.decode)
         boxes = decode(codes.reshape(-1, 4), anchors.reshape(-1, 4))
-        return clip_boxes_to_image(boxes.view(codes.shape), size)
+        clipped: Tensor = clip_boxes_to_image(boxes.view(codes.shape), size)
+        return clipped
 
 
 class BestOfClass(OneStage):
@@ -148,7 +153,7 @@ class BestOfClass(OneStage):
         anchors: "Tensor",
         cells: Sequence[int],
         size: tuple[int, int],
-    ) -> Candidates:
+    ) -> "tuple[Tensor, Tensor, Tensor]":
         """See `OneStage.candidates`; as ``postprocess_detections`` of SSD."""
         codes = outputs["bbox_regression"]
         boxes = self.box_coder.decode_single(
@@ -157,9 +162,12 @@ class BestOfClass(OneStage):
         boxes = clip_boxes_to_image(boxes.view(codes.shape), size)
         judged = functional.softmax(outputs["cls_logits"], dim=-1).transpose(1, 2)[:, 1:]
         scores, places = judged.topk(min(self.topk_candidates, len(anchors)))
-        image, label, rank = torch.nonzero(scores > self.score_thresh).unbind(1)
-        return Candidates(
-            boxes[image, places[image, label, rank]], scores[image, label, rank], label + 1, image
+        chosen = places.flatten(1)
+        labels = torch.arange(1, judged.shape[1] + 1, device=boxes.device)[:, None]
+        return (
+            boxes.gather(1, chosen[..., None].expand(-1, -1, 4)),
+            scores.flatten(1),
+            labels.expand_as(places).flatten(1),
         )
 
 

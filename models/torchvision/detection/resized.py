@@ -7,9 +7,7 @@ if TYPE_CHECKING:
     from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 
-def resized_size(
-    transform: "GeneralizedRCNNTransform", height: int, width: int
-) -> tuple[int, int]:
+def resized_size(transform: "GeneralizedRCNNTransform", height: int, width: int) -> tuple[int, int]:
     """Return the height and width that images of a size are resized to, before padding.
 
     Source: ``_resize_image_and_masks`` in torchvision's ``models/detection/transform.py``, and

@@ -16,12 +16,13 @@ from greenbatch.models.torchvision.detection.resized import (
     resized_size,
     transformed,
 )
-from greenbatch.models.torchvision.detection.suppression import Candidates, suppressed
+from greenbatch.models.torchvision.detection.suppression import Boxes, best_of_dense, best_of_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torchvision.models.detection.roi_heads import RoIHeads
     from torchvision.models.detection.rpn import RegionProposalNetwork
+    from torchvision.models.detection.transform import GeneralizedRCNNTransform
     from torchvision.ops import MultiScaleRoIAlign
 
 _SMALLEST_PX = 1e-2  # sides of a detection: as RoIHeads.postprocess_detections
@@ -35,6 +36,11 @@ class TwoStage(nn.Module):
     Args:
         network: Of torchvision, in evaluation mode.
     """
+
+    backbone: "nn.Module"
+    roi_heads: "RoIHeads"
+    rpn: "RegionProposalNetwork"
+    transform: "GeneralizedRCNNTransform"
 
     def __init__(self, network: FasterRCNN) -> None:
         super().__init__()
@@ -84,7 +90,7 @@ def _proposals(
     inputs: "Tensor",
     features: "Mapping[str, Tensor]",
     size: tuple[int, int],
-) -> Candidates:
+) -> Boxes:
     """Return the regions that may hold something, as ``RegionProposalNetwork``; label: the level.
 
     What decides is taken of the best anchors alone: boxes are decoded after they were chosen.
@@ -109,21 +115,24 @@ def _proposals(
         boxes.append(clip_boxes_to_image(decoded.view(codes.shape), size))
         labels.append(torch.full_like(places, number))
     score, box = torch.cat(scores, 1), torch.cat(boxes, 1)
-    fit = (score >= rpn.score_thresh) & _at_least(box, rpn.min_size)
-    image, place = torch.nonzero(fit).unbind(1)
-    candidates = Candidates(
-        box[image, place], score[image, place], torch.cat(labels, 1)[image, place], image
+    return best_of_dense(
+        box,
+        score,
+        torch.cat(labels, 1),
+        (score >= rpn.score_thresh) & _at_least(box, rpn.min_size),
+        size,
+        rpn.nms_thresh,
+        rpn.post_nms_top_n(),
     )
-    return suppressed(candidates, inputs.shape[0], size, rpn.nms_thresh, rpn.post_nms_top_n())
 
 
 def _detections(
     heads: "RoIHeads",
     features: "Mapping[str, Tensor]",
-    proposals: Candidates,
+    proposals: Boxes,
     images: int,
     size: tuple[int, int],
-) -> Candidates:
+) -> Boxes:
     """Classify regions and adjust their boxes, as ``RoIHeads.postprocess_detections``."""
     proposals, pooled = _pooled(heads.box_roi_pool, features, proposals, size)
     logits, deltas = heads.box_predictor(heads.box_head(pooled))
@@ -132,18 +141,16 @@ def _detections(
     scores = functional.softmax(logits, -1)[:, 1:]  # the first class is the background
     fit = (scores > heads.score_thresh) & _at_least(boxes, _SMALLEST_PX)
     region, label = torch.nonzero(fit).unbind(1)
-    candidates = Candidates(
-        boxes[region, label], scores[region, label], label + 1, proposals.image[region]
-    )
-    return suppressed(candidates, images, size, heads.nms_thresh, heads.detections_per_img)
+    found = Boxes(boxes[region, label], scores[region, label], label + 1, proposals.image[region])
+    return best_of_rows(found, images, size, heads.nms_thresh, heads.detections_per_img)
 
 
 def _pooled(
     pool: "MultiScaleRoIAlign",
     features: "Mapping[str, Tensor]",
-    regions: Candidates,
+    regions: Boxes,
     size: tuple[int, int],
-) -> "tuple[Candidates, Tensor]":
+) -> "tuple[Boxes, Tensor]":
     """Cut regions out of the levels that fit their sizes, as ``MultiScaleRoIAlign``.
 
     Returns:
@@ -163,7 +170,7 @@ def _pooled(
         rows.append(own)
         scale = 2.0**-halved
         parts.append(roi_align(level, rois[own], pool.output_size, scale, pool.sampling_ratio))
-    return regions[torch.cat(rows)], torch.cat(parts)
+    return regions.rows(torch.cat(rows)), torch.cat(parts)
 
 
 def _at_least(boxes: "Tensor", side: float) -> "Tensor":

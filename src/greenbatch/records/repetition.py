@@ -73,6 +73,7 @@ class Agreement:
         equal: Lowest share of an output's positions, or of its detections, that are the same;
             ``None`` where there are none.
         counts: How many rows the data decided in the last batch, by output.
+        weak: Outputs whose values for these images are mostly rounding: agreement proves little.
     """
 
     images: int
@@ -80,6 +81,7 @@ class Agreement:
     cosine: float | None
     equal: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    weak: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

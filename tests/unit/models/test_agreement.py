@@ -1,0 +1,110 @@
+"""How near the outputs of two runtimes are, and where that proves little."""
+
+import numpy as np
+import pytest
+
+from greenbatch.models.agreement import compare, difference, fault, is_classifier
+from greenbatch.models.detections import matched_share
+from greenbatch.records import TensorSpec
+
+MAP = TensorSpec(name="text", dtype="float32", dims=("batch", 4))
+SCORES = TensorSpec(name="logits", dtype="float32", dims=("batch", 4))
+
+
+def test_what_is_nearly_zero_is_held_against_its_own_rounding() -> None:
+    """Outputs of a Sigmoid where nothing is found: 7e-7 at most, rounding 2e-7."""
+    wanted = {"text": np.array([[7e-7, 1e-9, 2e-9, 3e-9]])}
+    near = {"text": np.array([[6e-7, 9e-8, 2e-9, 3e-9]])}
+    plain = compare((MAP,), wanted, near)
+    assert fault(plain, "fp32") is not None, "against its largest value it is far off"
+    noisy = compare((MAP,), wanted, near, noise={"text": 2e-7})
+    assert fault(noisy, "fp32") is None
+    assert noisy.weak == ("text",)
+    wrong = {"text": np.array([[3e-5, 1e-9, 2e-9, 3e-9]])}
+    assert fault(compare((MAP,), wanted, wrong, noise={"text": 2e-7}), "fp32") is not None
+
+
+def test_noise_of_an_output_that_is_not_small_changes_nothing() -> None:
+    wanted = {"text": np.array([[0.7, 0.1, 0.2, 0.3]])}
+    near = {"text": wanted["text"] + 1e-6}
+    assert compare((MAP,), wanted, near, noise={"text": 1e-7}) == compare((MAP,), wanted, near)
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_one"),
+    [
+        (SCORES, True),
+        (TensorSpec(name="logits", dtype="float32", dims=("batch", 4, 1, 1)), True),
+        (TensorSpec(name="image_embeds", dtype="float32", dims=("batch", 512)), False),
+        (TensorSpec(name="out", dtype="float32", dims=("batch", 21, 8, 8)), False),
+        (TensorSpec(name="labels", dtype="int64", dims=("batch", 4), index=True), False),
+        (TensorSpec(name="seq", dtype="float32", dims=(4, "batch")), False),
+        (TensorSpec(name="boxes", dtype="float32", dims=("count", 4)), False),
+    ],
+)
+def test_scores_of_classes_are_one_output_with_a_row_for_each_image(
+    spec: TensorSpec, is_one: bool
+) -> None:
+    assert is_classifier((spec,)) is is_one
+    assert not is_classifier((spec, spec))
+
+
+def test_first_classes_are_compared_where_there_are_classes() -> None:
+    wanted = np.eye(4)
+    assert difference(wanted, wanted[::-1]).top1_agreement == 0
+    assert compare((MAP,), {"text": wanted}, {"text": wanted}).top1_agreement == 1
+    spec = TensorSpec(name="seq", dtype="float32", dims=(4, "batch"))
+    assert compare((spec,), {"seq": wanted}, {"seq": wanted}).top1_agreement is None
+
+
+def test_one_step_of_whole_numbers_is_rounding() -> None:
+    spec = TensorSpec(name="image", dtype="uint8", dims=("batch", 3))
+    wanted = {"image": np.array([[0, 128, 255]], np.uint8)}
+    step, two = ({"image": wanted["image"] ^ np.uint8(bits)} for bits in (1, 2))
+    assert fault(compare((spec,), wanted, step), "fp32") is None
+    assert fault(compare((spec,), wanted, two), "fp32") is not None
+
+
+BOXES = (
+    TensorSpec(name="boxes", dtype="float32", dims=("count", 4)),
+    TensorSpec(name="labels", dtype="int64", dims=("count",)),
+    TensorSpec(name="image", dtype="int64", dims=("count",), image_column=0),
+)
+
+
+def found(rows: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Detections of two images."""
+    rng = np.random.default_rng(seed)
+    return {
+        "boxes": rng.uniform(0, 640, (rows, 4)).astype(np.float32),
+        "labels": rng.integers(0, 3, rows),
+        "image": np.arange(rows) % 2,
+    }
+
+
+def test_detections_are_the_same_in_any_order_and_within_rounding() -> None:
+    wanted = found(30)
+    order = np.random.default_rng(1).permutation(30)
+    got = {name: value[order] for name, value in wanted.items()}
+    got["boxes"] = got["boxes"] * np.float32(1.0001)
+    assert matched_share(BOXES, wanted, got, 1e-3) == 1
+
+
+def test_a_detection_that_is_missing_moved_or_of_another_image_counts() -> None:
+    wanted = found(30)
+    fewer = {name: value[:27] for name, value in wanted.items()}
+    assert matched_share(BOXES, wanted, fewer, 1e-3) == pytest.approx(0.9)
+    assert matched_share(BOXES, fewer, wanted, 1e-3) == pytest.approx(0.9)
+    moved = {**wanted, "boxes": wanted["boxes"] + np.float32(50)}
+    assert matched_share(BOXES, wanted, moved, 1e-3) < 0.2
+    other = {**wanted, "image": 1 - wanted["image"]}
+    assert matched_share(BOXES, wanted, other, 1e-3) < 0.2
+    assert matched_share(BOXES, found(0), found(0), 1e-3) == 1
+    assert matched_share(BOXES, found(0), wanted, 1e-3) == 0
+
+
+def test_many_detections_are_compared_too() -> None:
+    wanted = found(5000)
+    order = np.random.default_rng(1).permutation(5000)
+    got = {name: value[order] for name, value in wanted.items()}
+    assert matched_share(BOXES, wanted, got, 1e-3) == 1
