@@ -10,7 +10,7 @@ from greenbatch.errors import ArtifactError, ExportError, first_line
 from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.onnx_file.external_data import external_tensors, location_of
 from greenbatch.exporter.onnx_file.inputs import ImageInput, find_inputs
-from greenbatch.exporter.onnx_file.reading import opsets, read_model
+from greenbatch.exporter.onnx_file.reading import opsets, read_model, read_with_weights
 from greenbatch.exporter.outputs.observed import BATCHES, follows_batch, observe
 from greenbatch.models import InputSpec
 from greenbatch.models.onnx_session import open_session
@@ -28,6 +28,10 @@ _PLACE = re.compile(
 _NEWEST_OPSET = re.compile(r"official support for domain \S+ is till opset \d+")
 
 
+_TENSOR = re.compile(r"tensor\((float16|float|double|u?int(8|16|32|64)|bool)\)")
+"""Types of outputs that ONNX Runtime hands over in Python."""
+
+
 @dataclass(frozen=True, slots=True)
 class OnnxFacts:
     """What was found in a file.
@@ -40,7 +44,7 @@ class OnnxFacts:
             ran at another batch than 1.
         batch_axis: Name of the symbolic axis, where the file has one.
         opset, ir_version, nodes: Of the graph.
-        parameters: Floating-point values among its initializers.
+        parameters: Floating-point values among its initializers and constants.
         outputs: As runs show them, see `greenbatch.exporter.outputs.observed`; where the batch is
             fixed, none of their axes is known to follow it.
         data_files: Names of the files beside it that hold weights.
@@ -75,8 +79,8 @@ def inspect(path: Path | str, input: InputSpec | None = None) -> OnnxFacts:
             or is no network of images.
     """
     path = Path(path)
-    model = read_model(path)
-    session = _open(path, model)
+    model, repaired = read_model(path)
+    session = _open(path, model, repaired)
     _check_outputs(session, path)
     found = find_inputs(model, path, input)
     outputs, batch = _observe(session, path, model, found)
@@ -99,15 +103,22 @@ def _parameters(model: "onnx.ModelProto") -> int:
     import onnx
 
     total = 0
-    for tensor in model.graph.initializer:
+    constants = [
+        attribute.t
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    ]
+    for tensor in (*model.graph.initializer, *constants):
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
         if dtype.kind == "f" or dtype.name in {"bfloat16", "int8"}:
             total += int(np.prod(tensor.dims, dtype=np.int64))
     return total
 
 
-def _open(path: Path, model: "onnx.ModelProto") -> "ort.InferenceSession":
-    """Open a session on the file.
+def _open(path: Path, model: "onnx.ModelProto", repaired: bool) -> "ort.InferenceSession":
+    """Open a session on the file, or on its repaired graph.
 
     Raises:
         ArtifactError: ONNX Runtime does not take it.
@@ -115,9 +126,10 @@ def _open(path: Path, model: "onnx.ModelProto") -> "ort.InferenceSession":
     import onnxruntime as ort
 
     try:
-        return open_session(path, may_be_half=True)
+        source = read_with_weights(path).SerializeToString() if repaired else path
+        return open_session(source, may_be_half=True)
     except Exception as error:  # ONNX Runtime's errors have no common root
-        custom = ", ".join(domain for domain in sorted(opsets(model)) if domain)
+        custom = ", ".join(sorted({node.domain for node in model.graph.node} - {"", "ai.onnx"}))
         hint = f" (it uses operators of {custom})" if custom else ""
         raise ArtifactError(
             f"ONNX Runtime {ort.__version__} cannot load {path}{hint}: {_cause(error)}; export "
@@ -135,10 +147,11 @@ def _cause(error: Exception) -> str:
 def _check_outputs(session: "ort.InferenceSession", path: Path) -> None:
     """Refuse outputs that are no tensors, by name and type."""
     for output in session.get_outputs():
-        if not output.type.startswith("tensor("):
+        if not _TENSOR.fullmatch(output.type):
             raise ArtifactError(
-                f"the output {output.name} of {path} is {output.type} instead of a tensor; export "
-                "it without what makes that of its tensors"
+                f"the output {output.name} of {path} is {output.type} instead of a tensor of "
+                "numbers that ONNX Runtime hands over in Python; export it without what makes that "
+                "of its tensors, or with a Cast to float behind it"
             )
 
 

@@ -1,7 +1,7 @@
 """Reading a graph as data, once it is known to be safe and valid, and saving one."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,10 @@ from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.onnx_file.external_data import (
     check_external,
     external_tensors,
-    size_bytes,
+    load_external,
+    without_values,
 )
+from greenbatch.exporter.onnx_file.repair import repair
 
 if TYPE_CHECKING:
     import onnx
@@ -20,8 +22,11 @@ _LARGEST_BYTES = (1 << 31) - 1  # what protobuf reads
 _LARGEST_WRITTEN = _LARGEST_BYTES - (1 << 24)  # with room for the graph
 
 
-def read_model(path: Path) -> "onnx.ModelProto":
+def read_model(path: Path) -> "tuple[onnx.ModelProto, bool]":
     """Read a graph without the weights beside it, once it is known to be safe and valid.
+
+    Returns:
+        The graph, and whether it had to be repaired, see `greenbatch.exporter.onnx_file.repair`.
 
     Raises:
         ArtifactError: It is damaged, newer than the installed ONNX, or reaches outside its folder.
@@ -54,31 +59,50 @@ def read_model(path: Path) -> "onnx.ModelProto":
     for tensor in external_tensors(model):
         check_external(tensor, path)
     try:
-        onnx.checker.check_model(os.fspath(path))
+        repaired = repair(model)
+        _check(model, path, repaired)
     except Exception as error:  # the checker's errors have no common root
         raise ArtifactError(
             f"{path} is no valid ONNX: {innermost_line(error)}; get or export it again"
         ) from error
-    return model
+    return model, repaired
+
+
+def _check(model: "onnx.ModelProto", path: Path, repaired: bool) -> None:
+    """Let onnx's checker see the file, or what it would not take otherwise.
+
+    It follows no link to weights, whose files are checked here, and wants sizes of all outputs,
+    which ONNX Runtime does without.
+    """
+    import onnx
+
+    tensors = [v.type.tensor_type for v in model.graph.output if v.type.HasField("tensor_type")]
+    bare = any(not tensor.HasField("shape") for tensor in tensors)
+    if not (repaired or bare or any(True for _ in external_tensors(model))):
+        onnx.checker.check_model(os.fspath(path))
+        return
+    checked = without_values(model)
+    for value in checked.graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
+    onnx.checker.check_model(checked)
 
 
 def read_with_weights(path: Path) -> "onnx.ModelProto":
     """Read a graph, and of each file beside it as many bytes as its tensors' sizes need.
 
-    A length of 0, or none, leaves that to the reader, as ONNX Runtime takes it; onnx alone would
-    read to the end of the file.
-
     Args:
         path: A file that `read_model` accepted.
+
+    Raises:
+        ArtifactError: It became another meanwhile.
     """
     import onnx
 
     model = onnx.load(path, load_external_data=False)
-    for tensor in external_tensors(model):
-        numbers = {entry.key: entry for entry in tensor.external_data}
-        length = numbers.get("length") or tensor.external_data.add(key="length")
-        length.value = str(size_bytes(tensor))
-    onnx.load_external_data_for_model(model, os.fspath(path.parent))
+    repair(model)
+    for tensor in list(external_tensors(model)):
+        load_external(tensor, path)
     return model
 
 
@@ -116,6 +140,26 @@ def with_outputs(model: "onnx.ModelProto", names: Iterable[str]) -> "onnx.ModelP
     del copy.graph.output[:]
     copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     return copy
+
+
+def declare(value: "onnx.ValueInfoProto", kind: int, dims: Sequence[int | str]) -> None:
+    """Write the type and sizes of a tensor into what a graph declares of it.
+
+    Args:
+        value: An input or output; what is no tensor becomes one.
+        kind: Element type, as ``onnx.TensorProto`` numbers them.
+        dims: Numbers, and names of axes that are open; the empty name leaves an axis unnamed.
+    """
+    tensor = value.type.tensor_type
+    tensor.elem_type = kind
+    del tensor.shape.dim[:]
+    tensor.shape.SetInParent()  # a number has sizes too: none
+    for size in dims:
+        dim = tensor.shape.dim.add()
+        if isinstance(size, str):
+            dim.dim_param = size
+        else:
+            dim.dim_value = size
 
 
 def opsets(model: "onnx.ModelProto") -> dict[str, int]:

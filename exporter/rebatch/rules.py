@@ -1,36 +1,25 @@
 """What is done to each ONNX operator that fixes the batch: a rule for each."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from greenbatch.exporter.onnx_file.scopes import is_standard
+from greenbatch.exporter.rebatch.placing import after_reshape
+from greenbatch.exporter.rebatch.rows import BROADCASTING, Rows
 from greenbatch.exporter.rebatch.sizes import (
     FACTOR,
-    PREFIX,
     Carrier,
-    Shape,
     Sizes,
-    called,
     show,
 )
 
 if TYPE_CHECKING:
     import onnx
-    from numpy.typing import NDArray
 
-    Array = NDArray[Any]
-
-_BATCH = f"{PREFIX}batch"
 _TO_THE_END = (1 << 63) - 1
-
-_BROADCASTING = frozenset(
-    {
-        "Add", "Sub", "Mul", "Div", "Pow", "Mod", "Min", "Max", "Mean", "Sum", "Where", "PRelu",
-        "And", "Or", "Xor", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "MatMul",
-        "Gemm",
-    }
-)  # fmt: skip
-_STATES = {"RNN": {4: 0, 5: 1}, "GRU": {4: 0, 5: 1}, "LSTM": {4: 0, 5: 1, 6: 1}}
-"""Inputs of recurrent operators that have a batch axis, and which it is."""
+_AXES_AS_INPUT = 13  # the opset from which Squeeze takes its axes as an input
+_COUNTED_SPLIT = 18  # the opset from which Split names how many equal parts it makes
 
 
 class Rules:
@@ -39,35 +28,45 @@ class Rules:
     Attributes:
         nodes: The new graph's so far; what a rewritten node needs is put before it.
         changes: What was rewritten, a clause for each.
-        placed: Where a Reshape puts the batch, by the name of its output.
+        placed: Where a node that moves elements puts the batch, by the name of its output.
     """
 
     def __init__(self, sizes: Sizes) -> None:
         self._sizes = sizes
-        self.nodes: list[onnx.NodeProto] = []
-        self.changes: list[str] = []
+        self._rows = Rows(sizes)
+        self.nodes, self.changes = self._rows.nodes, self._rows.changes
         self.placed: dict[str, Carrier] = {}
 
     def rewrite(self, node: "onnx.NodeProto") -> None:
         """Change what fixes the batch in a node that takes it."""
-        if node.domain not in {"", "ai.onnx"}:
+        if not is_standard(node):
             return
         kind = node.op_type
         if kind == "Reshape":
             self._free_reshape(node)
+        elif kind in {"Flatten", "Unsqueeze"}:
+            self._place(node)
+        elif kind == "Squeeze":
+            self._free_squeeze(node)
         elif kind == "Expand" and self._sizes.moves(node.input[0]):
             self._free_expand(node)
+        elif kind == "Tile" and self._sizes.moves(node.input[0]):
+            self._place_tiles(node)
         elif kind == "Slice":
             self._free_slice(node)
+        elif kind == "Split":
+            self._free_split(node)
         elif kind == "Resize" and len(node.input) > 3 and node.input[3]:
             self._free_resize(node)
         elif kind == "Concat":
-            self._repeat_for_concat(node)
-        elif kind in _STATES:
-            for place, axis in _STATES[kind].items():
-                self._repeat(node, place, axis)
-        elif kind in _BROADCASTING:
-            self._free_operands(node)
+            self._rows.repeat_for_concat(node)
+            self._place_concat(node)
+        elif kind == "Einsum":
+            self._rows.repeat_in_einsum(node)
+        elif kind in BROADCASTING:
+            self._rows.free_operands(node)
+        else:
+            self._rows.repeat_all(node)
 
     def _free_reshape(self, node: "onnx.NodeProto") -> None:
         import numpy as np
@@ -100,7 +99,7 @@ class Rules:
                 return
         free = [-1 if a == place else n for a, n in enumerate(target)]
         node.input[1] = known.add(np.array(free, np.int64))
-        self._tell(node, f"sizes {show(target)} become {show(free)}")
+        self._rows.note(node, f"sizes {show(target)} become {show(free)}")
 
     def _free_expand(self, node: "onnx.NodeProto") -> None:
         import numpy as np
@@ -117,7 +116,7 @@ class Rules:
                 return
         free = [1 if a == place else n for a, n in enumerate(target)]
         node.input[1] = known.add(np.array(free, np.int64))
-        self._tell(node, f"sizes {show(target)} become {show(free)}")
+        self._rows.note(node, f"sizes {show(target)} become {show(free)}")
 
     def _free_slice(self, node: "onnx.NodeProto") -> None:
         """Let a slice that takes the whole batch take the whole of any."""
@@ -153,141 +152,104 @@ class Rules:
                 else:
                     node.input[1] = known.add(np.array(starts, np.int64))
                     node.input[2] = known.add(np.array(ends, np.int64))
-                self._tell(node, f"its end {end} on the batch axis becomes the whole")
+                self._rows.note(node, f"its end {end} on the batch axis becomes the whole")
 
     def _free_resize(self, node: "onnx.NodeProto") -> None:
         known = self._sizes
         data, sizes = node.input[0], node.input[3]
-        if not known.moves(data) or any(a.name == "axes" for a in node.attribute):
+        if not known.moves(data):
             return
-        axis, value = known.axis(data), known.small_value(sizes)
-        if value is not None and int(value[axis]) == known.then[data][axis]:
+        axis, value, rank = known.axis(data), known.small_value(sizes), len(known.at[data])
+        resized = next((list(a.ints) for a in node.attribute if a.name == "axes"), [*range(rank)])
+        places = [place for place, at in enumerate(resized) if at % rank == axis]
+        if not places:
+            return
+        if value is not None and int(value[places[0]]) == known.then[data][axis]:
             return
         target = known.at[node.output[0]]
-        node.input[3] = self._sizes_with_batch(node, target, axis)
-        self._tell(node, f"sizes {show(target)} take the batch from the input")
+        if len(resized) < rank:  # all sizes are given from here on
+            kept = [attribute for attribute in node.attribute if attribute.name != "axes"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+        node.input[3] = self._rows.sizes_with_batch(node, target, axis)
+        self._rows.note(node, f"sizes {show(target)} take the batch from the input")
 
-    def _repeat_for_concat(self, node: "onnx.NodeProto") -> None:
-        """Give each image its own copy of a constant that is put beside the images' values."""
-        known = self._sizes
-        moving = next(name for name in node.input if known.moves(name))
-        axis = known.axis(moving)
-        along = next(a.i for a in node.attribute if a.name == "axis") % len(known.at[moving])
-        if along != axis:
-            for place in range(len(node.input)):
-                self._repeat(node, place, axis)
+    def _place(self, node: "onnx.NodeProto") -> None:
+        """Note where the batch goes as axes are joined or added; sizes follow by themselves."""
+        known, data, output = self._sizes, node.input[0], node.output[0]
+        if known.moves(data):
+            carrier = known.carriers.get(data, Carrier(known.axis(data)))
+            placed = after_reshape(known.at[data], carrier, known.at[output], known.batch)
+            if placed is not None:
+                self.placed[output] = placed
 
-    def _repeat(self, node: "onnx.NodeProto", place: int, axis: int) -> None:
-        """Replace a constant operand by its first row, repeated for each image of the batch."""
+    def _free_squeeze(self, node: "onnx.NodeProto") -> None:
+        """Name the axes of one that takes out all of size 1: the batch may be such."""
         import numpy as np
-        from onnx.helper import make_node
 
+        known, data = self._sizes, node.input[0]
+        named = any(a.name == "axes" for a in node.attribute) or len(node.input) > 1
+        if known.moves(data) and not named:
+            sizes = known.at[data]
+            if sizes[known.axis(data)] == 1:
+                raise known.refusal(node, f"takes the batch out of {show(sizes)}")
+            axes = [axis for axis, size in enumerate(sizes) if size == 1]
+            if not axes:  # no axes at all would be those of length 1 again
+                node.op_type = "Identity"
+            elif known.opset >= _AXES_AS_INPUT:
+                node.input.append(known.add(np.array(axes, np.int64)))
+            else:
+                attribute = node.attribute.add(name="axes", ints=axes)
+                attribute.type = attribute.INTS
+            shown = ", ".join(map(str, axes)) or "no axis"
+            self._rows.note(node, f"takes out the axes of length 1 by number: {shown}")
+        self._place(node)
+
+    def _place_tiles(self, node: "onnx.NodeProto") -> None:
+        """Note how many copies of the batch lie one behind the other."""
+        known, data = self._sizes, node.input[0]
+        axis, repeats = known.axis(data), known.small_value(node.input[1])
+        carrier = known.carriers.get(data, Carrier(axis))
+        if repeats is not None:
+            copies = int(repeats.ravel()[axis])
+            self.placed[node.output[0]] = replace(carrier, ahead=carrier.ahead * copies)
+
+    def _place_concat(self, node: "onnx.NodeProto") -> None:
+        """Note how many batches lie one behind the other, e.g. images and their mirror images."""
         known = self._sizes
-        name = node.input[place] if place < len(node.input) else ""
-        if not name or known.moves(name) or name in known.carriers:
+        sizes = [known.at[name] for name in node.input]
+        moving = [name for name in node.input if known.moves(name)]
+        axis = known.axis(moving[0])
+        along = next(a.i for a in node.attribute if a.name == "axis") % len(sizes[0])
+        carriers = {known.carriers.get(name, Carrier(axis)) for name in moving}
+        if (
+            along == axis
+            and len(moving) == len(sizes) > 1
+            and len(set(sizes)) == len(carriers) == 1
+        ):
+            (carrier,) = carriers
+            self.placed[node.output[0]] = replace(carrier, ahead=carrier.ahead * len(sizes))
+
+    def _free_split(self, node: "onnx.NodeProto") -> None:
+        """Let one that takes batches apart which lie one behind the other take apart any."""
+        known, data = self._sizes, node.input[0]
+        if not known.moves(data):
             return
-        row = self._one_row(node, name, axis)
-        sizes = self._sizes_with_batch(node, known.at[name], axis)
-        repeated = f"{PREFIX}repeated_{len(self.nodes)}_{place}"
-        self._insert(make_node("Expand", [known.add(row), sizes], [repeated]), node)
-        known.at[repeated] = known.at[name]
-        grown = np.array(known.at[name])
-        grown[axis] *= FACTOR
-        known.then[repeated] = tuple(grown.tolist())
-        known.types[repeated] = known.types[name]
-        node.input[place] = repeated
-        self._tell(node, f"the constant {name} is repeated for each image")
-
-    def _free_operands(self, node: "onnx.NodeProto") -> None:
-        """Cut constants that hold the same row for each image down to that row."""
-        known = self._sizes
-        if known.batch == 1:
+        rank, outputs = len(known.at[data]), len(node.output)
+        along = next((a.i for a in node.attribute if a.name == "axis"), 0) % rank
+        carrier = known.carriers.get(data, Carrier(known.axis(data)))
+        equal = len({known.at[name] for name in node.output}) == 1
+        if along != known.axis(data) or not equal or carrier.ahead % outputs:
             return
-        rank = max(len(known.at[name]) for name in node.input if name)
-        carriers = {
-            known.axis(name) + rank - len(known.at[name])
-            for name in node.input
-            if known.moves(name)
-        }
-        fixed = {rank - 1, rank - 2} if node.op_type == "MatMul" else set()
-        for place, name in enumerate(node.input):
-            if not name or known.moves(name) or name in known.carriers:
-                continue
-            for carrier in carriers - fixed:
-                axis = carrier - rank + len(known.at[name])
-                if axis >= 0 and known.at[name][axis] == known.batch:
-                    node.input[place] = known.add(self._one_row(node, name, axis))
-                    self._tell(node, f"the constant {name} keeps one of {known.batch} equal rows")
-
-    def _one_row(self, node: "onnx.NodeProto", name: str, axis: int) -> "Array":
-        import numpy as np
-
-        known = self._sizes
-        if known.at[name][axis] != known.batch:
-            raise known.refusal(
-                node,
-                f"takes the constant {name} of {show(known.at[name])}, which has no row for "
-                "each image",
-            )
-        value = known.value(name)
-        row = value.take([0], axis)
-        if not np.array_equal(np.broadcast_to(row, value.shape), value, equal_nan=True):
-            raise known.refusal(
-                node,
-                f"takes the constant {name}, which is another for each of the {known.batch} images",
-            )
-        return np.ascontiguousarray(row)
-
-    def _insert(self, made: "onnx.NodeProto", before: "onnx.NodeProto") -> None:
-        known = self._sizes
-        if made.op_type == "Expand" and known.opset < 8:
-            raise known.refusal(before, f"needs Expand, which opset {known.opset} lacks")
-        made.name = made.output[0]
-        self.nodes.append(made)
-
-    def _sizes_with_batch(self, node: "onnx.NodeProto", shape: Shape, axis: int) -> str:
-        """Return a tensor with the sizes ``shape``, but the batch of the images at ``axis``."""
-        import numpy as np
-        from onnx.helper import make_node
-
-        known = self._sizes
-        if shape[axis] != known.batch:
-            raise known.refusal(node, f"holds {show(shape)}, in which the batch is part of an axis")
-        if _BATCH not in known.at:
-            known.at[_BATCH] = known.then[_BATCH] = (1,)
-            first = known.add(np.array([0], np.int64))
-            sizes = f"{PREFIX}sizes_of_input"
-            self._insert(make_node("Shape", [known.facts.input.name], [sizes]), node)
-            self._insert(make_node("Gather", [sizes, first], [_BATCH], axis=0), node)
-        parts = [shape[:axis], shape[axis + 1 :]]
-        names = [known.add(np.array(part, np.int64)) if part else "" for part in parts]
-        name = f"{PREFIX}sizes_{len(self.nodes)}_{axis}"
-        parts_in_order = [part for part in (names[0], _BATCH, names[1]) if part]
-        self._insert(make_node("Concat", parts_in_order, [name], axis=0), node)
-        grown = list(shape)
-        grown[axis] *= FACTOR
-        known.then_values[name] = np.array(grown, np.int64)
-        known.at[name] = known.then[name] = (len(shape),)
-        return name
-
-    def _tell(self, node: "onnx.NodeProto", change: str) -> None:
-        self.changes.append(f"{called(node)}: {change}")
-
-
-def after_reshape(before: Shape, carrier: Carrier, after: Shape, batch: int) -> Carrier | None:
-    """Find where the batch is after a reshape.
-
-    Elements keep their order, so as many as before lie ahead of the batch: the product of the
-    axes in front of its own, and of what precedes it there. A batch of 1 may leave a choice; then
-    it does not join the last axis, which holds features, and else keeps an axis of its own.
-    """
-    ahead = math.prod(before[: carrier.axis]) * carrier.ahead
-    last = len(after) - 1
-    fits = []
-    for axis, size in enumerate(after):
-        front = max(1, math.prod(after[:axis]))
-        within = ahead // front
-        if ahead % front == 0 and size % (within * batch or 1) == 0 and within:
-            joins_features = axis == last and size > batch
-            fits.append((joins_features, within != 1, axis != carrier.axis, axis, within))
-    return Carrier(*min(fits)[3:]) if fits else None
+        for name in node.output:
+            self.placed[name] = replace(carrier, ahead=carrier.ahead // outputs)
+        sized = any(a.name == "split" for a in node.attribute) or len(node.input) > 1
+        if not sized:
+            return
+        kept = [attribute for attribute in node.attribute if attribute.name != "split"]
+        del node.attribute[:], node.input[1:]
+        node.attribute.extend(kept)
+        if known.opset >= _COUNTED_SPLIT:
+            counted = node.attribute.add(name="num_outputs", i=outputs)
+            counted.type = counted.INT
+        self._rows.note(node, f"splits the batch into {outputs} equal parts")

@@ -5,30 +5,38 @@ node by node. An axis along which they differ carries the batch.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch.errors import ExportError
 from greenbatch.exporter.causes import innermost_line
-from greenbatch.exporter.onnx_file.inspection import OnnxFacts
-from greenbatch.exporter.onnx_file.reading import save, with_outputs
-from greenbatch.models.onnx_session import open_session
+from greenbatch.exporter.onnx_file.reading import opsets
+from greenbatch.exporter.onnx_file.scopes import (
+    all_names,
+    bodies,
+    is_standard,
+    reads,
+    unused,
+    with_values_of,
+)
+from greenbatch.exporter.rebatch.alone import compute, infer_sizes, run_alone
+from greenbatch.exporter.rebatch.counts import data_sized, with_fixed_counts
+from greenbatch.exporter.rebatch.questions import Questions, Shape
 
 if TYPE_CHECKING:
     import onnx
-    from numpy.typing import NDArray
 
-    Array = NDArray[Any]
-
-Shape = tuple[int, ...]
+    from greenbatch.exporter.rebatch.questions import Array
 
 PREFIX = "greenbatch_"
 """Of the names that are put into a graph."""
 
 FACTOR = 7
 """The other batch, in batches of the file: a prime, so that sizes do not agree by chance."""
+
+COUNT = 11
+"""Rows for each image that are assumed of what the data size, as sizes are followed."""
 
 _SMALL = 64  # elements of a tensor that may hold sizes
 
@@ -41,10 +49,12 @@ class Carrier:
         axis: The axis that grows with the batch.
         ahead: What the batch is multiplied by in that axis, on its left: 12 in an axis of
             ``12 * batch * 3``. Images are neighbours in memory only where it is 1.
+        counted: Whether the data decide how many rows each image has.
     """
 
     axis: int
     ahead: int = 1
+    counted: bool = False
 
 
 class Sizes:
@@ -52,65 +62,74 @@ class Sizes:
 
     Attributes:
         batch: The file's.
-        at: The sizes of each tensor at the file's batch.
+        images: Name of an input whose first axis is the batch.
+        at: The sizes of each tensor at the file's batch; of what is no tensor there are none.
         then: Those at ``FACTOR`` times as many images, as far as the graph was followed.
         then_values: Small tensors that hold sizes, at that other batch.
         types: Element types, as ``onnx.TensorProto`` numbers them.
         carriers: Where the batch is, for all tensors that depend on the images.
         new: Constants that were added to the graph.
+        unused: Makes names that the graph does not have.
     """
 
-    def __init__(self, model: "onnx.ModelProto", facts: OnnxFacts, staging: Path) -> None:
+    def __init__(
+        self,
+        model: "onnx.ModelProto",
+        feeds: "Mapping[str, Array]",
+        images: Sequence[str],
+        questions: Questions,
+    ) -> None:
+        """Ask for what there is at the file's batch.
+
+        Args:
+            model: The graph.
+            feeds: All inputs by name, for as many images as the original takes.
+            images: The inputs whose first axis is the batch.
+            questions: Runs the graph.
+        """
         import onnx
 
-        self.model, self.facts, self._staging = model, facts, staging
-        self.batch = facts.batch or 1
-        opsets = {o.domain: o.version for o in model.opset_import}
-        self.opset = opsets.get("", opsets.get("ai.onnx", 0))
+        self.model, self._questions = model, questions
+        self.images, self.batch = images[0], len(feeds[images[0]])
+        self.opset = opsets(model).get("", 0)
+        self.unused = unused(all_names(model.graph))
         self.new: dict[str, Array] = {}
         self.then_values: dict[str, Array] = {}
         self._given = {tensor.name: tensor for tensor in model.graph.initializer}
-        self.at, self._values = self._probe()
-        image = facts.input.name
-        self.carriers = {image: Carrier(0)}
+        self.data_sized = data_sized(model, images)
+        self.at, self._values = self._probe(images)
+        self.carriers = {name: Carrier(0) for name in images}
         self.types: dict[str, int] = {n: t.data_type for n, t in self._given.items()}
-        self.types[image] = onnx.TensorProto.FLOAT
         self.then: dict[str, Shape] = {n: tuple(t.dims) for n, t in self._given.items()}
-        self.then[image] = (self.batch * FACTOR, *facts.input.shape)
+        for tensor in model.graph.sparse_initializer:
+            name = tensor.values.name
+            self.types[name] = tensor.values.data_type
+            self.at[name] = self.then[name] = tuple(tensor.dims)
+        for name, value in feeds.items():
+            self.types[name] = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+            self.at[name] = self.then[name] = value.shape
+            if name in self.carriers:
+                self.then[name] = (len(value) * FACTOR, *value.shape[1:])
 
-    def _probe(self) -> "tuple[dict[str, Shape], dict[str, Array]]":
+    def _probe(self, images: Sequence[str]) -> "tuple[dict[str, Shape], dict[str, Array]]":
         """Run the original once for all sizes, and once for the small tensors that may be sizes."""
         import onnx
 
         names = [n for node in self.model.graph.node for n in node.output if n]
-        asking = with_outputs(self.model, [f"{PREFIX}size_of_{i}" for i in range(len(names))])
-        asking.graph.node.extend(
-            onnx.helper.make_node("Shape", [n], [f"{PREFIX}size_of_{i}"], name=f"{PREFIX}{i}")
-            for i, n in enumerate(names)
-        )
-        sizes = self._ask(asking)
-        at = {n: tuple(map(int, size)) for n, size in zip(names, sizes, strict=True)}
-        at |= {n: tuple(t.dims) for n, t in self._given.items()}
-        at[self.facts.input.name] = (self.batch, *self.facts.input.shape)
-        small = [n for n in names if len(at[n]) < 2 and math.prod(at[n]) <= _SMALL]
-        values = dict(zip(small, self._ask(with_outputs(self.model, small)), strict=True))
+        steady = with_fixed_counts(self.model, self.data_sized, COUNT * self.batch, self.unused)
+        at = self._questions.shapes(steady, names)
+        touched = with_values_of(self.model.graph.node, images)
+        small = [
+            n
+            for n in names
+            if n in at and n not in touched and len(at[n]) < 2 and math.prod(at[n]) <= _SMALL
+        ]
+        values = dict(zip(small, self._questions.values(steady, small), strict=True))
         for n, tensor in self._given.items():
+            at[n] = tuple(tensor.dims)
             if len(tensor.dims) < 2 and math.prod(tuple(tensor.dims)) <= _SMALL:
                 values[n] = onnx.numpy_helper.to_array(tensor)
         return at, values
-
-    def _ask(self, model: "onnx.ModelProto") -> "list[Array]":
-        import numpy as np
-
-        if not model.graph.output:
-            return []
-        file = self._staging / "question.onnx"
-        save(model, file)
-        images = np.zeros((self.batch, *self.facts.input.shape), np.float32)
-        answers: list[Array] = open_session(file, optimise=False).run(
-            None, {self.facts.input.name: images}
-        )
-        return answers
 
     def value(self, name: str) -> "Array":
         """Return the value of a tensor that no image has a part in."""
@@ -119,7 +138,7 @@ class Sizes:
         if name in self._given:
             array: Array = onnx.numpy_helper.to_array(self._given[name])
             return array
-        return self._ask(with_outputs(self.model, [name]))[0]
+        return self.new[name] if name in self.new else self._questions.values(self.model, [name])[0]
 
     def moves(self, name: str) -> bool:
         """Say whether another batch changes a tensor's sizes."""
@@ -142,7 +161,7 @@ class Sizes:
         """Note the outputs of a node that has nothing to do with the batch."""
         kinds = self._kinds(node)
         for name, kind in zip(node.output, kinds, strict=True):
-            if name:
+            if name in self.at:
                 self.then[name], self.types[name] = self.at[name], kind
 
     def measure(self, node: "onnx.NodeProto") -> None:
@@ -160,22 +179,13 @@ class Sizes:
     def evaluate(self, node: "onnx.NodeProto") -> bool:
         """Compute with sizes, as the exporter's own arithmetic does; say whether it went."""
         import onnx
-        from onnx.reference import ReferenceEvaluator
 
-        values = [self.small_value(name) for name in node.input if name]
-        if any(value is None for value in values):
+        known = {name: self.small_value(name) for name in reads(node)}
+        values = {name: value for name, value in known.items() if value is not None}
+        if len(values) < len(known):
             return False
-        feeds = dict(zip((name for name in node.input if name), values, strict=True))
-        graph = onnx.helper.make_graph(
-            [node],
-            "sizes",
-            [onnx.ValueInfoProto(name=name) for name in feeds],
-            [onnx.ValueInfoProto(name=name) for name in node.output if name],
-        )
         try:
-            results = ReferenceEvaluator(
-                onnx.helper.make_model(graph, opset_imports=self.model.opset_import)
-            ).run(None, feeds)
+            results = compute(self.model, node, values)
         except Exception:  # an operator that the reference lacks: the sizes are inferred instead
             return False
         for name, result in zip((n for n in node.output if n), results, strict=True):
@@ -185,50 +195,71 @@ class Sizes:
         return True
 
     def infer(self, node: "onnx.NodeProto") -> list[tuple[int, Shape]]:
-        """Infer types and sizes of a node's outputs at the other batch, by the ONNX standard."""
+        """Find types and sizes of a node's outputs at the other batch.
+
+        Those of ONNX's own operators by its standard; of others, and of nodes that hold graphs, by
+        a run on zeros.
+        """
         import onnx
 
-        if node.domain not in {"", "ai.onnx"}:
-            return [(self._kind_of_first(node), self._scaled(name)) for name in node.output]
-        inputs, constants, seen = [], [], set()
-        for name in node.input:
-            if not name or name in seen:
-                continue
-            seen.add(name)
+        if node.output[0] in self.data_sized:
+            axis = self.data_sized[node.output[0]]
+            return [(int(onnx.TensorProto.INT64), self._scaled(node.output[0], axis))]
+        if any(bodies(node)) or not is_standard(node):
+            return self._observed(node)
+        values, inputs = {}, []
+        for name in dict.fromkeys(name for name in node.input if name):
             value = self.small_value(name)
             if value is not None:
-                constants.append(onnx.numpy_helper.from_array(value, name))
+                values[name] = value
             else:
                 shape = self.then.get(name)
                 inputs.append(onnx.helper.make_tensor_value_info(name, self.types[name], shape))
-        outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
-        graph = onnx.helper.make_graph([node], "node", inputs, outputs, constants)
-        model = onnx.helper.make_model(graph, opset_imports=self.model.opset_import)
         try:
-            inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+            found = infer_sizes(self.model, node, inputs, values)
         except Exception as error:  # onnx's inference errors have no common root
             raise self.refusal(
                 node, f"cannot take {FACTOR * self.batch} images ({innermost_line(error)})"
             ) from error
-        found = {value.name: value.type.tensor_type for value in inferred.graph.output}
         results: list[tuple[int, Shape]] = []
         for name in node.output:
-            if not name:
-                results.append((0, ()))
-                continue
-            tensor = found[name]
-            dims = tuple(d.dim_value for d in tensor.shape.dim)
-            known = tensor.HasField("shape") and all(
-                d.HasField("dim_value") for d in tensor.shape.dim
-            )
-            results.append((tensor.elem_type, dims if known else self._scaled(name)))
+            kind, dims = found[name] if name else (0, ())
+            results.append((kind, self._scaled(name) if dims is None else dims))
         return results
+
+    def _observed(self, node: "onnx.NodeProto") -> list[tuple[int, Shape]]:
+        import numpy as np
+        import onnx
+
+        values: dict[str, Array] = {}
+        for name in reads(node):
+            value = self.small_value(name)
+            if value is None:
+                dtype = onnx.helper.tensor_dtype_to_np_dtype(self.types[name])
+                value = np.zeros(self.then[name], dtype)
+            values[name] = value
+        try:
+            results = iter(run_alone(self.model, node, values))
+        except Exception as error:  # ONNX Runtime's errors have no common root
+            if not any(bodies(node)):  # zeros may be no values for it: assumed, and proved later
+                return [(self._kind_of_first(node), self._scaled(name)) for name in node.output]
+            raise self.refusal(
+                node,
+                f"holds a graph that cannot take {FACTOR * self.batch} images "
+                f"({innermost_line(error)})",
+            ) from error
+        found: list[tuple[int, Shape]] = []
+        for name in node.output:
+            result = next(results) if name else np.zeros(())
+            kind = onnx.helper.np_dtype_to_tensor_dtype(result.dtype)
+            found.append((int(kind), tuple(result.shape)))
+        return found
 
     def _kinds(self, node: "onnx.NodeProto") -> list[int]:
         """Return the element types of a node whose sizes stay."""
         import onnx
 
-        if node.op_type == "Constant" and not node.domain:
+        if node.op_type == "Constant" and is_standard(node):
             return [self._types_of_constant(node)]
         values = [self._values[name] for name in node.output if name in self._values]
         if len(values) == len(node.output):
@@ -250,34 +281,26 @@ class Sizes:
     def _kind_of_first(self, node: "onnx.NodeProto") -> int:
         return next((self.types[n] for n in node.input if n in self.types), 1)
 
-    def _scaled(self, name: str) -> Shape:
-        """Assume that the first axis carries the batch; the proof shows whether it does."""
+    def _scaled(self, name: str, axis: int = 0) -> Shape:
+        """Assume which axis carries the batch; the proof shows whether it does."""
         if not name:
             return ()
-        first, *rest = self.at[name] or (1,)
-        return (first * FACTOR, *rest)
+        at = self.at[name] or (1,)
+        return tuple(size * FACTOR if a == axis else size for a, size in enumerate(at))
 
     def add(self, value: "Array") -> str:
         """Add a constant to the graph; return its name."""
         import onnx
 
-        name = f"{PREFIX}constant_{len(self.new)}"
+        name = self.unused(f"{PREFIX}constant")
         self.new[name] = value
         self.at[name] = self.then[name] = tuple(value.shape)
         self.types[name] = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
         return name
 
-    def refusal(self, node: "onnx.NodeProto", why: str) -> ExportError:
-        """Return the error that names a node and says why it stands in the way."""
-        return ExportError(
-            f"the batch of {self.facts.path} cannot be freed: {called(node)} {why}; export the "
-            "network again with a dynamic batch axis"
-        )
-
-
-def called(node: "onnx.NodeProto") -> str:
-    """Name a node as a person finds it: ``Reshape 'node_view'``."""
-    return f"{node.op_type} {(node.name or node.output[0])!r}"
+    def refusal(self, node: "onnx.NodeProto", why: str, *cure: str) -> ExportError:
+        """See `Questions.refusal`."""
+        return self._questions.refusal(node, why, *cure)
 
 
 def show(shape: Iterable[int]) -> str:

@@ -350,6 +350,77 @@ def test_a_length_of_0_or_none_is_what_the_sizes_need(
     np.testing.assert_array_equal(onnx.numpy_helper.to_array(weight).ravel(), values)
 
 
+def test_an_output_without_sizes_is_taken(tmp_path: Path) -> None:
+    made = model()
+    made.graph.output[0].type.tensor_type.ClearField("shape")
+    (output,) = inspect(put(tmp_path, made)).outputs
+    assert output.dims == (1, 5)
+
+
+def test_tensors_may_share_bytes(tmp_path: Path) -> None:
+    path = external(tmp_path, "net.data")
+    made = onnx.load(path, load_external_data=False)
+    twin = made.graph.initializer.add()
+    twin.CopyFrom(made.graph.initializer[0])
+    twin.name = "twin"
+    made.graph.node.insert(2, helper.make_node("MatMul", ["flat", "twin"], ["other"]))
+    made.graph.node[3].output[0] = "plain"
+    made.graph.node.append(helper.make_node("Add", ["plain", "other"], ["logits"]))
+    put(tmp_path, made)
+    values = np.arange(15, dtype=np.float32)
+    (tmp_path / "net.data").write_bytes(values.tobytes())
+    assert inspect(path).parameters == 30
+    both = [numpy_helper.to_array(t) for t in read_with_weights(path).graph.initializer]
+    np.testing.assert_array_equal(both, [values.reshape(3, 5)] * 2)
+
+
+def in_cache(folder: Path, **links: str) -> Path:
+    """Lay a network and its weights out as a hub's cache does; ``links`` names other targets."""
+    repository = folder / "models--who--net"
+    snapshot, contents = repository / "snapshots" / "0123", repository / "blobs"
+    snapshot.mkdir(parents=True)
+    contents.mkdir()
+    external(folder, "net.data").rename(contents / "aaaa")
+    (contents / "bbbb").write_bytes(np.ones(15, np.float32).tobytes())
+    (snapshot / "net.onnx").symlink_to("../../blobs/aaaa")
+    (snapshot / "net.data").symlink_to(links.get("data", "../../blobs/bbbb"))
+    return snapshot / "net.onnx"
+
+
+def test_links_of_a_hubs_cache_are_followed(tmp_path: Path) -> None:
+    path = in_cache(tmp_path)
+    assert inspect(path).parameters == 15
+    (weight,) = read_with_weights(path).graph.initializer
+    np.testing.assert_array_equal(numpy_helper.to_array(weight), np.ones((3, 5)))
+
+
+@pytest.mark.parametrize("target", ["../../../secret", "/etc/hostname", "../../refs/main", "own"])
+def test_links_out_of_a_hubs_cache_are_refused(target: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(np.ones(15, np.float32).tobytes())
+    path = in_cache(tmp_path, data=target)
+    (path.parent / "own").write_bytes(np.ones(15, np.float32).tobytes())
+    (path.parents[2] / "refs").mkdir()
+    (path.parents[2] / "refs" / "main").write_bytes(np.ones(15, np.float32).tobytes())
+    refused(path, "which is a link")
+
+
+def test_a_content_of_a_cache_that_is_a_link_itself_is_refused(tmp_path: Path) -> None:
+    path = in_cache(tmp_path)
+    (tmp_path / "secret").write_bytes(np.ones(15, np.float32).tobytes())
+    content = path.parents[2] / "blobs" / "bbbb"
+    content.unlink()
+    content.symlink_to(tmp_path / "secret")
+    refused(path, "which is a link")
+
+
+def test_a_folder_of_links_to_contents_elsewhere_is_no_cache(tmp_path: Path) -> None:
+    path = in_cache(tmp_path)
+    contents = path.parents[2] / "blobs"
+    contents.rename(tmp_path / "elsewhere")
+    contents.symlink_to(tmp_path / "elsewhere")
+    refused(path, "which is a link")
+
+
 def test_external_data_is_found_in_subgraphs_and_attributes_too(tmp_path: Path) -> None:
     def hidden(tensor: onnx.TensorProto) -> onnx.ModelProto:
         made = model()

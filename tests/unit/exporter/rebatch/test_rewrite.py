@@ -20,8 +20,8 @@ from greenbatch.exporter.onnx_file import reading
 from greenbatch.exporter.onnx_file.inspection import inspect
 from greenbatch.exporter.rebatch import proof, rules
 from greenbatch.exporter.rebatch.graph import Rewriting
+from greenbatch.exporter.rebatch.placing import after_reshape
 from greenbatch.exporter.rebatch.rewrite import Rebatched, make_dynamic
-from greenbatch.exporter.rebatch.rules import after_reshape
 from greenbatch.exporter.rebatch.sizes import Carrier
 from tests.fakes import own_networks
 from tests.thorough import needs_thorough
@@ -263,14 +263,15 @@ def test_states_of_a_recurrent_network_are_repeated(count: int, tmp_path: Path) 
     holds(path, made, count)
 
 
-def test_functions_inside_the_file_are_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("opset", [14, 17, 18])
+def test_functions_inside_the_file_are_followed(opset: int, tmp_path: Path) -> None:
     path = net(tmp_path, "x = own.Fold(flat)", 2)
     model = onnx.load(path)
     nodes = [
         helper.make_node("Constant", [], ["to"], value_ints=[2, 48]),
         helper.make_node("Reshape", ["a", "to"], ["b"]),
     ]
-    imports = [helper.make_opsetid("", 17)]
+    imports = [helper.make_opsetid("", opset)]
     model.functions.append(helper.make_function("own", "Fold", ["a"], ["b"], nodes, imports))
     onnx.save(model, path)
     made = make_dynamic(path, tmp_path / "free.onnx")
@@ -376,15 +377,6 @@ def test_constants_of_their_own_for_each_image_are_refused(tmp_path: Path) -> No
     shift = np.random.default_rng(0).standard_normal((3, 48)).astype(np.float32)
     path = net(tmp_path, "x = Add(flat, shift)", 3, shift=shift)
     refuse(path, ExportError, "Add 'x' takes the constant shift, which is another for each of")
-
-
-def test_graphs_inside_nodes_are_refused(tmp_path: Path) -> None:
-    body = (
-        "c = Constant<value = bool {1}>()"
-        " x = If(c) <then_branch = t () => (float[3,48] a) { a = Relu(flat) },"
-        " else_branch = e () => (float[3,48] b) { b = Identity(flat) }>"
-    )
-    refuse(net(tmp_path, body, 3), ExportError, "If 'x' holds a graph of its own")
 
 
 def test_infinite_values_and_those_that_no_image_changes_prove_nothing(tmp_path: Path) -> None:
