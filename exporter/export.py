@@ -32,10 +32,17 @@ class WeightsWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a module's weights came from, and the hash of all that an artifact is made from."""
+    """Where a network came from.
+
+    Attributes:
+        applied: Which weights it holds.
+        recipe: The hash of all that its artifact is made from; empty where that is not known.
+        source: What a user named; empty for a network of the registry.
+    """
 
     applied: WeightsApplied
     recipe: str
+    source: str = ""
 
 
 def export_model(
@@ -222,6 +229,7 @@ def _make(
             parity=parity,
             input=spec.input,
             source=spec.source,
+            origin=made.origin.source,
             recipe=made.origin.recipe,
             exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
             export_s=round(time.perf_counter() - began, 3),

@@ -75,7 +75,7 @@ def export_own(
             f"--dynamic-batch rewrites .onnx files, and {source.text} is none; leave it out"
         )
     network = load(source, input, name, weights, seed)
-    origin = Origin(network.applied, _NO_RECIPE)
+    origin = Origin(network.applied, _NO_RECIPE, source.spelled)
     return OwnExport(export_module(network.module, network.spec, folder, origin, on_step=on_step))
 
 
@@ -120,6 +120,7 @@ def _adopt(
             parity=made.parity,
             input=found.input,
             source="onnx",
+            origin=path.name,
             recipe=_NO_RECIPE,
             exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
             export_s=round(time.perf_counter() - began, 3),

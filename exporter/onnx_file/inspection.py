@@ -44,7 +44,7 @@ class OnnxFacts:
             ran at another batch than 1.
         batch_axis: Name of the symbolic axis, where the file has one.
         opset, ir_version, nodes: Of the graph.
-        parameters: Floating-point values among its initializers.
+        parameters: Floating-point values among its initializers and constants.
         outputs: As runs show them, see `greenbatch.exporter.outputs.observed`; where the batch is
             fixed, none of their axes is known to follow it.
         data_files: Names of the files beside it that hold weights.
@@ -103,7 +103,14 @@ def _parameters(model: "onnx.ModelProto") -> int:
     import onnx
 
     total = 0
-    for tensor in model.graph.initializer:
+    constants = [
+        attribute.t
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    ]
+    for tensor in (*model.graph.initializer, *constants):
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
         if dtype.kind == "f" or dtype.name in {"bfloat16", "int8"}:
             total += int(np.prod(tensor.dims, dtype=np.int64))

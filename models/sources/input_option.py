@@ -66,6 +66,30 @@ def parse_inputs(texts: Sequence[str]) -> InputSpec | None:
     return replace(_image(matches[image], texts[image]), others=tuple(others))
 
 
+def sizes_of(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the inputs for each of several sizes, ``3x224x224,3x384x384``, by a suffix for names.
+
+    Raises:
+        UsageError: More than one input has several sizes, or a size is written twice.
+    """
+    several = [at for at, text in enumerate(texts) if "," in text]
+    if not several:
+        return {"": tuple(texts)}
+    if len(several) > 1:
+        raise UsageError(
+            f"{' and '.join(texts[at] for at in several)} both have several sizes; vary one input"
+        )
+    (at,) = several
+    name, equals, sizes = texts[at].rpartition("=")
+    found: dict[str, tuple[str, ...]] = {}
+    for size in sizes.split(","):
+        suffix = f"_{size.strip().lower().partition(':')[0]}"
+        if found.setdefault(suffix, ()):
+            raise UsageError(f"the size {size} is there twice in --input {texts[at]}")
+        found[suffix] = (*texts[:at], f"{name}{equals}{size.strip()}", *texts[at + 1 :])
+    return found
+
+
 def image_spec(shape: tuple[int, ...], dtype: str = "float32", name: str = "input") -> InputSpec:
     """Return the input for images of a shape, see `parse_input`.
 

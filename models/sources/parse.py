@@ -31,6 +31,11 @@ class Source:
     text: str
 
     @property
+    def spelled(self) -> str:
+        """The source as a user writes it, see `parse_source`."""
+        return f"timm:{self.text}" if self.kind == "timm" else self.text
+
+    @property
     def default_name(self) -> str:
         """A name for the artifact, safe as a file's: ``nets_build`` for ``pkg.nets:build``.
 

@@ -32,6 +32,7 @@ __all__ = [
     "Options",
     "Setting",
     "Task",
+    "builds_networks",
     "check_settings",
     "check_trial",
     "find",
@@ -192,6 +193,12 @@ def check_trial(value: float) -> None:
         )
 
 
+def builds_networks(runtime: str) -> bool:
+    """Whether a runtime builds a network from its source, and cannot run an ``.onnx`` file."""
+    return runtime in _BUILDERS
+
+
+_BUILDERS = ("torch", "torch-compile", "torch-aot")
 _HERE = "greenbatch.runners.backends"
 _ONNX = f"{_HERE}.onnx_runtime.session:OnnxSession"
 

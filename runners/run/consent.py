@@ -18,6 +18,7 @@ from greenbatch.design.training_study import TrainingStudy
 from greenbatch.errors import FileError, UsageError
 from greenbatch.files import read_text, write_atomically
 from greenbatch.models.sources.parse import runs_code
+from greenbatch.records import Manifest
 from greenbatch.runners import backends
 from greenbatch.runners.metering import opening
 from greenbatch.user_folders import state_folder
@@ -110,6 +111,29 @@ def remember(run: Path, study: Study | TrainingStudy) -> str | None:
     except (FileError, OSError) as error:
         return f"{error}; to resume this run, add --trust"
     return None
+
+
+def remember_export(artifacts_dir: Path, manifest: Manifest) -> None:
+    """Note that the user exported an artifact here; only where its origin is code.
+
+    Where no note can be made, the artifact's code is not run later unless it is named.
+    """
+    if runs_code(manifest.origin):
+        with contextlib.suppress(FileError, OSError):
+            write_atomically(_note(_artifact(artifacts_dir, manifest)), manifest.origin)
+
+
+def exported_here(artifacts_dir: Path, manifest: Manifest) -> bool:
+    """Whether the user exported an artifact of this origin on this machine."""
+    try:
+        noted = read_text(_note(_artifact(artifacts_dir, manifest)), _NOTE_BYTES)
+    except (FileError, OSError):
+        return False
+    return noted == manifest.origin
+
+
+def _artifact(artifacts_dir: Path, manifest: Manifest) -> Path:
+    return artifacts_dir / f"{manifest.model}.origin"
 
 
 def _began(run: Path, study: Study | TrainingStudy) -> bool:

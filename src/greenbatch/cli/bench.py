@@ -21,7 +21,7 @@ from greenbatch.cli.options import (
     parse_rates,
     parse_settings,
 )
-from greenbatch.cli.output.printing import echo
+from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import UsageError
 
 
@@ -175,6 +175,14 @@ def bench(
             "or pipeline (in the window, ahead of each batch). Default: before."
         ),
     ] = None,
+    input: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Input of your own network as CxHxW, e.g. 3x224x224, or as "
+            "[NAME=]SHAPE[:TYPE[:VALUE]]. Repeatable for further inputs."
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of your own network.")] = None,
     artifacts: Artifacts = Path("artifacts"),
     out: Out = None,
     study: Annotated[Path | None, typer.Option(help="Measure the study in this YAML file.")] = None,
@@ -221,6 +229,8 @@ def bench(
         "batch_sizes": parse_batch_sizes(batch_sizes) if batch_sizes is not None else None,
         "runtimes": runtime,
         "providers": provider,
+        "input": input,
+        "network": name,
     }
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if (resume or study) and (options or models):
@@ -238,7 +248,9 @@ def bench(
     if study:
         design, path = read_study(study, ThisMachine()).fresh(), out or inference.fresh_path()
     else:
-        design, path = inference.plan(models or [], out=out, artifacts_dir=artifacts, **options)
+        design, path = inference.plan(
+            models or [], note, out=out, artifacts_dir=artifacts, **options
+        )
     if dry_run:
         from greenbatch.cli.output.plan import plan_lines
 

@@ -2,9 +2,10 @@
 
 import json
 import re
+import shlex
 import sys
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,6 +73,14 @@ def export(
         bool,
         typer.Option("--dynamic-batch", help="Make the fixed batch axis of an .onnx file dynamic."),
     ] = False,
+    describe: Annotated[
+        bool,
+        typer.Option(
+            "--describe",
+            help="Print the inputs, outputs and axes of .onnx files, and the command that "
+            "measures them; export nothing.",
+        ),
+    ] = False,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -123,12 +132,16 @@ def export(
             "--input, --name and --dynamic-batch are for one network of your own at a time; "
             "remove them, or name one network"
         )
+    planned = _own_exports(list(own.values()), input or [], name)
+    if describe:
+        _describe(planned)
+        return
     kept: list[str] = []
     try:
         code = 0
         kept.extend(
-            _export_own(source, out, weights, seed, input or [], name, dynamic_batch, as_json)
-            for source in own.values()
+            _export_own(source, out, weights, seed, given, named, dynamic_batch, as_json)
+            for source, named, given in planned
         )
         specs = [registry.find(text) for text in chosen if text not in own]
         if len(specs) == 1:
@@ -138,7 +151,7 @@ def export(
             if every:
                 specs.sort(key=lambda spec: spec.parameters)  # most are done soon
             code = _export_many(specs, out, weights, seed, force, jobs, memory, as_json, kept)
-        for each in (*kept[: len(own)], *(spec.name for spec in specs)):
+        for each in (*kept[: len(planned)], *(spec.name for spec in specs)):
             for wanted in lower:
                 failed = _export_lower(each, wanted, out, calibration, int8_for, force, as_json)
                 code = max(code, failed)
@@ -148,6 +161,9 @@ def export(
         total = len(chosen) * (1 + len(lower))
         anew = "starts again" if own else "continues with the rest"
         raise KeyboardInterrupt(_what_is_kept(len(kept), total, out, anew, force)) from stop
+    if planned and not as_json:
+        folder = "" if out == Path("artifacts") else f" --artifacts {shlex.quote(str(out))}"
+        echo(f"measure: gb bench {' '.join(named for _, named, _ in planned)}{folder}")
     raise typer.Exit(code)
 
 
@@ -189,18 +205,46 @@ def _own(texts: Collection[str]) -> "dict[str, Source]":
     return {text: source for text, source in sources.items() if source.kind != "torchvision"}
 
 
+def _own_exports(
+    sources: "list[Source]", input: list[str], name: str | None
+) -> "list[tuple[Source, str, tuple[str, ...]]]":
+    """Return what is exported of a user's own networks: source, name, inputs."""
+    from greenbatch.models.sources.input_option import sizes_of
+    from greenbatch.models.sources.parse import check_name, names_apart
+
+    names = [check_name(name)] if name else names_apart(sources)
+    return [
+        (source, f"{named}{suffix}", given)
+        for source, named in zip(sources, names, strict=True)
+        for suffix, given in sizes_of(input).items()
+    ]
+
+
+def _describe(planned: "list[tuple[Source, str, tuple[str, ...]]]") -> None:
+    """Print what was understood of ``.onnx`` files, and the commands that measure them."""
+    from greenbatch.cli.output.export import description
+    from greenbatch.exporter.onnx_file.inspection import inspect
+    from greenbatch.models.sources.input_option import parse_inputs
+
+    for source, _, given in planned:
+        if source.kind != "onnx":
+            raise UsageError(f"--describe is for .onnx files, and {source.text} is none")
+        echo(*description(inspect(source.text, parse_inputs(given)), given))
+
+
 def _export_own(
     source: "Source",
     out: Path,
     weights: str,
     seed: int,
-    input: list[str],
+    input: Sequence[str],
     name: str | None,
     dynamic_batch: bool,
     as_json: bool,
 ) -> str:
     from greenbatch.exporter.user_network import export_own
     from greenbatch.models.sources.input_option import parse_inputs
+    from greenbatch.runners.run.consent import remember_export
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -213,6 +257,7 @@ def _export_own(
             seed=seed,
             dynamic_batch=dynamic_batch,
         )
+    remember_export(out, exported.manifest)
     print_export(
         exported.manifest,
         out,

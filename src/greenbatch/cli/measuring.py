@@ -13,11 +13,16 @@ import typer
 
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import MeasurementError
+from greenbatch.records import Status
 
 if TYPE_CHECKING:
     from greenbatch.design.presets import AnyStudy
     from greenbatch.design.study import Study
     from greenbatch.design.training_study import TrainingStudy
+    from greenbatch.workflows.inference import Run
+
+PARTLY_FAILED = 4  # exit code of a run in which repetitions failed and others were measured
+_NAMED = 3
 
 
 def measure(
@@ -107,6 +112,23 @@ def _inference(
         raise MeasurementError(
             f"no repetition of {run.path} could be measured; the first: {reason}"
         )
+    _end(run)
+
+
+def _end(run: "Run") -> None:
+    """End with a sentence and a code of its own where repetitions failed.
+
+    A batch that does not fit into memory is a finding, and no failure.
+    """
+    failed = [each for each in run.repetitions if each.status not in (Status.OK, Status.OOM)]
+    if failed:
+        cells = dict.fromkeys(f"{each.cell.model} on {each.cell.how}" for each in failed)
+        named = ", ".join(list(cells)[:_NAMED]) + (", ..." if len(cells) > _NAMED else "")
+        note(
+            f"{len(failed)} of {len(run.repetitions)} repetitions failed ({named}); the first: "
+            f"{failed[0].reason}"
+        )
+        raise typer.Exit(PARTLY_FAILED)
 
 
 def _trainings(

@@ -57,12 +57,17 @@ class BenchOptions(StudyOptions, total=False):
         providers: ``cpu``, ``cuda``; when empty ``cuda`` where a device can be used, else ``cpu``.
         out: The run's directory; ``runs/`` and the date and time when not given.
         artifacts_dir: Where artifacts are, or will be made.
+        input: The inputs of the one network of your own, see
+            `greenbatch.models.sources.input_option.parse_inputs`.
+        network: What to call that network.
     """
 
     runtimes: Sequence[str]
     providers: Sequence[str]
     out: Path | str | None
     artifacts_dir: Path | str
+    input: Sequence[str]
+    network: str
 
 
 class TrainingOptions(_Options, total=False):

@@ -114,6 +114,9 @@ class Study(BaseModel):
             anything is measured; 0: do not.
         sources: Where a user's own networks come from, by name; see
             `greenbatch.models.sources.parse.parse_source`.
+        inputs: Their inputs as a user wrote them, by name, see
+            `greenbatch.models.sources.input_option.parse_inputs`.
+        exported: Names of those of ``sources`` that are measured as they were exported.
         images: A folder of images to measure with, as
             `greenbatch.runners.scenarios.preprocessing.survey` found it; ``None``: synthetic ones.
             A study file may give the folder alone.
@@ -158,6 +161,8 @@ class Study(BaseModel):
     allow_fallback: bool = False
     probe_max_batch: Annotated[int, Field(ge=0, le=LARGEST_BATCH, strict=True)] = 0
     sources: dict[ModelName, PathText] = Field(default_factory=dict)
+    inputs: dict[ModelName, tuple[Name, ...]] = Field(default_factory=dict)
+    exported: tuple[ModelName, ...] = ()
     images: ImageSet | None = None
     preprocessing: Literal["before", "pipeline"] = "before"
     artifacts_dir: PathText = "artifacts"

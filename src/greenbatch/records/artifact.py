@@ -281,6 +281,8 @@ class Manifest:
         input: How a photograph becomes its input, and what is given beside it.
         source: Where the network came from: ``torchvision``, ``timm``, ``python``, ``pt2``,
             ``onnx``.
+        origin: What a user's own network was made of: ``module:callable``, ``timm:NAME``, a file;
+            empty for listed ones, and where it is not known.
         weights: See `WeightsRecord`.
         parity: Against torch, for each batch size that was tried.
         fidelity: Against fp32; ``None`` for fp32 itself.
@@ -312,6 +314,7 @@ class Manifest:
     export_s: float
     input: InputSpec = field(default_factory=InputSpec)
     source: str = "torchvision"
+    origin: str = ""
     data_file: str = ""
     data_sha256: str = ""
     fidelity: Fidelity | None = None

@@ -12,6 +12,7 @@ from greenbatch import files
 from greenbatch.errors import BackendUnavailable, ExportError, UsageError
 from greenbatch.records import Repetition, Status
 from greenbatch.workflows.exports import plan_exports
+from greenbatch.workflows.own_networks import check_runnable, choose, default_runtimes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,7 +30,15 @@ if TYPE_CHECKING:
     from greenbatch.runners.run.execute import Progress
 
 PAPER_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
-_NO_MEMBERS = ("runtimes", "providers", "batch_sizes", "out", "artifacts_dir")
+_NO_MEMBERS = (
+    "runtimes",
+    "providers",
+    "batch_sizes",
+    "out",
+    "artifacts_dir",
+    "input",
+    "network",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +82,17 @@ class Listener:
     on_progress: Callable[["Progress"], None] = lambda progress: None
 
 
-def plan(models: Sequence[str] = (), **options: Unpack["BenchOptions"]) -> tuple["Study", Path]:
+def plan(
+    models: Sequence[str] = (),
+    on_step: Callable[[str], None] = lambda sentence: None,
+    **options: Unpack["BenchOptions"],
+) -> tuple["Study", Path]:
     """Make a study from options, and choose where its run goes.
 
     Args:
         models: Names in the registry or of artifacts, or what a user's own network comes from (see
             `greenbatch.models.sources.parse.parse_source`); the five study models when empty.
+        on_step: Is called with a sentence about what is left out.
         options: See `greenbatch.design.options.BenchOptions`; ``batch_sizes`` are those of the
             paper when not given.
 
@@ -94,20 +108,27 @@ def plan(models: Sequence[str] = (), **options: Unpack["BenchOptions"]) -> tuple
 
     check_keywords(options)
     members = {name: value for name, value in options.items() if name not in _NO_MEMBERS}
-    chosen = list(options.get("runtimes") or backends.DEFAULT_RUNTIMES)
+    artifacts_dir = Path(options.get("artifacts_dir", "artifacts"))
+    networks = choose(models, artifacts_dir, options.get("input", ()), options.get("network", ""))
+    chosen = list(options.get("runtimes") or ())
+    if not chosen:
+        chosen, left_out = default_runtimes(backends.DEFAULT_RUNTIMES, networks)
+        if left_out:
+            on_step(left_out)
     providers = list(options.get("providers") or ())
     if not providers:
         known = backends.pair(chosen, ["cuda"])
         providers = ["cpu"] if any(probe(name) for name in known) else ["cuda"]
     path = Path(options.get("out") or fresh_path())
-    artifacts_dir = Path(options.get("artifacts_dir", "artifacts"))
-    sources = _sources(models, artifacts_dir)
+    sources = networks.sources
     offline = "offline" in options.get("scenarios", ["offline"])
     study = make_study(
         {
             "name": path.name,
             **({"models": list(sources)} if models else {}),
             "sources": {name: text for name, text in sources.items() if name != text},
+            "inputs": networks.inputs,
+            "exported": networks.exported,
             "backends": backends.pair(chosen, providers),
             "batch_sizes": list(options.get("batch_sizes", PAPER_BATCH_SIZES)) if offline else [],
             "artifacts_dir": str(artifacts_dir),
@@ -117,25 +138,6 @@ def plan(models: Sequence[str] = (), **options: Unpack["BenchOptions"]) -> tuple
         known=ThisMachine(),
     )
     return study, path
-
-
-def _sources(models: Sequence[str], artifacts_dir: Path) -> dict[str, str]:
-    """Return what each model comes from, by its name; itself where it needs no source."""
-    from greenbatch.models.artifacts import has_manifest
-    from greenbatch.models.sources.parse import names_apart, parse_source
-
-    exported = {text for text in models if has_manifest(artifacts_dir, text)}
-    texts = [text for text in dict.fromkeys(models) if text not in exported]
-    names = dict(zip(texts, names_apart([parse_source(text) for text in texts]), strict=True))
-    found: dict[str, str] = {}
-    for text in models:
-        name = names.get(text, text)
-        if found.setdefault(name, text) != text:
-            raise UsageError(
-                f"{found[name]} and {text} are both called {name}; export one of them by "
-                f"another name first: gb export {text} --name NAME"
-            )
-    return found
 
 
 def fresh_path() -> Path:
@@ -181,6 +183,7 @@ def run_study(
         check_backends(study, listener)
         with meters_for(study) as metering:
             artifacts = export_models(study, listener)
+            check_runnable(study, artifacts)
             references = {name: reference(artifact) for name, artifact in artifacts.items()}
             study = study.model_copy(update={"artifacts": references})
             with RunDirectory.create(path, study, describe(study, metering)) as directory:
@@ -306,9 +309,13 @@ def export_models(study: "Study", listener: Listener) -> Mapping[str, "Artifact"
     drawn = [f"--weights={study.weights}", f"--seed={study.seed}"]
     listed = [registry.find(name) for name in study.models if name in registry.names()]
     _export([spec for spec in listed if _stale(spec, study)], [*options, *drawn], study, listener)
-    own = [ModelSpec(name=name, family="own", parameters=0, weights="") for name in study.sources]
-    for spec in own:  # how much memory each takes is not known: one at a time
-        _export([spec], options, study, listener)
+    for name in study.sources:  # how much memory each takes is not known: one at a time
+        if name not in study.exported:
+            spec = ModelSpec(name=name, family="own", parameters=0, weights="")
+            inputs = [f"--input={text}" for text in study.inputs.get(name, ())]
+            onnx = study.sources[name].lower().endswith(".onnx")
+            free = ["--dynamic-batch"] if onnx else []
+            _export([spec], [*options, *inputs, *free], study, listener)
     return _find_artifacts(study)
 
 

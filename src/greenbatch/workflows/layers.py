@@ -60,6 +60,8 @@ def measure_layers(
         "batch_sizes": [batch_size],
         "artifacts_dir": artifacts_dir,
         "out": "layers",  # only a name: nothing is written there
+        "input": (),
+        "network": "",
     }
     study, _ = plan([model], **options)
     (cell,) = study.cells()

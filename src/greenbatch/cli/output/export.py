@@ -1,7 +1,8 @@
 """What an export says of its artifact: lines for a person, one of JSON for a script."""
 
 import json
-from collections.abc import Collection, Iterator
+import shlex
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,15 @@ import typer
 from greenbatch import units
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import ArtifactError
+from greenbatch.models.inputs import tensors_of
 
 if TYPE_CHECKING:
+    from greenbatch.exporter.onnx_file.inspection import OnnxFacts
     from greenbatch.exporter.rebatch.rewrite import Rebatched
     from greenbatch.exporter.verify import Finding
     from greenbatch.records import Manifest, TensorSpec
 
+_AXES = {"C": "channels", "T": "frames", "H": "height", "W": "width"}
 _MOST_CHANGES = 12  # that a person reads; a transformer has a hundred of one kind
 
 
@@ -39,6 +43,13 @@ def print_export(
         rebatched: What was done to an ``.onnx`` file, where it came from one.
     """
     if as_json:
+        if rebatched and rebatched.was is not None:
+            freed = (
+                f"the batch axis of {manifest.origin}, fixed at {rebatched.was}, is freed in "
+                f"{manifest.file}: {len(rebatched.changes)} nodes were changed, and the result was "
+                "proved against the original"
+            )
+            notes = [freed, *notes]
         result = event(manifest, out, "up to date" if up_to_date else "proved", notes)
         if rebatched:
             result["rebatched"] = {
@@ -67,6 +78,38 @@ def print_export(
         echo(f"  calibrated on {manifest.calibration}")
     for line in _rewritten(manifest, rebatched) if rebatched else ():
         echo(f"  {line}")
+
+
+def description(facts: "OnnxFacts", given: Sequence[str]) -> Iterator[str]:
+    """Say what was understood of an ``.onnx`` file, a line for each input and output.
+
+    Args:
+        facts: What was found.
+        given: Its inputs as a user wrote them.
+    """
+    yield f"{facts.path}: {facts.nodes} nodes, opset {facts.opset}, {facts.parameters:,} parameters"
+    image, *others = tensors_of(facts.input)
+    axes = " x ".join(_AXES[axis] for axis in facts.input.layout)
+    yield f"  input {image.name}: {image.dtype} {_dims(image)} (batch x {axes})"
+    for tensor, other in zip(others, facts.input.others, strict=True):
+        value = "random" if other.value is None else f"{other.value:g}"
+        yield f"  input {tensor.name}: {tensor.dtype} {_dims(tensor)}, {value}"
+    for output in facts.outputs:
+        kind = ", positions" if output.index else ""
+        kind += ", as many rows as the data decide" if output.counted else ""
+        if facts.batch is None and output.batch_axis is None and not output.counted:
+            kind += ", the same for all images"
+        yield f"  output {output.name}: {output.dtype} {_dims(output)}{kind}"
+    if facts.batch is None:
+        yield "  the batch axis is free"
+    else:
+        yield f"  the batch is fixed at {facts.batch}; it is freed before it is measured"
+    options = " ".join(f"--input {shlex.quote(text)}" for text in given)
+    yield f"measure: gb bench {shlex.quote(str(facts.path))} {options}".rstrip()
+
+
+def _dims(tensor: "TensorSpec") -> str:
+    return " x ".join(map(str, tensor.dims)) or "a number"
 
 
 def gpu_notes(manifest: "Manifest", out: Path) -> list[str]:
@@ -116,9 +159,11 @@ def placement_of(finding: "Finding") -> dict[str, dict[str, object]] | None:
 def _rewritten(manifest: "Manifest", rebatched: "Rebatched") -> Iterator[str]:
     """Say what was rewritten in an ``.onnx`` file, a line for each."""
     if rebatched.was is not None:
-        (image,), (logits,) = manifest.inputs, manifest.outputs
-        yield f"input {image.name}: {_sizes(image, rebatched.was)} becomes {_sizes(image)}"
-        yield f"output {logits.name}: {_sizes(logits, rebatched.was)} becomes {_sizes(logits)}"
+        for what, tensors in (("input", manifest.inputs), ("output", manifest.outputs)):
+            for tensor in tensors:
+                if tensor.batch_axis is not None:
+                    before = _dims_at(tensor, rebatched.was)
+                    yield f"{what} {tensor.name}: {before} becomes {_dims(tensor)}"
     elif not rebatched.changes:
         yield "its batch axis is free already, and nothing was rewritten"
     yield from rebatched.changes[:_MOST_CHANGES]
@@ -131,8 +176,11 @@ def _rewritten(manifest: "Manifest", rebatched: "Rebatched") -> Iterator[str]:
         )
 
 
-def _sizes(tensor: "TensorSpec", batch: int | str = "batch") -> str:
-    return "x".join(map(str, (batch, *tensor.dims[1:])))
+def _dims_at(tensor: "TensorSpec", batch: int) -> str:
+    """Write a tensor's sizes for a batch; what the data decide keeps its name."""
+    rows = tensor.rows_per_image * batch
+    axis = tensor.batch_axis
+    return " x ".join(str(rows if at == axis else dim) for at, dim in enumerate(tensor.dims))
 
 
 def event(
