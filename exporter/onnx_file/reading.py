@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from greenbatch.errors import ArtifactError
 from greenbatch.exporter.causes import innermost_line
@@ -55,6 +55,10 @@ def read_model(path: Path) -> "tuple[onnx.ModelProto, bool]":
         ) from error
     if not model.graph.node or not model.ir_version or not model.opset_import:
         raise ArtifactError(f"{path} is no ONNX file (it holds no graph); get or export it again")
+    if wrong := _not_text(model):
+        raise ArtifactError(
+            f"{path} is no valid ONNX: {wrong!r} in it is no text in UTF-8; get or export it again"
+        )
     _check_versions(model, path)
     for tensor in external_tensors(model):
         check_external(tensor, path)
@@ -66,6 +70,19 @@ def read_model(path: Path) -> "tuple[onnx.ModelProto, bool]":
             f"{path} is no valid ONNX: {innermost_line(error)}; get or export it again"
         ) from error
     return model, repaired
+
+
+def _not_text(message: Any) -> bytes | None:
+    """Return a name in a message that is not in UTF-8, which protobuf leaves as it is."""
+    for field, value in message.ListFields():
+        if field.message_type is None and field.type != field.TYPE_STRING:
+            continue
+        single = isinstance(value, str | bytes) or hasattr(value, "ListFields")
+        for member in (value,) if single else value:
+            found = member if isinstance(member, str | bytes) else _not_text(member)
+            if isinstance(found, bytes):
+                return found
+    return None
 
 
 def _check(model: "onnx.ModelProto", path: Path, repaired: bool) -> None:

@@ -107,3 +107,11 @@ def test_sparse_weights_are_followed(tmp_path: Path) -> None:
     made = make_dynamic(path, tmp_path / "free.onnx")
     images = np.random.default_rng(1).standard_normal((2, 3, 4, 4), np.float32)
     np.testing.assert_allclose(run(made.facts.path, images), run(path, images), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [b"image", b"weight", b"Sin"])
+def test_names_that_are_no_text_are_refused(name: bytes, tmp_path: Path) -> None:
+    path = net(tmp_path, "x = Sin(flat)", 2)
+    path.write_bytes(path.read_bytes().replace(name, b"\x85" + name[1:]))
+    with pytest.raises(ArtifactError, match="no text in UTF-8"):
+        inspect(path)

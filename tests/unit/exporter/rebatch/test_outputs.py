@@ -153,6 +153,7 @@ def detector(folder: Path, batch: int | str, body: str = DETECTOR, scale: float 
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 2, "n"])
 def test_detections_are_proved_as_sets(batch: int | str, tmp_path: Path) -> None:
     made = make_dynamic(detector(tmp_path, batch), tmp_path / "free.onnx")
