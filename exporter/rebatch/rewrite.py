@@ -76,7 +76,8 @@ def make_dynamic(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.rebatch-") as folder:
         staging = Path(folder)
         if facts.batch is None:
-            model, changes = _as_it_is(original, facts), _NOTHING
+            original = model = _as_it_is(original, facts)
+            changes = _NOTHING
         else:
             report(f"following the batch through {path.name}")
             model, changes = _freed(original, facts, staging)
@@ -130,15 +131,11 @@ def _inlined(model: "onnx.ModelProto", path: Path) -> "onnx.ModelProto":
         ) from error
 
 
-def _as_it_is(original: "onnx.ModelProto", facts: OnnxFacts) -> "onnx.ModelProto":
+def _as_it_is(model: "onnx.ModelProto", facts: OnnxFacts) -> "onnx.ModelProto":
     """Return a graph whose batch is free already; its inputs and outputs alone are declared anew.
 
     Its nodes stay. What was declared of other tensors may be of another input's sizes.
     """
-    import onnx
-
-    model = onnx.ModelProto()
-    model.CopyFrom(original)
     del model.graph.value_info[:]
     dims = {spec.name: spec.dims for spec in tensors_of(facts.input)}
     dims |= {spec.name: _open(spec) for spec in facts.outputs}
