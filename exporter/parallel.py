@@ -105,8 +105,7 @@ def need_bytes(spec: ModelSpec) -> int:
 
     Fitted from above to the peaks that exports of torchvision's networks were seen to have.
     """
-    _, height, width = spec.input.shape
-    pixels = height * width
+    pixels = spec.input.height * spec.input.width * (spec.input.frames or 1)
     return int(_BASE_BYTES + _PER_PARAMETER_BYTES * spec.parameters + _PER_PIXEL_BYTES * pixels)
 
 

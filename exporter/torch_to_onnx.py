@@ -17,6 +17,7 @@ from greenbatch.exporter.outputs.observed import follows_batch, observe
 from greenbatch.exporter.rebatch.frozen import find_culprit, set_stacks_aside
 from greenbatch.exporter.recipe import OPSET
 from greenbatch.exporter.sizes.fold import fold_sizes
+from greenbatch.exporter.translations import translations
 from greenbatch.models import ModelSpec
 from greenbatch.models.artifacts import DATA_SUFFIX, sha256
 from greenbatch.models.inputs import synthetic_inputs, tensors_of
@@ -160,6 +161,7 @@ def _save(module: "nn.Module", spec: ModelSpec, path: Path) -> None:
         input_names=[spec.input.name, *(other.name for other in spec.input.others)],
         output_names=traced.outputs,
         opset_version=OPSET,
+        custom_translation_table=dict(translations()),
         verbose=False,
     )
     if program is None:

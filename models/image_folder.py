@@ -21,12 +21,12 @@ from greenbatch.models.image_files import (
     find_images,
     is_passed_over,
 )
+from greenbatch.models.inputs import arranged
+from greenbatch.models.output_rows import Array
 from greenbatch.models.spec import InputSpec
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL.Image import Image
+    from PIL.Image import Image, Resampling
 
 CLASSES_FILE = "classes.txt"
 LABELS_FILE = "labels.csv"
@@ -128,7 +128,7 @@ def find_labelled(data: Path, classes: int) -> LabelledPhotographs:
     return _labelled(found, mapping, data)
 
 
-def load_photograph(path: Path, input_spec: InputSpec) -> "NDArray[np.float32]":
+def load_photograph(path: Path, input_spec: InputSpec) -> Array:
     """Read an image file as a network takes it.
 
     Args:
@@ -136,25 +136,27 @@ def load_photograph(path: Path, input_spec: InputSpec) -> "NDArray[np.float32]":
         input_spec: Size, statistics and interpolation.
 
     Returns:
-        Float32 array (C, H, W).
+        Array of the input's shape and type: float32 (C, H, W), unless it states others.
 
     Raises:
         BrokenImage: The file cannot be read.
         UsageError: ``input_spec`` is nothing that a photograph can become.
     """
     check_form(input_spec)
-    return transform(decode(path, input_spec.shape[0], str(path)), input_spec)
+    return transform(decode(path, input_spec.channels, str(path)), input_spec)
 
 
-def transform(
-    image: "Image", input_spec: InputSpec, out: "NDArray[np.float32] | None" = None
-) -> "NDArray[np.float32]":
+def transform(image: "Image", input_spec: InputSpec, out: "Array | None" = None) -> Array:
     """Resize, cut and normalise pixels as a network takes them.
+
+    Where the input is a square of the crop's side, that is cut as the published evaluation does;
+    else the photograph is made as small as covers the input, and its centre is cut. The frames of
+    a clip are all the same.
 
     Args:
         image: As `decode` gives it.
         input_spec: Size, statistics and interpolation; see `check_form`.
-        out: Where to write (C, H, W), float32; a new array if not given.
+        out: Where to write, of the input's shape and type; a new array if not given.
 
     Returns:
         ``out``.
@@ -164,20 +166,26 @@ def transform(
     """
     import numpy as np
 
-    pixels = _crop(_resize(image, input_spec), input_spec.crop)
-    values = np.asarray(pixels, np.float32).reshape(
-        input_spec.crop, input_spec.crop, -1
-    ) / np.float32(255)
+    height, width = input_spec.height, input_spec.width
+    if (height, width) == (input_spec.crop, input_spec.crop):
+        pixels = _crop(_resize(image, input_spec), input_spec.crop)
+    else:
+        pixels = _covering(image, input_spec)
+    values = np.asarray(pixels, np.float32).reshape(height, width, -1) / np.float32(255)
     values -= np.asarray(input_spec.mean, np.float32)
     values /= np.asarray(input_spec.std, np.float32)
-    out = np.empty(input_spec.shape, np.float32) if out is None else out
-    out[...] = values.transpose(2, 0, 1)
+    out = np.empty(input_spec.shape, input_spec.dtype) if out is None else out
+    channels_first = values.transpose(2, 0, 1)
+    if input_spec.layout == "CHW" and input_spec.dtype == "float32":
+        out[...] = channels_first
+    else:
+        out[...] = arranged(np.stack([channels_first] * (input_spec.frames or 1)), input_spec)
     return out
 
 
 def read_batches(
     paths: Sequence[Path], input_spec: InputSpec, batch_size: int, on_broken: Broken
-) -> Iterator[tuple[list[int], "NDArray[np.float32]"]]:
+) -> Iterator[tuple[list[int], Array]]:
     """Read photographs batch by batch, the next one while the caller works on this one.
 
     Args:
@@ -196,7 +204,7 @@ def read_batches(
 
     check_form(input_spec)
 
-    def read(path: Path) -> "NDArray[np.float32] | str":
+    def read(path: Path) -> "Array | str":
         try:
             return load_photograph(path, input_spec)
         except UsageError as error:
@@ -225,18 +233,15 @@ def check_form(input_spec: InputSpec) -> None:
     Raises:
         UsageError: It cannot.
     """
-    if (
-        input_spec.shape[1:] != (input_spec.crop, input_spec.crop)
-        or input_spec.shape[0] not in CHANNELS
-    ):
+    if input_spec.channels not in CHANNELS:
         raise UsageError(
-            f"an input of shape {input_spec.shape} cannot be cut from a photograph "
-            f"(crop {input_spec.crop}); wanted 1 or 3 channels and a square of the crop's side"
+            f"an input of shape {input_spec.shape} has {input_spec.channels} channels, and a "
+            "photograph has 1 or 3; leave --images out for synthetic images"
         )
 
 
-def _resize(image: "Image", input_spec: InputSpec) -> "Image":
-    """Bring the shorter side to the spec's; the longer one is rounded down (as torchvision)."""
+def _method(input_spec: InputSpec) -> "Resampling":
+    """Return how pixels are interpolated."""
     from PIL.Image import Resampling
 
     methods = {
@@ -252,6 +257,31 @@ def _resize(image: "Image", input_spec: InputSpec) -> "Image":
             f"unknown interpolation {input_spec.interpolation!r}; "
             f"choose one of {', '.join(methods)}"
         )
+    return methods[input_spec.interpolation]
+
+
+def _covering(image: "Image", input_spec: InputSpec) -> "Image":
+    """Make an image as small as covers the input, and cut its centre."""
+    method = _method(input_spec)
+    width, height = image.size
+    scale = max(input_spec.height / height, input_spec.width / width)
+    size = (
+        max(input_spec.width, round(width * scale)),
+        max(input_spec.height, round(height * scale)),
+    )
+    if size[0] * size[1] > MOST_PIXELS:
+        raise UsageError(
+            f"an image of {width} x {height} pixels would become {size[0]} x {size[1]} for this "
+            f"network, more than {MOST_PIXELS} pixels; crop it, or remove it"
+        )
+    image = image if size == image.size else image.resize(size, method)
+    left, top = (size[0] - input_spec.width) // 2, (size[1] - input_spec.height) // 2
+    return image.crop((left, top, left + input_spec.width, top + input_spec.height))
+
+
+def _resize(image: "Image", input_spec: InputSpec) -> "Image":
+    """Bring the shorter side to the spec's; the longer one is rounded down (as torchvision)."""
+    method = _method(input_spec)
     width, height = image.size
     short, long = sorted(image.size)
     stretched = int(input_spec.resize * long / short)
@@ -261,7 +291,7 @@ def _resize(image: "Image", input_spec: InputSpec) -> "Image":
             f"an image of {width} x {height} pixels would become {size[0]} x {size[1]} for this "
             f"network, more than {MOST_PIXELS} pixels; crop it to a square, or remove it"
         )
-    return image if size == image.size else image.resize(size, methods[input_spec.interpolation])
+    return image if size == image.size else image.resize(size, method)
 
 
 def _crop(image: "Image", side: int) -> "Image":

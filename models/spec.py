@@ -31,6 +31,7 @@ class ModelSpec:
             inference has no use for (auxiliary heads).
         input: See `InputSpec`.
         source: The library that defines the network.
+        about: What its inputs and outputs are, in a few words; empty for a classifier.
     """
 
     name: str
@@ -44,3 +45,4 @@ class ModelSpec:
     training_only: tuple[str, ...] = ()
     input: InputSpec = field(default_factory=InputSpec)
     source: str = "torchvision"
+    about: str = ""

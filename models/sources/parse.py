@@ -95,7 +95,7 @@ def _safe(stem: str, kind: Kind) -> str:
     if not name:
         digest = hashlib.sha256(stem.encode(errors="surrogateescape")).hexdigest()
         return f"network_{digest[:8]}"
-    return f"{name}_{kind}" if name in registry.names() else name
+    return f"{name}_{kind}" if name in registry.names(registry.ALL) else name
 
 
 def parse_source(text: str) -> Source:
@@ -157,7 +157,7 @@ def check_name(name: str) -> str:
             f"the name {name!r} is unfit for a file; use up to 100 of a-z, 0-9, '_', '.' and '-', "
             "beginning with a letter or digit, in --name"
         )
-    if name in registry.names():
+    if name in registry.names(registry.ALL):
         raise UsageError(
             f"the name {name!r} is that of a torchvision network; choose another --name"
         )

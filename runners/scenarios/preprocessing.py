@@ -10,22 +10,19 @@ import time
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from greenbatch.design.images import ImageSet
 from greenbatch.errors import RunError, UnsupportedCell, UsageError
 from greenbatch.models.image_files import BrokenImage, decode, read_image
 from greenbatch.models.image_folder import check_form, find_photographs, transform
+from greenbatch.models.output_rows import Array
 from greenbatch.plain_text import storable
 from greenbatch.records import InputSpec, Pipeline
 from greenbatch.runners.backends import Backend, Fed
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Images = NDArray[np.float32]
-    Feed = Callable[[Images], None]
+Images = Array
+Feed = Callable[[Array], None]
 
 AT_MOST = 256
 """So many files of a folder are looked at, evenly spread over its sorted paths: enough for any
@@ -111,11 +108,11 @@ def in_order(photographs: Sequence[Photograph], seed: int) -> list[Photograph]:
     return random.Random(seed).sample(photographs, len(photographs))
 
 
-def batch(photographs: Sequence[Photograph], input_spec: InputSpec, size: int) -> "Images":
+def batch(photographs: Sequence[Photograph], input_spec: InputSpec, size: int) -> Images:
     """Decode and transform the first images of an order; where there are too few, they repeat.
 
     Returns:
-        Float32 array (size, C, H, W).
+        Array (size, ...) of the input's shape and type.
 
     Raises:
         UsageError: ``input_spec`` is nothing that a photograph can become.
@@ -123,9 +120,9 @@ def batch(photographs: Sequence[Photograph], input_spec: InputSpec, size: int) -
     import numpy as np
 
     check_form(input_spec)
-    images = np.empty((size, *input_spec.shape), np.float32)
+    images = np.empty((size, *input_spec.shape), input_spec.dtype)
     for row, (name, data) in enumerate(photographs[:size]):
-        transform(decode(BytesIO(data), input_spec.shape[0], name), input_spec, images[row])
+        transform(decode(BytesIO(data), input_spec.channels, name), input_spec, images[row])
     for row in range(len(photographs), size):
         images[row] = images[row - len(photographs)]
     return images
@@ -170,7 +167,7 @@ class Preprocessor:
         check_form(input_spec)
         self._photographs = photographs
         self._input_spec = input_spec
-        self._buffer = np.zeros((largest, *input_spec.shape), np.float32)
+        self._buffer = np.zeros((largest, *input_spec.shape), input_spec.dtype)
         self._next = 0
         self._clock = clock
         self._steps: list[_Step] = []
@@ -219,9 +216,9 @@ class Preprocessor:
             process_cpu_s=float(after_s - before_s),
         )
 
-    def _prepare(self, images: int, feed: "Feed", buffer: "Images") -> None:
+    def _prepare(self, images: int, feed: Feed, buffer: Images) -> None:
         clock, input_spec = self._clock, self._input_spec
-        channels = input_spec.shape[0]
+        channels = input_spec.channels
         process_cpu_s, cpu_s = time.process_time(), time.thread_time()
         start_s = clock()
         decode_s = 0.0

@@ -144,7 +144,7 @@ def test_an_unfit_name_in_a_dataset_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_that_are_there_today_are_fit_and_files_are_called_as_before() -> None:
-    for name in registry.names():
+    for name in registry.names(registry.ALL):
         assert check_name("model", name) == name
         for backend in backends.BACKENDS:
             assert Cell(name, backend).slug == f"{name}_{backend}_fp32_host_offline_b1"

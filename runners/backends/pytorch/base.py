@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenbatch.errors import PlacementError, UnsupportedCell, WeightsError, first_line
 from greenbatch.models import registry
-from greenbatch.models.build import build
+from greenbatch.models.build import build_empty
 from greenbatch.models.outputs import flatten
 from greenbatch.models.sources.load import SourceWarning, load
 from greenbatch.models.sources.parse import parse_source
@@ -145,13 +145,10 @@ class TorchBackend:
         return _with_ends(module, self._precision, bool(self._set.get("channels_last")))
 
     def _on_device(self, task: Task) -> "nn.Module":
-        import torch
         from safetensors.torch import load_file
 
         if task.manifest.source == "torchvision":
-            with torch.device("meta"):  # no time and memory for weights that are replaced at once
-                empty = build(registry.find(task.cell.model))
-            module = empty.to_empty(device=self._device)
+            module = build_empty(registry.find(task.cell.model), self._device)
         else:
             module = _own_network(task).to(self._device)
         try:

@@ -34,6 +34,12 @@ def export(
     every: Annotated[
         bool, typer.Option("--all", help="Export all models that 'gb models' lists.")
     ] = False,
+    family: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Export all models of this family, e.g. resnet, detection or all. Repeatable."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the artifacts.")] = Path("artifacts"),
     weights: Annotated[
         str, typer.Option(help="Weights: auto, pretrained, random or a .safetensors or .pth file.")
@@ -116,16 +122,19 @@ def export(
     Exit 0: all artifacts are verified. Exit 3: an export failed, or --check found damage.
     """
     if check is not None:
-        if models or every:
+        if models or every or family:
             raise UsageError("--check verifies all artifacts of a folder; remove the models")
         _check(check, as_json)
         return
-    if models and every:
-        raise UsageError(f"--all and the model {models[0]} are both given; remove one of them")
+    if models and (every or family):
+        option = "--all" if every else "--family"
+        raise UsageError(f"{option} and the model {models[0]} are both given; remove one of them")
     from greenbatch.models import registry
 
+    every = every or bool(family)
+    listed = [name for each in family or [registry.CLASSIFICATION] for name in registry.names(each)]
     lower = _lower_precisions(precision, calibration, int8_for)
-    chosen = list(dict.fromkeys(registry.names() if every else models or registry.STUDY))
+    chosen = list(dict.fromkeys(listed if every else models or registry.STUDY))
     own = {} if every or not models else _own(chosen)
     if (input or name or dynamic_batch) and (len(own) != 1 or len(chosen) != 1):
         raise UsageError(

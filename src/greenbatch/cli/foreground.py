@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import stat
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -77,22 +76,22 @@ def run(command: Sequence[str]) -> int:
     Raises:
         CannotRun: It cannot be started.
     """
-    with _held_back() as (numbers, received):
-        with _let_through(numbers):
-            child = _start(command)
-        while child.poll() is None:
+    with _held_back() as (numbers, received, mask):
+        child = _start(command, mask)
+        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
             came = signal.sigtimedwait({*numbers, signal.SIGCHLD}, _LOOK_S)
             both = came is not None and came.si_code == _FROM_KERNEL
             if came is not None and came.si_signo != signal.SIGCHLD:
-                if not both and came.si_pid != child.pid:
-                    child.send_signal(came.si_signo)
+                if not both and came.si_pid != child:
+                    os.kill(child, came.si_signo)
                 if came.si_signo == signal.SIGTSTP:
                     _stop()
             while received:
-                child.send_signal(received.pop(0))
+                os.kill(child, received.pop(0))
         while signal.sigtimedwait(numbers, 0):
             pass  # what came while it ended was for it
-    return child.returncode if child.returncode >= 0 else BY_SIGNAL - child.returncode
+    code = os.waitstatus_to_exitcode(ended[1])
+    return code if code >= 0 else BY_SIGNAL - code
 
 
 def _handed_on() -> set[int]:
@@ -106,11 +105,12 @@ def _handed_on() -> set[int]:
 
 
 @contextlib.contextmanager
-def _held_back() -> Iterator[tuple[set[int], list[int]]]:
+def _held_back() -> Iterator[tuple[set[int], list[int], set[int]]]:
     """Hold back the signals that are handed on, until they are waited for.
 
     Yields:
-        Their numbers, and a list of those that came nevertheless, for which nothing waited.
+        Their numbers, a list of those that came nevertheless, for which nothing waited, and the
+        numbers of those that were held back before.
     """
     numbers, received = _handed_on(), list[int]()
 
@@ -122,7 +122,7 @@ def _held_back() -> Iterator[tuple[set[int], list[int]]]:
     before = {number: signal.signal(number, receive) for number in numbers}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*numbers, signal.SIGCHLD})
     try:
-        yield numbers, received
+        yield numbers, received, set(map(int, mask))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
@@ -130,35 +130,38 @@ def _held_back() -> Iterator[tuple[set[int], list[int]]]:
         signal.signal(signal.SIGCHLD, ends)
 
 
-@contextlib.contextmanager
-def _let_through(numbers: set[int]) -> Iterator[None]:
-    """Let signals through: the process that is started here inherits what is held back."""
-    held = signal.pthread_sigmask(signal.SIG_UNBLOCK, {*numbers, signal.SIGCHLD})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
-
-
 def _stop() -> None:
     """Stop as Ctrl-Z stops a process that does not handle it, until it is continued."""
     handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-    with _let_through({signal.SIGTSTP}):
-        signal.raise_signal(signal.SIGTSTP)
+    held = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
+    signal.raise_signal(signal.SIGTSTP)
+    signal.pthread_sigmask(signal.SIG_SETMASK, held)
     signal.signal(signal.SIGTSTP, handler)
 
 
-def _start(command: Sequence[str]) -> "subprocess.Popen[bytes]":
-    """Start a command; a script without an interpreter of its own is run by ``sh``."""
+def _start(command: Sequence[str], mask: set[int]) -> int:
+    """Start a command, a script without an interpreter of its own by ``sh``; return its number.
+
+    Args:
+        command: Its name and arguments.
+        mask: The signals that it holds back. This process goes on holding back its own: one that
+            came while both let it through would be handed on although the command had it.
+    """
+    path = shutil.which(command[0]) or command[0]
     try:
-        return subprocess.Popen(command)
+        return _spawn(path, command, mask)
     except OSError as error:
-        path = shutil.which(command[0]) or command[0]
         first = _first_bytes(Path(path))
         if error.errno == errno.ENOEXEC and b"\0" not in first.partition(b"\n")[0]:
             with contextlib.suppress(OSError):
-                return subprocess.Popen(["/bin/sh", path, *command[1:]])
+                return _spawn("/bin/sh", ["/bin/sh", path, *command[1:]], mask)
         raise _refusal(error, first) from error
+
+
+def _spawn(path: str, command: Sequence[str], mask: set[int]) -> int:
+    # Python ignores these two, and a program does not expect that (as `subprocess` restores them).
+    restored = [signal.SIGPIPE, signal.SIGXFSZ]
+    return os.posix_spawn(path, list(command), os.environ, setsigmask=mask, setsigdef=restored)
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greenbatch.errors import UnknownNameError, UsageError
+from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
     from greenbatch.models import ModelSpec
@@ -20,7 +20,11 @@ _NARROW_COLUMNS = 90
 
 def models(
     family: Annotated[
-        list[str] | None, typer.Option(help="List only this family, e.g. resnet. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="List only this family, e.g. resnet or detection; 'all' lists all families. "
+            "Repeatable. Default: classification."
+        ),
     ] = None,
     max_parameters: Annotated[
         str | None,
@@ -34,15 +38,12 @@ def models(
     """List the models with family, year, size and published accuracy."""
     from greenbatch.models import registry
 
-    families = registry.families()
-    for name in family or ():
-        if name not in families:
-            raise UnknownNameError("family", name, families)
+    listed = [name for each in family or [registry.CLASSIFICATION] for name in registry.names(each)]
     limit = None if max_parameters is None else parse_count(max_parameters)
     specs = [
         spec
-        for spec in map(registry.find, registry.STUDY if study else registry.names())
-        if (not family or spec.family in family) and (limit is None or spec.parameters <= limit)
+        for spec in map(registry.find, registry.STUDY if study else dict.fromkeys(listed))
+        if spec.name in listed and (limit is None or spec.parameters <= limit)
     ]
     if as_json:
         typer.echo(json.dumps([asdict(spec) for spec in specs], indent=2))

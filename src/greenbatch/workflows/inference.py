@@ -307,7 +307,7 @@ def export_models(study: "Study", listener: Listener) -> Mapping[str, "Artifact"
     listener.on_step(f"exporting {', '.join(study.models)} (up-to-date artifacts are kept)")
     options = [f"--precision={name}" for name in study.precisions if name != "fp32"]
     drawn = [f"--weights={study.weights}", f"--seed={study.seed}"]
-    listed = [registry.find(name) for name in study.models if name in registry.names()]
+    listed = [registry.find(name) for name in study.models if name in registry.names(registry.ALL)]
     _export([spec for spec in listed if _stale(spec, study)], [*options, *drawn], study, listener)
     for name in study.sources:  # how much memory each takes is not known: one at a time
         if name not in study.exported:

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from greenbatch.errors import UsageError
 from greenbatch.workflows.inference import Listener, check_backends, export_models, meters_for, plan
 
 if TYPE_CHECKING:
     from greenbatch.design.options import BenchOptions, StudyOptions
+    from greenbatch.records import Manifest
     from greenbatch.records.layers import LayerRun
 
 PARTS = 4
@@ -78,4 +80,20 @@ def measure_layers(
         check_backends(study, listener)
         with meters_for(study) as metering:
             artifact = export_models(study, listener)[artifact_key(cell.model, cell.precision)]
+            require_one_way(artifact.manifest)
             return measure(wanted, artifact, metering, listener.on_step)
+
+
+def require_one_way(manifest: "Manifest") -> None:
+    """Refuse a network that is no way from one tensor to one of fixed size: it cannot be cut.
+
+    Raises:
+        UsageError: It is none.
+    """
+    ends = (*manifest.inputs, *manifest.outputs)
+    if len(ends) != 2 or ends[1].counted:
+        named = ", ".join(f"{end.name} {end.dims}" for end in ends)
+        raise UsageError(
+            f"{manifest.model} has the inputs and outputs {named}; gb layers is for networks of "
+            "one input and one output of fixed size, measure it with gb bench"
+        )

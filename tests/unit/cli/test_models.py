@@ -50,6 +50,18 @@ def test_filters_narrow_the_list_together(capsys: pytest.CaptureFixture[str]) ->
     assert [entry["name"] for entry in studied] == ["densenet121", "shufflenet_v2_x0_5"]
 
 
+def test_the_other_families_are_listed_by_name_or_all_together(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "fcn_resnet50" not in {entry["name"] for entry in listed(capsys)}
+    detectors = listed(capsys, "--family", "detection")
+    assert {entry["family"] for entry in detectors} == {"detection"}
+    assert all("detections" in entry["about"] for entry in detectors)
+    assert len(listed(capsys, "--family", "all")) == len(names("all")) >= 121
+    code, out, _ = gb(capsys, "--family", "video")
+    assert (code, "3x16x112x112" in out) == (0, True)
+
+
 def test_filters_that_leave_nothing_say_so(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, errors = gb(capsys, "--family", "vgg", "--max-parameters", "1M")
     assert (code, out) == (0, "")

@@ -319,6 +319,36 @@ def test_all_means_every_network_small_ones_first(gb: Gb) -> None:
     assert "--all and the model alexnet" in err
 
 
+@pytest.mark.slow
+def test_a_family_or_all_of_them_is_chosen_beside_the_classifiers(gb: Gb) -> None:
+    from greenbatch.models import registry
+
+    def chosen(*arguments: str) -> set[str]:
+        code, out, _ = gb(*arguments, "--json")
+        assert code == 0
+        return {json.loads(line)["model"] for line in out.splitlines()}
+
+    detectors = set(registry.names("detection"))
+    assert chosen("--family", "detection") == detectors
+    assert chosen("--all", "--family", "detection", "--family", "vit") == detectors | set(
+        registry.names("vit")
+    )
+    everything = chosen("--all", "--family", "all")
+    assert everything == set(registry.names(registry.ALL))
+    assert len(everything) >= 121
+    code, _, err = gb("--family", "detections")
+    assert (code, "'detection'" in err) == (2, True)
+    code, _, err = gb("alexnet", "--family", "vit")
+    assert (code, "--family and the model alexnet" in err) == (2, True)
+
+
+def test_the_memory_of_clips_and_large_images_is_estimated() -> None:
+    from greenbatch.models import find
+
+    assert need_bytes(find("mvit_v1_b")) > need_bytes(find("vit_b_32"))
+    assert need_bytes(find("retinanet_resnet50_fpn")) > need_bytes(find("resnet50"))
+
+
 @pytest.mark.parametrize(
     ("text", "size"),
     [("12GiB", 12 << 30), ("12 GB", 12 * 10**9), ("0.5g", 5 * 10**8), ("6e9", 6 * 10**9)],

@@ -15,6 +15,7 @@ from greenbatch.models.image_folder import (
     load_photograph,
     read_batches,
 )
+from greenbatch.models.sources.input_option import image_spec
 
 SMALL = InputSpec(shape=(3, 8, 8), resize=8, crop=8)
 SIZES = [(224, 224), (640, 480), (333, 251), (257, 500), (31, 500), (100, 100), (2000, 260)]
@@ -90,14 +91,44 @@ def test_a_network_of_one_channel_sees_grey(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "form",
     [
-        InputSpec(shape=(3, 8, 10), resize=8, crop=8),
         InputSpec(shape=(2, 8, 8), resize=8, crop=8, mean=(0, 0), std=(1, 1)),
         replace(SMALL, interpolation="cubic"),
     ],
 )
 def test_an_input_that_no_photograph_can_become_is_refused(tmp_path: Path, form: InputSpec) -> None:
-    with pytest.raises(UsageError, match=r"cannot be cut|unknown interpolation 'cubic'"):
+    with pytest.raises(UsageError, match=r"a photograph has 1 or 3|unknown interpolation 'cubic'"):
         load_photograph(draw(tmp_path / "a.png", (9, 9)), form)
+
+
+@pytest.mark.parametrize("size", [(9, 9), (40, 7), (3, 50)])
+def test_an_input_that_is_no_square_is_covered_and_cut_from_the_centre(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    from PIL import Image
+
+    path = tmp_path / "a.png"
+    wide = Image.new("RGB", size, (10, 200, 30))
+    wide.save(path)
+    found = load_photograph(path, image_spec((3, 6, 20)))
+    spec = InputSpec()
+    wanted = (np.array([10, 200, 30]) / 255 - spec.mean) / spec.std
+    assert found.shape == (3, 6, 20)
+    np.testing.assert_allclose(found, np.broadcast_to(wanted[:, None, None], (3, 6, 20)), rtol=1e-5)
+
+
+def test_a_photograph_becomes_whole_numbers_with_channels_last_or_a_clip(tmp_path: Path) -> None:
+    path = draw(tmp_path / "a.png", (9, 8))
+    square = replace(image_spec((8, 8, 3), "uint8"), resize=8)
+    pixels = load_photograph(path, square)
+    assert (pixels.shape, pixels.dtype.name) == ((8, 8, 3), "uint8")
+    plain = replace(image_spec((3, 8, 8)), resize=8)
+    spec = InputSpec()
+    back = load_photograph(path, plain).transpose(1, 2, 0) * spec.std + spec.mean
+    np.testing.assert_allclose(pixels, back * 255, atol=0.51)
+    clip = load_photograph(path, replace(image_spec((3, 4, 8, 8)), resize=8))
+    assert clip.shape == (3, 4, 8, 8)
+    for frame in range(4):
+        np.testing.assert_array_equal(clip[:, frame], load_photograph(path, plain))
 
 
 def test_batches_leave_out_what_is_broken_and_say_so(tmp_path: Path) -> None:
