@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING
 from greenbatch.errors import ArtifactError, ExportError, ParityError
 from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.onnx_file.inspection import OnnxFacts, inspect
-from greenbatch.exporter.onnx_file.reading import (
-    declare,
-    opsets,
-    read_with_weights,
-    save,
-)
+from greenbatch.exporter.onnx_file.reading import declare, opsets, read_with_weights, save
 from greenbatch.exporter.rebatch.graph import Rewriting
 from greenbatch.exporter.rebatch.proof import Claim, prove, run_once
 from greenbatch.models import InputSpec
@@ -63,7 +58,7 @@ def make_dynamic(
 
     Raises:
         ArtifactError: The original cannot be used, see
-                `greenbatch.exporter.onnx_file.inspection.inspect`.
+            `greenbatch.exporter.onnx_file.inspection.inspect`.
         ExportError: A node holds the batch in a way that cannot be rewritten.
         ParityError: The new file computes something else, or images of a batch reach each other.
             In all cases nothing is written.
