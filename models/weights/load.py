@@ -12,6 +12,7 @@ from greenbatch.models.spec import ModelSpec
 from greenbatch.models.weights.checkpoints import fetch_checkpoint
 from greenbatch.models.weights.former_names import called_now
 from greenbatch.models.weights.random_weights import draw_weights
+from greenbatch.models.weights.unsaved import saved
 
 if TYPE_CHECKING:
     import torch
@@ -149,7 +150,7 @@ def read_state(path: Path) -> "dict[str, torch.Tensor]":
         raise WeightsError(
             f"{path} does not hold tensors by name; save the network's state_dict() into it"
         )
-    return cast("dict[str, torch.Tensor]", dict(content))
+    return saved(cast("dict[str, torch.Tensor]", dict(content)))
 
 
 def _fit(
