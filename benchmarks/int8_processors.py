@@ -29,8 +29,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from greenbatch.exporter.precisions import fidelity, int8
+from greenbatch.exporter.precisions import int8
 from greenbatch.exporter.precisions.calibration import COUNT, Images, draw_images
+from greenbatch.exporter.precisions.running import run
 from greenbatch.models.agreement import difference
 from greenbatch.models.artifacts import Artifact, load_artifact
 from greenbatch.models.instructions import instruction_set
@@ -105,17 +106,18 @@ def main() -> None:
 def table(artifact: Artifact, folder: Path, turns: int, count: int, emulated_images: int) -> None:
     """Make every form of a model, judge and time it, and print."""
     name = artifact.manifest.model
-    learnt, some = (
-        Images(images.pixels[:count], images.data)
-        for images in draw_images(artifact.manifest.input)
-    )
+    learnt, some = draw_images(artifact.manifest.input, count=count)
+    (output,) = artifact.manifest.outputs
     np.save(folder / "images.npy", some.pixels)
     paths = {}
     for index, (way, form) in enumerate(forms().items()):
         paths[way] = folder / f"{index}.onnx"
         int8.write_int8(artifact.path, paths[way], name, learnt, **dict(form.options))
-    fp32 = fidelity.run(artifact.path, some, name)
-    exact = {way: fidelity.run(path, some, name, optimise=False) for way, path in paths.items()}
+    fp32 = run(artifact.path, some, [output], name)[output.name]
+    exact = {
+        way: run(path, some, [output], name, optimise=False)[output.name]
+        for way, path in paths.items()
+    }
     here = judge(folder, paths, count)
     few = min(count, SLOW_IMAGES if name in SLOW else emulated_images)
     there = {}

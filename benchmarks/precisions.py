@@ -25,6 +25,8 @@ from greenbatch.errors import GreenbatchError
 from greenbatch.exporter import export_model
 from greenbatch.exporter.precisions import fidelity, half, int8
 from greenbatch.exporter.precisions.calibration import COUNT, Images, draw_images
+from greenbatch.exporter.precisions.rounded import write_rounded
+from greenbatch.exporter.precisions.running import run
 from greenbatch.models.artifacts import Artifact, load_artifact
 from greenbatch.models.onnx_session import CPU, CRASHING
 from greenbatch.models.registry import STUDY
@@ -73,7 +75,7 @@ def ways(trials: bool) -> Mapping[str, Write]:
         )
 
     def as_fp16(artifact: Artifact, path: Path, images: Images) -> None:
-        half.write_fp16(artifact.path, path, artifact.manifest.model)
+        half.write_half(artifact.path, path, artifact.manifest.model, "fp16")
 
     found: dict[str, Write] = {"fp16": as_fp16, "int8": quantise("minmax")}
     if not trials:
@@ -122,14 +124,13 @@ def export_half(artifact: Artifact, path: Path, images: Images) -> None:
 def table(artifact: Artifact, folder: Path, turns: int, count: int, *, trials: bool) -> None:
     """Make every precision of a model, compare, time, and print."""
     name = artifact.manifest.model
-    learnt, judged = (
-        Images(images.pixels[:count], images.data)
-        for images in draw_images(artifact.manifest.input)
-    )
-    wanted = fidelity.run(artifact.path, judged, name)
+    learnt, judged = draw_images(artifact.manifest.input, count=count)
+    specs = artifact.manifest.outputs
 
-    def compare(logits: NDArray[np.float32], precision: str) -> str:
-        found = fidelity.compare(name, wanted[: len(logits)], logits, precision, judged.data)
+    def compare(path: Path, precision: str, some: Images, *, optimise: bool = True) -> str:
+        got = run(path, some, specs, name, optimise=optimise)
+        wanted = run(artifact.path, some, specs, name)
+        found = fidelity.compare(specs, name, wanted, got, precision, some)
         return (
             f"{found.max_abs:.2g} | {found.mean_abs:.2g} | {found.cosine:.5f} | "
             f"{found.top1_agreement:.1%}"
@@ -142,7 +143,7 @@ def table(artifact: Artifact, folder: Path, turns: int, count: int, *, trials: b
         try:
             write(artifact, path, learnt)
             seconds = time.perf_counter() - began
-            found = compare(fidelity.run(path, judged, way), way[:4])
+            found = compare(path, way[:4], judged)
         except GreenbatchError as error:
             rows.append(Row(way, None, str(error), 0))
         else:
@@ -150,7 +151,7 @@ def table(artifact: Artifact, folder: Path, turns: int, count: int, *, trials: b
     speeds = interleave({row.way: row.path for row in rows if row.path}, judged, turns)
     print(
         f"\n{name}, batch {BATCH_SIZE}, {default_threads()} threads, {turns} turns, "
-        f"{len(judged.pixels)} images\n"
+        f"{len(judged)} images\n"
     )
     print("| way | max error | mean error | lowest cosine | top-1 | MB | made in | speed |")
     print("|---|---|---|---|---|---|---|---|")
@@ -167,10 +168,9 @@ def table(artifact: Artifact, folder: Path, turns: int, count: int, *, trials: b
         )
     for precision in ("fp16", "bf16"):
         path = folder / f"rounded-{precision}.onnx"
-        half.write_rounded(artifact.path, path, precision)
-        some = Images(judged.pixels[:16], judged.data)
-        got = fidelity.run(path, some, precision, optimise=False)
-        print(f"| every result rounded to {precision} | {compare(got, precision)} | | | |")
+        write_rounded(half.prepare(artifact.path, precision, name), path, precision)
+        found = compare(path, precision, judged.first(16), optimise=False)
+        print(f"| every result rounded to {precision} | {found} | | | |")
     print(f"| fp16: casts that ONNX Runtime adds | {added_casts(folder / '0.onnx', folder)} |")
 
 

@@ -144,7 +144,7 @@ def check_parity(
                 "its network must treat each image by itself"
             )
         right = joined(outputs, [wanted[image] for image in order])
-        compared.append((batch_size, compare(outputs, right, got), rows, _spread(outputs, right)))
+        compared.append((batch_size, compare(outputs, right, got), rows, spread(outputs, right)))
     for batch_size, found, _, _ in compared:  # afterwards: images that mix differ from torch's too
         if not _near(found, bound):
             raise ParityError(
@@ -187,7 +187,7 @@ def _where(path: Path) -> str:
     return f" (see {culprit})" if culprit else ""
 
 
-def _spread(outputs: Sequence[TensorSpec], values: Outputs) -> float:
+def spread(outputs: Sequence[TensorSpec], values: Outputs) -> float:
     """Return the standard deviation of the first output that holds values."""
     for output in outputs:
         if not output.index and not output.counted:

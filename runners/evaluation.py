@@ -18,10 +18,12 @@ from greenbatch.errors import (
     first_line,
 )
 from greenbatch.files import make_folder, write_atomically
-from greenbatch.models.agreement import arithmetic_fault, difference
+from greenbatch.models.agreement import arithmetic_fault, difference, is_classifier
 from greenbatch.models.artifacts import Artifact
 from greenbatch.models.image_folder import LabelledPhotographs, read_batches
+from greenbatch.models.inputs import other_inputs
 from greenbatch.models.onnx_session import open_session
+from greenbatch.models.output_rows import by_image
 from greenbatch.privacy import masked
 from greenbatch.records.accuracy import FOLDER, Accuracy, Rate
 from greenbatch.runners.backends import tf32
@@ -37,6 +39,7 @@ __all__ = ["Accuracy", "Progress", "Rate", "classes_of", "evaluate", "rank_of", 
 
 _PROVIDERS = ("cpu", "cuda")
 _SHUFFLE_SEED = 0
+_OTHERS_SEED = 0  # of random inputs beside the images
 _ARITHMETIC_IMAGES = 8  # saturation shows in each
 _NAMED = 20  # broken files that are listed; all are counted
 
@@ -80,7 +83,8 @@ def evaluate(
             computes an int8 artifact as another network.
         BackendUnavailable: The provider cannot run on this machine.
         PlacementError: It would leave nodes to the CPU.
-        UsageError: ``limit`` or ``batch_size`` is below 1, or the input cannot be a photograph.
+        UsageError: ``limit`` or ``batch_size`` is below 1, the input cannot be a photograph, or the
+            network is no classifier.
     """
     import numpy as np
 
@@ -156,19 +160,21 @@ def save(record: Accuracy, artifacts: Path) -> Path:
 
 
 def classes_of(artifact: Artifact) -> int:
-    """Return the number of an artifact's outputs.
+    """Return the number of classes that an artifact's output has a number for.
 
     Raises:
-        UsageError: It puts out something else than one number for each class.
+        UsageError: It is no classifier.
     """
     outputs = artifact.manifest.outputs
-    dims = outputs[0].dims
-    if len(outputs) != 1 or len(dims) != 2 or not isinstance(dims[1], int):
+    if not is_classifier(outputs):
+        shown = ", ".join(f"{o.name} {' x '.join(map(str, o.dims))}" for o in outputs)
+        model = artifact.manifest.model
         raise UsageError(
-            f"{artifact.path} puts out {', '.join(f'{o.name} {o.dims}' for o in outputs)}; wanted "
-            "one output with a number for each class"
+            f"{model} is no classifier, so it has no top-1 accuracy: it puts out {shown} instead "
+            "of one number for each class; what a lower precision costs it is its fidelity to "
+            f"fp32, which 'gb export {model} --precision int8 --out {artifact.folder}' reports"
         )
-    return dims[1]
+    return int(outputs[0].dims[1])
 
 
 def rank_of(logits: "NDArray[np.float32]", labels: "NDArray[np.int64]") -> "NDArray[np.int64]":
@@ -255,14 +261,17 @@ def _open(
             "--provider or --precision"
         ) from error
 
+    input_spec, (output,) = artifact.manifest.input, artifact.manifest.outputs
+
     def run(batch: "NDArray[np.float32]") -> "NDArray[np.float32]":
+        inputs = {input_spec.name: batch, **other_inputs(input_spec, len(batch), _OTHERS_SEED)}
         try:
-            (logits,) = session.run(None, {session.get_inputs()[0].name: batch})
+            (logits,) = session.run([output.name], inputs)
         except Exception as error:
             raise MeasurementError(
                 f"{artifact.path.name} does not run at batch size {len(batch)}: "
                 f"{first_line(error)}; choose a smaller --batch-size"
             ) from error
-        return np.asarray(logits, np.float32)
+        return by_image(output, np.asarray(logits, np.float32))
 
     return run

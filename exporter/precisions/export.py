@@ -74,6 +74,7 @@ def export_lower(
                 fidelity=made.fidelity,
                 calibration=made.calibration,
                 proved_with=_proved_with(precision, processor),
+                kept_in_fp32=made.kept,
                 recipe=recipe,
                 exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 export_s=round(time.perf_counter() - began, 3),

@@ -1,22 +1,18 @@
 """How near an artifact of lower precision is to the fp32 artifact of the same weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from greenbatch.errors import ExportError, ParityError
-from greenbatch.exporter.causes import innermost_line
+from greenbatch.errors import ParityError
+from greenbatch.exporter.parity import spread
 from greenbatch.exporter.precisions.calibration import Images
-from greenbatch.models import onnx_session
-from greenbatch.models.agreement import LOWEST_COSINE, arithmetic_fault, difference
+from greenbatch.exporter.precisions.running import open_session, run, run_batch
+from greenbatch.models import agreement
+from greenbatch.models.agreement import FEWEST_EQUAL, LOWEST_COSINE, arithmetic_fault, fault_of_form
 from greenbatch.models.onnx_session import CPU
-from greenbatch.records import Fidelity, Parity
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-CUDA = "CUDAExecutionProvider"
+from greenbatch.models.output_rows import Outputs, joined, part
+from greenbatch.records import Fidelity, Parity, TensorSpec
 
 _CURES = {
     "fp16": "export it in bf16 or fp32",
@@ -28,15 +24,16 @@ BATCH_SIZES = (1, 2, 3, 7, 16)
 """As for fp32: one, small ones, odd ones, and one that is larger than all others."""
 
 ROWS_BOUNDS = {"fp16": 1e-2, "bf16": 5e-2, "int8": 1e-1}
-"""Largest difference of a row from its image run alone, over the largest logit.
+"""Largest difference of a row from its image run alone, over the largest value of the output.
 
 Sums are blocked otherwise for another batch size; where that moves a value over the edge between
 two steps of the type, it differs by a whole step.
 """
 
+ARITHMETIC_IMAGES = 8
+"""That an int8 artifact's arithmetic is checked on: saturation shows in each."""
+
 _ROW_IMAGES, _ROW_STEP = 7, 3  # 3 steps through 7 images: neighbours change with each pass
-_ARITHMETIC_IMAGES = 8  # saturation shows in each
-_AT_ONCE = 8  # images in a batch: bounds the memory for activations
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,64 +41,70 @@ class Bound:
     """What is asked of a precision.
 
     Attributes:
-        cosine: Lowest cosine similarity of an image's logits that is allowed.
+        cosine: Lowest cosine similarity of an image's output that is allowed.
         top1_agreement: Lowest share of images with the same first class that is allowed.
+        equal: Lowest share of an output's positions, or of its detections, that are the same.
     """
 
     cosine: float
     top1_agreement: float
+    equal: float
 
 
 _TOP1_AGREEMENT = {"fp16": 0.9, "bf16": 0.6, "int8": 0.4}
 
 BOUNDS = {
-    precision: Bound(cosine, _TOP1_AGREEMENT[precision])
+    precision: Bound(cosine, _TOP1_AGREEMENT[precision], FEWEST_EQUAL[precision])
     for precision, cosine in LOWEST_COSINE.items()
 }
 """What the study models keep with random weights, with room for 1.5 to 3 times the worst error."""
 
 
 def compare(
+    outputs: Sequence[TensorSpec],
     name: str,
-    reference: "NDArray[np.float32]",
-    candidate: "NDArray[np.float32]",
+    reference: Outputs,
+    candidate: Outputs,
     precision: str,
-    data: str,
+    images: Images,
 ) -> Fidelity:
-    """Compare logits of the same images.
+    """Compare the outputs for the same images.
 
     Args:
+        outputs: What they are.
         name: Of the model, for errors.
-        reference: Logits (N, classes) of fp32.
-        candidate: Logits (N, classes) of the lower precision.
-        precision: The lower precision, for errors.
-        data: What the images were.
+        reference: Outputs of fp32.
+        candidate: Outputs of the lower precision.
+        precision: The lower precision.
+        images: What they are of.
 
     Raises:
-        ParityError: The candidate's logits have another shape or are not finite.
+        ParityError: The candidate's outputs have another shape, or some are not finite.
     """
-    import numpy as np
-
-    if candidate.shape != reference.shape:
+    count = len(images)
+    if fault := fault_of_form(outputs, reference, count):
         raise ParityError(
-            f"{name} returns shape {candidate.shape} in {precision} instead of "
-            f"{reference.shape}; export it in fp32"
+            f"{name} in fp32 cannot be compared with on {images.data}: {fault}; give it other "
+            "weights, or other images (--calibration DIR)"
         )
-    if not np.isfinite(candidate).all():
+    if fault := fault_of_form(outputs, candidate, count):
+        finite = "not finite" not in fault
         raise ParityError(
-            f"{name} returns values that are not finite in {precision}: activations exceed what "
-            "the type holds; export it in fp32"
+            f"{name} computes something else in {precision} than in fp32: {fault}"
+            + ("" if finite else ", as activations exceed what the type holds")
+            + f"; {_CURES[precision]}"
         )
-    found = difference(reference, candidate)
+    found = agreement.compare(outputs, reference, candidate, precision)
     return Fidelity(
-        images=len(reference),
-        data=data,
+        images=count,
+        data=images.data,
         max_abs=found.max_abs,
         mean_abs=found.mean_abs,
         max_rel=found.max_rel,
         cosine=found.cosine,
         top1_agreement=found.top1_agreement,
         equal=found.equal,
+        output=found.output,
     )
 
 
@@ -113,8 +116,13 @@ def judge(name: str, fidelity: Fidelity, precision: str) -> None:
     """
     bound = BOUNDS[precision]
     for what, found, least in (
-        ("lowest cosine similarity of an image's logits", fidelity.cosine, bound.cosine),
+        (
+            f"lowest cosine similarity of an image's {fidelity.output or 'outputs'}",
+            fidelity.cosine,
+            bound.cosine,
+        ),
         ("share of equal first classes", fidelity.top1_agreement, bound.top1_agreement),
+        ("share of equal positions or detections", fidelity.equal, bound.equal),
     ):
         if found is not None and found < least:
             raise ParityError(
@@ -124,10 +132,22 @@ def judge(name: str, fidelity: Fidelity, precision: str) -> None:
             )
 
 
+def loss(fidelity: Fidelity, precision: str) -> float:
+    """Return how much of what its bound allows a precision loses; above 1 it is outside."""
+    bound = BOUNDS[precision]
+    pairs = (
+        (fidelity.cosine, bound.cosine),
+        (fidelity.top1_agreement, bound.top1_agreement),
+        (fidelity.equal, bound.equal),
+    )
+    return max((1 - found) / (1 - least) for found, least in pairs if found is not None)
+
+
 def check_rows(
     path: Path,
     images: Images,
-    wanted: "NDArray[np.float32]",
+    outputs: Sequence[TensorSpec],
+    wanted: Outputs,
     name: str,
     precision: str,
     provider: str = CPU,
@@ -139,7 +159,8 @@ def check_rows(
     Args:
         path: The ``.onnx`` file.
         images: The first seven are used, in batches larger than that in another order too.
-        wanted: The fp32 artifact's logits of ``images``.
+        outputs: What it puts out.
+        wanted: The fp32 artifact's outputs for ``images``.
         name: Of the model, for errors.
         precision: Key of `ROWS_BOUNDS`.
         provider: ONNX Runtime's execution provider.
@@ -149,46 +170,62 @@ def check_rows(
         A record for each of `BATCH_SIZES`; here the errors are against fp32.
 
     Raises:
-        ParityError: A row differs by more than `ROWS_BOUNDS` of the largest logit.
+        ParityError: A row differs by more than `ROWS_BOUNDS` of the output's largest value, or
+            positions or detections do by more than the precision's bound.
         ExportError: ONNX Runtime cannot load or run it.
     """
-    import numpy as np
-
     session = open_session(path, name, provider, optimise=optimise)
-    some = images.pixels[:_ROW_IMAGES]
-    alone = np.concatenate([_logits(session, image[None], name) for image in some])
-    largest = float(np.abs(wanted).max()) or 1.0
+    count = min(_ROW_IMAGES, len(images))
+    alone = [run_batch(session, images, [image], outputs, name) for image in range(count)]
+    right = [part(outputs, wanted, image, 1) for image in range(count)]
     records = []
     for batch_size in BATCH_SIZES:
-        order = [index * _ROW_STEP % len(some) for index in range(batch_size)]
-        got = _logits(session, some[order], name)
-        if got.shape != (batch_size, *wanted.shape[1:]):
+        order = [index * _ROW_STEP % count for index in range(batch_size)]
+        got = run_batch(session, images, order, outputs, name)
+        if fault := fault_of_form(outputs, got, batch_size):
             raise ParityError(
-                f"{name} returns shape {got.shape} in {precision} at batch size {batch_size}; "
-                "its network fixes a size that depends on the batch"
+                f"{name} does not compute what it should in {precision} at batch size "
+                f"{batch_size}: {fault}; export it in fp32"
             )
-        max_abs = float(np.abs(got - wanted[order]).max())
+        rows, reference = (joined(outputs, [one[i] for i in order]) for one in (alone, right))
+        apart = agreement.compare(outputs, rows, got, precision)
+        _check_apart(apart, name, precision, batch_size)
+        against = agreement.compare(outputs, reference, got, precision)
         records.append(
             Parity(
                 batch_size=batch_size,
-                max_abs=max_abs,
-                max_rel=max_abs / largest,
-                spread=float(wanted[order].std()),
-                rows_rel=float(np.abs(got - alone[order]).max()) / largest,
+                max_abs=against.max_abs,
+                max_rel=against.max_rel,
+                spread=spread(outputs, reference),
+                rows_rel=apart.max_rel,
             )
-        )
-    worst = max(records, key=lambda record: record.rows_rel)
-    if not worst.rows_rel <= ROWS_BOUNDS[precision]:
-        raise ParityError(
-            f"images of a batch reach each other in {name} in {precision}: at batch size "
-            f"{worst.batch_size} a row differs from its image run alone by {worst.rows_rel:.1e} "
-            f"of the largest logit, allowed are {ROWS_BOUNDS[precision]:.0e}; export it in fp32"
         )
     return tuple(records)
 
 
+def _check_apart(found: agreement.Difference, name: str, precision: str, batch_size: int) -> None:
+    """Check that images of a batch do not reach each other."""
+    what = (
+        f"images of a batch affect each other in {name} in {precision}: at batch size {batch_size}"
+    )
+    if not found.max_rel <= ROWS_BOUNDS[precision]:
+        raise ParityError(
+            f"{what} a row differs from its image run alone by {found.max_rel:.1e} of the largest "
+            f"value, allowed are {ROWS_BOUNDS[precision]:.0e}; export it in fp32"
+        )
+    if found.equal is not None and found.equal < BOUNDS[precision].equal:
+        raise ParityError(
+            f"{what} {found.equal:.1%} of the positions or detections are those of the image run "
+            f"alone, wanted are at least {BOUNDS[precision].equal:.0%}; export it in fp32"
+        )
+
+
 def check_arithmetic(
-    path: Path, images: Images, name: str, got: "NDArray[np.float32] | None" = None
+    path: Path,
+    images: Images,
+    outputs: Sequence[TensorSpec],
+    name: str,
+    got: "Outputs | None" = None,
 ) -> None:
     """Check that this processor computes an int8 artifact as the artifact says.
 
@@ -198,80 +235,18 @@ def check_arithmetic(
     Args:
         path: The ``.onnx`` file.
         images: The first eight are used.
+        outputs: What it puts out.
         name: Of the model.
-        got: Its logits of the images on this processor, where they are known already.
+        got: Its outputs for the images on this processor, where they are known already.
 
     Raises:
         ParityError: It computes something else.
         ExportError: ONNX Runtime cannot load or run it.
     """
-    some = Images(images.pixels[:_ARITHMETIC_IMAGES], images.data)
+    some = images.first(ARITHMETIC_IMAGES)
     if got is None:
-        got = run(path, some, f"{name} in int8")
-    wanted = run(path, some, f"{name} in int8", optimise=False)
-    if wrong := arithmetic_fault(difference(wanted, got[: len(wanted)]), name):
+        got = run(path, some, outputs, f"{name} in int8")
+    wanted = run(path, some, outputs, f"{name} in int8", optimise=False)
+    found = agreement.compare(outputs, wanted, part(outputs, got, 0, len(some)), "int8")
+    if wrong := arithmetic_fault(found, name):
         raise ParityError(wrong)
-
-
-def run(
-    path: Path,
-    images: Images,
-    name: str,
-    provider: str = CPU,
-    *,
-    optimise: bool = True,
-) -> "NDArray[np.float32]":
-    """Return a graph's logits (N, classes) of images, run in small batches.
-
-    Args:
-        path: The ``.onnx`` file.
-        images: The images.
-        name: Of the model, for errors.
-        provider: ONNX Runtime's execution provider.
-        optimise: Let ONNX Runtime fuse and drop nodes.
-
-    Raises:
-        ExportError: ONNX Runtime cannot load or run it.
-    """
-    import numpy as np
-
-    session = open_session(path, name, provider, optimise=optimise)
-    starts = range(0, len(images.pixels), _AT_ONCE)
-    return np.concatenate(
-        [_logits(session, images.pixels[start : start + _AT_ONCE], name) for start in starts]
-    )
-
-
-def open_session(path: Path, name: str, provider: str = CPU, *, optimise: bool = True) -> Any:
-    """Open an ONNX Runtime session on one provider alone.
-
-    Raises:
-        ExportError: The provider does not take the graph; what it says is the error's cause.
-    """
-    import onnxruntime as ort
-
-    if provider != CPU:
-        ort.preload_dlls()
-    try:
-        return onnx_session.open_session(
-            path, provider=provider, optimise=optimise, may_be_half=True
-        )
-    except Exception as error:  # ONNX Runtime's errors have no common root
-        raise ExportError(
-            f"ONNX Runtime {ort.__version__} ({provider}) cannot load {name}: "
-            f"{innermost_line(error)}; install the versions in constraints.txt"
-        ) from error
-
-
-def _logits(session: Any, batch: "NDArray[np.float32]", name: str) -> "NDArray[np.float32]":
-    import numpy as np
-
-    (first,) = session.get_inputs()
-    try:
-        (logits,) = session.run(None, {first.name: batch})
-    except Exception as error:
-        raise ExportError(
-            f"{name} does not run at batch size {len(batch)}: {innermost_line(error)}; its network "
-            "fixes a size that depends on the batch, or memory is short"
-        ) from error
-    return np.asarray(logits, np.float32)

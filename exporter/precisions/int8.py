@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from greenbatch.errors import ExportError
 from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.precisions.calibration import Images
+from greenbatch.exporter.precisions.half import name_nodes
+from greenbatch.exporter.precisions.widths import opset_of
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
-    from numpy.typing import NDArray
+
+    from greenbatch.models.output_rows import Outputs
 
 """How ranges follow from activations; see docs/precisions.md for what each was measured to do."""
 
@@ -49,6 +51,11 @@ saturate, so weights have all 8 bits.
 
 GPU_WEIGHTS = "signed, 8 bits"
 
+_CHANNELS_OPSET = 13  # the first whose QuantizeLinear has an axis
+_QUANTISED_ALREADY = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"}
+    | {"MatMulInteger", "DynamicQuantizeLinear"}
+)
 _AT_ONCE = 4  # images in a batch of calibration: all activations of a batch are in memory
 
 
@@ -61,6 +68,7 @@ def write_int8(
     weights: str = WEIGHTS[0],
     operators: tuple[str, ...] | None = None,
     processor: str = PROCESSORS[0],
+    floats: Path | None = None,
     **options: Any,
 ) -> None:
     """Write the int8 form of a fp32 network.
@@ -78,6 +86,7 @@ def write_int8(
         weights: One of `WEIGHTS`, or `GPU_WEIGHTS`.
         operators: Types of the nodes that are quantised; ``None``: by `QUANTISED`.
         processor: One of `PROCESSORS`.
+        floats: Where to write the network as it was just before; its nodes have the same names.
         options: Others of `onnxruntime.quantization.quantize_static`, for trials.
 
     Raises:
@@ -111,17 +120,43 @@ def write_int8(
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".int8-") as folder, _quiet():
             ready = Path(folder) / "ready.onnx"
-            quant_pre_process(source, ready, skip_symbolic_shape=True)
-            graph = onnx.load(ready).graph
-            settings["op_types_to_quantize"] = list(operators or _operators(graph))
-            settings.setdefault("nodes_to_exclude", _attention(graph))
-            reader = _Reader(graph.input[0].name, images.pixels)
-            quantize_static(ready, target, reader, **settings)
+            quant_pre_process(_fitting(source, ready), ready, skip_symbolic_shape=True)
+            model = onnx.load(ready)
+            if name_nodes(model.graph):
+                onnx.save(model, ready)
+            if floats:
+                onnx.save(model, floats)
+            settings["op_types_to_quantize"] = list(operators or _operators(model.graph))
+            settings.setdefault("nodes_to_exclude", _attention(model.graph))
+            quantize_static(ready, target, _Reader(images), **settings)
+            if not any(n.op_type == "QuantizeLinear" for n in onnx.load(target).graph.node):
+                raise ExportError("none of its nodes computes in float32 what int8 could")
     except Exception as error:  # ONNX Runtime's errors have no common root
         target.unlink(missing_ok=True)
         raise ExportError(
-            f"cannot quantise {name} to int8: {innermost_line(error)}; export it in fp16"
+            f"cannot quantise {name} to int8: {innermost_line(error)}; export it in fp16 or fp32"
         ) from error
+
+
+def _fitting(source: Path, beside: Path) -> Path:
+    """Return a file of the network in an opset that has a scale for each channel.
+
+    Raises:
+        ExportError: It is quantised already.
+    """
+    import onnx
+
+    model = onnx.load(source, load_external_data=False)
+    kinds = [node.op_type for node in model.graph.node]
+    if already := [kind for kind in kinds if kind in _QUANTISED_ALREADY]:
+        raise ExportError(
+            f"{len(already)} of its {len(kinds)} nodes are quantised already ({already[0]})"
+        )
+    if opset_of(model) >= _CHANNELS_OPSET:
+        return source
+    path = beside.with_name("fitting.onnx")
+    onnx.save(onnx.version_converter.convert_version(onnx.load(source), _CHANNELS_OPSET), path)
+    return path
 
 
 def _operators(graph: "onnx.GraphProto") -> tuple[str, ...]:
@@ -147,25 +182,24 @@ def _attention(graph: "onnx.GraphProto") -> list[str]:
 class _Reader:
     """Hands images to ONNX Runtime's calibration, some at a time."""
 
-    def __init__(self, input_name: str, pixels: "NDArray[np.float32]") -> None:
-        self._input_name = input_name
-        self._pixels = pixels
+    def __init__(self, images: Images) -> None:
+        self._images = images
         self._next, self._end = 0, len(self)
 
     def __len__(self) -> int:
-        return -(-len(self._pixels) // _AT_ONCE)
+        return -(-len(self._images) // _AT_ONCE)
 
     def set_range(self, start_index: int, end_index: int) -> None:
         """Go on with these batches."""
         self._next, self._end = start_index, end_index
 
-    def get_next(self) -> "dict[str, NDArray[np.float32]] | None":
-        """Return the next batch by the input's name, ``None`` at the end."""
+    def get_next(self) -> "Outputs | None":
+        """Return all inputs for the next batch by name, ``None`` at the end."""
         if self._next >= self._end:
             return None
         start = self._next * _AT_ONCE
         self._next += 1
-        return {self._input_name: self._pixels[start : start + _AT_ONCE]}
+        return self._images.take(range(start, min(start + _AT_ONCE, len(self._images))))
 
 
 @contextlib.contextmanager

@@ -8,10 +8,26 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from greenbatch.exporter.precisions import fidelity
 from greenbatch.exporter.precisions.calibration import Images
+from greenbatch.exporter.precisions.running import run
+from greenbatch.exporter.torch_to_onnx import read_graph
+from greenbatch.models import InputSpec
 from greenbatch.models.instructions import instruction_set
+
+
+def logits_of(
+    graph: Path, pixels: NDArray[np.float32], network: str, *, optimise: bool = True
+) -> NDArray[np.float32]:
+    """Run a graph on images and return its logits."""
+    ends = read_graph(graph)
+    (image,), (output,) = ends.inputs, ends.outputs
+    images = Images(InputSpec(name=image.name), {image.name: pixels}, "saved")
+    found: NDArray[np.float32] = run(graph, images, [output], network, optimise=optimise)[
+        output.name
+    ]
+    return found
 
 
 def main() -> None:
@@ -19,8 +35,8 @@ def main() -> None:
     folder = Path(sys.argv[1])
     for graph in sorted(folder.glob("*.onnx")):
         network = graph.name.partition(".")[0]
-        images = Images(np.load(folder / f"{network}.npy"), "saved")
-        np.save(graph.with_suffix(".npy"), fidelity.run(graph, images, network))
+        pixels = np.load(folder / f"{network}.npy")
+        np.save(graph.with_suffix(".npy"), logits_of(graph, pixels, network))
     print(instruction_set())
 
 

@@ -16,8 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from greenbatch.exporter import export_model
-from greenbatch.exporter.precisions import fidelity, int8
-from greenbatch.exporter.precisions.calibration import Images, draw_images
+from greenbatch.exporter.precisions import int8
+from greenbatch.exporter.precisions.calibration import draw_images
 from greenbatch.models.agreement import arithmetic_fault, difference, fault
 from greenbatch.models.artifacts import Artifact, load_artifact
 from tests.cpus import logits
@@ -62,16 +62,16 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
     for network in NETWORKS:
         artifact = export(tmp_path_factory.mktemp(network), network)
         learnt, judged = draw_images(artifact.manifest.input)
-        some = Images(judged.pixels[:IMAGES], judged.data)
-        np.save(folder / f"{network}.npy", some.pixels)
-        fp32[network] = fidelity.run(artifact.path, some, network)
+        some = judged.pixels[:IMAGES]
+        np.save(folder / f"{network}.npy", some)
+        fp32[network] = logits.logits_of(artifact.path, some, network)
         for index, form in enumerate((SATURATING, *int8.WEIGHTS)):
             path = folder / f"{network}.{index}.onnx"
             if form == SATURATING:
                 int8.write_int8(artifact.path, path, network, learnt, reduce_range=False)
             else:
                 int8.write_int8(artifact.path, path, network, learnt, weights=form)
-            exact[network, form] = fidelity.run(path, some, network, optimise=False)
+            exact[network, form] = logits.logits_of(path, some, network, optimise=False)
             got[network, form] = np.empty(0, np.float32)
     command = [*EMULATOR, sys.executable, logits.__file__, str(folder)]
     told = subprocess.run(command, capture_output=True, text=True, check=False)

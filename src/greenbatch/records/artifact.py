@@ -255,6 +255,8 @@ class Fidelity:
             network is no classifier.
         equal: Lowest share of an output's positions, or of its detections, that are the same;
             ``None`` where there are none.
+        output: The output that has ``cosine``; empty where all are positions, and in earlier
+            manifests.
     """
 
     images: int
@@ -265,6 +267,7 @@ class Fidelity:
     cosine: float
     top1_agreement: float | None = None
     equal: float | None = None
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,6 +292,8 @@ class Manifest:
         calibration: What an int8 artifact was calibrated on, and how.
         proved_with: The instructions of the processor on which an int8 artifact was proved, see
             `greenbatch.models.instructions`; empty where they do not matter, and in schema 2.
+        kept_in_fp32: Names of the nodes that compute in float32 because they lose too much in the
+            lower precision, as was measured; those that have no kernel for it are among them.
         recipe: A hash of all that went into making it.
         exported_at, export_s: When, and how long it took.
         versions: Of the software that made it.
@@ -320,6 +325,7 @@ class Manifest:
     fidelity: Fidelity | None = None
     calibration: str = ""
     proved_with: str = ""
+    kept_in_fp32: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     schema: int = MANIFEST_SCHEMA
 

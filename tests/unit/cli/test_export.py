@@ -10,6 +10,7 @@ import pytest
 from onnx import numpy_helper, parser
 
 from greenbatch.cli import main
+from tests.fakes import onnx_networks
 
 Export = Callable[..., tuple[int, str, str]]
 RESHAPED = "to = Constant<value_ints = [1, 48]>() flat = Reshape(image, to)"
@@ -182,3 +183,37 @@ def test_a_folder_that_cannot_be_written_costs_one_sentence(export: Export, tmp_
     assert err.startswith(f"gb: cannot write artifacts into {tmp_path / 'out'}: ")
     assert err.count("\n") == 1
     assert (tmp_path / "out").read_text() == "a file"
+
+
+@pytest.mark.slow
+def test_outputs_of_other_kinds_are_named_and_no_logits_are_spoken_of(
+    export: Export, tmp_path: Path
+) -> None:
+    path = tmp_path / "segmentation.onnx"
+    onnx.save(onnx_networks.segmentation(), path)
+    code, out, _ = export(path, "--input", "3x16x16", "--precision", "fp16")
+    assert code == 0
+    assert "logit" not in out
+    assert "top-1" not in out
+    assert "  output out: float32 batch x 4 x 32 x 32" in out.splitlines()
+    assert "  output classes: int64 batch x 32 x 32, positions" in out.splitlines()
+    (lower,) = (line for line in out.splitlines() if "against fp32" in line)
+    assert "cosine 1.00000 of out, " in lower
+    assert "% of the positions or detections the same, over 64 images" in lower
+
+
+@pytest.mark.slow
+def test_nodes_that_are_kept_in_fp32_are_listed(export: Export, tmp_path: Path) -> None:
+    path = tmp_path / "overflowing.onnx"
+    onnx.save(onnx_networks.overflowing(), path)
+    options = (path, "--input", "3x16x16", "--precision", "fp16")
+    code, out, _ = export(*options)
+    assert code == 0
+    (kept,) = (line for line in out.splitlines() if "kept in fp32" in line)
+    assert kept.startswith("  kept in fp32, as they lose too much in fp16: ")
+    code, out, _ = export(*options, "--json")
+    stated = json.loads(out.splitlines()[-1])
+    assert all(name in kept for name in stated["kept_in_fp32"][:6])
+    assert f"fp16: {len(stated['kept_in_fp32'])} nodes (" in kept
+    assert stated["fidelity"]["output"] == "z"
+    assert [output["name"] for output in stated["outputs"]] == ["z"]

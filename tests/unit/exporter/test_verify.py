@@ -15,6 +15,7 @@ from greenbatch.errors import ArtifactError
 from greenbatch.exporter import Origin, export_module, torch_to_onnx
 from greenbatch.exporter.precisions import fidelity
 from greenbatch.exporter.precisions.export import export_lower
+from greenbatch.exporter.precisions.running import run
 from greenbatch.exporter.verify import check_folder
 from greenbatch.models.artifacts import sha256
 from greenbatch.models.instructions import instruction_set
@@ -202,10 +203,11 @@ def test_int8_that_was_proved_on_another_processor_is_proved_again(
 
     def saturate(*arguments: Any, optimise: bool = True, **options: Any) -> Any:
         ran.append(optimise)
-        logits = run(*arguments, optimise=optimise, **options)
-        return -logits if optimise and spoilt else logits
+        outputs = run(*arguments, optimise=optimise, **options)
+        spoils = optimise and spoilt
+        return {name: -values if spoils else values for name, values in outputs.items()}
 
-    run, ran, spoilt = fidelity.run, list[bool](), False
+    ran, spoilt = list[bool](), False
     monkeypatch.setattr(fidelity, "run", saturate)
     assert faults() == []
     assert ran == []  # this is the processor on which it was proved

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import typer
 from greenbatch import units
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import ArtifactError
+from greenbatch.models.agreement import is_classifier
 from greenbatch.models.inputs import tensors_of
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from greenbatch.records import Manifest, TensorSpec
 
 _AXES = {"C": "channels", "T": "frames", "H": "height", "W": "width"}
+_MOST_KEPT = 6  # nodes that a person reads
 _MOST_CHANGES = 12  # that a person reads; a transformer has a hundred of one kind
 
 
@@ -61,23 +64,51 @@ def print_export(
         return
     for sentence in notes:
         note(sentence)
-    worst = max(parity.max_rel for parity in manifest.parity)
     took = "up to date" if up_to_date else f"exported in {units.duration(manifest.export_s)}"
-    against = f"largest error {worst:.1e} of the largest logit"
-    if found := manifest.fidelity:
-        against = (
-            f"against fp32: cosine {found.cosine:.5f}, top-1 agreement {found.top1_agreement:.0%} "
-            f"of {found.images} images"
-        )
     echo(
         f"{out / manifest.file}: {took}; {manifest.weights.kind} weights "
-        f"({manifest.weights.detail}), {against}, at batch "
+        f"({manifest.weights.detail}), {_against(manifest)}, at batch "
         f"{', '.join(str(p.batch_size) for p in manifest.parity)}"
     )
+    if not is_classifier(manifest.outputs) and not (rebatched and rebatched.was):
+        for output in manifest.outputs:
+            echo(f"  {_described(output, fixed=False)}")
+    if kept := manifest.kept_in_fp32:
+        more = f" and {len(kept) - _MOST_KEPT} more" if len(kept) > _MOST_KEPT else ""
+        echo(
+            f"  kept in fp32, as they lose too much in {manifest.precision}: {len(kept)} nodes "
+            f"({', '.join(kept[:_MOST_KEPT])}{more})"
+        )
     if manifest.calibration:
         echo(f"  calibrated on {manifest.calibration}")
     for line in _rewritten(manifest, rebatched) if rebatched else ():
         echo(f"  {line}")
+
+
+def _against(manifest: "Manifest") -> str:
+    """Say how near an artifact is to what it was proved against."""
+    found = manifest.fidelity
+    if found is None:
+        worst = max(parity.max_rel for parity in manifest.parity)
+        return f"largest error {worst:.1e} of the largest value"
+    of = f" of {found.output}" if found.output and found.top1_agreement is None else ""
+    shown = []
+    if of or found.equal is None:
+        shown.append(f"cosine {found.cosine:.5f}{of}")
+    if found.top1_agreement is not None:
+        shown.append(f"top-1 agreement {found.top1_agreement:.0%}")
+    if found.equal is not None:
+        shown.append(f"{found.equal:.1%} of the positions or detections the same")
+    return f"against fp32: {', '.join(shown)}, over {found.images} images"
+
+
+def _described(output: "TensorSpec", *, fixed: bool) -> str:
+    """Say what an output is; where the batch is fixed, none of its axes is known to be it."""
+    kind = ", positions" if output.index else ""
+    kind += ", as many rows as the data decide" if output.counted else ""
+    if not fixed and output.batch_axis is None and not output.counted:
+        kind += ", the same for all images"
+    return f"output {output.name}: {output.dtype} {_dims(output)}{kind}"
 
 
 def description(facts: "OnnxFacts", given: Sequence[str]) -> Iterator[str]:
@@ -95,11 +126,7 @@ def description(facts: "OnnxFacts", given: Sequence[str]) -> Iterator[str]:
         value = "random" if other.value is None else f"{other.value:g}"
         yield f"  input {tensor.name}: {tensor.dtype} {_dims(tensor)}, {value}"
     for output in facts.outputs:
-        kind = ", positions" if output.index else ""
-        kind += ", as many rows as the data decide" if output.counted else ""
-        if facts.batch is None and output.batch_axis is None and not output.counted:
-            kind += ", the same for all images"
-        yield f"  output {output.name}: {output.dtype} {_dims(output)}{kind}"
+        yield f"  {_described(output, fixed=facts.batch is not None)}"
     if facts.batch is None:
         yield "  the batch axis is free"
     else:
@@ -201,5 +228,11 @@ def event(
         "max_rel": max(parity.max_rel for parity in manifest.parity),
         "rows_rel": max(parity.rows_rel for parity in manifest.parity),
         "weights": f"{manifest.weights.kind} ({manifest.weights.detail})",
+        "outputs": [
+            {"name": o.name, "dtype": o.dtype, "dims": list(o.dims), "positions": o.index}
+            for o in manifest.outputs
+        ],
+        "fidelity": asdict(manifest.fidelity) if manifest.fidelity else None,
+        "kept_in_fp32": list(manifest.kept_in_fp32),
         "notes": list(notes),
     }

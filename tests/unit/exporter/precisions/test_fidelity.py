@@ -12,7 +12,9 @@ from PIL import Image
 from greenbatch.errors import ParityError, UsageError
 from greenbatch.exporter.precisions import BOUNDS, compare, fidelity, judge
 from greenbatch.exporter.precisions.calibration import Images, draw_images
+from greenbatch.exporter.precisions.running import run
 from greenbatch.models import InputSpec
+from greenbatch.records import Fidelity, TensorSpec
 
 pytestmark = pytest.mark.numeric
 
@@ -24,8 +26,17 @@ def logits(*rows: list[float]) -> NDArray[np.float32]:
     return np.array(rows, np.float32)
 
 
+def compared(
+    reference: NDArray[np.float32], got: NDArray[np.float32], precision: str, data: str = "x"
+) -> Fidelity:
+    """Compare logits."""
+    spec = TensorSpec(name="logits", dtype="float32", dims=("batch", reference.shape[1]))
+    images = Images(FORM, {"input": np.zeros((len(reference), 3, 4, 4), np.float32)}, data)
+    return compare([spec], "net", {"logits": reference}, {"logits": got}, precision, images)
+
+
 def test_figures_are_those_of_a_sum_done_by_hand() -> None:
-    found = compare("net", logits([3, 4], [0, 2]), logits([4, 3], [0, 1]), "int8", "two")
+    found = compared(logits([3, 4], [0, 2]), logits([4, 3], [0, 1]), "int8", "two")
     assert (found.images, found.data) == (2, "two")
     assert found.max_abs == 1
     assert found.mean_abs == 0.75
@@ -36,7 +47,7 @@ def test_figures_are_those_of_a_sum_done_by_hand() -> None:
 
 def test_the_same_logits_agree_wholly() -> None:
     same = np.random.default_rng(0).standard_normal((5, 7), np.float32)
-    found = compare("net", same, same.copy(), "fp16", "x")
+    found = compared(same, same.copy(), "fp16")
     assert (found.max_abs, found.max_rel, found.top1_agreement) == (0, 0, 1)
     assert found.cosine == pytest.approx(1)
     judge("net", found, "fp16")
@@ -44,29 +55,32 @@ def test_the_same_logits_agree_wholly() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_an_error(bad: float) -> None:
-    with pytest.raises(ParityError, match=r"net .*not finite in fp16.*fp32"):
-        compare("net", logits([1, 2]), logits([1, bad]), "fp16", "x")
+    with pytest.raises(
+        ParityError,
+        match=r"net .*in fp16.* 1 values that are not finite, as .*fp32",
+    ):
+        compared(logits([1, 2]), logits([1, bad]), "fp16")
 
 
 def test_another_shape_is_an_error() -> None:
-    with pytest.raises(ParityError, match=r"shape \(1, 3\) in int8 instead of \(1, 2\)"):
-        compare("net", logits([1, 2]), logits([1, 2, 3]), "int8", "x")
+    with pytest.raises(ParityError, match=r"in int8 .* shape \(1, 3\) for 1 images, wanted is 1x2"):
+        compared(logits([1, 2]), logits([1, 2, 3]), "int8")
 
 
 @pytest.mark.parametrize("precision", BOUNDS)
 def test_each_bound_is_held(precision: str) -> None:
     reference = np.random.default_rng(0).standard_normal((64, 50), np.float32)
     noise = np.random.default_rng(1).standard_normal((64, 50), np.float32)
-    judge("net", compare("net", reference, reference + 1e-3 * noise, precision, "x"), precision)
+    judge("net", compared(reference, reference + 1e-3 * noise, precision), precision)
     with pytest.raises(ParityError, match=f"something else in {precision} .*cosine") as caught:
-        judge("net", compare("net", reference, noise, precision, "x"), precision)
+        judge("net", compared(reference, noise, precision), precision)
     assert "\n" not in str(caught.value)
     # Nearly the same direction, and the first class is another one.
     shuffled = np.full((64, 50), 10, np.float32)
     shuffled[:, 0], other = 10.01, shuffled.copy()
     other[:, 1] = 10.02
     with pytest.raises(ParityError, match=r"share of equal first classes is 0\.0000 over 64"):
-        judge("net", compare("net", shuffled, other, precision, "x"), precision)
+        judge("net", compared(shuffled, other, precision), precision)
 
 
 def mixing(path: Path, *, mixes: bool) -> Path:
@@ -93,16 +107,17 @@ def mixing(path: Path, *, mixes: bool) -> Path:
 
 
 def test_rows_of_a_batch_are_held_to_images_run_alone(tmp_path: Path) -> None:
-    images = Images(draw_images(FORM)[1].pixels[:16], "x")
+    images = draw_images(FORM)[1].first(16)
+    specs = [TensorSpec(name="logits", dtype="float32", dims=("batch", 3))]
     apart = mixing(tmp_path / "apart.onnx", mixes=False)
-    wanted = fidelity.run(apart, images, "net")
-    np.testing.assert_allclose(wanted, images.pixels.mean((2, 3)), atol=1e-5)
-    records = fidelity.check_rows(apart, images, wanted, "net", "int8")
+    wanted = run(apart, images, specs, "net")
+    np.testing.assert_allclose(wanted["logits"], images.pixels.mean((2, 3)), atol=1e-5)
+    records = fidelity.check_rows(apart, images, specs, wanted, "net", "int8")
     assert [record.batch_size for record in records] == [1, 2, 3, 7, 16]
     assert all(record.rows_rel < 1e-6 and record.max_rel < 1e-6 for record in records)
     mixed = mixing(tmp_path / "mixed.onnx", mixes=True)
     with pytest.raises(ParityError, match="net in int8: at batch size"):
-        fidelity.check_rows(mixed, images, wanted, "net", "int8")
+        fidelity.check_rows(mixed, images, specs, wanted, "net", "int8")
 
 
 def test_no_image_both_calibrates_and_judges() -> None:
