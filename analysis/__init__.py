@@ -42,14 +42,10 @@ if TYPE_CHECKING:
         ratios_of,
     )
     from greenbatch.analysis.statistics.intervals import Interval, interval, ratio, ratio_of_runs
+    from greenbatch.analysis.tradeoffs.best_batch import BestBatch, best_batch
     from greenbatch.analysis.tradeoffs.crossovers import Crossover, crossover
     from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost, intensity_of
-    from greenbatch.analysis.tradeoffs.pareto import (
-        BestBatch,
-        best_batch,
-        energy_delay_product,
-        pareto,
-    )
+    from greenbatch.analysis.tradeoffs.pareto import energy_delay_product, pareto
     from greenbatch.analysis.tradeoffs.turning_points import Knee, Saturation, knee, saturation
 
 __all__ = [
@@ -122,7 +118,8 @@ _HOMES = {
     "recommendation.service_curves": ("ServiceCurve", "read_service_curves"),
     "findings.cells": ("CellRow", "cell_rows"),
     "dataset.tidy": ("tidy",),
-    "tradeoffs.pareto": ("BestBatch", "best_batch", "energy_delay_product", "pareto"),
+    "tradeoffs.best_batch": ("BestBatch", "best_batch"),
+    "tradeoffs.pareto": ("energy_delay_product", "pareto"),
     "tradeoffs.turning_points": ("Knee", "Saturation", "knee", "saturation"),
     "findings.verdicts": ("CellVerdict", "Judgement", "Side", "Verdict", "judge"),
 }

@@ -18,6 +18,7 @@ from greenbatch.analysis.statistics.by_dimension import (
 )
 from greenbatch.analysis.statistics.interval_methods import LOGARITHMIC
 from greenbatch.analysis.tradeoffs import pareto as tradeoffs
+from greenbatch.analysis.tradeoffs.best_batch import BestBatch, best_batch
 from greenbatch.analysis.tradeoffs.crossovers import Crossover, Method, crossover
 from greenbatch.analysis.tradeoffs.curve_selection import Labels, curves
 from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost
@@ -107,9 +108,9 @@ class Accessor:
         quantile: float = 0.99,
         net: bool = False,
         **labels: Hashable,
-    ) -> tradeoffs.BestBatch:
-        """Find the cell of least energy that is fast enough; see `tradeoffs.best_batch`."""
-        return tradeoffs.best_batch(
+    ) -> BestBatch:
+        """Find the cell of least energy that is fast enough; see `best_batch`."""
+        return best_batch(
             self._dataset, max_latency=max_latency, quantile=quantile, net=net, **labels
         )
 

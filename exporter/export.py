@@ -15,6 +15,7 @@ from greenbatch.models import ModelSpec, find
 from greenbatch.models.artifacts import load_artifact, sha256, stem
 from greenbatch.models.output_rows import Outputs
 from greenbatch.models.weights.load import Weights, WeightsApplied
+from greenbatch.models.weights.unsaved import unsaved_tensors
 from greenbatch.records import Manifest, WeightsRecord
 
 if TYPE_CHECKING:
@@ -266,7 +267,7 @@ def _write(
 
 
 def _write_weights(module: "nn.Module", spec: ModelSpec, graph_path: Path) -> tuple[Path, str]:
-    """Write a module's state beside its graph, for runtimes that do not read ONNX.
+    """Write a module's tensors beside its graph, for runtimes that do not read ONNX.
 
     The file is named by its content, so precisions exported from the same weights share it and
     those exported from others do not lose theirs.
@@ -276,7 +277,7 @@ def _write_weights(module: "nn.Module", spec: ModelSpec, graph_path: Path) -> tu
     draft = graph_path.with_name("weights.safetensors")
     state: dict[str, torch.Tensor] = {}
     seen = set()
-    for key, value in module.state_dict().items():
+    for key, value in (module.state_dict() | unsaved_tensors(module)).items():
         tensor = value.detach().contiguous()
         # The format has no shared tensors: what is used twice is written twice.
         shared = tensor.untyped_storage().data_ptr()

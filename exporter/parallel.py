@@ -29,6 +29,9 @@ GIB = 1 << 30
 _BASE_BYTES = 1.7e9  # torch, torchvision, onnxscript, onnxruntime, and a small network
 _PER_PARAMETER_BYTES = 11.0
 _PER_PIXEL_BYTES = 4e3  # activations of the images that weights are drawn and proved on
+# The same of networks that put out something for each pixel (peaks: lraspp_mobilenet_v3_large
+# 4.7 GB, raft_small 3.8 GB), and of detectors, estimated from the features of 800 x 800 pixels.
+_PER_PIXEL_BYTES_OF = {"segmentation": 14e3, "optical_flow": 10e3, "detection": 12e3}
 _TICK_S = 0.2
 _END_TIMEOUT_S = 5.0  # of a worker that gets a signal
 
@@ -106,7 +109,8 @@ def need_bytes(spec: ModelSpec) -> int:
     Fitted from above to the peaks that exports of torchvision's networks were seen to have.
     """
     pixels = spec.input.height * spec.input.width * (spec.input.frames or 1)
-    return int(_BASE_BYTES + _PER_PARAMETER_BYTES * spec.parameters + _PER_PIXEL_BYTES * pixels)
+    each = _PER_PIXEL_BYTES_OF.get(spec.family, _PER_PIXEL_BYTES)
+    return int(_BASE_BYTES + _PER_PARAMETER_BYTES * spec.parameters + each * pixels)
 
 
 class Fleet:

@@ -43,14 +43,14 @@ def _other(other: OtherInput, batch_size: int, seed: tuple[int, int]) -> Array:
 
     count = batch_size if other.batched else 1
     rows = np.empty((count, *other.shape), other.dtype)
-    for index, row in enumerate(rows):
+    for index in range(count):
         if other.value is not None:
-            row[...] = other.value
+            rows[index] = other.value
         elif rows.dtype.kind == "f":
-            row[...] = np.random.default_rng((*seed, index)).standard_normal(row.shape)
+            rows[index] = np.random.default_rng((*seed, index)).standard_normal(other.shape)
         else:
-            row[...] = np.random.default_rng((*seed, index)).integers(0, 2, row.shape)
-    return rows if other.batched else rows[0]
+            rows[index] = np.random.default_rng((*seed, index)).integers(0, 2, other.shape)
+    return rows if other.batched else rows.reshape(other.shape)
 
 
 def synthetic_images(spec: ModelSpec | InputSpec, batch_size: int, seed: int) -> Array:

@@ -13,10 +13,10 @@ LONE, LOGITS = "output", "logits"
 """Names of a network's only tensor, and of one that holds a row of scores for each image."""
 
 _DEEPEST = 32
-_CURE = "wrap the network in a module whose forward returns tensors alone"
+_CURE = "wrap it in a module whose forward returns tensors alone"
 
 
-def flatten(value: object) -> "dict[str, torch.Tensor]":
+def flatten(value: object, network: str = "the network") -> "dict[str, torch.Tensor]":
     """Name the tensors in what a network returns, in the order in which they stand there.
 
     A lone tensor is ``logits`` where it is of shape (N, classes) and floating-point, else
@@ -28,6 +28,7 @@ def flatten(value: object) -> "dict[str, torch.Tensor]":
     Args:
         value: A tensor, or any nesting of mappings, dataclasses, tuples and lists of tensors.
             A ``ModelOutput`` of transformers is a mapping.
+        network: What to call it in an error.
 
     Raises:
         ExportError: A member is no dense tensor, there is none, or they are nested without end.
@@ -38,26 +39,28 @@ def flatten(value: object) -> "dict[str, torch.Tensor]":
         scores = value.ndim == 2 and value.is_floating_point()
         return {LOGITS if scores else LONE: value}
     named: dict[str, torch.Tensor] = {}
-    for path, tensor in _leaves(value, ()):
+    for path, tensor in _leaves(value, (), network):
         name = path[0] if isinstance(path[0], str) else f"{LONE}_{path[0]}"
         named[_apart(".".join((name, *map(str, path[1:]))), named)] = tensor
     if not named:
-        raise ExportError(f"the network returns no tensor ({_kind(value)}); {_CURE}")
+        raise ExportError(f"{network} returns no tensor ({_kind(value)}); {_CURE}")
     return named
 
 
 def _leaves(
-    value: object, path: tuple[str | int, ...]
+    value: object, path: tuple[str | int, ...], network: str
 ) -> "Iterator[tuple[tuple[str | int, ...], torch.Tensor]]":
     """Yield each tensor with the keys, fields and indices that lead to it."""
     import torch
 
     if len(path) > _DEEPEST:
-        raise ExportError(f"the network's output is nested deeper than {_DEEPEST} levels; {_CURE}")
+        raise ExportError(
+            f"the output of {network} is nested deeper than {_DEEPEST} levels; {_CURE}"
+        )
     if isinstance(value, torch.Tensor):
         if value.layout != torch.strided:
             raise ExportError(
-                f"the network returns {_place(path)}of layout {value.layout}, wanted is a dense "
+                f"{network} returns {_place(path)}of layout {value.layout}, wanted is a dense "
                 f"tensor; {_CURE}"
             )
         yield path, value
@@ -65,11 +68,11 @@ def _leaves(
         members = _members(value)
         if members is None:
             raise ExportError(
-                f"the network returns {_place(path)}of type {_kind(value)} instead of a tensor; "
+                f"{network} returns {_place(path)}of type {_kind(value)} instead of a tensor; "
                 f"{_CURE}"
             )
         for key, member in members:
-            yield from _leaves(member, (*path, key))
+            yield from _leaves(member, (*path, key), network)
 
 
 def _members(value: object) -> list[tuple[str | int, object]] | None:

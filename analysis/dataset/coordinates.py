@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from math import prod
@@ -18,7 +18,7 @@ from greenbatch.analysis.dataset.variables import (
     VARIABLES,
 )
 from greenbatch.design.recorded import RecordedArtifact, RecordedDesign, RecordedStudy
-from greenbatch.errors import RunError, UnknownNameError
+from greenbatch.errors import RunError, StudyError, UnknownNameError
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import PRECISIONS, TRAFFIC, Cell, EnergyFigure, Phase, artifact_key
 
@@ -31,6 +31,7 @@ MOST_PLACES = 3_000_000
 """Places in the grid of repetitions; a dataset needs about a kilobyte for each."""
 MOST_VALUES = 500_000_000
 """Of all variables of a dataset together: 4 GB."""
+_APART = "measure the settings of each backend in a run of its own"
 
 
 Label: TypeAlias = str | int | float
@@ -115,33 +116,16 @@ def labels(files: RunFiles) -> Labels:
     assert isinstance(study, RecordedStudy)  # whoever compiles has looked at the kind
     repetitions = journal.repetitions
     cells = {r.cell for r in repetitions}
-    probed = {capacity.cell for capacity in journal.capacities}
-    designed: dict[str, Sequence[Label]] = {
-        "model": study.models,
-        "backend": study.backends,
-        "precision": study.precisions,
-        "io": study.io,
-        "scenario": study.scenarios,
-        "batch_size": study.batch_sizes,
-    }
-    along: dict[str, tuple[Label, ...]] = {
-        dim: union(labels, (getattr(cell, dim) for cell in cells | probed))
-        for dim, labels in designed.items()
-    }
-    scenarios, backends = (tuple(map(str, along[dim])) for dim in ("scenario", "backend"))
-    traffic = _traffic(study, scenarios, cells)
-    loads = _loads(study, scenarios, traffic)
-    # The batch size of a capacity is an answer, not a factor.
-    sizes = union((size for _, size, _ in loads), (cell.batch_size for cell in cells))
-    along["batch_size"] = sizes
-    texts, not_set, variants = _settings(study, backends, cells | probed)
-    texts |= traffic
-    not_set |= {name: NO_TRAFFIC for name in traffic if NO_TRAFFIC in traffic[name]}
-    settings = setting_dims(texts)
-    along |= {dim: texts[name] for dim, name in settings.items()}
+    found = _designed(study, cells, {capacity.cell for capacity in journal.capacities})
+    along = dict(found.along)
     blocks = max([study.repetitions or 0, *(r.block + 1 for r in repetitions)])
     along["repetition"] = numbered(files, blocks, "repetitions")
-    _check_size(files, along)
+    require_labels(files, along)
+    if (places := prod(map(len, along.values()))) > MOST_PLACES:
+        raise RunError(
+            f"the grid of {files.path} has {places:,} places for {len(repetitions):,} "
+            f"repetitions, and at most {MOST_PLACES:,} can be laid out; {_APART}"
+        )
     along["domain"] = domains(
         files, (figure.domain for idle in journal.idles for figure in idle.figures)
     )
@@ -151,7 +135,58 @@ def labels(files: RunFiles) -> Labels:
     along["one_off_phase"] = union(ONE_OFF_PHASES, (p for r in repetitions for p in r.one_off))
     along["sensor"] = union((), (s for r in repetitions for s in sensors_of(r.conditions)))
     along["clock_domain"] = union((), (c for r in repetitions for c in r.conditions.clock_hz))
-    check_values(files, along, (variable.along([*settings]) for variable in VARIABLES.values()))
+    settings = [*found.settings]
+    check_values(files, along, (variable.along(settings) for variable in VARIABLES.values()))
+    return replace(found, along=along)
+
+
+def require_room(study: RecordedStudy) -> None:
+    """Refuse a design whose dataset could not be laid out, before it is measured.
+
+    Raises:
+        StudyError: The settings of its backends, multiplied, have too many places.
+    """
+    along = _designed(study, set(), set()).along
+    repetitions = max(study.repetitions or 0, 1)
+    if (places := prod(map(len, along.values())) * repetitions) > MOST_PLACES:
+        raise StudyError(
+            f"the dataset of this design would have {places:,} places, as the settings of all "
+            f"backends multiply, and at most {MOST_PLACES:,} can be laid out; {_APART}"
+        )
+
+
+def _designed(study: RecordedStudy, cells: Collection[Cell], probed: Collection[Cell]) -> Labels:
+    """Return the labels of a design along the dimensions of its cells, and those of the journal.
+
+    Args:
+        study: The design.
+        cells: That were measured.
+        probed: Whose capacity was.
+    """
+    every = {*cells, *probed}
+    designed: dict[str, Sequence[Label]] = {
+        "model": study.models,
+        "backend": study.backends,
+        "precision": study.precisions,
+        "io": study.io,
+        "scenario": study.scenarios,
+        "batch_size": study.batch_sizes,
+    }
+    along: dict[str, tuple[Label, ...]] = {
+        dim: union(labels, (getattr(cell, dim) for cell in every))
+        for dim, labels in designed.items()
+    }
+    scenarios, backends = (tuple(map(str, along[dim])) for dim in ("scenario", "backend"))
+    traffic = _traffic(study, scenarios, cells)
+    loads = _loads(study, scenarios, traffic)
+    # The batch size of a capacity is an answer, not a factor.
+    sizes = union((size for _, size, _ in loads), (cell.batch_size for cell in cells))
+    along["batch_size"] = sizes
+    texts, not_set, variants = _settings(study, backends, every)
+    texts |= traffic
+    not_set |= {name: NO_TRAFFIC for name in traffic if NO_TRAFFIC in traffic[name]}
+    settings = setting_dims(texts)
+    along |= {dim: texts[name] for dim, name in settings.items()}
     return Labels(
         along,
         settings,
@@ -296,17 +331,6 @@ def require_labels(files: RunFiles, along: Mapping[str, Sequence[Label]]) -> Non
         raise RunError(
             f"{files.path} has no {missing}: its study.yaml and its journal name none; restore "
             "both files as 'gb' wrote them"
-        )
-
-
-def _check_size(files: RunFiles, along: Mapping[str, tuple[Label, ...]]) -> None:
-    require_labels(files, along)
-    places = prod(len(values) for values in along.values())
-    if places > MOST_PLACES:
-        raise RunError(
-            f"the grid of {files.path} has {places:,} places for "
-            f"{len(files.journal.repetitions):,} repetitions, and at most {MOST_PLACES:,} can be "
-            "laid out; measure the settings of each backend in a run of its own"
         )
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -234,7 +235,10 @@ def _extreme(arrays: "Sequence[xr.DataArray]", which: Literal["min", "max"]) -> 
 
 
 def _refuse_copies(parts: "Mapping[str, xr.Dataset]") -> None:
-    """Refuse a run that another one holds: counted twice, it would narrow every interval."""
+    """Refuse runs that share repetitions: counted twice, these would narrow every interval.
+
+    A run that was copied while it was measured, and both of which were resumed, share some.
+    """
     import numpy as np
 
     seen: dict[str, set[tuple[float, ...]]] = {}
@@ -242,13 +246,19 @@ def _refuse_copies(parts: "Mapping[str, xr.Dataset]") -> None:
         ok = part["status"].values == STATUSES.index("ok")
         columns = [part[v].values[ok] for v in ("duration", "throughput", "order_position")]
         seen[name] = set(map(tuple, np.stack(columns, axis=-1).tolist()))
-    for a, of_a in seen.items():
-        for b, of_b in seen.items():
-            if a != b and of_a and of_a <= of_b:
-                raise RunError(
-                    f"every repetition of {a} is in {b}, to the last digit: one is a copy of the "
-                    "other; give only the longer one"
-                )
+    for (a, of_a), (b, of_b) in combinations(seen.items(), 2):
+        if not (shared := len(of_a & of_b)):
+            continue
+        if shared in (len(of_a), len(of_b)):
+            less, more = (a, b) if shared == len(of_a) else (b, a)
+            raise RunError(
+                f"every repetition of {less} is in {more}, to the last digit: one is a copy of the "
+                "other; give only the longer one"
+            )
+        raise RunError(
+            f"{shared} repetitions are in both {a} and {b}, to the last digit: one was copied "
+            "from the other while it was measured; give only one of them"
+        )
 
 
 def _stacked(

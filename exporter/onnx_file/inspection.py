@@ -28,7 +28,7 @@ _PLACE = re.compile(
 _NEWEST_OPSET = re.compile(r"official support for domain \S+ is till opset \d+")
 
 
-_TENSOR = re.compile(r"tensor\((float16|float|double|u?int(8|16|32|64)|bool)\)")
+_NUMBERS = re.compile(r"tensor\((float16|float|double|u?int(8|16|32|64)|bool)\)")
 """Types of outputs that ONNX Runtime hands over in Python."""
 
 
@@ -147,11 +147,15 @@ def _cause(error: Exception) -> str:
 def _check_outputs(session: "ort.InferenceSession", path: Path) -> None:
     """Refuse outputs that are no tensors, by name and type."""
     for output in session.get_outputs():
-        if not _TENSOR.fullmatch(output.type):
+        if not output.type.startswith("tensor("):
             raise ArtifactError(
-                f"the output {output.name} of {path} is {output.type} instead of a tensor of "
-                "numbers that ONNX Runtime hands over in Python; export it without what makes that "
-                "of its tensors, or with a Cast to float behind it"
+                f"the output {output.name} of {path} is {output.type} instead of a tensor; export "
+                "it without what makes that of its tensors"
+            )
+        if not _NUMBERS.fullmatch(output.type):
+            raise ArtifactError(
+                f"the output {output.name} of {path} is {output.type}, which ONNX Runtime does not "
+                "hand over in Python as numbers; export it with a Cast to float behind it"
             )
 
 

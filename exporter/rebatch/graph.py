@@ -14,7 +14,7 @@ from greenbatch.errors import ExportError
 from greenbatch.exporter.onnx_file.reading import declare, opsets, real_inputs
 from greenbatch.exporter.onnx_file.scopes import copied, is_standard, reads
 from greenbatch.exporter.rebatch.branches import take_branches
-from greenbatch.exporter.rebatch.questions import Questions, part_of
+from greenbatch.exporter.rebatch.questions import Questions, needed
 from greenbatch.exporter.rebatch.rules import Rules
 from greenbatch.exporter.rebatch.sequences import take_apart
 from greenbatch.exporter.rebatch.sizes import FACTOR, Carrier, Sizes, show
@@ -57,7 +57,7 @@ class Rewriting:
 
         self._model, self._path = onnx.ModelProto(), path
         self._model.CopyFrom(model)
-        used = part_of(model, [value.name for value in model.graph.output]).graph.node
+        used, _ = needed(model, [value.name for value in model.graph.output])
         del self._model.graph.node[:]
         self._model.graph.node.extend(used)
         questions = Questions(path, feeds, staging)
@@ -67,7 +67,6 @@ class Rewriting:
         self._sizes = Sizes(self._model, feeds, images, questions)
         self._rules = Rules(self._sizes)
         self._rules.changes += changes
-        self._feeds, self._images = feeds, images
         self.carriers, self.changes = self._sizes.carriers, self._rules.changes
 
     def run(self) -> "onnx.ModelProto":

@@ -115,21 +115,28 @@ def called(node: "onnx.NodeProto") -> str:
     return f"{node.op_type} {(node.name or next(iter(node.output), ''))!r}"
 
 
+def needed(
+    model: "onnx.ModelProto", names: Iterable[str]
+) -> "tuple[list[onnx.NodeProto], set[str]]":
+    """Return the nodes that some tensors follow from, in their order, and all that they read."""
+    wanted, nodes = set(names), []
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(reads(node))
+            nodes.append(node)
+    return nodes[::-1], wanted
+
+
 def part_of(model: "onnx.ModelProto", names: Iterable[str]) -> "onnx.ModelProto":
     """Return the part of a graph that some tensors follow from, with these as its outputs."""
     import onnx
 
     outputs = list(names)
-    wanted, nodes = set(outputs), []
-    for node in reversed(model.graph.node):
-        if wanted.intersection(node.output):
-            wanted.update(reads(node))
-            nodes.append(node)
+    nodes, wanted = needed(model, outputs)
     result = onnx.ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import)
-    result.functions.extend(model.functions)
     graph = result.graph
-    graph.name = model.graph.name or "part"
-    graph.node.extend(reversed(nodes))
+    graph.name = "part"
+    graph.node.extend(nodes)
     given = [tensor for tensor in model.graph.initializer if tensor.name in wanted]
     graph.initializer.extend(given)
     sparse = [t for t in model.graph.sparse_initializer if t.values.name in wanted]

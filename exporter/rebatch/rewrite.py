@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING
 from greenbatch.errors import ArtifactError, ExportError, ParityError
 from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.onnx_file.inspection import OnnxFacts, inspect
-from greenbatch.exporter.onnx_file.reading import (
-    declare,
-    opsets,
-    read_with_weights,
-    save,
-)
+from greenbatch.exporter.onnx_file.reading import declare, opsets, read_with_weights, save
 from greenbatch.exporter.rebatch.graph import Rewriting
 from greenbatch.exporter.rebatch.proof import Claim, prove, run_once
 from greenbatch.models import InputSpec
@@ -63,7 +58,7 @@ def make_dynamic(
 
     Raises:
         ArtifactError: The original cannot be used, see
-                `greenbatch.exporter.onnx_file.inspection.inspect`.
+            `greenbatch.exporter.onnx_file.inspection.inspect`.
         ExportError: A node holds the batch in a way that cannot be rewritten.
         ParityError: The new file computes something else, or images of a batch reach each other.
             In all cases nothing is written.
@@ -76,7 +71,8 @@ def make_dynamic(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.rebatch-") as folder:
         staging = Path(folder)
         if facts.batch is None:
-            model, changes = _as_it_is(original, facts), _NOTHING
+            original = model = _as_it_is(original, facts)
+            changes = _NOTHING
         else:
             report(f"following the batch through {path.name}")
             model, changes = _freed(original, facts, staging)
@@ -130,15 +126,11 @@ def _inlined(model: "onnx.ModelProto", path: Path) -> "onnx.ModelProto":
         ) from error
 
 
-def _as_it_is(original: "onnx.ModelProto", facts: OnnxFacts) -> "onnx.ModelProto":
+def _as_it_is(model: "onnx.ModelProto", facts: OnnxFacts) -> "onnx.ModelProto":
     """Return a graph whose batch is free already; its inputs and outputs alone are declared anew.
 
     Its nodes stay. What was declared of other tensors may be of another input's sizes.
     """
-    import onnx
-
-    model = onnx.ModelProto()
-    model.CopyFrom(original)
     del model.graph.value_info[:]
     dims = {spec.name: spec.dims for spec in tensors_of(facts.input)}
     dims |= {spec.name: _open(spec) for spec in facts.outputs}

@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING
 from greenbatch.exporter.onnx_file.scopes import is_standard
 from greenbatch.exporter.rebatch.placing import after_reshape
 from greenbatch.exporter.rebatch.rows import BROADCASTING, Rows
-from greenbatch.exporter.rebatch.sizes import (
-    FACTOR,
-    Carrier,
-    Sizes,
-    show,
-)
+from greenbatch.exporter.rebatch.sizes import FACTOR, Carrier, Sizes, show
 
 if TYPE_CHECKING:
     import onnx

@@ -5,22 +5,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenbatch.errors import ExportError, UsageError, WeightsError
+from greenbatch.errors import UsageError, WeightsError
 from greenbatch.models import registry
-from greenbatch.models.inputs import synthetic_images
-from greenbatch.models.sources.describe import error_text, required_arguments, value_text
-from greenbatch.models.sources.input_option import parse_input
+from greenbatch.models.inputs import synthetic_inputs
+from greenbatch.models.sources.arguments import plain_forward
+from greenbatch.models.sources.exported_program import load_program
 from greenbatch.models.sources.load_callable import load_callable
+from greenbatch.models.sources.load_hf import load_hf
 from greenbatch.models.sources.load_timm import load_timm
 from greenbatch.models.sources.parse import Kind, Source, check_name
+from greenbatch.models.sources.program_input import input_spec
+from greenbatch.models.sources.ready import (
+    check_values,
+    initialise,
+    is_uninitialised,
+    put_into_evaluation,
+    unwrap,
+)
+from greenbatch.models.sources.torchscript import convert_scripts, read_script
+from greenbatch.models.sources.trial import try_out
 from greenbatch.models.spec import InputSpec, ModelSpec
 from greenbatch.models.weights.load import Weights, WeightsApplied, load_weights
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-_TRIED_BATCH = 2
 
 
 class SourceWarning(UserWarning):
@@ -32,7 +40,8 @@ class Network:
     """A network that is ready to be exported.
 
     Attributes:
-        module: On the CPU, in evaluation mode; maps (N, C, H, W) to (N, classes).
+        module: On the CPU, in evaluation mode; takes its inputs by position, the images
+            (N, C, H, W) first, and returns any nesting of tensors.
         spec: Its name and input.
         applied: Which weights it holds; ``kind`` is ``own`` where they are as the source made
             them.
@@ -62,7 +71,7 @@ def load(
 
     Raises:
         UsageError: The name or the callable is unfit.
-        ExportError: The network cannot be had or does not map images to logits.
+        ExportError: The network cannot be had or is no network of images.
         WeightsError: The weights cannot be had or do not fit.
 
     Warns:
@@ -78,41 +87,86 @@ def load(
         module = build(spec)
         return Network(module, spec, load_weights(module, spec, choice, seed))
     name = check_name(name or source.default_name)
-    if source.kind == "timm":
-        module, found, applied = load_timm(source.text, choice)
-    elif source.kind == "pt2":
-        from greenbatch.models.sources.exported_program import load_program
-
-        if choice.kind != "auto":
-            raise WeightsError(
-                f"{source.text} holds its own weights and takes no others; leave --weights out"
-            )
-        program = load_program(Path(source.text))
-        module, found = program.module, parse_input("x".join(map(str, program.shape)))
-        if input is not None and input.shape != found.shape:
-            raise UsageError(
-                f"{source.text} was exported for images {found.shape}, and --input says "
-                f"{input.shape}; leave --input out, or export the program again"
-            )
-        applied = WeightsApplied("own", Path(source.text).name)
-    else:
-        if choice.kind == "pretrained":
-            raise WeightsError(
-                f"nothing is published for {source.text}; let the callable load its weights, or "
-                "give --weights random or a file"
-            )
-        module, found = load_callable(source.text), InputSpec()
-        applied = WeightsApplied("own", source.text)
-    spec = _own_spec(name, source.kind, module, input or found)
-    _ready(module, spec)
-    _try(module, spec)
+    module, taken, applied = _take(source, choice, input)
+    spec, module = _ready(module, name, source.kind, taken)
     if choice.kind in {"random", "file"}:
         applied = load_weights(module, spec, choice, seed)
     elif applied.kind == "random":
         applied = replace(load_weights(module, spec, "random", seed), note=applied.note)
     if applied.note:
-        warnings.warn(applied.note, SourceWarning, stacklevel=2)
+        _warn(applied.note)
     return Network(module, spec, applied)
+
+
+def _take(
+    source: Source, choice: Weights, input: InputSpec | None
+) -> "tuple[nn.Module, InputSpec, WeightsApplied]":
+    """Build or read the network of a source, and say its input and its weights."""
+    if source.kind == "timm":
+        module, found, applied = load_timm(source.text, choice)
+        return module, input or found, applied
+    if source.kind == "hf":
+        module, found, applied = load_hf(source.text, choice)
+        return module, _named(input, found), applied
+    if source.kind in {"pt2", "torchscript"} and choice.kind != "auto":
+        raise WeightsError(
+            f"{source.text} holds its own weights and takes no others; leave --weights out"
+        )
+    if source.kind == "pt2":
+        program = load_program(Path(source.text))
+        found = input_spec(program.inputs, Path(source.text), input)
+        return program.module, found, WeightsApplied("own", Path(source.text).name)
+    if source.kind == "torchscript":
+        script = read_script(Path(source.text))
+        return script, input or InputSpec(), WeightsApplied("own", Path(source.text).name)
+    if choice.kind == "pretrained":
+        raise WeightsError(
+            f"nothing is published for {source.text}; let the callable load its weights, or "
+            "give --weights random or a file"
+        )
+    return load_callable(source.text), input or InputSpec(), WeightsApplied("own", source.text)
+
+
+def _ready(
+    module: "nn.Module", name: str, kind: Kind, input_spec: InputSpec
+) -> "tuple[ModelSpec, nn.Module]":
+    """Put a network where and how it is exported: plain, on the CPU, in evaluation mode; try it."""
+    import torch
+
+    def inputs(count: int) -> list[torch.Tensor]:
+        arrays = synthetic_inputs(input_spec, count, seed=0).values()
+        return [torch.from_numpy(array) for array in arrays]
+
+    names = [input_spec.name, *(other.name for other in input_spec.others)]
+
+    module, wrappers = unwrap(module)
+    if wrappers:
+        _warn(f"{name} was taken out of {' and '.join(wrappers)}")
+    if any(getattr(part, "training", False) for part in module.modules()):
+        put_into_evaluation(module, name)
+        _warn(f"{name} was in training mode and is put into evaluation mode")
+    if is_uninitialised(module):
+        module = plain_forward(module, name, names)
+        initialise(module, name, inputs(1))
+        _warn(f"the lazy modules of {name} got their sizes from one image")
+    check_values(module, name)
+    module.cpu()
+    module, scripts = convert_scripts(module, name, inputs)
+    if scripts:
+        parts = ", ".join(path or name for path in scripts)
+        _warn(f"{parts} is TorchScript and is converted to an exported program")
+    module = plain_forward(module, name, names)
+    try_out(module, name, inputs, input_spec.channels)
+    return _own_spec(name, kind, module, input_spec), module
+
+
+def _named(input: InputSpec | None, found: InputSpec) -> InputSpec:
+    """Return what the user stated, by the name that the network has for its images."""
+    if input is None:
+        return found
+    if input.channels == found.channels and input.dtype == found.dtype:
+        input = replace(input, mean=found.mean, std=found.std, interpolation=found.interpolation)
+    return replace(input, name=found.name) if input.name == InputSpec().name else input
 
 
 def _own_spec(name: str, kind: Kind, module: "nn.Module", input_spec: InputSpec) -> ModelSpec:
@@ -127,67 +181,5 @@ def _own_spec(name: str, kind: Kind, module: "nn.Module", input_spec: InputSpec)
     )
 
 
-def _ready(module: "nn.Module", spec: ModelSpec) -> None:
-    """Put a network where and how it is exported: on the CPU, in evaluation mode, in fp32."""
-    import torch
-
-    if any(part.training for part in module.modules()):
-        warnings.warn(
-            f"{spec.name} was in training mode and is put into evaluation mode",
-            SourceWarning,
-            stacklevel=3,
-        )
-        module.eval()
-    state = list(module.state_dict().items())
-    for name, value in state:
-        if value.is_meta:
-            raise ExportError(
-                f"{name} of {spec.name} has no values (device meta); load its weights"
-            )
-        if value.is_floating_point() and value.dtype != torch.float32:
-            raise ExportError(
-                f"{name} of {spec.name} is {value.dtype} instead of torch.float32; return "
-                "module.float(), and choose the precision with --precision"
-            )
-    module.cpu()
-
-
-def _try(module: "nn.Module", spec: ModelSpec) -> None:
-    """Run a network on two images and see that it returns a row of logits for each."""
-    import torch
-    from torch import nn
-
-    needed = required_arguments(module.forward)
-    if len(needed) > 1:
-        raise ExportError(
-            f"{spec.name} takes {len(needed)} inputs ({', '.join(needed)}), and gb measures "
-            "networks of one image; wrap it in a module whose forward takes the images alone"
-        )
-    channels = spec.input.shape[0]
-    first = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
-    size = "x".join(map(str, spec.input.shape))
-    images = torch.from_numpy(synthetic_images(spec, _TRIED_BATCH, seed=0))
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=()):
-            logits = module(images)
-    except Exception as error:
-        if first is not None and first.in_channels != channels:
-            raise ExportError(
-                f"{spec.name} takes images of {first.in_channels} channels instead of {channels}; "
-                f"pass --input {first.in_channels}x{size.partition('x')[2]}"
-            ) from error
-        raise ExportError(
-            f"{spec.name} raises {error_text(error)} for images of {size}; give the size that it "
-            "takes with --input CxHxW, or fix it"
-        ) from error
-    if not isinstance(logits, torch.Tensor):
-        raise ExportError(
-            f"{spec.name} returns {value_text(logits)} instead of logits (N, classes); wrap it in "
-            "a module whose forward returns the logits alone"
-        )
-    if logits.ndim != 2 or len(logits) != _TRIED_BATCH or not logits.is_floating_point():
-        raise ExportError(
-            f"{spec.name} returns {logits.dtype} of shape {tuple(logits.shape)} for "
-            f"{_TRIED_BATCH} images instead of logits ({_TRIED_BATCH}, classes); wrap it in "
-            "a module whose forward returns a row of them for each image"
-        )
+def _warn(text: str) -> None:
+    warnings.warn(text, SourceWarning, stacklevel=4)

@@ -29,7 +29,7 @@ def load_timm(name: str, choice: Weights) -> "tuple[nn.Module, InputSpec, Weight
         ExportError: timm cannot build the network.
     """
     try:
-        timm: Any = importlib.import_module("timm")
+        timm = importlib.import_module("timm")
     except ModuleNotFoundError as error:
         raise UsageError(
             f"timm:{name} needs the package timm; install it with: pip install 'greenbatch[timm]'"

@@ -1,4 +1,4 @@
-"""Where a network comes from: torchvision, a callable of the user's, timm, or a file."""
+"""Where a network comes from: torchvision, a callable of the user's, a library, or a file."""
 
 import hashlib
 import re
@@ -9,10 +9,20 @@ from typing import Literal
 
 from greenbatch.errors import UsageError
 from greenbatch.models import registry
+from greenbatch.models.sources.pickled import network_in
 
-Kind = Literal["torchvision", "python", "timm", "pt2", "onnx"]
+Kind = Literal["torchvision", "python", "timm", "hf", "pt2", "torchscript", "onnx"]
 
-_FILES: dict[str, Kind] = {".pt2": "pt2", ".onnx": "onnx"}
+LIBRARIES: tuple[Kind, ...] = ("timm", "hf")
+"""Kinds that are written ``KIND:NAME``."""
+_FILES: dict[str, Kind] = {
+    ".pt2": "pt2",
+    ".onnx": "onnx",
+    ".torchscript": "torchscript",
+    ".ts": "torchscript",
+}
+_WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+_EXAMPLES = {"timm": "resnet18", "hf": "google/vit-base-patch16-224"}
 _DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _CALLABLE = re.compile(rf"({_DOTTED}):({_DOTTED})")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
@@ -23,8 +33,10 @@ class Source:
     """What a user named.
 
     Attributes:
-        kind: ``torchvision``, ``python``, ``timm``, ``pt2`` or ``onnx``, as in a manifest.
-        text: The network's name, ``module:callable``, or the path of a file.
+        kind: ``torchvision``, ``python``, ``timm``, ``hf`` (Hugging Face), ``pt2``,
+            ``torchscript`` or ``onnx``, as in a manifest.
+        text: The network's name, ``module:callable``, the path of a file, or for ``hf`` that of a
+            folder or a name of the hub.
     """
 
     kind: Kind
@@ -50,6 +62,8 @@ class Source:
             stem = f"{module.rpartition('.')[2]}_{attribute}"
         elif self.kind == "timm":
             stem = f"timm_{self.text}"
+        elif self.kind == "hf":
+            stem = f"hf_{Path(self.text).name or Path(self.text).resolve().name}"
         else:
             stem = Path(self.text).stem
         return _safe(stem, self.kind)
@@ -81,13 +95,14 @@ def names_apart(sources: Sequence[Source]) -> list[str]:
 
 def _with_folders(source: Source, alike: Sequence[Source]) -> str:
     """Put as many of a file's folders before its name as tell it from others."""
-    if source.kind not in _FILES.values():
+    if source.kind not in {*_FILES.values(), "hf"}:
         return source.default_name
     parts, *others = [Path(each.text).resolve().parts for each in (source, *alike)]
     count = 1
     while count < len(parts) and any(other[-count:] == parts[-count:] for other in others):
         count += 1
-    return _safe("_".join((*parts[-count:-1], Path(parts[-1]).stem)), source.kind)
+    last = f"hf_{parts[-1]}" if source.kind == "hf" else Path(parts[-1]).stem
+    return _safe("_".join((*parts[-count:-1], last)), source.kind)
 
 
 def _safe(stem: str, kind: Kind) -> str:
@@ -99,11 +114,11 @@ def _safe(stem: str, kind: Kind) -> str:
 
 
 def parse_source(text: str) -> Source:
-    """Read what a user named, without importing or opening it.
+    """Read what a user named, without importing or loading it.
 
     Args:
-        text: A torchvision name, ``package.module:callable``, ``timm:NAME``, or the path of a
-            ``.pt2`` or ``.onnx`` file.
+        text: A torchvision name, ``package.module:callable``, ``timm:NAME``, ``hf:NAME``, or the
+            path of a ``.pt2``, ``.onnx`` or TorchScript file.
 
     Raises:
         UnknownNameError: It looks like a name of torchvision and is none.
@@ -111,17 +126,24 @@ def parse_source(text: str) -> Source:
     """
     path = Path(text)
     suffix = path.suffix.lower()
-    if text.startswith("timm:"):
-        if not text[5:]:
-            raise UsageError("timm: names no network; write timm:NAME, e.g. timm:resnet18")
-        return Source("timm", text[5:])
+    for library in LIBRARIES:
+        if text.startswith(f"{library}:"):
+            named = text.removeprefix(f"{library}:")
+            if not named:
+                raise UsageError(
+                    f"{library}: names no network; write {library}:NAME, e.g. "
+                    f"{library}:{_EXAMPLES[library]}"
+                )
+            return Source(library, named)
+    if suffix in {".pt", ".pth"} and path.is_file() and (kind := network_in(path)):
+        return Source(kind, text)
     if suffix in _FILES:
         if path.is_dir():
             raise UsageError(f"{path} is a folder; name a file in it")
         if not path.is_file():
             raise UsageError(f"there is no file {path}; check its path")
         return Source(_FILES[suffix], text)
-    if suffix in {".pt", ".pth", ".safetensors"}:
+    if suffix in _WEIGHTS:
         raise UsageError(
             f"{path} holds weights, which are no network; name the network and give "
             f"--weights {path}"
@@ -142,7 +164,8 @@ def parse_source(text: str) -> Source:
 
 def runs_code(text: str) -> bool:
     """Whether a source is a module that is imported: loading any other runs no code of its own."""
-    known = text.startswith("timm:") or Path(text).suffix.lower() in _FILES
+    known = text.startswith(tuple(f"{library}:" for library in LIBRARIES))
+    known = known or Path(text).suffix.lower() in (*_FILES, *_WEIGHTS)
     return ":" in text and not known
 
 

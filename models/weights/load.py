@@ -1,7 +1,6 @@
 """Which weights a network gets: published, random, or from a file."""
 
 import pickle
-import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 from greenbatch.errors import UnknownNameError, WeightsError
 from greenbatch.models.spec import ModelSpec
 from greenbatch.models.weights.checkpoints import fetch_checkpoint
+from greenbatch.models.weights.former_names import called_now
 from greenbatch.models.weights.random_weights import draw_weights
+from greenbatch.models.weights.unsaved import saved
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 Kind = Literal["auto", "pretrained", "random", "file"]
 WORDS: tuple[Kind, ...] = get_args(Kind)[:3]
 SUFFIXES = (".safetensors", ".pth", ".pt")
+_COUNTED = ".num_batches_tracked"
 _NAMED = 3  # how many names an error message lists
 
 
@@ -148,7 +150,7 @@ def read_state(path: Path) -> "dict[str, torch.Tensor]":
         raise WeightsError(
             f"{path} does not hold tensors by name; save the network's state_dict() into it"
         )
-    return cast("dict[str, torch.Tensor]", dict(content))
+    return saved(cast("dict[str, torch.Tensor]", dict(content)))
 
 
 def _fit(
@@ -158,13 +160,11 @@ def _fit(
     own = module.state_dict()
     if spec.training_only:
         state = {k: v for k, v in state.items() if not k.startswith(spec.training_only)}
-    # The published densenets write norm.1 for norm1 (their layers had other names once).
-    state = {
-        name if name in own else re.sub(r"\.(norm|conv)\.(\d)\.", r".\1\2.", name): value
-        for name, value in state.items()
-    }
+    state = {name if name in own else called_now(name): value for name, value in state.items()}
+    # Frozen normalisations count no batches; files that were saved while they learned may.
+    state = {k: v for k, v in state.items() if k in own or not k.endswith(_COUNTED)}
     for name, value in own.items():
-        if name.endswith(".num_batches_tracked"):  # older files lack it; inference ignores it
+        if name.endswith(_COUNTED):  # older files lack it; inference ignores it
             state.setdefault(name, value)
     faults = [
         f"{len(names)} {what} ({', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''})"

@@ -51,8 +51,9 @@ def draw_weights(module: "nn.Module", spec: ModelSpec, seed: int) -> None:
        statistics of small batches; those hold for no other image, and the excess multiplies from
        layer to layer (a factor of 80 in mobilenet_v3_small).
     3. The last layer of a classifier is scaled so that the logits' spread between images is 1. The
-       heads of a detector are set so that it finds about as much as a trained one, see
-       `greenbatch.models.weights.detector_heads`.
+       heads of a detector are set so that it finds about as much as a trained one, that of a
+       network for optical flow so that the flow stays in the image, see
+       `greenbatch.models.weights.heads`.
 
     The result is the same for one machine and version of torch; elsewhere sums may be rounded
     otherwise. ``module`` is left in evaluation mode.
@@ -68,7 +69,7 @@ def draw_weights(module: "nn.Module", spec: ModelSpec, seed: int) -> None:
     from torch.nn.modules.instancenorm import _InstanceNorm
     from torchvision.ops import FrozenBatchNorm2d
 
-    from greenbatch.models.weights.detector_heads import set_heads, silence
+    from greenbatch.models.weights.heads import set_heads, silence
 
     generator = torch.Generator().manual_seed(seed)
     module.eval()
@@ -103,10 +104,11 @@ def _weighted() -> "tuple[type[Layer], ...]":
 def _count(spec: ModelSpec, normalised: bool) -> int:
     """Return how many images the layers are levelled on."""
     side = max(spec.input.height, spec.input.width)
-    larger = max(1.0, side / _SIDE_NORMALISED)
-    large = side >= _LARGE_SIDE or spec.input.frames
-    count = round(_IMAGES_NORMALISED / larger / (spec.input.frames or 1)) if normalised else 0
-    return max(_IMAGES // 2 if large else _IMAGES, 0 if large else count)
+    if side >= _LARGE_SIDE or spec.input.frames:
+        return _IMAGES // 2
+    if not normalised:
+        return _IMAGES
+    return max(_IMAGES, round(_IMAGES_NORMALISED / max(1.0, side / _SIDE_NORMALISED)))
 
 
 def _draw(

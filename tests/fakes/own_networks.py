@@ -1,7 +1,10 @@
 """Networks as users bring them: good ones, and one for each way of being unfit."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -187,6 +190,163 @@ def two_inputs() -> nn.Module:
 def raising_network() -> nn.Module:
     """Return a network that raises."""
     return Raising().eval()
+
+
+class Lazy(nn.Sequential):
+    """Weights get their sizes from the first image; a part may be left out of the forward."""
+
+    def __init__(self, spare: bool = False) -> None:
+        super().__init__(nn.LazyConv2d(4, 4, stride=4), nn.LazyBatchNorm2d(), nn.Flatten())
+        self.append(nn.LazyLinear(CLASSES))
+        self.rest = nn.ModuleList([nn.LazyLinear(3)] if spare else [])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (N, C, H, W) to logits (N, classes)."""
+        for part in list(self)[:4]:
+            images = part(images)
+        return images
+
+
+def lazy() -> nn.Module:
+    """Return a network that has not met its first image."""
+    torch.manual_seed(0)
+    return Lazy().eval()
+
+
+def lazy_in_part() -> nn.Module:
+    """Return a network of which a lazy part is not used."""
+    return Lazy(spare=True).eval()
+
+
+def parallel() -> nn.Module:
+    """Return what training on several GPUs leaves."""
+    return nn.DataParallel(build()).eval()
+
+
+def compiled() -> nn.Module:
+    """Return a compiled network, wrapped, in a part and in its forward."""
+    torch.manual_seed(0)
+    module = Small().eval()
+    setattr(module, "head", torch.compile(nn.DataParallel(module.head)))  # noqa: B010
+    module.norm.compile()
+    module.forward = torch.compile(module.forward)  # type: ignore[method-assign]
+    return torch.compile(module)  # type: ignore[return-value]
+
+
+class Stubborn(nn.BatchNorm2d):
+    """Stays in training mode."""
+
+    def train(self, mode: bool = True) -> "Stubborn":
+        """Take no notice of the mode."""
+        return super().train(True)
+
+
+def stubborn() -> nn.Module:
+    """Return a network of which a part cannot be put into evaluation mode."""
+    return nn.Sequential(Stubborn(3), Small()).eval()
+
+
+def noisy() -> nn.Module:
+    """Return a network that is random in evaluation mode."""
+    return Answering(lambda logits: logits + torch.rand_like(logits)).eval()
+
+
+def takes_dict() -> nn.Module:
+    """Return a network that takes a dict."""
+    return Taking(lambda batch: batch["image"]).eval()
+
+
+def takes_object() -> nn.Module:
+    """Return a network that takes an object with attributes."""
+    return Taking(lambda batch: batch.tensors).eval()
+
+
+class Taking(Small):
+    """Takes its images out of something."""
+
+    def __init__(self, take: Callable[[Any], torch.Tensor]) -> None:
+        super().__init__()
+        self.take = take
+
+    def forward(self, images: object) -> torch.Tensor:
+        """Map what holds images to logits."""
+        return super().forward(self.take(images))
+
+
+def one_image() -> nn.Module:
+    """Return a network that takes one image only."""
+    return Taking(lambda images: images.reshape(1, 3, SIDE, SIDE)).eval()
+
+
+def two_images() -> nn.Module:
+    """Return a network that takes two images only."""
+    return Taking(lambda images: images.reshape(2, 3, SIDE, SIDE)).eval()
+
+
+def row_by_row() -> nn.Module:
+    """Return a network that returns a list with a dict for each image."""
+    return Answering(
+        lambda logits: [{"scores": row[:2], "boxes": row[2:]} for row in logits]
+    ).eval()
+
+
+def with_a_word() -> nn.Module:
+    """Return a network that returns more than tensors."""
+    return Answering(lambda logits: {"logits": logits, "kind": "digits"}).eval()
+
+
+def complex_numbers() -> nn.Module:
+    """Return a network that returns complex numbers."""
+    return Answering(torch.fft.fft).eval()
+
+
+def scripted() -> nn.Module:
+    """Return a TorchScript network."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found: nn.Module = torch.jit.script(build())
+    return found
+
+
+def save_script(module: nn.Module, path: Path) -> Path:
+    """Write a module as TorchScript, without the warnings of torch that it is deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(module.eval()), path)
+    return path
+
+
+def traced_part() -> nn.Module:
+    """Return a network with a TorchScript part, traced."""
+    module = Answering(lambda logits: {"scores": logits, "first": logits.argmax(1)}).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        images = torch.zeros(2, 3, SIDE, SIDE)
+        module.small = torch.jit.trace(build(), images)  # type: ignore[no-untyped-call]
+    return module
+
+
+class Unsaved(Small):
+    """Draws a tensor that is not in its state, as a buffer and as an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mix", torch.randn(CLASSES, CLASSES), persistent=False)
+        self.offsets = [torch.randn(CLASSES), {"more": torch.randn(CLASSES)}]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (N, C, 16, 16) to logits (N, classes)."""
+        first, second = self.offsets
+        assert isinstance(first, torch.Tensor)
+        assert isinstance(second, dict)
+        assert isinstance(self.mix, torch.Tensor)
+        logits: torch.Tensor = super().forward(images) @ self.mix + first + second["more"]
+        return logits
+
+
+def unsaved() -> nn.Module:
+    """Return a network with other numbers each time."""
+    return Unsaved().eval()
 
 
 def with_classes(classes: int) -> nn.Module:

@@ -12,7 +12,8 @@ from greenbatch.models import registry
 from greenbatch.models.build import build_empty
 from greenbatch.models.outputs import flatten
 from greenbatch.models.sources.load import SourceWarning, load
-from greenbatch.models.sources.parse import parse_source
+from greenbatch.models.sources.parse import LIBRARIES, parse_source
+from greenbatch.models.weights.unsaved import restore, saved
 from greenbatch.runners.backends import (
     TRIAL_SHAPE,
     Option,
@@ -152,12 +153,14 @@ class TorchBackend:
         else:
             module = _own_network(task).to(self._device)
         try:
-            module.load_state_dict(load_file(task.weights))
+            tensors = load_file(task.weights)
+            module.load_state_dict(saved(tensors))
         except RuntimeError as error:
             raise WeightsError(
                 f"{task.weights.name} does not fit the {task.cell.model} that was built "
                 f"({first_line(error)}); export it again"
             ) from error
+        restore(module, tensors)
         return module
 
     def _prove(self, devices: Iterable[str], what: str) -> None:
@@ -341,9 +344,9 @@ def _own_network(task: Task) -> "nn.Module":
         warnings.simplefilter("ignore", SourceWarning)
         network = load(
             source,
-            None if source.kind == "pt2" else task.manifest.input,
+            task.manifest.input,
             task.cell.model,
-            "random" if source.kind == "timm" else "auto",  # replaced: fetch nothing for it
+            "random" if source.kind in LIBRARIES else "auto",  # replaced: fetch nothing for it
         )
     return network.module
 

@@ -254,6 +254,8 @@ def bench(
     if dry_run:
         from greenbatch.cli.output.plan import plan_lines
 
+        inference.check_room(design)
+
         echo(*plan_lines(design))
         return
     if study and not trust:

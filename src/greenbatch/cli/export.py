@@ -27,7 +27,8 @@ def export(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Models, package.module:callable, timm:NAME, .pt2 files or .onnx files. "
+            help="Models, package.module:callable, timm:NAME, hf:NAME, .pt2, TorchScript or .onnx "
+            "files. "
             "Default: the five study models."
         ),
     ] = None,

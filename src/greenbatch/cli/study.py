@@ -137,6 +137,8 @@ def run(
     )
     path = out or inference.fresh_path()
     if dry_run:
+        if isinstance(design, Study):
+            inference.check_room(design)
         echo(*plan_lines(design))
         return
     if not trust:

@@ -163,6 +163,7 @@ def run_study(
         share_machine: Measure beside another run; repetitions are flagged as disturbed.
 
     Raises:
+        StudyError: The dataset of the design could not be laid out.
         UsageError: The study names code, and it is not trusted.
         MeasurementError: Another run is measuring on this machine.
         BackendUnavailable: A backend cannot run here and no fallback is allowed.
@@ -177,6 +178,7 @@ def run_study(
     from greenbatch.runners.run.environment import describe
 
     check_free(path)
+    check_room(study)
     if not trust:
         consent.require(study, "the study")
     with machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine:
@@ -261,6 +263,18 @@ def bench(
     """
     study, path = plan(models, **options)
     return run_study(study, path, listener, trust=True, share_machine=share_machine)
+
+
+def check_room(study: "Study") -> None:
+    """Refuse a design whose dataset could not be laid out, before anything is measured.
+
+    Raises:
+        StudyError: It has too many places.
+    """
+    from greenbatch.analysis.dataset.coordinates import require_room
+    from greenbatch.design.recorded import RecordedStudy
+
+    require_room(RecordedStudy.read(study.model_dump(mode="json", by_alias=True)))
 
 
 def check_backends(study: "Study", listener: Listener) -> None:

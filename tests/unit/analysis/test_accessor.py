@@ -15,6 +15,7 @@ import greenbatch
 from greenbatch.analysis import accessor
 from greenbatch.analysis.tradeoffs import crossovers, turning_points
 from greenbatch.analysis.tradeoffs import pareto as tradeoffs
+from greenbatch.analysis.tradeoffs.best_batch import best_batch
 from greenbatch.errors import UsageError
 from tests.fakes import runs
 
@@ -73,7 +74,7 @@ def test_the_accessor_gives_what_the_functions_give(example: Path) -> None:
         dataset, *pair, model="alexnet"
     )
     for net in (False, True):
-        assert gb.best_batch(model="alexnet", net=net) == tradeoffs.best_batch(
+        assert gb.best_batch(model="alexnet", net=net) == best_batch(
             dataset, model="alexnet", net=net
         )
         assert gb.pareto(net=net).identical(tradeoffs.pareto(dataset, net=net))

@@ -347,6 +347,9 @@ def test_the_memory_of_clips_and_large_images_is_estimated() -> None:
 
     assert need_bytes(find("mvit_v1_b")) > need_bytes(find("vit_b_32"))
     assert need_bytes(find("retinanet_resnet50_fpn")) > need_bytes(find("resnet50"))
+    peaks = {"lraspp_mobilenet_v3_large": 4.66, "raft_small": 3.79, "s3d": 2.65, "r3d_18": 2.07}
+    for name, peak_gb in peaks.items():
+        assert peak_gb < need_bytes(find(name)) / 1e9 < 3 * peak_gb, name
 
 
 @pytest.mark.parametrize(

@@ -105,9 +105,9 @@ def test_each_name_leads_to_its_own_tensor() -> None:
     ],
 )
 def test_what_is_no_tensor_is_refused_by_its_place(value: object, place: str) -> None:
-    with pytest.raises(ExportError, match=f"the network returns {place}|the network {place}") as e:
-        flatten(value)
-    assert "; wrap the network" in str(e.value)
+    with pytest.raises(ExportError, match=f"net returns {place}|net {place}") as e:
+        flatten(value, "net")
+    assert "; wrap it in a module" in str(e.value)
 
 
 def test_an_endless_nesting_is_refused() -> None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from greenbatch.errors import ExportError, GreenbatchError, UsageError
+from greenbatch.errors import ExportError, GreenbatchError, StudyError, UsageError
 from greenbatch.exporter.parallel import Fleet, Outcome
 from greenbatch.models import ModelSpec
 from greenbatch.workflows import inference
@@ -101,3 +102,30 @@ def test_an_artifact_that_is_up_to_date_starts_no_process(
     )
     export(tmp_path)
     assert [command[-1] for command in exports.commands] == ["resnet18", "nets:build"]
+
+
+def test_a_design_whose_dataset_has_no_room_is_refused_before_it_is_measured(
+    tmp_path: Path,
+) -> None:
+    settings = {
+        "onnxruntime-cpu.intra_op_num_threads": [1, 2, 3, 4],
+        "onnxruntime-cpu.allow_spinning": [0, 1],
+        "torch-cpu.channels_last": [0, 1],
+        "torch-cpu.num_threads": [1, 2, 3, 4],
+        "openvino-cpu.num_streams": [1, 2, 3, 4],
+        "openvino-cpu.inference_num_threads": [1, 2, 3, 4],
+    }
+    options: dict[str, Any] = {
+        "providers": ["cpu"],
+        "batch_sizes": [1, 2, 4, 8],
+        "artifacts_dir": tmp_path,
+        "repetitions": 50,
+    }
+    runtimes = ["onnxruntime", "torch", "openvino"]
+    wide, _ = inference.plan(["alexnet"], runtimes=runtimes, settings=settings, **options)
+    with pytest.raises(StudyError, match="measure the settings of each backend in a run"):
+        inference.check_room(wide)
+    for runtime in runtimes:  # as the refusal advises
+        own = {name: v for name, v in settings.items() if name.startswith(f"{runtime}-")}
+        narrow, _ = inference.plan(["alexnet"], runtimes=[runtime], settings=own, **options)
+        inference.check_room(narrow)

@@ -58,8 +58,6 @@ def show_run(found: "InferenceFindings", page: Path) -> None:
 
 def run_as_json(run: Path, found: "InferenceFindings", page: Path) -> str:
     """Write where a run's files are and, for each model, the answer, for a script to read."""
-    from greenbatch.analysis.findings.answers import answers
-
     paths = {"run": run, "dataset": run / "dataset.nc", "report": page}
     facts = {
         **{name: str(path) for name, path in paths.items()},
@@ -80,10 +78,31 @@ def run_as_json(run: Path, found: "InferenceFindings", page: Path) -> str:
                 "clear": answer.clear,
                 "certainty": answer.certainty,
             }
-            for answer in answers(found.cells)  # servers too
+            for answer in found.answers
         ],
+        "servers": [_server(row) for row in found.cells if row.cell.is_server],
     }
     return json.dumps(facts, indent=2)
+
+
+def _server(row: "CellRow") -> dict[str, object]:
+    """Say of a server what a script would read; its answers are those of its traffic alone."""
+    served, energy, response = row.cell.served, row.energy_per_image_j, row.response_p99_s
+    return {
+        "model": row.cell.model,
+        "backend": row.cell.backend,
+        "settings": dict(row.cell.settings),
+        "precision": row.cell.precision,
+        "arrivals": served.arrivals,
+        "rate": served.rate,
+        "policy": served.policy,
+        "energy_per_request_j": energy.centre if energy else None,
+        "energy_source": row.energy_source,
+        "response_p99_s": response.centre if response else None,
+        "repetitions": row.ok,
+        "planned": row.planned,
+        "overloaded": row.flags.get("overloaded", 0),
+    }
 
 
 def _plain(written: "wording.Table") -> Table:

@@ -247,6 +247,16 @@ def test_a_run_is_not_counted_twice(tmp_path: Path) -> None:
     cut = runs.write_run(tmp_path / "cut", records, study)
     with pytest.raises(RunError, match="every repetition of cut is in a"):
         merge([a, cut])
+    # A copy of the run after two blocks, resumed by itself: the third block is its own.
+    own = [
+        replace(record, duration_s=1.01 * (record.duration_s or 0))
+        if isinstance(record, Repetition) and record.block == 2
+        else record
+        for record in runs.realistic_records(models=("alexnet", "vit_b_16"), batch_sizes=BATCHES)
+    ]
+    resumed = runs.write_run(tmp_path / "resumed", own, study)
+    with pytest.raises(RunError, match="16 repetitions are in both a and resumed"):
+        merge([a, resumed])
 
 
 @pytest.mark.slow

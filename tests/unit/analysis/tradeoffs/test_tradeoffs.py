@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from unittest.mock import Mock
@@ -11,19 +12,21 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from greenbatch.analysis import cell_rows, comparison_rows
+from greenbatch.analysis import cell_rows, comparison_rows, open_run
 from greenbatch.analysis.dataset.store import compile_dataset
 from greenbatch.analysis.dataset.tidy import tidy
 from greenbatch.analysis.statistics import by_dimension
 from greenbatch.analysis.statistics.by_dimension import figure_of, intervals_of, ratios_of
 from greenbatch.analysis.tradeoffs import crossovers
+from greenbatch.analysis.tradeoffs.best_batch import best_batch
 from greenbatch.analysis.tradeoffs.crossovers import crossover
 from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost, intensity_of
-from greenbatch.analysis.tradeoffs.pareto import FRONT, best_batch, energy_delay_product, pareto
+from greenbatch.analysis.tradeoffs.pareto import FRONT, energy_delay_product, pareto
 from greenbatch.analysis.tradeoffs.turning_points import knee, saturation
 from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.records import Cell, EnergySource, Record
 from tests.fakes import runs
+from tests.fakes.served_run import served_run
 
 pytestmark = pytest.mark.numeric
 
@@ -345,7 +348,7 @@ def test_the_best_batch_heeds_the_latency_allowed(tmp_path: Path) -> None:
     tight = best_batch(dataset, max_latency=0.12)
     assert tight.batch_size == 8  # p99 0.104 x 1.1
     assert (tight.meets, tight.surely) == (True, False)
-    assert "within 120 ms, though its upper bound is not" in str(tight)
+    assert "within 120 ms, though 300 batches do not show that the p99 is" in str(tight)
     assert tight.runner_up == f"alexnet on {A} at batch 8"
     assert tight.margin is not None
     assert tight.margin.centre == pytest.approx(2 ** (0.2 * 3 - 0.25 - 0.1 * 3))
@@ -505,3 +508,43 @@ def test_a_dataset_may_have_further_dimensions_and_be_narrowed(tmp_path: Path) -
     narrow = dataset.sel(model="alexnet", backend=B)
     assert "alexnet on torch-cpu at batch 32" in str(best_batch(narrow))
     assert "alexnet on torch-cpu" in str(knee(narrow))
+
+
+def test_a_p99_of_a_few_batches_is_the_slowest_of_them_and_shows_nothing(tmp_path: Path) -> None:
+    """Five batches in a window: below the true p99 in 95 of 100 windows."""
+    records = [
+        replace(
+            runs.repetition(Cell("alexnet", A, batch_size=batch), block),
+            iterations=5,
+            images=5 * batch,
+            latency_s=dict.fromkeys(("0.5", "0.9", "0.95", "0.99", "0.999", "1.0"), 0.4),
+        )
+        for block in range(3)
+        for batch in (1, 64)
+    ]
+    run = runs.write_run(tmp_path / "run", records, runs.study(("alexnet",), (A,), (1, 64)))
+    found = best_batch(open_run(run), max_latency=0.5)
+    assert (found.meets, found.shown, found.surely) == (True, False, False)
+    assert "latency (slowest of 5 batches) 400 ms" in str(found)
+    assert "though 15 batches do not show that the p99 is" in str(found)
+
+
+def test_many_batches_of_which_none_is_over_the_limit_show_it(tmp_path: Path) -> None:
+    dataset = measured(tmp_path, crossing)
+    assert best_batch(dataset, max_latency=0.12).shown is False  # 300 batches
+    longer = dataset.assign(iterations=dataset["iterations"] * 2)
+    found = best_batch(longer, max_latency=1.0)
+    assert (found.observations, found.shown) == (600, True)
+
+
+def test_a_server_is_judged_by_its_requests_and_never_wins_overloaded(tmp_path: Path) -> None:
+    run = served_run(tmp_path / "served", policies=("greedy:16", "fixed:16", "greedy:1"))
+    dataset = open_run(run)
+    found = best_batch(dataset, scenario="server", rate="40", max_latency=0.1)
+    assert "response time" in str(found)
+    assert found.of == "requests"
+    assert found.labels is not None
+    assert found.labels["policy"] != "fixed:16", "its batches are fast, its requests wait"
+    overloaded = best_batch(dataset, scenario="server", rate="200", model="alexnet")
+    assert overloaded.labels is not None
+    assert overloaded.labels["policy"] != "greedy:1"

@@ -168,6 +168,13 @@ def test_detections_are_proved_as_sets(batch: int | str, tmp_path: Path) -> None
         np.testing.assert_allclose(together["found"][mine], alone["found"], atol=1e-5)
 
 
+@pytest.mark.slow
+def test_detections_that_no_column_gives_to_an_image_are_proved_too(tmp_path: Path) -> None:
+    path = detector(tmp_path, 2, DETECTOR.replace("int64[k,3] picked, ", ""))
+    made = make_dynamic(path, tmp_path / "free.onnx")
+    assert dims(made) == {"found": ("count", 4), "scored": ("count",)}
+
+
 PICKED = DETECTOR.replace("[0, 2]", "[2]").replace(
     "found = GatherND(boxes, at)",
     "z = Constant<value_ints = [0]>() one = Gather<axis = 0>(boxes, z) q = Squeeze(one, z)\n"

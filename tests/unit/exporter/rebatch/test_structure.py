@@ -1,5 +1,6 @@
 """Graphs in nodes, lists of tensors, more operators: freed where no image decides, or refused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,16 @@ FREED = {
     "a filled row beside the images": """
         sizes = Constant<value = int64[2] {<N>, 48}>() z = ConstantOfShape(sizes)
         x = Sub(z, flat)""",
+    "a tiled token": """
+        times = Constant<value = int64[2] {<N>, 1}>() one = Tile(token, times)
+        y = Concat<axis = 1>(one, flat) b = Constant<value_ints = [0]>()
+        e = Constant<value_ints = [48]>() a = Constant<value_ints = [1]>()
+        x = Slice(y, b, e, a)""",
+    "a token expanded by a size": """
+        n = Shape<end = 1>(image) c = Constant<value_ints = [2]>() to = Concat<axis = 0>(n, c)
+        one = Expand(token, to) y = Concat<axis = 1>(one, flat) b = Constant<value_ints = [0]>()
+        e = Constant<value_ints = [48]>() a = Constant<value_ints = [1]>()
+        x = Slice(y, b, e, a)""",
     "a sampling grid": "y = GridSample<mode = \"linear\">(image, grid) x = Flatten(y)",
     "picked by a constant": "x = GatherElements<axis = 1>(flat, order)",
     "a sum over letters": "x = Einsum<equation = \"ni,nij->nj\">(flat, square)",
@@ -121,12 +132,13 @@ def constants(count: int) -> dict[str, Array]:
         "grid": np.repeat(np.tanh(drawn(1, 4, 4, 2)), count, 0),
         "order": np.repeat(np.arange(48)[::-1][None].astype(np.int64), count, 0),
         "square": repeated(48, 48, count=count),
+        "token": drawn(1, 2),
     }
 
 
 def written(folder: Path, kind: str, body: str, count: int) -> Path:
     """Write a network with the constants that its body names."""
-    used = {n: v for n, v in constants(count).items() if f"{n})" in body or f" {n}," in body}
+    used = {n: v for n, v in constants(count).items() if re.search(rf"[( ]{n}[,)]", body)}
     return net(folder, body, count, opset=NEEDS.get(kind, 17), **used)
 
 

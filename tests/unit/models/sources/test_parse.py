@@ -8,12 +8,14 @@ import sys
 import types
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+from torch.utils import _pytree
 
 from greenbatch.errors import (
     ArtifactError,
@@ -24,8 +26,9 @@ from greenbatch.errors import (
     WeightsError,
 )
 from greenbatch.models import InputSpec
+from greenbatch.models.outputs import flatten
 from greenbatch.models.sources.exported_program import load_program
-from greenbatch.models.sources.input_option import parse_input
+from greenbatch.models.sources.input_option import parse_input, parse_inputs
 from greenbatch.models.sources.load import SourceWarning, load
 from greenbatch.models.sources.parse import (
     Source,
@@ -205,13 +208,18 @@ def test_a_network_in_training_mode_is_put_out_of_it_and_said(name: str) -> None
         ("exiting", ExportError, "raises SystemExit: 0"),
         ("text", ExportError, "returns a str; it must return an nn.Module"),
         ("tensors", ExportError, "returns a OrderedDict with stem.weight"),
-        ("as_dict", ExportError, "returns a dict with logits, features instead of logits"),
-        ("as_dataclass", ExportError, "returns a Answer with logits, loss instead of logits"),
-        ("as_tuple", ExportError, "returns a tuple of 2 instead of logits"),
-        ("as_map", ExportError, r"of shape (2, 5, 1, 1) for 2 images instead of logits"),
-        ("as_one_row", ExportError, r"of shape (1, 5) for 2 images instead of logits (2, classes)"),
-        ("as_class", ExportError, "returns torch.int64 of shape (2, 1)"),
-        ("two_inputs", ExportError, "takes 2 inputs (images, mask)"),
+        ("as_one_row", ExportError, "returns logits (1, 5) for 2 images and for 3"),
+        ("two_inputs", ExportError, "takes 2 inputs (images, mask), and it was given 1 (input)"),
+        ("stubborn", ExportError, "0 of own_networks_stubborn (Stubborn) stays in training mode"),
+        ("lazy_in_part", ExportError, "the weights of rest.0 have no size after the first image"),
+        ("noisy", ExportError, "is random in evaluation mode: its own forward (Answering)"),
+        ("takes_dict", ExportError, "for a batch of images, as it takes a dict with 'image'"),
+        ("takes_object", ExportError, "as it takes an object with the attribute tensors"),
+        ("one_image", ExportError, "for a batch of 2 images of 3x16x16 and runs with 1"),
+        ("two_images", ExportError, "for a batch of 3 images of 3x16x16 and runs with 2"),
+        ("row_by_row", ExportError, "returns 4 tensors (output_0.scores, output_0.boxes, "),
+        ("with_a_word", ExportError, "returns the member 'kind' of type str instead of a tensor"),
+        ("complex_numbers", ExportError, "returns output of torch.complex64"),
         ("raising_network", ExportError, "raises ValueError: the moon is not full for images of"),
         (
             "grey",
@@ -229,6 +237,59 @@ def test_an_unfit_callable_is_refused_in_one_sentence(
         load(own(name), INPUT)
     assert said in str(caught.value)
     assert one_sentence(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("as_dict", ["logits", "features"]),
+        ("as_dataclass", ["logits"]),
+        ("as_tuple", ["output_0", "output_1"]),
+        ("as_map", ["output"]),
+        ("as_class", ["output"]),
+    ],
+)
+def test_outputs_of_any_kind_are_taken(name: str, names: list[str]) -> None:
+    network = load(own(name), INPUT)
+    assert list(flatten(network.module(torch.randn(4, 3, 16, 16)))) == names
+
+
+def test_a_lazy_network_gets_its_sizes_from_one_image_and_this_is_reported() -> None:
+    with pytest.warns(SourceWarning, match="lazy modules of .* got their sizes from one image"):
+        network = load(own("lazy"), INPUT)
+    assert network.spec.parameters == 4 * 3 * 16 + 4 + 8 + 4 * 16 * 5 + 5
+    assert network.module(torch.zeros(3, 3, 16, 16)).shape == (3, 5)
+    with pytest.raises(ExportError, match="has lazy modules, and its first image of 3x2x2 raises"):
+        load(own("lazy"), parse_input("3x2x2"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "wrappers"),
+    [
+        ("parallel", "DataParallel"),
+        ("compiled", "OptimizedModule and DataParallel and torch.compile"),
+    ],
+)
+def test_wrappers_are_taken_off_and_this_is_reported(name: str, wrappers: str) -> None:
+    with pytest.warns(SourceWarning, match=f"was taken out of {wrappers}$"):
+        network = load(own(name), INPUT)
+    plain = own_networks.build()
+    assert network.module.state_dict().keys() == plain.state_dict().keys()
+    images = torch.randn(3, 3, 16, 16)
+    assert torch.equal(network.module(images), plain(images))
+    assert "forward" not in vars(network.module) or not hasattr(
+        network.module.forward, "_torchdynamo_orig_callable"
+    )
+
+
+def test_two_inputs_are_taken_by_their_names() -> None:
+    spec = parse_inputs(["images=3x16x16", "mask=3x16x16:float32:0.5"])
+    network = load(own("two_inputs"), spec)
+    images, mask = torch.randn(3, 3, 16, 16), torch.rand(3, 3, 16, 16)
+    assert network.module(images, mask).shape == (3, 5)
+    with pytest.raises(ExportError, match="--input images=SHAPE --input mask=SHAPE"):
+        load(own("two_inputs"), INPUT)
 
 
 def test_an_image_of_another_size_is_answered_with_the_option() -> None:
@@ -354,13 +415,95 @@ def test_an_exported_program_computes_what_was_exported(program: Path) -> None:
 def test_a_program_of_another_use_is_refused_with_the_cure(tmp_path: Path, program: Path) -> None:
     batch = {0: torch.export.Dim("batch")}
     with pytest.raises(ExportError, match=r"fixes the batch at 2; .*torch.export.Dim\(\"batch\"\)"):
-        load_program(save(tmp_path / "fixed.pt2", own_networks.build(), {}))
+        load(parse_source(str(save(tmp_path / "fixed.pt2", own_networks.build(), {}))))
     with pytest.raises(ExportError, match=r"exported in training mode \(aten.batch_norm"):
         load_program(save(tmp_path / "training.pt2", own_networks.training(), batch))
     with pytest.raises(UsageError, match="was exported for images"):
         load(parse_source(str(program)), parse_input("3x8x8"))
     with pytest.raises(WeightsError, match="holds its own weights"):
         load(parse_source(str(program)), weights="random")
+
+
+class Several(torch.nn.Module):
+    """Takes an image, a factor for each and one for all, and returns what a class holds."""
+
+    def __init__(self, wrap: Callable[[torch.Tensor, torch.Tensor], object]) -> None:
+        super().__init__()
+        self.small, self.wrap = own_networks.Small(), wrap
+
+    def forward(
+        self, scale: torch.Tensor, images: torch.Tensor, shift: torch.Tensor | None = None
+    ) -> object:
+        """Map images (N, 3, 16, 16) to a map and logits."""
+        logits = self.small(images * scale[:, None, None, None])
+        return self.wrap(images, logits if shift is None else logits + shift)
+
+
+class Named(NamedTuple):
+    """Two outputs."""
+
+    image: torch.Tensor
+    logits: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    ("wrap", "names"),
+    [
+        (lambda image, logits: logits, ["logits"]),
+        (lambda image, logits: (image, None, logits), ["output_0", "output_2"]),
+        (lambda image, logits: {"image": image, "more": [logits]}, ["image", "more.0"]),
+        (lambda image, logits: OrderedDict(image=image, logits=logits), ["image", "logits"]),
+        (Named, ["image", "logits"]),
+    ],
+)
+@pytest.mark.slow
+def test_a_program_of_several_inputs_and_outputs_of_any_kind(
+    wrap: Callable[[torch.Tensor, torch.Tensor], object], names: list[str], tmp_path: Path
+) -> None:
+    module, path = Several(wrap).eval(), tmp_path / "net.pt2"
+    batch = {0: torch.export.Dim("batch")}
+    scale, images, shift = torch.rand(2), torch.randn(2, 3, 16, 16), torch.rand(())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if wrap is Named:
+            _pytree._register_namedtuple(Named, serialized_type_name="Named")
+        program = torch.export.export(
+            module,
+            (scale,),
+            {"images": images, "shift": shift},
+            dynamic_shapes={"scale": batch, "images": batch, "shift": None},
+        )
+        torch.export.save(program, path)
+    network = load(parse_source(str(path)))
+    spec = network.spec.input
+    assert (spec.name, spec.shape) == ("images", (3, 16, 16))
+    assert [(o.name, o.shape, o.batched) for o in spec.others] == [
+        ("scale", (), True),
+        ("shift", (), False),
+    ]
+    found = flatten(network.module(images, scale, shift))
+    wanted = flatten(module(scale, images, shift))
+    assert list(found) == list(wanted) == names
+    assert all(torch.equal(found[name], wanted[name]) for name in names)
+    with pytest.raises(UsageError, match="has no input gain; it has scale, images, shift"):
+        load(parse_source(str(path)), parse_inputs(["images=3x16x16", "gain=2"]))
+
+
+@pytest.mark.parametrize("kind", ["torch.hub.load", "os.system", "collections.defaultdict"])
+def test_a_class_that_holds_outputs_becomes_a_list_and_is_not_imported(
+    kind: str, program: Path, tmp_path: Path
+) -> None:
+    leaf: dict[str, object] = {"type": None, "context": None, "children_spec": []}
+    tree = json.dumps([1, {"type": kind, "context": json.dumps({"x": 1}), "children_spec": [leaf]}])
+
+    def change(members: Any) -> None:
+        members["graph_module"]["module_call_graph"][0]["signature"]["out_spec"] = tree
+
+    bad = altered(program, tmp_path / "net.pt2", model=edit(change))
+    images = torch.randn(1, 3, 16, 16)
+    found = load_program(bad).module(images)
+    assert isinstance(found, list)
+    assert torch.equal(found[0], own_networks.build()(images))
 
 
 class Exploit:
@@ -435,7 +578,7 @@ def test_pickled_example_inputs_are_never_opened(program: Path, tmp_path: Path) 
     bad = altered(
         program, tmp_path / "net.pt2", **{"net/data/sample_inputs/model.pt": buffer.getvalue()}
     )
-    assert load_program(bad).shape == (3, 16, 16)
+    assert load_program(bad).inputs[0].dims == (None, 3, 16, 16)
     assert not mark.exists()
 
 
@@ -508,7 +651,7 @@ def test_what_could_run_code_is_refused(kind: str, program: Path, tmp_path: Path
     ],
 )
 def test_sizes_are_arithmetic(text: str) -> None:
-    from greenbatch.models.sources.exported_program import _is_expression
+    from greenbatch.models.sources.program_archive import _is_expression
 
     assert _is_expression(text)
 
@@ -533,7 +676,7 @@ def test_sizes_are_arithmetic(text: str) -> None:
     ],
 )
 def test_sizes_that_are_more_than_arithmetic_are_refused(text: str) -> None:
-    from greenbatch.models.sources.exported_program import _is_expression
+    from greenbatch.models.sources.program_archive import _is_expression
 
     assert not _is_expression(text)
 

@@ -59,3 +59,22 @@ def test_the_same_seed_gives_the_same_weights_and_the_layers_of_clips_are_levell
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert 0.3 < spreads[0] < 3
     assert float(states[0]["layer4.1.conv2.1.running_var"].mean()) > 0
+
+
+@pytest.mark.slow
+def test_a_flow_stays_within_the_image_and_differs_between_images() -> None:
+    from dataclasses import replace
+
+    from greenbatch.models.inputs import synthetic_inputs
+
+    spec = find("raft_small")
+    shape = (3, 128, 136)
+    others = tuple(replace(other, shape=shape) for other in spec.input.others)
+    spec = replace(spec, input=replace(spec.input, shape=shape, others=others))
+    module = build(spec)
+    draw_weights(module, spec, 0)
+    inputs = map(torch.from_numpy, synthetic_inputs(spec, 2, OTHER_SEED).values())
+    with torch.inference_mode():
+        flow = module(*inputs)
+    assert 1 < flow.std() < 64
+    assert (flow[0] - flow[1]).abs().mean() > 0.5

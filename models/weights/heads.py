@@ -1,7 +1,7 @@
-"""The heads of detectors with random weights: as many detections as of trained ones, not millions.
+"""The heads of detectors and of optical flow with random weights: outputs as of trained ones.
 
-A head whose scores spread by 1 finds an object of each class everywhere, or nothing anywhere. So
-the bias of its class scores is set by what it finds, as focal loss begins with a prior probability
+A detector whose scores spread by 1 finds an object of each class everywhere, or nothing anywhere.
+So the bias of its class scores is set by what it finds. Focal loss begins with a prior probability
 for the same reason (Lin et al. 2017, section 4.1).
 """
 
@@ -23,24 +23,30 @@ CANDIDATES = 100
 _STEPS = 40  # halvings of the range of a bias
 _REACH = 64.0
 _OFFSETS = 0.2  # spread of box offsets that are fractions of the anchor's sides
+_FLOW = 0.1  # spread of an update of the flow, in units of 8 pixels of the image
 _FCOS_SIDES = 2.0  # mean distance from a point to the sides of its box, in strides
 
 
 def set_heads(module: "nn.Module", images: "torch.Tensor") -> None:
-    """Set the heads of a detector in place so that it finds about `CANDIDATES` in each image.
+    """Set the heads of a network in place, whose layers are levelled.
+
+    A detector then finds about `CANDIDATES` boxes in each image. The updates of a flow add up to
+    some pixels: larger ones would leave the image, where nothing is to be compared.
 
     Args:
-        module: A detector of `greenbatch.models.torchvision` with levelled layers; another network
-            is left as it is.
+        module: Of `greenbatch.models.torchvision`; another network is left as it is.
         images: (N, 3, H, W).
     """
     from greenbatch.models.torchvision.detection.one_stage import OneStage
     from greenbatch.models.torchvision.detection.two_stage import TwoStage
+    from greenbatch.models.torchvision.flow import LastFlow
 
     if isinstance(module, TwoStage):
         _set_two_stage(module, images)
     elif isinstance(module, OneStage):
         _set_one_stage(module, images)
+    elif isinstance(module, LastFlow):
+        _scale(module.update_block.flow_head.conv2, _FLOW)
 
 
 def silence(module: "nn.Module") -> None:

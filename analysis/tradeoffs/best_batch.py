@@ -1,0 +1,236 @@
+"""The batch size of least energy whose latency is acceptable, and whether that is shown."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from greenbatch import units
+from greenbatch.analysis.dataset.totals import provenance_of
+from greenbatch.analysis.dataset.variables import FLAGS, STATUSES
+from greenbatch.analysis.statistics.by_dimension import figure_of, refuse_unlike
+from greenbatch.analysis.statistics.intervals import Interval, interval
+from greenbatch.analysis.statistics.quantile_claims import exists, is_shown, most_over
+from greenbatch.analysis.tradeoffs.curve_selection import free_dims, named, narrowed, scalars
+from greenbatch.analysis.tradeoffs.pareto import energy_metric
+from greenbatch.errors import UsageError
+from greenbatch.records import Provenance
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestBatch:
+    """The cell of least energy per image among those that are fast enough.
+
+    Attributes:
+        labels: Of the cell; ``None`` where no cell has both figures.
+        name: The cell in words.
+        energy_j: Per image.
+        latency_s: Of one batch, at ``quantile``; of a server the response time of a request.
+        observations: Batches, or requests, of the cell's repetitions together.
+        fewest: Of one repetition; below ``1 / (1 - quantile)`` its quantile is the slowest of them.
+        max_latency_s: The requested limit.
+        meets: Whether the latency's centre is within it; if not, this is the fastest cell.
+        surely: Whether the upper bound of the latency is, and the observations show at 99 %
+            confidence that the quantile is; never with fewer than three repetitions.
+        shown: Whether the observations show it, see
+            `greenbatch.analysis.statistics.quantile_claims`.
+        runner_up: The next best cell that meets it, and ``margin``, its energy over the best's,
+            paired by block. Neither allows for the best having been picked among many.
+        candidates: Cells that have both figures.
+    """
+
+    name: str
+    labels: dict[str, Hashable] | None = None
+    batch_size: int | None = None
+    energy_j: Interval | None = None
+    latency_s: Interval | None = None
+    observations: int = 0
+    fewest: int = 0
+    of: str = "batches"
+    net: bool = False
+    quantile: float = 0.99
+    max_latency_s: float | None = None
+    meets: bool = True
+    surely: bool = True
+    shown: bool = True
+    runner_up: str | None = None
+    margin: Interval | None = None
+    candidates: int = 0
+    estimated: bool = False
+
+    def __str__(self) -> str:
+        if self.energy_j is None or self.latency_s is None:
+            return f"{self.name} has no cell with both energy and latency."
+        kind = ("net energy" if self.net else "energy") + (" (estimated)" if self.estimated else "")
+        latency = f"{self._called} {_with_interval(self.latency_s, 's')}"
+        figures = f"{_with_interval(self.energy_j, 'J')} of {kind} per image, {latency}"
+        if not self.meets:
+            return (
+                f"None of {self.candidates} cells stays within {units.si(self.max_latency_s, 's')}"
+                f"; the fastest is {self.name}: {figures}."
+            )
+        text = f"{self.name} needs least: {figures}"
+        if self.max_latency_s is not None:
+            text += f", within {units.si(self.max_latency_s, 's')}{self._doubt}"
+        if self.runner_up is None or self.margin is None:
+            return f"{text}."
+        more = f"{100 * (self.margin.centre - 1):.2g} % more"
+        if self.margin.low is None or self.margin.high is None:
+            return f"{text}; next is {self.runner_up} with {more} (no interval: one repetition)."
+        low, high = (100 * (bound - 1) for bound in (self.margin.low, self.margin.high))
+        interval_text = f"{_word(self.margin)}{low:.2g} … {high:.2g} %"
+        if self.margin.kind != "t":
+            tie = ": too few repetitions to be sure"
+        else:
+            tie = ": no significant difference" if low <= 0 else ""
+        return f"{text}; next is {self.runner_up} with {more} ({interval_text}{tie})."
+
+    @property
+    def _called(self) -> str:
+        """What the latency is: a quantile that its observations do not have is no quantile."""
+        what = "latency" if self.of == "batches" else "response time"
+        if exists(self.fewest, self.quantile):
+            return f"p{100 * self.quantile:g} {what}"
+        return f"{what} (slowest of {self.fewest} {self.of})"
+
+    @property
+    def _doubt(self) -> str:
+        """What keeps the limit from being surely met; empty: nothing."""
+        if not self.shown:
+            return (
+                f", though {self.observations} {self.of} do not show that the "
+                f"p{100 * self.quantile:g} is"
+            )
+        above = self.latency_s is not None and self.latency_s.kind == "t" and not self.surely
+        return ", though its upper bound is not" if above else ""
+
+
+def best_batch(
+    dataset: "xr.Dataset",
+    *,
+    max_latency: float | None = None,
+    quantile: float = 0.99,
+    net: bool = False,
+    **labels: Hashable,
+) -> BestBatch:
+    """Find the cell of least energy per image whose latency is acceptable.
+
+    Among the batch sizes, and the backends, precisions and settings that ``labels`` leave open.
+
+    Args:
+        dataset: As `greenbatch.analysis.open_run` gives it, or a part of it.
+        max_latency: In s, of one batch at ``quantile``, of a server of one request; ``None`` for
+            any.
+        quantile: Of the latency; one that the dataset has.
+        net: Less idle power.
+        labels: What is needed to name one model, scenario, ...
+
+    Raises:
+        UnknownNameError: There is no such label or quantile.
+        UsageError: Several models are left, the latency is not positive, or energies that compete
+            rest on different things.
+    """
+    import numpy as np
+
+    if max_latency is not None and not max_latency > 0:
+        raise UsageError(f"the latency allowed is {max_latency:g} s; give a time above 0 s")
+    part = narrowed(dataset, labels, free_dims(dataset), "the best batch")
+    server = scalars(part).get("scenario") == "server"
+    metric = "response_time" if server else "latency"
+    energy, latency = figure_of(part, energy_metric(net)), figure_of(part, metric, quantile)
+    dims = [str(dim) for dim in energy.cells.dims]
+    e, t = (
+        f.values.transpose(*dims, "repetition").values.reshape(-1, f.values.sizes["repetition"])
+        for f in (energy, latency)
+    )
+    assert energy.source is not None
+    sources = energy.source.transpose(*dims).values.reshape(-1)
+    if server:  # one that did not keep up is slower the longer it runs
+        overloaded = _flagged(part, "overloaded").transpose(*dims, "repetition").values
+        t = np.where(overloaded.reshape(t.shape).any(1, keepdims=True), np.nan, t)
+    known = np.isfinite(e).any(1) & np.isfinite(t).any(1)
+    fixed = scalars(part)
+    nothing = BestBatch(
+        name=named(dataset, fixed), net=net, quantile=quantile, max_latency_s=max_latency
+    )
+    if not known.any():
+        return nothing
+    refuse_unlike(sources, known, "the best batch")
+    places = np.flatnonzero(known).tolist()
+    energies = {i: found for i in places if (found := interval(e[i]))}
+    latencies = {i: found for i in places if (found := interval(t[i]))}
+    limit = float("inf") if max_latency is None else max_latency
+    able = [i for i in places if latencies[i].centre <= limit]
+    ordered = sorted(able, key=lambda i: energies[i].centre)
+    best = ordered[0] if able else min(places, key=lambda i: latencies[i].centre)
+
+    def labels_of(i: int) -> dict[str, Hashable]:
+        spot = np.unravel_index(i, energy.cells.shape)
+        return fixed | {d: part[d].values[k].item() for d, k in zip(dims, spot, strict=True)}
+
+    second = ordered[1] if len(ordered) > 1 else None
+    pairs = e[second] / e[best] if second is not None else np.array([np.nan])
+    latest = latencies[best]
+    spot = dict(zip(dims, np.unravel_index(best, energy.cells.shape), strict=True))
+    counts, over = _observed(part.isel(spot), metric, limit)
+    shown = max_latency is None or is_shown(sum(counts), over, quantile)
+    return replace(
+        nothing,
+        name=named(dataset, labels_of(best)),
+        labels=labels_of(best),
+        batch_size=int(str(labels_of(best)["batch_size"])),
+        energy_j=energies[best],
+        latency_s=latencies[best],
+        observations=sum(counts),
+        fewest=min(counts, default=0),
+        of="requests" if server else "batches",
+        meets=bool(able),
+        shown=shown,
+        surely=shown and latest.kind == "t" and latest.high is not None and latest.high <= limit,
+        runner_up=named(dataset, labels_of(second)) if second is not None else None,
+        # Net energies may be at or below zero, and then have no ratio.
+        margin=interval(pairs) if (e[best] > 0).all() else None,
+        candidates=len(places),
+        estimated=provenance_of(sources[known]) is Provenance.ESTIMATED,
+    )
+
+
+def _flagged(dataset: "xr.Dataset", name: str) -> "xr.DataArray":
+    """Say of each repetition whether it has a flag."""
+    return (dataset["flags"].astype(int) & int(FLAGS[name])) > 0
+
+
+def _observed(cell: "xr.Dataset", metric: str, limit: float) -> tuple[list[int], int]:
+    """Return how many latencies each repetition has, and how many of all are over a limit.
+
+    Args:
+        cell: With the dimensions of one cell's repetitions alone.
+        metric: ``latency``, or ``response_time``.
+        limit: In s.
+    """
+    ok = cell["status"].values == STATUSES.index("ok")
+    number = cell["iterations" if metric == "latency" else "requests"].values
+    values = cell[metric].transpose("repetition", "quantile").values
+    quantiles = cell["quantile"].values.tolist()
+    counts, over = [], 0
+    for good, count, of_repetition in zip(ok, number, values, strict=True):
+        if not good or not count > 0:
+            continue
+        counts.append(int(count))
+        known = dict(zip(quantiles, of_repetition.tolist(), strict=True))
+        over += most_over(int(count), known, limit)
+    return counts, over
+
+
+def _with_interval(summary: Interval, unit: str) -> str:
+    text = units.si(summary.centre, unit)
+    if summary.low is None or summary.high is None:
+        return f"{text} (no interval: one repetition)"
+    low, high = units.si(summary.low, unit), units.si(summary.high, unit)
+    return f"{text} ({_word(summary)}{low} … {high})"
+
+
+def _word(summary: Interval) -> str:
+    return "range " if summary.kind == "range" else ""

@@ -1,0 +1,45 @@
+"""The answer of a run as JSON: offline cells alone are ranked, servers stand by their traffic."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from greenbatch.analysis.report.build import report_of_run
+from greenbatch.cli.output.inference import run_as_json
+from greenbatch.records import Cell, EnergySource
+from tests.fakes import runs, served_run
+
+
+@pytest.mark.slow
+def test_servers_are_not_ranked_with_offline_cells(tmp_path: Path) -> None:
+    served = [
+        served_run.repetition(
+            served_run.cell("alexnet", "onnxruntime-cpu", policy, 200.0),
+            block,
+            EnergySource.COUNTER,
+            0.001,  # so that a request of a server costs less than any image
+        )
+        for block in range(3)
+        for policy in ("greedy:16", "fixed:4")
+    ]
+    offline = [
+        runs.repetition(Cell("alexnet", "onnxruntime-cpu", batch_size=size), block)
+        for block in range(3)
+        for size in (1, 8)
+    ]
+    study = runs.study(("alexnet",), ("onnxruntime-cpu",), (1, 8)) | {
+        "scenarios": ["offline", "server"],
+        "arrivals": ["poisson"],
+        "policies": ["greedy:16", "fixed:4"],
+        "rates": [200.0],
+    }
+    run = runs.write_run(tmp_path / "run", [*offline, *served], study)
+    page, findings = report_of_run(run)
+    told = json.loads(run_as_json(run, findings, page))
+    (answer,) = told["answers"]
+    assert answer["batch_size"] in (1, 8)
+    assert {server["policy"] for server in told["servers"]} == {"greedy:16", "fixed:4"}
+    assert all(server["rate"] == "200" for server in told["servers"])
+    cheapest = min(server["energy_per_request_j"] for server in told["servers"])
+    assert cheapest < answer["value"], "a server would have been the answer"
