@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from greenbatch.cli.measuring import PARTLY_FAILED
 from greenbatch.records import Journal, Status, parse
 from tests.conftest import Gb
 
@@ -16,7 +17,12 @@ PROTOCOL = {"warm_up_max_s": 1.0, "rest_min_s": 0.0, "idle_s": 0.1, "timeout_s":
 
 
 def bench(
-    gb: Gb, folder: Path, artifacts: Path, runtimes: list[str], **members: object
+    gb: Gb,
+    folder: Path,
+    artifacts: Path,
+    runtimes: list[str],
+    expect: int = 0,
+    **members: object,
 ) -> tuple[str, Journal]:
     """Measure a study of these runtimes next to ONNX Runtime."""
     study = {
@@ -33,7 +39,9 @@ def bench(
     file = folder / "study.yaml"
     file.write_text(json.dumps(study | members))  # JSON is YAML
     env = FAULTY | {"GB_BABBLED": str(folder / "babbled")}
-    ended = gb("bench", "--study", file, "--trust", "--out", folder / "run", env=env)
+    ended = gb("bench", "--study", file, "--trust", "--out", folder / "run", env=env, expect=expect)
+    last = ended.stderr.splitlines()[-1]
+    assert ("repetitions failed" in last) == (expect == PARTLY_FAILED)
     return ended.stdout, parse((folder / "run/journal.jsonl").read_bytes())
 
 
@@ -42,7 +50,7 @@ def test_each_fault_ends_as_it_should_and_the_run_goes_on(
 ) -> None:
     runtimes = ["wrong", "crashing", "restless", "hanging"]
     limits = PROTOCOL | {"timeout_s": 15.0}
-    _, journal = bench(gb, tmp_path, artifacts, runtimes, protocol=limits)
+    _, journal = bench(gb, tmp_path, artifacts, runtimes, PARTLY_FAILED, protocol=limits)
     ended = {r.cell.backend: (r.status, r.reason or "") for r in journal.repetitions}
     assert ended.pop("onnxruntime-cpu") == (Status.OK, "")
     status, reason = ended.pop("hanging-cpu")
@@ -58,7 +66,7 @@ def test_each_fault_ends_as_it_should_and_the_run_goes_on(
 def test_a_child_that_sends_nonsense_costs_its_repetition_and_the_next_goes_on(
     gb: Gb, tmp_path: Path, artifacts: Path
 ) -> None:
-    screen, journal = bench(gb, tmp_path, artifacts, ["babbling"], repetitions=2)
+    screen, journal = bench(gb, tmp_path, artifacts, ["babbling"], PARTLY_FAILED, repetitions=2)
     ended = {(r.cell.backend, r.block): r for r in journal.repetitions}
     failed = ended.pop(("babbling-cpu", 0))
     assert failed.status is Status.ERROR

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from greenbatch.workflows.inference import Run
 
 PARTLY_FAILED = 4  # exit code of a run in which repetitions failed and others were measured
+_FAILED = (Status.ERROR, Status.TIMEOUT, Status.UNSUPPORTED)
 _NAMED = 3
 
 
@@ -118,9 +119,9 @@ def _inference(
 def _end(run: "Run") -> None:
     """End with a sentence and a code of its own where repetitions failed.
 
-    A batch that does not fit into memory is a finding, and no failure.
+    A batch that does not fit into memory, and larger ones that are not tried then, are findings.
     """
-    failed = [each for each in run.repetitions if each.status not in (Status.OK, Status.OOM)]
+    failed = [each for each in run.repetitions if each.status in _FAILED]
     if failed:
         cells = dict.fromkeys(f"{each.cell.model} on {each.cell.how}" for each in failed)
         named = ", ".join(list(cells)[:_NAMED]) + (", ..." if len(cells) > _NAMED else "")
