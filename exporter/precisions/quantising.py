@@ -32,11 +32,10 @@ _WAYS = {
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """A way to quantise that was tried: its files, what it is called, and what it loses."""
+    """A way to quantise that was tried, and what it loses."""
 
-    graph: Path
-    floats: Path
-    calibrated: str
+    method: str
+    weights: str
     loss: float
 
 
@@ -55,49 +54,64 @@ def quantise(job: Job, processor: str) -> Converted:
     here = processor == "cpu"
     refused: ParityError | None = None
     ways: list[_Way] = []
-    for number, (method, weights) in enumerate(_WAYS[processor]):
-        calibrated = f"{job.learnt.data}: {len(job.learnt)} images, {method}; weights {weights}"
-        calibrated += "" if here else "; for GPUs: signed activations, bias in float32"
-        floats = job.folder / f"floats-{number}.onnx"
+    for method, weights in _WAYS[processor]:
         job.report(f"quantising {job.name} ({method}, weights {weights}, {len(job.learnt)} images)")
-        int8.write_int8(
-            job.fp32.path,
-            job.out_path,
-            job.name,
-            job.learnt,
-            method,
-            weights,
-            processor=processor,
-            floats=floats,
-        )
+        _write(job, method, weights, processor)
         losses: list[float] = []
         try:
-            return _prove(job, calibrated, losses, here)
+            return _prove(job, _calibrated(job, method, weights, here), losses, here)
         except ParityError as error:
             refused = refused or error
-        graph = job.out_path.rename(job.folder / f"quantised-{number}.onnx")
-        ways.append(_Way(graph, floats, calibrated, max(losses, default=math.inf)))
+        ways.append(_Way(method, weights, max(losses, default=math.inf)))
     assert refused is not None
     job.report(f"measuring which nodes of {job.name} lose accuracy in int8")
-    found = _keep_some(job, min(ways, key=lambda way: way.loss), here)
+    found = _keep_some(job, min(ways, key=lambda way: way.loss), processor)
     if found is None:
         raise not_mended(refused)
     return found
 
 
-def _keep_some(job: Job, way: _Way, here: bool) -> Converted | None:
+def _write(job: Job, method: str, weights: str, processor: str, floats: Path | None = None) -> None:
+    """Quantise; where some nodes are to be kept in float32, each Relu and Clip stays a node.
+
+    Otherwise the quantiser lets the range of the rounding behind them do their work.
+    """
+    int8.write_int8(
+        job.fp32.path,
+        job.out_path,
+        job.name,
+        job.learnt,
+        method,
+        weights,
+        processor=processor,
+        floats=floats,
+        extra_options={"QDQKeepRemovableActivations": True} if floats else {},
+    )
+
+
+def _calibrated(job: Job, method: str, weights: str, here: bool) -> str:
+    """Say what was calibrated on, and how."""
+    text = f"{job.learnt.data}: {len(job.learnt)} images, {method}; weights {weights}"
+    return text if here else f"{text}; for GPUs: signed activations, bias in float32"
+
+
+def _keep_some(job: Job, way: _Way, processor: str) -> Converted | None:
     """Keep the nodes that lose most in float32; ``None``: half of them is not enough."""
     import onnx
 
-    quantised = onnx.load(way.graph)
-    floats = {tensor.name: tensor for tensor in onnx.load(way.floats).graph.initializer}
+    here = processor == "cpu"
+    path = job.folder / "floats.onnx"
+    _write(job, way.method, way.weights, processor, path)
+    quantised = onnx.load(job.out_path)
+    floats = {tensor.name: tensor for tensor in onnx.load(path).graph.initializer}
     wanted = wanted_of(job.fp32.path, job.wanted.images, job.wanted.specs, job.name)
     loss = QuantisedLoss(quantised, floats, wanted, job.folder)
+    calibrated = _calibrated(job, way.method, way.weights, here)
     for kept in choices(loss.nodes, loss):
         onnx.save(without(quantised, floats, kept), job.out_path)
         in_order = tuple(node.name for node in loss.nodes if node.name in kept)
         try:
-            return _prove(job, way.calibrated, [], here, in_order)
+            return _prove(job, calibrated, [], here, in_order)
         except ParityError:
             continue
     return None

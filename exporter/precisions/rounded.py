@@ -71,5 +71,5 @@ def write_rounded(
 def _rounding(source: str, target: str, kind: int) -> "Iterator[onnx.NodeProto]":
     from onnx import TensorProto, helper
 
-    yield helper.make_node("Cast", [source], [f"{target}_16"], to=kind)
-    yield helper.make_node("Cast", [f"{target}_16"], [target], to=TensorProto.FLOAT)
+    yield helper.make_node("Cast", [source], [f"{target}_in_16_bits"], to=kind)
+    yield helper.make_node("Cast", [f"{target}_in_16_bits"], [target], to=TensorProto.FLOAT)

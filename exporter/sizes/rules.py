@@ -17,6 +17,9 @@ Dims = tuple[Linear | None, ...]
 _BATCH = Linear(1, 0)
 _ONE = Linear(0, 1)
 _TO_THE_END = (1 << 63) - 1
+_NO_WHERE = {4, 5, 9, 12, 13, 16}
+"""Types (`onnx.TensorProto`: bool, bfloat16, integers of 16 bits, unsigned ones of 16 to 64) for
+which ONNX Runtime has no Where on the CPU (seen in 1.31.1)."""
 _MOST_FOLDED = 4096  # elements of a constant that takes the place of a computed tensor
 
 
@@ -127,9 +130,10 @@ class Rules:
             sizes.append(1 if old == new or new.per_image else new.fixed)
             if old != new and new.per_image:
                 moving.append(axis)
-        if len(moving) > 1:
-            return False
         output = node.output[0]
+        kind = self._probe.types.get(data, self._probe.types.get(output))
+        if len(moving) > 1 or (moving and kind in _NO_WHERE):
+            return False
         if not moving or max(sizes, default=1) > 1:
             expanded = f"{output}_expanded" if moving else output
             constant = self._constant(np.array(sizes, np.int64))

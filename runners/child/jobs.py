@@ -5,21 +5,26 @@ of a machine shares.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
-from greenbatch.arrays import read_arrays, write_arrays
+from greenbatch.arrays import write_arrays
 from greenbatch.errors import MeasurementError, UnknownNameError
 from greenbatch.files import draft
 from greenbatch.models.artifacts import manifest_at
-from greenbatch.models.output_rows import Outputs
-from greenbatch.records import FACTORS, Agreement, Cell, TensorSpec
+from greenbatch.records import FACTORS, Cell
 from greenbatch.runners import backends
 from greenbatch.runners.child import messages, windows
 from greenbatch.runners.child.messages import Request
+from greenbatch.runners.child.reference_outputs import (
+    agreement_of,
+    check_arithmetic,
+    outputs_of,
+    reference_arrays,
+)
 from greenbatch.runners.child.system import affinity, gpu_uuid, idle_for, peak_memory_bytes
 from greenbatch.runners.child.windows import Send, clock
 
@@ -31,12 +36,6 @@ if TYPE_CHECKING:
     from greenbatch.runners.scenarios.preprocessing import Photograph, Preprocessor
 
 RequestT = TypeVar("RequestT", bound=Request)
-
-_NOISE = "noise"
-_SMALL = 1e-2  # an output's largest value below which rounding may be much of it
-REFERENCE_IMAGES = 4
-"""How many of a batch's images are checked against the reference: enough for a wrong row to show,
-few enough to cost little. That every row is right at any batch size is the artifact's own proof."""
 
 
 def prepare(backend: str) -> None:
@@ -94,8 +93,8 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
     first_s = clock()
     if preprocessor:  # until now it ran others; new images are checked too
         preprocessor.before(backend, backend.run, task.cell.batch_size)()
-    agreement = _agreement(_outputs(backend, task), task, request.reference)
-    _check_arithmetic(_outputs(backend, task), task, request.arithmetic)
+    agreement = agreement_of(outputs_of(backend, task), task, request.reference)
+    check_arithmetic(outputs_of(backend, task), task, request.arithmetic)
     settings = dict(backend.settings)
     settle = send if request.settles else None
     idle: dict[Literal["before", "after"], messages.Stretch] = {}
@@ -104,7 +103,7 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
     measure = windows.measure_server if task.cell.is_server else windows.measure_offline
     loaded = windows.Loaded(backend, task, first_s - loaded_s, settings, preprocessor)
     measured = measure(loaded, request, send)
-    _outputs(backend, task)
+    outputs_of(backend, task)
     _check_unchanged(settings, dict(backend.settings))
     if request.idle_after_s:
         idle["after"] = idle_for(request.idle_after_s, settle)
@@ -152,21 +151,14 @@ def try_batch(request: messages.TryBatch, send: Send, born_s: float) -> None:
     backend = backends.resolve(backends.find(task.cell.backend))(task)
     backend.run()
     backend.run()
-    _outputs(backend, task)
+    outputs_of(backend, task)
     send(messages.Fits())
 
 
 def make_reference(request: messages.MakeReference, send: Send, born_s: float) -> None:
     """Save the reference: a backend's outputs of the first images; send ``Made``."""
     task = task_of(request.load)
-    arrays: dict[str, np.ndarray] = {}
-    for size in _reference_sizes(task):
-        smaller = task.smaller(size)
-        backend = backends.resolve(backends.find(task.cell.backend))(smaller)
-        backend.run()
-        outputs = _outputs(backend, smaller)
-        arrays |= {_key(size, place): outputs[name] for place, name in enumerate(outputs)}
-    arrays |= _noise(task, outputs)
+    arrays = reference_arrays(task)
     with draft(request.out) as unfinished, unfinished.open("wb") as file:
         write_arrays(file, arrays, packed=False)
     send(messages.Made())
@@ -249,137 +241,6 @@ def _photographs(found: "ImageSet", seed: int) -> "list[Photograph]":
     from greenbatch.runners.scenarios import preprocessing
 
     return preprocessing.in_order(preprocessing.read(found), seed)
-
-
-def _outputs(backend: backends.Backend, task: backends.Task) -> Outputs:
-    """Return a backend's outputs, which are of the form that the manifest states.
-
-    Raises:
-        MeasurementError: One is missing, misshapen or not finite.
-    """
-    from greenbatch.models.agreement import fault_of_form
-
-    specs = task.manifest.outputs
-    outputs = backends.named_outputs(backend, task.manifest)
-    if wrong := fault_of_form(specs, outputs, len(task.images)):
-        raise MeasurementError(
-            f"{task.cell.backend} computes what cannot be compared: {wrong}; it is not timed, try "
-            "another precision or version"
-        )
-    return {spec.name: outputs[spec.name] for spec in specs}
-
-
-def _noise(task: backends.Task, outputs: Outputs) -> "dict[str, np.ndarray]":
-    """Return how far the reference is from itself unoptimised, where an output is nearly 0."""
-    import numpy as np
-
-    nearly_zero = [
-        place
-        for place, spec in enumerate(task.manifest.outputs)
-        if not (spec.index or spec.counted)
-        and outputs[spec.name].dtype.kind == "f"
-        and float(np.abs(outputs[spec.name]).max(initial=0.0)) < _SMALL
-    ]
-    if not nearly_zero or task.cell.settings:
-        return {}
-    kind = backends.find(task.cell.backend)
-    plain = backends.check_settings(kind.name, {"graph_optimization_level": "disable"})
-    backend = backends.resolve(kind)(replace(task, settings=plain))
-    backend.run()
-    again = _outputs(backend, task)
-    names = list(outputs)
-    return {
-        f"{_NOISE}-{place}": np.abs(outputs[names[place]] - again[names[place]]).max(keepdims=True)
-        for place in nearly_zero
-    }
-
-
-def _reference_sizes(task: backends.Task) -> list[int]:
-    """Return the batches that a reference is made for: the largest, where it can be cut."""
-    from greenbatch.models.output_rows import can_be_cut
-
-    largest = len(task.images)
-    return [largest] if can_be_cut(task.manifest.outputs) else list(range(1, largest + 1))
-
-
-def _key(size: int, place: int) -> str:
-    """Return what an output is called in the reference: names may hold anything."""
-    return f"{size}-{place}"
-
-
-def _read_reference(file: Path, specs: Sequence[TensorSpec], images: int) -> Outputs:
-    """Return the reference's outputs of the first images."""
-    from greenbatch.models.output_rows import part
-
-    arrays = read_arrays(file, lambda key: not key.startswith(_NOISE), axes=None)
-    sizes = sorted({int(key.partition("-")[0]) for key in arrays})
-    size = next(size for size in sizes if size >= images)
-    outputs = {spec.name: arrays[_key(size, place)] for place, spec in enumerate(specs)}
-    return outputs if size == images else part(specs, outputs, 0, images)
-
-
-def _read_noise(file: Path, specs: Sequence[TensorSpec]) -> dict[str, float]:
-    """Return the reference's own noise, by output, as far as it was found out."""
-    arrays = read_arrays(file, lambda key: key.startswith(_NOISE), axes=None)
-    found = {int(key.partition("-")[2]): float(value.max()) for key, value in arrays.items()}
-    return {spec.name: found[place] for place, spec in enumerate(specs) if place in found}
-
-
-def _agreement(outputs: Outputs, task: backends.Task, reference: Path) -> Agreement:
-    """Compare a backend's outputs with the reference's.
-
-    Raises:
-        MeasurementError: They are further apart than the precision explains.
-    """
-    from greenbatch.models.agreement import compare, fault
-    from greenbatch.models.output_rows import by_row, part
-
-    specs = task.manifest.outputs
-    images = min(len(task.images), REFERENCE_IMAGES)
-    wanted = _read_reference(reference, specs, images)
-    noise = _read_noise(reference, specs)
-    found = compare(specs, wanted, part(specs, outputs, 0, images), task.cell.precision, noise)
-    if wrong := fault(found, task.cell.precision):
-        raise MeasurementError(
-            f"{task.cell.backend} computes something else in {task.cell.precision} than ONNX "
-            f"Runtime does on the CPU in fp32: {wrong}; it is not timed, try another version of it"
-        )
-    return Agreement(
-        images=images,
-        max_rel=found.max_rel if found.output else None,
-        cosine=found.cosine if found.output else None,
-        equal=found.equal,
-        counts={s.name: len(by_row(s, outputs[s.name])) for s in specs if s.counted},
-        weak=found.weak,
-    )
-
-
-def judged_by_itself(cell: Cell) -> bool:
-    """Whether a cell's outputs are compared with those of its artifact computed in float32.
-
-    The artifact may have been proved on another processor. Products of int8 are exact on most, and
-    some CPUs saturate them.
-    """
-    return cell.precision == "int8" and backends.find(cell.backend).device == "cpu"
-
-
-def _check_arithmetic(outputs: Outputs, task: backends.Task, reference: Path | None) -> None:
-    """Check that this processor computes an int8 artifact as the artifact says.
-
-    Raises:
-        MeasurementError: It computes something else.
-    """
-    from greenbatch.models.agreement import arithmetic_fault, compare
-    from greenbatch.models.output_rows import part
-
-    if reference is None:
-        return
-    specs = task.manifest.outputs
-    images = min(len(task.images), REFERENCE_IMAGES)
-    wanted = _read_reference(reference, specs, images)
-    found = compare(specs, wanted, part(specs, outputs, 0, images), "int8")
-    if wrong := arithmetic_fault(found, task.cell.model):
-        raise MeasurementError(f"{wrong}; it is not timed")
 
 
 def _check_unchanged(

@@ -14,8 +14,8 @@ from greenbatch.files import make_folder
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Cell, artifact_key
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
-from greenbatch.runners.child.jobs import REFERENCE_IMAGES, judged_by_itself
 from greenbatch.runners.child.messages import Made, MakeReference
+from greenbatch.runners.child.reference_outputs import REFERENCE_IMAGES, judged_by_itself
 from greenbatch.runners.run.repetition import loading
 from greenbatch.runners.scenarios.preprocessing import read
 

@@ -28,7 +28,6 @@ from greenbatch.records import (
 )
 from greenbatch.runners.child.environment import variables_of
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess, reported_figures
-from greenbatch.runners.child.jobs import judged_by_itself
 from greenbatch.runners.child.messages import (
     Ended,
     Finished,
@@ -41,6 +40,7 @@ from greenbatch.runners.child.messages import (
     Settled,
     Warm,
 )
+from greenbatch.runners.child.reference_outputs import judged_by_itself
 from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.host.load import DISTURBED_ABOVE, HostSampler
 from greenbatch.runners.metering import Metering

@@ -172,6 +172,7 @@ def test_an_evaluation_refuses_what_computes_on_the_cpu_and_nothing_else(
     from typing import Any, cast
 
     from greenbatch.errors import PlacementError
+    from greenbatch.records import InputSpec, TensorSpec
     from greenbatch.runners import evaluation
     from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
 
@@ -179,7 +180,10 @@ def test_an_evaluation_refuses_what_computes_on_the_cpu_and_nothing_else(
     monkeypatch.setitem(sys.modules, "onnxruntime", cast("Any", fake))
     monkeypatch.setattr(OnnxSession, "unavailable", lambda provider: None)
     write_network(tmp_path / "tiny.onnx")
-    manifest = SimpleNamespace(model="tiny", precision="fp32")
+    logits = TensorSpec(name="logits", dtype="float32", dims=("batch", 4))
+    manifest = SimpleNamespace(
+        model="tiny", precision="fp32", input=InputSpec(name="images"), outputs=(logits,)
+    )
     artifact = cast("Any", SimpleNamespace(path=tmp_path / "tiny.onnx", manifest=manifest))
     if refused:
         with pytest.raises(PlacementError, match=r"1 of 9 to CPUExecutionProvider: Relu 'relu'"):

@@ -331,7 +331,10 @@ def test_a_quantisation_that_misses_its_bound_is_refused_and_leaves_nothing(
     with pytest.raises(ParityError, match=r"something else in int8 than in fp32.*--calibration"):
         convert(convolutional, "int8", tmp_path / "out.onnx")
     signed, unsigned = int8.WEIGHTS
-    assert tried == [("minmax", signed), ("percentile", signed), ("minmax", unsigned)]
+    ways = [("minmax", signed), ("percentile", signed), ("minmax", unsigned)]
+    assert tried[:3] == ways
+    assert len(tried) == 4  # once more in the best of them, to measure nodes
+    assert tried[3] in ways
     assert list(tmp_path.iterdir()) == []
 
 

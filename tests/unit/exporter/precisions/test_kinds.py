@@ -11,8 +11,12 @@ from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
 from greenbatch.errors import ExportError
-from greenbatch.exporter.precisions import convert, half
+from greenbatch.exporter.precisions import convert, half, int8
+from greenbatch.exporter.precisions.calibration import draw_images
 from greenbatch.exporter.precisions.export import export_lower
+from greenbatch.exporter.precisions.rounded import write_rounded
+from greenbatch.exporter.precisions.running import open_session, run
+from greenbatch.exporter.precisions.unquantised import quantised_nodes, without
 from greenbatch.models.artifacts import load_artifact
 from greenbatch.models.inputs import synthetic_inputs
 from greenbatch.models.output_rows import Array
@@ -166,3 +170,85 @@ def test_a_network_that_is_quantised_already_is_not_quantised_again(tmp_path: Pa
     fp32 = networks.artifact(tmp_path, quantised)
     with pytest.raises(ExportError, match="2 of its 4 nodes are quantised already"):
         convert(fp32, "int8", tmp_path / "out.onnx")
+
+
+def test_names_that_end_like_those_of_copies_are_no_trouble(tmp_path: Path) -> None:
+    """Results are numbered by torch: ``relu`` and ``relu_16`` are of one network."""
+    node = networks.node
+    build = networks.model(
+        [
+            *networks.stem(),
+            node("Relu", "features", "relu"),
+            node("Mul", "relu relu", "relu_16"),
+            node("Sqrt", "relu_16", "y"),
+        ],
+        [("y", networks.FLOAT, ["N", 8, 16, 16])],
+        [],
+    )
+    source, path = tmp_path / "source.onnx", tmp_path / "rounded.onnx"
+    onnx.save(build, source)
+    write_rounded(half.prepare(source, "fp16", "net"), path, "fp16")
+    open_session(path, "net", optimise=False)
+
+
+def uneven() -> onnx.ModelProto:
+    """Joins large values that do not count with small ones that do: both have one scale."""
+    head = onnx.numpy_helper.to_array(networks.weights("small", 4, 8, 1, 1))
+    both = np.concatenate([np.zeros_like(head), head], axis=1)
+    node = networks.node
+    return networks.model(
+        [
+            *networks.stem(),
+            node("Conv", "features middle", "m"),
+            node("Relu", "m", "n"),
+            node("Mul", "n thousand", "large"),
+            node("Concat", "large n", "joined", axis=1),
+            node("Conv", "joined both", "y"),
+            node("Relu", "y", "z"),
+            node("Conv", "z last", "out"),
+        ],
+        [("out", networks.FLOAT, ["N", 4, 16, 16])],
+        [
+            networks.weights("middle", 8, 8, 1, 1),
+            networks.constant("thousand", 1e4),
+            onnx.numpy_helper.from_array(both, "both"),
+            networks.weights("last", 4, 4, 1, 1),
+        ],
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processor", ["cpu", "gpu"])
+def test_nodes_that_lose_accuracy_in_8_bits_are_kept_in_float32(
+    processor: str, tmp_path: Path
+) -> None:
+    fp32 = networks.artifact(tmp_path, uneven)
+    found = convert(fp32, "int8", tmp_path / "out.onnx", processor=processor)
+    graph = onnx.load(tmp_path / "out.onnx").graph
+    types = {node.name: node.op_type for node in graph.node}
+    assert {types[name] for name in found.kept} >= {"Conv"}
+    assert 0 < len(found.kept) <= 3
+    assert found.fidelity.cosine > 0.8
+    rounded = {o for n in graph.node if n.op_type == "DequantizeLinear" for o in n.output}
+    products = [set(n.input) & rounded for n in graph.node if n.op_type == "Conv"]
+    assert sum(map(bool, products)) >= 2  # the others multiply in 8 bits all the same
+
+
+def test_with_all_nodes_kept_a_quantised_network_is_the_one_before(tmp_path: Path) -> None:
+    """Each Relu is there again, which the quantiser leaves to the ranges of its roundings."""
+    fp32 = networks.artifact(tmp_path, uneven)
+    images = draw_images(fp32.manifest.input, count=8)[0]
+    graph, floats = tmp_path / "quantised.onnx", tmp_path / "floats.onnx"
+    options = {"QDQKeepRemovableActivations": True}
+    int8.write_int8(fp32.path, graph, "net", images, floats=floats, extra_options=options)
+    quantised = onnx.load(graph)
+    weights = {tensor.name: tensor for tensor in onnx.load(floats).graph.initializer}
+    names = [node.name for node in quantised_nodes(quantised)]
+    onnx.save(without(quantised, weights, names), tmp_path / "kept.onnx")
+    specs = fp32.manifest.outputs
+    wanted, rounded, got = (
+        run(path, images, specs, "net", optimise=False)["out"]
+        for path in (fp32.path, graph, tmp_path / "kept.onnx")
+    )
+    np.testing.assert_allclose(got, wanted, atol=1e-5 * np.abs(wanted).max())
+    assert np.abs(rounded - wanted).max() > 0.1 * np.abs(wanted).max()

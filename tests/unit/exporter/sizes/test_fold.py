@@ -206,3 +206,21 @@ def test_an_exported_transformer_needs_no_sizes(tmp_path: Path) -> None:
     assert all(
         not left.computing and not left.shape for left in check_placement(tmp_path / "net.onnx")
     )
+
+
+@pytest.mark.parametrize("kind", [TensorProto.BOOL, TensorProto.INT64])
+def test_a_mask_for_each_image_still_runs(kind: int, tmp_path: Path) -> None:
+    """ONNX Runtime has no Where for truth values: their Expand stays, that of numbers goes."""
+    model = network(
+        BATCH,
+        node("Concat", "batch four", "sizes", axis=0),
+        node("Cast", "one", "mask", to=kind),
+        node("Expand", "mask sizes", "rows"),
+        node("Cast", "rows", "y", to=TensorProto.FLOAT),
+    )
+    wanted = [run(model, batch) for batch in (1, 2, 5)]
+    fold_sizes(model, "batch", tmp_path)
+    for batch, rows in zip((1, 2, 5), wanted, strict=True):
+        np.testing.assert_array_equal(run(model, batch), rows)
+    kept = "Expand" if kind == TensorProto.BOOL else "Where"
+    assert kept in {each.op_type for each in model.graph.node}

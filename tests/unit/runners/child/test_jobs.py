@@ -12,7 +12,8 @@ from greenbatch.arrays import write_arrays
 from greenbatch.errors import MeasurementError
 from greenbatch.records import Agreement, Cell, Manifest, TensorSpec
 from greenbatch.runners import backends
-from greenbatch.runners.child import jobs, system, windows
+from greenbatch.runners.child import jobs, reference_outputs, system, windows
+from greenbatch.runners.child.reference_outputs import agreement_of, check_arithmetic
 
 pytestmark = pytest.mark.numeric
 
@@ -33,7 +34,9 @@ class Loaded:
 
 def test_outputs_that_are_not_finite_missing_or_misshapen_are_not_measured() -> None:
     def outputs(found: np.ndarray | dict[str, np.ndarray], images: int) -> object:
-        return jobs._outputs(cast("backends.Backend", Loaded(found)), task("fp32", images))
+        return reference_outputs.outputs_of(
+            cast("backends.Backend", Loaded(found)), task("fp32", images)
+        )
 
     good = np.zeros((2, CLASSES))
     assert outputs(good, 2) == {"logits": pytest.approx(good)}
@@ -61,7 +64,9 @@ def task(precision: str, batch_size: int) -> backends.Task:
 def reference_of(file: Path, **outputs: np.ndarray) -> Path:
     """Write outputs of four images as a reference process does."""
     with file.open("wb") as opened:
-        keys = {jobs._key(4, place): value for place, value in enumerate(outputs.values())}
+        keys = {
+            reference_outputs._key(4, place): value for place, value in enumerate(outputs.values())
+        }
         write_arrays(opened, keys, packed=False)
     return file
 
@@ -72,14 +77,14 @@ def test_outputs_beyond_the_precisions_bound_are_refused(
 ) -> None:
     wanted = np.random.default_rng(0).standard_normal((4, 10))
     reference = reference_of(tmp_path / "reference.npz", logits=wanted)
-    good = jobs._agreement({"logits": np.tile(wanted, (2, 1))}, task(precision, 8), reference)
+    good = agreement_of({"logits": np.tile(wanted, (2, 1))}, task(precision, 8), reference)
     assert good == Agreement(images=4, max_rel=0.0, cosine=good.cosine)
     assert good.cosine == pytest.approx(1.0)
-    assert jobs._agreement({"logits": wanted[:1]}, task(precision, 1), reference).images == 1
+    assert agreement_of({"logits": wanted[:1]}, task(precision, 1), reference).images == 1
     bad = wanted.copy()
     bad[3, :5] += error * np.abs(wanted).max()
     with pytest.raises(MeasurementError, match="computes something else") as refused:
-        jobs._agreement({"logits": bad}, task(precision, 4), reference)
+        agreement_of({"logits": bad}, task(precision, 4), reference)
     assert "it is not timed" in str(refused.value)
 
 
@@ -87,11 +92,11 @@ def test_an_int8_artifact_that_this_processor_computes_wrongly_is_not_timed(tmp_
     exact = np.random.default_rng(0).standard_normal((4, CLASSES))
     reference = reference_of(tmp_path / "exact.npz", logits=exact)
     rounded = np.round(exact * 10) / 10
-    jobs._check_arithmetic({"logits": np.tile(rounded, (2, 1))}, task("int8", 8), reference)
-    jobs._check_arithmetic({"logits": rounded[:1]}, task("int8", 1), reference)
+    check_arithmetic({"logits": np.tile(rounded, (2, 1))}, task("int8", 8), reference)
+    check_arithmetic({"logits": rounded[:1]}, task("int8", 1), reference)
     saturated = np.clip(rounded, -0.7, 0.7)
     with pytest.raises(MeasurementError) as refused:
-        jobs._check_arithmetic({"logits": saturated}, task("int8", 4), reference)
+        check_arithmetic({"logits": saturated}, task("int8", 4), reference)
     sentence = str(refused.value)
     assert "most likely products saturate in 16 bits" in sentence
     assert "make it again with 'gb export alexnet --precision int8'" in sentence
@@ -109,23 +114,23 @@ def test_positions_and_rows_that_the_data_decide_are_held_to_the_reference(tmp_p
     four = {"best": np.arange(4), "found": found, "score": rng.random(5).astype(np.float32)}
     reference = reference_of(tmp_path / "reference.npz", **four)
     every = replace(task("fp32", 4), manifest=cast("Manifest", SimpleNamespace(outputs=outputs)))
-    good = jobs._agreement(four, every, reference)
+    good = agreement_of(four, every, reference)
     assert good == Agreement(
         images=4, max_rel=None, cosine=None, equal=1.0, counts={"found": 5, "score": 5}
     )
     one = {"best": four["best"][:1], "found": found[:2], "score": four["score"][:2]}
-    assert jobs._agreement(one, replace(every, images=every.images[:1]), reference).equal == 1
+    assert agreement_of(one, replace(every, images=every.images[:1]), reference).equal == 1
     with pytest.raises(MeasurementError, match="positions or detections are the same"):
-        jobs._agreement({**four, "score": four["score"][::-1].copy()}, every, reference)
+        agreement_of({**four, "score": four["score"][::-1].copy()}, every, reference)
     with pytest.raises(MeasurementError, match=r"75\.0% of the positions"):
-        jobs._agreement({**four, "best": np.array([0, 1, 2, 9])}, every, reference)
+        agreement_of({**four, "best": np.array([0, 1, 2, 9])}, every, reference)
 
 
 def test_int8_on_a_cpu_is_judged_by_itself_and_nothing_else_is() -> None:
     on_cpu = Cell("alexnet", "onnxruntime-cpu", "int8")
-    assert jobs.judged_by_itself(on_cpu)
-    assert not jobs.judged_by_itself(replace(on_cpu, precision="fp32"))
-    assert not jobs.judged_by_itself(replace(on_cpu, backend="onnxruntime-cuda"))
+    assert reference_outputs.judged_by_itself(on_cpu)
+    assert not reference_outputs.judged_by_itself(replace(on_cpu, precision="fp32"))
+    assert not reference_outputs.judged_by_itself(replace(on_cpu, backend="onnxruntime-cuda"))
 
 
 def test_a_factor_that_changes_within_the_window_is_refused() -> None:
