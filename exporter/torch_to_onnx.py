@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ExportError
-from greenbatch.exporter.causes import innermost_line
+from greenbatch.exporter.causes import innermost_line, line_of_forward
 from greenbatch.exporter.outputs.observed import follows_batch, observe
 from greenbatch.exporter.rebatch.frozen import find_culprit, set_stacks_aside
 from greenbatch.exporter.recipe import OPSET
@@ -77,10 +77,14 @@ def write_graph(module: "nn.Module", spec: ModelSpec, path: Path) -> Graph:
             _fold(path)
             graph = read_graph(path)
     except Exception as error:  # torch.onnx, torch.export, onnxscript and onnx have no common root
-        wrong = ExportError(
-            f"cannot export {spec.name} to ONNX: {innermost_line(error)}; "
-            "install the versions in constraints.txt, or choose another network"
-        )
+        cause = innermost_line(error)
+        cure = "install the versions in constraints.txt, or choose another network"
+        if "data-dependent" in cause and (place := line_of_forward(error)):
+            cure = (
+                f"{place} decides by the values of the images, which a graph cannot follow; "
+                "compute both ways and choose with torch.where"
+            )
+        wrong = ExportError(f"cannot export {spec.name} to ONNX: {cause}; {cure}")
         if printed.getvalue().strip():
             wrong.add_note(printed.getvalue().strip())
         raise wrong from error

@@ -3,13 +3,16 @@
 The exporter writes it, the runners read it.
 """
 
+import contextlib
 import hashlib
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from greenbatch.errors import ArtifactError, FileError
 from greenbatch.files import followed, read_bytes
+from greenbatch.models.sources.input_option import spelled
 from greenbatch.names import check_name
 from greenbatch.records import Manifest, parse_manifest
 
@@ -87,7 +90,7 @@ def read_manifest(folder: Path, model: str, precision: str = "fp32") -> Manifest
     except OSError as error:
         raise ArtifactError(
             f"cannot read the manifest {path}: {error.strerror}; make the artifact with: "
-            f"gb export {model} --out {folder}"
+            f"{export_command(folder, model, precision)}"
         ) from error
     if (manifest.model, manifest.precision) != (model, precision):
         raise ArtifactError(
@@ -95,6 +98,22 @@ def read_manifest(folder: Path, model: str, precision: str = "fp32") -> Manifest
             f"{model} in {precision}; make the artifact with: gb export {model} --out {folder}"
         )
     return manifest
+
+
+def export_command(folder: Path, model: str, precision: str = "fp32") -> str:
+    """Return the command that makes an artifact, by what the network's fp32 one was made of."""
+    words = ["gb", "export", model]
+    with contextlib.suppress(OSError, ArtifactError):
+        manifest = manifest_at(folder / f"{stem(model, 'fp32')}.json")
+        if manifest.origin:
+            words = ["gb", "export", manifest.origin, "--name", model]
+        if manifest.source == "onnx":
+            words.append("--dynamic-batch")
+        if manifest.source in {"python", "torchscript"}:
+            words += [f"--input={text}" for text in spelled(manifest.input)]
+    if precision != "fp32":
+        words += ["--precision", precision]
+    return shlex.join([*words, "--out", str(folder)])
 
 
 def manifest_at(path: Path) -> Manifest:

@@ -1,6 +1,7 @@
 """An ONNX Runtime session for checks, on one provider alone: nothing here is measured."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,8 +52,7 @@ def open_session(
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.enable_cpu_mem_arena = False  # it would keep the memory of the largest batch
-    requested = int(os.environ.get("OMP_NUM_THREADS") or 0) if threads is None else threads
-    options.intra_op_num_threads = requested
+    options.intra_op_num_threads = requested_threads() if threads is None else threads
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     left_out = [CRASHING] if may_be_half else []
@@ -68,3 +68,13 @@ def open_session(
     if provider != CPU and (fault := read_placement(session, provider, source).fault()):
         raise PlacementError(f"{provider} left nodes ({fault})")
     return session
+
+
+def requested_threads() -> int:
+    """Return the threads that ``OMP_NUM_THREADS`` requests, for ONNX Runtime; 0: no number.
+
+    Of a list, as ``4,2``, the first number is that of the outermost loops. What OpenMP does not
+    take, as ``1.0`` or ``max``, it ignores; so does this.
+    """
+    first = re.match(r"\s*(\d{1,4})\s*(?:,|$)", os.environ.get("OMP_NUM_THREADS", ""))
+    return int(first[1]) if first else 0

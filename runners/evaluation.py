@@ -19,7 +19,7 @@ from greenbatch.errors import (
 )
 from greenbatch.files import make_folder, write_atomically
 from greenbatch.models.agreement import arithmetic_fault, difference, is_classifier
-from greenbatch.models.artifacts import Artifact
+from greenbatch.models.artifacts import Artifact, export_command
 from greenbatch.models.image_folder import LabelledPhotographs, read_batches
 from greenbatch.models.inputs import other_inputs
 from greenbatch.models.onnx_session import open_session
@@ -172,7 +172,7 @@ def classes_of(artifact: Artifact) -> int:
         raise UsageError(
             f"{model} is no classifier, so it has no top-1 accuracy: it puts out {shown} instead "
             "of one number for each class; what a lower precision costs it is its fidelity to "
-            f"fp32, which 'gb export {model} --precision int8 --out {artifact.folder}' reports"
+            f"fp32, which '{export_command(artifact.folder, model, 'int8')}' reports"
         )
     return int(outputs[0].dims[1])
 

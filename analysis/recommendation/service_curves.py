@@ -114,7 +114,7 @@ def _curve(
 ) -> ServiceCurve | None:
     import numpy as np
 
-    ok = {size: arrays("status", place) == STATUSES.index("ok") for size, place in by_size.items()}
+    ok = {size: _measured(arrays, place, traces) for size, place in by_size.items()}
     sizes = tuple(sorted(size for size, known in ok.items() if known.any()))
     if not sizes:
         return None
@@ -138,6 +138,20 @@ def _curve(
             provenance_of(arrays("energy_per_image_source", by_size[size])[whole]) for size in sizes
         ),
     )
+
+
+def _measured(
+    arrays: CellArrays, place: tuple[int, ...], traces: Path | None
+) -> "NDArray[np.bool_]":
+    """Return which repetitions have times: those of an edited dataset may be gone."""
+    import numpy as np
+
+    timed = (arrays("status", place) == STATUSES.index("ok")) & np.isfinite(
+        arrays("duration", place)
+    )
+    if traces is None:
+        timed &= np.isfinite(arrays("latency", place)).all(axis=-1)
+    return np.asarray(timed)
 
 
 def _repeated(

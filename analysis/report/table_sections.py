@@ -35,9 +35,9 @@ _ACCURACY = (
     "means)."
 )
 _OUTPUTS = (
-    "Over the batch sizes of a cell: logits against fp32 on ONNX Runtime’s CPU for the same images "
-    "(largest difference over the largest logit; lowest cosine of an image), and the peak memory "
-    "of the measuring process."
+    "Over the batch sizes of a cell: outputs against fp32 on ONNX Runtime’s CPU for the same "
+    "images (largest difference over the largest value; lowest cosine of an image), and the peak "
+    "memory of the measuring process."
 )
 
 

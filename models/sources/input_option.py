@@ -66,6 +66,19 @@ def parse_inputs(texts: Sequence[str]) -> InputSpec | None:
     return replace(_image(matches[image], texts[image]), others=tuple(others))
 
 
+def spelled(spec: InputSpec) -> tuple[str, ...]:
+    """Return inputs as a user writes them, see `parse_inputs`."""
+
+    def text(name: str, shape: tuple[int, ...], dtype: str, value: float | None) -> str:
+        size = "x".join(map(str, shape)) or "scalar"
+        given = "" if value is None else f":{value:g}"
+        return f"{name}={size}" + (f":{dtype}{given}" if given or dtype != "float32" else "")
+
+    image = text(spec.name, spec.shape, spec.dtype, None)
+    others = [text(other.name, other.shape, other.dtype, other.value) for other in spec.others]
+    return (image if others else image.partition("=")[2], *others)
+
+
 def sizes_of(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return the inputs for each of several sizes, ``3x224x224,3x384x384``, by a suffix for names.
 

@@ -36,7 +36,9 @@ _KEPT = re.compile(
     r"\.data/\w+|\.format_version|\.storage_alignment",
     re.ASCII,
 )
-_LEFT_OUT = re.compile(r"code/.*\.debug_pkl|extra/.*|bytecode.*|mobile_debug.*")
+_LEFT_OUT = re.compile(
+    r"code/.*\.debug_pkl|extra/.*|bytecode.*|mobile_debug.*|traced_inputs(?:\.pkl|/.*)"
+)
 _LARGEST_TEXT_BYTES = 64 << 20
 
 # Operators that reach beyond tensors (of torch 2.15), wherever their name may stand: TorchScript

@@ -87,13 +87,18 @@ def _failure(
             f"{name} takes images of {first.in_channels} channels instead of {channels}; "
             f"pass --input {first.in_channels}x{size.partition('x')[2]}"
         )
+    further = " and ".join("x".join(map(str, v.shape)) or "a scalar" for v in inputs(count)[1:])
+    beside = f" and further inputs of {further}" if further else ""
+    cure = "; give --input NAME=SHAPE for one image, or NAME=scalar" if further else ""
     for other in {1, *TRIED} - {count}:
         with contextlib.suppress(Exception):
             run(module, inputs(other))
             return ExportError(
-                f"{raises} for a batch of {count} images of {size} and runs with {other}, so it "
-                "fixes the batch; let it take a batch of any size"
+                f"{raises} for a batch of {count} images of {size}{beside} and runs with {other}, "
+                f"so it fixes the batch; let it take a batch of any size{cure}"
             )
+    if beside:
+        return ExportError(f"{raises} for a batch of {count} images of {size}{beside}{cure}")
     return ExportError(
         f"{raises} for images of {size}; give the size that it takes with --input CxHxW, or fix it"
     )

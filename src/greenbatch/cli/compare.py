@@ -13,6 +13,8 @@ from greenbatch.errors import RunError, UsageError
 from greenbatch.files import write_output
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from greenbatch.analysis.findings.verdicts import CellVerdict, Judgement, Side
     from greenbatch.analysis.statistics.intervals import Interval
     from greenbatch.design.environment import Environment
@@ -68,6 +70,11 @@ def compare(
     judgement = judge(cells, threshold=share, higher_is_worse=metric is not Metric.THROUGHPUT)
     if all(not cell.repetitions[0] for cell in judgement.cells):
         reasons = dict.fromkeys(cell.reason for cell in judgement.cells)
+        if not any(on_base and on_new for on_base, on_new in cells.values()):
+            raise RunError(
+                f"{base} and {new} have no cell in common, e.g. {_example(cells, 0)} against "
+                f"{_example(cells, 1)}; measure both runs with the same networks and settings"
+            )
         raise RunError(
             f"no cell of {new} can be compared with {base}: {' / '.join(reasons) or 'no cells'}; "
             "measure both runs with the same settings, or pass --allow-difference NAME"
@@ -81,6 +88,11 @@ def compare(
     else:
         _print(judgement, metric)
     return int(judgement.worse)
+
+
+def _example(cells: "Mapping[str, tuple[Side | None, Side | None]]", side: int) -> str:
+    """Return the first cell that a run has."""
+    return next((name for name, both in cells.items() if both[side]), "no cell")
 
 
 def read_threshold(text: str) -> float:

@@ -58,6 +58,7 @@ def evaluate(
     from greenbatch.runners.evaluation import classes_of, save
     from greenbatch.runners.evaluation import evaluate as measure
     from greenbatch.runners.host.cores import default_threads
+    from greenbatch.workflows.own_networks import choose
 
     precisions = list(dict.fromkeys(precision or ["fp32"]))
     for name in precisions:
@@ -65,7 +66,7 @@ def evaluate(
             raise UnknownNameError("precision", name, PRECISIONS)
     found = [  # what is missing is reported before anything is run
         load_artifact(artifacts, model, name)
-        for model in dict.fromkeys(models)
+        for model in choose(models, artifacts).sources
         for name in precisions
     ]
     sets = {classes: find_labelled(data, classes) for classes in {classes_of(a) for a in found}}

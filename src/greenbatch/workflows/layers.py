@@ -92,7 +92,7 @@ def require_one_way(manifest: "Manifest") -> None:
     """
     ends = (*manifest.inputs, *manifest.outputs)
     if len(ends) != 2 or ends[1].counted:
-        named = ", ".join(f"{end.name} {end.dims}" for end in ends)
+        named = ", ".join(f"{end.name} {' x '.join(map(str, end.dims))}" for end in ends)
         raise UsageError(
             f"{manifest.model} has the inputs and outputs {named}; gb layers is for networks of "
             "one input and one output of fixed size, measure it with gb bench"

@@ -144,7 +144,7 @@ def check_runnable(study: "Study", artifacts: Mapping[str, "Artifact"]) -> None:
         manifest = artifacts[model].manifest
         if model in study.sources and manifest.source != _ONNX:
             continue
-        if manifest.source == "torchvision" and model in registry.names():
+        if manifest.source == "torchvision" and model in registry.names(registry.ALL):
             continue
         runtimes = dict.fromkeys(backends.find(n).runtime for n in others) or {"onnxruntime": None}
         works = f"gb bench {model} {' '.join(f'--runtime {name}' for name in runtimes)}"

@@ -234,3 +234,10 @@ def test_wrong_use_is_refused(tmp_path: Path, base: Path) -> None:
         compare(base, tmp_path / "nowhere")
     with pytest.raises(FileError, match="cannot write"):
         compare(base, run_of(tmp_path / "new"), junit=tmp_path / "no" / "junit.xml")
+
+
+def test_runs_of_other_networks_are_refused_by_their_cells(base: Path, tmp_path: Path) -> None:
+    new = run_of(tmp_path / "new", batch_sizes=(2, 8))
+    with pytest.raises(RunError, match=r"no cell in common, e\.g\. alexnet.*batch 1.*batch 2") as e:
+        compare(base, new)
+    assert "--allow-difference" not in str(e.value)

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from greenbatch.errors import UsageError
+from greenbatch.cli.eval import evaluate
+from greenbatch.errors import ArtifactError, UsageError
+from greenbatch.models.artifacts import export_command
+from greenbatch.models.sources.input_option import parse_input
 from greenbatch.records import Manifest, TensorSpec, WeightsRecord
 from greenbatch.runners.run import consent
 from greenbatch.workflows import inference, own_networks
@@ -39,6 +42,7 @@ def manifest(name: str, source: str, origin: str) -> Manifest:
         export_s=0.0,
         source=source,
         origin=origin,
+        input=parse_input("3x8x8"),
     )
 
 
@@ -133,6 +137,47 @@ def test_what_a_runtime_cannot_run_is_refused_once_with_a_command_that_works(
     assert str(refused.value).startswith(f"torch-cpu cannot run {name}")
 
 
+def test_torch_builds_every_family_of_torchvision(artifacts: Path) -> None:
+    name = "ssdlite320_mobilenet_v3_large"
+    study, _ = inference.plan(
+        [name], runtimes=["torch"], providers=["cpu"], batch_sizes=[1], artifacts_dir=artifacts
+    )
+    found = cast("Artifact", SimpleNamespace(manifest=manifest(name, "torchvision", "")))
+    own_networks.check_runnable(study, {name: found})
+    with pytest.raises(UsageError):
+        own_networks.check_runnable(
+            study,
+            {name: cast("Artifact", SimpleNamespace(manifest=manifest(name, "onnx", "x.onnx")))},
+        )
+
+
+@pytest.mark.parametrize(
+    ("model", "precision", "command"),
+    [
+        ("mine", "fp32", "gb export nets:build --name mine --input=3x8x8 --out"),
+        ("mine", "int8", "gb export nets:build --name mine --input=3x8x8 --precision int8 --out"),
+        ("file", "fp16", "gb export file.onnx --name file --dynamic-batch --precision fp16 --out"),
+        ("lib", "fp32", "gb export timm:resnet18 --name lib --out"),
+        ("alexnet", "int8", "gb export alexnet --precision int8 --out"),
+    ],
+)
+def test_a_missing_artifact_is_made_from_what_its_network_came_from(
+    artifacts: Path, model: str, precision: str, command: str
+) -> None:
+    assert export_command(artifacts, model, precision) == f"{command} {artifacts}"
+
+
+def test_eval_takes_a_network_by_its_source(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(artifacts)
+    Path("file.onnx").touch()
+    with pytest.raises(ArtifactError, match=r"/file-fp32\.onnx is missing"):
+        evaluate(["file.onnx"], artifacts, artifacts=artifacts)
+    with pytest.raises(ArtifactError, match=r"nets_build-int8\.json"):
+        evaluate(["nets:build"], artifacts, precision=["int8"], artifacts=artifacts)
+
+
 def test_layers_are_of_a_network_from_one_tensor_to_one(artifacts: Path) -> None:
     from dataclasses import replace
 
@@ -144,5 +189,5 @@ def test_layers_are_of_a_network_from_one_tensor_to_one(artifacts: Path) -> None
         replace(plain, inputs=(IMAGES, IMAGES)),
         replace(plain, outputs=(boxes,)),
     ):
-        with pytest.raises(UsageError, match="measure it with gb bench"):
+        with pytest.raises(UsageError, match=r"batch x 3 x 8 x 8.*measure it with gb bench"):
             require_one_way(other)

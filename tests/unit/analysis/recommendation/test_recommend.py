@@ -443,6 +443,14 @@ def test_a_short_recording_is_replayed_at_its_own_rate(tmp_path: Path, plain: Pa
     assert math.isfinite(found.best.p99_s.centre)
 
 
+@pytest.mark.parametrize("lost", ["duration", "latency"])
+def test_repetitions_whose_times_were_taken_out_are_none(plain: Path, lost: str) -> None:
+    with open_run(plain) as dataset:
+        edited = dataset.assign({lost: dataset[lost] * math.nan})
+        assert read_service_curves(dataset)
+        assert not read_service_curves(edited)
+
+
 def test_several_machines_are_refused(plain: Path) -> None:
     import xarray as xr
 

@@ -76,6 +76,17 @@ def test_a_file_is_converted_to_what_it_computes(saved: Path) -> None:
     assert torch.allclose(network.module(IMAGES), own_networks.build()(IMAGES), 1e-5, 1e-6)
 
 
+def test_a_traced_file_that_keeps_the_inputs_of_its_trace_is_read(tmp_path: Path) -> None:
+    module = own_networks.build().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(module, IMAGES)  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, tmp_path / "net.pt")
+    with zipfile.ZipFile(tmp_path / "net.pt") as archive:
+        assert any("/traced_inputs" in name for name in archive.namelist())
+    assert torch.equal(read_script(tmp_path / "net.pt")(IMAGES), module(IMAGES))
+
+
 @pytest.mark.parametrize("module", [Branching(), Looping()])
 def test_what_cannot_be_converted_for_any_batch_is_refused(
     module: nn.Module, tmp_path: Path
