@@ -49,7 +49,7 @@ def print_export(
         if rebatched and rebatched.was is not None:
             freed = (
                 f"the batch axis of {manifest.origin}, fixed at {rebatched.was}, is freed in "
-                f"{manifest.file}: {len(rebatched.changes)} nodes were changed, and the result was "
+                f"{manifest.file}: changed in {len(rebatched.changes)} places, and the result was "
                 "proved against the original"
             )
             notes = [freed, *notes]
