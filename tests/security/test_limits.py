@@ -122,8 +122,11 @@ def test_a_recording_that_is_a_device_or_a_named_pipe_is_not_read(tmp_path: Path
 
 def test_a_recording_with_an_endless_line_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "arrivals.csv"
-    path.write_text("at\n" + "1" * (LONGEST_LINE + 1) + "\n")
+    path.write_text("0\n" + "1" * (LONGEST_LINE + 1) + "\n")
     with pytest.raises(UsageError, match=f"line 2 has {LONGEST_LINE + 2} characters"):
+        read_instants(path)
+    path.write_text("at\n" + "1" * (LONGEST_LINE + 1) + "\n")
+    with pytest.raises(UsageError, match=r"line 2: '1+' is no instant"):
         read_instants(path, "at")
 
 
