@@ -5,7 +5,9 @@ user_network  a user's own network                    verify      a folder again
 parallel      many at a time                          publishing  nothing half-written is left
 torch_to_onnx torch module -> ONNX file               parity      ONNX Runtime against torch
 onnx_file/    reads an .onnx file as data             precisions/ fp16, bf16, int8 beside fp32
-rebatch/      frees a fixed batch axis, with proof
+rebatch/      frees a fixed batch axis, with proof    outputs/    what each output of a graph is
+placement/    what CUDA and TensorRT would not run    sizes/      sizes become constants
+translations  operators that torch.onnx lacks
 """
 
 from greenbatch.exporter.export import (
