@@ -32,6 +32,7 @@ def test_a_misspelt_keyword_is_named_with_the_nearest(keyword: str, nearest: str
 def test_the_keywords_are_members_of_a_study() -> None:
     given = StudyOptions.__annotations__.keys()
     filled_in = {"schema_version", "models", "scale", "artifacts_dir", "artifacts"}
+    filled_in |= {"inputs", "exported"}
     assert given == Study.model_fields.keys() - filled_in
     assert given < BenchOptions.__annotations__.keys()
     filled_in = {"schema_version", "kind", "models", "scale"}

@@ -106,7 +106,7 @@ def test_weights_file_holds_what_the_network_computes_with(
     ("module", "error", "says"),
     [
         (Constant(), ParityError, "do not vary between images"),
-        (Infinite(), ParityError, "not finite"),
+        (Infinite(), ExportError, "not finite"),
         (Frozen(), ExportError, "batch"),
         (Unrolled(), ExportError, "fixes a size that depends on the batch"),
     ],
