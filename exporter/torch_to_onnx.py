@@ -66,8 +66,8 @@ def write_graph(module: "nn.Module", spec: ModelSpec, path: Path) -> Graph:
         path: Where to write.
 
     Raises:
-        ExportError: torch cannot export the network, the file is not valid ONNX, or its batch
-            axis is not symbolic from input to output.
+        ExportError: torch cannot export the network, the file is not valid ONNX, no output
+            follows the batch, or one is of a type that cannot be compared.
     """
     size_bytes = sum(t.numel() * t.element_size() for t in module.state_dict().values())
     printed = io.StringIO()
@@ -88,6 +88,11 @@ def write_graph(module: "nn.Module", spec: ModelSpec, path: Path) -> Graph:
         if printed.getvalue().strip():
             wrong.add_note(printed.getvalue().strip())
         raise wrong from error
+    if unseen := [output.name for output in graph.outputs if output.dtype == "bfloat16"]:
+        raise ExportError(
+            f"the output {unseen[0]} of {spec.name} is bfloat16, which ONNX Runtime does not hand "
+            "over in Python; return it as float32, with .float()"
+        )
     try:
         graph = replace(graph, outputs=observed(path, spec.input))
     except Exception as error:  # ONNX Runtime's errors have no common root

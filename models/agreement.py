@@ -56,6 +56,9 @@ differ by as much: by rounding, which the reference shows in itself.
 _WEAK = 0.01
 """Noise over an output's largest value from which on its digits are mostly rounding."""
 
+_SAME = 1e-5
+"""Relative difference of a position that was scaled as a floating-point number: rounding alone."""
+
 _NO_SCORES = ("embed", "hidden", "feature", "pool")  # in the name of an output: not of classes
 
 
@@ -134,7 +137,12 @@ def compare(
             continue
         wanted, found = by_image(spec, reference[spec.name]), by_image(spec, got[spec.name])
         if spec.index or wanted.dtype == bool:
-            equal[spec.name] = float((wanted == found).mean()) if wanted.size else 1.0
+            same = (
+                np.isclose(wanted, found, rtol=_SAME)
+                if wanted.dtype.kind == "f"
+                else (wanted == found)
+            )
+            equal[spec.name] = float(same.mean()) if wanted.size else 1.0
             continue
         wanted, found = wanted.astype(np.float64), found.astype(np.float64)
         apart.append(np.abs(wanted - found).ravel())

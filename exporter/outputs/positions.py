@@ -30,14 +30,21 @@ _SIZED_BY_DATA = frozenset({"Compress", "Loop", "NonMaxSuppression", "NonZero", 
 
 
 def position_outputs(model: "onnx.ModelProto") -> set[str]:
-    """Return the names of the outputs whose values are positions."""
+    """Return the names of the outputs whose values are positions.
+
+    What is computed of positions and constants alone holds positions. Where other values come in,
+    as the offset within a cell does in a detector's boxes, the result is a value, and rounded.
+    """
     positions: set[str] = set()
+    constants = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:  # in the order in which they run
         made = _MAKES_POSITIONS.get(node.op_type, frozenset())
         positions.update(name for place, name in enumerate(node.output) if place in made and name)
+        if node.op_type == "Constant":
+            constants.update(node.output)
         if node.op_type in _KEEPS:
-            moved = list(node.input[:1] if node.op_type in _FIRST_ALONE else node.input)
-            if positions.intersection(moved):
+            moved = set(node.input[:1] if node.op_type in _FIRST_ALONE else node.input) - {""}
+            if positions.intersection(moved) and moved <= positions | constants:
                 positions.update(node.output)
     return positions.intersection(output.name for output in model.graph.output)
 

@@ -1,4 +1,4 @@
-"""Weights for a proof, where a file's own let no image be told from another."""
+"""Weights for a proof, where with a file's own the outputs are the same for all images."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

@@ -24,19 +24,19 @@ from tests.properties.test_onnx_mutated import (
 from tests.thorough import examples
 
 QUIETLY = (HealthCheck.too_slow, HealthCheck.data_too_large)
-Told = tuple[int, str]
+Ended = tuple[int, str]
 
 
-def gb(*arguments: object) -> Told:
+def gb(*arguments: object) -> Ended:
     """Run the command in this process; return its exit code and what it wrote."""
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+    written = io.StringIO()
+    with contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
         try:
             main([*map(str, arguments)])
         except SystemExit as ended:
             code = ended.code
     assert isinstance(code, int)
-    return code, told.getvalue()
+    return code, written.getvalue()
 
 
 def spoilt(kind: str, seed: int) -> bytes:
@@ -46,9 +46,9 @@ def spoilt(kind: str, seed: int) -> bytes:
     return spoil(sound(kind, 2), rng)
 
 
-def hold(told: Told, codes: tuple[int, ...]) -> None:
+def hold(written: Ended, codes: tuple[int, ...]) -> None:
     """Hold that a command ended well, or by one sentence with a cure."""
-    code, text = told
+    code, text = written
     assert code in codes, text
     assert "Traceback" not in text
     sentences = [line for line in text.splitlines() if line.startswith("gb: ")]
@@ -67,9 +67,9 @@ def test_a_spoilt_file_is_exported_or_refused(kind: str, seed: int) -> None:
         path = Path(name) / "net.onnx"
         path.write_bytes(spoilt(kind, seed))
         out = Path(name) / "artifacts"
-        told = gb("export", path, "--dynamic-batch", "--out", out)
-        hold(told, (0, 2, 3))
-        assert (out / "net-fp32.json").exists() == (told[0] == 0)
+        written = gb("export", path, "--dynamic-batch", "--out", out)
+        hold(written, (0, 2, 3))
+        assert (out / "net-fp32.json").exists() == (written[0] == 0)
 
 
 @pytest.mark.alone
@@ -110,5 +110,5 @@ def test_a_spoilt_artifact_is_evaluated_or_refused(seed: int) -> None:
         pixels = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), np.uint8)
         (folder / "images" / "0").mkdir(parents=True)
         Image.fromarray(pixels).save(folder / "images" / "0" / "a.png")
-        told = gb("eval", "net", "--data", folder / "images", "--artifacts", out)
-        hold(told, (0, 2, 3))
+        written = gb("eval", "net", "--data", folder / "images", "--artifacts", out)
+        hold(written, (0, 2, 3))

@@ -116,6 +116,17 @@ def test_an_input_that_is_no_square_is_covered_and_cut_from_the_centre(
     np.testing.assert_allclose(found, np.broadcast_to(wanted[:, None, None], (3, 6, 20)), rtol=1e-5)
 
 
+def test_what_covers_an_input_keeps_its_proportions(tmp_path: Path) -> None:
+    from PIL import Image
+
+    wide = Image.new("RGB", (40, 7), (255, 0, 0))
+    wide.paste((0, 255, 0), (6, 0, 34, 7))  # of 34 columns, the 20 in the middle are cut
+    wide.save(tmp_path / "a.png")
+    found = load_photograph(tmp_path / "a.png", image_spec((3, 6, 20)))
+    assert (found[0] < 0).all()
+    assert (found[1] > 1).all()
+
+
 def test_a_photograph_becomes_whole_numbers_with_channels_last_or_a_clip(tmp_path: Path) -> None:
     path = draw(tmp_path / "a.png", (9, 8))
     square = replace(image_spec((8, 8, 3), "uint8"), resize=8)
