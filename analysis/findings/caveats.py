@@ -12,6 +12,7 @@ from greenbatch.analysis.dataset.described import environment_of, study_of
 from greenbatch.analysis.dataset.variables import SOURCES, STATUSES, STOPS
 from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.fairness import Fairness, Kind, mismatches
+from greenbatch.analysis.findings.plausibility import EnergyWorth
 from greenbatch.analysis.statistics.intervals import LEAST
 from greenbatch.design.environment import Environment
 from greenbatch.design.images import ImageSet
@@ -75,6 +76,7 @@ def caveats(
     dataset: "xr.Dataset",
     rows: Sequence[CellRow] | None = None,
     in_force: Fairness | None = None,
+    worths: Sequence[EnergyWorth] = (),
     *,
     alone: bool = False,
 ) -> list[Caveat]:
@@ -84,12 +86,14 @@ def caveats(
         dataset: As `greenbatch.analysis.open_run` gives it.
         rows: Its cells, where `cell_rows` gave them already.
         in_force: The effective settings, where there is a journal.
+        worths: Its energy beside what is published.
         alone: Whether there is the dataset and no journal.
     """
     rows = cell_rows(dataset) if rows is None else rows
     study, environment = study_of(dataset), environment_of(dataset)
     found = [
         *_energy(dataset, rows, environment),
+        *_implausible(worths),
         *_weights(dataset),
         *image_caveats(study.images, max(dataset["batch_size"].values.tolist(), default=0)),
         *_preprocessing(dataset),
@@ -190,6 +194,13 @@ def _energy(
             Severity.NOTE,
             f"The meter {meter} was not used: {str(reason).rstrip('.')}.",
         )
+
+
+def _implausible(worths: Sequence[EnergyWorth]) -> Iterator[Caveat]:
+    """Doubt an energy that is far from what is published, or from what the device can do."""
+    for worth in worths:
+        if worth.doubt:
+            yield Caveat("implausible", Severity.SERIOUS, worth.doubt)
 
 
 def _not_added(environment: Environment) -> Iterator[Caveat]:

@@ -15,6 +15,7 @@ from greenbatch.analysis.findings.comparisons import (
     comparison_rows,
 )
 from greenbatch.analysis.findings.fairness import Fairness, fairness
+from greenbatch.analysis.findings.plausibility import EnergyWorth, energy_worths
 from greenbatch.analysis.findings.serving import ServingPanel, serving_panels
 from greenbatch.analysis.findings.startup import BreakEven, StartUp, break_evens, start_ups
 from greenbatch.analysis.findings.timeline import Network, timeline
@@ -63,7 +64,8 @@ class InferenceFindings:
         title: Of the run.
         cells: All of them.
         settings: The effective settings of each backend; of a dataset alone none is known.
-        answers: Of the closed loop, as are ``starts``, ``comparisons`` and ``best``.
+        answers: Of the closed loop, as are ``worths``, ``starts``, ``comparisons`` and ``best``.
+        worths: Its energy beside what is published, by class of device.
         alone: Whether there is a dataset and no journal.
     """
 
@@ -72,6 +74,7 @@ class InferenceFindings:
     settings: Fairness
     caveats: Sequence[Caveat]
     answers: Sequence[Answer]
+    worths: Sequence[EnergyWorth]
     starts: Sequence[StartUp]
     break_evens: Sequence[BreakEven]
     comparisons: Sequence[ComparisonRow]
@@ -119,12 +122,15 @@ def find(dataset: "xr.Dataset", journal: Journal | None) -> InferenceFindings:
     loop = [row for row in cells if not row.cell.is_server]
     settings = fairness(journal.repetitions if journal else (), (row.cell for row in cells))
     starts = start_ups(dataset, loop)
+    answered = answers(loop)
+    worths = energy_worths(dataset, loop, answered)
     return InferenceFindings(
         title=str(dataset.attrs["title"]),
         cells=cells,
         settings=settings,
-        caveats=caveats(dataset, cells, settings, alone=journal is None),
-        answers=answers(loop),
+        caveats=caveats(dataset, cells, settings, worths, alone=journal is None),
+        answers=answered,
+        worths=worths,
         starts=starts,
         break_evens=break_evens(starts),
         comparisons=comparison_rows(loop),

@@ -47,11 +47,13 @@ class Answers:
         summary: In one sentence; empty where only servers were measured.
         servers: A sentence for each model and traffic.
         by_model: A card each.
+        worths: What the joules are worth, a text for each class of device.
     """
 
     summary: str
     servers: Sequence[str]
     by_model: Sequence[Answer]
+    worths: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +121,7 @@ def inference_page(
             summary=found.summary if _has_loop(found) else "",
             servers=serving_answers(found.cells),
             by_model=found.answers,
+            worths=[worth.sentence for worth in found.worths],
         ),
         caveats=Caveats.of(found.caveats),
         figures=_figures(dataset, found, traces),

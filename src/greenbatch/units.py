@@ -22,8 +22,11 @@ def si(value: float | None, unit: str, digits: int = 3) -> str:
         return f"0 {unit}"
     scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= s), _PREFIXES[-1])
     mantissa = f"{value / scale:.{digits}g}"
-    if "e" in mantissa:  # 999.6 rounds up to 1e+03: it belongs to the next prefix
-        return si(float(mantissa) * scale, unit, digits)
+    if "e" in mantissa:
+        rounded = float(mantissa)
+        if abs(rounded) >= 1000 and scale < _PREFIXES[0][0]:  # 999.6 belongs to the next prefix
+            return si(rounded * scale, unit, digits)
+        mantissa = f"{rounded:.0f}"  # 234 with two digits
     return f"{mantissa} {prefix}{unit}"
 
 

@@ -24,6 +24,14 @@ def test_si_uses_the_prefix_that_fits(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.1956, "200 mJ"), (234.0, "230 J"), (996.0, "1 kJ"), (0.0631, "63 mJ"), (-0.234, "-230 mJ")],
+)
+def test_si_writes_few_digits_without_an_exponent(value: float, text: str) -> None:
+    assert units.si(value, "J", 2) == text
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")]
 )
 def test_durations_use_two_units_at_most(seconds: float, text: str) -> None:

@@ -14,6 +14,7 @@ from greenbatch.cli.output.console import TextConsole, open_console
 if TYPE_CHECKING:
     from greenbatch.analysis.findings import wording
     from greenbatch.analysis.findings.cells import CellRow
+    from greenbatch.analysis.findings.plausibility import EnergyWorth
     from greenbatch.analysis.report.findings import InferenceFindings
     from greenbatch.analysis.statistics.intervals import Interval
 
@@ -49,6 +50,8 @@ def show_run(found: "InferenceFindings", page: Path) -> None:
         best = f"{answer.best.how}, {answer.value}{estimated}"
         line = f"{answer.model}: {best}; {answer.certainty}"
         console.print(Text(line))
+    for worth in found.worths:
+        console.print(Text(worth.sentence))
     for sentence in slow_starts(found.answers, found.starts, found.break_evens):
         console.print(Text(sentence))
     console.print()
@@ -80,9 +83,22 @@ def run_as_json(run: Path, found: "InferenceFindings", page: Path) -> str:
             }
             for answer in found.answers
         ],
+        "plausibility": [_worth(worth) for worth in found.worths],
         "servers": [_server(row) for row in found.cells if row.cell.is_server],
     }
     return json.dumps(facts, indent=2)
+
+
+def _worth(worth: "EnergyWorth") -> dict[str, object]:
+    """Say what an energy is worth, in J of a multiply-add."""
+    return {
+        "device_class": worth.device_class,
+        "boundary": worth.boundary,
+        "best_j_per_mac": [worth.best.low, worth.best.high],
+        "published_j_per_mac": worth.published and [worth.published.low, worth.published.high],
+        "times_the_peak": worth.roofline and [worth.roofline.low, worth.roofline.high],
+        "implausible": worth.doubt or None,
+    }
 
 
 def _server(row: "CellRow") -> dict[str, object]:

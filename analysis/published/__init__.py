@@ -1,0 +1,1 @@
+"""What others published: joules per image, and the peak performance of devices."""
