@@ -1,5 +1,6 @@
 """Text files from somebody else are read within limits: YAML, JSON, recordings, numbers."""
 
+import gzip
 import os
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from greenbatch.design.training_study import make_training_study
 from greenbatch.documents import DEEPEST, DocumentError, parse_json, parse_yaml, write_yaml
 from greenbatch.errors import ArtifactError, FileError, RunError, StudyError, UsageError
 from greenbatch.models.artifacts import MANIFEST_BYTES, read_manifest
+from greenbatch.queueing import recordings
 from greenbatch.queueing.policies import parse_policy
-from greenbatch.queueing.recordings import LONGEST_LINE, read_instants
+from greenbatch.queueing.recorded_cells import LONGEST_LINE
+from greenbatch.queueing.recordings import read_recording
 from greenbatch.records import Cell, parse
 from greenbatch.runners.known import ThisMachine
 from greenbatch.runners.run.directory import read_environment
@@ -117,17 +120,35 @@ def test_a_recording_that_is_a_device_or_a_named_pipe_is_not_read(tmp_path: Path
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(UsageError, match="not a regular file"):
-            read_instants(path)
+            read_recording(path)
 
 
 def test_a_recording_with_an_endless_line_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "arrivals.csv"
     path.write_text("0\n" + "1" * (LONGEST_LINE + 1) + "\n")
-    with pytest.raises(UsageError, match=f"line 2 has {LONGEST_LINE + 2} characters"):
-        read_instants(path)
+    with pytest.raises(UsageError, match=f"line 2 has {LONGEST_LINE + 1} characters"):
+        read_recording(path)
     path.write_text("at\n" + "1" * (LONGEST_LINE + 1) + "\n")
     with pytest.raises(UsageError, match=r"line 2: '1+' is no instant"):
-        read_instants(path, "at")
+        read_recording(path, "at")
+
+
+def test_a_recording_that_grows_when_it_is_unpacked_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordings, "LARGEST_BYTES", 1_000)
+    path = tmp_path / "arrivals.gz"
+    path.write_bytes(gzip.compress(b"0\n" * 10_000))
+    assert path.stat().st_size < 1_000
+    with pytest.raises(UsageError, match="is larger than"):
+        read_recording(path)
+
+
+def test_json_lines_that_are_nested_too_deeply_are_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "arrivals.jsonl"
+    path.write_bytes(b'{"at": 0}\n{"at": ' + DEEP_JSON + b"}\n")
+    with pytest.raises(UsageError, match=r"line 2: it is nested more than"):
+        read_recording(path, "at")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.queueing.durations import seconds
-from greenbatch.queueing.recordings import read_instants
+from greenbatch.queueing.recordings import Recording, read_recording
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,22 +163,27 @@ class Bursty(Arrivals):
         return np.interp(ticks, at_ticks, at_s)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Replay(Arrivals):
     """Instants from a file, from the first on; stretched evenly if a rate is requested."""
 
-    instants_s: tuple[float, ...]
+    recording: Recording
+
+    @property
+    def instants_s(self) -> "NDArray[np.float64]":
+        """As recorded, in s, rising, from 0 on."""
+        return self.recording.instants_s
+
+    @property
+    def recorded_hz(self) -> float:
+        """The mean rate of the recording, in requests/s."""
+        return (len(self.instants_s) - 1) / float(self.instants_s[-1])
 
     def _rate_hz(self, asked_hz: float | None) -> float:
-        return asked_hz if asked_hz is not None else self._recorded_hz()
-
-    def _recorded_hz(self) -> float:
-        return (len(self.instants_s) - 1) / self.instants_s[-1]
+        return asked_hz if asked_hz is not None else self.recorded_hz
 
     def _first(self, count: int, rate_hz: float, seed: int) -> "NDArray[np.float64]":
-        import numpy as np
-
-        return np.array(self.instants_s[:count]) * (self._recorded_hz() / rate_hz)
+        return self.instants_s[:count] * (self.recorded_hz / rate_hz)
 
     def times(
         self,
@@ -194,7 +199,7 @@ class Replay(Arrivals):
             UsageError: The recording is shorter than requested.
         """
         instants_s = Arrivals.times(self, rate_hz, seed=seed, count=count, duration_s=duration_s)
-        last_s = self.instants_s[-1] * self._recorded_hz() / self._rate_hz(rate_hz)
+        last_s = float(self.instants_s[-1]) * self.recorded_hz / self._rate_hz(rate_hz)
         if (count or 0) > len(self.instants_s) or (duration_s or 0.0) > last_s:
             requested = f"{count} requests" if count else f"{duration_s:g} s"
             raise UsageError(
@@ -214,7 +219,7 @@ def parse_arrivals(text: str, folder: Path = Path()) -> Arrivals:
 
     ``poisson``, ``constant``, ``uniform:LOW:HIGH`` (``uniform`` alone: 0.8 and 1.2, the gaps of
     arXiv 2307.11434), ``bursty:RATIO:LENGTH:SHARE`` (see `Bursty`; SHARE may be left out: 0.1),
-    ``replay:FILE`` or ``replay:FILE#COLUMN`` (see `read_instants`).
+    ``replay:FILE`` or ``replay:FILE#COLUMN`` (see `read_recording`).
 
     Args:
         text: One of these.
@@ -227,8 +232,8 @@ def parse_arrivals(text: str, folder: Path = Path()) -> Arrivals:
     if kind not in _FORMS:
         raise UnknownNameError("arrivals", kind, _FORMS.values())
     if kind == "replay":
-        path, _, column = rest.partition("#")
-        return Replay(text, read_instants(folder / path, column or None))
+        path, column = _file_and_column(rest, folder)
+        return Replay(text, read_recording(path, column))
     parts = rest.split(":") if rest else []
     try:
         if kind == "uniform":
@@ -244,6 +249,16 @@ def parse_arrivals(text: str, folder: Path = Path()) -> Arrivals:
             f"arrivals {text!r} cannot be read; write them as {_FORMS[kind]}"
         ) from None
     return Poisson(text) if kind == "poisson" else Uniform(text, 1.0, 1.0)
+
+
+def _file_and_column(text: str, folder: Path) -> tuple[Path, str | None]:
+    """Part ``FILE#COLUMN``; either may hold a ``#``: the longest FILE that exists is meant."""
+    ends = [place for place, letter in enumerate(text) if letter == "#"]
+    for end in (len(text), *reversed(ends)):
+        if end and (folder / text[:end]).exists():
+            return folder / text[:end], text[end + 1 :] or None
+    path, _, column = text.partition("#")
+    return folder / path, column or None
 
 
 def _uniform(text: str, low: float, high: float) -> Uniform:

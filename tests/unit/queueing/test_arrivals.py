@@ -131,11 +131,16 @@ def test_a_column_of_a_csv_file_is_replayed(tmp_path: Path) -> None:
         ("0\nsoon\n", "", "line 2: 'soon' is no instant"),
         ("0\n\nnan\n", "", "line 3: 'nan' is no instant"),
         ("0,1\n2,3\n", "", "line 1: '0,1' is no instant"),
-        ("0\n# that is all\n2\n1\n", "", r"line 4: 1 s comes before 2 s"),
         ("5\n", "", "at least 2 different"),
         ("5\n5\n", "", "at least 2 different"),
         ("", "#t", "no column 't'"),
         ("a,b\n1,2\n", "#t", "names a, b"),
+        ('{"a": 1, "b": 2}\n', "#t", "first object names a, b"),
+        ('{"t": 1}\n{"t": \n', "#t", "line 2: "),
+        ('{"t": 1}\n\n[3]\n', "#t", r"line 3: '\[3\]' is no object"),
+        ('{"t": 1}\n{"t": 2}\n\n{"n": 3}\n', "#t", "line 4: '' is no instant"),
+        ("t\n2026-03-01 10:00\nsoon\n", "#t", "line 3: 'soon' is no instant"),
+        ("0\n3\n", "#t", "no column 't'"),
         ("a,t\n1,2\n3\n", "#t", "line 3: '' is no instant"),
     ],
 )
@@ -149,7 +154,7 @@ def test_a_broken_recording_names_its_line(
 
 
 def test_a_recording_that_is_not_text_is_told(tmp_path: Path) -> None:
-    (tmp_path / "a.bin").write_bytes(b"\xff\xfe\x00\x9d")
+    (tmp_path / "a.bin").write_bytes(b"\x80\xfe\x00\x9d")
     with pytest.raises(UsageError, match="not UTF-8"):
         parse_arrivals("replay:a.bin", tmp_path)
 
