@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from greenbatch import units
+from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.comparisons import energy_ratio
 from greenbatch.analysis.findings.wording import amount, plain
 from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.records import Cell, Provenance
-from greenbatch.records.provenance import alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,8 @@ def answers(rows: Sequence[CellRow]) -> list[Answer]:
 
 def _answer(model: str, rows: list[CellRow]) -> Answer:
     with_energy = [row for row in rows if row.energy_per_image_j is not None]
-    if with_energy and alike(row.energy_source for row in with_energy):
+    unlike = all_unlike(row.basis for row in with_energy)
+    if with_energy and not unlike:
         ordered = sorted(
             with_energy, key=lambda r: r.energy_per_image_j.centre if r.energy_per_image_j else 0.0
         )
@@ -146,7 +147,7 @@ def _answer(model: str, rows: list[CellRow]) -> Answer:
             latency_p50_s=best.latency_p50_s,
             saved=_saved(best, rows),
         )
-    why = "some energies are estimated and others measured" if with_energy else "there is no energy"
+    why = f"energies are not alike: {unlike}" if with_energy else "there is no energy"
     ordered = sorted(
         (row for row in rows if row.throughput),
         key=lambda r: -r.throughput.centre if r.throughput else 0.0,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.dataset.counted import counts_of, mask_of
+from greenbatch.analysis.dataset.energy_basis import Basis, bases_of
 from greenbatch.analysis.dataset.labelled_cells import make_cell
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import (
@@ -71,6 +72,7 @@ class CellRow:
         flags: How many ok repetitions carry each flag; they are counted in, not dropped.
         failures: Distinct reasons of the repetitions that are not ok.
         energy_source: What the energies rest on.
+        basis: The same domain by domain: whether they may be divided by another cell's.
         metering_error: Half-width of the meters' error over the energy per image, mean over
             repetitions; apart from the interval, which is about repetitions.
         power_w: Mean power over the domains that count.
@@ -122,6 +124,7 @@ class CellRow:
     waiting_share: Interval | None = None
     as_published_j: Interval | None = None
     batch_size_mean: Interval | None = None
+    basis: Basis = field(default_factory=Basis)
     series: Mapping[str, Series] = field(repr=False)
 
     @property
@@ -149,6 +152,7 @@ class CellArrays:
     Attributes:
         blocks: Numbers of the repetitions.
         memories: Labels of ``memory_peak``.
+        domains: Labels of the energy domains.
     """
 
     def __init__(self, dataset: "xr.Dataset") -> None:
@@ -167,12 +171,19 @@ class CellArrays:
         self._axes: dict[str, list[int]] = {}
         self._values: dict[str, AnyArray] = {}
         self._counts = counts_of(dataset)
+        bases = bases_of(dataset)
+        self._bases, self._table = bases.codes.transpose(*self._dims).values, bases.table
         self.blocks = dataset["repetition"].values
+        self.domains = [str(label) for label in dataset["domain"].values]
         self.memories = [str(label) for label in dataset["memory"].values]
 
     def counted(self, place: tuple[int, ...]) -> "NDArray[np.bool_]":
         """Return whether each domain counts in a cell, shape (repetition, domain)."""
         return mask_of(self("energy_counted", place), self._counts)
+
+    def basis(self, place: tuple[int, ...]) -> Basis:
+        """Return what the energy per image of a cell rests on."""
+        return self._table[int(self._bases[place])]
 
     def cells(self) -> list[tuple[Cell, tuple[int, ...]]]:
         """List the design's cells with their places, batch sizes of a backend together."""
@@ -268,6 +279,7 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
         },
         failures=tuple(dict.fromkeys(reasons)),
         energy_source=provenance_of(view("energy_per_image_source", place)[ok]),
+        basis=view.basis(place),
         energy_per_image_j=energy.interval(),
         # A difference, which may be zero or below; then its mean is arithmetic (`interval`).
         energy_per_image_net_j=series(view("energy_per_image_net", place)).interval(),

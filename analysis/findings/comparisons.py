@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from greenbatch.analysis.dataset.energy_basis import Basis, unlike
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.errors import UnknownNameError
 from greenbatch.records import Cell, Provenance
-from greenbatch.records.provenance import alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +103,9 @@ def _reference(rows: Sequence[CellRow], name: str) -> str:
 
 
 def energy_ratio(over: CellRow, under: CellRow) -> Ratio:
-    """Compare energies per image; an estimate is never compared with a measurement."""
-    sources = (over.energy_source, under.energy_source)
-    if Provenance.MISSING in sources:
-        return Ratio(None, "energy is missing")
-    if not alike(sources):
-        return Ratio(None, f"{sources[0]} against {sources[1]}")
-    return _ratio(over, under, "energy")
+    """Compare energies per image; see `greenbatch.analysis.dataset.energy_basis.unlike`."""
+    reason = unlike(over.basis, under.basis)
+    return Ratio(None, reason) if reason else _ratio(over, under, "energy")
 
 
 def _ratio(over: CellRow, under: CellRow, name: str) -> Ratio:
@@ -122,10 +118,11 @@ def _ratio(over: CellRow, under: CellRow, name: str) -> Ratio:
 def best_rows(rows: Iterable[CellRow]) -> list[BestRow]:
     """Find the batch size of least energy per image for each model and variant.
 
-    Among the batch sizes of one variant whose energies have the same kind of source as its
-    first one that has any.
+    Among the batch sizes of one variant whose energies may be divided by that of its first one
+    that has any.
     """
     best: dict[tuple[object, ...], BestRow] = {}
+    first: dict[tuple[object, ...], Basis] = {}
     for row in rows:
         energy = row.energy_per_image_j
         if energy is None:
@@ -134,10 +131,10 @@ def best_rows(rows: Iterable[CellRow]) -> list[BestRow]:
         key = (cell.model, cell.variant, cell.precision, cell.io, cell.scenario)
         known = best.get(key)
         if known and (
-            not alike((known.energy_source, row.energy_source))
-            or known.energy_per_image_j.centre <= energy.centre
+            unlike(first[key], row.basis) or known.energy_per_image_j.centre <= energy.centre
         ):
             continue
+        first.setdefault(key, row.basis)
         best[key] = BestRow(
             cell=cell,
             energy_source=row.energy_source,

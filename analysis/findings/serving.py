@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.statistics.dominance import on_front
 from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, Cell
-from greenbatch.records.provenance import alike
 
 FRONT, DOMINATED, OVERLOADED = "front", "dominated", "overloaded"
 _MOST_NAMED = 3
@@ -147,7 +147,7 @@ def _pareto_status(
         for row in rows
         if (joules := energy(row)) and row.response_p99_s
     ]
-    if not alike(row.energy_source for row, _ in known):
+    if all_unlike(row.basis for row, _ in known):
         return {}
     return {
         row.cell: OVERLOADED if row.flags.get("overloaded") else FRONT if best else DOMINATED

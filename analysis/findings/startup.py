@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from greenbatch.analysis.dataset.counted import sum_counted
+from greenbatch.analysis.dataset.energy_basis import Basis, Part, all_unlike
 from greenbatch.analysis.dataset.totals import provenance_codes, provenance_of
-from greenbatch.analysis.dataset.variables import CACHES, ONE_OFF_PHASES, STATUSES
+from greenbatch.analysis.dataset.variables import CACHES, ONE_OFF_PHASES, SOURCES, STATUSES
 from greenbatch.analysis.findings.cells import CellArrays, CellRow, cell_rows
 from greenbatch.analysis.findings.comparisons import with_reference
 from greenbatch.analysis.statistics.intervals import Interval, bounds, interval, ratio
 from greenbatch.records import Cell, Provenance
+from greenbatch.records.provenance import combine
 
 if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
     from numpy.typing import NDArray
+
+    from greenbatch.analysis.dataset.variables import AnyArray
 
     Array = NDArray[np.float64]
 
@@ -37,12 +41,14 @@ class Cost:
         duration_s: Of the whole start.
         energy_j: Gross, over the domains that count.
         energy_source: What the energies rest on.
+        basis: The same domain by domain, where all repetitions are alike.
         phases_s, phases_j: The same of each phase.
     """
 
     duration_s: Interval | None
     energy_j: Interval | None
     energy_source: Provenance
+    basis: Basis
     phases_s: Mapping[str, Interval]
     phases_j: Mapping[str, Interval]
 
@@ -205,8 +211,8 @@ def _pay_back(a: StartUp, b: StartUp, quantity: Quantity) -> PayBack:
             what = "cold start" if cost is None else f"{quantity} per image"
             return _unknown(quantity, f"the {what} of {start.cell.variant} is missing")
         sides.append((cost, per_image, start))
-    if quantity == "energy" and len(sources := _sources(a, b)) > 1:
-        return _unknown(quantity, " against ".join(sources))
+    if quantity == "energy" and (reason := all_unlike(_bases(a, b))):
+        return _unknown(quantity, reason)
     (less, _, cheap), (more, per_image, costly) = sorted(sides, key=lambda side: side[0].centre)
     over = ratio(cheap.series(quantity), costly.series(quantity))
     if over is None:
@@ -247,11 +253,9 @@ def _costs(start: StartUp, quantity: Quantity) -> tuple[Interval | None, Interva
     return start.cold.duration_s if start.cold else None, start.per_image_s
 
 
-def _sources(a: StartUp, b: StartUp) -> list[Provenance]:
-    """List what the energies of two cells and of their cold starts rest on, each once."""
-    sources = [a.row.energy_source, b.row.energy_source]
-    sources += [start.cold.energy_source for start in (a, b) if start.cold]
-    return list(dict.fromkeys(sources))
+def _bases(a: StartUp, b: StartUp) -> list[Basis]:
+    """List what the energies of two cells and of their cold starts rest on."""
+    return [a.row.basis, b.row.basis, *(start.cold.basis for start in (a, b) if start.cold)]
 
 
 def _unknown(quantity: Quantity, reason: str) -> PayBack:
@@ -273,13 +277,43 @@ def _cost(arrays: CellArrays, place: tuple[int, ...], *, warm: bool) -> Cost | N
     by_phase_j = sum_counted(energy_j, counted)
     total_j = by_phase_j.sum(axis=-1)
     parts = (len(source), -1)
-    codes = provenance_codes(np.isfinite(total_j), source.reshape(parts), counted.reshape(parts))
+    known = np.isfinite(total_j)
+    codes = provenance_codes(known, source.reshape(parts), counted.reshape(parts))
     return Cost(
         duration_s=interval(duration_s.sum(axis=-1)),
         energy_j=interval(total_j),
         energy_source=provenance_of(codes),
+        basis=_basis(arrays, place, source[known], counted[known]),
         phases_s=_by_phase(duration_s),
         phases_j=_by_phase(by_phase_j),
+    )
+
+
+def _basis(
+    arrays: CellArrays, place: tuple[int, ...], source: "AnyArray", counted: "AnyArray"
+) -> Basis:
+    """Say what starts rest on; an estimate is by the model of the cell's windows.
+
+    Args:
+        arrays, place: Of the cell.
+        source, counted: Of the starts that have an energy, shape (repetition, phase, domain).
+    """
+    models = {part.domain: part.model for part in arrays.basis(place).parts}
+    estimated = source == SOURCES.index("estimated")
+
+    def part(domain: str, codes: "AnyArray") -> Part:
+        kinds = combine(Provenance.ESTIMATED if code else Provenance.MEASURED for code in codes)
+        return Part(domain, kinds, "" if kinds is Provenance.MEASURED else models.get(domain, ""))
+
+    return Basis.of_repetitions(
+        Basis(
+            tuple(
+                part(domain, of_start[:, at])
+                for at, domain in sorted(enumerate(arrays.domains), key=lambda pair: pair[1])
+                if counts[0, at]
+            )
+        )
+        for of_start, counts in zip(estimated, counted, strict=True)
     )
 
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.energy_basis import Basis, all_unlike
 from greenbatch.analysis.findings.cells import AccuracyFigure, CellRow
 from greenbatch.analysis.statistics.dominance import on_front
 from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.records import Cell
-from greenbatch.records.provenance import Provenance, alike
+from greenbatch.records.provenance import Provenance
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,6 +62,7 @@ def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Netwo
     found: list[Network] = []
     without: list[str] = []
     untrained: list[str] = []
+    bases: list[Basis] = []
     for model in dict.fromkeys(row.cell.model for row in rows):
         of_model = [row for row in rows if row.cell.model == model]
         known = [
@@ -79,6 +81,7 @@ def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Netwo
         assert energy_j is not None
         if weights.get(model) == "random":
             untrained.append(model)
+        bases.append(row.basis)
         found.append(
             Network(
                 model=model,
@@ -91,7 +94,7 @@ def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Netwo
             )
         )
     found.sort(key=lambda network: network.year)
-    if len(found) < FEWEST or not alike(network.energy_source for network in found):
+    if len(found) < FEWEST or all_unlike(bases):
         return [], ""
     notes = []
     if untrained:

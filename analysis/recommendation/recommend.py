@@ -8,6 +8,7 @@ simulations. All policies meet the same arrivals in a repetition, so ratios are 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from greenbatch.analysis.dataset.energy_basis import Basis, all_unlike
 from greenbatch.analysis.findings.comparisons import Ratio
 from greenbatch.analysis.recommendation.candidates import Candidate, Limits, candidates, shortlist
 from greenbatch.analysis.recommendation.service_curves import ServiceCurve
@@ -23,7 +24,6 @@ from greenbatch.analysis.statistics.intervals import LEAST, Interval, interval, 
 from greenbatch.queueing.arrivals import Arrivals
 from greenbatch.queueing.policies import Policy
 from greenbatch.records import Cell, Provenance
-from greenbatch.records.provenance import alike, comparable
 
 SEARCHED = 3_000
 SIMULATED = 60_000
@@ -46,6 +46,7 @@ class Choice:
         holds_hz: The largest rate that the policy sustains.
         met: Whether the predicted response times are within the limits.
         sure: Whether their intervals are, too; never with fewer than three repetitions.
+        bases: What the energy rests on, of each measured batch size.
         series: Figures by block, for ratios: ``energy_j``, ``p99_s``, ``mean_s``.
     """
 
@@ -61,6 +62,7 @@ class Choice:
     holds_hz: Interval
     met: bool
     sure: bool
+    bases: tuple[Basis, ...] = ()
     series: Mapping[str, Mapping[int, float]] = field(repr=False)
 
     @property
@@ -192,11 +194,12 @@ def _basis(curves: Sequence[ServiceCurve]) -> tuple[str, bool, tuple[str, ...]]:
     notes = []
     known = [c for c in curves if any(b.energy_j is not None for b in c.blocks.values())]
     without = [_name(c) for c in curves if c not in known]
-    same = comparable(curve.energy_source for curve in known)
-    if not same:
+    unlike = all_unlike(basis for curve in known for basis in curve.bases)
+    same = not unlike
+    if unlike:
         notes.append(
-            "Some energies are estimated and others measured, which cannot be compared; the "
-            "lowest response time decides. Choose backends of one kind with --backend."
+            f"Energies are not alike ({unlike}), which cannot be compared; the lowest response "
+            "time decides. Choose backends of one kind with --backend."
         )
     elif not known:
         notes.append("There is no energy in this run; the lowest response time decides.")
@@ -293,6 +296,7 @@ def _choice(candidate: Candidate, outcomes: Mapping[int, Outcome], limits: Limit
         mean_s=mean,
         energy_j=energy,
         energy_source=curve.energy_source if energy else Provenance.MISSING,
+        bases=curve.bases if energy else (),
         batch=centre("batch"),
         busy=centre("busy"),
         interpolated=centre("interpolated"),
@@ -341,18 +345,18 @@ def _over(over: Choice | None, under: Choice | None, name: str) -> Interval | No
 
 
 def _energies(best: Choice | None, other: Choice | None) -> Ratio:
-    """Set the energy of the best against another's; withheld where their sources differ."""
+    """Set the energy of the best against another's; withheld where they are not alike."""
     if best is None or other is None:
         return Ratio(None, "")
-    if not comparable((best.energy_source, other.energy_source)):
-        return Ratio(None, f"{best.energy_source} against {other.energy_source} energy")
+    if unlike := all_unlike((*best.bases, *other.bases)):
+        return Ratio(None, unlike)
     return Ratio(_over(best, other, "energy_j"), "")
 
 
 def _front(choices: Sequence[Choice]) -> tuple[Choice, ...]:
-    """The Pareto front of energy and p99; nothing where sources differ."""
+    """The Pareto front of energy and p99; nothing where energies are not alike."""
     known = [(c, (c.energy_j.centre, c.p99_s.centre)) for c in choices if c.energy_j]
-    if not alike(choice.energy_source for choice, _ in known):
+    if all_unlike(basis for choice, _ in known for basis in choice.bases):
         return ()
     best = on_front(point for _, point in known)
     kept = [one for one, is_best in zip(known, best, strict=True) if is_best]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.energy_basis import Basis
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import QUANTILES, SOURCES, STATUSES
 from greenbatch.analysis.findings.cells import CellArrays
@@ -55,6 +56,7 @@ class ServiceCurve:
         blocks: The repetitions that have all of these, by number.
         left_out: How many others were measured in part.
         energy_source: What the energies rest on.
+        bases: The same domain by domain, of each batch size.
     """
 
     cell: Cell
@@ -62,6 +64,7 @@ class ServiceCurve:
     blocks: Mapping[int, Repeated]
     left_out: int
     energy_source: Provenance
+    bases: tuple[Basis, ...] = ()
 
     @property
     def smallest(self) -> int:
@@ -137,6 +140,7 @@ def _curve(
         energy_source=combine(
             provenance_of(arrays("energy_per_image_source", by_size[size])[whole]) for size in sizes
         ),
+        bases=tuple(arrays.basis(by_size[size]) for size in sizes),
     )
 
 

@@ -10,12 +10,12 @@ from functools import cached_property, partial
 from math import prod
 from typing import TYPE_CHECKING
 
-from greenbatch.analysis.dataset.totals import provenance_of, provenances_of
+from greenbatch.analysis.dataset.energy_basis import bases_of, unlike
+from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES, settings_of
 from greenbatch.analysis.statistics.interval_methods import LOGARITHMIC, MEANS, PAIRED
 from greenbatch.analysis.statistics.intervals import bounded
 from greenbatch.errors import UnknownNameError, UsageError
-from greenbatch.records.provenance import require_comparable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,20 +98,6 @@ def source_of(dataset: "xr.Dataset") -> "xr.DataArray":
     return found.astype(np.int8).assign_attrs(attrs)
 
 
-def refuse_unlike(source: "NDArray[np.integer]", where: "NDArray[np.bool_]", what: str) -> None:
-    """Refuse to compare energies that rest on different things.
-
-    Args:
-        source: Positions in ``PROVENANCES``, an array.
-        where: Which of them would be compared.
-        what: What was requested; begins the sentence.
-
-    Raises:
-        UsageError: Some are estimated and others measured, or a part of one is.
-    """
-    require_comparable(provenances_of(source[where]), what)
-
-
 def intervals_of(figure: Figure, method: str = LOGARITHMIC) -> "xr.Dataset":
     """Summarise a figure over repetitions, each cell by itself.
 
@@ -152,8 +138,9 @@ def ratios_of(
         metric, quantile: As for `values_of`.
 
     Returns:
-        As `intervals_of`, named ``METRIC_ratio``. A pair of which one energy is estimated and
-        the other measured is withheld, and its ``reason`` says so.
+        As `intervals_of`, named ``METRIC_ratio``. A pair of energies that are not alike is
+        withheld, and its ``reason`` says so: see
+        `greenbatch.analysis.dataset.energy_basis.unlike`.
 
     Raises:
         UsageError: No label is given, or blocks of two machines would be paired.
@@ -169,21 +156,17 @@ def ratios_of(
     chosen = _with_settings(dataset, reference)
     base = select(dataset, chosen)
     over, under = (figure_of(part, metric, quantile) for part in (dataset, base))
-    incomparable: xr.DataArray | None = None
+    unlike_text: xr.DataArray | None = None
     divisor = _without(under.values, chosen)
     pairs = (over.values / divisor).where((over.values > 0) & (divisor > 0))
     if over.source is not None and under.source is not None:
-        other = _without(under.source, chosen)
-        incomparable = (over.source != other) | (over.source == _MIXED)
-        incomparable &= (over.source != _MISSING) & (other != _MISSING)
-        pairs = pairs.where(~incomparable)
+        unlike_text = _unlike(dataset, base, chosen)
+        pairs = pairs.where(unlike_text == "")
 
     def why() -> "xr.DataArray":
         alone = over.values.notnull().any("repetition")
         text = over.why.where(~alone, "no block has both")
-        if incomparable is None:
-            return text
-        return text.where(~incomparable, "an estimate is not compared with a measurement")
+        return text if unlike_text is None else text.where(unlike_text == "", unlike_text)
 
     labels_text = ", ".join(f"{dim} {label}" for dim, label in chosen.items())
     attrs = {
@@ -195,6 +178,24 @@ def ratios_of(
     result = _summarised(ratio, LOGARITHMIC, PAIRED)
     result.attrs["reference"] = labels_text
     return result
+
+
+def _unlike(
+    dataset: "xr.Dataset", base: "xr.Dataset", chosen: Mapping[str, Hashable]
+) -> "xr.DataArray":
+    """Say of each cell why its energy is not divided by the reference's; empty where it may be."""
+    import numpy as np
+    import xarray as xr
+
+    ours, theirs = bases_of(dataset), bases_of(base)
+    codes, others = xr.broadcast(ours.codes, _without(theirs.codes, chosen))
+    pairs, places = np.unique(
+        np.stack([codes.values.ravel(), others.values.ravel()]), axis=1, return_inverse=True
+    )
+    sides = ((ours.table[a], theirs.table[b]) for a, b in pairs.T.tolist())
+    texts = [unlike(one, other) if one.parts and other.parts else "" for one, other in sides]
+    values = np.array(texts, dtype=object)[places].reshape(codes.shape)
+    return codes.copy(data=values)
 
 
 def select(dataset: "xr.Dataset", labels: Mapping[str, Hashable]) -> "xr.Dataset":

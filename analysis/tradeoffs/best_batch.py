@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from greenbatch import units
+from greenbatch.analysis.dataset.energy_basis import bases_of
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import FLAGS, STATUSES
-from greenbatch.analysis.statistics.by_dimension import figure_of, refuse_unlike
+from greenbatch.analysis.statistics.by_dimension import figure_of
 from greenbatch.analysis.statistics.intervals import Interval, interval
 from greenbatch.analysis.statistics.quantile_claims import exists, is_shown, most_over
 from greenbatch.analysis.tradeoffs.curve_selection import free_dims, named, narrowed, scalars
 from greenbatch.analysis.tradeoffs.pareto import energy_metric
 from greenbatch.errors import UsageError
-from greenbatch.records import Provenance
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -157,7 +157,8 @@ def best_batch(
     )
     if not known.any():
         return nothing
-    refuse_unlike(sources, known, "the best batch")
+    bases = bases_of(part)
+    bases.refuse_unlike(bases.codes.transpose(*dims).values.reshape(-1)[known], "the best batch")
     places = np.flatnonzero(known).tolist()
     energies = {i: found for i in places if (found := interval(e[i]))}
     latencies = {i: found for i in places if (found := interval(t[i]))}
@@ -193,7 +194,7 @@ def best_batch(
         # Net energies may be at or below zero, and then have no ratio.
         margin=interval(pairs) if (e[best] > 0).all() else None,
         candidates=len(places),
-        estimated=provenance_of(sources[known]) is Provenance.ESTIMATED,
+        estimated=provenance_of(sources[known]).in_part_estimated,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.statistics.intervals import LEAST, limits
 from greenbatch.analysis.tradeoffs.curve_selection import Labels, curve_of
 from greenbatch.analysis.tradeoffs.turning_points import quantity_named, resampled
@@ -133,11 +134,10 @@ def crossover(
         )
         for side in (a, b)
     )
-    if one.estimated != two.estimated and one.values.size and two.values.size:
-        kinds = ["estimated" if side.estimated else "measured" for side in (one, two)]
+    if reason := all_unlike((*one.bases, *two.bases)):
         raise UsageError(
-            f"the energy of {one.name} is {kinds[0]} and that of {two.name} {kinds[1]}; an "
-            "estimate is not compared with a measurement"
+            f"the energies of {one.name} and {two.name} are not alike ({reason}); an estimate is "
+            "not compared with a measurement, nor with an estimate by another model"
         )
     sizes, at_a, at_b = np.intersect1d(one.batch_sizes, two.batch_sizes, return_indices=True)
     left, right = one.values[at_a], two.values[at_b]

@@ -4,8 +4,9 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.energy_basis import Basis, bases_of
 from greenbatch.analysis.dataset.variables import CELL_FACTORS, COORDINATES, settings_of
-from greenbatch.analysis.statistics.by_dimension import designed, figure_of, refuse_unlike, select
+from greenbatch.analysis.statistics.by_dimension import designed, figure_of, select
 from greenbatch.errors import UsageError
 from greenbatch.records import TRAFFIC
 
@@ -28,7 +29,8 @@ class Curve:
         batch_sizes: Rising; only those with a figure.
         values: Shape (batch size, block); NaN where a block has none.
         blocks: Their numbers.
-        estimated: Whether the energy is an estimate.
+        estimated: Whether the energy, or a part of it, is an estimate.
+        bases: What the energies of its points rest on, each once; empty of other metrics.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Curve:
     values: "Array"
     blocks: "NDArray[np.int64]"
     estimated: bool
+    bases: tuple[Basis, ...] = ()
 
     @property
     def whole(self) -> "Array":
@@ -92,15 +95,20 @@ def curve_of(dataset: "xr.Dataset", labels: Labels, metric: str, what: str) -> C
     values = figure.values.transpose("batch_size", "repetition").values
     known = np.isfinite(values).any(1)
     estimated = False
+    found_bases: tuple[Basis, ...] = ()
     if figure.source is not None:
-        refuse_unlike(figure.source.values, known, what)
-        estimated = bool((figure.source.values[known] > 1).any())
+        bases = bases_of(found.sortby("batch_size"))
+        codes = bases.codes.values[known]
+        bases.refuse_unlike(codes, what)
+        found_bases = tuple(bases.of(codes))
+        estimated = any(basis.source.in_part_estimated for basis in found_bases)
     return Curve(
         named(dataset, scalars(found)),
         figure.values["batch_size"].values[known],
         values[known],
         figure.values["repetition"].values,
         estimated,
+        found_bases,
     )
 
 

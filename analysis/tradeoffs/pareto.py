@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.energy_basis import bases_of
 from greenbatch.analysis.statistics.by_dimension import (
     Figure,
     figure_of,
     intervals_of,
-    refuse_unlike,
 )
 from greenbatch.analysis.statistics.dominance import dominating
 from greenbatch.analysis.statistics.interval_methods import PLAIN
@@ -133,12 +133,12 @@ def front_of(
     if accuracy:
         accuracies = dataset["accuracy_top1"].broadcast_like(energy.cells)
         top1 = accuracies.transpose(*order).values.reshape(-1, cells)
-    assert energy.source is not None
-    source = energy.source.transpose(*order).values.reshape(-1, cells)
+    bases = bases_of(dataset)
+    basis = bases.codes.transpose(*order).values.reshape(-1, cells)
     known = np.isfinite(e).any(-1) & np.isfinite(t).any(-1) & np.isfinite(top1)
     codes = np.zeros(known.shape, dtype=np.int8)
     for group, at in enumerate(known):
-        refuse_unlike(source[group], at, "the front")
+        bases.refuse_unlike(basis[group, at], "the front")
         codes[group, at] = _fronts(e[group, at], t[group, at], top1[group, at])
     attrs = {
         "units": "1",

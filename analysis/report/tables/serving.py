@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 
+from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.wording import DASH, Table, notes, spread
 from greenbatch.analysis.statistics.intervals import Interval
@@ -84,7 +85,7 @@ def serving_answers(rows: Sequence[CellRow]) -> list[str]:
         where = f"{model} at {rate} requests/s ({arrivals})"
         if not sustained and any(row.ok for row in of_traffic):
             sentences.append(f"{where}: no policy sustained the rate.")
-        elif len({row.energy_source for row, _ in able}) == 1:
+        elif able and not all_unlike(row.basis for row, _ in able):
             best, energy = min(able, key=lambda pair: pair[1].centre)
             sentences.append(f"{where}: {_answer(best, energy)}")
     return sentences

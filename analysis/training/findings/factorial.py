@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from greenbatch.analysis.dataset.energy_basis import bases_of
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.training_variables import cell_dims
 from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES, settings_of
-from greenbatch.analysis.statistics.by_dimension import refuse_unlike
 from greenbatch.analysis.statistics.hypothesis_tests import Test, corrected, kruskal_wallis
 from greenbatch.analysis.statistics.intervals import Interval, interval
 from greenbatch.analysis.statistics.linear_models import Term, anova, tukey
@@ -124,7 +124,8 @@ def factorial(dataset: "xr.Dataset", factors: Sequence[str] = ()) -> list[Factor
 def _factorial(context: Context, part: "xr.Dataset", factors: tuple[str, ...]) -> Factorial:
     ok = part["status"] == _OK
     sources = part["energy_per_image_seen_source"].where(ok, _MISSING).astype("i1").values
-    refuse_unlike(sources, sources != _MISSING, "an analysis of variance")
+    bases = bases_of(part, "energy_per_image_seen_source")
+    bases.refuse_unlike(bases.codes.values, "an analysis of variance")
     whole = counted(part, "energy").where(ok)
     epochs = counted(part, "epoch_energy").sum("phase", skipna=False).where(ok)
     repetitions = [*_rows(whole, factors)]

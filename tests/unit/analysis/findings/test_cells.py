@@ -61,7 +61,7 @@ def test_an_estimate_is_never_compared_with_a_measurement(tmp_path: Path) -> Non
     assert row.latency.interval is not None
     (answer,) = answers(rows)
     assert answer.criterion == "throughput"
-    assert answer.why_not_energy == "some energies are estimated and others measured"
+    assert answer.why_not_energy == "energies are not alike: measured against estimated"
 
 
 def test_a_ratio_without_energy_is_withheld_with_a_reason(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from greenbatch.analysis import open_run, write_report
+from greenbatch.analysis.dataset.energy_basis import Basis
 from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.serving import policy_of, serving_panels
 from greenbatch.analysis.report.charts.charts import serving_charts
@@ -67,8 +68,11 @@ def test_where_nobody_holds_the_rate_all_are_shown_and_marked(rows: list[CellRow
 
 
 def test_energies_of_two_sources_are_not_set_against_each_other(rows: list[CellRow]) -> None:
+    kind = Provenance.ESTIMATED
     mixed = [
-        replace(row, energy_source=Provenance.ESTIMATED) if policy_of(row) == "fixed:4" else row
+        replace(row, energy_source=kind, basis=Basis.of(kind))
+        if policy_of(row) == "fixed:4"
+        else row
         for row in rows
     ]
     for panel in serving_panels(mixed):
