@@ -25,6 +25,7 @@ CHUNK = 250  # samples at a time: 2000 resamples of ten are 40 MB
 RATIO = 1.25
 SKEW = 0.3
 CELLS = 10
+FAMILIES = (4, 12, 60)
 
 
 def normal(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -123,8 +124,9 @@ def coverage(samples: int) -> None:
 
 def rates(samples: int) -> None:
     """Print how often a comparison of two runs says 'worse', rightly and wrongly."""
-    print("| truth | repetitions vary | cells | 'worse' | beyond 3 % (exit 1) | cells too noisy |")
-    print("|:--|:--|--:|:-:|:-:|:-:|")
+    heads = ("'worse'", "beyond 3 % (exit 1)", "cells 'equivalent'", "cells too noisy")
+    print("| truth | repetitions vary | cells | " + " | ".join(heads) + " |")
+    print("|:--|:--|--:|" + ":-:|" * len(heads))
     for change in (0.0, 0.01, 0.03, 0.05):
         for case in DRAWS if not change else ("normal",):
             for cells in (1, CELLS):
@@ -138,23 +140,47 @@ def rates(samples: int) -> None:
 
 
 def _rates(draw: Draw, change: float, cells: int, n: int, samples: int) -> Array:
-    """Share of comparisons that say worse, and worse beyond the threshold; share of noisy cells.
+    """Share of comparisons that say worse, and worse beyond the threshold; then shares of cells.
 
     Of any cell where nothing changed; of the one that did otherwise.
     """
     random = np.random.default_rng([n, cells])
     base, new = (draw(random, (samples, cells, n)) for _ in range(2))
     new[:, 0] *= 1 + change
-    counts = np.zeros(3)
+    counts = np.zeros(4)
     for sample in range(samples):
         given = {str(c): (_side(base[sample, c]), _side(new[sample, c])) for c in range(cells)}
         judged = judge(given).cells[: 1 if change else cells]
         counts += [
             any(cell.verdict is Verdict.WORSE for cell in judged),
             any(cell.verdict is Verdict.WORSE and cell.beyond for cell in judged),
+            sum(cell.verdict is Verdict.EQUIVALENT for cell in judged) / len(judged),
             sum(cell.verdict is Verdict.TOO_NOISY for cell in judged) / len(judged),
         ]
     return counts / samples
+
+
+def false_equivalence(samples: int) -> None:
+    """Print how often any cell is called equivalent where all differ by the threshold."""
+    print("| spread | " + " | ".join(f"{cells} cells" for cells in FAMILIES) + " |")
+    print("|--:|" + ":-:|" * len(FAMILIES))
+    for spread in (0.01, 0.02):
+        shares = [
+            " / ".join(f"{100 * _false_equivalence(spread, cells, n, samples):.1f}" for n in SIZES)
+            for cells in FAMILIES
+        ]
+        print(f"| {spread:.0%} | " + " | ".join(shares) + " |", flush=True)
+
+
+def _false_equivalence(spread: float, cells: int, n: int, samples: int) -> float:
+    random = np.random.default_rng([n, cells])
+    base, new = np.exp(random.normal(0, spread, (2, samples, cells, n)))
+    new *= 1.03
+    found = (
+        judge({str(c): (_side(base[s, c]), _side(new[s, c])) for c in range(cells)}).cells
+        for s in range(samples)
+    )
+    return sum(any(c.verdict is Verdict.EQUIVALENT for c in some) for some in found) / samples
 
 
 def _side(values: Array) -> Side:
@@ -173,6 +199,8 @@ def main() -> None:
         print()
     if options.only != "intervals":
         rates(options.samples)
+        print()
+        false_equivalence(options.samples)
     print(f"\n{options.samples} samples each, {time.monotonic() - started:.0f} s")
 
 

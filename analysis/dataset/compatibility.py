@@ -6,6 +6,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.described import design_of, environment_of
+from greenbatch.analysis.dataset.energy_basis import models_of_estimates
 from greenbatch.design.environment import Environment, Gpu
 from greenbatch.errors import RunError, UsageError
 from greenbatch.privacy import masked
@@ -80,6 +81,7 @@ def facts_of(dataset: "xr.Dataset") -> Facts:
         "machine.power_limit_w": limits_w,
         "machine.threads": environment.threads,
         "domains": _domains(environment),
+        "energy.estimate": models_of_estimates(dataset),
         **{f"design.{name}": study.members.get(name) for name in _DESIGN},
     }
     return Facts(_texts(identity), _texts(everywhere), _texts(in_place))
@@ -137,21 +139,24 @@ def check_alike(
     if not refused:
         return [phrase for _, phrase in allowed]
     phrases = [phrase for _, phrase in refused[:_SHOWN]]
+    names = dict.fromkeys(name for name, _ in refused)
     more = len(refused) - len(phrases)
     raise RunError(
         f"incompatible runs: {'; '.join(phrases)}{f'; and {more} more' if more else ''}; "
-        f"name what may differ (--allow-difference {refused[0][0]}), or keep the runs apart "
+        f"name what may differ (--allow-difference {','.join(names)}), or keep the runs apart "
         "(--apart)"
     )
 
 
-def check_known(facts: Iterable[Facts], allow: Collection[str]) -> None:
-    """Check that what may differ is a fact that the runs report.
+def check_known(
+    facts: Iterable[Facts], allow: Collection[str], coordinates: Iterable[str] = ()
+) -> None:
+    """Check that what may differ is a fact that the runs report, or a coordinate of theirs.
 
     Raises:
         UsageError: It is not.
     """
-    names = {name for one in facts for name in _reported(one, one_machine=True)}
+    names = {name for one in facts for name in _reported(one, one_machine=True)} | {*coordinates}
     known = sorted(names | {name.partition(".")[0] for name in names})
     for name in allow:
         if name not in known:

@@ -188,6 +188,15 @@ class Bases:
             )
 
 
+def models_of_estimates(dataset: "xr.Dataset") -> list[str]:
+    """List what the estimates of a dataset assume, in words, each once."""
+    if "energy_reason" not in dataset:
+        return []
+    estimated = (dataset["energy_source"] == SOURCES.index("estimated")).values
+    texts = dict.fromkeys(dataset["energy_reason"].values[estimated].tolist())
+    return [model_of_estimate(str(text)) for text in texts if text]
+
+
 def bases_of(dataset: "xr.Dataset", total: str = "energy_per_image_source") -> Bases:
     """Find what the energy per image of each cell rests on.
 

@@ -37,7 +37,8 @@ def merge_datasets(
         return next(iter(parts.values()))
     check_inputs(parts)
     facts = {name: facts_of(part) for name, part in parts.items()}
-    check_known(facts.values(), allow)
+    beside = {str(c) for part in parts.values() for c in part.coords if c not in part.dims}
+    check_known(facts.values(), allow, beside)
     if along == "run":
         return _stacked(parts, "run", [])
     groups = _groups(facts, along)
@@ -46,7 +47,7 @@ def merge_datasets(
     for group in groups:
         members = {name: facts[name] for name in group}
         allowed += check_alike(members, allow, one_machine=True)
-        machines.append(_repeated({name: parts[name] for name in group}, allowed))
+        machines.append(_repeated({name: parts[name] for name in group}, allowed, allow))
     if len(groups) == 1:
         return machines[0]
     allowed += check_alike(facts, allow, one_machine=False)
@@ -141,8 +142,16 @@ def _groups(facts: Mapping[str, Facts], along: Along | None) -> list[list[str]]:
     return list(groups.values())
 
 
-def _repeated(parts: "Mapping[str, xr.Dataset]", allowed: list[str]) -> "xr.Dataset":
-    """Put runs behind one another along ``repetition``; one run stays as it is."""
+def _repeated(
+    parts: "Mapping[str, xr.Dataset]", allowed: list[str], allow: Collection[str]
+) -> "xr.Dataset":
+    """Put runs behind one another along ``repetition``; one run stays as it is.
+
+    Args:
+        parts: By name.
+        allowed: What differs and may; phrases are added.
+        allow: Names of what may differ.
+    """
     import numpy as np
     import xarray as xr
 
@@ -162,10 +171,13 @@ def _repeated(parts: "Mapping[str, xr.Dataset]", allowed: list[str]) -> "xr.Data
     if "counts" in differing:  # of cells on different devices; each repetition says for itself
         differing.remove("counts")
         kept["counts"] = _extreme([part["counts"] for part in wide], "max")
-    if differing and not allowed:
+    named = {name.partition(".")[0] for name in allow}
+    if "artifact" in named:  # the weights are a part of it
+        named |= {"weights", "weights_detail"}
+    if refused := [name for name in differing if name not in named]:
         raise RunError(
-            f"{' and '.join(parts)} disagree about the coordinate {differing[0]}; keep the runs "
-            "apart (--apart)"
+            f"{' and '.join(parts)} disagree about the coordinate {refused[0]}; name what may "
+            f"differ (--allow-difference {','.join(refused)}), or keep the runs apart (--apart)"
         )
     for name in differing:
         allowed.append(f"{name} differs, and is that of {next(iter(parts))}")

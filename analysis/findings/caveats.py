@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from greenbatch.analysis.dataset.counted import counted_domains
 from greenbatch.analysis.dataset.dataset_files import EDITED, NOTE
 from greenbatch.analysis.dataset.described import environment_of, study_of
+from greenbatch.analysis.dataset.energy_basis import models_of_estimates
 from greenbatch.analysis.dataset.variables import SOURCES, STATUSES, STOPS
 from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.fairness import Fairness, Kind, mismatches
@@ -18,11 +19,11 @@ from greenbatch.design.environment import Environment
 from greenbatch.design.images import ImageSet
 from greenbatch.design.recorded import RecordedImages, RecordedStudy
 from greenbatch.records import Cell, Provenance
-from greenbatch.records.energy import model_of_estimate
 
 if TYPE_CHECKING:
     import xarray as xr
 
+_MODELS = 3  # of estimates, a caveat for each
 _NAMED = 5  # broken files in a sentence
 STANDARD_WINDOW_S = 2.0
 """DESIGN, section 3.4: shorter windows are for a first look."""
@@ -177,7 +178,7 @@ def _energy(
             Severity.SERIOUS,
             f"There is no energy per image in this run{why}{rest}.",
         )
-    for model in models_of_estimates(dataset):
+    for model in models_of_estimates(dataset)[:_MODELS]:
         yield Caveat("energy-model", Severity.NOTE, f"The model of the estimate: {model}.")
     partial = sum(row.ok for row in rows) - sum(len(row.series["energy"].by_block) for row in rows)
     if provenance is not Provenance.MISSING and partial:
@@ -218,13 +219,6 @@ def _not_added(environment: Environment) -> Iterator[Caveat]:
             f"The cores of the run lie on socket {', '.join(map(str, used))} of {sockets}; the "
             "energy of every socket counts.",
         )
-
-
-def models_of_estimates(dataset: "xr.Dataset") -> list[str]:
-    """List the models of the run's estimates in words, one for each kind of domain."""
-    estimated = (dataset["energy_source"] == SOURCES.index("estimated")).values
-    found = dict.fromkeys(str(text) for text in dataset["energy_reason"].values[estimated] if text)
-    return [model_of_estimate(text) for text in found][:3]
 
 
 def _no_energy_reason(dataset: "xr.Dataset") -> str:

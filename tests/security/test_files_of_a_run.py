@@ -432,7 +432,10 @@ def test_output_goes_to_the_file_or_device_that_the_user_named(
         reader.start()
     else:
         out = Path("/dev/null")
-    main_raising(["compare", str(run), str(run), "--junit", str(out)])
+    shorter = copy_of(run, tmp_path / "shorter")
+    journal = shorter / "journal.jsonl"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
+    main_raising(["compare", str(run), str(shorter), "--junit", str(out)])
     if kind == "link":
         assert not out.is_symlink()
         assert out.read_text().startswith("<?xml")

@@ -103,6 +103,7 @@ def test_no_command_lets_a_run_act_on_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = runs.hostile_run(tmp_path / "run", ACTING)
+    other = runs.hostile_run(tmp_path / "other", ACTING, fails=False)
     trained = training_runs.plain_run(
         tmp_path / "trained", data=f"folder:{ACTING}", blocks=2, study_members={"name": ACTING}
     )
@@ -111,8 +112,9 @@ def test_no_command_lets_a_run_act_on_the_terminal(
         ("report", run),
         ("report", trained),
         ("compare", run, run),
-        ("compare", run, run, "--markdown"),
-        ("compare", run, run, "--json"),
+        ("compare", run, other),
+        ("compare", run, other, "--markdown"),
+        ("compare", run, other, "--json"),
         ("recommend", run, "--rate", 5),
         ("merge", run, run, "--out", merged, "--apart"),
         ("report", merged),
@@ -300,8 +302,14 @@ def test_compare_writes_markdown_by_the_same_rules(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hostile, quiet = (
-        said(capsys, "compare", run, run, "--markdown")
-        for run in (runs.hostile_run(tmp_path / "a", MARKS), runs.hostile_run(tmp_path / "b", "x"))
+        said(
+            capsys,
+            "compare",
+            runs.hostile_run(tmp_path / f"{name}-base", text),
+            runs.hostile_run(tmp_path / name, text, fails=False),
+            "--markdown",
+        )
+        for name, text in (("a", MARKS), ("b", "x"))
     )
     assert structure(hostile) == structure(quiet)
     assert "table_open" in structure(hostile)

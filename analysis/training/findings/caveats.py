@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from greenbatch import units
 from greenbatch.analysis.dataset.described import environment_of, training_study_of
+from greenbatch.analysis.dataset.energy_basis import models_of_estimates
 from greenbatch.analysis.dataset.variables import SOURCES
 from greenbatch.analysis.findings.caveats import (
     Caveat,
     Severity,
     contents_caveats,
-    models_of_estimates,
     process_caveats,
 )
 from greenbatch.analysis.statistics.intervals import LEAST
@@ -93,7 +93,7 @@ def _energy(
             Severity.CAUTION,
             f"{_are(count)} without energy{_why(dataset)}; no partial sum is given.",
         )
-    for model in models_of_estimates(dataset) if "energy_reason" in dataset else ():
+    for model in models_of_estimates(dataset)[:3]:
         yield Caveat("energy-model", Severity.NOTE, f"The model of the estimate: {model}.")
 
 

@@ -1,7 +1,8 @@
 """``gb compare``: two runs cell by cell, with a verdict a pipeline can act on."""
 
-import json
 import math
+import shlex
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -9,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbatch.cli.options import AllowDifference, names_in
 from greenbatch.errors import RunError, UsageError
 from greenbatch.files import write_output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from greenbatch.analysis.findings.verdicts import CellVerdict, Judgement, Side
-    from greenbatch.analysis.statistics.intervals import Interval
+    from greenbatch.analysis.findings.cells import CellRow
+    from greenbatch.analysis.findings.verdicts import Judgement, Side
     from greenbatch.design.environment import Environment
     from greenbatch.design.recorded import RecordedStudy
 
@@ -35,7 +35,9 @@ _WORDS = {
     Metric.LATENCY: "median latency",
     Metric.THROUGHPUT: "throughput",
 }
-_COLUMNS = ("cell", "verdict", "new / base", "repetitions", "needed", "note")
+NOT_DECIDED = 5
+"""Exit code of a comparison that is too noisy, where that is to fail."""
+_SHOWN = 3
 
 
 def compare(
@@ -45,12 +47,18 @@ def compare(
     threshold: Annotated[
         str, typer.Option(help="Smallest change that counts as worse or better, e.g. 3% or 0.03.")
     ] = "3%",
-    allow_difference: Annotated[
+    allow_difference: AllowDifference = None,
+    exclude_flag: Annotated[
         list[str] | None,
         typer.Option(
-            help="Compare even if this fact differs, e.g. artifact or threads. Repeatable."
+            help="Leave out repetitions with these flags, e.g. disturbed,throttled; all for any. "
+            "Repeatable."
         ),
     ] = None,
+    fail_on_noise: Annotated[
+        bool,
+        typer.Option("--fail-on-noise", help="Exit 5 if a cell is too noisy to tell."),
+    ] = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print Markdown, e.g. for a pull request.")
     ] = False,
@@ -62,32 +70,57 @@ def compare(
     A cell is worse if it differs by the threshold or more.
     """
     from greenbatch.analysis.findings.verdicts import judge
+    from greenbatch.cli.output import comparisons
 
     if markdown and as_json:
         raise UsageError("--markdown and --json are both given; choose one")
     share = read_threshold(threshold)
-    cells = sides(base, new, metric, frozenset(allow_difference or ()))
+    allowed = frozenset(names_in(allow_difference))
+    cells = sides(base, new, metric, allowed, names_in(exclude_flag))
     judgement = judge(cells, threshold=share, higher_is_worse=metric is not Metric.THROUGHPUT)
     if all(not cell.repetitions[0] for cell in judgement.cells):
-        reasons = dict.fromkeys(cell.reason for cell in judgement.cells)
-        if not any(on_base and on_new for on_base, on_new in cells.values()):
-            raise RunError(
-                f"{base} and {new} have no cell in common, e.g. {_example(cells, 0)} against "
-                f"{_example(cells, 1)}; measure both runs with the same networks and settings"
-            )
-        raise RunError(
-            f"no cell of {new} can be compared with {base}: {' / '.join(reasons) or 'no cells'}; "
-            "measure both runs with the same settings, or pass --allow-difference NAME"
-        )
+        raise _nothing_compared(base, new, cells, judgement, allowed)
+    what = _WORDS[metric]
     if junit is not None:
-        write_output(junit, junit_xml(judgement, metric))
+        write_output(junit, comparisons.junit_xml(judgement, what))
     if as_json:
-        typer.echo(as_json_text(judgement, metric))
+        typer.echo(comparisons.as_json_text(judgement, metric))
     elif markdown:
-        typer.echo(markdown_text(judgement, metric), nl=False)
+        typer.echo(comparisons.markdown_text(judgement, what), nl=False)
     else:
-        _print(judgement, metric)
+        comparisons.print_table(judgement, what)
+    if fail_on_noise and not judgement.decided:
+        return NOT_DECIDED
     return int(judgement.worse)
+
+
+def _nothing_compared(
+    base: Path,
+    new: Path,
+    cells: "Mapping[str, tuple[Side | None, Side | None]]",
+    judgement: "Judgement",
+    allowed: Collection[str],
+) -> RunError:
+    """Say why no cell could be compared, and the command that does it all the same."""
+    if not any(on_base and on_new for on_base, on_new in cells.values()):
+        return RunError(
+            f"{base} and {new} have no cell in common, e.g. {_example(cells, 0)} against "
+            f"{_example(cells, 1)}; measure both runs with the same networks and settings"
+        )
+    reasons = [*dict.fromkeys(cell.reason for cell in judgement.cells)]
+    shown = " / ".join(reasons[:_SHOWN]) + (" / ..." if len(reasons) > _SHOWN else "")
+    names = dict.fromkeys(name for cell in judgement.cells for name in cell.differences)
+    cure = "measure both runs with the same settings"
+    if "threads" in names:
+        cure += (
+            ", or both numbers of threads in one run (gb bench --set "
+            "onnxruntime-cpu.intra_op_num_threads=1,2)"
+        )
+    if names:
+        listed = ",".join([*sorted(allowed), *names])
+        command = ["gb", "compare", str(base), str(new), "--allow-difference", listed]
+        cure += f", or compare them as they are: {shlex.join(command)}"
+    return RunError(f"no cell of {new} can be compared with {base}: {shown or 'no cells'}; {cure}")
 
 
 def _example(cells: "Mapping[str, tuple[Side | None, Side | None]]", side: int) -> str:
@@ -114,7 +147,11 @@ def read_threshold(text: str) -> float:
 
 
 def sides(
-    base: Path, new: Path, metric: Metric, allowed: frozenset[str] = frozenset()
+    base: Path,
+    new: Path,
+    metric: Metric,
+    allowed: Collection[str] = (),
+    without: Collection[str] = (),
 ) -> "dict[str, tuple[Side | None, Side | None]]":
     """Read the cells of two runs, the base's order first.
 
@@ -122,14 +159,24 @@ def sides(
         base, new: Directories of runs.
         metric: Whose values to take.
         allowed: Facts that may differ.
+        without: Flags of repetitions that are left out.
 
     Raises:
-        RunError: A run cannot be read.
-        UsageError: A fact to be allowed is unknown.
+        RunError: A run cannot be read, or both are one.
+        UsageError: A fact to be allowed, or a flag, is unknown.
     """
-    old, young = _read(base, metric), _read(new, metric)
-    known = {name for side in (*old.values(), *young.values()) for name in side.facts}
-    if unknown := sorted(allowed - known):
+    from greenbatch.analysis.findings.verdicts import ESTIMATE
+
+    (old, digest), (young, other) = (_read(run, metric, without) for run in (base, new))
+    if digest == other:
+        raise RunError(
+            f"{base} and {new} are the same run; compare a run before a change with one after it"
+        )
+    every = (*old.values(), *young.values())
+    known = {name for side in every for name in side.facts}
+    if any(side.basis.models for side in every):
+        known.add(ESTIMATE)
+    if unknown := sorted(set(allowed) - known):
         raise UsageError(
             f"unknown difference {unknown[0]!r}; choose one of {', '.join(sorted(known))}"
         )
@@ -137,23 +184,28 @@ def sides(
     def kept(side: "Side | None") -> "Side | None":
         if side is None:
             return None
-        return replace(side, facts={k: v for k, v in side.facts.items() if k not in allowed})
+        basis = side.basis.without_models() if ESTIMATE in allowed else side.basis
+        facts = {name: text for name, text in side.facts.items() if name not in allowed}
+        return replace(side, basis=basis, facts=facts)
 
     names = dict.fromkeys((*old, *young))
     return {name: (kept(old.get(name)), kept(young.get(name))) for name in names}
 
 
-def _read(run: Path, metric: Metric) -> "dict[str, Side]":
+def _read(run: Path, metric: Metric, without: Collection[str]) -> "tuple[dict[str, Side], str]":
+    """Read the cells of a run, and its digest."""
     import warnings
 
     from greenbatch.analysis import cell_rows, open_run
+    from greenbatch.analysis.dataset.energy_basis import Basis
+    from greenbatch.analysis.dataset.flagged import without_flagged
     from greenbatch.analysis.dataset.run_files import read_run
     from greenbatch.analysis.findings.verdicts import Side
     from greenbatch.design.recorded import RecordedStudy
     from greenbatch.records import FACTORS, Provenance, artifact_key
 
     with open_run(run) as dataset:
-        rows = cell_rows(dataset)
+        rows = cell_rows(without_flagged(dataset, without) if without else dataset)
     with warnings.catch_warnings(action="ignore"):  # a torn line was reported when it was compiled
         files = read_run(run)
     assert isinstance(files.study, RecordedStudy)  # else it would not have been opened
@@ -169,23 +221,33 @@ def _read(run: Path, metric: Metric) -> "dict[str, Side]":
     for row in rows:
         cell = row.cell
         artifact = files.study.artifact(artifact_key(cell.model, cell.precision))
-        facts = dict(common)
+        facts = common | _fallback(row)
         if artifact.sha256:
             facts["artifact"] = artifact.sha256[:12]
         for name, values in sorted(in_force.get(cell, {}).items()):
             facts[name] = " or ".join(sorted(values))
-        source = row.energy_source if metric is Metric.ENERGY else Provenance.MEASURED
+        basis = row.basis if metric is Metric.ENERGY else Basis.of(Provenance.MEASURED)
         unusual = "" if cell.io == "host" else f", io {cell.io}"
         unusual += "" if cell.scenario == "offline" else f", {cell.scenario}"
-        found[f"{cell}{unusual}"] = Side(row.series[_SERIES[metric]].by_block, source, facts)
-    return found
+        by_block = row.series[_SERIES[metric]].by_block
+        found[f"{cell}{unusual}"] = Side(by_block, basis, row.flags, facts)
+    return found, files.digest
+
+
+def _fallback(row: "CellRow") -> dict[str, str]:
+    """Whether nodes of the network ran on the CPU, which were to run on another device."""
+    count = row.flags.get("fallback", 0)
+    if not row.ok:
+        return {}
+    return {"fallback": "no" if not count else "yes" if count == row.ok else "in part"}
 
 
 def _run_facts(study: "RecordedStudy", environment: "Environment") -> dict[str, str]:
     """What must be the same in both runs; versions may differ: they are what is compared."""
-    machine, gpus = environment.machine, environment.gpus
+    machine, gpus, members = environment.machine, environment.gpus, environment.machine_members
     window_s = study.protocol.get("window_s")
     domains = sorted(domain.name for _, domain in environment.domains if domain.counts)
+    limits_w = [gpu.power_limit_w for gpu in gpus if not isinstance(gpu, str)]
     facts = {
         "cpu": machine.cpu,
         "cores": machine.cores,
@@ -195,168 +257,7 @@ def _run_facts(study: "RecordedStudy", environment: "Environment") -> dict[str, 
         "window": None if window_s is None else f"{window_s:g} s",
         "images": study.images.sha256[:12] if study.images else "synthetic",
         "preprocessing": study.preprocessing if study.images else None,
+        "power_limit": ", ".join(f"{w:g} W" for w in limits_w if w) or None,
+        **{name: members.get(name) for name in ("cores_granted", "smt", "governor", "boost")},
     }
     return {name: str(value) for name, value in facts.items() if value is not None}
-
-
-def summary(judgement: "Judgement", metric: Metric) -> str:
-    """Say in one or two sentences what was found."""
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in judgement.counts().items())
-    overall = judgement.overall
-    ratio = f" Over all compared cells: {_ratio(overall)}." if overall else ""
-    return f"{_WORDS[metric][0].upper()}{_WORDS[metric][1:]}, new over base: {counts}.{ratio}"
-
-
-def caution(judgement: "Judgement") -> str:
-    """Say what the verdicts mean and what they cannot see."""
-    return (
-        "Each interval is a 95 % interval of one cell. The probability of a false verdict over all "
-        f"cells is at most 5 % (Holm). The gate fails if a cell is worse by "
-        f"{_percent(judgement.threshold)} or more. Two runs share no blocks, so a shift of a whole "
-        "run (e.g. another ambient temperature) looks like a change."
-    )
-
-
-def markdown_text(judgement: "Judgement", metric: Metric) -> str:
-    """Write a comment for a pull request."""
-    from greenbatch.analysis.findings.markdown import escape
-
-    lines = [
-        f"### greenbatch: {'worse' if judgement.worse else 'not worse'}",
-        "",
-        escape(summary(judgement, metric)),
-        "",
-        "| " + " | ".join(_COLUMNS) + " |",
-        "|:--|:--|--:|--:|--:|:--|",
-        *("| " + " | ".join(map(escape, _entries(c))) + " |" for c in judgement.cells),
-        "",
-        escape(caution(judgement)),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def junit_xml(judgement: "Judgement", metric: Metric) -> str:
-    """Write JUnit XML: worse beyond the threshold fails, not compared and too noisy are skipped."""
-    from xml.etree import ElementTree as ET
-
-    from greenbatch.analysis.findings.verdicts import Verdict
-
-    unsure = (Verdict.REFUSED, Verdict.TOO_NOISY)
-    failed = [c.verdict is Verdict.WORSE and c.beyond for c in judgement.cells]
-    suite = ET.Element(
-        "testsuite",
-        name=f"gb compare: {_WORDS[metric]}",
-        tests=str(len(judgement.cells)),
-        failures=str(sum(failed)),
-        errors="0",
-        skipped=str(sum(c.verdict in unsure for c in judgement.cells)),
-    )
-    for cell, worse in zip(judgement.cells, failed, strict=True):
-        case = ET.SubElement(
-            suite, "testcase", classname="greenbatch.compare", name=_xml(cell.name)
-        )
-        message = _xml("; ".join(filter(None, (_verdict(cell), *_entries(cell)[2:3], cell.reason))))
-        if worse:
-            ET.SubElement(case, "failure", type="worse", message=message)
-        elif cell.verdict in unsure:
-            ET.SubElement(case, "skipped", message=message)
-        else:
-            ET.SubElement(case, "system-out").text = message
-    ET.indent(suite)
-    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def as_json_text(judgement: "Judgement", metric: Metric) -> str:
-    """Write everything for a script."""
-    result = {
-        "metric": metric,
-        "threshold": judgement.threshold,
-        "worse": judgement.worse,
-        "overall": _bounds(judgement.overall),
-        "cells": [
-            {
-                "cell": cell.name,
-                "verdict": cell.verdict,
-                "beyond_threshold": cell.beyond,
-                "ratio": _bounds(cell.ratio),
-                "p": cell.p,
-                "p_holm": cell.p_holm,
-                "repetitions": list(cell.repetitions),
-                "repetitions_needed": cell.needed,
-                "reason": cell.reason,
-            }
-            for cell in judgement.cells
-        ],
-    }
-    return json.dumps(result, indent=2, allow_nan=False)
-
-
-def _print(judgement: "Judgement", metric: Metric) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from greenbatch.cli.output.console import open_console
-
-    console = open_console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    noted = any(cell.reason for cell in judgement.cells)
-    for name in _COLUMNS if noted else _COLUMNS[:-1]:
-        right = name in ("new / base", "repetitions", "needed")
-        table.add_column(name, justify="right" if right else "left")
-    styles = {"worse": "red", "better": "green", "too noisy to tell": "yellow"}
-    for cell in judgement.cells:
-        entries = [Text(entry) for entry in _entries(cell)]
-        entries[1].stylize(styles.get(cell.verdict, ""))
-        table.add_row(*(entries if noted else entries[:-1]))
-    console.print(table)
-    console.print()
-    console.print(Text(summary(judgement, metric)))
-    console.print(Text(caution(judgement), style="dim"))
-
-
-def _entries(cell: "CellVerdict") -> tuple[str, ...]:
-    from greenbatch.analysis.findings.verdicts import MOST, Verdict
-
-    base, new = cell.repetitions
-    needed = ""
-    if cell.verdict is Verdict.TOO_NOISY:
-        unknown = "unknown" if min(base, new) < 2 else f"over {MOST}"
-        needed = unknown if cell.needed is None else str(cell.needed)
-    return (
-        cell.name,
-        _verdict(cell),
-        _ratio(cell.ratio) if cell.ratio else "–",
-        "" if not base else str(base) if base == new else f"{base}, {new}",
-        needed,
-        cell.reason,
-    )
-
-
-def _verdict(cell: "CellVerdict") -> str:
-    small = cell.verdict in ("better", "worse") and not cell.beyond
-    return f"{cell.verdict}, below the threshold" if small else str(cell.verdict)
-
-
-def _ratio(value: "Interval") -> str:
-    text = f"{value.centre:.3f}×"
-    if value.low is None or value.high is None:
-        return text
-    word = "range " if value.kind == "range" else ""
-    return f"{text} ({word}{value.low:.3f} … {value.high:.3f})"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
-
-
-def _bounds(value: "Interval | None") -> dict[str, object] | None:
-    if value is None:
-        return None
-    method = value.method if value.kind == "t" else value.kind
-    return {"low": value.low, "centre": value.centre, "high": value.high, "method": method}
-
-
-def _xml(text: str) -> str:
-    """Leave out control characters, which XML 1.0 cannot hold however they are written."""
-    return "".join(c if c.isprintable() or c == " " else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from greenbatch.cli.options import AllowDifference, names_in
 from greenbatch.cli.output.printing import echo
 from greenbatch.errors import RunError, UsageError
 
@@ -49,12 +50,7 @@ def merge(
             "--apart", help="Keep the runs apart along a dimension 'run', compatible or not."
         ),
     ] = False,
-    allow_difference: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Merge even if this fact differs, e.g. version.torch or version. Repeatable."
-        ),
-    ] = None,
+    allow_difference: AllowDifference = None,
     traces: Annotated[
         TraceFormat | None,
         typer.Option(help="Write all traces to one more file beside the dataset."),
@@ -76,7 +72,7 @@ def merge(
     where: Along | None = "run" if apart else _ALONG[along]
     if traces is not None:
         _check_traces(runs, traces)
-    dataset = merged(runs, where, allow_difference or ())
+    dataset = merged(runs, where, names_in(allow_difference))
     store(dataset, out)
     echo(_summary(dataset))
     if differing := dataset.attrs.get("allowed_differences"):

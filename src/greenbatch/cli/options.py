@@ -8,6 +8,12 @@ import typer
 
 from greenbatch.errors import UsageError
 
+AllowDifference = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Go on even if these facts differ, e.g. artifact,threads or version.torch. Repeatable."
+    ),
+]
 Artifacts = Annotated[Path, typer.Option(help="Folder of exported artifacts.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 CpuTdp = Annotated[
@@ -163,3 +169,13 @@ def named_values(texts: Sequence[str], option: str, example: str) -> dict[str, l
             raise UsageError(f"{name} is set twice; give all its values at once, e.g. {example}")
         found[name] = values
     return found
+
+
+def names_in(values: Sequence[str] | None) -> tuple[str, ...]:
+    """Read the names of an option that is repeatable and takes lists, each name once.
+
+    >>> names_in(["threads,spinning", "threads"])
+    ('threads', 'spinning')
+    """
+    names = (name.strip() for value in values or () for name in value.split(","))
+    return tuple(dict.fromkeys(filter(None, names)))

@@ -1,6 +1,8 @@
 """``gb compare``: verdicts as a table, Markdown, JUnit XML, JSON and an exit code."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -10,7 +12,7 @@ import typer
 
 from greenbatch.cli.compare import compare, read_threshold
 from greenbatch.errors import FileError, RunError, UsageError
-from greenbatch.records import Cell, EnergySource, Record
+from greenbatch.records import Cell, EnergySource, Record, Repetition, encode, parse
 from tests.fakes import runs
 
 HOSTILE = "<script>alert(1)</script>|*`@all\\"
@@ -57,7 +59,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("factor", "code"), [(1.05, 1), (1.01, 0), (1.0, 0), (0.9, 0)])
+@pytest.mark.parametrize(("factor", "code"), [(1.05, 1), (1.01, 0), (1.0001, 0), (0.9, 0)])
 def test_only_worse_beyond_the_threshold_exits_1(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path, factor: float, code: int
 ) -> None:
@@ -156,13 +158,7 @@ def test_a_difference_that_is_meant_is_allowed_by_name(
 
 def test_what_the_runtime_did_with_a_setting_is_compared_too(tmp_path: Path, base: Path) -> None:
     new = run_of(tmp_path / "new")
-    journal = new / "journal.jsonl"
-    from dataclasses import replace
-
-    from greenbatch.records import encode, parse
-
-    records = parse(journal.read_bytes(), "journal").repetitions
-    journal.write_bytes(b"".join(encode(replace(r, settings={"threads": 3})) for r in records))
+    rewritten(new, lambda record: replace(record, settings={"threads": 3}))
     with pytest.raises(RunError, match="threads: 2 against 3"):
         compare(base, new)
 
@@ -194,7 +190,8 @@ def test_markdown_and_xml_show_settings_as_text(
 def test_xml_survives_control_characters(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    old, new = (run_of(tmp_path / name, mode="a\x1bb") for name in ("base", "new"))
+    old = run_of(tmp_path / "base", mode="a\x1bb")
+    new = run_of(tmp_path / "new", 1.01, mode="a\x1bb")
     told(capsys, old, new, junit=tmp_path / "junit.xml")
     assert (
         ET.parse(tmp_path / "junit.xml")
@@ -226,6 +223,157 @@ def test_thresholds_that_mean_nothing_are_refused(text: str) -> None:
         read_threshold(text)
 
 
+def estimated(path: Path, model: str, factor: float = 1.0, *, cores_granted: float = 2.0) -> Path:
+    """A run whose energies are estimated by a model."""
+    machine = runs.environment()["machine"] | {"cores_granted": cores_granted}
+    run = run_of(
+        path,
+        factor,
+        source=EnergySource.ESTIMATED,
+        environment=runs.environment(machine=machine),
+    )
+    rewritten(
+        run,
+        lambda record: replace(
+            record, energy=tuple(replace(one, reason=model) for one in record.energy)
+        ),
+    )
+    return run
+
+
+def rewritten(run: Path, change: Callable[[Repetition], Repetition]) -> None:
+    """Change every repetition of a run."""
+    journal = run / "journal.jsonl"
+    records = parse(journal.read_bytes(), "journal").repetitions
+    journal.write_bytes(b"".join(encode(change(record)) for record in records))
+
+
+def test_estimates_by_other_models_are_refused_with_the_command_that_compares_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    # The same CPU time: with a TDP of 125 W the estimate is 1.5 times that without.
+    base = estimated(tmp_path / "base", "2 threads at 0.74 W, up to 3.5 W")
+    new = estimated(tmp_path / "new", "2 threads at 0.74 W, up to 62.5 W", 1.5)
+    with pytest.raises(RunError, match=r"up to 3\.5 W against .*up to 62\.5 W") as caught:
+        compare(base, new)
+    command = f"gb compare {base} {new} --allow-difference energy.estimate"
+    assert str(caught.value).endswith(command)
+    assert told(capsys, base, new, allow_difference=["energy.estimate"])[0] == 1
+
+
+def test_the_hardware_threads_granted_must_be_alike(tmp_path: Path) -> None:
+    base = estimated(tmp_path / "base", "2 threads at 0.74 W")
+    new = estimated(tmp_path / "new", "8 threads at 0.74 W", 1.64, cores_granted=8)
+    with pytest.raises(RunError, match=r"cores_granted: 2\.0 against 8") as caught:
+        compare(base, new)
+    assert str(caught.value).endswith("--allow-difference energy.estimate,cores_granted")
+
+
+@pytest.mark.parametrize(
+    ("environment", "difference"),
+    [
+        ({"machine": {"governor": "powersave"}}, "governor: performance against powersave"),
+        ({"machine": {"boost": True}}, "boost: False against True"),
+        (
+            {"gpus": [{"name": "G", "power_limit_w": 350.0}]},
+            "power_limit: 700 W against 350 W",
+        ),
+    ],
+)
+def test_what_sets_the_power_of_the_machine_must_be_alike(
+    tmp_path: Path, environment: dict[str, Any], difference: str
+) -> None:
+    usual = {
+        "machine": runs.environment()["machine"] | {"governor": "performance", "boost": False},
+        "gpus": [{"name": "G", "power_limit_w": 700.0}],
+    }
+    machine = usual["machine"] | environment.get("machine", {})
+    base = run_of(tmp_path / "base", environment=runs.environment(**usual))
+    changed = usual | environment | {"machine": machine}
+    new = run_of(tmp_path / "new", 1.05, environment=runs.environment(**changed))
+    with pytest.raises(RunError, match=difference):
+        compare(base, new)
+
+
+def test_all_differences_are_listed_at_once_with_the_command_to_paste(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
+) -> None:
+    new = run_of(tmp_path / "new", 1.05, threads=4, protocol={"window_s": 1.0})
+    rewritten(new, lambda record: replace(record, settings={"threads": 4, "spinning": True}))
+    with pytest.raises(RunError, match="threads: 2 against 4") as caught:
+        compare(base, new)
+    listed = "threads,window"
+    assert str(caught.value).endswith(f"--allow-difference {listed}")
+    assert "--set onnxruntime-cpu.intra_op_num_threads=1,2" in str(caught.value)
+    assert told(capsys, base, new, allow_difference=[listed])[0] == 1
+    assert told(capsys, base, new, allow_difference=["threads", "window"])[0] == 1
+
+
+def test_flags_stand_beside_the_verdict_and_can_be_left_out(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
+) -> None:
+    new = run_of(tmp_path / "new", 1.05)
+    rewritten(
+        new,
+        lambda record: replace(
+            record, flags=("disturbed", "throttled") if record.block else ("throttled",)
+        ),
+    )
+    _, out = told(capsys, base, new, as_json=True)
+    (cell, _) = json.loads(out)["cells"]
+    assert cell["reason"] == "new run: 4 of 4 flagged throttled, 3 of 4 disturbed"
+    assert cell["flags"] == {"base": {}, "new": {"throttled": 4, "disturbed": 3}}
+    _, out = told(capsys, base, new, as_json=True, exclude_flag=["disturbed"])
+    assert json.loads(out)["cells"][0]["repetitions"] == [4, 1]
+    with pytest.raises(RunError, match="the new run has no figure for this cell"):
+        compare(base, new, exclude_flag=["throttled,disturbed"])
+    with pytest.raises(UsageError, match="unknown flag 'loud'"):
+        compare(base, new, exclude_flag=["loud"])
+
+
+def test_a_network_that_fell_back_to_the_cpu_is_not_compared_with_one_that_did_not(
+    tmp_path: Path, base: Path
+) -> None:
+    new = run_of(tmp_path / "new", 1.05)
+    rewritten(new, lambda record: replace(record, flags=("fallback",)))
+    with pytest.raises(RunError, match="fallback: no against yes"):
+        compare(base, new)
+
+
+def test_a_gate_that_is_not_decided_says_so_and_fails_on_request(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    noisy = [run_of(tmp_path / name) for name in ("base", "new")]
+    for run, shift in zip(noisy, (1.0, 1.01), strict=True):
+        rewritten(
+            run,
+            lambda record, shift=shift: replace(  # type: ignore[misc]
+                record, energy=(runs.figure(40.0 * shift * (1 + 0.1 * record.block)),)
+            ),
+        )
+    code, out = told(capsys, *noisy)
+    assert code == 0
+    assert out.startswith("Not decided: 2 of 2 cells are too noisy to tell.\n")
+    assert "To decide, measure both runs with --repetitions " in " ".join(out.split())
+    assert told(capsys, *noisy, markdown=True)[1].startswith("### greenbatch: not decided: 2 of 2")
+    code, out = told(capsys, *noisy, as_json=True, fail_on_noise=True)
+    assert (code, json.loads(out)["decided"]) == (5, False)
+
+
+def test_a_decided_gate_is_none_of_noise(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
+) -> None:
+    for factor, code, first in ((1.05, 1, "Worse."), (1.0001, 0, "Not worse.")):
+        found = told(capsys, base, run_of(tmp_path / first, factor), fail_on_noise=True)
+        assert found[0] == code
+        assert found[1].startswith(first)
+
+
+def test_a_run_is_not_compared_with_itself(tmp_path: Path, base: Path) -> None:
+    with pytest.raises(RunError, match="are the same run; compare a run before a change"):
+        compare(base, base)
+
+
 @pytest.mark.slow
 def test_wrong_use_is_refused(tmp_path: Path, base: Path) -> None:
     with pytest.raises(UsageError, match="choose one"):
@@ -233,7 +381,7 @@ def test_wrong_use_is_refused(tmp_path: Path, base: Path) -> None:
     with pytest.raises(RunError, match="is no directory"):
         compare(base, tmp_path / "nowhere")
     with pytest.raises(FileError, match="cannot write"):
-        compare(base, run_of(tmp_path / "new"), junit=tmp_path / "no" / "junit.xml")
+        compare(base, run_of(tmp_path / "new", 1.01), junit=tmp_path / "no" / "junit.xml")
 
 
 def test_runs_of_other_networks_are_refused_by_their_cells(base: Path, tmp_path: Path) -> None:

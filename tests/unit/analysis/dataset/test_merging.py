@@ -22,7 +22,7 @@ from greenbatch.analysis.dataset.store import compile_dataset, open_with_files, 
 from greenbatch.analysis.dataset.variables import STATUSES, VARIABLES
 from greenbatch.analysis.findings.cells import cell_rows
 from greenbatch.errors import RunError, UnknownNameError, UsageError
-from greenbatch.records import Capacity, Cell, EnergySource, Record, Repetition, encode
+from greenbatch.records import Capacity, Cell, EnergySource, Record, Repetition, encode, parse
 from tests.fakes import runs
 from tests.fakes.unlike_run import unlike_run
 
@@ -431,3 +431,53 @@ def test_the_parts_of_a_merged_dataset_keep_their_environment(tmp_path: Path, a:
 
 def test_names_that_come_again_are_numbered() -> None:
     assert distinct(["a", "b", "a", "a", "a (2)"]) == ["a", "b", "a (2)", "a (3)", "a (2) (2)"]
+
+
+def estimated_run(path: Path, model: str, factor: float = 1.0) -> Path:
+    """A run whose energies are estimated by a model."""
+
+    def by_model(record: Repetition) -> Repetition:
+        energy = tuple(replace(figure, reason=model) for figure in record.energy)
+        scaled = (record.duration_s or 0.0) * factor
+        return replace(record, energy=energy, duration_s=scaled)
+
+    run = run_of(path, 1.0, source=EnergySource.ESTIMATED)
+    records = parse((run / "journal.jsonl").read_bytes(), "journal").repetitions
+    (run / "journal.jsonl").write_bytes(b"".join(encode(by_model(r)) for r in records))
+    return run
+
+
+def test_estimates_by_other_models_are_no_repetitions_of_one_design(tmp_path: Path) -> None:
+    a = estimated_run(tmp_path / "a", "2 hardware threads at 0.74 W each, up to 3.5 W")
+    b = estimated_run(tmp_path / "b", "2 hardware threads at 0.74 W each, up to 62.5 W", 1.01)
+    with pytest.raises(RunError, match=r"energy\.estimate is .*3\.5 W' in a and .*62\.5 W' in b"):
+        merge([a, b])
+    both = merge([a, b], allow=["energy.estimate"])
+    assert "energy.estimate is" in both.attrs["allowed_differences"]
+    ratio = both.gb.relative_to(backend="torch-cpu").sel(backend="onnxruntime-cpu")
+    assert "estimated by other models" in ratio["reason"].values.flat[0]
+
+
+def test_what_is_allowed_to_differ_allows_nothing_else(tmp_path: Path) -> None:
+    drawn = {"kind": "random", "detail": "seed 0"}
+    trained = {"kind": "pretrained", "detail": "IMAGENET1K_V1"}
+    a, b = (
+        run_of(
+            tmp_path / name,
+            factor,
+            artifacts={
+                model: {"file": "a.onnx", "sha256": "0" * 64, "weights": weights}
+                for model in ("alexnet", "vit_b_16")
+            },
+            environment=runs.environment(versions=runs.environment()["versions"] | more),
+        )
+        for name, factor, weights, more in (
+            ("a", 1.0, drawn, {}),
+            ("b", 1.01, trained, {"torch": "2.16.0"}),
+        )
+    )
+    with pytest.raises(RunError, match="disagree about the coordinate weights") as caught:
+        merge([a, b], allow=["version.torch"])
+    assert "--allow-difference weights,weights_detail" in str(caught.value)
+    both = merge([a, b], allow=["version.torch", "weights", "weights_detail"])
+    assert "weights differs, and is that of a" in both.attrs["allowed_differences"]

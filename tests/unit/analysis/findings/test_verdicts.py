@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestIndPower, TTestPower
+from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
-from greenbatch.analysis.findings.verdicts import Judgement, Side, Verdict, judge, overall_ratio
+from greenbatch.analysis.dataset.energy_basis import Basis, Part
+from greenbatch.analysis.findings.verdicts import Judgement, Side, Verdict, judge
+from greenbatch.analysis.statistics.overall_ratio import overall_ratio
 from greenbatch.errors import UsageError
 from greenbatch.records import Provenance
 
@@ -18,7 +21,7 @@ QUIET = (1.0, 1.001, 0.999, 1.002, 0.998)
 
 
 def side(*values: float, source: str = "measured", **facts: str) -> Side:
-    return Side(dict(enumerate(values)), Provenance(source), facts)
+    return Side(dict(enumerate(values)), Basis.of(Provenance(source)), facts=facts)
 
 
 def scaled(factor: float, values: tuple[float, ...] = QUIET) -> Side:
@@ -34,7 +37,7 @@ def judged(base: Side | None, new: Side | None, **more: bool | float) -> Judgeme
     [
         (1.05, Verdict.WORSE, True, True),
         (1.02, Verdict.WORSE, False, False),
-        (1.0, Verdict.NO_DIFFERENCE, False, False),
+        (1.0, Verdict.EQUIVALENT, False, False),
         (0.98, Verdict.BETTER, False, False),
         (0.9, Verdict.BETTER, True, False),
     ],
@@ -61,21 +64,29 @@ def test_a_change_of_just_the_threshold_counts() -> None:
     assert not judged(scaled(1.0), scaled(1.0299)).worse
 
 
+def least_of(power: TTestPower | TTestIndPower, spread: float) -> int:
+    """Repetitions that find a change of 3 %, and by two one-sided tests that there is none."""
+    effect = math.log(1.03) / spread
+    finds = power.solve_power(effect, alpha=0.05, power=0.8)
+    shows = power.solve_power(effect, alpha=0.05, power=0.9, alternative="larger")
+    return math.ceil(max(float(finds), float(shows)))
+
+
 def test_noise_is_called_noise_and_says_how_many_repetitions_would_do() -> None:
     values = (0.9, 1.0, 1.1, 0.95, 1.08)
     (cell,) = judged(side(*values), side(*reversed(values))).cells
     assert cell.verdict is Verdict.TOO_NOISY
-    spread = float(np.std(np.log(values), ddof=1))
-    expected = TTestIndPower().solve_power(math.log(1.03) / spread, alpha=0.05, power=0.8)
-    assert cell.needed == math.ceil(expected)
+    # Two samples of one spread: 8 degrees of freedom, of which the upper 80 % bound is taken.
+    spread = float(np.std(np.log(values), ddof=1)) * math.sqrt(8 / stats.chi2.ppf(0.2, 8))
+    assert cell.needed == least_of(TTestIndPower(), spread)
 
 
 def test_the_repetitions_needed_of_pairs_are_those_of_a_paired_test() -> None:
     base, new = (0.9, 1.0, 1.1, 0.95), (0.94, 1.0, 1.02, 0.99)
     (cell,) = judged(side(*base), side(*new), paired=True).cells
     spread = float(np.std(np.log(new) - np.log(base), ddof=1))
-    expected = TTestPower().solve_power(math.log(1.03) / spread, alpha=0.05, power=0.8)
-    assert cell.needed == math.ceil(expected)
+    spread *= math.sqrt(3 / stats.chi2.ppf(0.2, 3))
+    assert cell.needed == least_of(TTestPower(), spread)
 
 
 def test_what_no_number_of_repetitions_would_show_has_no_number() -> None:
@@ -93,6 +104,50 @@ def test_the_p_value_is_scipys(paired: bool) -> None:
         else stats.ttest_ind(np.log(new), np.log(base), equal_var=False)
     )
     assert cell.p == pytest.approx(expected.pvalue, abs=1e-12)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("factor", [0.98, 1.0, 1.025, 1.1])
+def test_equivalence_is_tested_as_statsmodels_does(paired: bool, factor: float) -> None:
+    base, new = (1.0, 1.02, 0.99, 1.01), tuple(factor * v for v in (1.01, 1.01, 1.0, 0.99))
+    (cell,) = judged(side(*base), side(*new), paired=paired).cells
+    within = (-math.log(1.03), math.log(1.03))
+    expected = (
+        ttost_paired(np.log(new), np.log(base), *within)[0]
+        if paired
+        else ttost_ind(np.log(new), np.log(base), *within, usevar="unequal")[0]
+    )
+    assert cell.p_equivalence == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.02])
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_a_change_of_the_thresholds_size_is_seldom_called_equivalent(n: int, spread: float) -> None:
+    random = np.random.default_rng(n)
+    false = sum(
+        judged(
+            side(*np.exp(random.normal(0, spread, n))),
+            side(*np.exp(random.normal(math.log(1.03), spread, n))),
+        )
+        .cells[0]
+        .verdict
+        is Verdict.EQUIVALENT
+        for _ in range(300)
+    )
+    assert false / 300 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
+
+
+def test_the_number_needed_is_seldom_too_small() -> None:
+    random = np.random.default_rng(13)
+    truth = TTestIndPower().solve_power(math.log(1.03) / 0.02, alpha=0.05, power=0.8)
+    needed = [
+        judged(side(*np.exp(random.normal(0, 0.02, 3))), side(*np.exp(random.normal(0, 0.02, 3))))
+        .cells[0]
+        .needed
+        for _ in range(200)
+    ]
+    enough = sum(n is not None and n >= truth for n in needed)
+    assert enough / 200 > 0.8 - 3 * math.sqrt(0.8 * 0.2 / 200)
 
 
 def test_two_repetitions_never_fail_a_gate() -> None:
@@ -120,7 +175,7 @@ def test_one_repetition_has_neither_interval_nor_a_number_needed() -> None:
 
 def test_values_without_any_spread_are_equal_or_not() -> None:
     (same,) = judged(side(0.1, 0.1, 0.1), side(0.1, 0.1, 0.1)).cells
-    assert (same.verdict, same.p) == (Verdict.NO_DIFFERENCE, 1.0)
+    assert (same.verdict, same.p) == (Verdict.EQUIVALENT, 1.0)
     assert judged(side(0.1, 0.1, 0.1), side(0.2, 0.2, 0.2)).worse
 
 
@@ -174,12 +229,12 @@ def test_five_percent_are_found_with_ten_repetitions_of_two_percent_spread() -> 
         (
             side(*QUIET),
             side(*QUIET, source="estimated"),
-            "measured against estimated: an estimate is not compared with a measurement",
+            "measured against estimated",
         ),
         (
             side(*QUIET, source="mixed"),
             side(*QUIET, source="mixed"),
-            "mixed against mixed: an estimate is not compared with a measurement",
+            "mixed against mixed: which domains are estimated was not recorded",
         ),
         (side(*QUIET), side(), "the new run has no figure for this cell"),
         (side(*QUIET, source="missing"), side(*QUIET), "the base has no figure for this cell"),
@@ -203,12 +258,30 @@ def test_what_is_unlike_is_not_compared(base: Side | None, new: Side | None, rea
 
 def test_estimates_may_be_compared_with_each_other() -> None:
     base, new = side(*QUIET, source="estimated"), side(*QUIET, source="estimated")
-    assert judged(base, new).cells[0].verdict is Verdict.NO_DIFFERENCE
+    assert judged(base, new).cells[0].verdict is Verdict.EQUIVALENT
+
+
+def test_all_that_differs_is_listed_at_once() -> None:
+    model = Basis((Part("cpu-estimate", Provenance.ESTIMATED, "2 threads"),))
+    other = Basis((Part("cpu-estimate", Provenance.ESTIMATED, "8 threads"),))
+    base = Side({0: 1.0, 1: 1.0}, model, facts={"threads": "2", "window": "2 s"})
+    (cell,) = judged(base, Side({0: 1.0}, other, facts={"threads": "4", "window": "1 s"})).cells
+    assert "2 threads against 8 threads" in cell.reason
+    assert "threads: 2 against 4; window: 2 s against 1 s" in cell.reason
+    assert cell.differences == ("energy.estimate", "threads", "window")
+
+
+def test_flags_stand_beside_the_verdict() -> None:
+    new = Side(scaled(1.05).values, flags={"disturbed": 5, "throttled": 2})
+    (cell,) = judged(scaled(1.0), new).cells
+    assert cell.verdict is Verdict.WORSE
+    assert cell.reason == "new run: 5 of 5 flagged disturbed, 2 of 5 throttled"
+    assert cell.flags == ({}, {"disturbed": 5, "throttled": 2})
 
 
 def test_a_fact_that_one_side_does_not_know_is_told() -> None:
     (cell,) = judged(side(*QUIET, affinity="0,1"), side(*QUIET)).cells
-    assert cell.verdict is Verdict.NO_DIFFERENCE
+    assert cell.verdict is Verdict.EQUIVALENT
     assert cell.reason == "known of one side only: affinity"
 
 
