@@ -126,6 +126,7 @@ class Overview:
     Attributes:
         eyebrow: The line above the title.
         along: What the parts are: ``machine`` or ``run``.
+        sentences: What the parts show together.
         closing: Stands at the end.
     """
 
@@ -134,5 +135,6 @@ class Overview:
     eyebrow: str
     along: str
     parts: Sequence[Part]
+    sentences: Sequence[str] = ()
     tables: Sequence[TableSection] = ()
     closing: str

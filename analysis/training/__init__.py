@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from greenbatch.analysis.training.findings.correctness import (
         Correctness,
         CorrectnessRow,
-        environments,
     )
+    from greenbatch.analysis.training.findings.environments import environments, machines_compared
     from greenbatch.analysis.training.findings.factorial import Factorial
     from greenbatch.analysis.training.findings.searches import (
         SearchCurve,
@@ -36,6 +36,7 @@ __all__ = [
     "SearchRow",
     "compile_training",
     "environments",
+    "machines_compared",
     "merge_training",
     "open_training",
     "open_training_with_files",
@@ -47,7 +48,8 @@ __all__ = [
 
 _HOMES = {
     "findings.answers": ("saving_sentence",),
-    "findings.correctness": ("Correctness", "CorrectnessRow", "environments"),
+    "findings.correctness": ("Correctness", "CorrectnessRow"),
+    "findings.environments": ("environments", "machines_compared"),
     "dataset.store": (
         "compile_training",
         "open_training",

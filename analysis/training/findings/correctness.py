@@ -158,44 +158,19 @@ def correctness(
     return [_correctness(c, part, within, metric) for c, part in contexts(dataset, apart)]
 
 
-def environments(dataset: "xr.Dataset") -> list[tuple[Context, GroupTests]]:
-    """Compare the machines of merged runs by energy per image seen, each choice by itself.
-
-    Raises:
-        UsageError: The runs are not merged along ``machine``.
-    """
-    if "machine" not in dataset.dims:
-        raise UsageError("there is one machine; merge runs of several to compare them")
-    found = []
-    for context, part in contexts(dataset, apart=("machine",)):
-        groups, sources = {}, set()
-        for machine in part["machine"].values.tolist():
-            row = _row(str(machine), {}, part.sel(machine=machine, drop=True))
-            if row.energy:
-                groups[row.name] = [*row.energy.values()]
-                sources.add(row.source)
-        if not comparable(sources):
-            note = "Energy is estimated on one machine and measured on another: not compared."
-            tests = GroupTests(
-                figure="energy", shapiro=(), levene=None, kruskal=None, dunn=(), notes=(note,)
-            )
-        else:
-            tests = _tests("energy", groups)
-        found.append((context, tests))
-    return found
-
-
 def _correctness(
     context: Context, part: "xr.Dataset", within: float, metric: Metric
 ) -> Correctness:
-    rows = _pareto_statuses(_rows(part), metric)
+    rows = _pareto_statuses(correctness_rows(part), metric)
     known = [row for row in rows if row.energy and getattr(row, metric)]
     saving, why = _saving(rows, within, metric)
     refused = _incomparable(known)
     tests = {
-        "energy": _tests("energy", {} if refused else {r.name: [*r.energy.values()] for r in rows}),
-        "accuracy": _tests("accuracy", {row.name: [*row.accuracy.values()] for row in rows}),
-        "f1": _tests("f1", {row.name: [*row.f1.values()] for row in rows}),
+        "energy": group_tests(
+            "energy", {} if refused else {r.name: [*r.energy.values()] for r in rows}
+        ),
+        "accuracy": group_tests("accuracy", {row.name: [*row.accuracy.values()] for row in rows}),
+        "f1": group_tests("f1", {row.name: [*row.f1.values()] for row in rows}),
     }
     if refused:
         tests["energy"] = replace(tests["energy"], notes=(refused,))
@@ -218,7 +193,8 @@ def _correctness(
     )
 
 
-def _rows(part: "xr.Dataset") -> list[CorrectnessRow]:
+def correctness_rows(part: "xr.Dataset") -> list[CorrectnessRow]:
+    """Read every choice of a data set on a machine, in the order of the study."""
     from itertools import product
 
     dims = [str(dim) for dim in part["in_design"].dims]
@@ -229,11 +205,13 @@ def _rows(part: "xr.Dataset") -> list[CorrectnessRow]:
         at = dict(zip(dims, places, strict=True))
         cell = part.sel(at, drop=True)
         if int(cell["in_design"]) == 1:
-            rows.append(_row(name_of(at, varying) or str(at["model"]), at, cell))
+            rows.append(correctness_row(name_of(at, varying) or str(at["model"]), at, cell))
     return rows
 
 
-def _row(name: str, labels: Mapping[str, Hashable], cell: "xr.Dataset") -> CorrectnessRow:
+def correctness_row(
+    name: str, labels: Mapping[str, Hashable], cell: "xr.Dataset"
+) -> CorrectnessRow:
     ok = cell["status"].values == _OK
     blocks = cell["repetition"].values.tolist()
 
@@ -371,7 +349,7 @@ def _above_zero(differences: Sequence[float]) -> bool:
     return found is not None and found.kind == "t" and found.low is not None and found.low > 0
 
 
-def _tests(figure: str, groups: Groups) -> GroupTests:
+def group_tests(figure: str, groups: Groups) -> GroupTests:
     """Do what tests can be done; groups without values are left out, with a note."""
     notes = [f"{name} has no {figure} and is left out." for name, v in groups.items() if not v]
     found = {name: values for name, values in groups.items() if values}

@@ -1,14 +1,12 @@
 """What each factor of a design does to the energy of a training: analysis of variance.
 
-Twice, side by side: with the repetition as the unit and its block as a factor; and as the study
-that is repeated did, with everything measured as if it were independent. Epochs of one training
-are not: they share a process, its data and the machine's state, so that their number says nothing
-about how well a figure repeats.
+Twice, side by side: with the block as a term; and as Yarally et al. did (CAIN 2023), whose rows are
+whole trainings too, but without blocks. What a block has in common is then in the residual.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenbatch.analysis.dataset.energy_basis import bases_of
 from greenbatch.analysis.dataset.totals import provenance_of
@@ -38,8 +36,7 @@ class Variance:
     """One way of analysing the variance.
 
     Attributes:
-        unit: What a row is: a repetition (J of a whole training), or an epoch (J of it).
-        rows: How many there are.
+        rows: How many trainings there are.
         crossed: Whether interactions are terms; if not, they are in the residual.
         blocked: Whether the block is a term.
         terms: Type III; p corrected by Holm over all but the block.
@@ -48,7 +45,6 @@ class Variance:
         notes: Why something is missing, a sentence each.
     """
 
-    unit: Literal["repetition", "epoch"]
     rows: int
     crossed: bool
     blocked: bool
@@ -56,11 +52,6 @@ class Variance:
     pairs: tuple[Test, ...]
     ranks: tuple[Test, ...]
     notes: tuple[str, ...]
-
-    @property
-    def pseudo_replicated(self) -> bool:
-        """Whether what belongs together was taken to be independent: p is then far too small."""
-        return self.unit == "epoch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +64,8 @@ class Factorial:
         levels: Energy of a training in J by factor and level, over blocks: each a mean over the
             levels of the others.
         blocks: Repetitions in which any training has an energy.
-        by_repetition: With the repetition as the unit.
-        by_epoch: As the study that is repeated did it.
+        blocked: With the block as a term, where there are several.
+        unblocked: Without it, as in the original.
         source: What the energies rest on, one of ``PROVENANCES``.
     """
 
@@ -82,8 +73,8 @@ class Factorial:
     factors: tuple[str, ...]
     levels: Mapping[str, Mapping[str, Interval]]
     blocks: int
-    by_repetition: Variance
-    by_epoch: Variance
+    blocked: Variance
+    unblocked: Variance
     source: Provenance
 
 
@@ -127,16 +118,15 @@ def _factorial(context: Context, part: "xr.Dataset", factors: tuple[str, ...]) -
     bases = bases_of(part, "energy_per_image_seen_source")
     bases.refuse_unlike(bases.codes.values, "an analysis of variance")
     whole = counted(part, "energy").where(ok)
-    epochs = counted(part, "epoch_energy").sum("phase", skipna=False).where(ok)
-    repetitions = [*_rows(whole, factors)]
-    blocks = len({row[BLOCK] for row in repetitions})
+    rows = [*_rows(whole, factors)]
+    blocks = len({row[BLOCK] for row in rows})
     return Factorial(
         context=context,
         factors=factors,
         levels=_levels(whole, factors),
         blocks=blocks,
-        by_repetition=_variance(repetitions, factors, "repetition", blocks),
-        by_epoch=_variance([*_rows(epochs, factors)], factors, "epoch", blocks),
+        blocked=_variance(rows, factors, blocks, BLOCK if blocks > 1 else None),
+        unblocked=_variance(rows, factors, blocks, None),
         source=provenance_of(sources),
     )
 
@@ -145,7 +135,7 @@ def _rows(values: "xr.DataArray", factors: Sequence[str]) -> Iterator[Row]:
     """List the values that are known, each with its levels and block."""
     import numpy as np
 
-    order = (*factors, "repetition", *(d for d in values.dims if d == "epoch"))
+    order = (*factors, "repetition")
     values = values.transpose(*order)
     labels = [values[dim].values for dim in order]
     for place in zip(*np.nonzero(np.isfinite(values.values)), strict=True):
@@ -170,15 +160,11 @@ def _levels(whole: "xr.DataArray", factors: Sequence[str]) -> dict[str, dict[str
 
 
 def _variance(
-    rows: Sequence[Row],
-    factors: Sequence[str],
-    unit: Literal["repetition", "epoch"],
-    blocks: int,
+    rows: Sequence[Row], factors: Sequence[str], blocks: int, block: str | None
 ) -> Variance:
     notes: list[str] = []
     # Unreplicated, interactions and noise cannot be told apart.
-    crossed = unit == "epoch" or blocks > 1 or len(factors) == 1
-    block = BLOCK if unit == "repetition" and blocks > 1 else None
+    crossed = blocks > 1 or len(factors) == 1
     if not rows:
         notes.append("There is no energy in it.")
     elif not crossed:
@@ -201,7 +187,6 @@ def _variance(
             )
             ranks += _tried(lambda name=name: [_ranked(rows, name)], notes)  # type: ignore[misc]
     return Variance(
-        unit=unit,
         rows=len(rows),
         crossed=crossed,
         blocked=block is not None,

@@ -17,7 +17,13 @@ from greenbatch.analysis.training.findings.rows import training_rows
 from greenbatch.analysis.training.report.charts import drawn
 from greenbatch.analysis.training.report.figures import write_training_figures
 from greenbatch.analysis.training.report.findings import TrainingFindings, TrainingReport
-from greenbatch.analysis.training.report.machines import MACHINES_NOTE, machines_table
+from greenbatch.analysis.training.report.machines import (
+    MACHINES_NOTE,
+    PAIRS_NOTE,
+    machine_pairs_table,
+    machine_sentences,
+    machines_table,
+)
 from greenbatch.analysis.training.report.page import training_page
 from greenbatch.analysis.training.report.plain_findings import plain_findings
 from greenbatch.analysis.training.report.search_findings import search_findings
@@ -82,7 +88,11 @@ def report_of_file(path: Path, dataset: "xr.Dataset") -> TrainingReport:
                 )
                 for label, part in parts.items()
             ],
-            tables=[TableSection(machines_table(dataset, parts), MACHINES_NOTE)],
+            sentences=machine_sentences(dataset),
+            tables=[
+                TableSection(machines_table(dataset, parts), MACHINES_NOTE),
+                TableSection(machine_pairs_table(dataset), PAIRS_NOTE),
+            ],
             closing="Machines are compared by energy per image seen, choice by choice.",
         )
         write_atomically(folder / "index.html", render("overview.html.j2", page=overview))

@@ -28,10 +28,9 @@ _SURE = 0.05
 
 ANOVA_NOTE = (
     "Analysis of variance of the energy of a training, type III with contrasts that sum to zero; p "
-    "corrected by Holm. By repetition: a training is one value, and its repetition a block. As in "
-    "the original every row, here an epoch, was taken to be independent, which it is not: this is "
-    "pseudo-replication, its p are far too small, and it is shown only for comparison with the "
-    "paper."
+    "corrected by Holm. A training is one value, and its repetition a block. The last columns are "
+    "without blocks, as in the original (Yarally et al., CAIN 2023), whose rows are trainings too; "
+    "there 24 trainings of each of 16 sets of hyperparameters were taken to be independent."
 )
 PAIRS_NOTE = (
     "Differences of the mean energy of a training between the levels of a factor (Tukey), with the "
@@ -55,11 +54,11 @@ def factor_analyses(dataset: "xr.Dataset") -> tuple[list[Factorial], str]:
 
 
 def factor_sentence(found: Factorial) -> str:
-    """Say which factor explains the energy of a training, with the repetition as the unit."""
+    """Say which factor explains the energy of a training, with the block as a term."""
     name = f"For {found.context.name}: " if found.context.name else ""
-    terms = [term for term in found.by_repetition.terms if term.test.of in found.factors]
+    terms = [term for term in found.blocked.terms if term.test.of in found.factors]
     if not terms:
-        return name + " ".join(found.by_repetition.notes or ("The factors are not analysed.",))
+        return name + " ".join(found.blocked.notes or ("The factors are not analysed.",))
     kind = "" if found.source == "measured" else f" ({found.source})"
     first, *others = sorted(terms, key=lambda term: -term.eta_squared)
     rest = ", ".join(f"{_words(t.test.of)} {_percent(t.eta_squared)}" for t in others)
@@ -70,7 +69,7 @@ def factor_sentence(found: Factorial) -> str:
             f"share of its variation goes with {_words(first.test.of)}, "
             f"{_percent(first.eta_squared)} (p = {p})."
         )
-    uncertain = "" if found.by_repetition.crossed else " " + " ".join(found.by_repetition.notes)
+    uncertain = "" if found.blocked.crossed else " " + " ".join(found.blocked.notes)
     return (
         f"{name}The factor that explains most of the energy of a training{kind} is "
         f"{_words(first.test.of)}: {_percent(first.eta_squared)} of its variation (eta squared; "
@@ -106,14 +105,14 @@ def anova_table(found: Sequence[Factorial]) -> Table:
         "partial (95 %)",
         "F",
         "p",
-        "as in the original: eta squared",
-        "F, every epoch a row",
-        "p, pseudo-replicated",
+        "without blocks: eta squared",
+        "F without blocks",
+        "p without blocks",
     )
     body = []
     for one in found:
-        repeated = {term.test.of: term for term in one.by_repetition.terms}
-        original = {term.test.of: term for term in one.by_epoch.terms}
+        repeated = {term.test.of: term for term in one.blocked.terms}
+        original = {term.test.of: term for term in one.unblocked.terms}
         for name in dict.fromkeys([*repeated, *original]):
             a, b = repeated.get(name), original.get(name)
             body.append(
@@ -147,7 +146,7 @@ def pairs_table(found: Sequence[Factorial]) -> Table:
             p_text(test.p_holm),
         )
         for one in found
-        for test in _tests(one.by_repetition)
+        for test in _tests(one.blocked)
     ]
     numeric = tuple(column in ("difference (95 %)", "p") for column in columns)
     return Table("pairs", "Pairwise comparison of levels", columns, tuple(body), numeric)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.training_variables import is_search
 from greenbatch.analysis.findings.wording import DASH, Table, spread
-from greenbatch.analysis.training.findings.correctness import environments
+from greenbatch.analysis.training.findings.environments import environments, machines_compared
 from greenbatch.analysis.training.findings.rows import TrainingRow, training_rows
 from greenbatch.analysis.training.report.hypothesis_table import effect_text, p_text
 
@@ -16,6 +16,11 @@ MACHINES_NOTE = (
     "Gross energy per image seen with its 95 % interval over repetitions; and whether the machines "
     "differ in it (Kruskal-Wallis over repetitions, each choice by itself). Machines differ in "
     "what their meters see, too: look at the domains in each report."
+)
+
+PAIRS_NOTE = (
+    "Dunn's test of each pair of machines, corrected by Holm over the pairs of a choice, with "
+    "Cliff's delta."
 )
 
 
@@ -44,6 +49,30 @@ def machines_table(dataset: "xr.Dataset", parts: "Mapping[str, xr.Dataset]") -> 
     numeric = (False, *(True for _ in parts), True, False)
     title = "Energy per image seen by machine"
     return Table("machines", title, columns, tuple(body), numeric)
+
+
+def machine_pairs_table(dataset: "xr.Dataset") -> Table:
+    """Which pairs of machines differ, each choice by itself (Dunn's test by Holm)."""
+    columns = ("choice", "machines", "p", "effect (95 %)")
+    body = [
+        (context.name or "all", test.of, p_text(test.p_holm), effect_text(test))
+        for context, tests in ([] if is_search(dataset) else environments(dataset))
+        for test in tests.dunn
+    ]
+    title = "Pairwise comparison of machines"
+    return Table("machine-pairs", title, columns, tuple(body), (False, False, True, False))
+
+
+def machine_sentences(dataset: "xr.Dataset") -> list[str]:
+    """Say what is saved over choices and machines; of searches, nothing is."""
+    if is_search(dataset):
+        return []
+    several = dataset.sizes.get("data", 1) > 1
+    return [
+        f"On {compared.context.name}: {sentence}" if several else sentence
+        for compared in machines_compared(dataset)
+        for sentence in compared.sentences("accuracy")
+    ]
 
 
 def _by_label(rows: list[TrainingRow]) -> dict[str, TrainingRow]:

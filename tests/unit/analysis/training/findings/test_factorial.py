@@ -123,9 +123,8 @@ def test_tukeys_comparisons_of_one_factor_are_statsmodels() -> None:
 def test_the_factors_effects_are_found_with_the_repetition_as_the_unit(tmp_path: Path) -> None:
     found = analysed(tmp_path)
     assert found.factors == ("conv_layers", "linear_layers", "relu")
-    analysis = found.by_repetition
-    assert (analysis.unit, analysis.rows, analysis.blocked) == ("repetition", 40, True)
-    assert not analysis.pseudo_replicated
+    analysis = found.blocked
+    assert (analysis.rows, analysis.blocked) == (40, True)
     terms = {term.test.of: term for term in analysis.terms}
     assert len(terms) == 8  # three factors, their interactions, the block
     # Variances in the make: 900², 100², 20², 60² x 2 of blocks, 15² of noise.
@@ -148,21 +147,25 @@ def test_the_factors_effects_are_found_with_the_repetition_as_the_unit(tmp_path:
     assert means["4"] - means["1"] == pytest.approx(1800, rel=0.02)
 
 
-def test_epochs_as_rows_are_labelled_and_too_sure(tmp_path: Path) -> None:
+def test_without_blocks_what_they_share_is_in_the_residual(tmp_path: Path) -> None:
     found = analysed(tmp_path, noise_j=60.0)
-    pseudo = found.by_epoch
-    assert (pseudo.unit, pseudo.rows, pseudo.blocked) == ("epoch", 120, False)
-    assert pseudo.pseudo_replicated
-    ranks = [
-        {test.of: test.p for test in one.ranks}["linear_layers"]
-        for one in (found.by_repetition, pseudo)
+    original = found.unblocked
+    assert (original.rows, original.blocked, original.crossed) == (40, False, True)
+    assert BLOCK not in {term.test.of for term in original.terms}
+    shares = [
+        {term.test.of: term.eta_squared for term in one.terms} for one in (found.blocked, original)
     ]
-    assert ranks[1] < ranks[0]  # three copies of every value
+    assert shares[0]["conv_layers"] == pytest.approx(shares[1]["conv_layers"])  # balanced
+    f = [
+        {term.test.of: term.test.statistic for term in one.terms}["linear_layers"]
+        for one in (found.blocked, original)
+    ]
+    assert f[1] < f[0]
 
 
 def test_with_one_repetition_interactions_stand_for_the_noise(tmp_path: Path) -> None:
     found = analysed(tmp_path, blocks=1)
-    analysis = found.by_repetition
+    analysis = found.blocked
     assert (analysis.crossed, analysis.blocked, found.blocks) == (False, False, 1)
     assert [t.test.of for t in analysis.terms] == ["conv_layers", "linear_layers", "relu"]
     assert analysis.notes[0].startswith("There is one repetition: interactions stand for")
@@ -172,7 +175,7 @@ def test_with_one_repetition_interactions_stand_for_the_noise(tmp_path: Path) ->
 def test_without_energy_the_analysis_says_so(tmp_path: Path) -> None:
     found = analysed(tmp_path, source=EnergySource.MISSING)
     assert found.source == "missing"
-    for analysis in (found.by_repetition, found.by_epoch):
+    for analysis in (found.blocked, found.unblocked):
         assert (analysis.terms, analysis.pairs, analysis.ranks) == ((), (), ())
         assert analysis.notes == ("There is no energy in it.",)
     assert found.levels == {"conv_layers": {}, "linear_layers": {}, "relu": {}}
@@ -192,8 +195,8 @@ def test_a_combination_that_never_ended_is_named(tmp_path: Path) -> None:
     ]
     path = training_runs.write(tmp_path, records, training_runs.study(["m"], settings=settings))
     (found,) = factorial(compile_training(path))
-    assert found.by_repetition.terms == ()
-    assert "do not determine all terms of conv_layers x relu" in found.by_repetition.notes[0]
+    assert found.blocked.terms == ()
+    assert "do not determine all terms of conv_layers x relu" in found.blocked.notes[0]
 
 
 def test_estimates_and_measurements_do_not_meet(tmp_path: Path) -> None:
@@ -215,4 +218,4 @@ def test_what_is_no_factor_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="width is no dimension of the run; it has model, data"):
         factorial(dataset, ["width"])
     (found,) = factorial(dataset, ["model"])
-    assert [term.test.of for term in found.by_repetition.terms] == ["model", BLOCK]
+    assert [term.test.of for term in found.blocked.terms] == ["model", BLOCK]

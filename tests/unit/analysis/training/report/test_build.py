@@ -171,7 +171,7 @@ def test_a_factorial_names_the_layers_that_explain_the_energy(
     effects = {n: abs(e[1]) for n, e in _spread(fakes.LAYER_EFFECTS_J).items()}
     share = effects["conv_layers"] ** 2 / sum(e**2 for e in effects.values())
     assert float(found[1]) == pytest.approx(100 * share, abs=1.0)
-    assert "pseudo-replication" in text
+    assert "without blocks: eta squared" in text
     assert facts(page)["charts"]["effects-0"]["levels"][0]["factor"] == "conv_layers"
 
 

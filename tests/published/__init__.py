@@ -1,0 +1,1 @@
+"""What others published, as datasets of ours."""
