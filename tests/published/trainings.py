@@ -104,6 +104,12 @@ def _records(training: DelReyTraining, faulty: bool) -> list[Record]:
     ]
 
 
+def searches() -> list[dict[str, float]]:
+    """Return the best accuracy of each strategy, for every network, data set and search space."""
+    found = json.loads((HERE / "yarally_searches.json").read_text(encoding="utf-8"))
+    return [search["best_accuracy"] for search in found]
+
+
 def layer_rows(data: str) -> Iterator[dict[str, str | float]]:
     """Yield trainings with the number, mean and spread of each variant of Yarally et al.
 

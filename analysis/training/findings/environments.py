@@ -67,6 +67,8 @@ class GreatestSaving:
         if self.lost is None:
             return f"{text}."
         points = 100 * abs(self.lost)
+        if points < 0.05:
+            return f"{text}, with the same {word_of(metric)}."
         word = "less" if self.lost > 0 else "more"
         return f"{text}, with {points:.1f} points {word} {word_of(metric)}."
 
@@ -107,7 +109,7 @@ class MachinesCompared:
             share, p = self.interaction.eta_squared, self.interaction.test.p
             found.append(
                 "How much a machine saves depends on the choice: their interaction has "
-                f"{share:.1%} of the variation of the logarithm of the energy."
+                f"{100 * share:.1f} % of the variation of the logarithm of the energy."
                 if p < _SURE
                 else "It is not shown that what a machine saves depends on the choice."
             )

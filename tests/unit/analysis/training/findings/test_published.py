@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from greenbatch.analysis.statistics.hypothesis_tests import (
@@ -15,13 +16,17 @@ from greenbatch.analysis.statistics.hypothesis_tests import (
     spearman,
 )
 from greenbatch.analysis.statistics.linear_models import anova, tukey
+from greenbatch.analysis.training.dataset.contexts import Context
 from greenbatch.analysis.training.findings.correctness import correctness
 from greenbatch.analysis.training.findings.environments import environments, machines_compared
+from greenbatch.analysis.training.findings.searches import SearchCurve
+from greenbatch.records import Provenance
 from tests.published.trainings import (
     DelReyTraining,
     delrey_dataset,
     delrey_trainings,
     layer_rows,
+    searches,
 )
 
 pytestmark = pytest.mark.numeric
@@ -234,3 +239,27 @@ def test_levels_differ_as_published(data: str, differences: dict[str, float]) ->
     for number, row in enumerate(rows):  # no two are alike, as in what was measured
         groups.setdefault(str(row["conv_layers"]), []).append(float(row["energy"]) + 1e-6 * number)
     assert kruskal_wallis(groups).statistic == pytest.approx(2303.250, abs=5e-4)
+
+
+def test_bayesian_search_ends_near_the_best_where_others_do_not() -> None:
+    arrived = dict.fromkeys(("random", "grid", "bayesian"), 0)
+    for best in searches():
+        for strategy, accuracy in best.items():
+            curve = SearchCurve(
+                context=Context((), ""),
+                strategy=strategy,
+                objective="accuracy",
+                within=0.01,
+                blocks=(0,),
+                score=np.array([[accuracy]]),
+                energy_j=np.array([[1.0]]),
+                source=Provenance.MEASURED,
+                ok=64,
+                failed=0,
+                unknown=0,
+                unfinished=(),
+                best_trial={},
+            )
+            arrived[strategy] += not curve.near({0: max(best.values())}).never
+    assert len(searches()) == 12
+    assert arrived == {"bayesian": 11, "random": 4, "grid": 3}
