@@ -1,13 +1,13 @@
 """Networks by year: accuracy, energy per image, and the front of each time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.energy_basis import Basis, all_unlike
 from greenbatch.analysis.findings.cells import AccuracyFigure, CellRow
 from greenbatch.analysis.statistics.dominance import on_front
-from greenbatch.analysis.statistics.intervals import Interval
+from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.records import Cell
 from greenbatch.records.provenance import Provenance
 
@@ -29,6 +29,7 @@ class Network:
         parameters: ``None`` where unknown.
         cell: Where it needs least energy per image.
         energy_j: Per image, gross.
+        by_block: The same by block.
         front: Whether no other network of its year or before has at least its accuracy for at
             most its energy. Of the means: their intervals may overlap.
     """
@@ -38,6 +39,7 @@ class Network:
     parameters: float | None
     cell: Cell
     energy_j: Interval
+    by_block: Mapping[int, float] = field(repr=False)
     energy_source: Provenance
     accuracy: AccuracyFigure
     front: bool = False
@@ -89,6 +91,7 @@ def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Netwo
                 parameters=parameters.get(model),
                 cell=row.cell,
                 energy_j=energy_j,
+                by_block=row.series["energy"].by_block,
                 energy_source=row.energy_source,
                 accuracy=accuracy,
             )
@@ -129,6 +132,60 @@ def timeline_sentence(networks: Sequence[Network]) -> str:
         f"least as accurate for as little energy): {then}. On the Pareto front of all: {now}. "
         "Of the means, each network at its own best backend and batch size."
     )
+
+
+def growth_sentence(networks: Sequence[Network]) -> str:
+    """Say how energy and accuracy grew from the first year to the last one; empty for one year.
+
+    Of the most accurate network of each of the two years.
+    """
+    first, last = (
+        max(
+            (network for network in networks if network.year == year),
+            key=lambda network: network.accuracy.top1,
+        )
+        for year in (networks[0].year, networks[-1].year)
+    )
+    growth = ratio(last.by_block, first.by_block)
+    if first.year == last.year or growth is None:
+        return ""
+    points = f"{last.accuracy.top1 - first.accuracy.top1:+.1f}".replace("-", "−")
+    return (
+        f"From {first.model} ({first.year}) to {last.model} ({last.year}), energy per image "
+        f"changed by a factor of {_factor(growth)} and top-1 accuracy by {points} percentage "
+        "points."
+    )
+
+
+def leaner_sentences(networks: Sequence[Network]) -> list[str]:
+    """Name the networks that are shown to need less energy than every one published before them.
+
+    Only those that are at least as accurate as the leanest one before them, with a sentence each.
+    """
+    found = []
+    for network in networks:
+        before = [other for other in networks if other.year < network.year]
+        if not before:
+            continue
+        leanest = min(before, key=lambda other: other.energy_j.centre)
+        share = ratio(network.by_block, leanest.by_block)
+        points = network.accuracy.top1 - leanest.accuracy.top1
+        if share is None or share.centre >= 1 or not share.excludes(1.0) or points < 0:
+            continue
+        found.append(
+            f"{network.model} ({network.year}) needs {_factor(share)} times the energy per image "
+            f"of {leanest.model} ({leanest.year}), the least of all networks before it, with "
+            f"{points:.1f} percentage points more top-1 accuracy."
+        )
+    return found
+
+
+def _factor(found: Interval) -> str:
+    """Write a ratio with its interval: ``27.1 (26.4 … 27.8)``."""
+    if found.low is None or found.high is None:
+        return f"{found.centre:.3g}"
+    word = "" if found.kind == "t" else "range "
+    return f"{found.centre:.3g} ({word}{found.low:.3g} … {found.high:.3g})"
 
 
 def _with_front(network: Network, others: Sequence[Network]) -> Network:

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from greenbatch.analysis.findings.caveats import Caveat
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.serving import ServingPanel
-from greenbatch.analysis.findings.timeline import Network, timeline_sentence
+from greenbatch.analysis.findings.timeline import (
+    Network,
+    growth_sentence,
+    leaner_sentences,
+    timeline_sentence,
+)
 from greenbatch.analysis.report.charts.charts import (
     accuracy_charts,
     energy_charts,
@@ -182,7 +187,12 @@ def timeline_sections(networks: Sequence[Network], left_out: str) -> list[Sectio
             "join the best networks so far; green networks were on the Pareto front of accuracy "
             "and energy when they were published.",
             timeline_charts(networks),
-            sentences=[timeline_sentence(networks), *([left_out] if left_out else [])],
+            sentences=[
+                *filter(None, [growth_sentence(networks)]),
+                *leaner_sentences(networks),
+                timeline_sentence(networks),
+                *filter(None, [left_out]),
+            ],
             estimated=estimated,
             key=False,
         )

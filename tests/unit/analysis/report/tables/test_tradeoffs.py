@@ -8,7 +8,13 @@ import pytest
 from greenbatch.analysis import cell_rows, compile_dataset
 from greenbatch.analysis.findings.answers import answers
 from greenbatch.analysis.findings.comparisons import best_rows
-from greenbatch.analysis.findings.timeline import fronts, timeline, timeline_sentence
+from greenbatch.analysis.findings.timeline import (
+    fronts,
+    growth_sentence,
+    leaner_sentences,
+    timeline,
+    timeline_sentence,
+)
 from greenbatch.analysis.report.tables.tradeoffs import (
     Footprint,
     crossing_sentences,
@@ -185,6 +191,11 @@ def test_networks_stand_by_year_and_the_front_of_their_time(tmp_path: Path) -> N
         timeline_sentence(networks)
     )
     assert said.startswith("Ran with random weights, and are shown at the accuracy published")
+    assert growth_sentence(networks) == (
+        "From alexnet (2012) to convnext_base (2022), energy per image changed by a factor of 3 "
+        "(3 … 3) and top-1 accuracy by +27.5 percentage points."
+    )
+    assert leaner_sentences(networks) == []  # none needs less than alexnet
 
 
 def test_a_network_that_was_beaten_when_it_came_is_not_on_the_front(tmp_path: Path) -> None:
@@ -195,6 +206,23 @@ def test_a_network_that_was_beaten_when_it_came_is_not_on_the_front(tmp_path: Pa
         "densenet121": True,
         "shufflenet_v2_x0_5": False,
     }
+
+
+def test_a_network_that_needs_less_than_all_before_it_is_named(tmp_path: Path) -> None:
+    costs = {
+        Cell("alexnet", ONE): (1.0, 0.01),
+        Cell("densenet121", ONE): (4.0, 0.01),
+        Cell("shufflenet_v2_x0_5", ONE): (0.14, 0.01),
+        Cell("vit_b_16", ONE): (0.1399, 0.01),  # within the noise of the one before
+    }
+    networks, _ = timeline(dataset := compile_dataset(run_of(tmp_path, costs)), cell_rows(dataset))
+    noisy = replace(networks[-1], by_block={0: 0.1, 1: 0.2, 2: 0.13})
+    (sentence,) = leaner_sentences([*networks[:-1], noisy])
+    assert sentence == (
+        "shufflenet_v2_x0_5 (2018) needs 0.14 (0.14 … 0.14) times the energy per image of alexnet "
+        "(2012), the least of all networks before it, with 4.0 percentage points more top-1 "
+        "accuracy."
+    )
 
 
 def test_one_network_makes_no_timeline(tmp_path: Path) -> None:
