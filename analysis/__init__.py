@@ -31,8 +31,9 @@ if TYPE_CHECKING:
         start_ups,
     )
     from greenbatch.analysis.findings.verdicts import CellVerdict, Judgement, Side, Verdict, judge
-    from greenbatch.analysis.recommendation.candidates import Limits
-    from greenbatch.analysis.recommendation.recommend import Choice, Recommendation, recommend
+    from greenbatch.analysis.recommendation.choices import Choice
+    from greenbatch.analysis.recommendation.limits import Limits
+    from greenbatch.analysis.recommendation.recommend import Recommendation, recommend
     from greenbatch.analysis.recommendation.service_curves import ServiceCurve, read_service_curves
     from greenbatch.analysis.runs import open_run, write_report
     from greenbatch.analysis.statistics.by_dimension import (
@@ -112,8 +113,9 @@ _HOMES = {
     "statistics.intervals": ("Interval", "interval", "ratio", "ratio_of_runs"),
     "statistics.by_dimension": ("Figure", "figure_of", "intervals_of", "ratios_of"),
     "findings.startup": ("BreakEven", "StartUp", "break_even", "break_evens", "start_ups"),
-    "recommendation.recommend": ("Choice", "Recommendation", "recommend"),
-    "recommendation.candidates": ("Limits",),
+    "recommendation.choices": ("Choice",),
+    "recommendation.recommend": ("Recommendation", "recommend"),
+    "recommendation.limits": ("Limits",),
     "runs": ("open_run", "write_report"),
     "recommendation.service_curves": ("ServiceCurve", "read_service_curves"),
     "findings.cells": ("CellRow", "cell_rows"),

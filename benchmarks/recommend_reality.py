@@ -141,7 +141,9 @@ def predict(
     found = []
     for seed in range(DRAWS):
         draws = np.random.default_rng(seed).integers(POINTS, size=len(served.arrival_s))
-        met = Traffic(served.arrival_s, tuple(draws.tolist()), float(cell.served.rate))
+        rate_hz = float(cell.served.rate)
+        warm_up = int(WARM_UP * len(served.arrival_s))
+        met = Traffic(served.arrival_s, tuple(draws.tolist()), rate_hz, rate_hz, warm_up)
         outcome = simulated(
             met, parse_policy(cell.served.policy), curve, one, idle=one.idle_w is not None
         )

@@ -4,36 +4,23 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from greenbatch.analysis.recommendation.limits import RESPONSE_ERROR, Limits
 from greenbatch.analysis.recommendation.service_curves import Repeated, ServiceCurve
 from greenbatch.analysis.recommendation.simulation import Outcome, Traffic, averaged, serve
 from greenbatch.analysis.statistics.dominance import on_front
-from greenbatch.queueing.policies import Policy, parse_policy
+from greenbatch.queueing.policies import Policy, PolicyKind, parse_policy
 
 WAITS_PER_DECADE = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 _SHARES_OF_LIMIT = (0.6, 0.65, 0.75, 0.8, 0.85, 0.9, 0.95)
 _SLACK = 1.25  # a short simulation knows a 99th percentile to some 10 or 20 %
+_SURELY = 1 / (1 + RESPONSE_ERROR)
 _KINDS = 8
 _EACH = 3
 _FRONT = 12
 _SAFEST = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The largest response times allowed, in s; ``None``: any."""
-
-    p99_s: float | None = None
-    mean_s: float | None = None
-
-    @property
-    def any(self) -> bool:
-        """Whether anything is limited."""
-        return self.p99_s is not None or self.mean_s is not None
-
-    def strain(self, p99_s: float, mean_s: float) -> float:
-        """Return the response time over its limit, the worse of two; 0 where there is none."""
-        parts = ((p99_s, self.p99_s), (mean_s, self.mean_s))
-        return max((got / limit for got, limit in parts if limit), default=0.0)
+_REFINED = 2
+_STEPS = 4
+_FACTORS = (0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +51,7 @@ def batch_limits(curve: ServiceCurve) -> list[int]:
     return sorted({*curve.measured, *(p for p in powers if curve.smallest <= p <= curve.largest)})
 
 
-def candidates(curve: ServiceCurve, rate_hz: float, limits: Limits) -> list[Candidate]:
+def candidates(curve: ServiceCurve, traffic: Traffic, limits: Limits) -> list[Candidate]:
     """List the policies of a backend, simple ones first.
 
     Waits are in steps of 1 to 1.5 to 2 ... from a tenth of the time between requests, below which
@@ -78,7 +65,8 @@ def candidates(curve: ServiceCurve, rate_hz: float, limits: Limits) -> list[Cand
     texts += [f"fixed:{size}" for size in sizes if size > 1]
     for size in sizes if small else ():
         if size > 1:
-            waits_s = _waits_s(0.1 / rate_hz, 2 * size / rate_hz, limits.p99_s)
+            low_s, high_s = 0.1 / traffic.needed_hz, 2 * size / traffic.rate_hz
+            waits_s = _waits_s(low_s, high_s, limits.p99_s)
             texts += [f"dynamic:{size}:{wait_s * 1e3:g}ms" for wait_s in waits_s]
     return [Candidate(curve, parse_policy(text)) for text in texts]
 
@@ -92,79 +80,143 @@ def _waits_s(low_s: float, high_s: float, limit_s: float | None) -> list[float]:
     return sorted({wait_s for wait_s in every if low_s <= wait_s <= high_s})
 
 
-def shortlist(
-    found: Iterable[Candidate], traffic: Traffic, limits: Limits, *, energy: bool, idle: bool
-) -> list[Candidate]:
-    """Simulate each candidate shortly, and keep those that may be the answer or stand beside it.
+def refined(candidate: Candidate, limits: Limits) -> list[Candidate]:
+    """List policies around one: batches and waits between it and its neighbours in `candidates`."""
+    policy, curve = candidate.policy, candidate.curve
+    sizes = [size for size in batch_limits(curve) if size > 1 or policy.kind == PolicyKind.GREEDY]
+    place = sizes.index(policy.largest)
+    low, high = sizes[max(place - 1, 0)], sizes[min(place + 1, len(sizes) - 1)]
+    between = {round(low + (high - low) * step / _STEPS) for step in range(_STEPS + 1)}
+    if policy.kind != PolicyKind.DYNAMIC:
+        texts = [f"{policy.kind}:{size}" for size in sorted(between)]
+    else:
+        most_s = limits.p99_s if limits.p99_s is not None else math.inf
+        waits_s = {min(policy.wait_s * factor, most_s) for factor in _FACTORS}
+        texts = [
+            f"dynamic:{size}:{wait_s * 1e3:.3g}ms"
+            for size in sorted(between)
+            for wait_s in sorted(waits_s)
+        ]
+    return [Candidate(curve, parse_policy(text)) for text in texts]
 
-    Kept are batch 1 of every backend, its best and its nearest to the limits, the fastest, and:
-    with limits, the few of least energy of each of the best kinds, within the limits and a margin;
-    without, the front of energy and p99.
+
+class Search:
+    """Simulates candidates shortly, and keeps those that may be the answer or stand beside it.
 
     Args:
-        found: All of which sustain the rate.
         traffic: A short one.
         limits: On the response time.
         energy: Whether energy decides; else response time.
         idle: As for `serve`.
     """
-    tried: list[tuple[Candidate, Outcome]] = []
-    seen = set()
-    means: dict[int, Repeated] = {}
-    for candidate in found:
-        curve = candidate.curve
-        one = means.setdefault(id(curve), averaged(curve))
-        outcome = serve(traffic, candidate.policy, curve, one, idle=idle)
-        # With these arrivals it behaves as a simpler one does: a batch limit never reached.
-        same = (id(curve), outcome)
-        if outcome is not None and same not in seen:
-            seen.add(same)
-            tried.append((candidate, outcome))
 
-    def strain(one: tuple[Candidate, Outcome]) -> tuple[float, float]:
-        return limits.strain(one[1].p99_s, one[1].mean_s), one[1].p99_s
+    def __init__(self, traffic: Traffic, limits: Limits, *, energy: bool, idle: bool) -> None:
+        self._traffic, self._limits = traffic, limits
+        self._energy, self._idle = energy, idle
+        self._tried: list[_Tried] = []
+        self._seen: set[tuple[int, Outcome]] = set()
+        self._texts: set[tuple[int, str]] = set()
+        self._means: dict[int, Repeated] = {}
 
-    kept = [c for c, _ in tried if c.policy.largest == 1]
-    swift = sorted(tried, key=strain)
-    kept += [c for c, _ in swift[:_SAFEST]]
-    for place in means:
-        own = [one for one in swift if id(one[0].curve) == place]
-        kept += [c for c, _ in own[:1]]
-        within = [one for one in own if strain(one)[0] <= 1]
-        kept += [c for c, _ in sorted(within, key=_energy)[:_EACH] if energy]
-    kept += [c for c, _ in sorted(tried, key=lambda t: t[1].p99_s)[:_SAFEST]]
-    if energy and limits.any:
-        kept += _frugal(tried, limits)
-    elif energy:
-        kept += _front(tried)
-    return list(dict.fromkeys(kept))
+    def shortlist(self, found: Iterable[Candidate]) -> list[Candidate]:
+        """Keep batch 1 of every backend, its best and its nearest to the limits, and the fastest.
+
+        With limits, the few of least energy of each of the best kinds are kept, within the limits
+        and a margin to either side; without, the front of energy and p99. Around the best of
+        these, smaller steps of batch and wait are tried.
+
+        Args:
+            found: All of which sustain the rate.
+        """
+        self._try(found)
+        if self._energy:
+            for candidate in self._promising():
+                near = refined(candidate, self._limits)
+                self._try(one for one in near if one.can_hold(self._traffic.needed_hz))
+        tried, strain = self._tried, self._strain
+        swift = sorted(tried, key=lambda one: (strain(one), one.hardest_p99_s))
+        fast = sorted(tried, key=lambda one: one.hardest_p99_s)
+        kept = [one for one in tried if one.candidate.policy.largest == 1]
+        kept += [*swift[:_SAFEST], *fast[:_SAFEST]]
+        for place in self._means:
+            own = [one for one in swift if id(one.candidate.curve) == place]
+            prompt = [one for one in own if not one.candidate.policy.wait_s]
+            for few in (own, prompt):
+                kept += few[:1]
+                for margin in (_SURELY, 1.0):
+                    fit = sorted((one for one in few if strain(one) <= margin), key=_energy)
+                    kept += fit[: _EACH if self._energy else 1]
+        if self._energy:
+            kept += self._frugal() if self._limits.any else _front(tried)
+        return list(dict.fromkeys(one.candidate for one in kept))
+
+    def _try(self, found: Iterable[Candidate]) -> None:
+        for candidate in found:
+            curve = candidate.curve
+            name = (id(curve), candidate.policy.text)
+            if name in self._texts:
+                continue
+            self._texts.add(name)
+            mean = self._means.setdefault(id(curve), averaged(curve))
+            outcome = serve(self._traffic, candidate.policy, curve, mean, idle=self._idle)
+            # With these arrivals it behaves as a simpler one does: a batch limit never reached.
+            if outcome is not None and (id(curve), outcome) not in self._seen:
+                self._seen.add((id(curve), outcome))
+                self._tried.append(_Tried(candidate, outcome))
+
+    def _strain(self, one: "_Tried") -> float:
+        return self._limits.strain(one.hardest_p99_s, one.hardest_mean_s)
+
+    def _promising(self) -> list[Candidate]:
+        """Return the best of each of the most frugal kinds of every backend."""
+        best: dict[tuple[int, str, int], Candidate] = {}
+        for one in sorted(self._tried, key=_energy):
+            if self._strain(one) <= 1:
+                best.setdefault(one.candidate.kind, one.candidate)
+        found = []
+        for place in self._means:
+            own = [candidate for (curve, _, _), candidate in best.items() if curve == place]
+            found += own[:_REFINED]
+        return found
+
+    def _frugal(self) -> "list[_Tried]":
+        kinds: dict[tuple[int, str, int], list[_Tried]] = {}
+        for margin in (_SURELY, 1.0, _SLACK):
+            most = {kind: len(members) + 1 for kind, members in kinds.items()}
+            for one in sorted(self._tried, key=_energy):
+                members = kinds.setdefault(one.candidate.kind, [])
+                allowed = _EACH if margin < 1 else most.get(one.candidate.kind, 1)
+                if self._strain(one) <= margin and one not in members and len(members) < allowed:
+                    members.append(one)
+        filled = [members for members in kinds.values() if members]
+        return [one for members in filled[:_KINDS] for one in members]
 
 
-def _frugal(tried: Sequence[tuple[Candidate, Outcome]], limits: Limits) -> list[Candidate]:
-    kinds: dict[tuple[int, str, int], list[Candidate]] = {}
-    for margin in (1.0, _SLACK):
-        counts = {kind: len(members) for kind, members in kinds.items()}
-        for candidate, outcome in sorted(tried, key=_energy):
-            members = kinds.setdefault(candidate.kind, [])
-            most = _EACH if margin == 1.0 else counts.get(candidate.kind, 0) + 1
-            near = limits.strain(outcome.p99_s, outcome.mean_s) <= margin
-            if near and candidate not in members and len(members) < most:
-                members.append(candidate)
-    filled = [members for members in kinds.values() if members]
-    return [candidate for members in filled[:_KINDS] for candidate in members]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tried:
+    candidate: Candidate
+    outcome: Outcome
+
+    @property
+    def hardest_p99_s(self) -> float:
+        return max(self.outcome.p99_s, self.outcome.busiest_p99_s or 0.0)
+
+    @property
+    def hardest_mean_s(self) -> float:
+        return max(self.outcome.mean_s, self.outcome.busiest_mean_s or 0.0)
 
 
-def _front(tried: Sequence[tuple[Candidate, Outcome]]) -> list[Candidate]:
+def _front(tried: Sequence[_Tried]) -> list[_Tried]:
     """Keep what is not dominated in energy and p99, thinned to a dozen."""
-    known = sorted((one for one in tried if one[1].energy_j is not None), key=_energy)
+    known = sorted((one for one in tried if one.outcome.energy_j is not None), key=_energy)
     best = on_front(map(_energy, known))
-    front = [candidate for (candidate, _), kept in zip(known, best, strict=True) if kept]
+    front = [one for one, kept in zip(known, best, strict=True) if kept]
     if len(front) <= _FRONT:
         return front
     places = {round(at * (len(front) - 1) / (_FRONT - 1)) for at in range(_FRONT)}
     return [front[place] for place in sorted(places)]
 
 
-def _energy(tried: tuple[Candidate, Outcome]) -> tuple[float, float]:
-    energy_j = tried[1].energy_j
-    return (math.inf if energy_j is None else energy_j, tried[1].p99_s)
+def _energy(one: _Tried) -> tuple[float, float]:
+    energy_j = one.outcome.energy_j
+    return (math.inf if energy_j is None else energy_j, one.hardest_p99_s)

@@ -2,74 +2,47 @@
 
 Every repetition of a backend is simulated as a server of its own, with arrivals of its own, and
 intervals are over repetitions: they hold what differs between repetitions and what differs between
-simulations. All policies meet the same arrivals in a repetition, so ratios are paired by block.
+simulations. A recording is replayed in every repetition. All policies meet the same arrivals in a
+repetition, so ratios are paired by block.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from greenbatch.analysis.dataset.energy_basis import Basis, all_unlike
+from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.findings.comparisons import Ratio
-from greenbatch.analysis.recommendation.candidates import Candidate, Limits, candidates, shortlist
+from greenbatch.analysis.recommendation.basis import basis, of_recording, without_choice
+from greenbatch.analysis.recommendation.candidates import Candidate, Search, candidates
+from greenbatch.analysis.recommendation.choices import (
+    Choice,
+    Verdict,
+    choice_of,
+    cost,
+    differs,
+    nearest,
+    over,
+    simplest,
+    verdict,
+    within,
+)
+from greenbatch.analysis.recommendation.limits import Limits
+from greenbatch.analysis.recommendation.recorded import Recorded, read_recorded
 from greenbatch.analysis.recommendation.service_curves import ServiceCurve
 from greenbatch.analysis.recommendation.simulation import (
-    Outcome,
     Traffic,
     draw_traffic,
-    figures,
+    replay_traffic,
     serve,
 )
 from greenbatch.analysis.statistics.dominance import on_front
-from greenbatch.analysis.statistics.intervals import LEAST, Interval, interval, ratio
-from greenbatch.queueing.arrivals import Arrivals
-from greenbatch.queueing.policies import Policy
-from greenbatch.records import Cell, Provenance
+from greenbatch.analysis.statistics.intervals import Interval, interval
+from greenbatch.queueing.arrivals import Arrivals, Replay
+from greenbatch.records import Cell
 
 SEARCHED = 3_000
 SIMULATED = 60_000
 LEAST_SIMULATED = 6_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """A backend under a policy, and what is predicted of it.
-
-    Attributes:
-        cell: Model and backend; its batch size is the most in a batch.
-        policy: When a batch starts.
-        p99_s, mean_s: Response time of a request.
-        energy_j: Energy per request; ``None`` where it is missing.
-        energy_source: What the energy rests on.
-        batch: Mean batch size.
-        busy: Share of the time in which a batch runs.
-        interpolated: Share of the requests in batches of a size that was not measured.
-        holds_hz: The largest rate that the policy sustains.
-        met: Whether the predicted response times are within the limits.
-        sure: Whether their intervals are, too; never with fewer than three repetitions.
-        bases: What the energy rests on, of each measured batch size.
-        series: Figures by block, for ratios: ``energy_j``, ``p99_s``, ``mean_s``.
-    """
-
-    cell: Cell
-    policy: Policy
-    p99_s: Interval
-    mean_s: Interval
-    energy_j: Interval | None
-    energy_source: Provenance
-    batch: float
-    busy: float
-    interpolated: float
-    holds_hz: Interval
-    met: bool
-    sure: bool
-    bases: tuple[Basis, ...] = ()
-    series: Mapping[str, Mapping[int, float]] = field(repr=False)
-
-    @property
-    def kind(self) -> tuple[str, str, str, str, int]:
-        """What distinguishes choices: all but the wait."""
-        cell, name = self.cell, self.policy.text.partition(":")[0]
-        return cell.variant, cell.precision, cell.io, name, self.policy.largest
+_CONFIRMED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +50,18 @@ class Recommendation:
     """The answer for one model.
 
     Attributes:
-        rate_hz: Requests/s.
+        rate_hz: Requests/s of what is simulated.
+        recorded: What is judged of a recording; ``None`` where arrivals are drawn.
         limits: On the response time.
-        met: Whether there is a choice that sustains the rate within the limits.
+        verdict: Whether the limits are kept: ``met`` or ``not met`` by more than the intervals and
+            the error of the prediction, else ``not shown``.
+        met: Whether there is a choice that is predicted to sustain the rate within the limits.
         criterion: ``energy``, or ``response`` where there is no energy that can be compared.
-        best: The answer; where it is not met, the choice that comes nearest to the limits;
-            ``None`` where no policy sustains the rate.
+        best: The answer: the simplest choice whose cost does not differ significantly from the
+            least; where the limits are not met, the choice that comes nearest to them; ``None``
+            where no policy sustains the rate.
+        least: The choice of the least predicted cost; often the best itself.
+        least_over_best: Its cost over that of the best.
         runner_up: The next choice that differs in more than the wait.
         margin: Its figure of the criterion over the best one's.
         elsewhere: The best choice of every other backend (precision, io) that sustains the rate,
@@ -93,6 +72,7 @@ class Recommendation:
         against_one, against_fastest: Energy of the best over theirs.
         pareto: The Pareto front of energy and p99, frugal ones first.
         choices: All that were simulated at length.
+        needed_hz: The rate that full batches have to hold: more than ``rate_hz`` for a recording.
         most_hz: The largest rate that can be sustained, by ``most``.
         most: Where it is held.
         idle_counted: Whether energy between batches is in the energy per request.
@@ -101,10 +81,14 @@ class Recommendation:
 
     model: str
     rate_hz: float
+    recorded: Recorded | None
     limits: Limits
+    verdict: Verdict
     met: bool
     criterion: str
     best: Choice | None
+    least: Choice | None
+    least_over_best: Interval | None
     runner_up: Choice | None
     margin: Interval | None
     elsewhere: tuple[Choice, ...]
@@ -114,6 +98,7 @@ class Recommendation:
     against_fastest: Ratio
     pareto: tuple[Choice, ...]
     choices: tuple[Choice, ...]
+    needed_hz: float
     most_hz: Interval
     most: tuple[Cell, int]
     idle_counted: bool
@@ -121,8 +106,35 @@ class Recommendation:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval of ``margin`` excludes 1."""
-        return bool(self.margin and self.margin.excludes(1.0))
+        """Whether ``margin`` is a significant difference, beyond the error of the prediction."""
+        return bool(
+            self.margin and self.margin.kind == "t" and differs(self.margin, self.criterion)
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """What is asked of all candidates."""
+
+    arrivals: Arrivals
+    rate_hz: float | None
+    limits: Limits
+    seed: int
+    idle: bool
+    recorded: Recorded | None
+
+    def in_short(self) -> Traffic:
+        """Draw the traffic to search with."""
+        if self.recorded:
+            return replay_traffic(self.recorded, self.seed, SEARCHED)
+        return draw_traffic(self.arrivals, self.rate_hz, SEARCHED, self.seed)
+
+    def at_length(self, count: int, place: int, *, whole: bool) -> Traffic:
+        """Draw the traffic of a repetition, by its place; of a recording, ``whole`` or in part."""
+        seed = self.seed + 1 + place
+        if self.recorded:
+            return replay_traffic(self.recorded, seed, None if whole else count)
+        return draw_traffic(self.arrivals, self.rate_hz, count, seed)
 
 
 def recommend(
@@ -144,204 +156,118 @@ def recommend(
     Raises:
         UsageError: The arrivals cannot be drawn at this rate.
     """
-    traffic = draw_traffic(arrivals, rate_hz, SEARCHED, seed)
-    criterion, idle, notes = _basis(curves)
-    energy = criterion == "energy"
-    every = [c for curve in curves for c in candidates(curve, traffic.rate_hz, limits)]
+    recorded = read_recorded(arrivals, rate_hz, limits) if isinstance(arrivals, Replay) else None
+    criterion, idle, notes = basis(curves)
+    question = _Question(arrivals, rate_hz, limits, seed, idle, recorded)
+    traffic = question.in_short()
+    every = [c for curve in curves for c in candidates(curve, traffic, limits)]
     most = max(every, key=lambda c: min(c.holds_hz.values()))
-    held = [candidate for candidate in every if candidate.can_hold(traffic.rate_hz)]
-    chosen = shortlist(held, traffic, limits, energy=energy, idle=idle)
-    choices = _simulated(chosen, arrivals, rate_hz, limits, seed, idle=idle)
-
-    def cost(choice: Choice) -> float:
-        if not energy:
-            return choice.p99_s.centre
-        return choice.energy_j.centre if choice.energy_j else float("inf")
-
-    fit = sorted((c for c in choices if c.met), key=lambda c: (cost(c), c.p99_s.centre))
-    best = fit[0] if fit else min(choices, key=lambda c: _strain(c, limits), default=None)
-    second = next((c for c in fit[1:] if best and c.kind != best.kind), None)
-    elsewhere = _elsewhere(choices, fit, best, limits)
-    one = next((c for c in choices if best and _is_batch_one(c, best)), None)
-    fastest = min(choices, key=lambda c: c.p99_s.centre, default=None)
+    held = [candidate for candidate in every if candidate.can_hold(traffic.needed_hz)]
+    search = Search(traffic, limits, energy=criterion == "energy", idle=idle)
+    chosen = search.shortlist(held)
+    choices = _simulated(chosen, question, whole=recorded is None)
+    if recorded:
+        kept = _worth_confirming(choices, criterion, limits)
+        chosen = [one for one in chosen if _name(one) in kept]
+        choices = _simulated(chosen, question, whole=True)
     holds = interval(most.holds_hz.values())
     assert holds is not None
+    fit = sorted(within(choices), key=lambda c: (cost(c, criterion), c.hardest_p99_s))
+    best = simplest(fit, criterion) or nearest(choices, limits)
+    least = fit[0] if fit else best
+    second = next((c for c in fit if best and c.kind != best.kind), None)
+    one = next((c for c in choices if best and _is_batch_one(c, best)), None)
+    fastest = min(choices, key=lambda c: c.hardest_p99_s, default=None)
     return Recommendation(
         model=curves[0].cell.model,
         rate_hz=traffic.rate_hz,
+        recorded=recorded,
         limits=limits,
+        verdict=verdict(best, choices, holds, traffic.needed_hz),
         met=bool(fit),
         criterion=criterion,
         best=best,
+        least=least,
+        least_over_best=over(least, best, criterion),
         runner_up=second,
-        margin=_over(second, best, "energy_j" if energy else "p99_s"),
-        elsewhere=elsewhere,
+        margin=over(second, best, criterion),
+        elsewhere=_elsewhere(choices, best, criterion, limits),
         batch_one=one,
         fastest=fastest,
         against_one=_energies(best, one),
         against_fastest=_energies(best, fastest),
         pareto=_front(choices),
         choices=tuple(choices),
+        needed_hz=traffic.needed_hz,
         most_hz=holds,
         most=(most.curve.cell, most.policy.largest),
         idle_counted=idle,
-        notes=(*notes, *_without_choice(curves, choices)),
+        notes=(*of_recording(recorded), *notes, *without_choice(curves, choices)),
     )
 
 
-def _basis(curves: Sequence[ServiceCurve]) -> tuple[str, bool, tuple[str, ...]]:
-    """Say what decides, whether idle energy is counted, and what is left out and why."""
-    notes = []
-    known = [c for c in curves if any(b.energy_j is not None for b in c.blocks.values())]
-    without = [_name(c) for c in curves if c not in known]
-    unlike = all_unlike(basis for curve in known for basis in curve.bases)
-    same = not unlike
-    if unlike:
-        notes.append(
-            f"Energies are not alike ({unlike}), which cannot be compared; the lowest response "
-            "time decides. Choose backends of one kind with --backend."
-        )
-    elif not known:
-        notes.append("There is no energy in this run; the lowest response time decides.")
-    elif without:
-        notes.append(f"No energy is known of {', '.join(without)}; it comes after the others.")
-    idle_less = [
-        _name(curve)
-        for curve in known
-        if any(b.energy_j is not None and b.idle_w is None for b in curve.blocks.values())
-    ]
-    if idle_less:
-        notes.append(
-            f"The idle power of {', '.join(idle_less)} is missing: energy is that of the batches "
-            "alone, without what the server takes while it waits."
-        )
-    for curve in curves:
-        if curve.left_out:
-            one = curve.left_out == 1
-            notes.append(
-                f"{curve.left_out} repetition{'' if one else 's'} of {_name(curve)} "
-                f"{'lacks' if one else 'lack'} a batch size and {'is' if one else 'are'} left out."
-            )
-        if len(curve.measured) == 1:
-            size = curve.measured[0]
-            notes.append(f"{_name(curve)} was measured at batch {size} alone; no other is judged.")
-        elif curve.smallest > 1:  # a smaller batch would be an extrapolation
-            notes.append(
-                f"{_name(curve)} was not measured at batch 1; only full batches are judged."
-            )
-    fewest = min(len(curve.blocks) for curve in curves)
-    if fewest < LEAST:
-        reason = "one repetition has no spread" if fewest == 1 else "two repetitions give a range"
-        notes.append(f"Without an interval: {reason}.")
-    if len({curve.cell.precision for curve in curves}) > 1:
-        notes.append("Precisions are compared as if they were equally accurate.")
-    return "energy" if known and same else "response", not idle_less, tuple(notes)
-
-
-def _name(curve: ServiceCurve) -> str:
-    precision = "" if curve.cell.precision == "fp32" else f" in {curve.cell.precision}"
-    return f"{curve.cell.variant}{precision}"
-
-
-def _simulated(
-    chosen: Sequence[Candidate],
-    arrivals: Arrivals,
-    rate_hz: float | None,
-    limits: Limits,
-    seed: int,
-    *,
-    idle: bool,
-) -> list[Choice]:
+def _simulated(chosen: Sequence[Candidate], question: _Question, *, whole: bool) -> list[Choice]:
     """Simulate every repetition at length; a policy whose queue grows in one is no choice."""
     blocks = sorted({block for candidate in chosen for block in candidate.curve.blocks})
     count = max(LEAST_SIMULATED, SIMULATED // max(len(blocks), 1))
-    traffics: dict[int, Traffic] = {
-        block: draw_traffic(arrivals, rate_hz, count, seed + 1 + place)
-        for place, block in enumerate(blocks)
+    traffics = {
+        block: question.at_length(count, place, whole=whole) for place, block in enumerate(blocks)
     }
     choices = []
     for candidate in chosen:
         curve = candidate.curve
         outcomes = {
-            block: serve(traffics[block], candidate.policy, curve, one, idle=idle)
+            block: serve(traffics[block], candidate.policy, curve, one, idle=question.idle)
             for block, one in curve.blocks.items()
         }
         known = {block: outcome for block, outcome in outcomes.items() if outcome is not None}
         if len(known) == len(outcomes) and not any(o.growing for o in known.values()):
-            choices.append(_choice(candidate, known, limits))
+            needed_hz = next(iter(traffics.values())).needed_hz
+            choices.append(choice_of(candidate, known, question.limits, needed_hz))
     return choices
 
 
-def _choice(candidate: Candidate, outcomes: Mapping[int, Outcome], limits: Limits) -> Choice:
-    series = {name: figures(outcomes, name) for name in ("energy_j", "p99_s", "mean_s")}
-    p99, mean = interval(series["p99_s"].values()), interval(series["mean_s"].values())
-    holds = interval(candidate.holds_hz.values())
-    assert p99 is not None
-    assert mean is not None
-    assert holds is not None
-    high = None
-    if p99.kind == "t" and p99.high is not None and mean.high is not None:
-        high = limits.strain(p99.high, mean.high)
-    curve = candidate.curve
-    energy = interval(series["energy_j"].values())
-
-    def centre(name: str) -> float:
-        values = figures(outcomes, name).values()
-        return sum(values) / len(values)
-
-    return Choice(
-        cell=replace(curve.cell, batch_size=candidate.policy.largest),
-        policy=candidate.policy,
-        p99_s=p99,
-        mean_s=mean,
-        energy_j=energy,
-        energy_source=curve.energy_source if energy else Provenance.MISSING,
-        bases=curve.bases if energy else (),
-        batch=centre("batch"),
-        busy=centre("busy"),
-        interpolated=centre("interpolated"),
-        holds_hz=holds,
-        met=limits.strain(p99.centre, mean.centre) <= 1,
-        sure=high is not None and high <= 1,
-        series=series,
-    )
+def _worth_confirming(
+    choices: Sequence[Choice], criterion: str, limits: Limits
+) -> set[tuple[Cell, str]]:
+    """Name the choices of a part of a recording that may be the answer for the whole of it."""
+    orders: list[Callable[[Choice], tuple[float, float]]] = [
+        lambda c: (c.strain(limits), c.p99_s.centre),
+        lambda c: (c.hardest_p99_s, 0.0),
+    ]
+    kept = [one for order in orders for one in sorted(choices, key=order)[:2]]
+    for fit in ([c for c in choices if c.sure], [c for c in choices if c.met]):
+        kept += sorted(fit, key=lambda c: (cost(c, criterion), c.hardest_p99_s))[:_CONFIRMED]
+        kept += [best] if (best := simplest(fit, criterion)) else []
+        kept += _elsewhere(choices, best, criterion, limits)
+    kept += [c for c in choices if c.policy.largest == 1]
+    kept += [] if limits.any else _front(choices)
+    return {(one.cell, one.policy.text) for one in kept}
 
 
-def _strain(choice: Choice, limits: Limits) -> tuple[float, float]:
-    p99_s = choice.p99_s.centre
-    return limits.strain(p99_s, choice.mean_s.centre), p99_s
+def _name(candidate: Candidate) -> tuple[Cell, str]:
+    cell = replace(candidate.curve.cell, batch_size=candidate.policy.largest)
+    return cell, candidate.policy.text
 
 
 def _elsewhere(
-    choices: Sequence[Choice], fit: Sequence[Choice], best: Choice | None, limits: Limits
+    choices: Sequence[Choice], best: Choice | None, criterion: str, limits: Limits
 ) -> tuple[Choice, ...]:
-    """Take one choice of every backend but the best one's: the first that fits, or the nearest."""
-    nearest = sorted((c for c in choices if not c.met), key=lambda c: _strain(c, limits))
-    found: dict[tuple[str, str, str], Choice] = {}
-    for choice in (*fit, *nearest):
+    """Take one choice of every backend but the best one's: the best that fits, or the nearest."""
+    groups: dict[tuple[str, str, str], list[Choice]] = {}
+    for choice in choices:
         if best is not None and choice.kind[:3] != best.kind[:3]:
-            found.setdefault(choice.kind[:3], choice)
-    return tuple(found.values())
-
-
-def _without_choice(curves: Sequence[ServiceCurve], choices: Sequence[Choice]) -> list[str]:
-    """Say which backends sustain the rate under no policy, where others do."""
-    held = {choice.kind[:3] for choice in choices}
-    names = [
-        _name(curve)
-        for curve in curves
-        if held and (curve.cell.variant, curve.cell.precision, curve.cell.io) not in held
-    ]
-    verb = "sustains" if len(names) == 1 else "sustain"
-    return [f"{', '.join(names)} {verb} the rate under no policy."] if names else []
+            groups.setdefault(choice.kind[:3], []).append(choice)
+    each = (
+        simplest(within(group), criterion) or nearest(group, limits) for group in groups.values()
+    )
+    found = [choice for choice in each if choice is not None]
+    order = sorted(found, key=lambda c: cost(c, criterion) if c.met else c.strain(limits))
+    return tuple(sorted(order, key=lambda c: not c.met))
 
 
 def _is_batch_one(choice: Choice, best: Choice) -> bool:
     return choice.policy.largest == 1 and choice.kind[:3] == best.kind[:3]
-
-
-def _over(over: Choice | None, under: Choice | None, name: str) -> Interval | None:
-    return ratio(over.series[name], under.series[name]) if over and under else None
 
 
 def _energies(best: Choice | None, other: Choice | None) -> Ratio:
@@ -350,7 +276,7 @@ def _energies(best: Choice | None, other: Choice | None) -> Ratio:
         return Ratio(None, "")
     if unlike := all_unlike((*best.bases, *other.bases)):
         return Ratio(None, unlike)
-    return Ratio(_over(best, other, "energy_j"), "")
+    return Ratio(over(best, other, "energy"), "")
 
 
 def _front(choices: Sequence[Choice]) -> tuple[Choice, ...]:

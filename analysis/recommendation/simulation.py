@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.recommendation.recorded import Recorded, in_short
 from greenbatch.analysis.recommendation.service_curves import POINTS, Repeated, ServiceCurve
-from greenbatch.errors import UsageError
-from greenbatch.queueing.arrivals import Arrivals, Bursty, Replay
+from greenbatch.queueing.arrivals import Arrivals, Bursty
 from greenbatch.queueing.overload import load
 from greenbatch.queueing.policies import Policy
 from greenbatch.queueing.simulation import simulate
@@ -30,11 +30,17 @@ class Traffic:
         arrivals_s: In s, rising.
         draws: Which of its equally likely times the first, second, ... batch takes.
         rate_hz: Mean rate in requests/s.
+        needed_hz: The rate that full batches have to hold.
+        warm_up: How many of the first requests are in no mean.
+        busiest: Places of the requests in the busiest stretch of a recording.
     """
 
     arrivals_s: "NDArray[np.float64]"
     draws: tuple[int, ...]
     rate_hz: float
+    needed_hz: float
+    warm_up: int
+    busiest: slice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,10 @@ class Outcome:
 
     Attributes:
         mean_s, p99_s: Response time of a request, from its arrival to its result.
+        busiest_mean_s, busiest_p99_s: The same of the busiest stretch; ``None`` where there is no
+            recording.
         energy_j: Energy per request; ``None`` where that of a batch is missing.
+        idle_j: The part of it in which no batch ran; ``None`` where it is not counted.
         batch: Mean batch size.
         busy: Share of the time in which a batch ran.
         interpolated: Share of the requests in batches of a size that was not measured.
@@ -52,7 +61,10 @@ class Outcome:
 
     mean_s: float
     p99_s: float
+    busiest_mean_s: float | None
+    busiest_p99_s: float | None
     energy_j: float | None
+    idle_j: float | None
     batch: float
     busy: float
     interpolated: float
@@ -60,25 +72,39 @@ class Outcome:
 
 
 def draw_traffic(arrivals: Arrivals, rate_hz: float | None, count: int, seed: int) -> Traffic:
-    """Draw about ``count`` requests: fewer where a recording ends, more where they come in bursts.
+    """Draw about ``count`` requests: more where they come in bursts.
 
     Raises:
         UsageError: The arrivals cannot be drawn at this rate.
     """
-    import numpy as np
-
-    if isinstance(arrivals, Replay):
-        count = min(count, len(arrivals.instants_s))
-    elif isinstance(arrivals, Bursty) and rate_hz:
+    if isinstance(arrivals, Bursty) and rate_hz:
         cycle_s = arrivals.burst_s / arrivals.share
         count = max(count, min(int(_BURSTS * cycle_s * rate_hz), _MOST_FOR_BURSTS))
     instants_s = arrivals.times(rate_hz, seed=seed, count=count)
-    if isinstance(arrivals, Replay) or rate_hz is None:
-        if instants_s[-1] == instants_s[0]:
-            raise UsageError(f"{arrivals.text!r}: the first requests all come at once; record more")
-        rate_hz = (len(instants_s) - 1) / float(instants_s[-1] - instants_s[0])
-    draws = np.random.default_rng([seed, 1]).integers(POINTS, size=len(instants_s))
-    return Traffic(instants_s, tuple(draws.tolist()), rate_hz)
+    assert rate_hz is not None
+    warm_up = int(WARM_UP * len(instants_s))
+    return Traffic(instants_s, _draws(len(instants_s), seed), rate_hz, rate_hz, warm_up)
+
+
+def replay_traffic(recorded: Recorded, seed: int, count: int | None = None) -> Traffic:
+    """Replay what is judged of a recording, from its first request on.
+
+    Args:
+        recorded: The recording.
+        seed: Of the times of batches; the arrivals are those of the recording.
+        count: Make a short series of so many requests, see `in_short`; ``None``: replay all.
+    """
+    instants_s, busiest = recorded.instants_s, recorded.busiest_places
+    if count is not None:
+        instants_s, busiest = in_short(recorded, count)
+    draws = _draws(len(instants_s), seed)
+    return Traffic(instants_s, draws, recorded.rate_hz, recorded.needed_hz, 0, busiest)
+
+
+def _draws(count: int, seed: int) -> tuple[int, ...]:
+    import numpy as np
+
+    return tuple(np.random.default_rng([seed, 1]).integers(POINTS, size=count).tolist())
 
 
 def serve(
@@ -102,39 +128,55 @@ def serve(
     import numpy as np
 
     rows = one.times_s.tolist()
-    drawn = cycle(traffic.draws)
+    draw = cycle(traffic.draws).__next__
     smallest = curve.smallest
+    # A flushed batch may be smaller than any that was measured; it is in no mean.
+    by_size: list[list[float]] = [rows[0]] * smallest + rows
 
     def service(size: int) -> float:
-        # A flushed batch may be smaller than any that was measured; it is in no mean.
-        return float(rows[max(size - smallest, 0)][next(drawn)])
+        return by_size[size][draw()]
 
     served = simulate(traffic.arrivals_s, policy, service)
-    warm_up = int(WARM_UP * len(served.arrival_s))
     requests = served.regular.copy()
-    requests[:warm_up] = False
-    batches = slice(int(served.batch[warm_up]) + 1, len(served.batch_size) - served.flushed)
+    requests[: traffic.warm_up] = False
+    first = int(served.batch[traffic.warm_up]) + 1 if traffic.warm_up else 0
+    batches = slice(first, len(served.batch_size) - served.flushed)
     sizes = served.batch_size[batches]
     if len(sizes) < 2 or not requests.any():
         return None
     response_s = served.response_s[requests]
     count = int(sizes.sum())
     busy_s = float((served.batch_end_s - served.batch_start_s)[batches].sum()) / count
-    energy_j = None
+    energy_j = idle_j = None
     if one.energy_j is not None and not (idle and one.idle_w is None):
         energy_j = float(one.energy_j[sizes - smallest].sum()) / count
         if idle and one.idle_w is not None:
-            energy_j += one.idle_w * max(1 / traffic.rate_hz - busy_s, 0.0)
+            idle_j = one.idle_w * max(1 / traffic.rate_hz - busy_s, 0.0)
+            energy_j += idle_j
     guessed = ~np.isin(sizes, curve.measured)
+    mean_s, p99_s = _mean_and_p99(response_s)
+    busiest: tuple[float, float] | tuple[None, None] = (None, None)
+    if traffic.busiest is not None:
+        within = served.response_s[traffic.busiest][requests[traffic.busiest]]
+        busiest = _mean_and_p99(within) if len(within) else (mean_s, p99_s)
     return Outcome(
-        mean_s=float(response_s.mean()),
-        p99_s=float(np.quantile(response_s, 0.99)),
+        mean_s=mean_s,
+        p99_s=p99_s,
+        busiest_mean_s=busiest[0],
+        busiest_p99_s=busiest[1],
         energy_j=energy_j,
+        idle_j=idle_j,
         batch=count / len(sizes),
         busy=min(busy_s * traffic.rate_hz, 1.0),
         interpolated=float(sizes[guessed].sum()) / count,
         growing=load(served, policy.largest).overloaded,
     )
+
+
+def _mean_and_p99(response_s: "NDArray[np.float64]") -> tuple[float, float]:
+    import numpy as np
+
+    return float(response_s.mean()), float(np.quantile(response_s, 0.99))
 
 
 def averaged(curve: ServiceCurve) -> Repeated:

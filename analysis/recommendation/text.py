@@ -4,11 +4,14 @@ import math
 
 from greenbatch import units
 from greenbatch.analysis.findings.wording import Table, plain, spread
-from greenbatch.analysis.recommendation.candidates import Limits
-from greenbatch.analysis.recommendation.recommend import Choice, Recommendation
+from greenbatch.analysis.recommendation.basis import length
+from greenbatch.analysis.recommendation.choices import Choice, differs
+from greenbatch.analysis.recommendation.limits import RESPONSE_ERROR, Limits
+from greenbatch.analysis.recommendation.recommend import Recommendation
 from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.queueing.policies import Policy
 
+BUSIEST = "p99, busiest"
 _MOST_ROWS = 10
 
 
@@ -30,11 +33,14 @@ def answer(found: Recommendation) -> list[str]:
     if best is None:
         return [_too_much(found)]
     sentences = [_summary(found, best), _predicted(found, best)]
+    if found.verdict == "not shown":
+        sentences.append(_doubt(found, best))
     if found.met:
-        sentences += [*_savings(found, best), *_next(found, best), *_how_sure(found, best)]
+        sentences += [*_tie(found, best), *_savings(found, best), *_next(found, best)]
+        sentences += _interpolated(best)
     if found.met and not found.limits.any and len(found.pareto) > 1:
         sentences.append("No limit on the response time was given: the Pareto choices are below.")
-    if found.most_hz.centre < 1.25 * found.rate_hz:
+    if found.most_hz.centre < 1.25 * found.needed_hz:
         sentences.append(
             f"The traffic is near the largest rate that can be sustained: {_most(found)}."
         )
@@ -46,34 +52,38 @@ def choices_table(found: Recommendation) -> Table:
     shown: dict[int, tuple[Choice, list[str]]] = {}
     for choice, role in (
         (found.best, "best" if found.met else "nearest"),
+        (found.least if found.met else None, "least"),
         (found.runner_up, "next"),
         *((c, f"{'best' if c.met else 'nearest'} elsewhere") for c in found.elsewhere),
         (found.batch_one, "batch 1"),
         (found.fastest, "fastest"),
         *((choice, "Pareto") for choice in found.pareto if not found.limits.any),
     ):
-        if choice is not None:
+        if choice is not None and not (role == "least" and choice is found.best):
             shown.setdefault(id(choice), (choice, []))[1].append(role)
     source = {choice.energy_source for choice, _ in shown.values()} - {"missing"}
     per = "energy/request" if found.idle_counted else "energy/request, batches alone"
     one = len(source) < 2
     heading = f"{per} ({', '.join(source)})" if one and source else per
-    columns = ("", "backend", "policy", heading, "p99", "mean", "mean batch", "busy")
-    body = tuple(
-        (
-            ", ".join(roles),
-            where(choice),
-            choice.policy.text,
-            spread(choice.energy_j, "J")
+
+    rows = [
+        {
+            "": ", ".join(roles),
+            "backend": where(choice),
+            "policy": choice.policy.text,
+            heading: spread(choice.energy_j, "J")
             + ("" if one or not choice.energy_j else f" ({choice.energy_source})"),
-            spread(choice.p99_s, "s"),
-            spread(choice.mean_s, "s"),
-            plain(choice.batch),
-            f"{100 * choice.busy:.0f} %",
-        )
+            "p99": spread(choice.p99_s, "s"),
+            **({BUSIEST: spread(choice.busiest_p99_s, "s")} if found.recorded else {}),
+            "mean": spread(choice.mean_s, "s"),
+            "mean batch": plain(choice.batch),
+            "busy": f"{100 * choice.busy:.0f} %",
+        }
         for choice, roles in list(shown.values())[:_MOST_ROWS]
-    )
-    return Table("choices", "Choices", columns, body, (False, False, False, *5 * (True,)))
+    ]
+    columns = tuple(rows[0]) if rows else ()
+    numeric = tuple(place > 2 for place in range(len(columns)))
+    return Table("choices", "Choices", columns, tuple(tuple(r.values()) for r in rows), numeric)
 
 
 def where(choice: Choice) -> str:
@@ -100,12 +110,27 @@ def in_words(policy: Policy) -> str:
 
 def _summary(found: Recommendation, best: Choice) -> str:
     serves = f"{where(best)} with {best.policy.text}: {in_words(best.policy)}"
+    limits = limits_text(found.limits)
+    if found.verdict == "not shown":
+        what = f"{limits} can be met" if limits else "the rate can be sustained"
+        return f"Not shown whether {what}. {'Best' if found.met else 'Nearest'} comes {serves}."
     if not found.met:
-        return f"Nothing meets {limits_text(found.limits)}. Nearest comes {serves}."
+        hard = _in_busiest(found, best)
+        return f"Nothing meets {limits}{hard}. Nearest comes {serves}."
+    within = " within that" if limits else ""
+    if found.least is not best:
+        equal = "energy" if found.criterion == "energy" else "p99"
+        return f"Simplest of the choices with the least {equal}{within}: {serves}."
     if found.criterion == "energy" and best.energy_j is not None:
-        within = " within that" if found.limits.any else ""
         return f"Least energy{within}: {serves}."
     return f"Fastest: {serves}."
+
+
+def _in_busiest(found: Recommendation, best: Choice) -> str:
+    """Name the busiest stretch where it is there alone that the limits are not kept."""
+    if found.recorded is None or found.limits.strain(best.p99_s.centre, best.mean_s.centre) > 1:
+        return ""
+    return f" in the busiest {length(found.recorded.busiest)}"
 
 
 def _predicted(found: Recommendation, best: Choice) -> str:
@@ -113,10 +138,41 @@ def _predicted(found: Recommendation, best: Choice) -> str:
     if best.energy_j is not None:
         alone = "" if found.idle_counted else ", batches alone"
         energy = f"{spread(best.energy_j, 'J')} per request ({best.energy_source}{alone})"
+        if best.idle_j is not None:
+            energy += f", of which {units.si(best.idle_j.centre, 'J')} is the idle machine"
+    busiest = ""
+    if found.recorded and best.busiest_p99_s:
+        stretch = length(found.recorded.busiest)
+        busiest = f" ({spread(best.busiest_p99_s, 's')} in the busiest {stretch})"
     return (
-        f"Predicted: p99 {spread(best.p99_s, 's')}, mean {spread(best.mean_s, 's')}, {energy}; "
-        f"busy {100 * best.busy:.0f} % of the time, {plain(best.batch)} requests in a mean batch."
+        f"Predicted: p99 {spread(best.p99_s, 's')}{busiest}, mean {spread(best.mean_s, 's')}, "
+        f"{energy}; busy {100 * best.busy:.0f} % of the time, {plain(best.batch)} requests in a "
+        "mean batch."
     )
+
+
+def _doubt(found: Recommendation, best: Choice) -> str:
+    """Say why neither a yes nor a no is shown."""
+    if best.p99_s.kind != "t":
+        return "There are too few repetitions to show it; measure three or more."
+    if not found.limits.any or (
+        best.met != best.sure and best.strain(found.limits) <= 1 / (1 + RESPONSE_ERROR)
+    ):
+        cause = "the rate is within the error of the largest that is sustained"
+    else:
+        cause = "the limit is within the interval or the error of the prediction"
+    return f"It is not shown because {cause} ({100 * RESPONSE_ERROR:.0f} % and more)."
+
+
+def _tie(found: Recommendation, best: Choice) -> list[str]:
+    """Say what the choice of the least predicted cost might save."""
+    least = found.least
+    if least is None or least is best or found.least_over_best is None:
+        return []
+    what = "energy" if found.criterion == "energy" else "p99"
+    share = f"{_share(found.least_over_best)} {what}, no significant difference"
+    p99 = f"its p99 is {units.si(least.hardest_p99_s, 's')}"
+    return [f"{where(least)} with {least.policy.text} might have {share}; {p99}."]
 
 
 def _savings(found: Recommendation, best: Choice) -> list[str]:
@@ -134,7 +190,8 @@ def _savings(found: Recommendation, best: Choice) -> list[str]:
         if other is None or other is best:
             continue
         if against.interval is not None:
-            parts.append(f"{_share(against.interval)} than {name}")
+            equal = "" if differs(against.interval, "energy") else ", no significant difference"
+            parts.append(f"{_share(against.interval)} than {name}{equal}")
         elif against.reason:
             parts.append(f"not compared with {name}: {against.reason}")
     sentences = [f"Energy: {'; '.join(parts)}."] if parts else []
@@ -176,6 +233,8 @@ def _percent(share: float) -> str:
 
 def _next(found: Recommendation, best: Choice) -> list[str]:
     second = found.runner_up
+    if second is not None and second is found.least:
+        return []
     if second is None:
         return ["No other kind of choice is left to compare with."]
     name = f"{where(second)} with {second.policy.text}"
@@ -190,26 +249,23 @@ def _next(found: Recommendation, best: Choice) -> list[str]:
     return [f"Next is {name}. Its {what}: {share}, {sure}."]
 
 
-def _how_sure(found: Recommendation, best: Choice) -> list[str]:
-    sentences = []
-    if found.limits.any and not best.sure:
-        kind = "the interval" if best.p99_s.kind == "t" else "too few repetitions; the spread"
-        sentences.append(f"Not sure: {kind} of the response time may exceed the limit.")
-    if best.interpolated >= 0.005:
-        sentences.append(
-            f"{100 * best.interpolated:.0f} % of its requests are in batches of sizes that were "
-            "not measured; their time and energy are interpolated."
-        )
-    return sentences
+def _interpolated(best: Choice) -> list[str]:
+    if best.interpolated < 0.005:
+        return []
+    share = f"{100 * best.interpolated:.0f} % of its requests are in batches of sizes"
+    return [f"{share} that were not measured; their time and energy are interpolated."]
 
 
 def _too_much(found: Recommendation) -> str:
-    if found.most_hz.centre > found.rate_hz:
+    wanted = f"{plain(found.needed_hz)} requests/s"
+    if found.recorded and found.needed_hz > found.rate_hz:
+        wanted = f"the {wanted} of the busiest {length(found.recorded.busiest)}"
+    if found.verdict == "not shown":
         return (
-            f"No policy is sure to sustain {plain(found.rate_hz)} requests/s: the queue grows in "
-            f"at least one repetition. On average, {_most(found)}."
+            f"Not shown whether a policy sustains {wanted}: the queue grows in at least one "
+            f"repetition, and {_most(found)}."
         )
-    return f"No policy sustains {plain(found.rate_hz)} requests/s: {_most(found)}."
+    return f"No policy sustains {wanted}: {_most(found)}."
 
 
 def _most(found: Recommendation) -> str:

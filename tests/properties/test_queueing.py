@@ -102,3 +102,25 @@ def test_busy_time_adds_up_over_stretches_that_meet(
     served = simulate(arrivals_s, policy, lambda n: service[0] + service[1] * n)
     a, b, c = sorted(20 * x for x in (a, b, c))
     assert served.busy_s(a, b) + served.busy_s(b, c) == served.busy_s(a, c) <= c - a
+
+
+@given(_arrivals, _policies, _services)
+def test_batches_start_when_the_policy_decides_so_event_by_event(
+    arrivals_s: np.ndarray, policy: Policy, service: tuple[float, float]
+) -> None:
+    served = simulate(arrivals_s, policy, lambda n: service[0] + service[1] * n)
+    arrivals = arrivals_s.tolist()
+    now_s, first, found, flushed = -math.inf, 0, [], False
+    while first < len(arrivals):
+        arrived = sum(at <= now_s for at in arrivals)
+        more = arrived < len(arrivals)
+        decision = policy.decide(arrived - first, arrivals[first], now_s, more=more)
+        if not decision.size:
+            now_s = min(decision.look_s, arrivals[arrived]) if more else decision.look_s
+            continue
+        found.append((now_s, decision.size, arrived - first))
+        first, flushed = first + decision.size, decision.flushed
+        now_s += service[0] + service[1] * decision.size
+    columns = (served.batch_start_s, served.batch_size, served.waiting)
+    assert list(zip(*(column.tolist() for column in columns), strict=True)) == found
+    assert served.flushed == flushed

@@ -2,21 +2,27 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from greenbatch.cli.compare import NOT_DECIDED
 from greenbatch.errors import FileError, RunError, UnknownNameError, UsageError
 from greenbatch.files import require_plain
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from greenbatch.analysis.recommendation.recommend import Choice, Recommendation
+    from greenbatch.analysis.recommendation.choices import Choice
+    from greenbatch.analysis.recommendation.recommend import Recommendation
+    from greenbatch.analysis.recommendation.recorded import Recorded
     from greenbatch.analysis.recommendation.service_curves import ServiceCurve
     from greenbatch.analysis.statistics.intervals import Interval
+
+
+_GOING = ("mean batch", "busy", "mean")  # columns that a narrow terminal lacks
 
 
 def recommend(
@@ -51,9 +57,10 @@ def recommend(
 ) -> int:
     """Recommend a backend and a batching policy for a request rate.
 
-    Exit 0: each model meets the limits. Exit 1: a model does not.
+    Exit 0: each model is shown to meet the limits. Exit 1: a model does not meet them. Exit 5: it
+    is not shown either way for a model.
     """
-    from greenbatch.analysis.recommendation.candidates import Limits
+    from greenbatch.analysis.recommendation.limits import Limits
     from greenbatch.analysis.recommendation.recommend import recommend as answer_for
     from greenbatch.analysis.recommendation.service_curves import read_service_curves
     from greenbatch.queueing.arrivals import parse_arrivals
@@ -89,7 +96,13 @@ def recommend(
         typer.echo(as_json_text(found, arrivals, seed))
     else:
         _print(found, arrivals)
-    return int(not all(one.met for one in found))
+    return exit_code(one.verdict for one in found)
+
+
+def exit_code(verdicts: Iterable[str]) -> int:
+    """Return 0 if all limits are met, 1 if some are not, `NOT_DECIDED` if that is not shown."""
+    known = set(verdicts)
+    return 1 if "not met" in known else NOT_DECIDED if "not shown" in known else 0
 
 
 def _models(curves: Sequence["ServiceCurve"]) -> list[str]:
@@ -111,12 +124,16 @@ def _limit(option: str, text: str | None) -> float | None:
 
 
 def _opened(path: Path) -> "tuple[xr.Dataset, Path | None]":
-    """Open a run, or a dataset file; and find the traces beside it."""
+    """Open a run, or a dataset file; and find the traces beside it, if they are of the same run."""
+    from greenbatch.analysis.dataset.run_files import digest
     from greenbatch.analysis.dataset.store import open_run
 
-    traces = (path if path.is_dir() else path.parent) / "traces"
+    folder = path if path.is_dir() else path.parent
+    traces = folder / "traces"
     dataset = open_run(path)
     if not traces.is_dir():
+        return dataset, None
+    if folder != path and dataset.attrs.get("run_digest") != digest(folder):
         return dataset, None
     if traces.is_symlink():  # beside a dataset file; in a run, none gets here
         raise FileError(f"{traces} is a symbolic link; replace it by the folder, or remove it")
@@ -132,16 +149,22 @@ def as_json_text(found: "Sequence[Recommendation]", arrivals: str, seed: int) ->
         "arrivals": arrivals,
         "seed": seed,
         "met": all(one.met for one in found),
+        "exit_code": exit_code(one.verdict for one in found),
         "models": [
             {
                 "model": one.model,
                 "rate_hz": one.rate_hz,
                 "p99_limit_s": one.limits.p99_s,
                 "mean_limit_s": one.limits.mean_s,
+                "needed_hz": one.needed_hz,
+                "recording": _recording(one.recorded),
+                "verdict": one.verdict,
                 "met": one.met,
                 "criterion": one.criterion,
                 "answer": answer(one),
                 "best": _choice(one.best),
+                "least": _choice(one.least),
+                "least_over_best": _bounds(one.least_over_best),
                 "runner_up": _choice(one.runner_up),
                 "runner_up_over_best": _bounds(one.margin),
                 "tie": None if one.margin is None else not one.clear,
@@ -161,6 +184,25 @@ def as_json_text(found: "Sequence[Recommendation]", arrivals: str, seed: int) ->
     return json.dumps(result, indent=2, allow_nan=False)
 
 
+def _recording(recorded: "Recorded | None") -> dict[str, object] | None:
+    if recorded is None:
+        return None
+    parts = {"judged": recorded.judged, "busiest": recorded.busiest}
+    return {
+        "requests": recorded.total,
+        "duration_s": recorded.lasts_s,
+        **{
+            name: {
+                "requests": part.requests,
+                "start_s": part.start_s,
+                "duration_s": part.length_s,
+                "rate_hz": part.rate_hz,
+            }
+            for name, part in parts.items()
+        },
+    }
+
+
 def _choice(choice: "Choice | None") -> dict[str, object] | None:
     if choice is None:
         return None
@@ -174,7 +216,10 @@ def _choice(choice: "Choice | None") -> dict[str, object] | None:
         "wait_s": None if math.isinf(choice.policy.wait_s) else choice.policy.wait_s,
         "p99_s": _bounds(choice.p99_s),
         "mean_s": _bounds(choice.mean_s),
+        "busiest_p99_s": _bounds(choice.busiest_p99_s),
+        "busiest_mean_s": _bounds(choice.busiest_mean_s),
         "energy_per_request_j": _bounds(choice.energy_j),
+        "idle_energy_per_request_j": _bounds(choice.idle_j),
         "energy_source": choice.energy_source,
         "mean_batch": choice.batch,
         "busy": choice.busy,
@@ -198,11 +243,11 @@ def _bounds(value: "Interval | None") -> dict[str, object] | None:
 
 
 def _print(found: "Sequence[Recommendation]", arrivals: str) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     from greenbatch.analysis.recommendation.text import answer, choices_table, question
     from greenbatch.cli.output.console import open_console
+    from greenbatch.cli.output.tables import fitting
 
     console = open_console()
     for place, one in enumerate(found):
@@ -210,17 +255,12 @@ def _print(found: "Sequence[Recommendation]", arrivals: str) -> None:
             console.print()
         console.print(Text(question(one, arrivals), style="bold"))
         first, *rest = answer(one)
-        console.print(Text(first, style="green" if one.met else "yellow"))
+        console.print(Text(first, style="green" if one.verdict == "met" else "yellow"))
         for sentence in rest:
             console.print(Text(sentence))
-        listed = choices_table(one)
-        if listed.rows:
-            table = Table(box=None, pad_edge=False, header_style="bold")
-            for name, right in zip(listed.columns, listed.numeric, strict=True):
-                table.add_column(name, justify="right" if right else "left")
-            for row in listed.rows:
-                table.add_row(*map(Text, row))
+        if one.choices:
             console.print()
-            console.print(table)
+            for line in fitting(choices_table(one), console.width, _GOING):
+                console.print(line)
         for note in one.notes:
             console.print(Text(note, style="dim"))

@@ -246,6 +246,10 @@ class Study(BaseModel):
         recorded = all(is_replay(text) for text in self.arrivals)
         if "server" in self.scenarios and not self.rates and not recorded:
             raise ValueError("rates is missing or empty; a server needs one, as rates: [100]")
+        for text in self.arrivals:
+            if not is_replay(text):
+                for rate_hz in self.rates:
+                    parse_arrivals(text).check(rate_hz)
         return self
 
     @model_validator(mode="after")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_REQUESTS = 10_000_000
+_FEWEST_IN_CYCLE = 0.01
+_MOST_CYCLES = 1_000_000
 
 _FORMS = {
     "poisson": "poisson",
@@ -65,6 +67,7 @@ class Arrivals:
         if rate_hz is not None and not (rate_hz > 0 and math.isfinite(rate_hz)):
             raise UsageError(f"a rate of {rate_hz:g} requests/s cannot arrive; give one above 0")
         rate_hz = self._rate_hz(rate_hz)
+        self.check(rate_hz)
         length = duration_s * rate_hz if duration_s is not None else count
         if length is None or not 0 < length <= MOST_REQUESTS:
             raise UsageError(
@@ -80,6 +83,13 @@ class Arrivals:
             if len(instants_s) < drawn or instants_s[-1] >= duration_s:
                 return instants_s[: np.searchsorted(instants_s, duration_s)]
             drawn *= 2
+
+    def check(self, rate_hz: float) -> None:
+        """Refuse a mean rate, in requests/s, at which they cannot arrive.
+
+        Raises:
+            UsageError: They cannot.
+        """
 
     def _rate_hz(self, asked_hz: float | None) -> float:
         """Return the rate that holds."""
@@ -140,6 +150,20 @@ class Bursty(Arrivals):
     burst_s: float
     share: float
 
+    def check(self, rate_hz: float) -> None:
+        """Refuse bursts so short that requests hardly ever meet one.
+
+        Raises:
+            UsageError: There are a hundred bursts and more for each request.
+        """
+        cycle = rate_hz * self.burst_s / self.share
+        if cycle < _FEWEST_IN_CYCLE:
+            raise UsageError(
+                f"arrivals {self.text!r} have {1 / cycle:.3g} bursts for each request at "
+                f"{rate_hz:g} requests/s, which do not differ from poisson; write poisson, or "
+                f"bursts of at least {_FEWEST_IN_CYCLE * self.share / rate_hz:.2g} s"
+            )
+
     def _first(self, count: int, rate_hz: float, seed: int) -> "NDArray[np.float64]":
         import numpy as np
 
@@ -148,19 +172,23 @@ class Bursty(Arrivals):
         ticks = np.cumsum(points.standard_exponential(count))
         quiet_hz = rate_hz * (1 - self.share * self.ratio) / (1 - self.share)
         quiet_s = self.burst_s * (1 - self.share) / self.share
-        cycle = self.burst_s * self.ratio * rate_hz + quiet_s * quiet_hz
+        cycle = rate_hz * self.burst_s / self.share  # requests in a burst and the quiet after it
         in_burst = states.random() < self.share
         length_s = np.array([self.burst_s, quiet_s])
         height_hz = np.array([self.ratio * rate_hz, quiet_hz])
         if not in_burst:
             length_s, height_hz = length_s[::-1], height_hz[::-1]
-        at_s, at_ticks = np.zeros(1), np.zeros(1)
-        while at_ticks[-1] <= ticks[-1]:
-            cycles = math.ceil((ticks[-1] - at_ticks[-1]) / cycle) + 8
+        found_s = np.empty(count)
+        from_s, from_tick, done = 0.0, 0.0, 0
+        while done < count:
+            cycles = min(math.ceil((ticks[-1] - from_tick) / cycle) + 8, _MOST_CYCLES)
             lasts_s = states.standard_exponential((cycles, 2)) * length_s
-            at_s = np.append(at_s, at_s[-1] + np.cumsum(lasts_s))
-            at_ticks = np.append(at_ticks, at_ticks[-1] + np.cumsum(lasts_s * height_hz))
-        return np.interp(ticks, at_ticks, at_s)
+            at_s = from_s + np.cumsum(np.append(0.0, lasts_s))
+            at_ticks = from_tick + np.cumsum(np.append(0.0, lasts_s * height_hz))
+            behind = int(np.searchsorted(ticks, at_ticks[-1]))
+            found_s[done:behind] = np.interp(ticks[done:behind], at_ticks, at_s)
+            from_s, from_tick, done = float(at_s[-1]), float(at_ticks[-1]), behind
+        return found_s
 
 
 @dataclass(frozen=True, slots=True, eq=False)

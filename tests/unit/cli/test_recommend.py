@@ -1,12 +1,17 @@
 """``gb recommend``: the answer first, JSON for scripts, and an exit code for what cannot be met."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from greenbatch.analysis.dataset.store import write_dataset
+from greenbatch.cli.output import console
+from greenbatch.cli.recommend import exit_code
+from greenbatch.records import Cell
 from tests.fakes import runs
 from tests.unit.cli.test_cli import gb
 
@@ -44,7 +49,7 @@ def test_the_answer_is_the_first_sentence_and_the_table_stands_below(
     assert (code, errors) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "alexnet, 40 requests/s (poisson), p99 at most 200 ms"
-    assert lines[1].startswith("Least energy within that: ")
+    assert lines[1].startswith("Simplest of the choices with the least energy within that: ")
     text = " ".join(out.split())
     assert "Predicted: p99 " in text
     assert "per request (measured)" in text
@@ -146,3 +151,89 @@ def test_a_run_without_offline_cells_and_a_file_that_is_no_dataset_are_refused(
     code, _, errors = gb(capsys, "recommend", tmp_path / "a.nc", "--rate", 40)
     assert (code, errors.count("\n")) == (2, 1)
     assert "as a dataset" in errors
+
+
+def _night_and_day(path: Path) -> Path:
+    rng = np.random.default_rng(1)
+    gaps = np.concatenate([rng.exponential(1 / 5, 4_000), rng.exponential(1 / 90, 20_000)])
+    instants = np.datetime64("2026-03-01T22:00:00") + (np.cumsum(gaps) * 1e6).astype("m8[us]")
+    path.write_text("id,at\n" + "".join(f"{k},{at}Z\n" for k, at in enumerate(instants)))
+    return path
+
+
+@pytest.mark.slow
+def test_a_night_and_a_day_that_cannot_be_met_exit_1_and_name_the_busiest_stretch(
+    capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path
+) -> None:
+    path = _night_and_day(tmp_path / "day.csv")
+    arguments = ("--arrivals", f"replay:{path}#at", "--p99", "60ms", "--model", "alexnet")
+    code, found = told(capsys, run, *arguments)
+    (one,) = found["models"]
+    assert (code, found["exit_code"], one["verdict"]) == (1, 1, "not met")
+    assert one["recording"]["requests"] == one["recording"]["judged"]["requests"] == 24_000
+    assert one["recording"]["busiest"]["rate_hz"] == pytest.approx(90, rel=0.1)
+    assert one["rate_hz"] == pytest.approx(24_000 / one["recording"]["duration_s"], rel=1e-3)
+    code, out, _ = gb(capsys, "recommend", run, *arguments)
+    assert code == 1
+    assert "The busiest 60 s of the recording begin at 0:1" in " ".join(out.split())
+
+
+@pytest.mark.slow
+def test_what_is_not_shown_either_way_has_an_exit_code_of_its_own(
+    capsys: pytest.CaptureFixture[str], run: Path
+) -> None:
+    arguments = ("--rate", 20, "--model", "alexnet", "--backend", "torch-cpu")
+    _, free = told(capsys, run, *arguments)
+    limit_s = free["models"][0]["fastest"]["p99_s"]["centre"]
+    for share, expected, verdict in ((2.0, 0, "met"), (1.02, 5, "not shown"), (0.5, 1, "not met")):
+        limit = ("--p99", f"{1e3 * share * limit_s:.3f}ms")
+        code, found = told(capsys, run, *arguments, *limit)
+        assert (code, found["models"][0]["verdict"]) == (expected, verdict)
+    assert [exit_code(v) for v in (["met"], ["met", "not shown"], ["not shown", "not met"])] == [
+        0,
+        5,
+        1,
+    ]
+
+
+def test_traces_of_another_run_beside_a_dataset_file_are_not_used(
+    capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(run, folder)
+    with (folder / "journal.jsonl").open("rb") as journal:
+        lines = journal.readlines()
+    alone = shutil.copy(write_dataset(run), tmp_path / "alone.nc")
+    beside = shutil.copy(alone, folder / "beside.nc")
+    traces = folder / "traces"
+    traces.mkdir(exist_ok=True)
+    for block in range(3):
+        for size in SIZES:
+            slug = Cell("alexnet", "torch-cpu", batch_size=size).slug
+            times_s = np.array([0.001] * 90 + [5.0] * 10)
+            np.savez(traces / f"{slug}_r{block}.npz", latency_s=times_s)
+    arguments = ("--rate", 5, "--model", "alexnet", "--backend", "torch-cpu")
+    own = told(capsys, beside, *arguments)  # the journal is the same: these are its traces
+    (folder / "journal.jsonl").write_bytes(b"".join(lines[:-1]))
+    foreign = told(capsys, beside, *arguments)
+    assert foreign == told(capsys, alone, *arguments)
+    assert own != foreign
+
+
+@pytest.mark.slow
+def test_at_80_columns_no_backend_and_no_policy_is_cut(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--rate", 40, "--p99", "200ms", "--model", "alexnet")
+    _, found = told(capsys, run, *arguments)
+    monkeypatch.setattr(console.open_console, "__defaults__", (80,))
+    _, out, _ = gb(capsys, "recommend", run, *arguments)
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line for line in lines if line.startswith(("best ", "batch 1 "))]
+    one = found["models"][0]
+    for choice in (one["best"], one["batch_1"]):
+        row = next(row for row in rows if f" {choice['policy']} " in row)
+        assert f" {choice['backend']} " in row
+    assert "Left out for the width of the terminal: intervals" in out
+    assert "…" not in "".join(rows)

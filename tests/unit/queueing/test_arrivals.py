@@ -66,6 +66,23 @@ def test_bursts_are_as_long_as_often_and_as_dense_as_asked_for() -> None:
     assert gaps[~quiet].sum() / bursts == pytest.approx(2.0, rel=3.3 / math.sqrt(bursts))
 
 
+def test_bursts_far_shorter_than_a_gap_are_refused_before_anything_is_drawn() -> None:
+    bursty = parse_arrivals("bursty:4:1us:0.1")  # 3e8 bursts in the time of 3,000 requests
+    with pytest.raises(UsageError, match=r"1e\+05 bursts for each request at 1 requests/s"):
+        bursty.times(1.0, seed=1, count=3000)
+    assert len(bursty.times(1e4, seed=1, count=3000)) == 3000  # 10 for each request
+
+
+def test_short_bursts_take_bounded_memory_and_keep_the_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bursty = parse_arrivals("bursty:4:1ms:0.1")
+    whole = bursty.times(2.0, seed=1, count=4000)
+    monkeypatch.setattr("greenbatch.queueing.arrivals._MOST_CYCLES", 1000)
+    assert bursty.times(2.0, seed=1, count=4000) == pytest.approx(whole)
+    assert len(whole) / whole[-1] == pytest.approx(2.0, rel=3.3 / math.sqrt(4000))
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

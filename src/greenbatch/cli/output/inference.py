@@ -10,14 +10,15 @@ from rich.text import Text
 
 from greenbatch import units
 from greenbatch.cli.output.console import TextConsole, open_console
+from greenbatch.cli.output.tables import fitting
 
 if TYPE_CHECKING:
-    from greenbatch.analysis.findings import wording
     from greenbatch.analysis.findings.cells import CellRow
     from greenbatch.analysis.findings.plausibility import EnergyWorth
     from greenbatch.analysis.report.findings import InferenceFindings
     from greenbatch.analysis.statistics.intervals import Interval
 
+_GOING = ("maximum", "ok", "busy", "response, mean")  # columns of servers that may be left out
 ROOMY = 100  # columns from which on a table may show more than the essential
 
 
@@ -38,7 +39,8 @@ def show_run(found: "InferenceFindings", page: Path) -> None:
     if len(rows) < len(every):
         table = serving_table(every, short=True)
         console.print(Text(table.title, style="bold"))
-        console.print(_plain(table))
+        for laid in fitting(table, console.width, _GOING):
+            console.print(laid)
         console.print()
         for sentence in serving_answers(every):
             console.print(Text(sentence))
@@ -119,16 +121,6 @@ def _server(row: "CellRow") -> dict[str, object]:
         "planned": row.planned,
         "overloaded": row.flags.get("overloaded", 0),
     }
-
-
-def _plain(written: "wording.Table") -> Table:
-    """Lay out a report's table for the terminal."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column, right in zip(written.columns, written.numeric, strict=True):
-        table.add_column(column, justify="right" if right else "left")
-    for row in written.rows:
-        table.add_row(*map(Text, row))
-    return table
 
 
 def cell_table(rows: Sequence["CellRow"], width: int) -> Table:

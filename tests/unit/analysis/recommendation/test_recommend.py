@@ -178,10 +178,16 @@ def test_the_frugal_backend_and_full_batches_win_where_nothing_limits_the_wait(
     best = found.best
     assert best is not None
     assert found.met
-    assert (best.cell.backend, best.policy.text) == ("onnxruntime-cpu", "fixed:16")
+    least = found.least
+    assert least is not None
+    assert (least.cell.backend, least.policy.text) == ("onnxruntime-cpu", "fixed:16")
     idle_j = IDLE_W * (1 / 50 - batch_s(16) / 16)
+    assert least.energy_j is not None
+    assert least.energy_j.centre == pytest.approx(20 * batch_s(16) / 16 + idle_j, rel=0.01)
+    assert best.cell.backend == "onnxruntime-cpu"
+    assert best.policy.wait_s < least.policy.wait_s
     assert best.energy_j is not None
-    assert best.energy_j.centre == pytest.approx(20 * batch_s(16) / 16 + idle_j, rel=0.01)
+    assert best.energy_j.centre < 1.05 * least.energy_j.centre
     one_j = 20 * batch_s(1) + IDLE_W * (1 / 50 - batch_s(1))
     saved = found.against_one.interval
     assert saved is not None
@@ -211,10 +217,11 @@ def test_a_limit_on_p99_excludes_waiting_for_larger_batches(plain: Path) -> None
 
 def test_the_runner_up_differs_in_more_than_the_wait(tmp_path: Path) -> None:
     found = asked(server_run(tmp_path / "run", sizes=(1, 2)), 50.0, p99_s=0.05)
-    fit = sorted((c for c in found.choices if c.met and c.energy_j), key=_energy_j)
-    assert found.best is fit[0]
-    assert fit[1].kind == fit[0].kind  # only the wait differs
-    assert found.runner_up is next(c for c in fit if c.kind != fit[0].kind)
+    fit = sorted((c for c in found.choices if c.sure and c.energy_j), key=_energy_j)
+    assert found.least is fit[0]
+    assert found.best is not None
+    assert sum(choice.kind == found.best.kind for choice in fit) > 1  # only the wait differs
+    assert found.runner_up is next(c for c in fit if c.kind != found.best.kind)
 
 
 def _energy_j(choice: Choice) -> float:
@@ -239,7 +246,7 @@ def test_the_best_of_every_other_backend_stands_in_a_row_of_its_own(tmp_path: Pa
         assert alone is not None
         assert alone.energy_j is not None
         assert choice.energy_j is not None
-        assert choice.energy_j.centre == pytest.approx(alone.energy_j.centre, rel=2e-3)
+        assert choice.energy_j.centre == pytest.approx(alone.energy_j.centre, rel=0.05)
     roles = {row[1]: row[0] for row in choices_table(found).rows if "elsewhere" in row[0]}
     assert {"openvino-cpu", "torch-cpu"} == set(roles)
     assert all("best elsewhere" in role for role in roles.values())
@@ -335,7 +342,15 @@ def test_estimates_and_measurements_are_not_compared(tmp_path: Path) -> None:
     assert found.criterion == "response"
     assert found.pareto == ()
     assert "cannot be compared" in found.notes[0]
-    assert found.best is found.fastest
+    _is_fastest(found)
+
+
+def _is_fastest(found: Recommendation) -> None:
+    """Up to the error of a prediction."""
+    assert found.best is not None
+    assert found.fastest is not None
+    assert found.best.p99_s.centre <= 1.1 * found.fastest.p99_s.centre
+    assert found.best.policy.largest <= found.fastest.policy.largest
 
 
 @pytest.mark.slow
@@ -343,7 +358,7 @@ def test_without_energy_the_fastest_is_the_answer_and_nothing_is_saved(tmp_path:
     found = asked(server_run(tmp_path / "run", source=EnergySource.MISSING, idle_w=None), 50.0)
     text = " ".join([*answer(found), *found.notes])
     assert found.criterion == "response"
-    assert found.best is found.fastest
+    _is_fastest(found)
     assert "energy unknown" in text
     assert "There is no energy in this run" in text
     assert "nan" not in text
