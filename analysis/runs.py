@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from greenbatch.analysis.dataset import store
 from greenbatch.analysis.dataset.merging import Along, merge_datasets, run_names
 from greenbatch.analysis.dataset.store import kind_of
-from greenbatch.errors import RunError, UsageError
+from greenbatch.errors import RunError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -94,8 +94,8 @@ def write_report(
             machines or runs a report each, and a page that leads to them.
         carbon_intensity: In g CO2e per kWh, or a country or region as
             `greenbatch.analysis.intensity_of` takes it: the report then says what a million
-            images emit.
-        price: Of a kWh: the report then says what a million images cost.
+            images emit, or a training or search.
+        price: Of a kWh: the report then says what those cost.
         currency: Of the price.
 
     Returns:
@@ -123,14 +123,9 @@ def write_report(
             return build.report_of_file(run, dataset, footprint)
         page, found = build.report_of_run(run, footprint)
         return InferenceReport(page, {found.title: found})
-    if footprint != Footprint():
-        raise UsageError(
-            f"{run} is a run of trainings, and carbon footprint and cost of a million images are "
-            "known only of inference; leave out --carbon-intensity, --price and --currency"
-        )
     if dataset is not None:
-        return training_build.report_of_file(run, dataset)
-    page, trained = training_build.report_of_run(run)
+        return training_build.report_of_file(run, dataset, footprint)
+    page, trained = training_build.report_of_run(run, footprint)
     return TrainingReport(page, {trained.title: trained})
 
 

@@ -5,6 +5,8 @@ are in neither. Give an intensity and a price that hold them, if they should be.
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.statistics.by_dimension import Figure, figure_of, intervals_of
@@ -17,6 +19,21 @@ if TYPE_CHECKING:
 KILOWATT_HOUR_J = 3.6e6
 POUND_PER_MWH_G_PER_KWH = 0.45359237
 """453.59237 g in a pound, 1000 kWh in a MWh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What a kWh emits and costs.
+
+    Attributes:
+        carbon_g: In g CO2e; ``None``: not asked for.
+        carbon_source: Where that is from; empty where it was given as a number.
+        price: In the currency; ``None``: not asked for.
+    """
+
+    carbon_g: float | None
+    carbon_source: str
+    price: float | None
 
 
 def carbon_and_cost(
@@ -46,19 +63,11 @@ def carbon_and_cost(
     Raises:
         UsageError: Neither is given, or a number is not positive.
     """
-    if carbon_intensity is None and price is None:
-        raise UsageError("a footprint needs a carbon intensity (g/kWh) or a price per kWh")
-    given = {"images": images, "price": price}
-    source = ""
-    if isinstance(carbon_intensity, str):
-        carbon_intensity, source = intensity_of(carbon_intensity)
-    given["carbon intensity"] = carbon_intensity
-    for name, value in given.items():
-        if value is not None and not (value >= 0 and math.isfinite(value)):
-            raise UsageError(f"the {name} is {value:g}; give a finite number, 0 or more")
+    require_positive({"images": images})
+    rates = rates_of(carbon_intensity, price)
     energy = figure_of(dataset, energy_metric(net))
     per_kwh = (
-        ("carbon", carbon_intensity, "g", "carbon dioxide equivalent"),
+        ("carbon", rates.carbon_g, "g", "carbon dioxide equivalent"),
         ("cost", price, currency, "cost of the electricity"),
     )
     parts = [
@@ -70,13 +79,45 @@ def carbon_and_cost(
     if len(parts) > 1:
         result = result.merge(parts[1].drop_vars(["repetitions", "reason", "energy_source"]))
     result.attrs = parts[0].attrs | {"images": images}
-    if carbon_intensity is not None:
-        result.attrs["carbon_intensity_g_per_kwh"] = carbon_intensity
-    if source:
-        result.attrs["carbon_intensity_source"] = source
+    if rates.carbon_g is not None:
+        result.attrs["carbon_intensity_g_per_kwh"] = rates.carbon_g
+    if rates.carbon_source:
+        result.attrs["carbon_intensity_source"] = rates.carbon_source
     if price is not None:
         result.attrs["price_per_kwh"] = price
     return result
+
+
+def rates_of(carbon_intensity: float | str | None, price: float | None) -> Rates:
+    """Check what a kWh emits and costs, and look up a place.
+
+    Args:
+        carbon_intensity: In g CO2e per kWh; or a country or region, see `intensity_of`.
+        price: Of a kWh.
+
+    Raises:
+        UsageError: Neither is given, or a number is not positive; or codecarbon is missing for a
+            place.
+        UnknownNameError: The place is not known.
+    """
+    if carbon_intensity is None and price is None:
+        raise UsageError("a footprint needs a carbon intensity (g/kWh) or a price per kWh")
+    source = ""
+    if isinstance(carbon_intensity, str):
+        carbon_intensity, source = intensity_of(carbon_intensity)
+    require_positive({"price": price, "carbon intensity": carbon_intensity})
+    return Rates(carbon_intensity, source, price)
+
+
+def require_positive(given: Mapping[str, float | None]) -> None:
+    """Refuse numbers that are negative or not finite.
+
+    Raises:
+        UsageError: One is.
+    """
+    for name, value in given.items():
+        if value is not None and not (value >= 0 and math.isfinite(value)):
+            raise UsageError(f"the {name} is {value:g}; give a finite number, 0 or more")
 
 
 def _scaled(

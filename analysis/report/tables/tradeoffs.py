@@ -13,7 +13,7 @@ from greenbatch.analysis.findings.wording import DASH, Table, amount, spread
 from greenbatch.analysis.statistics.by_dimension import designed, figure_of
 from greenbatch.analysis.tradeoffs.crossovers import crossover
 from greenbatch.analysis.tradeoffs.curve_selection import curves
-from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost
+from greenbatch.analysis.tradeoffs.footprint import Rates, carbon_and_cost, rates_of
 from greenbatch.analysis.tradeoffs.pareto import FRONT, energy_metric, front_of
 from greenbatch.analysis.tradeoffs.turning_points import Knee, Saturation, knee, saturation
 from greenbatch.errors import UsageError
@@ -289,17 +289,17 @@ def footprint_table(
         tuple(body),
         numeric,
     )
-    return table, _assumed(result, footprint)
+    return table, assumed(rates_of(footprint.carbon_intensity, footprint.price), footprint.currency)
 
 
-def _assumed(result: "xr.Dataset", footprint: Footprint) -> str:
+def assumed(rates: Rates, currency: str) -> str:
+    """Say what a footprint rests on."""
     parts = []
-    if footprint.carbon_intensity is not None:
-        source = result.attrs.get("carbon_intensity_source")
-        grams = f"{result.attrs['carbon_intensity_g_per_kwh']:g} g CO₂e per kWh"
-        parts.append(f"{grams} ({source})" if source else grams)
-    if footprint.price is not None:
-        parts.append(f"{footprint.price:g} {footprint.currency} per kWh".replace("  ", " "))
+    if rates.carbon_g is not None:
+        grams = f"{rates.carbon_g:g} g CO₂e per kWh"
+        parts.append(f"{grams} ({rates.carbon_source})" if rates.carbon_source else grams)
+    if rates.price is not None:
+        parts.append(f"{rates.price:g} {currency} per kWh".replace("  ", " "))
     return (
         f"At {' and '.join(parts)}, taken as exact; gross energy of the domains that count. What "
         "making the hardware emitted, cooling and losses outside are not included."

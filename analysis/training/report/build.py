@@ -1,6 +1,7 @@
 """The report of a training run: one HTML file that works offline, Markdown, tables, figures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,14 @@ from greenbatch.analysis.findings.wording import Table
 from greenbatch.analysis.report.page import Files, Overview, Part, TableSection
 from greenbatch.analysis.report.render import render, scripts, write_latex, written_into
 from greenbatch.analysis.report.run_facts import machine_line
+from greenbatch.analysis.report.tables.tradeoffs import Footprint
 from greenbatch.analysis.training.dataset.store import open_training_with_files
 from greenbatch.analysis.training.findings.caveats import training_caveats
 from greenbatch.analysis.training.findings.rows import training_rows
 from greenbatch.analysis.training.report.charts import drawn
 from greenbatch.analysis.training.report.figures import write_training_figures
 from greenbatch.analysis.training.report.findings import TrainingFindings, TrainingReport
+from greenbatch.analysis.training.report.footprint_table import footprint_sections
 from greenbatch.analysis.training.report.machines import (
     MACHINES_NOTE,
     PAIRS_NOTE,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FOLDER = "report"
+NO_FOOTPRINT = Footprint()
 TABLES = (
     "trainings",
     "trials",
@@ -43,30 +47,34 @@ TABLES = (
     "anova",
     "pairs",
     "tests",
+    "footprint",
     "settings",
     "substitutions",
 )
 """Every table that a report of trainings may have; it replaces and deletes files of these names."""
 
 
-def report_of_run(run: Path) -> tuple[Path, TrainingFindings]:
+def report_of_run(run: Path, footprint: Footprint = NO_FOOTPRINT) -> tuple[Path, TrainingFindings]:
     """Compile a run of trainings and write its report, see `greenbatch.analysis.write_report`."""
     dataset, files = open_training_with_files(run)
     remove_old_drafts(run)
-    found = find(dataset, files.journal)
+    found = find(dataset, files.journal, footprint)
     return _write(run / FOLDER, dataset, found, "../dataset.nc"), found
 
 
-def report_of_file(path: Path, dataset: "xr.Dataset") -> TrainingReport:
+def report_of_file(
+    path: Path, dataset: "xr.Dataset", footprint: Footprint = NO_FOOTPRINT
+) -> TrainingReport:
     """Write the report of a dataset file beside it.
 
     Args:
         path: The file.
         dataset: It holds.
+        footprint: What the reader wants to know of a training or search.
     """
     folder = path.with_name(f"{path.stem}-report")
     parts = separate(dataset)
-    found = {label: find(part, None) for label, part in parts.items()}
+    found = {label: find(part, None, footprint) for label, part in parts.items()}
     if "machine" not in dataset.dims:
         (alone,) = found.values()
         return TrainingReport(_write(folder, dataset, alone, f"../{path.name}"), found)
@@ -99,12 +107,15 @@ def report_of_file(path: Path, dataset: "xr.Dataset") -> TrainingReport:
     return TrainingReport(folder / "index.html", found)
 
 
-def find(dataset: "xr.Dataset", journal: Journal | None) -> TrainingFindings:
+def find(
+    dataset: "xr.Dataset", journal: Journal | None, footprint: Footprint = NO_FOOTPRINT
+) -> TrainingFindings:
     """Analyse a run of trainings.
 
     Args:
         dataset: As `greenbatch.analysis.training.open_training` gives it.
         journal: ``None`` where the dataset is all there is.
+        footprint: What the reader wants to know of a training or search.
     """
     rows = training_rows(dataset)
     caveats = training_caveats(dataset, rows)
@@ -115,6 +126,8 @@ def find(dataset: "xr.Dataset", journal: Journal | None) -> TrainingFindings:
     else:
         names = list(dict.fromkeys(row.label for row in drawn(rows)))
         shown = plain_findings(dataset, rows, names, why)
+    more = footprint_sections(rows, shown.searches, footprint)
+    shown = replace(shown, tables=[*shown.tables, *more])
     title = str(dataset.attrs["title"])
     return TrainingFindings(title, rows, names, caveats, shown, journal)
 

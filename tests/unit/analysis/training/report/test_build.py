@@ -13,7 +13,13 @@ from typer.testing import CliRunner
 
 from greenbatch.analysis import write_report
 from greenbatch.analysis.dataset.store import store
-from greenbatch.analysis.training import merge_training, open_training
+from greenbatch.analysis.findings.wording import amount
+from greenbatch.analysis.training import (
+    compile_training,
+    merge_training,
+    open_training,
+    search_rows,
+)
 from greenbatch.analysis.training.findings.rows import labels_of, training_rows
 from greenbatch.cli import app
 from greenbatch.errors import RunError, UsageError
@@ -341,9 +347,31 @@ def test_the_command_tells_the_answer_and_where_the_report_is(
     assert answer["answers"]["fake-training"][0].startswith("gp came within 1 %")
 
 
-def test_what_a_million_images_cost_is_refused_of_trainings(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="leave out --carbon-intensity"):
-        write_report(fakes.plain_run(tmp_path, blocks=1), price=0.3)
+def test_a_training_emits_and_costs_what_its_energy_says(tmp_path: Path) -> None:
+    records = [
+        record
+        for block in range(3)
+        for record in fakes.trained(TrainingCell("m", "digits"), block, image_j=90.0)
+    ]  # 4 epochs of 1,000 images: 0.1 kWh
+    run = fakes.write(tmp_path, records, fakes.study(["m"]))
+    write_report(run, carbon_intensity=232.0, price=0.30, currency="EUR")
+    text = (run / "report/report.md").read_text(encoding="utf-8")
+    assert "## Carbon footprint and cost of a training" in text
+    assert "| m | 23.2 g (23.2 g … 23.2 g) | 0.03 (0.03 … 0.03) | measured |" in text
+    assert "At 232 g CO₂e per kWh and 0.3 EUR per kWh" in text
+    with pytest.raises(UsageError, match="the carbon intensity is -1; give a finite number"):
+        write_report(run, carbon_intensity=-1.0)
+
+
+def test_a_search_is_charged_with_all_its_trials(tmp_path: Path) -> None:
+    run = fakes.search_run(tmp_path, blocks=3)
+    found = search_rows(compile_training(run))
+    write_report(run, carbon_intensity=3.6e6)  # 1 g for a joule
+    text = (run / "report/report.md").read_text(encoding="utf-8")
+    assert "## Carbon footprint and cost of a search" in text
+    for row in found:
+        assert row.total_j is not None
+        assert f"| {row.strategy} | {amount(row.total_j.centre, 'g')} (" in text
 
 
 def test_rows_know_what_differs() -> None:
