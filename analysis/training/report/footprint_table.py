@@ -49,11 +49,11 @@ def footprint_sections(
         (rates.carbon_g, "CO₂e", "g"),
         (rates.price, f"electricity, {footprint.currency}".rstrip(", "), ""),
     ]
-    asked = [(rate, title, unit) for rate, title, unit in per_kwh if rate is not None]
+    wanted = [(rate, title, unit) for rate, title, unit in per_kwh if rate is not None]
     body = [
         (
             name,
-            *(_scaled(energy_j, rate / KILOWATT_HOUR_J, unit) for rate, _, unit in asked),
+            *(_scaled(energy_j, rate / KILOWATT_HOUR_J, unit) for rate, _, unit in wanted),
             "estimated" if estimated else "measured",
         )
         for name, energy_j, estimated in energies
@@ -62,9 +62,9 @@ def footprint_sections(
     table = Table(
         "footprint",
         f"Carbon footprint and cost of a {what}",
-        (what, *(title for _, title, _ in asked), "energy"),
+        (what, *(title for _, title, _ in wanted), "energy"),
         tuple(body),
-        (False, *(True for _ in asked), False),
+        (False, *(True for _ in wanted), False),
     )
     return [TableSection(table, assumed(rates, footprint.currency))]
 

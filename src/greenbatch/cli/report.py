@@ -16,14 +16,15 @@ def report(
     carbon_intensity: Annotated[
         str | None,
         typer.Option(
-            help="Report the emissions of a million images, or of a training or search. Give the carbon intensity in g "
-            "CO2e/kWh, e.g. 250, or a country or region, e.g. FRA or USA/ohio."
+            help="Report the emissions of a million images, or of a training or search. Give the "
+            "carbon intensity in g CO2e/kWh, e.g. 250, or a country or region, e.g. FRA or USA/ohio."
         ),
     ] = None,
     price: Annotated[
         float | None,
         typer.Option(
-            help="Report the cost of a million images, or of a training or search. Give the price of 1 kWh."
+            help="Report the cost of a million images, or of a training or search. Give the price "
+            "of 1 kWh."
         ),
     ] = None,
     currency: Annotated[str, typer.Option(help="Currency of the price, e.g. EUR.")] = "",
