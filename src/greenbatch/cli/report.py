@@ -17,7 +17,8 @@ def report(
         str | None,
         typer.Option(
             help="Report the emissions of a million images, or of a training or search. Give the "
-            "carbon intensity in g CO2e/kWh, e.g. 250, or a country or region, e.g. FRA or USA/ohio."
+            "carbon intensity in g CO2e/kWh, e.g. 250, or a country or region, e.g. FRA or "
+            "USA/ohio."
         ),
     ] = None,
     price: Annotated[
