@@ -76,8 +76,8 @@ for _name, _entry in COMMANDS.items():
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit.
 
-    0: done. 1: a measured verdict of worse. 2: wrong use. 3: nothing could be measured. 128 + n:
-    signal n ended it.
+    0: done. 1: a measured verdict of worse. 2: wrong use. 3: nothing could be measured. 5: a
+    verdict is not shown either way. 128 + n: signal n ended it.
     """
     sys.stdout = sys.stdout or ClosedOutput()
     with interrupted_by_signals() as received:

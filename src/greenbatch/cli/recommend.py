@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenbatch.cli.compare import NOT_DECIDED
+from greenbatch.cli.output.printing import note
 from greenbatch.errors import FileError, RunError, UnknownNameError, UsageError
 from greenbatch.files import require_plain
 
@@ -96,7 +97,11 @@ def recommend(
         typer.echo(as_json_text(found, arrivals, seed))
     else:
         _print(found, arrivals)
-    return exit_code(one.verdict for one in found)
+    code = exit_code(one.verdict for one in found)
+    if code == NOT_DECIDED:
+        doubted = ", ".join(one.model for one in found if one.verdict == "not shown")
+        note(f"not shown either way for {doubted}; give a margin to the limits, or measure more")
+    return code
 
 
 def exit_code(verdicts: Iterable[str]) -> int:
@@ -125,7 +130,6 @@ def _limit(option: str, text: str | None) -> float | None:
 
 def _opened(path: Path) -> "tuple[xr.Dataset, Path | None]":
     """Open a run, or a dataset file; and find the traces beside it, if they are of the same run."""
-    from greenbatch.analysis.dataset.run_files import digest
     from greenbatch.analysis.dataset.store import open_run
 
     folder = path if path.is_dir() else path.parent
@@ -133,12 +137,20 @@ def _opened(path: Path) -> "tuple[xr.Dataset, Path | None]":
     dataset = open_run(path)
     if not traces.is_dir():
         return dataset, None
-    if folder != path and dataset.attrs.get("run_digest") != digest(folder):
-        return dataset, None
     if traces.is_symlink():  # beside a dataset file; in a run, none gets here
         raise FileError(f"{traces} is a symbolic link; replace it by the folder, or remove it")
     require_plain(traces)
-    return dataset, traces
+    return dataset, traces if folder == path or _is_of(dataset, folder) else None
+
+
+def _is_of(dataset: "xr.Dataset", run: Path) -> bool:
+    """Whether a dataset file was compiled from the run in a folder, as it is now."""
+    from greenbatch.analysis.dataset.run_files import digest
+
+    try:
+        return bool(dataset.attrs.get("run_digest") == digest(run))
+    except (RunError, FileError):  # there is no run
+        return False
 
 
 def as_json_text(found: "Sequence[Recommendation]", arrivals: str, seed: int) -> str:

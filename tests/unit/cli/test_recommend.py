@@ -189,6 +189,8 @@ def test_what_is_not_shown_either_way_has_an_exit_code_of_its_own(
         limit = ("--p99", f"{1e3 * share * limit_s:.3f}ms")
         code, found = told(capsys, run, *arguments, *limit)
         assert (code, found["models"][0]["verdict"]) == (expected, verdict)
+        _, _, errors = gb(capsys, "recommend", run, *arguments, *limit)
+        assert errors.startswith("gb: not shown either way for alexnet") == (code == 5)
     assert [exit_code(v) for v in (["met"], ["met", "not shown"], ["not shown", "not met"])] == [
         0,
         5,
@@ -218,6 +220,8 @@ def test_traces_of_another_run_beside_a_dataset_file_are_not_used(
     foreign = told(capsys, beside, *arguments)
     assert foreign == told(capsys, alone, *arguments)
     assert own != foreign
+    (folder / "journal.jsonl").unlink()  # a folder that is no run
+    assert told(capsys, beside, *arguments) == foreign
 
 
 @pytest.mark.slow
