@@ -274,5 +274,5 @@ def _print(found: "Sequence[Recommendation]", arrivals: str) -> None:
             console.print()
             for line in fitting(choices_table(one), console.width, _GOING):
                 console.print(line)
-        for note in one.notes:
-            console.print(Text(note, style="dim"))
+        for sentence in one.notes:
+            console.print(Text(sentence, style="dim"))
