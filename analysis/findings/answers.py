@@ -2,14 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from greenbatch import units
 from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.comparisons import energy_ratio
 from greenbatch.analysis.findings.wording import amount, plain
+from greenbatch.analysis.statistics.claims import by_block, least, picked_is_less
 from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.records import Cell, Provenance
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +32,18 @@ class Answer:
         figure: Its energy per image (J) or throughput (images/s).
         energy_source: Of that energy.
         runner_up: The next best cell, with ``margin``, its ratio to the best one by block.
-        clear: Whether the interval of ``margin`` excludes 1. It does not allow for the best
-            having been picked among many: a close call deserves more repetitions.
+        clear: Whether the best is shown to be so against every cell of the model; at most 5 % of
+            such claims are false (`greenbatch.analysis.statistics.claims.least`).
+        alike: Cells with no significant difference from the best.
+        apart: Cells that share no chain of blocks with the best, and are not comparable.
+        adjusted: Whether cells were measured in different blocks, so that they are ranked by means
+            adjusted for blocks. ``figure`` is of the best cell's own blocks.
         why_not_energy: Why the criterion is not energy.
         latency_p50_s: Of the best cell.
         saved: Its energy per image over that of batch 1 of the same variant, by block; ``None``
             where batch 1 is the best or was not measured.
+        saved_shown: Whether it is shown to be less than that of batch 1, corrected for the number
+            of cells from which the best was picked.
     """
 
     model: str
@@ -40,9 +54,13 @@ class Answer:
     runner_up: Cell | None = None
     margin: Interval | None = None
     clear: bool = False
+    alike: tuple[Cell, ...] = ()
+    apart: tuple[Cell, ...] = ()
+    adjusted: bool = False
     why_not_energy: str | None = None
     latency_p50_s: Interval | None = None
     saved: Interval | None = None
+    saved_shown: bool = False
 
     @property
     def value(self) -> str:
@@ -79,7 +97,7 @@ class Answer:
         if self.saved is None or self.best is None:
             return ""
         change, word = _change(self.saved), "less" if self.saved.centre < 1 else "more"
-        if self.saved.kind == "t" and not self.saved.excludes(1.0):
+        if self.saved.kind == "t" and not self.saved_shown:
             return f"no significant difference from batch 1: {change} {word}"
         return f"{change} {word} than at batch 1"
 
@@ -88,15 +106,40 @@ class Answer:
         """How sure it is; a clause without a full stop."""
         if self.best is None:
             return "nothing was measured"
-        if self.runner_up is None or self.margin is None:
-            return "the only cell that was measured"
+        parts = [self._gap]
+        if self.apart:
+            names = _few([cell.how for cell in self.apart])
+            parts.append(f"not comparable with {names}: no chain of shared blocks connects them")
+        if self.adjusted:
+            parts.append("ranked by means adjusted for blocks, as cells were measured in different")
+        return "; ".join(filter(None, parts))
+
+    @property
+    def _gap(self) -> str:
+        """How far off the next cell is, and from which cells the best does not differ."""
+        if self.runner_up is None:
+            return "" if self.apart else "the only cell that was measured"
+        gap = f"next is {self.runner_up.how}"
+        if self.margin is None:
+            return f"{gap}; no block has both"
         word = "more" if self.margin.centre >= 1 else "less"
-        gap = f"next is {self.runner_up.how} with {_change(self.margin)} {word}"
+        gap += f" with {_change(self.margin)} {word}"
         if self.margin.kind != "t":
-            return (
-                f"{gap}; {self.margin.n} repetition{'s'[: self.margin.n > 1]}, too few to be sure"
-            )
-        return gap if self.clear else f"{gap}, no significant difference"
+            return f"{gap}; {_too_few(self.margin)}"
+        others = [cell.how for cell in self.alike if cell != self.runner_up]
+        if self.runner_up not in self.alike:
+            return f"{gap}; no significant difference from {_few(others)}" if others else gap
+        nor = f", nor from {_few(others)}" if others else ""
+        return f"{gap}, no significant difference{nor}"
+
+
+def _too_few(value: Interval) -> str:
+    return f"{value.n} repetition{'s'[: value.n > 1]}, too few to be sure"
+
+
+def _few(names: Sequence[str]) -> str:
+    """Name one, or say how many there are: ``a``, ``3 other cells``."""
+    return names[0] if len(names) == 1 else f"{len(names)} other cells"
 
 
 def _change(factor: Interval) -> str:
@@ -126,54 +169,63 @@ def answers(rows: Sequence[CellRow]) -> list[Answer]:
     return [_answer(model, [r for r in rows if r.cell.model == model]) for model in models]
 
 
-def _answer(model: str, rows: list[CellRow]) -> Answer:
+def _answer(model: str, rows: Sequence[CellRow]) -> Answer:
     with_energy = [row for row in rows if row.energy_per_image_j is not None]
     unlike = all_unlike(row.basis for row in with_energy)
     if with_energy and not unlike:
-        ordered = sorted(
-            with_energy, key=lambda r: r.energy_per_image_j.centre if r.energy_per_image_j else 0.0
-        )
-        best, second = ordered[0], ordered[1] if len(ordered) > 1 else None
-        margin = energy_ratio(second, best).interval if second else None
-        return Answer(
-            model=model,
-            criterion="energy",
-            best=best.cell,
+        answer, best, figures = _ranked(model, "energy", with_energy)
+        assert best is not None
+        saved, shown = _saved(best, with_energy, figures)
+        return replace(
+            answer,
             figure=best.energy_per_image_j,
             energy_source=best.energy_source,
-            runner_up=second.cell if second else None,
-            margin=margin,
-            clear=bool(margin and margin.excludes(1.0)),
-            latency_p50_s=best.latency_p50_s,
-            saved=_saved(best, rows),
+            saved=saved,
+            saved_shown=shown,
         )
     why = f"energies are not alike: {unlike}" if with_energy else "there is no energy"
-    ordered = sorted(
-        (row for row in rows if row.throughput),
-        key=lambda r: -r.throughput.centre if r.throughput else 0.0,
-    )
-    if not ordered:
-        return Answer(model=model, criterion="throughput", why_not_energy=why)
-    best, second = ordered[0], ordered[1] if len(ordered) > 1 else None
+    answer, best, _ = _ranked(model, "throughput", [row for row in rows if row.throughput])
+    return replace(answer, figure=best.throughput if best else None, why_not_energy=why)
+
+
+def _ranked(
+    model: str, criterion: str, rows: Sequence[CellRow]
+) -> "tuple[Answer, CellRow | None, Array]":
+    """Name the best of rows that have the figure of a criterion, without its figure."""
+    figures = by_block([row.series[criterion].by_block for row in rows])
+    if criterion == "throughput":
+        figures = 1 / figures
+    found = least(figures)
+    if found is None:
+        return Answer(model=model, criterion=criterion), None, figures
+    best = rows[found.best]
+    second = None if found.runner_up is None else rows[found.runner_up]
     margin = None
     if second:
-        margin = ratio(second.series["throughput"].by_block, best.series["throughput"].by_block)
-    return Answer(
+        over, under = (row.series[criterion].by_block for row in (second, best))
+        margin = ratio(over, under)
+    answer = Answer(
         model=model,
-        criterion="throughput",
+        criterion=criterion,
         best=best.cell,
-        figure=best.throughput,
         runner_up=second.cell if second else None,
         margin=margin,
-        clear=bool(margin and margin.excludes(1.0)),
-        why_not_energy=why,
+        clear=found.shown,
+        alike=tuple(rows[place].cell for place in found.alike),
+        apart=tuple(rows[place].cell for place in found.apart),
+        adjusted=found.adjusted,
         latency_p50_s=best.latency_p50_s,
     )
+    return answer, best, figures
 
 
-def _saved(best: CellRow, rows: Sequence[CellRow]) -> Interval | None:
+def _saved(
+    best: CellRow, rows: Sequence[CellRow], figures: "Array"
+) -> tuple[Interval | None, bool]:
+    """Compare the best of rows with batch 1 of its variant."""
     alone = replace(best.cell, batch_size=1)
-    first = next((row for row in rows if row.cell == alone), None)
-    if first is None or first is best:
-        return None
-    return energy_ratio(best, first).interval
+    place = next((i for i, row in enumerate(rows) if row.cell == alone), None)
+    if place is None or rows[place] is best:
+        return None, False
+    saved = energy_ratio(best, rows[place]).interval
+    return saved, picked_is_less(figures, rows.index(best), place)

@@ -90,8 +90,8 @@ class CellRow:
         waiting_share: Share of a server's energy that idle power takes while no batch is running.
         as_published_j: Energy per request by the estimator of the study that is repeated.
         batch_size_mean: Of the batches that a server formed.
-        series: The figures by block, for ratios: ``energy``, ``latency_p50``, ``latency_p99``,
-            ``throughput``.
+        series: The figures by block, for ratios: ``energy``, ``energy_net``, ``latency_p50``,
+            ``latency_p99``, ``throughput``, ``response_p99``.
     """
 
     cell: Cell
@@ -264,9 +264,10 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
         for name, quantile in (("latency_p50", 0.5), ("latency_p99", 0.99))
     }
     throughput = series(view("throughput", place))
+    net = series(view("energy_per_image_net", place))
 
-    def response(quantile: float) -> Interval | None:
-        return series(view("response_time", place)[:, QUANTILES.index(quantile)]).interval()
+    def response(quantile: float) -> Series:
+        return series(view("response_time", place)[:, QUANTILES.index(quantile)])
 
     return CellRow(
         cell=cell,
@@ -282,7 +283,7 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
         basis=view.basis(place),
         energy_per_image_j=energy.interval(),
         # A difference, which may be zero or below; then its mean is arithmetic (`interval`).
-        energy_per_image_net_j=series(view("energy_per_image_net", place)).interval(),
+        energy_per_image_net_j=net.interval(),
         metering_error=_mean(error),
         latency_p50_s=latency["latency_p50"].interval(),
         latency_p99_s=latency["latency_p99"].interval(),
@@ -299,15 +300,21 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
         min_failing_batch_size=_whole(view("min_failing_batch_size", place)),
         accuracy=_accuracy(view, place),
         response_mean_s=series(view("response_time_mean", place)).interval(),
-        response_p99_s=response(0.99),
-        response_max_s=response(1.0),
+        response_p99_s=response(0.99).interval(),
+        response_max_s=response(1.0).interval(),
         busy=series(view("busy", place)).interval(),
         waiting_share=series(
             view("energy_per_request_waiting", place) / view("energy_per_image", place)
         ).interval(),
         as_published_j=series(view("energy_per_request_as_published", place)).interval(),
         batch_size_mean=series(view("batch_size_mean", place)).interval(),
-        series={"energy": energy, "throughput": throughput, **latency},
+        series={
+            "energy": energy,
+            "energy_net": net,
+            "throughput": throughput,
+            "response_p99": response(0.99),
+            **latency,
+        },
     )
 
 

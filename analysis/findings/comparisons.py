@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from greenbatch.analysis.dataset.energy_basis import Basis, unlike
+from greenbatch.analysis.dataset.energy_basis import unlike
 from greenbatch.analysis.findings.cells import CellRow
+from greenbatch.analysis.statistics.claims import by_block, least
 from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.errors import UnknownNameError
 from greenbatch.records import Cell, Provenance
@@ -38,13 +39,18 @@ class ComparisonRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestRow:
-    """The batch size at which a variant needs least energy per image, and what that costs."""
+    """The batch size at which a variant needs least energy per image, and what that costs.
+
+    Attributes:
+        alike: Batch sizes with no significant difference from it.
+    """
 
     cell: Cell
     energy_source: Provenance
     energy_per_image_j: Interval
     latency_p50_s: Interval | None
     throughput: Interval | None
+    alike: tuple[int, ...] = ()
 
 
 def comparison_rows(rows: Sequence[CellRow], reference: str | None = None) -> list[ComparisonRow]:
@@ -121,28 +127,30 @@ def best_rows(rows: Iterable[CellRow]) -> list[BestRow]:
     Among the batch sizes of one variant whose energies may be divided by that of its first one
     that has any.
     """
-    best: dict[tuple[object, ...], BestRow] = {}
-    first: dict[tuple[object, ...], Basis] = {}
+    curves: dict[tuple[object, ...], list[CellRow]] = {}
     for row in rows:
-        energy = row.energy_per_image_j
-        if energy is None:
-            continue
         cell = row.cell
         key = (cell.model, cell.variant, cell.precision, cell.io, cell.scenario)
-        known = best.get(key)
-        if known and (
-            unlike(first[key], row.basis) or known.energy_per_image_j.centre <= energy.centre
+        curve = curves.setdefault(key, [])
+        if row.energy_per_image_j and not any(
+            unlike(first.basis, row.basis) for first in curve[:1]
         ):
-            continue
-        first.setdefault(key, row.basis)
-        best[key] = BestRow(
-            cell=cell,
-            energy_source=row.energy_source,
-            energy_per_image_j=energy,
-            latency_p50_s=row.latency_p50_s,
-            throughput=row.throughput,
-        )
-    return list(best.values())
+            curve.append(row)
+    return [_best_row(curve) for curve in curves.values() if curve]
+
+
+def _best_row(curve: Sequence[CellRow]) -> BestRow:
+    found = least(by_block([row.series["energy"].by_block for row in curve]))
+    row = curve[found.best if found else 0]
+    assert row.energy_per_image_j is not None
+    return BestRow(
+        cell=row.cell,
+        energy_source=row.energy_source,
+        energy_per_image_j=row.energy_per_image_j,
+        latency_p50_s=row.latency_p50_s,
+        throughput=row.throughput,
+        alike=tuple(curve[place].cell.batch_size for place in found.alike) if found else (),
+    )
 
 
 def _without_variant(cell: Cell) -> tuple[object, ...]:

@@ -1,16 +1,15 @@
 """Servers as curves: energy per request and response time, a curve for each kind of policy."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.findings.cells import CellRow
-from greenbatch.analysis.statistics.dominance import on_front
-from greenbatch.analysis.statistics.intervals import Interval
+from greenbatch.analysis.statistics.claims import FRONT, by_block, front_codes
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, Cell
 
-FRONT, DOMINATED, OVERLOADED = "front", "dominated", "overloaded"
+OVERLOADED = "overloaded"
 _MOST_NAMED = 3
 
 
@@ -43,8 +42,9 @@ class ServingPanel:
         curves: At least one; of those that sustain the rate, if any does.
         left_out: Policies that do not sustain the rate though others do.
         pareto_status: Of each cell in a curve: ``front`` (no other needs both less energy and less
-            time, of the means), ``dominated``, or ``overloaded``. Empty where energies of several
-            sources are not to be set against each other.
+            time, of the means), ``dominated`` (another is shown to), ``unsure`` (another does of
+            the means only), or ``overloaded``. Empty where energies of several sources are not to
+            be set against each other.
         net_pareto_status: The same by net energy, of the cells that have it.
     """
 
@@ -92,8 +92,8 @@ def serving_panels(rows: Iterable[CellRow]) -> list[ServingPanel]:
                 f"{words}, {arrivals}" if several else words,
                 _curves(drawn, labels),
                 _names(late if held else (), labels),
-                _pareto_status(drawn, lambda row: row.energy_per_image_j),
-                _pareto_status(drawn, lambda row: row.energy_per_image_net_j),
+                _pareto_status(drawn, "energy"),
+                _pareto_status(drawn, "energy_net"),
             )
         )
     return panels
@@ -139,17 +139,14 @@ def _labels(rows: Sequence[CellRow]) -> dict[Cell, str]:
     }
 
 
-def _pareto_status(
-    rows: Sequence[CellRow], energy: Callable[[CellRow], Interval | None]
-) -> dict[Cell, str]:
-    known = [
-        (row, (joules.centre, row.response_p99_s.centre))
-        for row in rows
-        if (joules := energy(row)) and row.response_p99_s
-    ]
-    if all_unlike(row.basis for row, _ in known):
+def _pareto_status(rows: Sequence[CellRow], energy: str) -> dict[Cell, str]:
+    """Weigh servers that meet the same requests, by a series of energies and the p99."""
+    known = [row for row in rows if row.series[energy].by_block and row.response_p99_s]
+    if all_unlike(row.basis for row in known):
         return {}
+    names = (energy, "response_p99")
+    codes = front_codes([by_block([row.series[name].by_block for row in known]) for name in names])
     return {
-        row.cell: OVERLOADED if row.flags.get("overloaded") else FRONT if best else DOMINATED
-        for (row, _), best in zip(known, on_front(point for _, point in known), strict=True)
+        row.cell: OVERLOADED if row.flags.get("overloaded") else FRONT[code]
+        for row, code in zip(known, codes.tolist(), strict=True)
     }

@@ -15,7 +15,9 @@ from greenbatch.analysis.dataset.totals import provenance_codes, provenance_of
 from greenbatch.analysis.dataset.variables import CACHES, ONE_OFF_PHASES, SOURCES, STATUSES
 from greenbatch.analysis.findings.cells import CellArrays, CellRow, cell_rows
 from greenbatch.analysis.findings.comparisons import with_reference
+from greenbatch.analysis.statistics.claims import ALPHA, p_differ
 from greenbatch.analysis.statistics.intervals import Interval, bounds, interval, ratio
+from greenbatch.analysis.statistics.multiple_testing import holm
 from greenbatch.records import Cell, Provenance
 from greenbatch.records.provenance import combine
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 Quantity = Literal["time", "energy"]
+QUANTITIES: tuple[Quantity, ...] = ("time", "energy")
 
 _START = slice(len(ONE_OFF_PHASES))  # they are the first labels of the dimension
 
@@ -95,12 +98,15 @@ class PayBack:
 
     Attributes:
         quantity: What is paid: time or energy.
-        verdict: ``pays`` after ``images``; ``never``, as it is not cheaper per image;
-            ``unknown``, for the ``reason`` that is given then.
+        verdict: ``pays`` after ``images``; ``never``, as it is shown not to be cheaper per image;
+            ``unknown``, for the ``reason`` that is given then. Whether the costs per image differ
+            is corrected over all cells that are set against the reference (Holm), for time and for
+            energy; fewer than three blocks show nothing, and ``few`` says so.
         costly, cheap: The cells that are costlier and cheaper to start; ``None`` where not known.
         images: Counted from a cold start of both.
         low, high: Bounds of ``images``, see `break_even`; ``None`` where the spread is not
-            known. ``high`` is infinite where the cost per image may be no lower at all.
+            known. ``low`` is known as well where no significant difference in the cost per image
+            is shown and it may be lower.
         once: Whether a start was measured once only, so that its spread is not in the bounds.
     """
 
@@ -113,11 +119,12 @@ class PayBack:
     low: float | None = None
     high: float | None = None
     once: bool = False
+    few: bool = False
 
     @property
     def sentence(self) -> str:
         """The verdict for a person; a clause without a full stop."""
-        if self.costly is None or self.cheap is None:
+        if self.verdict == "unknown" or self.costly is None or self.cheap is None:
             return f"not known in {self.quantity}: {self.reason}"
         who, other = self.costly.variant, self.cheap.variant
         if self.images is None:
@@ -132,12 +139,8 @@ class PayBack:
         if self.low is None or self.high is None:
             return f"{text} (no interval: one block has both)"
         once = "; a start was measured once" if self.once else ""
-        if math.isinf(self.high):
-            return (
-                f"{text} ({_count(self.low)} at least, and perhaps never: that it is cheaper per "
-                f"image is within the spread{once})"
-            )
-        return f"{text} ({_count(self.low)} … {_count(self.high)}{once})"
+        few = "; too few repetitions to be sure" if self.few else ""
+        return f"{text} ({_count(self.low)} … {_count(self.high)}{once}{few})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +181,18 @@ def break_evens(found: Sequence[StartUp], reference: str | None = None) -> list[
         reference: As for `greenbatch.analysis.comparison_rows`.
     """
     by_cell = {start.cell: start for start in found}
-    pairs = with_reference([start.row for start in found], reference)
-    return [break_even(by_cell[row.cell], by_cell[against.cell]) for row, against in pairs]
+    pairs = [
+        (by_cell[row.cell], by_cell[against.cell])
+        for row, against in with_reference([start.row for start in found], reference)
+    ]
+    times, energies = (
+        holm([p_differ(a.series(quantity), b.series(quantity)) for a, b in pairs])
+        for quantity in QUANTITIES
+    )
+    return [
+        _break_even(a, b, p_time, p_energy)
+        for (a, b), p_time, p_energy in zip(pairs, times, energies, strict=True)
+    ]
 
 
 def break_even(a: StartUp, b: StartUp) -> BreakEven:
@@ -191,19 +204,25 @@ def break_even(a: StartUp, b: StartUp) -> BreakEven:
     The bounds come from the corners of the 95 % intervals of both starts, of the costly one's cost
     per image, and of the ratio of the costs per image, paired by block; that ratio alone decides
     whether there is an upper bound, so that this and the table of ratios never contradict each
-    other. Corners are wider than a bootstrap's quantiles, and that is meant: three repetitions
+    other. Without a significant difference there is no break-even, and a lower bound of it only.
+    Corners are wider than a bootstrap's quantiles, and that is meant: three repetitions
     have ten distinct resamples, and a cold start is often measured once in a run. Then its one
     value stands for its interval, and `PayBack.once` says so.
     """
+    return _break_even(a, b, *(p_differ(a.series(name), b.series(name)) for name in QUANTITIES))
+
+
+def _break_even(a: StartUp, b: StartUp, p_time: float, p_energy: float) -> BreakEven:
     return BreakEven(
         cell=a.cell,
         reference_cell=b.cell,
-        time=_pay_back(a, b, "time"),
-        energy=_pay_back(a, b, "energy"),
+        time=_pay_back(a, b, "time", p_time),
+        energy=_pay_back(a, b, "energy", p_energy),
     )
 
 
-def _pay_back(a: StartUp, b: StartUp, quantity: Quantity) -> PayBack:
+def _pay_back(a: StartUp, b: StartUp, quantity: Quantity, p: float) -> PayBack:
+    """Set two starts against each other, with the corrected p of their costs per image."""
     sides = []
     for start in (a, b):
         cost, per_image = _costs(start, quantity)
@@ -217,6 +236,9 @@ def _pay_back(a: StartUp, b: StartUp, quantity: Quantity) -> PayBack:
     over = ratio(cheap.series(quantity), costly.series(quantity))
     if over is None:
         return _unknown(quantity, "no block has both")
+    few = over.kind != "t"
+    if (p > ALPHA and not few) or (few and over.centre <= 1):
+        return _not_shown(quantity, over, _least_images(more, less, per_image, over))
     if over.centre <= 1:
         return PayBack(quantity=quantity, verdict="never", costly=costly.cell, cheap=cheap.cell)
     low, high = _bounds(more, less, per_image, over)
@@ -229,7 +251,17 @@ def _pay_back(a: StartUp, b: StartUp, quantity: Quantity) -> PayBack:
         low=low,
         high=high,
         once=1 in (more.n, less.n),
+        few=few,
     )
+
+
+def _not_shown(quantity: Quantity, over: Interval, low: float | None) -> PayBack:
+    if over.kind != "t":
+        reason = f"too few repetitions to show a difference in the {quantity} per image"
+    else:
+        reason = f"no significant difference in the {quantity} per image"
+    at_least = f"; {_count(low)} images at least" if low else ""
+    return PayBack(quantity=quantity, verdict="unknown", reason=reason + at_least, low=low)
 
 
 def _bounds(
@@ -238,12 +270,21 @@ def _bounds(
     """Corners of the intervals; none where the ratio of the costs per image has no interval."""
     if over.low is None or over.high is None:
         return None, None
-    (more_low, more_high), (less_low, less_high) = bounds(more), bounds(less)
-    cost_low, cost_high = bounds(per_image)
-    low = max(0.0, more_low - less_high) / (cost_high * (over.high - 1))
-    if over.low <= 1:
-        return low, math.inf
-    return low, (more_high - less_low) / (cost_low * (over.low - 1))
+    if over.low <= 1:  # the range of two blocks
+        return _least_images(more, less, per_image, over), math.inf
+    high_s = bounds(more)[1] - bounds(less)[0]
+    high = high_s / (bounds(per_image)[0] * (over.low - 1))
+    return _least_images(more, less, per_image, over), high
+
+
+def _least_images(
+    more: Interval, less: Interval, per_image: Interval, over: Interval
+) -> float | None:
+    """The lower corner; none where no lower cost per image is possible, or it is not known."""
+    if over.high is None or over.high <= 1:
+        return None
+    extra = max(0.0, bounds(more)[0] - bounds(less)[1])
+    return extra / (bounds(per_image)[1] * (over.high - 1))
 
 
 def _costs(start: StartUp, quantity: Quantity) -> tuple[Interval | None, Interval | None]:
@@ -325,4 +366,6 @@ def _by_phase(values: "Array") -> dict[str, Interval]:
 
 def _count(images: float | None) -> str:
     """Write a number of images to three digits."""
+    if images == math.inf:
+        return "perhaps never"
     return "–" if images is None else f"{float(f'{images:.3g}'):,.0f}"

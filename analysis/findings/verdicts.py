@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.energy_basis import Basis, unlike
 from greenbatch.analysis.dataset.flagged import flags_text
+from greenbatch.analysis.statistics.claims import LEAST_SPREAD
 from greenbatch.analysis.statistics.interval_methods import welch_error
 from greenbatch.analysis.statistics.intervals import LEAST, Interval, ratio, ratio_of_runs
 from greenbatch.analysis.statistics.multiple_testing import holm
@@ -272,7 +273,8 @@ class _Sample:
         """The difference of the mean logarithms, its standard error and degrees of freedom."""
         import numpy as np
 
-        errors = [float(np.std(logs, ddof=1)) / len(logs) ** 0.5 for logs in self._moved]
+        spreads = [max(float(np.std(logs, ddof=1)), LEAST_SPREAD) for logs in self._moved]
+        errors = [s / len(logs) ** 0.5 for s, logs in zip(spreads, self._moved, strict=True)]
         error, free = errors[0], float(len(self._moved[0]) - 1)
         if not self.paired:
             found = welch_error(error, self.repetitions[0] - 1, errors[1], self.repetitions[1] - 1)
@@ -285,8 +287,6 @@ class _Sample:
         from scipy.special import stdtr
 
         distance, error, free = self._moments
-        if error < _ROUNDING:  # no spread at all: equal or not is all there is to say
-            return float(abs(distance) < _ROUNDING)
         return float(2 * stdtr(free, -abs(distance) / error))
 
     def p_beyond(self, change: float) -> float:
@@ -294,8 +294,6 @@ class _Sample:
         from scipy.special import stdtr
 
         distance, error, free = self._moments
-        if error < _ROUNDING:
-            return float(abs(distance) >= change)
         return float(stdtr(free, (abs(distance) - change) / error))
 
     def needed(self, change: float, alpha: float) -> int | None:

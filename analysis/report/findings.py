@@ -157,7 +157,11 @@ def _tradeoffs(
 
 
 def summary_sentence(answered: Sequence[Answer]) -> str:
-    """Answer the run's question in one sentence, models with the same answer together."""
+    """Answer the run's question in one sentence, models with the same answer together.
+
+    Where the best cell is not shown to be so, the sentence says that there is no significant
+    difference.
+    """
     if not any(answer.best for answer in answered):
         return "Nothing was measured."
     parts = []
@@ -169,7 +173,7 @@ def summary_sentence(answered: Sequence[Answer]) -> str:
         sources = set()
         for answer in answered:
             if answer.best and answer.criterion == criterion:
-                groups.setdefault(answer.best.how, []).append(answer.model)
+                groups.setdefault(_place(answer), []).append(answer.model)
                 sources.add(answer.energy_source)
         if not groups:
             continue
@@ -184,6 +188,16 @@ def summary_sentence(answered: Sequence[Answer]) -> str:
             places = (f"{place} for {_listed(models)}" for place, models in groups.items())
             parts.append(f"{words}: {'; '.join(places)}")
     return ". ".join(parts) + "."
+
+
+def _place(answer: Answer) -> str:
+    """Name the best cell, and from how many others nothing significant sets it apart."""
+    assert answer.best is not None
+    if not answer.alike or (answer.margin and answer.margin.kind != "t"):
+        return answer.best.how  # of few repetitions the certainty says so
+    first, *more = answer.alike
+    whom = first.how if not more else f"{len(answer.alike)} other cells"
+    return f"{answer.best.how} (no significant difference from {whom})"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from greenbatch.analysis.dataset.energy_basis import bases_of, unlike
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES, settings_of
-from greenbatch.analysis.statistics.interval_methods import LOGARITHMIC, MEANS, PAIRED
+from greenbatch.analysis.statistics.interval_methods import LOGARITHMIC, MEANS, PAIRED, PLAIN
 from greenbatch.analysis.statistics.intervals import bounded
 from greenbatch.errors import UnknownNameError, UsageError
 
@@ -165,7 +165,9 @@ def ratios_of(
 
     def why() -> "xr.DataArray":
         alone = over.values.notnull().any("repetition")
+        both = (over.values.notnull() & divisor.notnull()).any("repetition")
         text = over.why.where(~alone, "no block has both")
+        text = text.where(~both, "a figure that is not positive has no ratio")
         return text if unlike_text is None else text.where(unlike_text == "", unlike_text)
 
     labels_text = ", ".join(f"{dim} {label}" for dim, label in chosen.items())
@@ -262,7 +264,10 @@ def _summarised(figure: Figure, method: str, method_name: str) -> "xr.Dataset":
             units="1", long_name="why the figure or its interval is missing"
         ),
     }
-    described = f"95 %, {method_name}, over repetitions; of two their range"
+    plain = ""
+    if "logarithms" in method and bool((has_bounds & (figure.values <= 0).any("repetition")).any()):
+        plain = f" ({PLAIN} where a value is not positive)"
+    described = f"95 %, {method_name}{plain}, over repetitions; of two their range"
     attrs = {"Conventions": "CF-1.11", "interval": described}
     if figure.source is not None:
         variables["energy_source"] = figure.source

@@ -8,8 +8,9 @@ from greenbatch.analysis.dataset.variables import cell_dims
 from greenbatch.analysis.findings.cells import AccuracyFigure, CellArrays, CellRow
 from greenbatch.analysis.findings.timeline import along_models, published_accuracy
 from greenbatch.analysis.statistics.by_dimension import figure_of
+from greenbatch.analysis.statistics.claims import FRONT
 from greenbatch.analysis.statistics.intervals import Interval
-from greenbatch.analysis.tradeoffs.pareto import FRONT, energy_metric, front_of
+from greenbatch.analysis.tradeoffs.pareto import energy_metric, front_of
 from greenbatch.errors import UsageError
 from greenbatch.records import Cell, Provenance
 

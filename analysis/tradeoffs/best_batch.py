@@ -1,6 +1,6 @@
 """The batch size of least energy whose latency is acceptable, and whether that is shown."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ from greenbatch.analysis.dataset.energy_basis import bases_of
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import FLAGS, STATUSES
 from greenbatch.analysis.statistics.by_dimension import figure_of
+from greenbatch.analysis.statistics.claims import least
 from greenbatch.analysis.statistics.intervals import Interval, interval
 from greenbatch.analysis.statistics.quantile_claims import exists, is_shown, most_over
 from greenbatch.analysis.tradeoffs.curve_selection import free_dims, named, narrowed, scalars
@@ -16,7 +17,11 @@ from greenbatch.analysis.tradeoffs.pareto import energy_metric
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +42,11 @@ class BestBatch:
         shown: Whether the observations show it, see
             `greenbatch.analysis.statistics.quantile_claims`.
         runner_up: The next best cell that meets it, and ``margin``, its energy over the best's,
-            paired by block. Neither allows for the best having been picked among many.
+            paired by block; ``None`` where they share no block, or an energy is not positive.
+        clear: Whether the best is shown to need less than every other cell that meets the limit; at
+            most 5 % of such claims are false (`greenbatch.analysis.statistics.claims.least`).
+        alike: Cells with no significant difference from the best.
+        apart: Cells that share no chain of blocks with the best, and are not comparable.
         candidates: Cells that have both figures.
     """
 
@@ -57,6 +66,9 @@ class BestBatch:
     shown: bool = True
     runner_up: str | None = None
     margin: Interval | None = None
+    clear: bool = False
+    alike: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
     candidates: int = 0
     estimated: bool = False
 
@@ -74,18 +86,30 @@ class BestBatch:
         text = f"{self.name} needs least: {figures}"
         if self.max_latency_s is not None:
             text += f", within {units.si(self.max_latency_s, 's')}{self._doubt}"
-        if self.runner_up is None or self.margin is None:
-            return f"{text}."
+        return f"{text}{self._next}."
+
+    @property
+    def _next(self) -> str:
+        """How far off the next cell is, and from how many the best does not differ."""
+        apart = ""
+        if self.apart:
+            apart = f"; not comparable with {_few(self.apart)}: no chain of shared blocks"
+        if self.runner_up is None:
+            return apart
+        text = f"; next is {self.runner_up}"
+        others = [name for name in self.alike if name != self.runner_up]
+        tie = ": no significant difference" if self.runner_up in self.alike else ""
+        nor = f", no significant difference from {_few(others)}" if others else ""
+        if self.margin is None:
+            return f"{text}{tie}{nor}{apart}"
         more = f"{100 * (self.margin.centre - 1):.2g} % more"
         if self.margin.low is None or self.margin.high is None:
-            return f"{text}; next is {self.runner_up} with {more} (no interval: one repetition)."
+            return f"{text} with {more} (no interval: one repetition){apart}"
         low, high = (100 * (bound - 1) for bound in (self.margin.low, self.margin.high))
         interval_text = f"{_word(self.margin)}{low:.2g} … {high:.2g} %"
         if self.margin.kind != "t":
-            tie = ": too few repetitions to be sure"
-        else:
-            tie = ": no significant difference" if low <= 0 else ""
-        return f"{text}; next is {self.runner_up} with {more} ({interval_text}{tie})."
+            return f"{text} with {more} ({interval_text}: too few repetitions to be sure){apart}"
+        return f"{text} with {more} ({interval_text}{tie}){nor}{apart}"
 
     @property
     def _called(self) -> str:
@@ -164,15 +188,17 @@ def best_batch(
     latencies = {i: found for i in places if (found := interval(t[i]))}
     limit = float("inf") if max_latency is None else max_latency
     able = [i for i in places if latencies[i].centre <= limit]
-    ordered = sorted(able, key=lambda i: energies[i].centre)
-    best = ordered[0] if able else min(places, key=lambda i: latencies[i].centre)
+    ranked = least(e[able]) if able else None
+    best = able[ranked.best] if ranked else min(places, key=lambda i: latencies[i].centre)
 
     def labels_of(i: int) -> dict[str, Hashable]:
         spot = np.unravel_index(i, energy.cells.shape)
         return fixed | {d: part[d].values[k].item() for d, k in zip(dims, spot, strict=True)}
 
-    second = ordered[1] if len(ordered) > 1 else None
-    pairs = e[second] / e[best] if second is not None else np.array([np.nan])
+    def names(of: Sequence[int]) -> tuple[str, ...]:
+        return tuple(named(dataset, labels_of(able[i])) for i in of)
+
+    second = None if ranked is None or ranked.runner_up is None else able[ranked.runner_up]
     latest = latencies[best]
     spot = dict(zip(dims, np.unravel_index(best, energy.cells.shape), strict=True))
     counts, over = _observed(part.isel(spot), metric, limit)
@@ -191,11 +217,27 @@ def best_batch(
         shown=shown,
         surely=shown and latest.kind == "t" and latest.high is not None and latest.high <= limit,
         runner_up=named(dataset, labels_of(second)) if second is not None else None,
-        # Net energies may be at or below zero, and then have no ratio.
-        margin=interval(pairs) if (e[best] > 0).all() else None,
+        margin=_margin(e[second], e[best]) if second is not None else None,
+        clear=ranked is not None and ranked.shown,
+        alike=names(ranked.alike) if ranked else (),
+        apart=names(ranked.apart) if ranked else (),
         candidates=len(places),
         estimated=provenance_of(sources[known]).in_part_estimated,
     )
+
+
+def _margin(over: "Array", under: "Array") -> Interval | None:
+    """Bound a ratio over the blocks of both; net energies at or below zero have none."""
+    import numpy as np
+
+    both = np.isfinite(over) & np.isfinite(under)
+    if (np.concatenate([over[both], under[both]]) <= 0).any():
+        return None
+    return interval(over[both] / under[both])
+
+
+def _few(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} other cells"
 
 
 def _flagged(dataset: "xr.Dataset", name: str) -> "xr.DataArray":

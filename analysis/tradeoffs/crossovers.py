@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from greenbatch.analysis.dataset.energy_basis import all_unlike
+from greenbatch.analysis.statistics.claims import ALPHA, LEAST_SPREAD, p_above_zero
 from greenbatch.analysis.statistics.intervals import LEAST, limits
+from greenbatch.analysis.statistics.multiple_testing import holm
 from greenbatch.analysis.tradeoffs.curve_selection import Labels, curve_of
 from greenbatch.analysis.tradeoffs.turning_points import quantity_named, resampled
 from greenbatch.confidence import TAILS
@@ -32,15 +34,17 @@ class Crossover:
     """From which batch size one curve is below another.
 
     Attributes:
-        verdict: ``crosses``; ``always`` or ``never``: ``a`` is below (above) ``b`` at every batch
-            size that both have; ``several``: they cross more than once; ``unknown``.
+        verdict: Of the means. ``crosses``; ``always`` or ``never``: ``a`` is below (above) ``b`` at
+            every batch size that both have; ``several``: they cross more than once; ``unknown``,
+            also where no batch size shows a significant difference (Holm over the batch sizes).
         winner: Which is below beyond ``batch_size``.
         batch_size: Interpolated; ``low`` and ``high`` bound it with 95 %, and are those of the
             two curves with two repetitions. A bound is ``None`` where it may lie outside the batch
             sizes measured, or with one repetition.
         between: The smallest and largest batch size that both have.
         sure: Whether the difference is shown at every batch size (``always``, ``never``), or at
-            both ends (``crosses``); never with fewer than three repetitions.
+            both ends (``crosses``); never with fewer than three repetitions. At most 5 % of such
+            claims are false: every difference that one consists of is shown at 5 %.
         repetitions: Blocks that have all points of both.
     """
 
@@ -60,38 +64,44 @@ class Crossover:
 
     def __str__(self) -> str:
         kind = " (estimated)" if self.estimated else ""
-        if self.between is None:
+        if self.between is None or self.reason:
             return f"It is not known where {self.a} and {self.b} cross: {self.reason}."
         first, last = self.between
         doubt = self._doubt()
         if self.verdict in ("always", "never"):
             less, more = (self.a, self.b) if self.verdict == "always" else (self.b, self.a)
             return (
-                f"{less} has less {self.what}{kind} than {more} at every batch size from {first} "
-                f"to {last}{doubt}."
+                f"{self._means}{less} has less {self.what}{kind} than {more} at every batch size "
+                f"from {first} to {last}{doubt}."
             )
         if self.verdict == "several" or self.batch_size is None:
             return (
-                f"{self.a} and {self.b} cross more than once in {self.what}{kind} between batch "
-                f"{first} and {last}: there is no one batch size{doubt}."
+                f"{self._means}{self.a} and {self.b} cross more than once in {self.what}{kind} "
+                f"between batch {first} and {last}: there is no one batch size{doubt}."
             )
         loser = self.b if self.winner == self.a else self.a
         text = (
-            f"{self.winner} overtakes {loser} in {self.what}{kind} at a batch of about "
-            f"{self.batch_size:.3g}"
+            f"{self._means}{self.winner} overtakes {loser} in {self.what}{kind} at a batch of "
+            f"about {self.batch_size:.3g}"
         )
         if self.repetitions < 2:
             return f"{text} (no interval: one repetition has all points)."
         low = f"{self.low:.3g}" if self.low is not None else f"below {first}"
         high = f"{self.high:.3g}" if self.high is not None else f"beyond {last}"
         word = "95 %" if self.repetitions >= LEAST else "range"
-        return f"{text} ({word}: {low} … {high}, {self.repetitions} repetitions)."
+        return f"{text} ({word}: {low} … {high}, {self.repetitions} repetitions){doubt}."
+
+    @property
+    def _means(self) -> str:
+        """What a claim that is not shown begins with."""
+        return "" if self.sure else "Of the means, "
 
     def _doubt(self) -> str:
         if self.repetitions < LEAST:
             count = "one repetition" if self.repetitions == 1 else "two repetitions"
             return f" ({count}: how sure is not known)"
-        return "" if self.sure else ", though not beyond the spread at each of them"
+        where = "at both ends" if self.verdict == "crosses" else "at each of them"
+        return "" if self.sure else f"; the difference is not significant {where}"
 
 
 def crossover(
@@ -157,10 +167,9 @@ def crossover(
     moved = np.log(left / right) if positive else left - right
     n = moved.shape[1]
     centre = moved.mean(1)
-    shown = np.zeros(len(sizes), dtype=bool)
-    if n >= LEAST:
-        low, high = limits(moved)
-        shown = (low > 0) | (high < 0)
+    floor = LEAST_SPREAD * (1.0 if positive else float(np.abs(left).mean()))
+    p = 2 * np.minimum(p_above_zero(moved, floor), p_above_zero(-moved, floor))
+    shown = p <= ALPHA
     below = centre < 0
     changes = np.flatnonzero(below[1:] != below[:-1])
     found = Crossover(
@@ -173,6 +182,9 @@ def crossover(
         repetitions=n,
         sure=bool(shown.all()),
     )
+    if n >= LEAST and min(holm(p.tolist())) > ALPHA:
+        reason = f"no significant difference at any batch size from {sizes[0]} to {sizes[-1]}"
+        return replace(found, verdict="unknown", reason=reason)
     if not changes.size:
         return replace(
             found,

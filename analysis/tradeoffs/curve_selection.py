@@ -124,6 +124,22 @@ def curves(dataset: "xr.Dataset") -> Iterator[dict[str, Hashable]]:
         }
 
 
+def curve_count(dataset: "xr.Dataset", labels: Labels, metric: str, points: int) -> int:
+    """Count the curves over the batch size that have so many points, at least 1.
+
+    Args:
+        dataset: Whose curves are a family of claims.
+        labels: Of one of them; those of another scenario are no part of the family.
+        metric: Of the points.
+        points: Fewest.
+    """
+    if "scenario" in dataset.dims:
+        scenario = labels.get("scenario", dataset["scenario"].values[0])
+        dataset = dataset.sel(scenario=[scenario])
+    known = figure_of(dataset, metric).values.notnull().any("repetition")
+    return max(1, int((known.sum("batch_size") >= points).sum()))
+
+
 def named(dataset: "xr.Dataset", labels: Labels) -> str:
     """Call a cell or a curve by its labels; what the whole study has in common is left out."""
     settings = settings_of(dataset)

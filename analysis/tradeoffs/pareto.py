@@ -8,22 +8,12 @@ from greenbatch.analysis.statistics.by_dimension import (
     figure_of,
     intervals_of,
 )
-from greenbatch.analysis.statistics.dominance import dominating
-from greenbatch.analysis.statistics.interval_methods import PLAIN
-from greenbatch.analysis.statistics.intervals import LEAST, bounded
+from greenbatch.analysis.statistics.claims import FRONT, front_codes
 from greenbatch.analysis.tradeoffs.curve_selection import free_dims
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
     import xarray as xr
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
-
-FRONT = ("missing", "dominated", "unsure", "front")
-"""``dominated``: another cell is better in energy and latency, both shown by the intervals of the
-paired differences; ``unsure``: only of the means, or with fewer than three repetitions."""
 
 
 def energy_metric(net: bool) -> str:
@@ -69,6 +59,10 @@ def pareto(
     dataset: "xr.Dataset", *, accuracy: bool = False, net: bool = False, quantile: float = 0.5
 ) -> "xr.Dataset":
     """Mark the cells that no other cell dominates in energy per image and latency (and accuracy).
+
+    Means are adjusted for blocks where cells do not share them. The chance that any cell of a front
+    is called dominated falsely is at most 5 %; see
+    `greenbatch.analysis.statistics.claims.front_codes`.
 
     Backends, precisions, batch sizes and settings of one model compete; with ``accuracy`` models
     compete as well. Scenarios and what else a dataset has are kept apart.
@@ -139,7 +133,7 @@ def front_of(
     codes = np.zeros(known.shape, dtype=np.int8)
     for group, at in enumerate(known):
         bases.refuse_unlike(basis[group, at], "the front")
-        codes[group, at] = _fronts(e[group, at], t[group, at], top1[group, at])
+        codes[group, at] = front_codes((e[group, at], t[group, at]), (-top1[group, at],))
     attrs = {
         "units": "1",
         "long_name": "standing against the Pareto front of energy per image and latency"
@@ -149,24 +143,3 @@ def front_of(
     }
     front = xr.DataArray(codes.reshape(shape), dims=order).transpose(*energy.cells.dims)
     return front.assign_coords(energy.cells.coords).assign_attrs(attrs)
-
-
-def _fronts(energy: "Array", latency: "Array", top1: "Array") -> "NDArray[np.int8]":
-    """Codes of cells that compete; energy and latency of shape (cell, block)."""
-    import numpy as np
-
-    if not len(energy):
-        return np.full(0, FRONT.index("missing"), dtype=np.int8)
-    energy, latency = (np.log(x) if np.nanmin(x) > 0 else x for x in (energy, latency))
-    means = np.stack([np.nanmean(energy, 1), np.nanmean(latency, 1), -top1], axis=-1)
-    found = np.full(len(means), FRONT.index("front"), dtype=np.int8)
-    for i, mean in enumerate(means):
-        better = dominating(means, mean)
-        if not better.any():
-            continue
-        shown = np.ones(int(better.sum()), dtype=bool)
-        for values in (energy, latency):
-            low, _, _, counts = bounded(values[i] - values[better], PLAIN)
-            shown &= (low > 0) & (counts >= LEAST)
-        found[i] = FRONT.index("dominated" if shown.any() else "unsure")
-    return found

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.serving import (
-    DOMINATED,
-    FRONT,
     OVERLOADED,
     PolicyCurve,
     ServingPanel,
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 _COLUMNS = 3
 _TITLE = 40  # characters in a line of a panel's title
 _MARKERS = {"greedy": "o", "fixed": "s", "dynamic": "D"}
-_STRENGTH = {DOMINATED: 0.6, OVERLOADED: 0.3}
+_STRENGTH = {"unsure": 0.8, "dominated": 0.6, OVERLOADED: 0.3}
 
 
 def serving_figure(rows: Sequence[CellRow], panels: Sequence[ServingPanel]) -> "Figure | None":
@@ -100,7 +98,7 @@ def _draw(axes: "Axes", panel: ServingPanel, curve: PolicyCurve, colour: str) ->
     for row, x, y in points:
         place = panel.pareto_status.get(row.cell, "")
         axes.plot(x, y, alpha=_STRENGTH.get(place, 1.0), **style)
-        if place == FRONT:
+        if place == "front":
             axes.annotate(
                 policy_of(row),
                 (x, y),

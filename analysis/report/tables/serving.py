@@ -6,8 +6,11 @@ from itertools import groupby
 from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.wording import DASH, Table, notes, spread
-from greenbatch.analysis.statistics.intervals import Interval
+from greenbatch.analysis.statistics.claims import by_block, least
+from greenbatch.analysis.statistics.intervals import LEAST, Interval
 from greenbatch.queueing.policies import parse_policy
+
+_MOST_NAMED = 3
 
 
 def serving_table(rows: Sequence[CellRow], *, short: bool = False) -> Table:
@@ -70,7 +73,7 @@ def _title(factors: Mapping[str, Sequence[str]], shown: Collection[str]) -> str:
 
 
 def serving_answers(rows: Sequence[CellRow]) -> list[str]:
-    """Say for each model and traffic which policy takes least energy per request.
+    """Say for each model and traffic which policy takes least energy per request, if that is shown.
 
     Only policies that sustained the rate in every repetition, and energies of one kind of source,
     are compared.
@@ -86,18 +89,30 @@ def serving_answers(rows: Sequence[CellRow]) -> list[str]:
         if not sustained and any(row.ok for row in of_traffic):
             sentences.append(f"{where}: no policy sustained the rate.")
         elif able and not all_unlike(row.basis for row, _ in able):
-            best, energy = min(able, key=lambda pair: pair[1].centre)
-            sentences.append(f"{where}: {_answer(best, energy)}")
+            sentences.append(f"{where}: {_answer([row for row, _ in able])}")
     return sentences
 
 
-def _answer(row: CellRow, energy: Interval) -> str:
+def _answer(rows: Sequence[CellRow]) -> str:
+    found = least(by_block([row.series["energy"].by_block for row in rows]))
+    row = rows[found.best if found else 0]
     source = "" if row.energy_source == "measured" else f" ({row.energy_source})"
+    few = "" if row.ok >= LEAST else ": too few repetitions to be sure"
+    tie = ""
+    if found and found.alike:
+        others = [rows[place] for place in found.alike]
+        names = ", ".join(_named(other) for other in others[:_MOST_NAMED])
+        more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+        tie = f" (no significant difference from {names}{more}{few})"
     return (
-        f"least energy per request{source} with {row.cell.served.policy} on "
-        f"{row.cell.variant}, {spread(energy, 'J')}, mean response "
+        f"least energy per request{source} with {_named(row)}{tie}, "
+        f"{spread(row.energy_per_image_j, 'J')}, mean response "
         f"{spread(row.response_mean_s, 's')}, 99th percentile {spread(row.response_p99_s, 's')}."
     )
+
+
+def _named(row: CellRow) -> str:
+    return f"{row.cell.served.policy} on {row.cell.variant}"
 
 
 def _percent(share: Interval | None) -> str:

@@ -72,7 +72,7 @@ def verdict(paid: PayBack, cell: Cell) -> str:
     text = f"{'after' if costly else 'ahead for'} {count(paid.images)}"
     if paid.low is None or paid.high is None:
         return text
-    if paid.high == float("inf"):
+    if paid.high == float("inf"):  # of two blocks
         return f"{text} (from {count(paid.low)}, perhaps never)"
     return f"{text} ({count(paid.low)} … {count(paid.high)})"
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from greenbatch import units
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.comparisons import BestRow, ComparisonRow
-from greenbatch.analysis.findings.wording import Table, notes, spread, times
+from greenbatch.analysis.findings.wording import DASH, Table, notes, spread, times
 from greenbatch.records import Cell
 
 
@@ -80,9 +80,11 @@ def comparison_table(rows: Sequence[ComparisonRow], settings: Sequence[str] | No
 def best_table(rows: Sequence[BestRow]) -> Table:
     """The best batch size of each model and backend."""
     factors, sources = _Factors([row.cell for row in rows]), _Sources(rows)
+    tied = any(row.alike and row.energy_per_image_j.kind == "t" for row in rows)
     columns = (
         *factors.columns,
         "best batch",
+        *(["no significant difference from"] if tied else []),
         f"energy/image{sources.header}",
         *sources.column,
         "latency p50",
@@ -92,6 +94,7 @@ def best_table(rows: Sequence[BestRow]) -> Table:
         (
             *factors(row.cell),
             str(row.cell.batch_size),
+            *([", ".join(map(str, sorted(row.alike))) or DASH] if tied else []),
             spread(row.energy_per_image_j, "J"),
             *sources(row),
             spread(row.latency_p50_s, "s"),

@@ -11,10 +11,11 @@ from greenbatch.analysis.findings.cells import CellArrays, CellRow
 from greenbatch.analysis.findings.comparisons import BestRow
 from greenbatch.analysis.findings.wording import DASH, Table, amount, spread
 from greenbatch.analysis.statistics.by_dimension import designed, figure_of
+from greenbatch.analysis.statistics.claims import FRONT
 from greenbatch.analysis.tradeoffs.crossovers import crossover
 from greenbatch.analysis.tradeoffs.curve_selection import curves
 from greenbatch.analysis.tradeoffs.footprint import Rates, carbon_and_cost, rates_of
-from greenbatch.analysis.tradeoffs.pareto import FRONT, energy_metric, front_of
+from greenbatch.analysis.tradeoffs.pareto import energy_metric, front_of
 from greenbatch.analysis.tradeoffs.turning_points import Knee, Saturation, knee, saturation
 from greenbatch.errors import UsageError
 from greenbatch.records import Cell
@@ -316,6 +317,8 @@ def _bounded(centre: float, low: float, high: float, n: int, unit: str) -> str:
 
 
 def _from_batch(found: Saturation) -> str:
+    if found.open:
+        return "not known"
     text = f"not up to {found.largest}" if found.batch_size is None else str(found.batch_size)
     if found.repetitions < 2:
         return text

@@ -200,6 +200,7 @@ function tradeoff(facts, chosen) {
 const POLICIES = {greedy: "circle", fixed: "square", dynamic: "diamond"};
 const SERVERS = {
   front: ["<br>on the Pareto front", 10, 1],
+  unsure: ["<br>not shown to be dominated", 8.5, 0.85],
   dominated: ["<br>dominated", 7, 0.7],
   overloaded: ["<br>does not sustain the rate", 7, 0.3],
 };

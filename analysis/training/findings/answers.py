@@ -34,7 +34,7 @@ def saving_sentence(found: Correctness) -> str:
         f"saves {_percent_of(saving.saved)} of the {kind} per image seen, {less} instead of "
         f"{energy}"
     )
-    if saving.saved.low is not None and not saving.saved.excludes(0.0):
+    if saving.saved.low is not None and not saving.saved_shown:
         text += ", which is no significant difference"
     if saving.saved.low is not None and not saving.surely_within:
         text += f"; that its {word} is within {margin} is not shown by the interval"

@@ -9,6 +9,15 @@ from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.training_variables import cell_dims, is_search
 from greenbatch.analysis.dataset.variables import STATUSES
 from greenbatch.analysis.statistics import hypothesis_tests
+from greenbatch.analysis.statistics.block_adjustment import fit_blocks
+from greenbatch.analysis.statistics.claims import (
+    FRONT,
+    ParetoStatus,
+    by_block,
+    front_codes,
+    least,
+    picked_is_less,
+)
 from greenbatch.analysis.statistics.hypothesis_tests import Groups, Test
 from greenbatch.analysis.statistics.intervals import Interval, interval, ratio
 from greenbatch.analysis.training.dataset.contexts import Context, contexts, name_of
@@ -19,7 +28,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Metric = Literal["accuracy", "f1"]
-ParetoStatus = Literal["missing", "dominated", "unsure", "front"]
 _OK = STATUSES.index("ok")
 _EVEN = 1e-12
 _Result = TypeVar("_Result")
@@ -36,8 +44,9 @@ class CorrectnessRow:
         accuracy, f1: The best of any epoch, by block.
         source: What the energies rest on, one of ``PROVENANCES``.
         pareto_status: ``front``: no other choice is better in energy and in accuracy;
-            ``dominated``: another is in both, shown by the intervals of the paired differences;
-            ``unsure``: of the means only; ``missing``: energy or accuracy is not known.
+            ``dominated``: another is shown to be in both, see
+            `greenbatch.analysis.statistics.claims.front_codes`; ``unsure``: of the means only;
+            ``missing``: energy or accuracy is not known.
         why: Why nothing is known of it, or no energy.
     """
 
@@ -92,7 +101,9 @@ class Saving:
         within: A share of the best correctness.
         candidates: Choices within it, ``best`` included.
         saved: Share of the energy of ``best`` that ``greenest`` saves, over paired blocks; ``None``
-            where it is ``best`` itself. It does not allow for the two having been picked.
+            where it is ``best`` itself.
+        saved_shown: Whether it is shown to save any, corrected for the number of choices from which
+            it was picked (`greenbatch.analysis.statistics.claims.picked_is_less`).
         surely_within: Whether the paired difference in correctness is shown to be within it.
     """
 
@@ -102,6 +113,7 @@ class Saving:
     within: float
     candidates: int
     saved: Interval | None
+    saved_shown: bool
     surely_within: bool
 
 
@@ -239,28 +251,14 @@ def _pareto_statuses(rows: Sequence[CorrectnessRow], metric: Metric) -> list[Cor
     known = [row for row in rows if row.energy and getattr(row, metric)]
     if _incomparable(known):
         return list(rows)
-    return [
-        replace(row, pareto_status=_pareto_status(row, known, metric)) if row in known else row
-        for row in rows
-    ]
-
-
-def _pareto_status(
-    row: CorrectnessRow, rows: Sequence[CorrectnessRow], metric: Metric
-) -> ParetoStatus:
-    found: ParetoStatus = "front"
-    energy_j, correct = _centre(row.energy_j), _centre(row.correctness(metric))
-    for other in rows:
-        less = energy_j - _centre(other.energy_j)
-        more = _centre(other.correctness(metric)) - correct
-        if less < 0 or more < 0 or not (less or more):
-            continue
-        cheaper = _above_zero(_differences(_logs(row.energy), _logs(other.energy)))
-        better = _above_zero(_differences(getattr(other, metric), getattr(row, metric)))
-        if cheaper and better:
-            return "dominated"
-        found = "unsure"
-    return found
+    codes = front_codes(
+        [
+            by_block([row.energy for row in known]),
+            -by_block([getattr(row, metric) for row in known]),
+        ]
+    )
+    found = {id(row): FRONT[code] for row, code in zip(known, codes.tolist(), strict=True)}
+    return [replace(row, pareto_status=found.get(id(row), "missing")) for row in rows]
 
 
 def _saving(
@@ -277,11 +275,10 @@ def _saving(
     if refused := _incomparable(known):
         return None, refused
 
-    def correct(row: CorrectnessRow) -> float:
-        return _centre(row.correctness(metric))
-
-    top = max(map(correct, judged))
-    best_of_all = [row for row in judged if correct(row) >= top * (1 - _EVEN)]
+    means = fit_blocks(by_block([getattr(row, metric) for row in judged])).means
+    correct = {row.name: float(mean) for row, mean in zip(judged, means, strict=True)}
+    top = max(correct.values())
+    best_of_all = [row for row in judged if correct[row.name] >= top * (1 - _EVEN)]
     tied = sorted((row for row in best_of_all if row.energy), key=lambda r: _centre(r.energy_j))
     if not tied:
         names = " and ".join(row.name for row in best_of_all)
@@ -291,10 +288,11 @@ def _saving(
             "another choice saves against it is not known."
         )
     best = tied[0]
-    near = [row for row in known if correct(row) >= top * (1 - within) * (1 - _EVEN)]
-    greenest = min(near, key=lambda row: _centre(row.energy_j))
-    saved = None
-    sure = True
+    near = [row for row in known if correct[row.name] >= top * (1 - within) * (1 - _EVEN)]
+    energies = by_block([row.energy for row in near])
+    ranked = least(energies)
+    greenest = near[ranked.best] if ranked else best
+    saved, shown, sure = None, False, True
     if greenest is not best:
         over = ratio(greenest.energy, best.energy)
         if over is None:
@@ -305,6 +303,7 @@ def _saving(
         ends = (over.high, over.low)
         low, high = (None if end is None else 1 - end for end in ends)
         saved = Interval(low, 1 - over.centre, high, over.n, over.method)
+        shown = picked_is_less(energies, near.index(greenest), near.index(best))
         lacking = _differences(getattr(best, metric), getattr(greenest, metric))
         allowed = [top * within - value for value in lacking]
         sure = _above_zero(allowed)
@@ -315,6 +314,7 @@ def _saving(
         within=within,
         candidates=len(near),
         saved=saved,
+        saved_shown=shown,
         surely_within=sure,
     ), ""
 
@@ -332,10 +332,6 @@ def _incomparable(rows: Sequence[CorrectnessRow]) -> str:
 
 def _centre(summary: Interval | None) -> float:
     return math.nan if summary is None else summary.centre
-
-
-def _logs(values: Mapping[int, float]) -> Mapping[int, float]:
-    return {block: math.log(value) for block, value in values.items() if value > 0}
 
 
 def _differences(over: Mapping[int, float], under: Mapping[int, float]) -> list[float]:

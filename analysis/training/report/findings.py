@@ -7,6 +7,7 @@ from pathlib import Path
 from greenbatch import units
 from greenbatch.analysis.findings.caveats import Caveat
 from greenbatch.analysis.report.page import Section, TableSection
+from greenbatch.analysis.statistics.claims import Least, by_block, least
 from greenbatch.analysis.statistics.intervals import Interval, interval, ratio
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.findings.searches import SearchRow
@@ -125,17 +126,29 @@ def best_cards(data: str, rows: Sequence[TrainingRow], *, several: bool) -> list
 
 
 def least_energy(rows: Sequence[TrainingRow]) -> TrainingRow | None:
-    """The row of least energy per image seen; ``None`` where estimates meet measurements."""
-    known = [(energy.centre, row) for row in rows if (energy := row.summary("image"))]
-    if len({row.energy_source for _, row in known}) != 1:
+    """The row of least energy per image seen; ``None`` where estimates meet measurements.
+
+    Rows are ranked by means that are adjusted for blocks, as `most_accurate` does.
+    """
+    known = [row for row in rows if row.series["image"]]
+    if len({row.energy_source for row in known}) != 1:
         return None
-    return min(known, key=lambda pair: pair[0])[1]
+    found = _least_energy(known)
+    return known[found.best] if found else None
 
 
 def most_accurate(rows: Sequence[TrainingRow]) -> TrainingRow | None:
     """The row of highest accuracy."""
-    known = [(found.centre, row) for row in rows if (found := row.summary("accuracy"))]
-    return max(known, key=lambda pair: pair[0])[1] if known else None
+    found = _highest_accuracy(rows)
+    return rows[found.best] if found else None
+
+
+def _least_energy(rows: Sequence[TrainingRow]) -> Least | None:
+    return least(by_block([row.series["image"] for row in rows]))
+
+
+def _highest_accuracy(rows: Sequence[TrainingRow]) -> Least | None:
+    return least(-by_block([row.series["accuracy"] for row in rows]))
 
 
 def energy_interval(value: Interval) -> str:
@@ -226,34 +239,41 @@ def _one_left(rows: Sequence[TrainingRow]) -> list[str]:
 
 
 def _next(best: TrainingRow, rows: Sequence[TrainingRow]) -> str:
-    """Say how far off the next choice is in energy, and whether that is sure."""
-    others = [(row.summary("image"), row) for row in rows if row is not best]
-    known = [(value.centre, row) for value, row in others if value]
-    if not known:
+    """Say how far off the next choice is in energy, and from which there is no difference."""
+    known = [row for row in rows if row.series["image"]]
+    found = _least_energy(known)
+    if found is None or len(known) < 2:
         return ""
-    second = min(known, key=lambda pair: pair[0])[1]
+    apart = ""
+    if found.apart:
+        names = listed([known[place].label for place in found.apart])
+        apart = f" No chain of shared repetitions connects it with {names}: not comparable."
+    if found.runner_up is None:
+        return apart.strip()
+    second = known[found.runner_up]
     margin = ratio(second.series["image"], best.series["image"])
     if margin is None:
-        return f"Next in energy is {second.label}; no repetition has both."
+        return f"Next in energy is {second.label}; no repetition has both.{apart}"
     more = f"Next in energy is {second.label} with {_change(margin)} more"
     if margin.kind != "t":
-        return f"{more}; {_too_few(margin)}."
-    if margin.excludes(1.0):
-        return f"{more}."
-    return f"{more}: no significant difference."
+        return f"{more}; {_too_few(margin)}.{apart}"
+    alike = [known[place].label for place in found.alike]
+    if not alike:
+        return f"{more}.{apart}"
+    if alike == [second.label]:
+        return f"{more}: no significant difference.{apart}"
+    return f"{more}. No significant difference in energy from {listed(alike)}.{apart}"
 
 
 def _next_accurate(best: TrainingRow, rows: Sequence[TrainingRow]) -> str:
     """Say which choices differ from the most accurate one by nothing significant."""
-    alike = []
-    for row in rows:
-        gap = None if row is best else _difference(best, row)
-        if gap and gap.kind == "t" and not gap.excludes(0.0):
-            alike.append(row.label)
-        elif gap and gap.kind != "t":
-            return f"No significant difference in accuracy is shown: {_too_few(gap)}."
-    if not alike:
+    gaps = [gap for row in rows if row is not best and (gap := _difference(best, row))]
+    if few := next((gap for gap in gaps if gap.kind != "t"), None):
+        return f"No significant difference in accuracy is shown: {_too_few(few)}."
+    found = _highest_accuracy(rows)
+    if found is None or not found.alike:
         return ""
+    alike = [rows[place].label for place in sorted(found.alike)]
     return f"No significant difference in accuracy from {best.label}: {listed(alike)}."
 
 

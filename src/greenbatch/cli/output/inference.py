@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from greenbatch.analysis.findings.plausibility import EnergyWorth
     from greenbatch.analysis.report.findings import InferenceFindings
     from greenbatch.analysis.statistics.intervals import Interval
+    from greenbatch.records import Cell
 
 _GOING = ("maximum", "ok", "busy", "response, mean")  # columns of servers that may be left out
 ROOMY = 100  # columns from which on a table may show more than the essential
@@ -81,6 +82,8 @@ def run_as_json(run: Path, found: "InferenceFindings", page: Path) -> str:
                 "repetitions": answer.figure.n if answer.figure else 0,
                 "energy_source": answer.energy_source,
                 "clear": answer.clear,
+                "no_significant_difference": [_cell(cell) for cell in answer.alike],
+                "not_comparable": [_cell(cell) for cell in answer.apart],
                 "certainty": answer.certainty,
             }
             for answer in found.answers
@@ -100,6 +103,15 @@ def _worth(worth: "EnergyWorth") -> dict[str, object]:
         "published_j_per_mac": worth.published and [worth.published.low, worth.published.high],
         "times_the_peak": worth.roofline and [worth.roofline.low, worth.roofline.high],
         "implausible": worth.doubt or None,
+    }
+
+
+def _cell(cell: "Cell") -> dict[str, object]:
+    return {
+        "backend": cell.backend,
+        "settings": dict(cell.settings),
+        "precision": cell.precision,
+        "batch_size": cell.batch_size,
     }
 
 

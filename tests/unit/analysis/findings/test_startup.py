@@ -1,6 +1,5 @@
 """What a start costs, cold and warm, and after how many images it has paid for itself."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,8 @@ def repetitions(
 
 def compiled(path: Path, *parts: list[Repetition]) -> xr.Dataset:
     records: list[Record] = [record for part in parts for record in part]
-    members = runs.study(("alexnet",), (ORT.backend, COMPILED.backend), (1,))
+    sizes = sorted({one.cell.batch_size for part in parts for one in part})
+    members = runs.study(("alexnet",), (ORT.backend, COMPILED.backend), sizes)
     return compile_dataset(runs.write_run(path, records, members))
 
 
@@ -155,15 +155,56 @@ def test_bounds_are_the_corners_of_the_intervals(tmp_path: Path) -> None:
     assert not back.once
 
 
-def test_a_saving_within_the_spread_may_never_pay(tmp_path: Path) -> None:
+def test_a_saving_within_the_spread_is_no_significant_difference(tmp_path: Path) -> None:
     back = against(
         tmp_path,
         repetitions(ORT, 0.010, CHEAP, noise=(0.9, 1.0, 1.1)),
-        repetitions(COMPILED, 0.0099, COSTLY),
+        repetitions(COMPILED, 0.0099, COSTLY[:1] * 3),
     ).time
-    assert back.verdict == "pays"
-    assert back.high == math.inf
-    assert "at least, and perhaps never" in back.sentence
+    assert (back.verdict, back.images, back.high) == ("unknown", None, None)
+    assert back.low is not None
+    assert back.low > 0
+    assert "no significant difference in the time per image" in back.sentence
+    assert "images at least" in back.sentence
+
+
+@pytest.mark.parametrize(
+    ("cheap", "costly"),
+    [((0.301, 0.300, 0.300), (0.300, 0.320, 0.280)), ((0.3,) * 3, (0.3,) * 3)],
+    ids=["within the spread", "equal"],
+)
+def test_never_is_no_answer_where_nothing_sets_two_costs_apart(
+    tmp_path: Path, cheap: tuple[float, ...], costly: tuple[float, ...]
+) -> None:
+    back = against(
+        tmp_path,
+        repetitions(ORT, 1.0, CHEAP, noise=cheap),
+        repetitions(COMPILED, 1.0, COSTLY, noise=costly),
+    )
+    assert (back.time.verdict, back.energy.verdict) == ("unknown", "unknown")
+    assert "no significant difference" in back.energy.sentence
+    assert "never" not in back.energy.sentence
+
+
+def test_break_evens_are_corrected_for_their_number(tmp_path: Path) -> None:
+    """A saving that is shown alone is not among many that show nothing."""
+    noise = ((1.0, 1.01, 0.99), (0.985, 0.99, 0.979))
+    starts = found(
+        tmp_path,
+        *(
+            repetitions(Cell("alexnet", backend, batch_size=batch), 0.01, start, noise=values)
+            for batch in (1, 2, 4, 8)
+            for backend, start, values in (
+                (ORT.backend, CHEAP, noise[0]),
+                (COMPILED.backend, COSTLY, noise[1] if batch == 1 else noise[0][::-1]),
+            )
+        ),
+    )
+    by_cell = {start.cell: start for start in starts}
+    alone = break_even(by_cell[COMPILED], by_cell[ORT]).time
+    assert alone.verdict == "pays"
+    family = {pair.cell.batch_size: pair.time.verdict for pair in break_evens(starts)}
+    assert family[1] == "unknown"
 
 
 def test_a_dear_start_that_saves_nothing_never_pays(tmp_path: Path) -> None:

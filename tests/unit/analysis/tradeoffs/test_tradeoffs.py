@@ -17,11 +17,12 @@ from greenbatch.analysis.dataset.tidy import tidy
 from greenbatch.analysis.dataset.variables import FLAGS
 from greenbatch.analysis.statistics import by_dimension
 from greenbatch.analysis.statistics.by_dimension import figure_of, intervals_of, ratios_of
+from greenbatch.analysis.statistics.claims import FRONT
 from greenbatch.analysis.tradeoffs import crossovers
 from greenbatch.analysis.tradeoffs.best_batch import best_batch
 from greenbatch.analysis.tradeoffs.crossovers import crossover
 from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost, intensity_of
-from greenbatch.analysis.tradeoffs.pareto import FRONT, energy_delay_product, pareto
+from greenbatch.analysis.tradeoffs.pareto import energy_delay_product, pareto
 from greenbatch.analysis.tradeoffs.turning_points import knee, saturation
 from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.records import Cell, EnergySource, Record
@@ -131,7 +132,6 @@ def test_one_repetition_has_a_figure_no_bounds_and_a_reason(tmp_path: Path) -> N
     assert set(found["reason"].values.flat) == {"one repetition has no interval"}
     answers = (
         crossover(dataset, A, B),
-        knee(dataset, backend=B),
         saturation(dataset, 5, backend=B),
         best_batch(dataset, max_latency=1.0),
     )
@@ -139,6 +139,7 @@ def test_one_repetition_has_a_figure_no_bounds_and_a_reason(tmp_path: Path) -> N
         assert "no interval: one repetition" in str(answer)
         assert "nan" not in str(answer).lower()
         assert "None" not in str(answer)
+    assert "No knee" in str(knee(dataset, backend=B))
     front = pareto(dataset)["front"]
     assert FRONT.index("dominated") not in front.values
 
@@ -192,7 +193,9 @@ def test_an_estimate_is_never_compared_with_a_measurement(tmp_path: Path) -> Non
     assert ratio["energy_per_image_ratio"].isnull().all()
     assert ratio["reason"].values.flat[0] == "estimated against measured"
     assert ratios_of(dataset, {"backend": A}, "latency")["latency_ratio"].notnull().all()
-    assert crossover(dataset, A, B, metric="latency").verdict == "never"
+    alike = crossover(dataset, A, B, metric="latency")  # theirs are equal
+    assert (alike.verdict, alike.winner) == ("unknown", None)
+    assert "no significant difference at any batch size" in str(alike)
     alone = best_batch(dataset, backend=B)
     assert alone.estimated
     assert "(estimated)" in str(alone)
