@@ -132,9 +132,7 @@ def best_rows(rows: Iterable[CellRow]) -> list[BestRow]:
         cell = row.cell
         key = (cell.model, cell.variant, cell.precision, cell.io, cell.scenario)
         curve = curves.setdefault(key, [])
-        if row.energy_per_image_j and not any(
-            unlike(first.basis, row.basis) for first in curve[:1]
-        ):
+        if row.energy_per_image_j and not (curve and unlike(curve[0].basis, row.basis)):
             curve.append(row)
     return [_best_row(curve) for curve in curves.values() if curve]
 

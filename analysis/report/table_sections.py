@@ -27,8 +27,8 @@ _SERVING = (
 )
 _FRONT = (
     "No other cell of the model needs both less energy per image and less time (of the means). "
-    "Cells that are dominated by their means alone, within the spread of the repetitions, are "
-    "marked in the figure."
+    "In the figure, cells are called dominated where that is shown; the chance of any false one is "
+    "at most 5 %."
 )
 _ACCURACY = (
     "No other cell of any network is at least as accurate for as little energy and time (of the "
@@ -150,7 +150,8 @@ def _starts(*, several: bool, warm: bool) -> str:
     break_even = (
         " Break-even: after how many images the backend with the higher start-up cost has cost as "
         "little as the reference of the ratios, or the reference as little as the backend; never "
-        "where it costs no less per image."
+        "where it is shown to cost no less per image, not known where there is no significant "
+        "difference (corrected over the cells)."
         if several
         else ""
     )
