@@ -8,11 +8,12 @@ import pytest
 
 from greenbatch.analysis import open_run, write_report
 from greenbatch.analysis.dataset.energy_basis import Basis
-from greenbatch.analysis.findings.cells import CellRow, cell_rows
+from greenbatch.analysis.findings.cells import CellRow, Series, cell_rows
 from greenbatch.analysis.findings.serving import policy_of, serving_panels
 from greenbatch.analysis.report.charts.charts import serving_charts
 from greenbatch.analysis.report.findings import find
 from greenbatch.analysis.report.inference_page import inference_page
+from greenbatch.analysis.report.tables.serving import serving_answers
 from greenbatch.records import EnergySource, Provenance
 from tests.fakes import runs
 from tests.fakes.served_run import POLICIES, served_run
@@ -57,6 +58,46 @@ def test_the_front_is_of_those_that_hold_the_rate(rows: list[CellRow]) -> None:
         for cell, mine in points.items():
             better = [p for p in points.values() if p[0] < mine[0] and p[1] < mine[1]]
             assert (panel.pareto_status[cell] == "front") == (not better), cell
+
+
+def energies_of(rows: list[CellRow], energies_j: dict[str, tuple[float, ...]]) -> list[CellRow]:
+    """The rows of one rate with these energies by policy and block, and with one p99."""
+    changed = []
+    for row in rows:
+        if row.cell.served.rate == "40" and (values := energies_j.get(policy_of(row))):
+            series = Series(dict(enumerate(values)))
+            own = {
+                "energy": series,
+                "response_p99": Series({k: 0.1 + v for k, v in enumerate(values)}),
+            }
+            energy = series.interval()
+            changed.append(replace(row, energy_per_image_j=energy, series={**row.series, **own}))
+    return changed
+
+
+def test_policies_that_do_not_differ_significantly_are_named_beside_the_least(
+    rows: list[CellRow],
+) -> None:
+    tied = energies_of(
+        rows,
+        {
+            "greedy:16": (0.413, 0.421, 0.429),
+            "dynamic:16:20ms": (0.408, 0.430, 0.416),
+            "fixed:16": (0.406, 0.437, 0.421),
+        },
+    )
+    (sentence,) = serving_answers(tied)
+    assert "no significant difference from" in sentence
+    assert all(policy_of(row) in sentence for row in tied)
+    (panel,) = serving_panels(tied)
+    assert set(panel.pareto_status.values()) == {"front", "unsure"}
+    clear = energies_of(
+        rows, {"greedy:16": (0.413, 0.421, 0.429), "fixed:16": (0.513, 0.521, 0.529)}
+    )
+    (sentence,) = serving_answers(clear)
+    assert "with greedy:16 on onnxruntime-cpu, 421 mJ" in sentence
+    (panel,) = serving_panels(clear)
+    assert sorted(panel.pareto_status.values()) == ["dominated", "front"]
 
 
 def test_where_nobody_holds_the_rate_all_are_shown_and_marked(rows: list[CellRow]) -> None:

@@ -179,6 +179,14 @@ def test_values_without_any_spread_are_equal_or_not() -> None:
     assert judged(side(0.1, 0.1, 0.1), side(0.2, 0.2, 0.2)).worse
 
 
+def test_rounding_is_no_change_where_nothing_varies() -> None:
+    base, new = side(0.1, 0.1, 0.1), side(*(0.1 * 1.0000001,) * 3)
+    (cell,) = judged(base, new).cells
+    assert cell.verdict is Verdict.EQUIVALENT
+    assert cell.p is not None
+    assert cell.p > 0.9
+
+
 def test_blocks_are_paired_only_on_request() -> None:
     drifting = (1.0, 2.0, 4.0, 8.0)
     (apart,) = judged(scaled(1.0, drifting), scaled(1.05, drifting)).cells

@@ -47,12 +47,13 @@ def measured(
     sizes: tuple[int, ...] = SIZES,
     sources: tuple[EnergySource, EnergySource] = (COUNTER, COUNTER),
     latency: Energy = lambda backend, batch: 0.01 * batch,
+    seed: int = 4,
 ) -> xr.Dataset:
     """A run of one network with this energy per image (J) and latency (s), by backend and batch.
 
     Blocks are 10 % apart, which is shared by all cells; ``spread`` is each cell's own.
     """
-    random = np.random.default_rng(4)
+    random = np.random.default_rng(seed)
     records: list[Record] = [runs.idle(b, k) for b in (A, B) for k in range(blocks)]
     for block in range(blocks):
         for backend, source in zip((A, B), sources, strict=True):
@@ -213,6 +214,23 @@ def test_net_energy_is_less_idle_power(tmp_path: Path) -> None:
     assert net == pytest.approx(math.sqrt(0.8 * 0.9))  # 10 W x 2 s of 100 J, and of 110 J
 
 
+def test_a_figure_that_is_not_positive_has_a_method_and_a_reason_of_its_own(
+    tmp_path: Path,
+) -> None:
+    """Idle power takes more than the windows of batch 1: their net energy is below zero."""
+    dataset = measured(tmp_path, lambda backend, batch: 0.1 if batch == 1 else 0.3, sizes=(1, 4))
+    net = intervals_of(figure_of(dataset, "energy_per_image_net"))
+    assert (net["energy_per_image_net"].sel(batch_size=1) < 0).all()
+    assert "(Student's t where a value is not positive)" in net.attrs["interval"]
+    gross = intervals_of(figure_of(dataset, "energy_per_image"))
+    assert gross.attrs["interval"] == "95 %, t on logarithms, over repetitions; of two their range"
+    reason = ratios_of(dataset, {"backend": A}, "energy_per_image_net")["reason"]
+    assert set(reason.sel(batch_size=1).values.flat) == {
+        "a figure that is not positive has no ratio"
+    }
+    assert best_batch(dataset, net=True, backend=A).runner_up is not None
+
+
 def test_net_energy_below_zero_has_an_arithmetic_mean(tmp_path: Path) -> None:
     dataset = measured(tmp_path, lambda backend, batch: 0.19)
     found = intervals_of(figure_of(dataset, "energy_per_image_net")).sel(backend=A, batch_size=1)
@@ -292,6 +310,39 @@ def test_a_curve_without_a_knee_has_none(
     found = knee(measured(tmp_path, energy, sizes=sizes), backend=A)
     assert found.batch_size is None
     assert reason in str(found)
+
+
+@pytest.mark.parametrize("blocks", [3, 5])
+def test_a_straight_line_with_noise_has_no_knee(tmp_path: Path, blocks: int) -> None:
+    def line(backend: str, batch: int) -> float:
+        return 1.0 - 0.08 * math.log2(batch)
+
+    found = []
+    for seed in range(10):
+        run = tmp_path / str(seed)
+        dataset = measured(run, line, blocks=blocks, spread=0.01, seed=seed)
+        found += [knee(dataset, backend=backend) for backend in (A, B)]
+    assert sum(one.batch_size is not None for one in found) <= 2
+    assert sum(one.of_means is not None for one in found) > 10  # what kneedle's rule alone says
+
+
+def test_curves_that_differ_by_noise_alone_have_no_crossover(tmp_path: Path) -> None:
+    claims = 0
+    for seed in range(12):
+        dataset = measured(tmp_path / str(seed), lambda *_: 0.1, spread=0.02, seed=seed)
+        found = crossover(dataset, A, B)
+        claims += found.sure
+        assert found.sure or str(found).startswith(("It is not known", "Of the means"))
+    assert claims == 0
+    itself = crossover(dataset, A, A)
+    assert (itself.verdict, itself.winner) == ("unknown", None)
+
+
+def test_an_interval_over_everything_says_that_saturation_is_not_known(tmp_path: Path) -> None:
+    dataset = measured(tmp_path, lambda _, batch: 1 - 0.05 * math.log2(batch), spread=0.2)
+    found = saturation(dataset, 5, backend=A)
+    assert (found.low, found.high) == (1, None)
+    assert str(found).startswith("It is not known where")
 
 
 def test_saturation_is_the_size_from_which_every_doubling_saves_less(tmp_path: Path) -> None:
