@@ -73,7 +73,7 @@ def of_recording(recorded: Recorded | None) -> list[str]:
         notes.append(
             f"Of {recorded.total} requests, {judged.requests} are judged, those from "
             f"{clock(judged.start_s)} to {clock(judged.start_s + judged.length_s)} around the "
-            "busiest stretch; rate and energy are theirs, and the others come more slowly."
+            "busiest stretch; rate and energy are those of this part."
         )
     if busiest.length_s < recorded.lasts_s:
         notes.append(

@@ -8,7 +8,7 @@ from greenbatch.analysis.recommendation.basis import length
 from greenbatch.analysis.recommendation.choices import Choice, differs
 from greenbatch.analysis.recommendation.limits import RESPONSE_ERROR, Limits
 from greenbatch.analysis.recommendation.recommend import Recommendation
-from greenbatch.analysis.statistics.intervals import Interval
+from greenbatch.analysis.statistics.intervals import Interval, bounds
 from greenbatch.queueing.policies import Policy
 
 BUSIEST = "p99, busiest"
@@ -113,7 +113,7 @@ def _summary(found: Recommendation, best: Choice) -> str:
     limits = limits_text(found.limits)
     if found.verdict == "not shown":
         what = f"{limits} can be met" if limits else "the rate can be sustained"
-        return f"Not shown whether {what}. {'Best' if found.met else 'Nearest'} comes {serves}."
+        return f"Not shown whether {what}. {'Best' if found.met else 'Nearest'}: {serves}."
     if not found.met:
         hard = _in_busiest(found, best)
         return f"Nothing meets {limits}{hard}. Nearest comes {serves}."
@@ -155,13 +155,15 @@ def _doubt(found: Recommendation, best: Choice) -> str:
     """Say why neither a yes nor a no is shown."""
     if best.p99_s.kind != "t":
         return "There are too few repetitions to show it; measure three or more."
-    if not found.limits.any or (
-        best.met != best.sure and best.strain(found.limits) <= 1 / (1 + RESPONSE_ERROR)
-    ):
-        cause = "the rate is within the error of the largest that is sustained"
+    near_most = bounds(best.holds_hz)[0] < found.needed_hz * (1 + RESPONSE_ERROR)
+    if best.met and near_most:
+        cause = "the rate is near the largest that is sustained"
     else:
-        cause = "the limit is within the interval or the error of the prediction"
-    return f"It is not shown because {cause} ({100 * RESPONSE_ERROR:.0f} % and more)."
+        cause = "the limit is near the predicted response time"
+    return (
+        f"It is not shown because {cause}, within its interval and the error of the prediction "
+        f"({100 * RESPONSE_ERROR:.0f} % or more)."
+    )
 
 
 def _tie(found: Recommendation, best: Choice) -> list[str]:

@@ -96,6 +96,8 @@ def _inference(
 
     if design and design.images:
         _note_images(design)
+    if design:
+        note_recordings(design)
     with _resumable(path, "repetitions"), Display() as display:
         if design:
             run = inference.run_study(
@@ -191,3 +193,13 @@ def _note_images(design: "Study") -> None:
     largest = max(cell.batch_size for cell in design.cells())
     for caveat in image_caveats(design.images, largest):
         note(caveat.sentence)
+
+
+def note_recordings(design: "Study") -> None:
+    """Note on standard error what must be known of recorded arrivals."""
+    from greenbatch.queueing.arrivals import Replay, is_replay, parse_arrivals
+
+    for text in filter(is_replay, design.arrivals):
+        replay = parse_arrivals(text)
+        for sentence in replay.recording.notes if isinstance(replay, Replay) else ():
+            note(sentence)

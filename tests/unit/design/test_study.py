@@ -8,7 +8,7 @@ import pytest
 from greenbatch.design.files import read_study
 from greenbatch.design.study import make_study
 from greenbatch.design.training_study import make_training_study
-from greenbatch.errors import StudyError, UnknownNameError
+from greenbatch.errors import StudyError, UnknownNameError, UsageError
 from greenbatch.records import Cell
 from greenbatch.runners.known import ThisMachine
 
@@ -123,3 +123,15 @@ def test_an_unreadable_file_is_named(tmp_path: Path, text: str | bytes, sentence
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"cannot read the study file .*No such file"):
         read_study(tmp_path / "study.yaml")
+
+
+def test_bursts_too_short_for_a_rate_are_refused_before_anything_is_measured() -> None:
+    members = MEMBERS | {
+        "scenarios": ["server"],
+        "policies": ["greedy:4"],
+        "arrivals": ["bursty:4:1us:0.1"],
+        "rates": [100_000, 1],
+    }
+    with pytest.raises(UsageError, match=r"bursts for each request at 1 requests/s"):
+        make_study(members)
+    make_study(members | {"rates": [100_000]})
