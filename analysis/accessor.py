@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from greenbatch.analysis.dataset.flagged import ALL, without_flagged
 from greenbatch.analysis.dataset.tidy import tidy
 from greenbatch.analysis.statistics.by_dimension import (
     designed,
@@ -157,6 +158,10 @@ class Accessor:
             )
         folder = Path(str(source)).parent if run is None else Path(run)
         return traces_of(self._dataset, folder, labels)
+
+    def without_flagged(self, *flags: str) -> xr.Dataset:
+        """Leave out the repetitions with these flags, all by default; see `without_flagged`."""
+        return without_flagged(self._dataset, flags or (ALL,))
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Lay out one row for each cell and repetition; units in ``.attrs["units"]``."""

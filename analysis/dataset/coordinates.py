@@ -368,13 +368,13 @@ def counting(files: RunFiles, domains: Iterable[str]) -> list[int]:
     """Whether each domain adds to the total: 1 or 0.
 
     The records decide; a domain of which only idle power is known is looked up in the
-    environment.
+    environment, and counts nowhere that is not said there.
     """
     stated = {domain.name: domain.counts for _, domain in files.environment.domains}
     recorded: dict[str, bool] = {}
     for figure in energy_figures(files):
         recorded[figure.domain] = recorded.get(figure.domain, False) or figure.counts
-    return [int(recorded.get(name, stated.get(name, True))) for name in domains]
+    return [int(recorded.get(name, stated.get(name, False))) for name in domains]
 
 
 def backend_facts(files: RunFiles, backends: Iterable[str]) -> dict[str, list[str]]:

@@ -14,13 +14,34 @@ ALL = "all"
 
 
 def flags_text(flags: Mapping[str, int], repetitions: int) -> str:
-    """Say how many repetitions carry each flag; empty where none does.
+    """Say how many repetitions carry each flag, the most first; empty where none does.
 
-    >>> flags_text({"disturbed": 2, "throttled": 1}, 5)
+    >>> flags_text({"throttled": 1, "disturbed": 2}, 5)
     '2 of 5 flagged disturbed, 1 of 5 throttled'
     """
-    counts = [f"{count} of {repetitions} {{}}{name}" for name, count in flags.items() if count]
+    ordered = sorted(flags.items(), key=lambda pair: -pair[1])
+    counts = [f"{count} of {repetitions} {{}}{name}" for name, count in ordered if count]
     return ", ".join(text.format("" if at else "flagged ") for at, text in enumerate(counts))
+
+
+def flags_in(dataset: "xr.Dataset") -> str:
+    """Say how many ok repetitions of a part of a dataset carry each flag; empty where none does."""
+    if "flags" not in dataset:
+        return ""
+    ok = dataset["status"].values == STATUSES.index("ok")
+    masks = dataset["flags"].transpose(*dataset["status"].dims).values[ok].astype(int)
+    return flags_text(
+        {name: int(((masks & int(bit)) > 0).sum()) for name, bit in FLAGS.items()}, len(masks)
+    )
+
+
+def with_flags(sentence: str, flagged: str) -> str:
+    """Put flags behind a sentence.
+
+    >>> with_flags("Batch 4 needs least.", "2 of 3 flagged disturbed")
+    'Batch 4 needs least. Repetitions: 2 of 3 flagged disturbed.'
+    """
+    return f"{sentence} Repetitions: {flagged}." if flagged else sentence
 
 
 def without_flagged(dataset: "xr.Dataset", names: Collection[str]) -> "xr.Dataset":

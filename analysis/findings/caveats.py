@@ -19,6 +19,7 @@ from greenbatch.design.environment import Environment
 from greenbatch.design.images import ImageSet
 from greenbatch.design.recorded import RecordedImages, RecordedStudy
 from greenbatch.records import Cell, Provenance
+from greenbatch.records.energy import TDP_HINT, TDP_OPTION
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -167,7 +168,8 @@ def _energy(
             "energy-mixed",
             Severity.SERIOUS,
             "Energy is measured in part and estimated in part; figures that rest on an estimate "
-            "are marked, and no ratio is given between an estimate and a measurement.",
+            "are marked, and a ratio is given only where both sides have the same domains, each "
+            "measured or estimated as on the other side.",
         )
     elif provenance is Provenance.MISSING:
         why = _no_energy_reason(dataset)
@@ -179,7 +181,8 @@ def _energy(
             f"There is no energy per image in this run{why}{rest}.",
         )
     for model in models_of_estimates(dataset)[:_MODELS]:
-        yield Caveat("energy-model", Severity.NOTE, f"The model of the estimate: {model}.")
+        sentence = f"The model of the estimate: {model}.{_tdp_hint(dataset, model)}"
+        yield Caveat("energy-model", Severity.NOTE, sentence)
     partial = sum(row.ok for row in rows) - sum(len(row.series["energy"].by_block) for row in rows)
     if provenance is not Provenance.MISSING and partial:
         yield Caveat(
@@ -195,6 +198,13 @@ def _energy(
             Severity.NOTE,
             f"The meter {meter} was not used: {str(reason).rstrip('.')}.",
         )
+
+
+def _tdp_hint(dataset: "xr.Dataset", model: str) -> str:
+    """Say what makes an estimate better whose error is more than the energy."""
+    if TDP_OPTION in model or not bool((dataset["energy_uncertainty"] > dataset["energy"]).any()):
+        return ""
+    return f" Its error is above 100 %: {TDP_HINT}."
 
 
 def _implausible(worths: Sequence[EnergyWorth]) -> Iterator[Caveat]:

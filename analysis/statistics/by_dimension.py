@@ -13,8 +13,14 @@ from typing import TYPE_CHECKING
 from greenbatch.analysis.dataset.energy_basis import bases_of, unlike
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES, settings_of
-from greenbatch.analysis.statistics.interval_methods import LOGARITHMIC, MEANS, PAIRED, PLAIN
-from greenbatch.analysis.statistics.intervals import bounded
+from greenbatch.analysis.statistics.interval_methods import (
+    LOGARITHMIC,
+    MEANS,
+    PAIRED,
+    PLAIN,
+    REAL_LEVELS,
+)
+from greenbatch.analysis.statistics.intervals import LEAST, bounded
 from greenbatch.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -37,12 +43,14 @@ class Figure:
             ``long_name``.
         source: What an energy rests on, by cell; ``None`` for anything else.
         reasons: Gives `why`; not called before it is needed, as texts take their time.
+        flags: Masks of the repetitions; ``None`` where they are not known.
     """
 
     name: str
     values: "xr.DataArray"
     source: "xr.DataArray | None"
     reasons: "Callable[[], xr.DataArray]"
+    flags: "xr.DataArray | None" = None
 
     @cached_property
     def why(self) -> "xr.DataArray":
@@ -79,7 +87,8 @@ def figure_of(dataset: "xr.Dataset", metric: str, quantile: float = 0.5) -> Figu
     values = values.where(dataset["status"] == STATUSES.index("ok")).assign_attrs(attrs)
     energy = metric in _ENERGIES
     source = source_of(dataset) if energy else None
-    return Figure(metric, values, source, partial(_why_missing, dataset, source))
+    reasons = partial(_why_missing, dataset, source)
+    return Figure(metric, values, source, reasons, dataset.get("flags"))
 
 
 def source_of(dataset: "xr.Dataset") -> "xr.DataArray":
@@ -108,8 +117,9 @@ def intervals_of(figure: Figure, method: str = LOGARITHMIC) -> "xr.Dataset":
             and its arithmetic mean.
 
     Returns:
-        ``NAME``, ``NAME_low``, ``NAME_high``, ``repetitions``, ``reason`` (why the figure
-        or its interval is missing), and of an energy ``energy_source``. Bounds are 95 % from three
+        ``NAME``, ``NAME_low``, ``NAME_high``, ``repetitions``, ``flagged`` (how many of these carry
+        a flag) and ``flags`` (which flags these are), ``reason`` (why the figure or its interval
+        is missing), and of an energy ``energy_source``. Bounds are 95 % from three
         repetitions on, the range of two, and none of one.
 
     Raises:
@@ -175,7 +185,10 @@ def ratios_of(
         "units": "1",
         "long_name": f"{over.values.attrs['long_name']}, over that of {labels_text}",
     }
-    ratio = Figure(f"{metric}_ratio", pairs.assign_attrs(attrs), over.source, why)
+    flags = over.flags
+    if flags is not None and under.flags is not None:
+        flags = (flags | _without(under.flags, chosen)).assign_attrs(flags.attrs)
+    ratio = Figure(f"{metric}_ratio", pairs.assign_attrs(attrs), over.source, why, flags)
     # Student's t of logarithms of ratios is the paired t on logarithms.
     result = _summarised(ratio, LOGARITHMIC, PAIRED)
     result.attrs["reference"] = labels_text
@@ -264,15 +277,41 @@ def _summarised(figure: Figure, method: str, method_name: str) -> "xr.Dataset":
             units="1", long_name="why the figure or its interval is missing"
         ),
     }
+    if figure.flags is not None:
+        variables |= _flagged(figure.flags, figure.values.notnull())
     plain = ""
     if "logarithms" in method and bool((has_bounds & (figure.values <= 0).any("repetition")).any()):
         plain = f" ({PLAIN} where a value is not positive)"
     described = f"95 %, {method_name}{plain}, over repetitions; of two their range"
+    fewest = int(counts.where(counts >= LEAST).min().fillna(0))
+    if level := REAL_LEVELS.get(method, {}).get(fewest):
+        described += f"; of {fewest} repetitions such intervals contain the mean in about {level} %"
     attrs = {"Conventions": "CF-1.11", "interval": described}
     if figure.source is not None:
         variables["energy_source"] = figure.source
         attrs["energy_provenance"] = provenance_of(figure.source.values).value
     return xr.Dataset(variables, attrs=attrs)
+
+
+def _flagged(flags: "xr.DataArray", used: "xr.DataArray") -> "dict[str, xr.DataArray]":
+    """Count the repetitions behind a figure that carry a flag, and gather their flags.
+
+    Args:
+        flags: Masks of the repetitions.
+        used: Which of them have the figure.
+    """
+    import numpy as np
+
+    masks = flags.where(used, 0).astype(np.int16)
+    union = masks.reduce(np.bitwise_or.reduce, "repetition")
+    count = (masks != 0).sum("repetition")
+    long_name = "repetitions behind the figure that carry a flag"
+    return {
+        "flagged": count.assign_attrs(units="1", long_name=long_name),
+        "flags": union.assign_attrs(
+            flags.attrs | {"long_name": "flags of the repetitions behind the figure"}
+        ),
+    }
 
 
 def _without(array: "xr.DataArray", dims: Mapping[str, Hashable]) -> "xr.DataArray":

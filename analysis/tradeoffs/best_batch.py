@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch import units
 from greenbatch.analysis.dataset.energy_basis import bases_of
+from greenbatch.analysis.dataset.flagged import flags_in, with_flags
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import FLAGS, STATUSES
 from greenbatch.analysis.statistics.by_dimension import figure_of
@@ -48,6 +49,7 @@ class BestBatch:
         alike: Cells with no significant difference from the best.
         apart: Cells that share no chain of blocks with the best, and are not comparable.
         candidates: Cells that have both figures.
+        flagged: How many repetitions of the cell, and of the next best, carry each flag, in words.
     """
 
     name: str
@@ -71,8 +73,13 @@ class BestBatch:
     apart: tuple[str, ...] = ()
     candidates: int = 0
     estimated: bool = False
+    flagged: str = ""
 
     def __str__(self) -> str:
+        return with_flags(self._sentence, self.flagged)
+
+    @property
+    def _sentence(self) -> str:
         if self.energy_j is None or self.latency_s is None:
             return f"{self.name} has no cell with both energy and latency."
         kind = ("net energy" if self.net else "energy") + (" (estimated)" if self.estimated else "")
@@ -223,6 +230,7 @@ def best_batch(
         apart=names(ranked.apart) if ranked else (),
         candidates=len(places),
         estimated=provenance_of(sources[known]).in_part_estimated,
+        flagged=_flags(part, dims, [best] if second is None else [best, second]),
     )
 
 
@@ -238,6 +246,19 @@ def _margin(over: "Array", under: "Array") -> Interval | None:
 
 def _few(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} other cells"
+
+
+def _flags(part: "xr.Dataset", dims: Sequence[str], cells: Sequence[int]) -> str:
+    """Say how many repetitions of the best cell, and of the next best, carry each flag."""
+    import numpy as np
+
+    shape = [part.sizes[dim] for dim in dims]
+    texts = []
+    for name, cell in zip(("the best", "the next"), cells, strict=False):
+        spot = dict(zip(dims, map(int, np.unravel_index(cell, shape)), strict=True))
+        if text := flags_in(part.isel(spot)):
+            texts.append(f"{name}: {text}")
+    return "; ".join(texts)
 
 
 def _flagged(dataset: "xr.Dataset", name: str) -> "xr.DataArray":

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from greenbatch.analysis.dataset.energy_basis import all_unlike
+from greenbatch.analysis.dataset.flagged import with_flags
 from greenbatch.analysis.statistics.claims import ALPHA, LEAST_SPREAD, p_above_zero
 from greenbatch.analysis.statistics.intervals import LEAST, limits
 from greenbatch.analysis.statistics.multiple_testing import holm
@@ -46,6 +47,7 @@ class Crossover:
             both ends (``crosses``); never with fewer than three repetitions. At most 5 % of such
             claims are false: every difference that one consists of is shown at 5 %.
         repetitions: Blocks that have all points of both.
+        flagged: How many repetitions of the curves carry each flag, in words.
     """
 
     a: str
@@ -60,9 +62,14 @@ class Crossover:
     sure: bool = False
     repetitions: int = 0
     estimated: bool = False
+    flagged: str = ""
     reason: str = ""
 
     def __str__(self) -> str:
+        return with_flags(self._sentence, self.flagged)
+
+    @property
+    def _sentence(self) -> str:
         kind = " (estimated)" if self.estimated else ""
         if self.between is None or self.reason:
             return f"It is not known where {self.a} and {self.b} cross: {self.reason}."
@@ -135,20 +142,21 @@ def crossover(
     what = quantity_named(metric)
     if method not in ("inversion", "bootstrap"):
         raise UnknownNameError("method", method, ("inversion", "bootstrap"))
-    one, two = (
-        curve_of(
-            dataset,
-            labels | ({"backend": side} if isinstance(side, str) else dict(side)),
-            metric,
-            "a crossover",
+    given = [
+        labels | ({"backend": side} if isinstance(side, str) else dict(side)) for side in (a, b)
+    ]
+    one, two = (curve_of(dataset, side, metric, "a crossover") for side in given)
+    _refuse_unpaired(*given)
+    if one.name == two.name:
+        raise UsageError(
+            f"both curves are {one.name}; a crossover is of two curves: give labels that differ"
         )
-        for side in (a, b)
-    )
     if reason := all_unlike((*one.bases, *two.bases)):
         raise UsageError(
             f"the energies of {one.name} and {two.name} are not alike ({reason}); an estimate is "
             "not compared with a measurement, nor with an estimate by another model"
         )
+    flagged = "; ".join(f"{side.name}: {side.flagged}" for side in (one, two) if side.flagged)
     sizes, at_a, at_b = np.intersect1d(one.batch_sizes, two.batch_sizes, return_indices=True)
     left, right = one.values[at_a], two.values[at_b]
     whole = np.isfinite(left).all(0) & np.isfinite(right).all(0)
@@ -159,6 +167,7 @@ def crossover(
             b=two.name,
             what=what,
             estimated=one.estimated,
+            flagged=flagged,
             verdict="unknown",
             reason=lacking,
         )
@@ -177,6 +186,7 @@ def crossover(
         b=two.name,
         what=what,
         estimated=one.estimated,
+        flagged=flagged,
         verdict="several",
         between=(int(sizes[0]), int(sizes[-1])),
         repetitions=n,
@@ -207,6 +217,17 @@ def crossover(
         high=bounds[1],
         sure=bool(shown[0] and shown[-1]),
     )
+
+
+def _refuse_unpaired(a: Labels, b: Labels) -> None:
+    """Refuse curves whose blocks are no pairs."""
+    for dim in ("machine", "run"):
+        if a.get(dim) != b.get(dim):
+            raise UsageError(
+                f"a crossover pairs blocks, and those of two {dim}s ({a.get(dim)} and "
+                f"{b.get(dim)}) are not the same stretch of time; compare them as two runs "
+                "(gb compare)"
+            )
 
 
 def _zero(x: "Array", y: "Array") -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.energy_basis import Basis, bases_of
+from greenbatch.analysis.dataset.flagged import flags_in
 from greenbatch.analysis.dataset.variables import CELL_FACTORS, COORDINATES, settings_of
 from greenbatch.analysis.statistics.by_dimension import designed, figure_of, select
 from greenbatch.errors import UsageError
@@ -31,6 +32,7 @@ class Curve:
         blocks: Their numbers.
         estimated: Whether the energy, or a part of it, is an estimate.
         bases: What the energies of its points rest on, each once; empty of other metrics.
+        flagged: How many of its repetitions carry each flag, in words.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Curve:
     blocks: "NDArray[np.int64]"
     estimated: bool
     bases: tuple[Basis, ...] = ()
+    flagged: str = ""
 
     @property
     def whole(self) -> "Array":
@@ -109,6 +112,7 @@ def curve_of(dataset: "xr.Dataset", labels: Labels, metric: str, what: str) -> C
         figure.values["repetition"].values,
         estimated,
         found_bases,
+        flags_in(found),
     )
 
 

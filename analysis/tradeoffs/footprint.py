@@ -77,7 +77,7 @@ def carbon_and_cost(
     ]
     result = parts[0]
     if len(parts) > 1:
-        result = result.merge(parts[1].drop_vars(["repetitions", "reason", "energy_source"]))
+        result = result.merge(parts[1].drop_vars([name for name in parts[1] if name in result]))
     result.attrs = parts[0].attrs | {"images": images}
     if rates.carbon_g is not None:
         result.attrs["carbon_intensity_g_per_kwh"] = rates.carbon_g
@@ -125,7 +125,7 @@ def _scaled(
 ) -> Figure:
     attrs = {"units": unit, "long_name": f"{what} of {images:,.0f} images"}
     values = (energy.values * factor).assign_attrs(attrs)
-    return Figure(name, values, energy.source, lambda: energy.why)
+    return Figure(name, values, energy.source, lambda: energy.why, energy.flags)
 
 
 def intensity_of(place: str) -> tuple[float, str]:

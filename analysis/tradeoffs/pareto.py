@@ -52,7 +52,7 @@ def energy_delay_product(
     def why() -> "xr.DataArray":
         return energy.why.where(energy.values.isnull().all("repetition"), "latency is missing")
 
-    return intervals_of(Figure("energy_delay_product", values, energy.source, why))
+    return intervals_of(Figure("energy_delay_product", values, energy.source, why, energy.flags))
 
 
 def pareto(
@@ -84,7 +84,7 @@ def pareto(
     energy, latency = figure_of(dataset, metric), figure_of(dataset, "latency", quantile)
     front = front_of(dataset, energy, latency, accuracy=accuracy)
     parts = [intervals_of(figure) for figure in (energy, latency)]
-    result = parts[0].merge(parts[1].drop_vars(["repetitions", "reason"]))
+    result = parts[0].merge(parts[1].drop_vars([name for name in parts[1] if name in parts[0]]))
     result["front"] = front
     lacking = parts[1]["reason"].where(parts[1]["latency"].isnull(), "accuracy is missing")
     explained = (result["front"] != FRONT.index("missing")) | result[metric].isnull()

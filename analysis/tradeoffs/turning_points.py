@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.flagged import with_flags
 from greenbatch.analysis.statistics.claims import ALPHA, LEAST_SPREAD, p_above_zero
 from greenbatch.analysis.statistics.interval_methods import RESAMPLES, SEED
 from greenbatch.analysis.statistics.intervals import LEAST, limits
@@ -36,6 +37,7 @@ class Knee:
         low, high: Between which it falls in 95 % of resamples of blocks, drawn whole. A resample
             without a knee counts as the smallest batch size.
         agreement: Share of the resamples with this very knee.
+        flagged: How many repetitions of the curve carry each flag, in words.
     """
 
     name: str
@@ -47,9 +49,14 @@ class Knee:
     agreement: float | None = None
     repetitions: int = 0
     estimated: bool = False
+    flagged: str = ""
     reason: str = ""
 
     def __str__(self) -> str:
+        return with_flags(self._sentence, self.flagged)
+
+    @property
+    def _sentence(self) -> str:
         kind = " (estimated)" if self.estimated else ""
         if self.batch_size is None:
             return f"No knee of {self.name} in {self.what}{kind} is shown: {self.reason}."
@@ -88,7 +95,9 @@ def knee(dataset: "xr.Dataset", *, metric: str = "energy_per_image", **labels: H
     curve = curve_of(dataset, labels, metric, "a knee")
     x, values = np.log2(curve.batch_sizes), curve.whole
     n = values.shape[1]
-    nothing = Knee(name=curve.name, what=what, estimated=curve.estimated, repetitions=n)
+    nothing = Knee(
+        name=curve.name, what=what, estimated=curve.estimated, flagged=curve.flagged, repetitions=n
+    )
     if len(x) < _FEWEST or not n:
         reason = f"{len(x)} batch sizes have it, and a knee needs {_FEWEST} or more"
         return replace(nothing, reason=reason if n else "no block has all points", repetitions=0)
@@ -122,6 +131,7 @@ class Saturation:
         batch_size: The smallest from which on every step falls by less; ``None`` where even the
             last step falls by as much.
         low: The smallest from which on no step is shown to fall by as much.
+        flagged: How many repetitions of the curve carry each flag, in words.
         high: The smallest from which on every step is shown to fall by less; ``None`` where the
             last is not. Both from the 95 % intervals of the steps, paired by block; with two
             repetitions from their ranges.
@@ -137,6 +147,7 @@ class Saturation:
     high: int | None = None
     repetitions: int = 0
     estimated: bool = False
+    flagged: str = ""
     reason: str = ""
 
     @property
@@ -146,6 +157,10 @@ class Saturation:
         return self.repetitions > 1 and self.high is None and not known and self.low is not None
 
     def __str__(self) -> str:
+        return with_flags(self._sentence, self.flagged)
+
+    @property
+    def _sentence(self) -> str:
         kind = " (estimated)" if self.estimated else ""
         falls = f"{self.percent:g} % per doubling"
         if self.reason:
@@ -208,6 +223,7 @@ def saturation(
         what=what,
         percent=percent,
         estimated=curve.estimated,
+        flagged=curve.flagged,
         repetitions=n,
         smallest=int(min(curve.batch_sizes, default=0)),
         largest=int(max(curve.batch_sizes, default=0)),

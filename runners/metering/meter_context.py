@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
+from greenbatch import units
 from greenbatch.errors import UsageError
 from greenbatch.records import EnergyFigure, EnergyTotal, total_energy
 from greenbatch.runners.metering.meter import MeterOptions
@@ -48,6 +49,16 @@ class Measurement:
     def energy_j(self) -> float | None:
         """The total in J; ``None`` when a domain that counts is missing, as `total` says why."""
         return self.total.energy_j
+
+    def __str__(self) -> str:
+        total, name = self.total, f"{self.name}: " if self.name else ""
+        if total.energy_j is None:
+            energy = f"no energy ({total.reason or 'no meter was read'})"
+        else:
+            joules, doubt = (units.si(j, "J") for j in (total.energy_j, total.uncertainty_j))
+            energy = f"{joules} ± {doubt} ({' + '.join(map(str, total.sources))})"
+        hints = "".join(f"; {figure.remedy}" for figure in self.domains if figure.remedy)
+        return f"{name}{energy}, {units.si(self.duration_s, 's')}{hints}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``gb meter --json`` prints, but for the command and its exit code."""

@@ -19,6 +19,8 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from greenbatch.records.energy import TDP_OPTION
+
 _JUDGED = 0.5  # half-width where the data set holds few processors or none: our judgement
 
 
@@ -144,7 +146,7 @@ def with_full_power(power: ThreadPower, full_w: float) -> ThreadPower:
         power,
         full_w=full_w,
         full_band_w=_JUDGED * full_w,
-        origin=f"full load given by --cpu-tdp; rest: {power.origin}",
+        origin=f"full load given by {TDP_OPTION}; rest: {power.origin}",
     )
 
 

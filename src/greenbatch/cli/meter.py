@@ -179,6 +179,9 @@ def _as_text(
         for f in measurement.domains
         if f.reason
     ]
+    notes += [
+        f"{f.domain}: its error is above 100 %; {f.remedy}" for f in measurement.domains if f.remedy
+    ]
     for sentence in notes:
         console.print(Text(sentence, style="yellow"))
     return buffer.getvalue()

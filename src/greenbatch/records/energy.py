@@ -17,6 +17,9 @@ class EnergySource(StrEnum):
 
 _ROUNDED = 1 + 1e-9  # sums of parts
 _OF_AN_ESTIMATE = "estimated, not measured: "
+TDP_OPTION = "--cpu-tdp"
+TDP_HINT = f"pass {TDP_OPTION} W (cpu_tdp_w= in Python), the maximum power of the available cores"
+"""What makes an estimate better that is by the average power of servers."""
 
 
 def estimate_note(model: str) -> str:
@@ -108,6 +111,13 @@ class EnergyFigure:
             return True
         own_j = (self.uncertainty_j or 0.0) - self.common_j
         return abs(self.other_energy_j - self.energy_j) > own_j + self.other_uncertainty_j
+
+    @property
+    def remedy(self) -> str:
+        """What makes an estimate better whose error is above 100 %; empty of any other figure."""
+        if self.source is not EnergySource.ESTIMATED or TDP_OPTION in (self.reason or ""):
+            return ""
+        return TDP_HINT if (self.uncertainty_j or 0.0) > (self.energy_j or 0.0) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

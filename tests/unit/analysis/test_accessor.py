@@ -130,3 +130,10 @@ def test_another_dataset_is_refused_in_one_sentence() -> None:
 def test_every_method_says_what_it_gives() -> None:
     for name, method in inspect.getmembers(accessor.Accessor, inspect.isfunction):
         assert name == "__init__" or inspect.getdoc(method), name
+
+
+def test_an_interval_that_is_not_of_95_percent_says_of_how_many(example: Path) -> None:
+    gb = greenbatch.open(example).gb
+    real = "; of 3 repetitions such intervals contain the mean in about 72 %"
+    assert gb.energy_per_image(method="BCa").attrs["interval"].endswith(real)
+    assert "contain the mean in" not in gb.energy_per_image().attrs["interval"]

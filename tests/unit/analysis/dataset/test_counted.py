@@ -7,14 +7,24 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from greenbatch.analysis import cell_rows, open_run
 from greenbatch.analysis.dataset.counted import COUNTED, counted_domains, mask_of
 from greenbatch.analysis.dataset.store import compile_dataset
 from greenbatch.analysis.findings.caveats import Severity, caveats
+from greenbatch.analysis.findings.comparisons import comparison_rows
 from greenbatch.analysis.findings.startup import start_ups
 from greenbatch.analysis.training import open_training
 from greenbatch.analysis.training.dataset.totals import counted
 from greenbatch.analysis.training.findings.rows import training_rows
-from greenbatch.records import Cell, Conditions, EnergyFigure, OneOff, Training, TrainingCell
+from greenbatch.records import (
+    Cell,
+    Conditions,
+    EnergyFigure,
+    OneOff,
+    Record,
+    Training,
+    TrainingCell,
+)
 from tests.fakes import runs, training_runs
 
 CPU = Cell("alexnet", "onnxruntime-cpu", batch_size=4)
@@ -216,3 +226,32 @@ def test_what_is_left_out_of_the_total_and_idle_sockets_are_said(tmp_path: Path)
     members["machine"]["sockets_used"] = [0, 1]
     dataset = compile_dataset(runs.write_run(tmp_path / "both", records, STUDY, members))
     assert "sockets-unused" not in {caveat.code for caveat in caveats(dataset)}
+
+
+def test_a_domain_of_which_idle_power_alone_is_known_does_not_count(tmp_path: Path) -> None:
+    cell = Cell("alexnet", "onnxruntime-cpu")
+    records: list[Record] = [
+        runs.repetition(cell, block, energy=[runs.figure(40.0)]) for block in range(3)
+    ]
+    records += [runs.idle("onnxruntime-cpu"), runs.idle("onnxruntime-cpu", domain="unheard-of")]
+    dataset = open_run(runs.write_run(tmp_path / "run", records, runs.study(batch_sizes=(1,))))
+    assert dataset["counts"].sel(domain="unheard-of").item() == 0
+    assert dataset["counts"].sel(domain="package-0").item() == 1
+    assert dataset["energy_per_image"].values.ravel().tolist() == [0.4] * 3
+
+
+def test_repetitions_that_count_other_domains_are_not_averaged_into_a_ratio(tmp_path: Path) -> None:
+    records: list[Record] = [
+        runs.repetition(
+            Cell("alexnet", backend),
+            block,
+            energy=[runs.figure(40.0), runs.figure(40.0, "psys", counts=block == 1)],
+        )
+        for backend in ("onnxruntime-cpu", "torch-cpu")
+        for block in range(3)
+    ]
+    design = runs.study(backends=("onnxruntime-cpu", "torch-cpu"), batch_sizes=(1,))
+    rows = cell_rows(open_run(runs.write_run(tmp_path / "run", records, design)))
+    (row,) = comparison_rows(rows)
+    assert row.energy.interval is None
+    assert row.energy.reason == "repetitions of a cell differ: psys counts on one side only"
