@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _MISSING = PROVENANCES.index("missing")
 _OK = STATUSES.index("ok")
 _TOTAL = ""  # the domain of a sum whose parts are not known
-_CURE = "measure both with the same --cpu-tdp and the same granted hardware threads"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -112,7 +111,7 @@ def unlike(one: Basis, other: Basis) -> str:
     ours, theirs = ({part.domain: part for part in basis.parts} for basis in (one, other))
     models = ((ours[domain].model, theirs[domain].model) for domain in ours.keys() & theirs.keys())
     if any(a and b and a != b for a, b in models):
-        return f"{_differing(one, other)}; {_CURE}"
+        return _differing(one, other)
     return ""
 
 
@@ -146,8 +145,8 @@ def _differing(one: Basis, other: Basis) -> str:
             return f"{name} is {a.source} against {b.source}"
         if a.model != b.model:
             return (
-                f"{name} is estimated by other models: {a.model or 'not recorded'} against "
-                f"{b.model or 'not recorded'}"
+                f"{name} is estimated by other models (--cpu-tdp and the granted hardware threads "
+                f"decide which): {a.model or 'not recorded'} against {b.model or 'not recorded'}"
             )
     return "no domain"
 

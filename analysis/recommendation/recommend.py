@@ -27,7 +27,7 @@ from greenbatch.analysis.recommendation.choices import (
 )
 from greenbatch.analysis.recommendation.limits import Limits
 from greenbatch.analysis.recommendation.recorded import Recorded, read_recorded
-from greenbatch.analysis.recommendation.service_curves import ServiceCurve
+from greenbatch.analysis.recommendation.service_curves import ServiceCurve, flag_notes
 from greenbatch.analysis.recommendation.simulation import (
     Traffic,
     draw_traffic,
@@ -202,7 +202,12 @@ def recommend(
         most_hz=holds,
         most=(most.curve.cell, most.policy.largest),
         idle_counted=idle,
-        notes=(*of_recording(recorded), *notes, *without_choice(curves, choices)),
+        notes=(
+            *of_recording(recorded),
+            *notes,
+            *flag_notes(curves),
+            *without_choice(curves, choices),
+        ),
     )
 
 

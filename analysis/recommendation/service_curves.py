@@ -4,14 +4,15 @@ Between measured sizes, time and energy of a batch are interpolated by monotone 
 Carlson, SIAM J. Numer. Anal. 17, 1980; scipy's Pchip); outside of them there is no result.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.energy_basis import Basis
+from greenbatch.analysis.dataset.flagged import flags_text
 from greenbatch.analysis.dataset.totals import provenance_of
-from greenbatch.analysis.dataset.variables import QUANTILES, SOURCES, STATUSES
+from greenbatch.analysis.dataset.variables import FLAGS, QUANTILES, SOURCES, STATUSES
 from greenbatch.analysis.findings.cells import CellArrays
 from greenbatch.arrays import read_arrays
 from greenbatch.errors import FileError, RunError
@@ -57,6 +58,7 @@ class ServiceCurve:
         left_out: How many others were measured in part.
         energy_source: What the energies rest on.
         bases: The same domain by domain, of each batch size.
+        flagged: How many of the repetitions carry each flag, in words.
     """
 
     cell: Cell
@@ -65,6 +67,7 @@ class ServiceCurve:
     left_out: int
     energy_source: Provenance
     bases: tuple[Basis, ...] = ()
+    flagged: str = ""
 
     @property
     def smallest(self) -> int:
@@ -141,7 +144,29 @@ def _curve(
             provenance_of(arrays("energy_per_image_source", by_size[size])[whole]) for size in sizes
         ),
         bases=tuple(arrays.basis(by_size[size]) for size in sizes),
+        flagged=_flags(arrays, [by_size[size] for size in sizes], whole),
     )
+
+
+def _flags(
+    arrays: CellArrays, places: Sequence[tuple[int, ...]], chosen: "NDArray[np.bool_]"
+) -> str:
+    """Say how many of some repetitions of several cells carry each flag."""
+    masks = [mask for place in places for mask in arrays("flags", place)[chosen].tolist()]
+    counts = {name: sum(bool(mask & bit) for mask in masks) for name, bit in FLAGS.items()}
+    return flags_text(counts, len(masks))
+
+
+def flag_notes(curves: Iterable[ServiceCurve]) -> list[str]:
+    """Say which backends rest on repetitions with flags; those of one text together."""
+    by_text: dict[str, list[str]] = {}
+    for curve in curves:
+        if curve.flagged:
+            by_text.setdefault(curve.flagged, []).append(curve.cell.variant)
+    return [
+        f"Measured repetitions of {', '.join(dict.fromkeys(names))}: {text}; see the report."
+        for text, names in by_text.items()
+    ]
 
 
 def _measured(

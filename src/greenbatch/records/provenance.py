@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from enum import StrEnum
 
-from greenbatch.errors import UsageError
-
 
 class Provenance(StrEnum):
     """What an energy, or a sum of energies, rests on; a dataset stores the position in this list.
@@ -34,33 +32,6 @@ def combine(parts: Iterable[Provenance]) -> Provenance:
     return found.pop() if len(found) == 1 else Provenance.MIXED
 
 
-def alike(parts: Iterable[Provenance]) -> bool:
-    """Whether energies rest on the same, which they also do where each is mixed.
-
-    Within one run that is enough to put them in order: the same domains are estimated in each.
-    """
-    return len(set(parts) - {Provenance.MISSING}) < 2
-
-
 def comparable(parts: Iterable[Provenance]) -> bool:
     """Whether all energies are measured, or all estimated; missing ones decide nothing."""
     return combine(parts) is not Provenance.MIXED
-
-
-def require_comparable(parts: Iterable[Provenance], what: str) -> None:
-    """Refuse to compare energies of which some are estimated and others measured.
-
-    Args:
-        parts: What each rests on.
-        what: What was asked for; begins the sentence.
-
-    Raises:
-        UsageError: They rest on different things, or one on both.
-    """
-    found = set(parts)
-    if not comparable(found):
-        kinds = " and ".join(sorted(found - {Provenance.MISSING}))
-        raise UsageError(
-            f"{what} would compare energies that are {kinds}; an estimate is not compared with a "
-            "measurement: select cells of one kind"
-        )

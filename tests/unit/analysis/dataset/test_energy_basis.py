@@ -77,7 +77,7 @@ def dataset_of(path: Path, figures: Figures, batch_sizes: tuple[int, ...] = (1, 
             (Part("gpu-0", ESTIMATED), Part("package-0", MEASURED)),
             "mixed against mixed: cpu-estimate counts on one side only",
         ),
-        ((cpu(),), (cpu(EIGHT),), f"estimated by other models: {TWO} against {EIGHT}"),
+        ((cpu(),), (cpu(EIGHT),), f"decide which): {TWO} against {EIGHT}"),
         ((GPU, cpu()), (GPU, cpu(EIGHT)), "--cpu-tdp"),
     ],
 )

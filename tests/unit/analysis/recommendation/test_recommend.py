@@ -481,3 +481,17 @@ def test_the_question_repeats_what_was_asked(plain: Path) -> None:
     assert question(found, "poisson") == (
         "alexnet, 50 requests/s (poisson), p99 at most 50 ms, mean at most 20 ms"
     )
+
+
+def test_flags_of_the_repetitions_stand_in_the_notes(tmp_path: Path) -> None:
+    def flagged(record: Record) -> Record:
+        assert isinstance(record, Repetition)
+        flags = ("unsteady", "fallback") if record.block < 2 else ("unsteady",)
+        return replace(record, flags=flags)
+
+    found = asked(server_run(tmp_path / "run", spoil=flagged), 50.0)
+    (note,) = (note for note in found.notes if "flagged" in note)
+    assert note == (
+        "Measured repetitions of onnxruntime-cpu: 12 of 12 flagged unsteady, 6 of 12 fallback; "
+        "see the report."
+    )
