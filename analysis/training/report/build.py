@@ -47,6 +47,7 @@ TABLES = (
     "anova",
     "pairs",
     "tests",
+    "published",
     "footprint",
     "settings",
     "substitutions",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.described import training_study_of
 from greenbatch.analysis.report.page import TableSection
 from greenbatch.analysis.training.findings.answers import saving_sentence
 from greenbatch.analysis.training.findings.correctness import correctness
@@ -19,6 +20,7 @@ from greenbatch.analysis.training.report.factor_findings import (
 )
 from greenbatch.analysis.training.report.findings import Card, Findings, best_cards, comparison
 from greenbatch.analysis.training.report.hypothesis_table import tests_table
+from greenbatch.analysis.training.report.published_table import published_sections
 from greenbatch.analysis.training.report.sections import training_sections
 from greenbatch.analysis.training.report.tables import trainings_table
 
@@ -75,6 +77,7 @@ def plain_findings(
             *([factor_section(factors, refused)] if factors or refused else []),
         ],
         tables=[
+            *published_sections(training_study_of(dataset), factors=factors, judged=judged),
             TableSection(trainings_table(rows), _TRAININGS_NOTE),
             TableSection(tests_table(judged), _TESTS_NOTE),
             TableSection(anova_table(factors), ANOVA_NOTE),

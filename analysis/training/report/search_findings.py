@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from greenbatch import units
+from greenbatch.analysis.dataset.described import training_study_of
 from greenbatch.analysis.findings.wording import DASH, Table, spread
 from greenbatch.analysis.report.charts.charts import Chart
 from greenbatch.analysis.report.charts.facts import Across, Band, BandsFacts, bounded
@@ -23,6 +24,7 @@ from greenbatch.analysis.training.report.findings import (
     share_interval,
     times,
 )
+from greenbatch.analysis.training.report.published_table import published_sections
 from greenbatch.analysis.training.report.tables import share
 from greenbatch.records.provenance import Provenance, combine
 
@@ -57,6 +59,7 @@ def search_findings(
         answers=[card for members in groups for card in _cards(members)],
         sections=_sections(groups, names, why),
         tables=[
+            *published_sections(training_study_of(dataset), searches=found),
             TableSection(_searches_table(found), _note(found)),
             TableSection(
                 _best_trials_table(dataset, found),

@@ -1,0 +1,46 @@
+"""Figures that the studies behind our presets printed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFigure:
+    """A figure as it was printed.
+
+    Attributes:
+        kind: How it is computed: ``eta_squared`` (of a factor), ``eta_squared_h`` (of the choices,
+            by Kruskal-Wallis), ``most_over_least``, ``arrived`` (searches within the bound),
+            ``spearman_trainings``, ``greatest_saving``.
+        of: A factor, a strategy or a figure.
+        value: As printed, with what it holds for.
+    """
+
+    kind: str
+    of: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedStudy:
+    """The figures of one study, and where they were printed."""
+
+    source: str
+    figures: Sequence[PublishedFigure]
+
+
+@cache
+def published_studies() -> Mapping[str, PublishedStudy]:
+    """Read all studies that are shipped, by the name of the preset that repeats them."""
+    from greenbatch.documents import parse_yaml
+
+    text = Path(__file__).with_name("studies.yaml").read_text(encoding="utf-8")
+    found = parse_yaml(text)
+    return {
+        name: PublishedStudy(
+            study["source"], tuple(PublishedFigure(**figure) for figure in study["figures"])
+        )
+        for name, study in found.items()
+    }
