@@ -13,13 +13,17 @@ from greenbatch.analysis.recommendation.limits import (
     response_error,
 )
 from greenbatch.analysis.recommendation.simulation import Outcome, figures
-from greenbatch.analysis.statistics.intervals import Interval, bounds, interval, ratio
+from greenbatch.analysis.statistics import claims
+from greenbatch.analysis.statistics.intervals import LEAST, Interval, bounds, interval, ratio
+from greenbatch.analysis.statistics.multiple_testing import holm
 from greenbatch.queueing.policies import Policy
 from greenbatch.records import Cell, Provenance
 
 Verdict = Literal["met", "not met", "not shown"]
 
 _SERIES = ("energy_j", "idle_j", "p99_s", "mean_s", "busiest_p99_s", "busiest_mean_s")
+
+_SERIES_OF = {"energy": ("energy_j", ENERGY_ERROR), "response": ("p99_s", RESPONSE_ERROR)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +158,7 @@ def over(one: Choice | None, other: Choice | None, criterion: str) -> Interval |
     """Set the cost of one choice against another's, paired by block."""
     if one is None or other is None:
         return None
-    name = "energy_j" if criterion == "energy" else "p99_s"
+    name, _ = _SERIES_OF[criterion]
     return ratio(one.series[name], other.series[name])
 
 
@@ -163,35 +167,80 @@ def differs(found: Interval, criterion: str) -> bool:
 
     With fewer than three repetitions there is no interval, and the centre decides.
     """
-    error = 1 + (ENERGY_ERROR if criterion == "energy" else RESPONSE_ERROR)
+    error = 1 + _SERIES_OF[criterion][1]
     low, high = bounds(found) if found.kind == "t" else (found.centre, found.centre)
     return low > error or high < 1 / error
 
 
-def simplest(fit: Sequence[Choice], criterion: str) -> Choice | None:
-    """Choose the simplest of those that do not differ significantly in cost from the cheapest.
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Choices within the limits, by their cost.
 
-    A policy that waits less is simpler; among equally long waits the lowest 99th percentile
-    counts, and among those within the error of the prediction the smaller batch.
+    Attributes:
+        order: Of rising cost, adjusted for blocks that not all of them have.
+        alike: The first of these, and those whose cost does not differ significantly from its.
+    """
+
+    order: tuple[Choice, ...]
+    alike: tuple[Choice, ...]
+
+    @property
+    def least(self) -> Choice | None:
+        """The choice of the least cost."""
+        return self.order[0] if self.order else None
+
+    @property
+    def simplest(self) -> Choice | None:
+        """The simplest of those that are alike.
+
+        A policy that waits less is simpler; among equally long waits the lowest 99th percentile
+        counts, and among those within the error of the prediction the smaller batch.
+        """
+        if not self.alike:
+            return None
+        shortest_s = min(choice.policy.wait_s for choice in self.alike)
+        prompt = [choice for choice in self.alike if choice.policy.wait_s == shortest_s]
+        quick_s = min(choice.hardest_p99_s for choice in prompt) * (1 + RESPONSE_ERROR)
+        near = [choice for choice in prompt if choice.hardest_p99_s <= quick_s]
+        return min(near, key=lambda c: (c.policy.largest, c.hardest_p99_s))
+
+
+def ranked(fit: Sequence[Choice], criterion: str) -> Ranked:
+    """Order choices by cost, and find those that do not differ significantly from the least.
+
+    A difference is significant if the cost is shown to exceed the least by more than the error of
+    the prediction (`greenbatch.analysis.statistics.claims`, Holm over the choices); where two
+    choices share fewer than three repetitions, their ratio alone decides.
 
     Args:
         fit: Choices within the limits.
         criterion: See `cost`.
     """
-    if not fit:
-        return None
-    least = min(fit, key=lambda c: (cost(c, criterion), c.hardest_p99_s))
+    import numpy as np
 
-    def alike(choice: Choice) -> bool:
-        found = over(choice, least, criterion)
-        return choice is least or (found is not None and not differs(found, criterion))
-
-    tied = [choice for choice in fit if alike(choice)]
-    shortest_s = min(choice.policy.wait_s for choice in tied)
-    prompt = [choice for choice in tied if choice.policy.wait_s == shortest_s]
-    quick_s = min(choice.hardest_p99_s for choice in prompt) * (1 + RESPONSE_ERROR)
-    near = [choice for choice in prompt if choice.hardest_p99_s <= quick_s]
-    return min(near, key=lambda c: (c.policy.largest, c.hardest_p99_s))
+    name, error = _SERIES_OF[criterion]
+    known = sorted(
+        (choice for choice in fit if choice.series[name]),
+        key=lambda c: (cost(c, criterion), c.hardest_p99_s),
+    )
+    figures = claims.by_block([choice.series[name] for choice in known])
+    found = claims.least(figures)
+    if found is None:
+        return Ranked(tuple(fit), tuple(fit))
+    order = [*found.order, *found.apart]
+    first, others = order[0], np.array(order[1:], dtype=int)
+    figures[others] /= 1 + error
+    p = holm((2 * claims.Competition(figures).p_above(others, first)).tolist())
+    alike = [known[first]]
+    for place, corrected in zip(order[1:], p, strict=True):
+        against = ratio(known[place].series[name], known[first].series[name])
+        if against is not None and against.n < LEAST:
+            tied = not differs(against, criterion)
+        else:
+            tied = against is not None and corrected > claims.ALPHA
+        if tied:
+            alike.append(known[place])
+    return Ranked(tuple(known[place] for place in order), tuple(alike))
 
 
 def nearest(choices: Sequence[Choice], limits: Limits) -> Choice | None:

@@ -21,7 +21,7 @@ from greenbatch.analysis.recommendation.choices import (
     differs,
     nearest,
     over,
-    simplest,
+    ranked,
     verdict,
     within,
 )
@@ -172,10 +172,10 @@ def recommend(
         choices = _simulated(chosen, question, whole=True)
     holds = interval(most.holds_hz.values())
     assert holds is not None
-    fit = sorted(within(choices), key=lambda c: (cost(c, criterion), c.hardest_p99_s))
-    best = simplest(fit, criterion) or nearest(choices, limits)
-    least = fit[0] if fit else best
-    second = next((c for c in fit if best and c.kind != best.kind), None)
+    fit = ranked(within(choices), criterion)
+    best = fit.simplest or nearest(choices, limits)
+    least = fit.least or best
+    second = next((c for c in fit.order if best and c.kind != best.kind), None)
     one = next((c for c in choices if best and _is_batch_one(c, best)), None)
     fastest = min(choices, key=lambda c: c.hardest_p99_s, default=None)
     return Recommendation(
@@ -184,7 +184,7 @@ def recommend(
         recorded=recorded,
         limits=limits,
         verdict=verdict(best, choices, holds, traffic.needed_hz),
-        met=bool(fit),
+        met=bool(fit.order),
         criterion=criterion,
         best=best,
         least=least,
@@ -242,8 +242,9 @@ def _worth_confirming(
     ]
     kept = [one for order in orders for one in sorted(choices, key=order)[:2]]
     for fit in ([c for c in choices if c.sure], [c for c in choices if c.met]):
-        kept += sorted(fit, key=lambda c: (cost(c, criterion), c.hardest_p99_s))[:_CONFIRMED]
-        kept += [best] if (best := simplest(fit, criterion)) else []
+        order = ranked(fit, criterion)
+        best = order.simplest
+        kept += [*order.order[:_CONFIRMED], *([best] if best else [])]
         kept += _elsewhere(choices, best, criterion, limits)
     kept += [c for c in choices if c.policy.largest == 1]
     kept += [] if limits.any else _front(choices)
@@ -264,7 +265,8 @@ def _elsewhere(
         if best is not None and choice.kind[:3] != best.kind[:3]:
             groups.setdefault(choice.kind[:3], []).append(choice)
     each = (
-        simplest(within(group), criterion) or nearest(group, limits) for group in groups.values()
+        ranked(within(group), criterion).simplest or nearest(group, limits)
+        for group in groups.values()
     )
     found = [choice for choice in each if choice is not None]
     order = sorted(found, key=lambda c: cost(c, criterion) if c.met else c.strain(limits))

@@ -1,5 +1,6 @@
 """Which choice is recommended, and what is shown beyond the error of the prediction."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from greenbatch.analysis.recommendation.simulation import draw_traffic, serve
 from greenbatch.analysis.recommendation.text import answer
 from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.queueing.policies import parse_policy
+from greenbatch.records import Record, Repetition, Status
+from tests.fakes import runs
 from tests.unit.analysis.recommendation.test_recommend import (
     POISSON,
     asked,
@@ -83,6 +86,25 @@ def test_of_equal_energies_the_policy_that_does_not_wait_is_recommended(tmp_path
     (said,) = (line for line in answer(found) if "might have" in line)
     assert "no significant difference; its p99 is" in said
     assert not found.clear
+
+
+def test_backends_that_failed_in_a_dear_block_gain_nothing_by_it(tmp_path: Path) -> None:
+    def spoil(record: Record) -> Record:
+        if not isinstance(record, Repetition) or record.block != 0:
+            return record
+        if record.cell.backend == "torch-cpu":
+            return runs.failed(record.cell, record.block, Status.ERROR)
+        dear = [replace(one, energy_j=1.5 * (one.energy_j or 0.0)) for one in record.energy]
+        return replace(record, energy=tuple(dear))
+
+    powers = {"onnxruntime-cpu": 20.0, "torch-cpu": 20.6}  # block 0 costs 1.5 times as much
+    found = asked(server_run(tmp_path / "run", powers, spoil=spoil), 50.0, p99_s=0.1)
+    assert found.least is not None
+    assert found.least.cell.backend == "onnxruntime-cpu"
+    of_torch = [c for c in found.choices if c.sure and c.cell.backend == "torch-cpu"]
+    energies = [choice.energy_j.centre for choice in of_torch if choice.energy_j]
+    assert found.least.energy_j is not None
+    assert min(energies) < found.least.energy_j.centre  # each by its own blocks
 
 
 def test_what_saves_more_than_the_error_is_worth_a_wait(tmp_path: Path) -> None:
