@@ -93,10 +93,21 @@ class Crossover:
         )
         if self.repetitions < 2:
             return f"{text} (no interval: one repetition has all points)."
+        if self.open:
+            return (
+                f"It is not known where {self.a} and {self.b} cross in {self.what}{kind}: anywhere "
+                f"from below {first} to beyond {last}, {self.repetitions} repetitions."
+            )
         low = f"{self.low:.3g}" if self.low is not None else f"below {first}"
         high = f"{self.high:.3g}" if self.high is not None else f"beyond {last}"
         word = "95 %" if self.repetitions >= LEAST else "range"
         return f"{text} ({word}: {low} … {high}, {self.repetitions} repetitions){doubt}."
+
+    @property
+    def open(self) -> bool:
+        """Whether the interval includes everything, so that nothing is known of the crossing."""
+        unbounded = self.low is None and self.high is None
+        return self.verdict == "crosses" and self.repetitions > 1 and unbounded
 
     @property
     def _means(self) -> str:

@@ -12,7 +12,7 @@ def accuracy_table(found: Sequence[FrontCandidate]) -> Table:
     on = [candidate for candidate in found if candidate.pareto_status == "front"]
     on.sort(key=lambda r: (-r.accuracy.top1, r.cell.model, r.latency_s.centre))
     several = len({candidate.cell.precision for candidate in on}) > 1
-    kind = " (estimated)" if {candidate.energy_source for candidate in on} == {"estimated"} else ""
+    kind = " (estimated)" if any(one.energy_source.in_part_estimated for one in on) else ""
     columns = (
         "model",
         "top-1 accuracy",

@@ -111,7 +111,7 @@ def front_table(rows: Sequence[CellRow], pareto_status: Mapping[Cell, str]) -> T
     order = {model: i for i, model in enumerate(dict.fromkeys(row.cell.model for row in rows))}
     on = [row for row in rows if pareto_status.get(row.cell) == "front" and row.latency_p50_s]
     on.sort(key=lambda r: (order[r.cell.model], r.latency_p50_s.centre if r.latency_p50_s else 0.0))
-    estimated = {row.energy_source for row in on} == {"estimated"}
+    estimated = any(row.energy_source.in_part_estimated for row in on)
     body = [
         (
             row.cell.model,
@@ -265,7 +265,7 @@ def footprint_table(
     }
     places = dict(CellArrays(dataset).cells())
     counts = result["repetitions"].transpose(*cell_dims(dataset)).values
-    estimated = {row.energy_source for row in best} == {"estimated"}
+    estimated = any(row.energy_source.in_part_estimated for row in best)
     kind = " (estimated)" if estimated else ""
     columns = ["model", "backend", "batch"]
     columns += [f"CO₂e{kind}"] if "carbon" in arrays else []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from greenbatch.analysis.report.build import report_of_run
-from greenbatch.cli.output.inference import run_as_json
+from greenbatch.cli.output.inference import run_as_json, show_run
 from greenbatch.records import Cell, EnergySource
 from tests.fakes import runs, served_run
 
@@ -43,3 +43,26 @@ def test_servers_are_not_ranked_with_offline_cells(tmp_path: Path) -> None:
     assert all(server["rate"] == "200" for server in told["servers"])
     cheapest = min(server["energy_per_request_j"] for server in told["servers"])
     assert cheapest < answer["value"], "a server would have been the answer"
+
+
+def test_an_energy_that_is_estimated_in_part_is_called_estimated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [
+        runs.repetition(
+            Cell("alexnet", backend),
+            block,
+            energy=[
+                runs.figure(30.0 * factor, "gpu-0"),
+                runs.figure(10.0 * factor, "cpu-estimate", EnergySource.ESTIMATED),
+            ],
+        )
+        for backend, factor in (("onnxruntime-cpu", 1.0), ("torch-cpu", 2.0))
+        for block in range(3)
+    ]
+    study = runs.study(backends=("onnxruntime-cpu", "torch-cpu"), batch_sizes=(1,))
+    page, findings = report_of_run(runs.write_run(tmp_path / "run", records, study))
+    show_run(findings, page)
+    told = capsys.readouterr().out
+    assert "J/image, est." in told
+    assert "400 mJ per image (estimated)" in told

@@ -49,7 +49,7 @@ def show_run(found: "InferenceFindings", page: Path) -> None:
         if answer.best is None:
             console.print(Text(f"{answer.model}: {answer.certainty}"))
             continue
-        estimated = " (estimated)" if answer.energy_source == "estimated" else ""
+        estimated = " (estimated)" if answer.energy_source.in_part_estimated else ""
         best = f"{answer.best.how}, {answer.value}{estimated}"
         line = f"{answer.model}: {best}; {answer.certainty}"
         console.print(Text(line))
@@ -146,7 +146,7 @@ def cell_table(rows: Sequence["CellRow"], width: int) -> Table:
 
 
 def _cell_table(rows: Sequence["CellRow"], *, with_net: bool) -> Table:
-    estimated = any(row.energy_source == "estimated" for row in rows)
+    estimated = any(row.energy_source.in_part_estimated for row in rows)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", no_wrap=True)
     table.add_column("batch", justify="right", no_wrap=True)
