@@ -70,18 +70,17 @@ def save_figures(makers: Mapping[str, "Callable[[], Figure | None]"], folder: Pa
         mpl.rcParams.update(_STYLE)
         for name, make in makers.items():
             figure = make()
-            if figure is not None:  # laid out once, not anew for each file
+            if figure is not None:  # laid out and cut once, not anew for each file
                 figure.draw_without_rendering()
-                figure.set_layout_engine("none")
+                figure.set_layout_engine(None)
+                edges = figure.get_tightbbox().padded(0.12)
             for ending, options in _ENDINGS.items():
                 path = folder / f"{name}.{ending}"
                 if figure is None:  # one of an earlier report must not stand for this run
                     path.unlink(missing_ok=True)
                     continue
                 with draft(path) as unfinished:
-                    figure.savefig(
-                        unfinished, format=ending, bbox_inches="tight", pad_inches=0.12, **options
-                    )
+                    figure.savefig(unfinished, format=ending, bbox_inches=edges, **options)
                 written.append(path)
     return written
 
