@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.recommendation.choices import Choice
+from greenbatch.analysis.recommendation.limits import Limits
 from greenbatch.analysis.recommendation.recorded import Recorded, Stretch
 from greenbatch.analysis.recommendation.service_curves import ServiceCurve
 from greenbatch.analysis.statistics.intervals import LEAST
@@ -63,7 +64,7 @@ def _name(curve: ServiceCurve) -> str:
     return f"{curve.cell.variant}{precision}"
 
 
-def of_recording(recorded: Recorded | None) -> list[str]:
+def of_recording(recorded: Recorded | None, limits: Limits) -> list[str]:
     """Say how a recording is judged."""
     if recorded is None:
         return []
@@ -76,10 +77,10 @@ def of_recording(recorded: Recorded | None) -> list[str]:
             "busiest stretch; rate and energy are those of this part."
         )
     if busiest.length_s < recorded.lasts_s:
+        too = "; the limits have to be kept there, too" if limits.any else ""
         notes.append(
-            f"The busiest {length(busiest)} of the recording begin at "
-            f"{clock(busiest.start_s)} and have {busiest.rate_hz:.3g} requests/s; the limits have "
-            "to be kept there too."
+            f"The busiest {length(busiest)} of the recording begin at {clock(busiest.start_s)} and "
+            f"have {busiest.rate_hz:.3g} requests/s{too}."
         )
     notes.append(
         "All repetitions replay the same recording: intervals do not hold the chance of other "

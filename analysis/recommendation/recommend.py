@@ -203,7 +203,7 @@ def recommend(
         most=(most.curve.cell, most.policy.largest),
         idle_counted=idle,
         notes=(
-            *of_recording(recorded),
+            *of_recording(recorded, limits),
             *notes,
             *flag_notes(curves),
             *without_choice(curves, choices),
