@@ -8,7 +8,7 @@ from greenbatch import units
 from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.comparisons import energy_ratio
-from greenbatch.analysis.findings.wording import amount, plain
+from greenbatch.analysis.findings.wording import ADJUSTED, amount, one_or_count, plain
 from greenbatch.analysis.statistics.claims import by_block, least, picked_is_less
 from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.records import Cell, Provenance
@@ -108,10 +108,10 @@ class Answer:
             return "nothing was measured"
         parts = [self._gap]
         if self.apart:
-            names = _few([cell.how for cell in self.apart])
+            names = one_or_count([cell.how for cell in self.apart])
             parts.append(f"not comparable with {names}: no chain of shared blocks connects them")
         if self.adjusted:
-            parts.append("ranked by means adjusted for blocks, as cells were measured in different")
+            parts.append(ADJUSTED)
         return "; ".join(filter(None, parts))
 
     @property
@@ -125,21 +125,18 @@ class Answer:
         word = "more" if self.margin.centre >= 1 else "less"
         gap += f" with {_change(self.margin)} {word}"
         if self.margin.kind != "t":
-            return f"{gap}; {_too_few(self.margin)}"
+            return f"{gap}; {_tooone_or_count(self.margin)}"
         others = [cell.how for cell in self.alike if cell != self.runner_up]
         if self.runner_up not in self.alike:
-            return f"{gap}; no significant difference from {_few(others)}" if others else gap
-        nor = f", nor from {_few(others)}" if others else ""
+            return (
+                f"{gap}; no significant difference from {one_or_count(others)}" if others else gap
+            )
+        nor = f", nor from {one_or_count(others)}" if others else ""
         return f"{gap}, no significant difference{nor}"
 
 
-def _too_few(value: Interval) -> str:
+def _tooone_or_count(value: Interval) -> str:
     return f"{value.n} repetition{'s'[: value.n > 1]}, too few to be sure"
-
-
-def _few(names: Sequence[str]) -> str:
-    """Name one, or say how many there are: ``a``, ``3 other cells``."""
-    return names[0] if len(names) == 1 else f"{len(names)} other cells"
 
 
 def _change(factor: Interval) -> str:

@@ -1,5 +1,6 @@
 """Findings as words: numbers with their units, and tables of finished text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from greenbatch import units
@@ -8,6 +9,7 @@ from greenbatch.analysis.findings.comparisons import Ratio
 from greenbatch.analysis.findings.markdown import Markdown, escape
 from greenbatch.analysis.statistics.intervals import Interval
 
+ADJUSTED = "ranked by means adjusted for blocks, as the cells were not measured in the same ones"
 DASH = "–"
 """Stands where a figure is missing."""
 
@@ -95,6 +97,11 @@ def notes(row: CellRow) -> str:
         f"{name.replace('_', ' ')} {count}×" for name, count in row.statuses.items() if name != "ok"
     ]
     return ", ".join(flags + failed)
+
+
+def one_or_count(names: Sequence[str]) -> str:
+    """Name a cell, or say how many there are: ``torch-cpu at batch 4``, ``3 other cells``."""
+    return names[0] if len(names) == 1 else f"{len(names)} other cells"
 
 
 def _percent(share: float) -> str:

@@ -19,6 +19,7 @@ from greenbatch.analysis.findings.plausibility import EnergyWorth, energy_worths
 from greenbatch.analysis.findings.serving import ServingPanel, serving_panels
 from greenbatch.analysis.findings.startup import BreakEven, StartUp, break_evens, start_ups
 from greenbatch.analysis.findings.timeline import Network, timeline
+from greenbatch.analysis.findings.wording import one_or_count
 from greenbatch.analysis.report.tables.tradeoffs import Turning, offline, pareto_statuses, turnings
 from greenbatch.analysis.tradeoffs.accuracy_front import FrontCandidate, accuracy_front
 from greenbatch.records import Cell, Journal
@@ -195,8 +196,7 @@ def _place(answer: Answer) -> str:
     assert answer.best is not None
     if not answer.alike or (answer.margin and answer.margin.kind != "t"):
         return answer.best.how  # of few repetitions the certainty says so
-    first, *more = answer.alike
-    whom = first.how if not more else f"{len(answer.alike)} other cells"
+    whom = one_or_count([cell.how for cell in answer.alike])
     return f"{answer.best.how} (no significant difference from {whom})"
 
 

@@ -25,7 +25,7 @@ class BlockFit:
             blocks connects them, and then have the same number; -1 of a cell without a value.
         residual_sd: Standard deviation of the rest; NaN where it has no degree of freedom.
         degrees_of_freedom: Of the rest.
-        squares: Sum of the squared rest of each cell, shape (cell,).
+        squares, counts: Sum of the squared rest of each cell, and its values, shape (cell,).
         balanced: Whether every cell was measured in the same blocks; then ``means`` are plain.
     """
 
@@ -54,9 +54,9 @@ def fit_blocks(values: "Array") -> BlockFit:
             that are positive); NaN where a cell has no value in a block.
 
     Source:
-        Searle, Linear Models for Unbalanced Data, 1987, sections 4.8 and 4.9: the two-way
-        classification without interaction, its connectedness and its least-squares means. The
-        cells are eliminated, so that the equations have the size of the number of blocks.
+        Searle, Linear Models for Unbalanced Data, 1987: the two-way classification without
+        interaction, connectedness, and least-squares means. The cells are eliminated, so that the
+        equations have the size of the number of blocks.
     """
     import numpy as np
 

@@ -1,12 +1,12 @@
 """Which differences between cells are shown: the least of many, and what is dominated.
 
 Two conditions make a difference between two cells significant. Its own 95 % interval over the
-blocks that both share (paired t) excludes no difference; and its t by the spread pooled over all
-cells that compete has a p that is at most 5 % after correction for the number of comparisons. The
-first needs no assumption on the spread of other cells, and agrees with the interval that is printed
-beside. The second has the degrees of freedom that a correction for many comparisons needs.
+blocks that both share (paired t) excludes zero; and its t by the moderated spread of the cells that
+compete has a p that is at most 5 % after correction for the number of comparisons. The first needs
+no assumption on the spread of other cells, and agrees with the interval that is printed beside. The
+second has the degrees of freedom that a correction for many comparisons needs.
 
-Docs/statistics.md has the error rates, from ``benchmarks/claims.py``.
+The error rates, from ``benchmarks/claims.py``, are in ``docs/statistics.md``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -182,10 +182,10 @@ def least(figures: "Array") -> Least | None:
     groups, sizes = np.unique(fit.groups[known], return_counts=True)
     ranked = known[fit.groups[known] == groups[sizes.argmax()]]
     order = ranked[fit.means[ranked].argsort(kind="stable")].tolist()
-    below = _below(order, competition.values)
-    if (free := np.flatnonzero(~below.any(1))).size:
-        order.insert(0, order.pop(free[0]))
-    elsewhere = dict(zip(order, _below(order, competition.values)[0].tolist(), strict=True))
+    values = competition.values
+    first = next((cell for cell in order if not _below(cell, order, values).any()), order[0])
+    order.sort(key=lambda cell: cell != first)
+    elsewhere = dict(zip(order, _below(first, order, values).tolist(), strict=True))
     above = competition.p_above(np.array(order[1:], dtype=int), order[0])
     corrected = holm((2 * above).tolist())
     return Least(
@@ -197,15 +197,15 @@ def least(figures: "Array") -> Least | None:
     )
 
 
-def _below(cells: list[int], values: "Array") -> "NDArray[np.bool_]":
-    """Mark who is below a cell in the blocks that the two share, shape (cell, cell).
+def _below(one: int, cells: list[int], values: "Array") -> "NDArray[np.bool_]":
+    """Mark which of several cells are below one in the blocks that the two share, shape (cell,).
 
     In designs with gaps the blocks of two cells alone may order them otherwise than all blocks do,
     by less than their spread. Such a cell is not presented as the best.
     """
     import numpy as np
 
-    moved = values[cells][None, :] - values[cells][:, None]
+    moved = values[cells] - values[one]
     held = np.isfinite(moved)
     found: NDArray[np.bool_] = np.where(held, moved, 0.0).sum(-1) < -1e-12 * held.sum(-1)
     return found

@@ -36,18 +36,16 @@ def moderate(variances: "Array", degrees_of_freedom: "Array") -> Moderated:
         degrees_of_freedom: Of each; a cell with 0 gets the common variance.
 
     Source:
-        Smyth, Statistical Applications in Genetics and Molecular Biology 3(1), 2004, section 6.2:
-        the variances follow a scaled F distribution, fitted by the moments of their logarithms.
+        Smyth, Statistical Applications in Genetics and Molecular Biology 3(1), 2004: the
+        variances follow a scaled F distribution, fitted by the moments of their logarithms.
     """
     import numpy as np
-    from scipy.special import digamma
+    from scipy.special import digamma, polygamma
 
     able = degrees_of_freedom > 0
     d, s = degrees_of_freedom[able], variances[able]
     if d.size < 2:  # of one cell nothing is known of the others
         return Moderated(np.where(able, variances, np.nan), np.where(able, degrees_of_freedom, 0.0))
-    from scipy.special import polygamma
-
     logs = np.log(s) - digamma(d / 2) + np.log(d / 2)
     excess = float(logs.var(ddof=1) - polygamma(1, d / 2).mean())
     if excess <= _NARROWEST:

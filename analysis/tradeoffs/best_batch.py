@@ -9,6 +9,7 @@ from greenbatch.analysis.dataset.energy_basis import bases_of
 from greenbatch.analysis.dataset.flagged import flags_in, with_flags
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import FLAGS, STATUSES
+from greenbatch.analysis.findings.wording import ADJUSTED, one_or_count
 from greenbatch.analysis.statistics.by_dimension import figure_of
 from greenbatch.analysis.statistics.claims import least
 from greenbatch.analysis.statistics.intervals import Interval, interval
@@ -48,6 +49,8 @@ class BestBatch:
             most 5 % of such claims are false (`greenbatch.analysis.statistics.claims.least`).
         alike: Cells with no significant difference from the best.
         apart: Cells that share no chain of blocks with the best, and are not comparable.
+        adjusted: Whether cells were measured in different blocks, so that they are ranked by means
+            adjusted for blocks; ``energy_j`` is of the best cell's own blocks.
         candidates: Cells that have both figures.
         flagged: How many repetitions of the cell, and of the next best, carry each flag, in words.
     """
@@ -71,6 +74,7 @@ class BestBatch:
     clear: bool = False
     alike: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
+    adjusted: bool = False
     candidates: int = 0
     estimated: bool = False
     flagged: str = ""
@@ -100,13 +104,15 @@ class BestBatch:
         """How far off the next cell is, and from how many the best does not differ."""
         apart = ""
         if self.apart:
-            apart = f"; not comparable with {_few(self.apart)}: no chain of shared blocks"
+            apart = f"; not comparable with {one_or_count(self.apart)}: no chain of shared blocks"
+        if self.adjusted:
+            apart += f"; {ADJUSTED}"
         if self.runner_up is None:
             return apart
         text = f"; next is {self.runner_up}"
         others = [name for name in self.alike if name != self.runner_up]
         tie = ": no significant difference" if self.runner_up in self.alike else ""
-        nor = f", no significant difference from {_few(others)}" if others else ""
+        nor = f", no significant difference from {one_or_count(others)}" if others else ""
         if self.margin is None:
             return f"{text}{tie}{nor}{apart}"
         more = f"{100 * (self.margin.centre - 1):.2g} % more"
@@ -228,6 +234,7 @@ def best_batch(
         clear=ranked is not None and ranked.shown,
         alike=names(ranked.alike) if ranked else (),
         apart=names(ranked.apart) if ranked else (),
+        adjusted=ranked is not None and ranked.adjusted,
         candidates=len(places),
         estimated=provenance_of(sources[known]).in_part_estimated,
         flagged=_flags(part, dims, [best] if second is None else [best, second]),
@@ -242,10 +249,6 @@ def _margin(over: "Array", under: "Array") -> Interval | None:
     if (np.concatenate([over[both], under[both]]) <= 0).any():
         return None
     return interval(over[both] / under[both])
-
-
-def _few(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{len(names)} other cells"
 
 
 def _flags(part: "xr.Dataset", dims: Sequence[str], cells: Sequence[int]) -> str:
