@@ -188,7 +188,7 @@ def _side(values: Array) -> Side:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--only", choices=("intervals", "verdicts"))

@@ -1,6 +1,7 @@
 """``gb compare``: verdicts as a table, Markdown, JUnit XML, JSON and an exit code."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -340,24 +341,43 @@ def test_a_network_that_fell_back_to_the_cpu_is_not_compared_with_one_that_did_n
         compare(base, new)
 
 
+def noisy_pair(folder: Path, noise: float) -> list[Path]:
+    """Two runs whose blocks rise by ``noise`` each, the new one 1 % higher."""
+    found = [run_of(folder / name) for name in ("base", "new")]
+
+    def spread(record: Repetition, shift: float) -> Repetition:
+        energy_j = 40.0 * shift * (1 + noise * record.block)
+        return replace(record, energy=(runs.figure(energy_j),))
+
+    rewritten(found[0], lambda record: spread(record, 1.0))
+    rewritten(found[1], lambda record: spread(record, 1.01))
+    return found
+
+
 def test_a_gate_that_is_not_decided_says_so_and_fails_on_request(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    noisy = [run_of(tmp_path / name) for name in ("base", "new")]
-    for run, shift in zip(noisy, (1.0, 1.01), strict=True):
-        rewritten(
-            run,
-            lambda record, shift=shift: replace(  # type: ignore[misc]
-                record, energy=(runs.figure(40.0 * shift * (1 + 0.1 * record.block)),)
-            ),
-        )
+    noisy = noisy_pair(tmp_path, 0.1)
     code, out = told(capsys, *noisy)
     assert code == 0
     assert out.startswith("Not decided: 2 of 2 cells are too noisy to tell.\n")
-    assert "To decide, measure both runs with --repetitions " in " ".join(out.split())
     assert told(capsys, *noisy, markdown=True)[1].startswith("### greenbatch: not decided: 2 of 2")
     code, out = told(capsys, *noisy, as_json=True, fail_on_noise=True)
     assert (code, json.loads(out)["decided"]) == (5, False)
+
+
+@pytest.mark.parametrize(
+    ("noise", "remedy"),
+    [
+        (0.01, r"To decide, measure both runs with --repetitions \d\d?\."),
+        (0.1, r"each run needs \d{3} repetitions; a quieter machine or longer windows"),
+    ],
+)
+def test_what_would_decide_is_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, noise: float, remedy: str
+) -> None:
+    _, out = told(capsys, *noisy_pair(tmp_path, noise))
+    assert re.search(remedy, " ".join(out.split()))
 
 
 def test_a_decided_gate_is_none_of_noise(

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from greenbatch.analysis.findings.verdicts import CellVerdict, Judgement
     from greenbatch.analysis.statistics.intervals import Interval
 
+_MANY = 50  # repetitions that nobody measures
 COLUMNS = ("cell", "verdict", "new / base", "repetitions", "needed", "note")
 
 
@@ -27,6 +28,11 @@ def remedy(judgement: "Judgement") -> str:
     needed = [cell.needed for cell in noisy if cell.needed is not None]
     if not needed:
         return ""
+    if max(needed) > _MANY:
+        return (
+            f"To decide, each run needs {max(needed)} repetitions; a quieter machine or longer "
+            "windows (--profile rigorous) need fewer."
+        )
     return f"To decide, measure both runs with --repetitions {max(needed)}."
 
 
