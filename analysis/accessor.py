@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from greenbatch.analysis.dataset.factors import Labels, designed, select
 from greenbatch.analysis.dataset.flagged import ALL, without_flagged
+from greenbatch.analysis.dataset.groups import is_of_servers, servers_of
 from greenbatch.analysis.dataset.tidy import tidy
 from greenbatch.analysis.statistics.by_dimension import (
-    designed,
     figure_of,
     intervals_of,
     ratios_of,
@@ -21,7 +22,7 @@ from greenbatch.analysis.statistics.interval_methods import LOGARITHMIC
 from greenbatch.analysis.tradeoffs import pareto as tradeoffs
 from greenbatch.analysis.tradeoffs.best_batch import BestBatch, best_batch
 from greenbatch.analysis.tradeoffs.crossovers import Crossover, Method, crossover
-from greenbatch.analysis.tradeoffs.curve_selection import Labels, curves
+from greenbatch.analysis.tradeoffs.curve_selection import curves
 from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost
 from greenbatch.analysis.tradeoffs.turning_points import Knee, Saturation, knee, saturation
 from greenbatch.errors import UsageError
@@ -45,13 +46,44 @@ class Accessor:
     """
 
     def __init__(self, dataset: xr.Dataset) -> None:
-        lacking = [name for name in _NEEDED if name not in dataset]
+        self._any = dataset
+
+    @property
+    def _dataset(self) -> xr.Dataset:
+        """The dataset, if it has what the methods need.
+
+        Raises:
+            UsageError: It has not.
+        """
+        lacking = [name for name in _NEEDED if name not in self._any]
         if lacking:
             raise UsageError(
                 f"the dataset has no {' and no '.join(lacking)}; ds.gb works on what "
                 "greenbatch.open gives"
             )
-        self._dataset = dataset
+        return self._any
+
+    def sel(self, **labels: Hashable) -> xr.Dataset:
+        """Narrow the dataset, or a result, by labels of any factor; see `select`.
+
+        >>> ds.gb.sel(backend="onnxruntime-cpu", allow_spinning=0)  # doctest: +SKIP
+        """
+        return designed(select(self._any, labels))
+
+    @property
+    def servers(self) -> xr.Dataset:
+        """The servers of the run, along ``model``, ``variant``, ``traffic`` and ``repetition``.
+
+        Raises:
+            UsageError: The run has none.
+        """
+        if is_of_servers(self._dataset):
+            return self._dataset
+        if (found := servers_of(self._dataset)) is None:
+            raise UsageError(
+                "the dataset has no servers; measure some with: gb bench --scenario server"
+            )
+        return found
 
     def energy_per_image(self, *, net: bool = False, method: str = LOGARITHMIC) -> xr.Dataset:
         """Bound the energy per image (J) of each cell, gross or net; see `intervals_of`."""

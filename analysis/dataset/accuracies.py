@@ -3,7 +3,8 @@
 import warnings
 from typing import TYPE_CHECKING
 
-from greenbatch.analysis.dataset.coordinates import Labels, model_facts
+from greenbatch.analysis.dataset.coordinates import model_facts
+from greenbatch.analysis.dataset.labels import Labels
 from greenbatch.analysis.dataset.run_files import RunFiles
 from greenbatch.analysis.dataset.variables import ACCURACIES
 from greenbatch.records import artifact_key
@@ -28,16 +29,18 @@ def fill_accuracies(arrays: "Arrays", files: RunFiles, grid: Labels) -> list[Acc
         The records that were taken in.
     """
     facts = model_facts(files, grid.texts("model"))
-    if "fp32" in grid.along["precision"]:
-        fp32 = grid.place("precision", "fp32")
-        for model, (top1, weights) in enumerate(zip(facts["top1"], facts["weights"], strict=True)):
-            if weights == "pretrained" and top1 == top1:
-                arrays["accuracy_top1"][model, fp32] = top1
-                arrays["accuracy_source"][model, fp32] = ACCURACIES.index("published")
+    places: dict[str, list[int]] = {}
+    for place, variant in enumerate(grid.variants):
+        places.setdefault(variant.precision, []).append(place)
+    for model, (top1, weights) in enumerate(zip(facts["top1"], facts["weights"], strict=True)):
+        if weights == "pretrained" and top1 == top1:
+            fp32 = places.get("fp32", [])
+            arrays["accuracy_top1"][model, fp32] = top1
+            arrays["accuracy_source"][model, fp32] = ACCURACIES.index("published")
     taken = []
     for record in files.accuracies:
         where = f"{record.model} in {record.precision}"
-        known = record.model in grid.along["model"] and record.precision in grid.along["precision"]
+        known = record.model in grid.along["model"] and record.precision in places
         if not known or _sha256(files, record) != record.artifact_sha256:
             warnings.warn(
                 f"the accuracy of {where} was measured on another artifact than this run's and "
@@ -45,14 +48,14 @@ def fill_accuracies(arrays: "Arrays", files: RunFiles, grid: Labels) -> list[Acc
                 stacklevel=2,
             )
             continue
-        place = (grid.place("model", record.model), grid.place("precision", record.precision))
-        arrays["accuracy_top1"][place] = 100 * record.top1.value
-        arrays["accuracy_top1_low"][place] = 100 * record.top1.low
-        arrays["accuracy_top1_high"][place] = 100 * record.top1.high
+        at = (grid.place("model", record.model), places[record.precision])
+        arrays["accuracy_top1"][at] = 100 * record.top1.value
+        arrays["accuracy_top1_low"][at] = 100 * record.top1.low
+        arrays["accuracy_top1_high"][at] = 100 * record.top1.high
         if record.top5:
-            arrays["accuracy_top5"][place] = 100 * record.top5.value
-        arrays["accuracy_images"][place] = record.images
-        arrays["accuracy_source"][place] = ACCURACIES.index("measured")
+            arrays["accuracy_top5"][at] = 100 * record.top5.value
+        arrays["accuracy_images"][at] = record.images
+        arrays["accuracy_source"][at] = ACCURACIES.index("measured")
         taken.append(record)
     return taken
 

@@ -4,9 +4,10 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from greenbatch.analysis.dataset.coordinates import NOT_SET
 from greenbatch.analysis.dataset.counted import codes_by_domain
-from greenbatch.analysis.dataset.variables import VARIABLES, settings_of
+from greenbatch.analysis.dataset.variables import COORDINATES, settings_of, table
+from greenbatch.errors import RunError
+from greenbatch.records import TRAFFIC
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,12 +26,17 @@ def widened(
         but: A dimension whose labels stay each dataset's own.
 
     Returns:
-        The datasets, and the names of the settings by dimension.
+        The datasets, and the names of the settings by coordinate.
+
+    Raises:
+        RunError: Two settings of different names would share a coordinate.
     """
     import numpy as np
 
-    settings = {d: name for part in parts.values() for d, name in settings_of(part).items()}
-    wide = _with_settings([_completed(part) for part in parts.values()], settings)
+    settings = _common_settings(parts)
+    servers = any("traffic" in part.dims for part in parts.values())
+    wide = [_completed(part, servers=servers) for part in parts.values()]
+    wide = [_with_settings(part, settings, wide) for part in wide]
     labels = {
         dim: np.array(
             _union(part[dim].values.tolist() for part in wide),
@@ -40,7 +46,7 @@ def widened(
         if dim != but
     }
     attrs = {dim: wide[0][dim].attrs for dim in wide[0].dims}
-    fills = {name: variable.missing for name, variable in VARIABLES.items()}
+    variables = table(servers=servers)
     found = []
     for part in wide:
         coords = {
@@ -49,9 +55,8 @@ def widened(
             if name not in part.dims
         }
         typed = {
-            name: "" if isinstance(fill, str) else part[name].dtype.type(fill)
-            for name, fill in fills.items()
-            if name in part
+            name: "" if variable.kind == "text" else part[name].dtype.type(variable.missing)
+            for name, (variable, _) in variables.items()
         }
         part = part.reindex(labels, fill_value=typed | coords)
         for dim, attributes in attrs.items():
@@ -60,68 +65,60 @@ def widened(
     return found, settings
 
 
-def _completed(part: "xr.Dataset") -> "xr.Dataset":
-    """Give a dataset file of an earlier program the variables that came later.
+def _common_settings(parts: "Mapping[str, xr.Dataset]") -> dict[str, str]:
+    """Return the settings of all datasets, by coordinate."""
+    found: dict[str, str] = {}
+    for part, dataset in parts.items():
+        for coordinate, name in settings_of(dataset).items():
+            if found.setdefault(coordinate, name) != name:
+                raise RunError(
+                    f"{part} has the setting {name}, and another run {found[coordinate]}, both "
+                    f"under the coordinate {coordinate}; merge runs without one of them"
+                )
+    return found
 
-    They are missing, but for whether a domain counts: there it did so in all cells alike.
+
+def _completed(part: "xr.Dataset", *, servers: bool) -> "xr.Dataset":
+    """Give a dataset the variables that it lacks: of servers, or of a later program.
+
+    They are missing, but for whether a domain counts: in earlier files it did so in all cells
+    alike.
     """
     import numpy as np
 
-    later = {}
-    for name in VARIABLES.keys() - part.keys():
-        dims = VARIABLES[name].along([*settings_of(part)])
+    if servers and "traffic" not in part.dims:
+        none = {
+            name: ("traffic", np.empty(0, "<U1"), COORDINATES[name].attributes())
+            for name in ("traffic", *TRAFFIC)
+        }
+        part = part.assign_coords(none)
+    variables, later = table(servers=servers), {}
+    for name in variables.keys() - part.keys():
+        variable, dims = variables[name]
         shape = [part.sizes[dim] for dim in dims]
-        values = np.full(shape, VARIABLES[name].missing, VARIABLES[name].dtype)
-        if name == "energy_counted":
+        values = np.full(shape, variable.missing, variable.dtype)
+        if name.endswith("energy_counted"):
             values[...] = codes_by_domain(part)
-        later[name] = (dims, values, VARIABLES[name].attributes())
-    return part.assign(later)[[*VARIABLES]]
+        later[name] = (dims, values, variable.attributes())
+    return part.assign(later)[[*variables]]
+
+
+def _with_settings(
+    part: "xr.Dataset", settings: Mapping[str, str], parts: "Sequence[xr.Dataset]"
+) -> "xr.Dataset":
+    """Give a dataset the coordinates of all settings: what it does not have is not set."""
+    import numpy as np
+
+    lacking = {}
+    for name in settings:
+        if name not in part.coords:
+            attrs = next(one[name].attrs for one in parts if name in one.coords)
+            lacking[name] = ("variant", np.full(part.sizes["variant"], ""), attrs)
+    return part.assign_coords(lacking)
 
 
 def _nothing(dtype: "np.dtype[np.generic]") -> float | int:
     return math.nan if dtype.kind == "f" else -1
-
-
-def _with_settings(
-    parts: "Sequence[xr.Dataset]", settings: Mapping[str, str]
-) -> "list[xr.Dataset]":
-    """Give every dataset the dimensions of all settings, with one label for 'not set'."""
-    found = list(parts)
-    for dim in settings:
-        own = [part[dim].attrs.get("not_set") if dim in part.dims else None for part in parts]
-        real = {
-            text
-            for part, not_set in zip(parts, own, strict=True)
-            if dim in part.dims
-            for text in part[dim].values.tolist()
-            if text != not_set
-        }
-        if not any(own) and all(dim in part.dims for part in parts):
-            continue
-        label = next((text for text in own if text), NOT_SET)
-        while label in real:
-            label = f"not {label}"
-        attrs = next(part[dim].attrs for part in parts if dim in part.dims) | {"not_set": label}
-        for number, (part, not_set) in enumerate(zip(found, own, strict=True)):
-            if dim in part.dims:
-                texts = [label if text == not_set else text for text in part[dim].values.tolist()]
-                found[number] = part.assign_coords({dim: (dim, texts, attrs)})
-                continue
-            spread = {
-                name: array.expand_dims({dim: [label]})
-                for name, array in part.data_vars.items()
-                if "settings" in (VARIABLES[str(name)].over or ("settings",))
-            }
-            found[number] = part.assign(spread).assign_coords({dim: (dim, [label], attrs)})
-    return [
-        part.assign(
-            {
-                name: part[name].transpose(*VARIABLES[str(name)].along([*settings]))
-                for name in part.data_vars
-            }
-        )
-        for part in found
-    ]
 
 
 def common_coordinates(

@@ -1,37 +1,36 @@
 """The journal compiled to a labelled dataset: dimensions, units and flags of DESIGN, section 4."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from greenbatch.analysis.dataset.accuracies import fill_accuracies
-from greenbatch.analysis.dataset.coordinates import (
-    Labels,
-    backend_facts,
-    counting,
-    labels,
-    model_facts,
-)
+from greenbatch.analysis.dataset.coordinates import backend_facts, counting, model_facts
 from greenbatch.analysis.dataset.counted import codes_of, counted_by_backend, mask_of
 from greenbatch.analysis.dataset.device_conditions import device_conditions
+from greenbatch.analysis.dataset.labels import Labels, labels
 from greenbatch.analysis.dataset.run_files import RunFiles
 from greenbatch.analysis.dataset.totals import add_totals, provenance_of
 from greenbatch.analysis.dataset.variables import (
     CACHES,
     COORDINATES,
     FLAGS,
+    LOOP,
+    SERVED,
+    SERVER,
     SOURCES,
     STATUSES,
     STOPS,
     VARIABLES,
+    table,
 )
 from greenbatch.errors import RunError
 from greenbatch.privacy import masked_members
 from greenbatch.records import (
-    TRAFFIC,
     Capacity,
     Cell,
     EnergySource,
@@ -49,9 +48,10 @@ if TYPE_CHECKING:
 
     from greenbatch.analysis.dataset.variables import AnyArray, Arrays
 
-DATASET_SCHEMA = 2
-"""2: settings are dimensions, so that the six factors no longer name a cell in every study; a
-``dataset.nc`` of schema 1 is compiled again. 1: the first."""
+DATASET_SCHEMA = 3
+"""3: a cell of the closed loop is a model, a variant and a batch size, and servers are a group of
+their own. 2: every setting was a dimension. 1: six factors were. A run's ``dataset.nc`` of an
+earlier schema is compiled again; a file alone is turned into this one."""
 
 
 def from_files(files: RunFiles) -> "xr.Dataset":
@@ -63,42 +63,27 @@ def from_files(files: RunFiles) -> "xr.Dataset":
     import numpy as np
 
     grid = labels(files)
+    servers = "traffic" in grid.along
     arrays: Arrays = {
-        name: np.full(
-            [len(grid.along[dim]) for dim in variable.along(tuple(grid.settings))],
-            variable.missing,
-            dtype=variable.dtype,
-        )
-        for name, variable in VARIABLES.items()
+        name: np.full([len(grid.along[dim]) for dim in dims], variable.missing, variable.dtype)
+        for name, (variable, dims) in table(servers=servers).items()
     }
-    repeated = arrays["status"]
-    strides = [stride // repeated.itemsize for stride in repeated.strides[:-1]]
+    loop = _Group.of(arrays, "")
+    groups = {"offline": loop, "server": _Group.of(arrays, SERVER) if servers else loop}
+    loop.arrays["in_design"][grid.designed(*LOOP)] = 1
+    if servers:
+        groups["server"].arrays["in_design"][grid.designed(*SERVED)] = 1
     idle = _idle_power(files.journal.idles, grid)
-    devices = dict(
-        zip(
-            grid.along["backend"],
-            backend_facts(files, grid.texts("backend"))["device"],
-            strict=True,
-        )
-    )
-    for backend, scenario, size, settings in grid.designed():
-        every = slice(None)
-        where: tuple[int | slice, ...] = (every, backend, every, every, scenario, size)
-        arrays["in_design"][where + settings] = 1
-    # The dimensions of a repetition as one: an index of one number is set in half the time.
-    rows = {
-        name: arrays[name].reshape(repeated.size, *arrays[name].shape[repeated.ndim :])
-        for name, variable in VARIABLES.items()
-        if variable.over is None
-    }
     chosen = _once_each(files.journal.repetitions)
     counting_by = counted_by_backend((r.cell.backend, r.energy) for r in files.journal.repetitions)
+    backends = [variant.backend for variant in grid.variants]
+    devices = dict(zip(backends, backend_facts(files, backends)["device"], strict=True))
     domains = grid.texts("domain")
     for repetition, superseded in chosen:
-        cell = grid.cell(repetition.cell)
-        arrays["in_design"][cell] = 1
-        first = sum(at * stride for at, stride in zip(cell, strides, strict=True))
-        place = (first + grid.place("repetition", repetition.block),)
+        cell, group = grid.cell(repetition.cell), groups[repetition.cell.scenario]
+        group.arrays["in_design"][cell] = 1
+        place = group.place(cell, grid.place("repetition", repetition.block))
+        rows = group.rows
         _fill(rows, place, repetition, grid, devices[repetition.cell.backend])
         rows["disturbed_attempts"][place] = superseded
         rows["energy_counted"][place] = codes_of(
@@ -110,14 +95,51 @@ def from_files(files: RunFiles) -> "xr.Dataset":
             rows["idle_power_uncertainty"][(*place, domain)] = mean.uncertainty_w
             rows["idle_power_common"][(*place, domain)] = mean.common_w
             rows["idle_power_source"][(*place, domain)] = mean.source
-    _fill_stops(arrays, (repetition for repetition, _ in chosen), grid)
+    _fill_stops(groups, (repetition for repetition, _ in chosen), grid)
     _fill_capacities(arrays, files.journal.capacities, grid)
     accuracies = fill_accuracies(arrays, files, grid)
     counts = np.array(counting(files, grid.texts("domain")), dtype=np.int8)
-    add_totals(arrays, mask_of(arrays["energy_counted"], counts))
+    for group in {id(group): group for group in groups.values()}.values():
+        add_totals(group.arrays, mask_of(group.arrays["energy_counted"], counts))
     dataset = _labelled(files, grid, arrays, counts)
     dataset.attrs["accuracy"] = json.dumps([asdict(accuracy) for accuracy in accuracies])
     return dataset
+
+
+class _Group(NamedTuple):
+    """The arrays of one group, by the names of its variables.
+
+    Attributes:
+        rows: Those of repetitions, with the dimensions of a repetition as one: an index of one
+            number is set in half the time.
+        shape: Of these dimensions.
+    """
+
+    arrays: "Arrays"
+    rows: "Arrays"
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, every: "Arrays", prefix: str) -> Self:
+        """Take the arrays whose names begin so."""
+        arrays = {
+            name: every[prefix + name]
+            for name, variable in VARIABLES.items()
+            if variable.of_cells and prefix + name in every
+        }
+        shape = arrays["status"].shape
+        rows = {
+            name: array.reshape(math.prod(shape), *array.shape[len(shape) :])
+            for name, array in arrays.items()
+            if VARIABLES[name].over is None
+        }
+        return cls(arrays, rows, shape)
+
+    def place(self, cell: tuple[int, int, int], repetition: int) -> tuple[int]:
+        """Return where a repetition stands in `rows`."""
+        first, second, third = cell
+        _, seconds, thirds, repetitions = self.shape
+        return (((first * seconds + second) * thirds + third) * repetitions + repetition,)
 
 
 def _once_each(repetitions: Iterable[Repetition]) -> list[tuple[Repetition, int]]:
@@ -306,12 +328,15 @@ def _fill_queue(
         arrays[name][place] = value
 
 
-def _fill_stops(arrays: "Arrays", repetitions: Iterable[Repetition], grid: Labels) -> None:
+def _fill_stops(
+    groups: Mapping[str, _Group], repetitions: Iterable[Repetition], grid: Labels
+) -> None:
     """Fill in why each cell was left out, as its latest block says."""
     quantities = VARIABLES["stopped_quantity"].meanings
     for repetition in sorted(repetitions, key=lambda r: r.block):
         if stop := repetition.stop:
             place = grid.cell(repetition.cell)
+            arrays = groups[repetition.cell.scenario].arrays
             arrays["stopped"][place] = STOPS.index(stop.why)
             arrays["stopped_quantity"][place] = quantities.index(stop.quantity or "none")
             arrays["stopped_half_width"][place] = _number(stop.half_width)
@@ -323,8 +348,7 @@ def _fill_capacities(arrays: "Arrays", capacities: Iterable[Capacity], grid: Lab
         if capacity.ended and not capacity.fits:
             continue  # nothing is known
         cell = capacity.cell
-        factors = (grid.place(d, getattr(cell, d)) for d in ("model", "backend", "precision", "io"))
-        place = (*factors, *grid.settings_of(cell))
+        place = grid.variant(cell)
         arrays["max_batch_size"][place] = cell.batch_size if capacity.fits else 0
         arrays["min_failing_batch_size"][place] = _number(capacity.smallest_failing)
 
@@ -341,23 +365,26 @@ def _labelled(files: RunFiles, grid: Labels, arrays: "Arrays", counts: "AnyArray
     import numpy as np
     import xarray as xr
 
-    along = grid.along
+    along, factors = grid.along, grid.factors()
     coords: dict[str, tuple[str, AnyArray, dict[str, str | AnyArray]]] = {}
     for dim, values in along.items():
-        attrs = _setting_attrs(grid, dim) if dim in grid.settings else _attrs(dim)
-        coords[dim] = (dim, np.array(values, dtype=_dtype(dim, values)), attrs)
+        coords[dim] = (dim, np.array(values, dtype=_dtype(dim, values)), _attrs(dim))
+    for name, (dim, texts) in factors.items():
+        attrs = _setting_attrs(grid.settings[name]) if name in grid.settings else _attrs(name)
+        coords[name] = (dim, np.array(texts, dtype=_dtype(name, texts)), attrs)
     coords["counts"] = ("domain", counts, _attrs("counts"))
-    for name, texts in backend_facts(files, grid.texts("backend")).items():
-        coords[name] = ("backend", np.array(texts, dtype=_dtype(name, texts)), _attrs(name))
+    for name, texts in backend_facts(files, factors["backend"][1]).items():
+        coords[name] = ("variant", np.array(texts, dtype=_dtype(name, texts)), _attrs(name))
     for name, facts in model_facts(files, grid.texts("model")).items():
         coords[name] = ("model", np.array(facts, dtype=_dtype(name, facts)), _attrs(name))
     data = {}
-    for name, variable in VARIABLES.items():
+    for name, (variable, dims) in table(servers="traffic" in along).items():
         array = arrays[name]
         if variable.kind == "text" and not array.size:
             array = array.astype(str)  # an empty array of objects is a text to nobody
-        data[name] = (variable.along(tuple(grid.settings)), array, variable.attributes())
-    energies = provenance_of(arrays["energy_per_image_source"])
+        data[name] = (dims, array, variable.attributes())
+    sources = [name for name in arrays if name.endswith("energy_per_image_source")]
+    energies = provenance_of(np.concatenate([arrays[name].ravel() for name in sources]))
     attributes = global_attributes(files, DATASET_SCHEMA, grid.settings, energies)
     return xr.Dataset(data, coords, attributes)
 
@@ -366,12 +393,8 @@ def _attrs(name: str) -> "dict[str, str | AnyArray]":
     return dict(COORDINATES[name].attributes())
 
 
-def _setting_attrs(grid: Labels, dim: str) -> "dict[str, str | AnyArray]":
-    """Say what is set, and which label stands for cells in which it is not."""
-    name = grid.settings[dim]
-    long_name = TRAFFIC.get(name, f"what {name} was set to")
-    attrs: dict[str, str | AnyArray] = {"units": "1", "long_name": long_name, "setting": name}
-    return attrs | ({"not_set": grid.not_set[dim]} if dim in grid.not_set else {})
+def _setting_attrs(name: str) -> "dict[str, str | AnyArray]":
+    return {"units": "1", "long_name": f"what {name} was set to", "setting": name}
 
 
 def _dtype(name: str, values: Iterable[object]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.dataset_form import known_names, require_attributes, require_form
 from greenbatch.analysis.dataset.hdf5_files import require_plain_hdf5
+from greenbatch.analysis.dataset.schema_2 import is_earlier, upgraded
 from greenbatch.errors import RunError, first_line
 from greenbatch.files import followed
 
@@ -57,18 +58,19 @@ def read_dataset_file(path: Path) -> "xr.Dataset":
     try:
         require_attributes(dataset.attrs)
         kept = dataset[[name for name in dataset.variables if name in known_names(dataset)]]
-        require_form(kept)
+        found = upgraded(kept) if is_earlier(kept.attrs) else kept
+        require_form(found)
     except ValueError as error:
         raise RunError(
             f"cannot read {path} as a dataset: {error}; give a dataset that has it, or the run's "
             "directory"
         ) from error
-    kept.encoding = dataset.encoding
+    found.encoding = dataset.encoding
     if stated is None:
-        _add_note(kept, f"{path.name} has no digest of its contents, so edits cannot be noticed")
+        _add_note(found, f"{path.name} has no digest of its contents, so edits cannot be noticed")
     elif stated != contents_digest(kept):
-        _add_note(kept, f"{path.name} {EDITED}")
-    return kept
+        _add_note(found, f"{path.name} {EDITED}")
+    return found
 
 
 def _loaded(path: Path) -> "xr.Dataset":

@@ -9,12 +9,11 @@ from greenbatch.analysis.dataset.variables import PROVENANCES, QUANTILES, Variab
 from greenbatch.design.environment import Environment
 from greenbatch.design.recorded import RecordedStudy, RecordedTrainingStudy
 from greenbatch.documents import parse_json
-from greenbatch.records import IO, PRECISIONS, SCENARIOS, TRAINING_PRECISIONS
+from greenbatch.records import IO, PRECISIONS, TRAFFIC, TRAINING_PRECISIONS
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_MERGED = {"machine", "run", "run_repetition"}
 _NEEDED = (
     "status",
     "duration",
@@ -32,7 +31,7 @@ _NEEDED = (
 )
 """Of inference; what else a dataset lacks is missing in its report."""
 _TEXTS = ("title", "source", "run_digest", "energy_provenance", "journal_torn")
-_LABELS = {"io": IO, "scenario": SCENARIOS, "quantile": QUANTILES}
+_FACTORS = {"precision": PRECISIONS, "io": IO}
 
 
 def known_names(dataset: "xr.Dataset") -> set[str]:
@@ -42,12 +41,12 @@ def known_names(dataset: "xr.Dataset") -> set[str]:
         ValueError: Its attribute ``settings`` cannot be read.
     """
     home = training if _is_training(dataset.attrs) else inference
-    known = {*home.VARIABLES, *home.COORDINATES, *_settings(dataset.attrs), *_MERGED}
-    return known | {str(n) for n in dataset.variables if _is_hyperparameter(str(n), home)}
-
-
-def _is_hyperparameter(name: str, home: object) -> bool:
-    return home is training and name.startswith(training.HYPERPARAMETER)
+    known = {*home.VARIABLES, *home.COORDINATES, *_settings(dataset.attrs), *inference.MERGED}
+    if home is training:
+        return known | {
+            str(name) for name in dataset.variables if str(name).startswith(training.HYPERPARAMETER)
+        }
+    return known | {*inference.table(servers=True), "scenario"}
 
 
 def _is_training(attrs: Mapping[Hashable, object]) -> bool:
@@ -116,14 +115,7 @@ def _require_environment(attrs: Mapping[Hashable, object]) -> None:
 
 def _require_part(part: object) -> None:
     """Check what is remembered of a run in a merged dataset."""
-    types = {
-        "label": str,
-        "attributes": dict,
-        "labels": dict,
-        "merged_labels": dict,
-        "coordinates": list,
-        "not_set": dict,
-    }
+    types = {"label": str, "attributes": dict, "labels": dict, "coordinates": list}
     if not isinstance(part, dict):
         raise ValueError("its attribute 'parts' lists what is no run")
     for name, wanted in types.items():
@@ -138,16 +130,24 @@ def require_form(dataset: "xr.Dataset") -> None:
     Raises:
         ValueError: A variable, a dimension or a label is missing or wrong; the message is a phrase.
     """
+    table: dict[str, tuple[Variable, tuple[str, ...]]]
     if _is_training(dataset.attrs):
-        table = training.VARIABLES
         cell: tuple[str, ...] = training.cell_dims(dataset)
+        table = {name: (v, v.along(cell)) for name, v in training.VARIABLES.items()}
         needed = [name for name in table if name != "energy_reason"]
         labels: dict[str, tuple[object, ...]] = {"precision": TRAINING_PRECISIONS}
     else:
-        table = inference.VARIABLES
-        cell = inference.cell_dims(dataset)
-        needed = [*_NEEDED]
-        labels = {"precision": PRECISIONS, **_LABELS}
+        cell = ("model", "variant")
+        servers = "traffic" in dataset.dims
+        table = inference.table(servers=servers)
+        needed = [*_NEEDED, *(inference.SERVER + name for name in _NEEDED if servers)]
+        needed = [name for name in needed if name in table or name in inference.COORDINATES]
+        needed += [*inference.VARIANT, *settings_of(dataset), *(TRAFFIC if servers else ())]
+        labels = {"quantile": QUANTILES}
+        if "batch_size" not in dataset.dims:
+            raise ValueError("it lacks the dimension batch_size, one of whose labels was chosen")
+        if not dataset.sizes["batch_size"] and not servers:
+            raise ValueError("no label is left along its dimension batch_size")
     if lacking := [name for name in needed if name not in dataset.variables]:
         more = f" and {len(lacking) - 1} more variables" if len(lacking) > 1 else ""
         raise ValueError(f"it lacks {lacking[0]}{more}")
@@ -159,12 +159,26 @@ def require_form(dataset: "xr.Dataset") -> None:
             raise ValueError(f"no label is left along its dimension {dim}")
     for name in map(str, dataset.dims):
         _require_labels(dataset, name, labels.get(name))
-    settings = tuple(settings_of(dataset))
-    along = cell if table is training.VARIABLES else settings
+    if not _is_training(dataset.attrs):
+        _require_factors(dataset)
     apart = {dim for dim in ("machine", "run") if dim in dataset.dims}
-    for name, variable in table.items():
+    for name, (variable, dims) in table.items():
         if name in dataset:
-            _require_variable(dataset[name], variable, {*variable.along(along), *apart})
+            _require_variable(dataset[name], variable, {*dims, *apart})
+
+
+def _require_factors(dataset: "xr.Dataset") -> None:
+    """Check the coordinates that say what variants and traffic are."""
+    own = {*inference.VARIANT, *settings_of(dataset)}
+    for name in (*own, *(TRAFFIC if "traffic" in dataset.dims else ())):
+        dim = "variant" if name in own else "traffic"
+        if dataset[name].dims != (dim,):
+            raise ValueError(f"its coordinate {name} does not go along {dim}")
+        found, known = dataset[name].values.tolist(), _FACTORS.get(name)
+        if not all(isinstance(label, str) for label in found):
+            raise ValueError(f"a label of its coordinate {name} is no text")
+        if known and (foreign := [label for label in found if label not in known]):
+            raise ValueError(f"its coordinate {name} has the label {foreign[0]!r}")
 
 
 def _require_labels(dataset: "xr.Dataset", dim: str, known: tuple[object, ...] | None) -> None:

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.counted import counted_domains
+from greenbatch.analysis.dataset.groups import values_of
 from greenbatch.analysis.dataset.variables import PROVENANCES, SOURCES, STATUSES
 from greenbatch.errors import UsageError
 from greenbatch.records import Provenance
@@ -191,8 +192,8 @@ def models_of_estimates(dataset: "xr.Dataset") -> list[str]:
     """List what the estimates of a dataset assume, in words, each once."""
     if "energy_reason" not in dataset:
         return []
-    estimated = (dataset["energy_source"] == SOURCES.index("estimated")).values
-    texts = dict.fromkeys(dataset["energy_reason"].values[estimated].tolist())
+    estimated = values_of(dataset, "energy_source") == SOURCES.index("estimated")
+    texts = dict.fromkeys(values_of(dataset, "energy_reason")[estimated].tolist())
     return [model_of_estimate(str(text)) for text in texts if text]
 
 

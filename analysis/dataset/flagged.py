@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from greenbatch.analysis.dataset.variables import FLAGS, STATUSES
+from greenbatch.analysis.dataset.variables import FLAGS, SERVER, STATUSES
 from greenbatch.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -59,14 +59,19 @@ def without_flagged(dataset: "xr.Dataset", names: Collection[str]) -> "xr.Datase
             raise UnknownNameError("flag", name, (*FLAGS, ALL))
     every = [name for name in FLAGS if name in names or ALL in names]
     mask = sum(int(FLAGS[name]) for name in every)
-    out = (dataset["flags"].astype(int) & mask) > 0
-    out &= dataset["status"] == STATUSES.index("ok")
-    status, reason = dataset["status"], dataset["reason"]
-    not_run = status.dtype.type(STATUSES.index("not_run"))
     left_out = (
         f"left out: flagged {' or '.join(every)}" if ALL not in names else "left out: flagged"
     )
-    return dataset.assign(
-        status=status.where(~out, not_run).assign_attrs(status.attrs),
-        reason=reason.where(~out, left_out).astype(object).assign_attrs(reason.attrs),
-    )
+    changed: dict[str, xr.DataArray] = {}
+    for group in ("", SERVER) if f"{SERVER}flags" in dataset else ("",):
+        status, reason = dataset[f"{group}status"], dataset[f"{group}reason"]
+        out = (dataset[f"{group}flags"].astype(int) & mask) > 0
+        out &= status == STATUSES.index("ok")
+        not_run = status.dtype.type(STATUSES.index("not_run"))
+        changed |= {
+            f"{group}status": status.where(~out, not_run).assign_attrs(status.attrs),
+            f"{group}reason": reason.where(~out, left_out)
+            .astype(object)
+            .assign_attrs(reason.attrs),
+        }
+    return dataset.assign(changed)

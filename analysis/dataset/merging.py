@@ -17,7 +17,8 @@ from greenbatch.analysis.dataset.compatibility import (
     machine_names,
 )
 from greenbatch.analysis.dataset.dataset_files import NOTE
-from greenbatch.analysis.dataset.variables import STATUSES, VARIABLES, settings_of
+from greenbatch.analysis.dataset.groups import values_of
+from greenbatch.analysis.dataset.variables import SERVER, STATUSES, VARIABLES
 from greenbatch.errors import RunError, UnknownNameError, UsageError
 from greenbatch.records.provenance import Provenance, combine
 
@@ -90,17 +91,11 @@ def separate(dataset: "xr.Dataset") -> "dict[str, xr.Dataset]":
 
 def _part(dataset: "xr.Dataset", part: Mapping[str, Any]) -> "xr.Dataset":
     labels = part["labels"]
-    foreign = [dim for dim in dataset.dims if dim not in labels]  # settings of other parts
-    not_set = {dim: dataset[dim].attrs["not_set"] for dim in foreign}
-    dataset = dataset.sel(not_set, drop=True)
+    dataset = dataset.drop_dims([dim for dim in dataset.dims if dim not in labels])
     dataset = dataset.drop_vars(set(dataset.coords) - set(part["coordinates"]))
-    renamed = {dim: texts for dim, texts in part["merged_labels"].items() if texts != labels[dim]}
     every = {dim: dataset[dim].values.tolist() for dim in labels}
-    places = {d: [every[d].index(one) for one in own] for d, own in (labels | renamed).items()}
-    dataset = dataset.isel(places)
-    for dim in renamed:
-        dataset = dataset.assign_coords({dim: (dim, labels[dim], dataset[dim].attrs)})
-    for dim, not_set in part["not_set"].items():
+    dataset = dataset.isel({d: [every[d].index(one) for one in own] for d, own in labels.items()})
+    for dim, not_set in part.get("not_set", {}).items():  # of trainings
         dataset[dim].attrs.pop("not_set", None)
         dataset[dim].attrs.update({"not_set": not_set} if not_set is not None else {})
     noted = {NOTE: dataset.attrs[NOTE]} if NOTE in dataset.attrs else {}
@@ -218,6 +213,7 @@ def _of_runs(dataset: "xr.Dataset", runs: Sequence[str], counts: Sequence[int]) 
 
 def _agreed(name: str, arrays: "Sequence[xr.DataArray]", runs: Sequence[str]) -> "xr.DataArray":
     """Return what holds for all runs: of memory, the smallest batch; else the one value."""
+    name = name.removeprefix(SERVER)
     if name == "in_design":
         return _extreme(arrays, "max")
     if name in ("max_batch_size", "min_failing_batch_size"):  # what fitted in every run
@@ -255,8 +251,8 @@ def _refuse_copies(parts: "Mapping[str, xr.Dataset]") -> None:
 
     seen: dict[str, set[tuple[float, ...]]] = {}
     for name, part in parts.items():
-        ok = part["status"].values == STATUSES.index("ok")
-        columns = [part[v].values[ok] for v in ("duration", "throughput", "order_position")]
+        ok = values_of(part, "status") == STATUSES.index("ok")
+        columns = [values_of(part, v)[ok] for v in ("duration", "throughput", "order_position")]
         seen[name] = set(map(tuple, np.stack(columns, axis=-1).tolist()))
     for (a, of_a), (b, of_b) in combinations(seen.items(), 2):
         if not (shared := len(of_a & of_b)):
@@ -294,7 +290,7 @@ def _stacked(
         combine_attrs="override",
     )
     merged = merged.assign_coords({**kept, dim: labels})
-    merged.attrs = merged_attributes(parts, dim, settings, allowed, wide)
+    merged.attrs = merged_attributes(parts, dim, settings, allowed, side_by_side=True)
     return merged
 
 
@@ -303,7 +299,8 @@ def merged_attributes(
     along: Along,
     settings: Mapping[str, str],
     allowed: Sequence[str],
-    wide: "Sequence[xr.Dataset]" = (),
+    *,
+    side_by_side: bool = False,
 ) -> dict[str, object]:
     """Gather the attributes of the whole; those of the parts go along as JSON.
 
@@ -312,23 +309,23 @@ def merged_attributes(
         along: The dimension that they are merged along.
         settings: Names of the settings of all, by dimension.
         allowed: What differs all the same, a phrase each.
-        wide: The parts with the labels of all, where they stand side by side.
+        side_by_side: Whether each part keeps its labels and attributes.
     """
     first = next(iter(parts.values())).attrs
     every = [part.attrs for part in parts.values()]
     digest = hashlib.sha256("".join(str(one["run_digest"]) for one in every).encode())
     accuracies = [json.loads(one.get("accuracy", "[]")) for one in every]
     described_parts = []
-    for number, (name, part) in enumerate(parts.items()):
+    for name, part in parts.items():
         described: dict[str, object] = {"label": name, "attributes": _plain(part.attrs)}
-        if wide:
+        if side_by_side:
             own = {str(dim): part[dim].values.tolist() for dim in part.dims}
             described["labels"] = own
-            described["merged_labels"] = _relabelled(part, wide[number])
             described["coordinates"] = [str(name) for name in part.coords]
-            described["not_set"] = {
-                dim: part[dim].attrs.get("not_set") for dim in settings if dim in part.dims
-            }
+            dims = [dim for dim in settings if dim in part.dims]  # of trainings
+            described |= (
+                {"not_set": {d: part[d].attrs.get("not_set") for d in dims}} if dims else {}
+            )
         described_parts.append(described)
     notes = "; ".join(dict.fromkeys(str(one[NOTE]) for one in every if NOTE in one))
     return {
@@ -338,8 +335,8 @@ def merged_attributes(
         "settings": json.dumps(dict(settings)),
         "energy_provenance": combine(Provenance(one["energy_provenance"]) for one in every).value,
         # Side by side, each part has its own.
-        "study": "{}" if wide else first["study"],
-        "environment": "{}" if wide else first["environment"],
+        "study": "{}" if side_by_side else first["study"],
+        "environment": "{}" if side_by_side else first["environment"],
         "journal_torn": "; ".join(str(one["journal_torn"]) for one in every if one["journal_torn"]),
         "run_digest": digest.hexdigest(),
         "accuracy": json.dumps([record for some in accuracies for record in some]),
@@ -347,15 +344,6 @@ def merged_attributes(
         "parts": json.dumps(described_parts),
         "allowed_differences": "; ".join(allowed),
     }
-
-
-def _relabelled(part: "xr.Dataset", wide: "xr.Dataset") -> dict[str, list[object]]:
-    """Return the labels of a dataset's settings as the merged one has them."""
-    found = {}
-    for dim in settings_of(part):
-        old, new = part[dim].attrs.get("not_set"), wide[dim].attrs.get("not_set")
-        found[dim] = [new if text == old else text for text in part[dim].values.tolist()]
-    return found
 
 
 def _plain(attrs: Mapping[Hashable, object]) -> dict[str, object]:

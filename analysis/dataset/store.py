@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from greenbatch.analysis.dataset.compilation import DATASET_SCHEMA, from_files
 from greenbatch.analysis.dataset.dataset_files import NOTE, read_dataset_file, sealed
 from greenbatch.analysis.dataset.run_files import RunFiles, digest, read_run, read_study
-from greenbatch.analysis.dataset.variables import VARIABLES
+from greenbatch.analysis.dataset.variables import table
 from greenbatch.errors import FileError, GreenbatchError, RunError, first_line
 from greenbatch.files import write_atomically
 
@@ -119,7 +119,7 @@ def _require_inference(kind: object, run: Path) -> None:
 def stored(
     run: Path,
     current: str,
-    variables: Collection[str] = VARIABLES.keys(),
+    variables: Collection[str] | None = None,
     schema: int = DATASET_SCHEMA,
 ) -> "xr.Dataset | None":
     """Load the dataset in a run's directory, if it is of the files with this digest.
@@ -127,7 +127,7 @@ def stored(
     Args:
         run: The run directory.
         current: Digest of its files.
-        variables, schema: What a dataset of this program has.
+        variables, schema: What a dataset of this program has; by default, one of inference.
     """
     path = run / DATASET
     if not path.is_file():
@@ -136,6 +136,8 @@ def stored(
         found = read_dataset_file(path)
     except GreenbatchError:  # damaged, or not ours: it can be made again at any time
         return None
+    if variables is None:
+        variables = table(servers="traffic" in found.dims)
     known = (found.attrs["run_digest"], int(found.attrs.get("schema", 0)))
     if known != (current, schema) or not {*variables} <= found.keys():
         return None

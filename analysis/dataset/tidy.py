@@ -3,7 +3,8 @@
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING
 
-from greenbatch.analysis.dataset.variables import COORDINATES, VARIABLES
+from greenbatch.analysis.dataset.groups import groups_of
+from greenbatch.analysis.dataset.variables import COORDINATES, VARIABLES, settings_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,38 +27,55 @@ def tidy(dataset: "xr.Dataset") -> "pd.DataFrame":
     Returns:
         A frame whose ``attrs["units"]`` has the unit of every column.
     """
-    import numpy as np
     import pandas as pd
 
-    place = dataset["status"]
-    dims = [str(dim) for dim in place.dims]
-    columns: dict[str, AnyArray] = {}
     units: dict[str, str] = {}
+    frames = [pd.DataFrame(_columns(group, units)) for group in groups_of(dataset)]
+    # Concatenated with an empty frame, columns would lose their types.
+    frame = pd.concat([f for f in frames if len(f)] or frames[:1], ignore_index=True)
+    frame.attrs["units"] = {name: units[name] for name in frame.columns}
+    return frame
+
+
+def _columns(group: "xr.Dataset", units: dict[str, str]) -> "dict[str, AnyArray]":
+    """Return the columns of a group's repetitions; only places of the design are ever gathered.
+
+    Args:
+        group: Of a dataset.
+        units: Of the columns, filled in.
+    """
+    import numpy as np
+
+    status = group["status"]
+    dims = [str(dim) for dim in status.dims]
+    held = np.ones(status.shape, dtype=bool)
+    if "in_design" in group:
+        held &= (group["in_design"] == 1).broadcast_like(status).transpose(*dims).values
+    places = dict(zip(dims, held.nonzero(), strict=True))
+    count = int(held.sum())
+    columns: dict[str, AnyArray] = {}
 
     def add(name: str, array: "xr.DataArray") -> None:
-        values = array.broadcast_like(place).transpose(*dims).values.reshape(-1)
+        at = tuple(places[str(dim)] for dim in array.dims)
+        values = array.values[at] if at else np.full(count, array.values)
         columns[name] = _words(values, array.attrs)
         units[name] = str(array.attrs.get("units", "1"))
 
-    for name, coord in dataset.coords.items():
-        if set(coord.dims) <= set(dims) and (name in COORDINATES or name in dataset.dims):
+    for name, coord in group.coords.items():
+        known = name in (*COORDINATES, *settings_of(group)) or name in group.dims
+        if set(coord.dims) <= set(dims) and known:
             add(str(name), coord)
     for name in VARIABLES:
-        if name not in dataset or name == "in_design":
+        if name not in group or name == "in_design":
             continue
-        array = dataset[name]
+        array = group[name]
         extra = [dim for dim in array.dims if dim not in dims]
         if not extra:
             add(name, array)
         elif len(extra) == 1:
-            for label in dataset[extra[0]].values.tolist():
-                add(f"{name}_{label}", array.sel({extra[0]: label}))
-    frame = pd.DataFrame(columns)
-    if "in_design" in dataset:
-        held = dataset["in_design"].broadcast_like(place).transpose(*dims)
-        frame = frame[np.asarray(held.values.reshape(-1) == 1)].reset_index(drop=True)
-    frame.attrs["units"] = units
-    return frame
+            for place, label in enumerate(group[extra[0]].values.tolist()):
+                add(f"{name}_{label}", array[{extra[0]: place}])
+    return columns
 
 
 def _words(values: "AnyArray", attrs: Mapping[Hashable, str]) -> "AnyArray":

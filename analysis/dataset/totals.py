@@ -53,10 +53,11 @@ def add_totals(arrays: "Arrays", counted: "NDArray[np.bool_]") -> None:
     ):
         arrays[name][...] = sum_counted(arrays[part], counted) / images
 
-    # The rest of the energy is of running batches, what they draw above idle and below alike.
-    waiting_s = (1 - arrays["busy"]) * duration_s
-    waiting_j = np.where(like, arrays["idle_power"] * waiting_s[..., np.newaxis], np.nan)
-    arrays["energy_per_request_waiting"][...] = sum_counted(waiting_j, counted) / images
+    if "busy" in arrays:  # of servers
+        # The rest of the energy is of running batches, what they draw above idle and below alike.
+        waiting_s = (1 - arrays["busy"]) * duration_s
+        waiting_j = np.where(like, arrays["idle_power"] * waiting_s[..., np.newaxis], np.nan)
+        arrays["energy_per_request_waiting"][...] = sum_counted(waiting_j, counted) / images
 
     known = np.isfinite(arrays["energy_per_image"])
     codes = provenance_codes(known, arrays["energy_source"], counted)

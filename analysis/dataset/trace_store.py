@@ -127,6 +127,7 @@ def _described(name: str) -> dict[str, str]:
         "run": "run that the trace is of",
         "title": "cell",
         "repetition": "number of the block",
+        "scenario": "scenario",
     }
     return {"units": "1", "long_name": long_names.get(name) or COORDINATES[name].long_name}
 

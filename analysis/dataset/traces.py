@@ -11,17 +11,13 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from greenbatch.analysis.dataset.labelled_cells import make_cell
+from greenbatch.analysis.dataset.factors import LabelsOfPlaces, cell_of, select
+from greenbatch.analysis.dataset.groups import groups_of
 from greenbatch.analysis.dataset.store import open_run
-from greenbatch.analysis.dataset.variables import (
-    CELL_FACTORS,
-    STATUSES,
-    repetition_dims,
-    settings_of,
-)
+from greenbatch.analysis.dataset.variables import CELL_FACTORS, STATUSES, settings_of
 from greenbatch.arrays import StoredArray, stored_arrays
 from greenbatch.errors import FileError, RunError, UnknownNameError, UsageError
-from greenbatch.records import TRAFFIC, Cell
+from greenbatch.records import Cell
 
 if TYPE_CHECKING:
     from greenbatch.analysis.dataset.variables import AnyArray
@@ -127,37 +123,24 @@ def traces_of(dataset: xr.Dataset, run: Path, labels: Mapping[str, Hashable]) ->
 
 def _measured(dataset: xr.Dataset, labels: Mapping[str, Hashable]) -> Iterator[tuple[Cell, int]]:
     """List the cells and blocks that are ok and have these labels."""
-    dims = repetition_dims(dataset)
-    status = dataset["status"]
-    for dim in dims:
-        if dim not in status.coords:
+    for dim in ("model", "variant", "repetition"):
+        if dim not in dataset["status"].coords:
             raise UsageError(f"the dataset has no {dim}, which names a trace; keep its labels")
-        if dim not in status.dims:
-            status = status.expand_dims(dim)
-    status = status.transpose(*dims)
-    known = {dim: status[dim].values.tolist() for dim in dims}
-    for dim, label in labels.items():
-        if dim not in known:
-            raise UnknownNameError("dimension", dim, dims)
-        if label not in known[dim]:
-            raise UnknownNameError(dim, str(label), map(str, known[dim]))
-    settings = settings_of(dataset)
-    for place in np.argwhere(status.values == STATUSES.index("ok")).tolist():
-        spot = {dim: known[dim][at] for dim, at in zip(dims, place, strict=True)}
-        if any(spot[dim] != label for dim, label in labels.items()):
-            continue
-        pairs = [
-            (name, spot[dim])
-            for dim, name in settings.items()
-            if spot[dim] != dataset[dim].attrs.get("not_set")
-        ]
-        cell = make_cell(
-            Cell,
-            **{dim: spot[dim] for dim in CELL_FACTORS},
-            settings=tuple(pair for pair in pairs if pair[0] not in TRAFFIC),
-            traffic=tuple(pair for pair in pairs if pair[0] in TRAFFIC),
-        )
-        yield cell, spot["repetition"]
+    factors = dict(labels)
+    block = factors.pop("repetition", None)
+    blocks = np.atleast_1d(dataset["repetition"].values).tolist()
+    if block is not None and block not in blocks:
+        raise UnknownNameError("repetition", str(block), map(str, blocks))
+    for group in groups_of(select(dataset, factors)):
+        status = group["status"]
+        if not factors.keys() <= {*map(str, status.coords)}:
+            continue  # only cells of the other group have such labels
+        labels_of = LabelsOfPlaces(group, [str(dim) for dim in status.dims])
+        for place in np.argwhere(status.values == STATUSES.index("ok")).tolist():
+            found = labels_of(place)
+            at = blocks[place[status.dims.index("repetition")]] if len(blocks) > 1 else blocks[0]
+            if block in (None, at):
+                yield cell_of(found, settings_of(group)), at
 
 
 class _Stored(BackendArray):  # type: ignore[no-any-unimported,misc,unused-ignore]

@@ -27,17 +27,17 @@ HYPERPARAMETER = "hyperparameter_"
 
 
 def _number(units: str, long_name: str, *dims: str) -> Variable:
-    return Variable(units, long_name, over=("settings", "repetition", *dims))
+    return Variable(units, long_name, over=("cell", "repetition", *dims))
 
 
 def _code(long_name: str, meanings: tuple[str, ...], *dims: str) -> Variable:
-    over = ("settings", "repetition", *dims)
+    over = ("cell", "repetition", *dims)
     return Variable("1", long_name, kind="code", meanings=meanings, over=over)
 
 
 def text(long_name: str, *dims: str) -> Variable:
     """Make a variable of texts, one for each repetition."""
-    return Variable("1", long_name, kind="text", over=("settings", "repetition", *dims))
+    return Variable("1", long_name, kind="text", over=("cell", "repetition", *dims))
 
 
 _FLAGS = Variable(
@@ -45,17 +45,17 @@ _FLAGS = Variable(
     "doubts about the training",
     kind="mask",
     meanings=tuple(FLAGS),
-    over=("settings", "repetition"),
+    over=("cell", "repetition"),
 )
 
-# 'settings' stands for all dimensions of a cell, see `cell_dims`.
+# 'cell' stands for all dimensions of a cell, see `cell_dims`.
 VARIABLES: dict[str, Variable] = {
     "in_design": Variable(
         "1",
         "whether the study has the cell, or it was trained",
         kind="code",
         meanings=("no", "yes"),
-        over=("settings",),
+        over=("cell",),
     ),
     "status": _code("how the training ended", STATUSES),
     "reason": text("why the training is not ok"),

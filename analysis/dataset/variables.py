@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from greenbatch.analysis.dataset.counted import COUNTED
-from greenbatch.records import EnergySource, Flag, Provenance, Status
+from greenbatch.records import TRAFFIC, EnergySource, Flag, Provenance, Status
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,8 +21,17 @@ if TYPE_CHECKING:
     Arrays = dict[str, AnyArray]
 
 CELL_FACTORS = ("model", "backend", "precision", "io", "scenario", "batch_size")
-"""The dimensions of a cell in every study; those of its settings follow them, and in a study with a
-server those of its traffic."""
+"""What every cell has."""
+LOOP = ("model", "variant", "batch_size")
+"""The dimensions of a cell of the closed loop."""
+SERVED = ("model", "variant", "traffic")
+"""The dimensions of a server."""
+VARIANT = ("backend", "precision", "io")
+"""What every variant has, besides its settings: coordinates along ``variant``."""
+SERVER = "server_"
+"""What stands before the name of a variable in the group of the servers."""
+MERGED = ("machine", "run", "run_repetition")
+"""Coordinates that merged datasets have besides."""
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
 
 STATUSES = tuple(str(status) for status in Status)
@@ -52,8 +61,8 @@ class Variable:
         kind: ``number`` (float, NaN where missing), ``code`` (int8, a position in
             ``meanings``), ``mask`` (int16, the sum of ``meanings``' bits) or ``text``.
         meanings: Of a code or mask.
-        over: All its dimensions, where it does not belong to a repetition; ``settings`` stands
-            for those of the study's settings and traffic.
+        over: All its dimensions, where it does not belong to a repetition; ``cell`` stands for
+            those of a cell.
     """
 
     units: str
@@ -63,10 +72,15 @@ class Variable:
     meanings: tuple[str, ...] = ()
     over: tuple[str, ...] | None = None
 
-    def along(self, settings: Sequence[str]) -> tuple[str, ...]:
-        """List the dimensions, in a study with these dimensions of settings."""
-        over = self.over or (*CELL_FACTORS, "settings", "repetition", *self.dims)
-        return tuple(dim for name in over for dim in (settings if name == "settings" else (name,)))
+    def along(self, cell: Sequence[str]) -> tuple[str, ...]:
+        """List the dimensions, where a cell has these."""
+        over = self.over or ("cell", "repetition", *self.dims)
+        return tuple(dim for name in over for dim in (cell if name == "cell" else (name,)))
+
+    @property
+    def of_cells(self) -> bool:
+        """Whether it belongs to cells or their repetitions."""
+        return self.over is None or "cell" in self.over
 
     @property
     def missing(self) -> float | int | str:
@@ -97,21 +111,8 @@ class Variable:
 
 
 def settings_of(dataset: "xr.Dataset") -> dict[str, str]:
-    """Return what was set in a study, traffic included: names by dimension.
-
-    A dataset of schema 1 has none.
-    """
+    """Return what was set in a study: names by coordinate, of a training by dimension."""
     return dict(json.loads(dataset.attrs.get("settings", "{}")))
-
-
-def cell_dims(dataset: "xr.Dataset") -> tuple[str, ...]:
-    """List the dimensions of a cell, those of its settings last."""
-    return (*CELL_FACTORS, *settings_of(dataset))
-
-
-def repetition_dims(dataset: "xr.Dataset") -> tuple[str, ...]:
-    """List the dimensions of a repetition: those of a cell, and its number."""
-    return (*cell_dims(dataset), "repetition")
 
 
 def _code(
@@ -126,9 +127,8 @@ def _code(
 _D = ("domain",)
 _Q = ("quantile",)
 _ONE_OFF = ("one_off_phase", "domain")
-_CELL = (*CELL_FACTORS, "settings")
-_ANY_BATCH = ("model", "backend", "precision", "io", "settings")
-_ARTIFACT = ("model", "precision")
+_CELL = ("cell",)
+_ANY_BATCH = ("model", "variant")
 
 VARIABLES: dict[str, Variable] = {
     "in_design": _code(
@@ -264,24 +264,66 @@ VARIABLES: dict[str, Variable] = {
     "min_failing_batch_size": Variable(
         "1", "smallest batch tried that does not fit; missing where all did", over=_ANY_BATCH
     ),
-    "accuracy_top1": Variable("percent", "top-1 accuracy", over=_ARTIFACT),
+    "accuracy_top1": Variable("percent", "top-1 accuracy", over=_ANY_BATCH),
     "accuracy_top1_low": Variable(
-        "percent", "lower end of the 95 % interval of the measured top-1 accuracy", over=_ARTIFACT
+        "percent", "lower end of the 95 % interval of the measured top-1 accuracy", over=_ANY_BATCH
     ),
     "accuracy_top1_high": Variable(
-        "percent", "upper end of the 95 % interval of the measured top-1 accuracy", over=_ARTIFACT
+        "percent", "upper end of the 95 % interval of the measured top-1 accuracy", over=_ANY_BATCH
     ),
-    "accuracy_top5": Variable("percent", "measured top-5 accuracy", over=_ARTIFACT),
-    "accuracy_images": Variable("1", "images that the accuracy was measured on", over=_ARTIFACT),
-    "accuracy_source": _code("how the accuracy was obtained", ACCURACIES, over=_ARTIFACT),
+    "accuracy_top5": Variable("percent", "measured top-5 accuracy", over=_ANY_BATCH),
+    "accuracy_images": Variable("1", "images that the accuracy was measured on", over=_ANY_BATCH),
+    "accuracy_source": _code("how the accuracy was obtained", ACCURACIES, over=_ANY_BATCH),
 }
+
+OF_SERVERS = frozenset(
+    (
+        "response_time",
+        "response_time_mean",
+        "requests",
+        "unserved",
+        "busy",
+        "batch_size_mean",
+        "waiting_mean",
+        "waiting_max",
+        "lateness",
+        "energy_per_request_waiting",
+        "energy_per_request_as_published",
+        "queue_growth",
+    )
+)
+"""Variables that the closed loop does not have."""
+
+
+def table(*, servers: bool) -> dict[str, tuple[Variable, tuple[str, ...]]]:
+    """Return the variables of a dataset with their dimensions, by their names in it.
+
+    Args:
+        servers: Whether it has servers. They are a group of their own: their variables have the
+            names of the closed loop's, with `SERVER` before them.
+    """
+    found = {
+        name: (variable, variable.along(LOOP))
+        for name, variable in VARIABLES.items()
+        if name not in OF_SERVERS
+    }
+    if servers:
+        found |= {
+            SERVER + name: (variable, variable.along(SERVED))
+            for name, variable in VARIABLES.items()
+            if variable.of_cells
+        }
+    return found
+
 
 COORDINATES: dict[str, Variable] = {
     "model": Variable("1", "model", kind="text"),
+    "variant": Variable("1", "backend with its settings, precision and io", kind="text"),
+    "traffic": Variable("1", "arrivals, batching policy and rate of a server", kind="text"),
     "backend": Variable("1", "backend: runtime and provider with its device", kind="text"),
     "precision": Variable("1", "precision", kind="text"),
     "io": Variable("1", "where inputs start and outputs end", kind="text"),
-    "scenario": Variable("1", "scenario", kind="text"),
+    **{name: Variable("1", what, kind="text") for name, what in TRAFFIC.items()},
     "batch_size": Variable("1", "images in a batch"),
     "repetition": Variable("1", "repetition: number of the block, from 0"),
     "domain": Variable("1", "energy domain", kind="text"),

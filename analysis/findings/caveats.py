@@ -10,6 +10,7 @@ from greenbatch.analysis.dataset.counted import counted_domains
 from greenbatch.analysis.dataset.dataset_files import EDITED, NOTE
 from greenbatch.analysis.dataset.described import environment_of, study_of
 from greenbatch.analysis.dataset.energy_basis import models_of_estimates
+from greenbatch.analysis.dataset.groups import groups_of, values_of
 from greenbatch.analysis.dataset.variables import SOURCES, STATUSES, STOPS
 from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.fairness import Fairness, Kind, mismatches
@@ -97,7 +98,7 @@ def caveats(
         *_energy(dataset, rows, environment),
         *_implausible(worths),
         *_weights(dataset),
-        *image_caveats(study.images, max(dataset["batch_size"].values.tolist(), default=0)),
+        *image_caveats(study.images, max((row.cell.batch_size for row in rows), default=0)),
         *_preprocessing(dataset),
         *([ALONE] if alone else []),
         *contents_caveats(dataset),
@@ -173,7 +174,7 @@ def _energy(
         )
     elif provenance is Provenance.MISSING:
         why = _no_energy_reason(dataset)
-        measured = bool((dataset["status"] == STATUSES.index("ok")).any())
+        measured = bool((values_of(dataset, "status") == STATUSES.index("ok")).any())
         rest = "; latency and throughput were measured" if measured else ""
         yield Caveat(
             "energy-missing",
@@ -234,10 +235,12 @@ def _not_added(environment: Environment) -> Iterator[Caveat]:
 def _no_energy_reason(dataset: "xr.Dataset") -> str:
     import numpy as np
 
-    texts, sources = dataset["energy_reason"], dataset["energy_source"]
-    counted = counted_domains(dataset).broadcast_like(texts).transpose(*texts.dims).values
-    lacking = counted & (sources.transpose(*texts.dims).values == SOURCES.index("missing"))
-    reasons = dict.fromkeys(str(text) for text in np.asarray(texts.values)[lacking] if text)
+    reasons: dict[str, None] = {}
+    for group in groups_of(dataset):
+        texts, sources = group["energy_reason"], group["energy_source"]
+        counted = counted_domains(group).broadcast_like(texts).transpose(*texts.dims).values
+        lacking = counted & (sources.transpose(*texts.dims).values == SOURCES.index("missing"))
+        reasons |= dict.fromkeys(str(text) for text in np.asarray(texts.values)[lacking] if text)
     return f" ({'; '.join(reasons).rstrip('.')})" if reasons else ""
 
 
@@ -296,8 +299,9 @@ def _preprocessing(dataset: "xr.Dataset") -> Iterator[Caveat]:
         ("preprocessing_time_share", "the window"),
         ("preprocessing_cpu_share", "the measuring process's CPU time"),
     ):
-        if name in dataset and dataset[name].notnull().any():
-            low, high = float(dataset[name].min()) * 100, float(dataset[name].max()) * 100
+        known = [share for share in values_of(dataset, name).tolist() if share == share]
+        if known:
+            low, high = min(known) * 100, max(known) * 100
             share = (
                 f"{low:.0f} %" if f"{low:.0f}" == f"{high:.0f}" else f"{low:.0f} to {high:.0f} %"
             )
@@ -386,19 +390,21 @@ def _repetitions(rows: Sequence[CellRow]) -> Iterator[Caveat]:
 
 def _repeats(dataset: "xr.Dataset", study: RecordedStudy) -> Iterator[Caveat]:
     """Report superseded attempts, and cells that are less precise than was requested."""
+    import numpy as np
+
     if not {"stopped", "stopped_half_width", "disturbed_attempts", "in_design"} <= dataset.keys():
         return
-    if again := int(dataset["disturbed_attempts"].sum()):
+    if again := int(np.nansum(values_of(dataset, "disturbed_attempts"))):
         yield Caveat(
             "disturbed-attempts",
             Severity.NOTE,
             f"{_repetition_count(again)} superseded: disturbed, and measured again at the end of "
             "the block; the journal keeps both.",
         )
-    wide = dataset["stopped"] == STOPS.index("maximum")
+    wide = values_of(dataset, "stopped") == STOPS.index("maximum")
     if count := int(wide.sum()):
-        designed = int((dataset["in_design"] == 1).sum())
-        widest = float(dataset["stopped_half_width"].where(wide).max())
+        designed = int((values_of(dataset, "in_design") == 1).sum())
+        widest = float(np.nanmax(values_of(dataset, "stopped_half_width")[wide]))
         yield Caveat(
             "target-missed",
             Severity.CAUTION,

@@ -3,26 +3,24 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenbatch.analysis.dataset.counted import counts_of, mask_of
 from greenbatch.analysis.dataset.energy_basis import Basis, bases_of
-from greenbatch.analysis.dataset.labelled_cells import make_cell
+from greenbatch.analysis.dataset.factors import cells_of
+from greenbatch.analysis.dataset.groups import dims_of_cells, groups_of
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import (
     ACCURACIES,
-    CELL_FACTORS,
     FLAGS,
     QUANTILES,
     STATUSES,
     STOPS,
     VARIABLES,
-    cell_dims,
-    settings_of,
 )
 from greenbatch.analysis.statistics.intervals import Interval, interval
 from greenbatch.errors import RunError
-from greenbatch.records import TRAFFIC, Cell, Provenance
+from greenbatch.records import Cell, Provenance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,6 +144,13 @@ def cell_rows(dataset: "xr.Dataset") -> list[CellRow]:
     return [_row(arrays, cell, place) for cell, place in arrays.cells()]
 
 
+class Place(NamedTuple):
+    """Where a cell stands: in which group of the dataset, and at which index there."""
+
+    group: int
+    at: tuple[int, ...]
+
+
 class CellArrays:
     """A dataset's values by cell, each variable read once.
 
@@ -164,79 +169,60 @@ class CellArrays:
                     "its run"
                 )
         dataset = dataset.squeeze([d for d in ("machine", "run") if d in dataset.dims], drop=True)
-        self._dataset = dataset
-        self._settings = settings_of(dataset)
-        self._not_set = {dim: dataset[dim].attrs.get("not_set") for dim in self._settings}
-        self._dims = cell_dims(dataset)
-        self._axes: dict[str, list[int]] = {}
-        self._values: dict[str, AnyArray] = {}
+        self._groups = groups_of(dataset)
+        self._values: dict[tuple[int, str], AnyArray] = {}
         self._counts = counts_of(dataset)
-        bases = bases_of(dataset)
-        self._bases, self._table = bases.codes.transpose(*self._dims).values, bases.table
+        found = ((group, bases_of(group)) for group in self._groups)
+        self._bases = [
+            (bases.codes.transpose(*dims_of_cells(group)).values, bases.table)
+            for group, bases in found
+        ]
         self.blocks = dataset["repetition"].values
         self.domains = [str(label) for label in dataset["domain"].values]
         self.memories = [str(label) for label in dataset["memory"].values]
 
-    def counted(self, place: tuple[int, ...]) -> "NDArray[np.bool_]":
+    def counted(self, place: Place) -> "NDArray[np.bool_]":
         """Return whether each domain counts in a cell, shape (repetition, domain)."""
         return mask_of(self("energy_counted", place), self._counts)
 
-    def basis(self, place: tuple[int, ...]) -> Basis:
+    def basis(self, place: Place) -> Basis:
         """Return what the energy per image of a cell rests on."""
-        return self._table[int(self._bases[place])]
+        codes, table = self._bases[place.group]
+        return table[int(codes[place.at])]
 
-    def cells(self) -> list[tuple[Cell, tuple[int, ...]]]:
-        """List the design's cells with their places, batch sizes of a backend together."""
-        import numpy as np
-
-        labels = [self._dataset[dim].values.tolist() for dim in self._dims]
-        design = self._get("in_design")
-        if "in_design" not in self._dataset:  # before there were settings, the grid was the design
-            design = np.ones_like(design)
-        # Settings come after the batch size in the grid, and after the backend for a reader.
-        dims = ("model", "backend", *self._settings, *CELL_FACTORS[2:])
-        order = [self._dims.index(dim) for dim in dims]
-        found = np.argwhere(design.transpose(order))[:, np.argsort(order)]
-        return [(self._cell(place, labels), place) for place in map(tuple, found.tolist())]
-
-    def _cell(self, place: tuple[int, ...], labels: list[list[str]]) -> Cell:
-        spot = {d: v[i] for d, v, i in zip(self._dims, labels, place, strict=True)}
-        pairs = [
-            (name, spot[dim])
-            for dim, name in self._settings.items()
-            if spot[dim] != self._not_set[dim]
+    def cells(self) -> list[tuple[Cell, Place]]:
+        """List the design's cells with their places, those of a model and variant together."""
+        found = [
+            (cell, Place(number, at))
+            for number, group in enumerate(self._groups)
+            for cell, at in cells_of(group)
         ]
-        return make_cell(
-            Cell,
-            **{dim: spot[dim] for dim in CELL_FACTORS},
-            settings=tuple(pair for pair in pairs if pair[0] not in TRAFFIC),
-            traffic=tuple(pair for pair in pairs if pair[0] in TRAFFIC),
-        )
+        return sorted(found, key=lambda pair: pair[1].at[:2])
 
-    def __call__(self, name: str, place: tuple[int, ...]) -> Any:
+    def __call__(self, name: str, place: Place) -> Any:
         """Return a variable's values at a cell: its dimensions but those of the cell are left.
 
         What a dataset of an older schema does not have is missing.
         """
-        values = self._get(name)
-        return values[tuple(place[axis] for axis in self._axes[name])]
+        values = self._get(name, place.group)
+        return values[place.at if VARIABLES[name].of_cells else place.at[:2]]
 
-    def _get(self, name: str) -> "AnyArray":
+    def _get(self, name: str, number: int) -> "AnyArray":
         import numpy as np
 
-        if name not in self._values:
-            variable = VARIABLES[name]
-            dims = variable.along([*self._settings])
-            self._axes[name] = [self._dims.index(dim) for dim in dims if dim in self._dims]
-            if name in self._dataset:
-                self._values[name] = self._dataset[name].transpose(*dims).values
+        key = (number, name)
+        if key not in self._values:
+            variable, group = VARIABLES[name], self._groups[number]
+            dims = variable.along(dims_of_cells(group))
+            if name in group:
+                self._values[key] = group[name].transpose(*dims).values
             else:
-                shape = [self._dataset.sizes.get(dim, 1) for dim in dims]
-                self._values[name] = np.full(shape, variable.missing, variable.dtype)
-        return self._values[name]
+                shape = [group.sizes.get(dim, 1) for dim in dims]
+                self._values[key] = np.full(shape, variable.missing, variable.dtype)
+        return self._values[key]
 
 
-def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
+def _row(view: CellArrays, cell: Cell, place: Place) -> CellRow:
     import numpy as np
 
     status = [STATUSES[code] for code in view("status", place)]
@@ -318,7 +304,7 @@ def _row(view: CellArrays, cell: Cell, place: tuple[int, ...]) -> CellRow:
     )
 
 
-def _accuracy(view: CellArrays, place: tuple[int, ...]) -> AccuracyFigure | None:
+def _accuracy(view: CellArrays, place: Place) -> AccuracyFigure | None:
     source = ACCURACIES[view("accuracy_source", place)]
     if source == "missing":
         return None

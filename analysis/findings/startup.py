@@ -13,7 +13,7 @@ from greenbatch.analysis.dataset.counted import sum_counted
 from greenbatch.analysis.dataset.energy_basis import Basis, Part, all_unlike
 from greenbatch.analysis.dataset.totals import provenance_codes, provenance_of
 from greenbatch.analysis.dataset.variables import CACHES, ONE_OFF_PHASES, SOURCES, STATUSES
-from greenbatch.analysis.findings.cells import CellArrays, CellRow, cell_rows
+from greenbatch.analysis.findings.cells import CellArrays, CellRow, Place, cell_rows
 from greenbatch.analysis.findings.comparisons import with_reference
 from greenbatch.analysis.statistics.claims import ALPHA, p_differ
 from greenbatch.analysis.statistics.intervals import Interval, bounds, interval, ratio
@@ -303,7 +303,7 @@ def _unknown(quantity: Quantity, reason: str) -> PayBack:
     return PayBack(quantity=quantity, verdict="unknown", reason=reason)
 
 
-def _cost(arrays: CellArrays, place: tuple[int, ...], *, warm: bool) -> Cost | None:
+def _cost(arrays: CellArrays, place: Place, *, warm: bool) -> Cost | None:
     """Summarise the starts of a cell's ok repetitions, those with a warm cache or the others."""
     import numpy as np
 
@@ -330,9 +330,7 @@ def _cost(arrays: CellArrays, place: tuple[int, ...], *, warm: bool) -> Cost | N
     )
 
 
-def _basis(
-    arrays: CellArrays, place: tuple[int, ...], source: "AnyArray", counted: "AnyArray"
-) -> Basis:
+def _basis(arrays: CellArrays, place: Place, source: "AnyArray", counted: "AnyArray") -> Basis:
     """Say what starts rest on; an estimate is by the model of the cell's windows.
 
     Args:

@@ -13,7 +13,7 @@ from greenbatch.analysis.dataset.energy_basis import Basis
 from greenbatch.analysis.dataset.flagged import flags_text
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import FLAGS, QUANTILES, SOURCES, STATUSES
-from greenbatch.analysis.findings.cells import CellArrays
+from greenbatch.analysis.findings.cells import CellArrays, Place
 from greenbatch.arrays import read_arrays
 from greenbatch.errors import FileError, RunError
 from greenbatch.records import Cell, Provenance
@@ -104,7 +104,7 @@ def read_service_curves(
     """
     arrays = CellArrays(dataset)
     wanted = set(models)
-    places: dict[Cell, dict[int, tuple[int, ...]]] = {}
+    places: dict[Cell, dict[int, Place]] = {}
     for cell, place in arrays.cells():
         if cell.scenario == "offline" and (not wanted or cell.model in wanted):
             places.setdefault(replace(cell, batch_size=1), {})[cell.batch_size] = place
@@ -115,7 +115,7 @@ def read_service_curves(
 def _curve(
     arrays: CellArrays,
     cell: Cell,
-    by_size: Mapping[int, tuple[int, ...]],
+    by_size: Mapping[int, Place],
     traces: Path | None,
 ) -> ServiceCurve | None:
     import numpy as np
@@ -148,9 +148,7 @@ def _curve(
     )
 
 
-def _flags(
-    arrays: CellArrays, places: Sequence[tuple[int, ...]], chosen: "NDArray[np.bool_]"
-) -> str:
+def _flags(arrays: CellArrays, places: Sequence[Place], chosen: "NDArray[np.bool_]") -> str:
     """Say how many of some repetitions of several cells carry each flag."""
     masks = [mask for place in places for mask in arrays("flags", place)[chosen].tolist()]
     counts = {name: sum(bool(mask & bit) for mask in masks) for name, bit in FLAGS.items()}
@@ -169,9 +167,7 @@ def flag_notes(curves: Iterable[ServiceCurve]) -> list[str]:
     ]
 
 
-def _measured(
-    arrays: CellArrays, place: tuple[int, ...], traces: Path | None
-) -> "NDArray[np.bool_]":
+def _measured(arrays: CellArrays, place: Place, traces: Path | None) -> "NDArray[np.bool_]":
     """Return which repetitions have times: those of an edited dataset may be gone."""
     import numpy as np
 
@@ -186,7 +182,7 @@ def _measured(
 def _repeated(
     arrays: CellArrays,
     cell: Cell,
-    by_size: Mapping[int, tuple[int, ...]],
+    by_size: Mapping[int, Place],
     sizes: tuple[int, ...],
     at: int,
     traces: Path | None,
@@ -214,7 +210,7 @@ def _repeated(
     )
 
 
-def _idle_w(arrays: CellArrays, place: tuple[int, ...], at: int) -> float | None:
+def _idle_w(arrays: CellArrays, place: Place, at: int) -> float | None:
     """Sum the idle power of the domains that count, if it is known as their energy is."""
     estimated, counts = SOURCES.index("estimated"), arrays.counted(place)[at]
     power_w = arrays("idle_power", place)[at][counts]

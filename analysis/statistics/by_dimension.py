@@ -4,6 +4,7 @@ Everything here goes by the names of dimensions, so that a dataset may be narrow
 more of them. What an energy rests on goes along; an estimate is never set against a measurement.
 """
 
+import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -11,6 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.energy_basis import bases_of, unlike
+from greenbatch.analysis.dataset.factors import factors_along, factors_of, select
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES, settings_of
 from greenbatch.analysis.statistics.interval_methods import (
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+_NO_BASIS = 0  # the first of a table of bases
 _MISSING = PROVENANCES.index("missing")
 _MIXED = PROVENANCES.index("mixed")
 _ENERGIES = ("energy_per_image", "energy_per_image_net")
@@ -143,8 +146,9 @@ def ratios_of(
 
     Args:
         dataset: As `greenbatch.analysis.open_run` gives it, or a part of it.
-        reference: Labels by dimension, as ``{"backend": "torch-cpu"}``. Where that backend was
-            set in several ways and they are not named, the first in the design is meant.
+        reference: Labels by dimension or factor, as ``{"backend": "torch-cpu"}``: each cell is
+            divided by the one that has these and else its own labels. Where that backend was set
+            in several ways and they are not named, the first in the design is meant.
         metric, quantile: As for `values_of`.
 
     Returns:
@@ -163,14 +167,13 @@ def ratios_of(
             raise UsageError(
                 f"blocks of two {dim}s are not the same stretch of time; compare them as two runs"
             )
-    chosen = _with_settings(dataset, reference)
-    base = select(dataset, chosen)
-    over, under = (figure_of(part, metric, quantile) for part in (dataset, base))
+    over = figure_of(dataset, metric, quantile)
+    chosen, counterpart = _counterparts(dataset, reference)
+    divisor = counterpart(over.values)
     unlike_text: xr.DataArray | None = None
-    divisor = _without(under.values, chosen)
     pairs = (over.values / divisor).where((over.values > 0) & (divisor > 0))
-    if over.source is not None and under.source is not None:
-        unlike_text = _unlike(dataset, base, chosen)
+    if over.source is not None:
+        unlike_text = _unlike(dataset, counterpart)
         pairs = pairs.where(unlike_text == "")
 
     def why() -> "xr.DataArray":
@@ -186,8 +189,8 @@ def ratios_of(
         "long_name": f"{over.values.attrs['long_name']}, over that of {labels_text}",
     }
     flags = over.flags
-    if flags is not None and under.flags is not None:
-        flags = (flags | _without(under.flags, chosen)).assign_attrs(flags.attrs)
+    if flags is not None:
+        flags = (flags | counterpart(flags, 0).astype(flags.dtype)).assign_attrs(flags.attrs)
     ratio = Figure(f"{metric}_ratio", pairs.assign_attrs(attrs), over.source, why, flags)
     # Student's t of logarithms of ratios is the paired t on logarithms.
     result = _summarised(ratio, LOGARITHMIC, PAIRED)
@@ -195,58 +198,69 @@ def ratios_of(
     return result
 
 
-def _unlike(
-    dataset: "xr.Dataset", base: "xr.Dataset", chosen: Mapping[str, Hashable]
-) -> "xr.DataArray":
+def _unlike(dataset: "xr.Dataset", counterpart: "Callable[..., xr.DataArray]") -> "xr.DataArray":
     """Say of each cell why its energy is not divided by the reference's; empty where it may be."""
     import numpy as np
     import xarray as xr
 
-    ours, theirs = bases_of(dataset), bases_of(base)
-    codes, others = xr.broadcast(ours.codes, _without(theirs.codes, chosen))
+    bases = bases_of(dataset)
+    codes, others = xr.broadcast(bases.codes, counterpart(bases.codes, _NO_BASIS))
     pairs, places = np.unique(
         np.stack([codes.values.ravel(), others.values.ravel()]), axis=1, return_inverse=True
     )
-    sides = ((ours.table[a], theirs.table[b]) for a, b in pairs.T.tolist())
+    sides = ((bases.table[a], bases.table[b]) for a, b in pairs.T.tolist())
     texts = [unlike(one, other) if one.parts and other.parts else "" for one, other in sides]
     values = np.array(texts, dtype=object)[places].reshape(codes.shape)
     return codes.copy(data=values)
 
 
-def select(dataset: "xr.Dataset", labels: Mapping[str, Hashable]) -> "xr.Dataset":
-    """Narrow a dataset to labels, each with a message of its own where it does not exist.
+def _counterparts(
+    dataset: "xr.Dataset", reference: Mapping[str, Hashable]
+) -> "tuple[dict[str, Hashable], Callable[..., xr.DataArray]]":
+    """Find for each cell the one that it is divided by.
+
+    Returns:
+        The labels of the reference, and a function that gives an array by the counterparts of the
+        cells; what it gives is missing where a cell has none.
+    """
+    import numpy as np
+
+    chosen = {name: _label(dataset, name, label) for name, label in reference.items()}
+    moved: dict[str, NDArray[np.intp]] = {}
+    for dim in ("variant", "traffic"):
+        along = factors_along(dataset, dim)
+        if not along.keys() & chosen.keys():
+            continue
+        if "backend" in chosen:
+            same = select(dataset, {name: chosen[name] for name in along if name in chosen})
+            for name in settings_of(dataset).keys() & along.keys() - chosen.keys():
+                chosen[name] = same[name].values[0].item()
+        rows = [dict(zip(along, row, strict=True)) for row in zip(*along.values(), strict=True)]
+        places = {tuple(row.values()): place for place, row in enumerate(rows)}
+        own = {name: label for name, label in chosen.items() if name in along}
+        moved[dim] = np.array([places.get(tuple((row | own).values()), -1) for row in rows])
+    apart = {dim: label for dim, label in chosen.items() if dim in dataset.dims}
+
+    def counterpart(array: "xr.DataArray", missing: float = math.nan) -> "xr.DataArray":
+        for dim, places in moved.items():
+            known = array[dim].copy(data=places >= 0)
+            array = array.copy(data=array.isel({dim: places}).values).where(known, missing)
+        return array.sel({dim: apart[dim] for dim in apart if dim in array.dims}, drop=True)
+
+    return chosen, counterpart
+
+
+def _label(dataset: "xr.Dataset", name: str, label: Hashable) -> Hashable:
+    """Return the label that is meant, as the dataset has it.
 
     Raises:
-        UnknownNameError: There is no such dimension or label.
+        UnknownNameError: There is no such factor or label.
     """
-    for dim, label in labels.items():
-        if dim not in dataset.coords or dim == "repetition":
-            known = [str(name) for name in dataset["energy_per_image"].coords]
-            raise UnknownNameError("dimension", dim, known)
-        known_labels = dataset[dim].values.reshape(-1).tolist()
-        if label not in known_labels:
-            raise UnknownNameError(dim, str(label), map(str, known_labels))
-    return dataset.sel({dim: label for dim, label in labels.items() if dim in dataset.dims})
-
-
-def designed(dataset: "xr.Dataset") -> "xr.Dataset":
-    """Drop the settings' labels that no cell of this part of the grid has."""
-    for dim in settings_of(dataset):
-        if dim in dataset.dims and "in_design" in dataset:
-            held = dataset["in_design"]
-            kept = held.max([d for d in held.dims if d != dim]).values.astype(bool)
-            dataset = dataset.isel({dim: kept})
-    return dataset
-
-
-def _with_settings(dataset: "xr.Dataset", reference: Mapping[str, Hashable]) -> dict[str, Hashable]:
-    chosen = dict(reference)
-    held = designed(select(dataset, chosen))
-    if "backend" in chosen:
-        for dim in settings_of(dataset):
-            if dim not in chosen and dim in held.dims and held.sizes[dim]:
-                chosen[dim] = held[dim].values[0].item()
-    return chosen
+    known = (*factors_of(dataset), *(str(dim) for dim in dataset["status"].dims))
+    if name not in known:
+        raise UnknownNameError("dimension", name, known)
+    found: Hashable = select(dataset, {name: label})[name].values.reshape(-1)[0].item()
+    return found
 
 
 def _summarised(figure: Figure, method: str, method_name: str) -> "xr.Dataset":
@@ -312,12 +326,6 @@ def _flagged(flags: "xr.DataArray", used: "xr.DataArray") -> "dict[str, xr.DataA
             flags.attrs | {"long_name": "flags of the repetitions behind the figure"}
         ),
     }
-
-
-def _without(array: "xr.DataArray", dims: Mapping[str, Hashable]) -> "xr.DataArray":
-    """Drop the scalar coordinates of what was selected, and what belongs to them."""
-    gone = [str(n) for n, c in array.coords.items() if not c.dims or n in dims]
-    return array.drop_vars(gone)
 
 
 def _why_missing(dataset: "xr.Dataset", source: "xr.DataArray | None") -> "xr.DataArray":

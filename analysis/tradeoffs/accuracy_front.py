@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from greenbatch.analysis.dataset.variables import cell_dims
-from greenbatch.analysis.findings.cells import AccuracyFigure, CellArrays, CellRow
+from greenbatch.analysis.dataset.factors import cells_of
+from greenbatch.analysis.dataset.variables import LOOP
+from greenbatch.analysis.findings.cells import AccuracyFigure, CellRow
 from greenbatch.analysis.findings.timeline import along_models, published_accuracy
 from greenbatch.analysis.statistics.by_dimension import figure_of
 from greenbatch.analysis.statistics.claims import FRONT
@@ -97,24 +98,23 @@ def accuracy_front(
 
 
 def _filled(dataset: "xr.Dataset", accuracies: Mapping[Cell, AccuracyFigure]) -> "xr.DataArray":
-    """Put accuracies by model and precision, in percent; NaN where there is none."""
+    """Put accuracies by model and variant, in percent; NaN where there is none."""
     import numpy as np
     import xarray as xr
 
-    dims = ("model", "precision")
-    labels = {dim: dataset[dim].values for dim in dims}
-    values = xr.DataArray(np.full([len(labels[dim]) for dim in dims], np.nan), labels, dims)
-    for cell, accuracy in accuracies.items():
-        values.loc[{"model": cell.model, "precision": cell.precision}] = accuracy.top1
-    return values
+    dims = ("model", "variant")
+    values = xr.DataArray(np.full([dataset.sizes[dim] for dim in dims], np.nan), dims=dims)
+    for cell, (model, variant, _) in cells_of(dataset):
+        if accuracy := accuracies.get(cell):
+            values[model, variant] = accuracy.top1
+    return values.assign_coords(model=dataset["model"], variant=dataset["variant"])
 
 
 def _pareto_statuses(dataset: "xr.Dataset", *, net: bool) -> dict[Cell, str]:
     energy, latency = figure_of(dataset, energy_metric(net)), figure_of(dataset, "latency")
     codes = front_of(dataset, energy, latency, accuracy=True)
-    values = codes.transpose(*cell_dims(dataset)).values
-    places = CellArrays(dataset).cells()
-    return {cell: FRONT[values[place]] for cell, place in places if values[place]}
+    values = codes.transpose(*LOOP).values
+    return {cell: FRONT[values[place]] for cell, place in cells_of(dataset) if values[place]}
 
 
 def _sentences(found: Sequence[FrontCandidate], dataset: "xr.Dataset") -> list[str]:

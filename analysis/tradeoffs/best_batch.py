@@ -1,12 +1,14 @@
 """The batch size of least energy whose latency is acceptable, and whether that is shown."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from greenbatch import units
 from greenbatch.analysis.dataset.energy_basis import bases_of
+from greenbatch.analysis.dataset.factors import LabelsOfPlaces
 from greenbatch.analysis.dataset.flagged import flags_in, with_flags
+from greenbatch.analysis.dataset.groups import is_of_servers
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import FLAGS, STATUSES
 from greenbatch.analysis.findings.wording import ADJUSTED, one_or_count
@@ -14,9 +16,10 @@ from greenbatch.analysis.statistics.by_dimension import figure_of
 from greenbatch.analysis.statistics.claims import least
 from greenbatch.analysis.statistics.intervals import Interval, interval
 from greenbatch.analysis.statistics.quantile_claims import exists, is_shown, most_over
-from greenbatch.analysis.tradeoffs.curve_selection import free_dims, named, narrowed, scalars
+from greenbatch.analysis.tradeoffs.curve_selection import free_factors, named, narrowed
 from greenbatch.analysis.tradeoffs.pareto import energy_metric
 from greenbatch.errors import UsageError
+from greenbatch.queueing.policies import parse_policy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,7 +165,7 @@ def best_batch(
             any.
         quantile: Of the latency; one that the dataset has.
         net: Less idle power.
-        labels: What is needed to name one model, scenario, ...
+        labels: What is needed to name one model; of servers one of arrivals and rate as well.
 
     Raises:
         UnknownNameError: There is no such label or quantile.
@@ -173,8 +176,8 @@ def best_batch(
 
     if max_latency is not None and not max_latency > 0:
         raise UsageError(f"the latency allowed is {max_latency:g} s; give a time above 0 s")
-    part = narrowed(dataset, labels, free_dims(dataset), "the best batch")
-    server = scalars(part).get("scenario") == "server"
+    part = narrowed(dataset, labels, free_factors(dataset), "the best batch")
+    server = is_of_servers(part)
     metric = "response_time" if server else "latency"
     energy, latency = figure_of(part, energy_metric(net)), figure_of(part, metric, quantile)
     dims = [str(dim) for dim in energy.cells.dims]
@@ -188,9 +191,11 @@ def best_batch(
         overloaded = _flagged(part, "overloaded").transpose(*dims, "repetition").values
         t = np.where(overloaded.reshape(t.shape).any(1, keepdims=True), np.nan, t)
     known = np.isfinite(e).any(1) & np.isfinite(t).any(1)
-    fixed = scalars(part)
     nothing = BestBatch(
-        name=named(dataset, fixed), net=net, quantile=quantile, max_latency_s=max_latency
+        name=named(dataset, LabelsOfPlaces(part, ())(())),
+        net=net,
+        quantile=quantile,
+        max_latency_s=max_latency,
     )
     if not known.any():
         return nothing
@@ -204,9 +209,10 @@ def best_batch(
     ranked = least(e[able]) if able else None
     best = able[ranked.best] if ranked else min(places, key=lambda i: latencies[i].centre)
 
+    labels_at = LabelsOfPlaces(part, dims)
+
     def labels_of(i: int) -> dict[str, Hashable]:
-        spot = np.unravel_index(i, energy.cells.shape)
-        return fixed | {d: part[d].values[k].item() for d, k in zip(dims, spot, strict=True)}
+        return labels_at(tuple(map(int, np.unravel_index(i, energy.cells.shape))))
 
     def names(of: Sequence[int]) -> tuple[str, ...]:
         return tuple(named(dataset, labels_of(able[i])) for i in of)
@@ -220,7 +226,7 @@ def best_batch(
         nothing,
         name=named(dataset, labels_of(best)),
         labels=labels_of(best),
-        batch_size=int(str(labels_of(best)["batch_size"])),
+        batch_size=_batch_size(labels_of(best)),
         energy_j=energies[best],
         latency_s=latencies[best],
         observations=sum(counts),
@@ -262,6 +268,13 @@ def _flags(part: "xr.Dataset", dims: Sequence[str], cells: Sequence[int]) -> str
         if text := flags_in(part.isel(spot)):
             texts.append(f"{name}: {text}")
     return "; ".join(texts)
+
+
+def _batch_size(labels: Mapping[str, Hashable]) -> int:
+    """Return the batch size of a cell; of a server the largest that its policy allows."""
+    if "policy" in labels:
+        return parse_policy(str(labels["policy"])).largest
+    return int(str(labels["batch_size"]))
 
 
 def _flagged(dataset: "xr.Dataset", name: str) -> "xr.DataArray":

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from greenbatch.analysis.dataset.energy_basis import all_unlike
+from greenbatch.analysis.dataset.factors import Labels
 from greenbatch.analysis.dataset.flagged import with_flags
 from greenbatch.analysis.statistics.claims import ALPHA, LEAST_SPREAD, p_above_zero
 from greenbatch.analysis.statistics.intervals import LEAST, limits
 from greenbatch.analysis.statistics.multiple_testing import holm
-from greenbatch.analysis.tradeoffs.curve_selection import Labels, curve_of
+from greenbatch.analysis.tradeoffs.curve_selection import curve_of
 from greenbatch.analysis.tradeoffs.turning_points import quantity_named, resampled
 from greenbatch.confidence import TAILS
 from greenbatch.errors import UnknownNameError, UsageError

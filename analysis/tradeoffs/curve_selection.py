@@ -1,15 +1,15 @@
 """One curve or one choice out of a dataset: labels that narrow it, and what to call the rest."""
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.energy_basis import Basis, bases_of
+from greenbatch.analysis.dataset.factors import Labels, LabelsOfPlaces, designed, factors_of, select
 from greenbatch.analysis.dataset.flagged import flags_in
-from greenbatch.analysis.dataset.variables import CELL_FACTORS, COORDINATES, settings_of
-from greenbatch.analysis.statistics.by_dimension import designed, figure_of, select
+from greenbatch.analysis.dataset.variables import settings_of
+from greenbatch.analysis.statistics.by_dimension import figure_of
 from greenbatch.errors import UsageError
-from greenbatch.records import TRAFFIC
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
-
-Labels = Mapping[str, Hashable]
 
 
 @dataclass(frozen=True)
@@ -51,34 +49,30 @@ class Curve:
         return self.values[:, np.isfinite(self.values).all(0)]
 
 
-def free_dims(dataset: "xr.Dataset") -> tuple[str, ...]:
-    """List the dimensions that a user chooses along; others say what is to be done."""
-    settings = (dim for dim in settings_of(dataset) if dim not in TRAFFIC)
-    known = ("backend", "precision", "batch_size", "policy", *settings)
-    return tuple(dim for dim in known if dim in dataset["energy_per_image"].dims)
+def free_factors(dataset: "xr.Dataset") -> tuple[str, ...]:
+    """List the factors that a user chooses among; others say what is to be done."""
+    return ("backend", "precision", *settings_of(dataset), "batch_size", "policy")
 
 
 def narrowed(
     dataset: "xr.Dataset", labels: Labels, free: tuple[str, ...], what: str
 ) -> "xr.Dataset":
-    """Narrow a dataset so that only ``free`` dimensions (and the repetition) are left.
+    """Narrow a dataset so that only ``free`` factors (and the repetition) are left.
+
+    A dimension along which nothing is left to choose is dropped.
 
     Raises:
-        UnknownNameError: There is no such dimension or label.
-        UsageError: Another dimension has several labels left.
+        UnknownNameError: There is no such dimension, factor or label.
+        UsageError: Another factor has several labels left.
     """
     found = designed(select(dataset, labels))
-    for dim in found["energy_per_image"].dims:
-        if dim in (*free, "repetition"):
-            continue
-        known = [str(label) for label in found[dim].values]
-        if len(known) != 1:
-            raise UsageError(
-                f"{what} is of one {dim}, and there are {', '.join(known) or 'none'}; "
-                f"give {dim}=..."
-            )
-        found = found.isel({dim: 0})
-    return found
+    for name in factors_of(found):
+        known = dict.fromkeys(found[name].values.reshape(-1).tolist())
+        if name not in free and len(known) != 1:
+            shown = ", ".join(str(label) or "not set" for label in known) or "none"
+            raise UsageError(f"{what} is of one {name}, and there are {shown}; give {name}=...")
+    dims = [dim for dim in found["energy_per_image"].dims if dim not in (*free, "repetition")]
+    return found.isel({dim: 0 for dim in dims if found.sizes[dim] == 1})
 
 
 def curve_of(dataset: "xr.Dataset", labels: Labels, metric: str, what: str) -> Curve:
@@ -106,7 +100,7 @@ def curve_of(dataset: "xr.Dataset", labels: Labels, metric: str, what: str) -> C
         found_bases = tuple(bases.of(codes))
         estimated = any(basis.source.in_part_estimated for basis in found_bases)
     return Curve(
-        named(dataset, scalars(found)),
+        named(dataset, LabelsOfPlaces(found, ())(())),
         figure.values["batch_size"].values[known],
         values[known],
         figure.values["repetition"].values,
@@ -122,24 +116,19 @@ def curves(dataset: "xr.Dataset") -> Iterator[dict[str, Hashable]]:
 
     held = dataset["in_design"] if "in_design" in dataset else dataset["energy_per_image"].notnull()
     held = held.any([dim for dim in ("batch_size", "repetition") if dim in held.dims])
+    labels_of = LabelsOfPlaces(dataset, [str(dim) for dim in held.dims])
     for place in np.argwhere(held.values).tolist():
-        yield {
-            str(dim): held[dim].values[i].item() for dim, i in zip(held.dims, place, strict=True)
-        }
+        yield {name: label for name, label in labels_of(place).items() if name != "batch_size"}
 
 
-def curve_count(dataset: "xr.Dataset", labels: Labels, metric: str, points: int) -> int:
+def curve_count(dataset: "xr.Dataset", metric: str, points: int) -> int:
     """Count the curves over the batch size that have so many points, at least 1.
 
     Args:
         dataset: Whose curves are a family of claims.
-        labels: Of one of them; those of another scenario are no part of the family.
         metric: Of the points.
         points: Fewest.
     """
-    if "scenario" in dataset.dims:
-        scenario = labels.get("scenario", dataset["scenario"].values[0])
-        dataset = dataset.sel(scenario=[scenario])
     known = figure_of(dataset, metric).values.notnull().any("repetition")
     return max(1, int((known.sum("batch_size") >= points).sum()))
 
@@ -149,21 +138,13 @@ def named(dataset: "xr.Dataset", labels: Labels) -> str:
     settings = settings_of(dataset)
     name = f"{labels.get('model', 'a model')} on {labels.get('backend', 'a backend')}"
     more = []
-    for dim, label in labels.items():
-        if dim in ("model", "backend", "batch_size") or dataset[dim].size == 1:
+    for factor, label in labels.items():
+        common = len({*dataset[factor].values.reshape(-1).tolist()}) == 1
+        if factor in ("model", "backend", "batch_size") or common:
             continue
-        if dim not in settings:
+        if factor not in settings:
             more.append(str(label))
-        elif label != dataset[dim].attrs.get("not_set"):
-            more.append(f"{settings[dim]}={label}")
+        elif label:
+            more.append(f"{settings[factor]}={label}")
     name = f"{name} ({', '.join(more)})" if more else name
     return f"{name} at batch {labels['batch_size']}" if "batch_size" in labels else name
-
-
-def scalars(dataset: "xr.Dataset") -> dict[str, Hashable]:
-    """Return the labels that were selected, not the facts that go along with them."""
-    return {
-        str(name): coord.item()
-        for name, coord in dataset.coords.items()
-        if not coord.dims and (name in CELL_FACTORS or name not in COORDINATES)
-    }

@@ -1,19 +1,23 @@
 """Energy against latency and accuracy: the front, and the energy-delay product."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.energy_basis import bases_of
+from greenbatch.analysis.dataset.factors import factors_of
 from greenbatch.analysis.statistics.by_dimension import (
     Figure,
     figure_of,
     intervals_of,
 )
 from greenbatch.analysis.statistics.claims import FRONT, front_codes
-from greenbatch.analysis.tradeoffs.curve_selection import free_dims
+from greenbatch.analysis.tradeoffs.curve_selection import free_factors
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from greenbatch.analysis.dataset.variables import AnyArray
 
 
 def energy_metric(net: bool) -> str:
@@ -114,26 +118,23 @@ def front_of(
     import numpy as np
     import xarray as xr
 
-    compared = [*free_dims(dataset), *(["model"] if accuracy and "model" in dataset.dims else [])]
-    apart = [str(d) for d in energy.values.dims if d not in (*compared, "repetition")]
-    order = (*apart, *compared)
-    objectives = [
-        figure.values.transpose(*order, "repetition").values for figure in (energy, latency)
-    ]
-    shape = objectives[0].shape[:-1]
-    cells = int(np.prod([dataset.sizes[dim] for dim in compared], dtype=int))
-    e, t = (array.reshape(-1, cells, array.shape[-1]) for array in objectives)
-    top1 = np.zeros(e.shape[:2])
+    dims = (*energy.cells.dims, "repetition")
+    e, t = (
+        figure.values.transpose(*dims).values.reshape(-1, figure.values.sizes["repetition"])
+        for figure in (energy, latency)
+    )
+    top1 = np.zeros(len(e))
     if accuracy:
-        accuracies = dataset["accuracy_top1"].broadcast_like(energy.cells)
-        top1 = accuracies.transpose(*order).values.reshape(-1, cells)
+        top1 = _flat(dataset["accuracy_top1"], energy)
     bases = bases_of(dataset)
-    basis = bases.codes.transpose(*order).values.reshape(-1, cells)
+    basis = _flat(bases.codes, energy)
     known = np.isfinite(e).any(-1) & np.isfinite(t).any(-1) & np.isfinite(top1)
     codes = np.zeros(known.shape, dtype=np.int8)
-    for group, at in enumerate(known):
-        bases.refuse_unlike(basis[group, at], "the front")
-        codes[group, at] = front_codes((e[group, at], t[group, at]), (-top1[group, at],))
+    groups = _groups(dataset, energy, [*free_factors(dataset), *(["model"] if accuracy else [])])
+    for group in np.unique(groups[known]):
+        at = known & (groups == group)
+        bases.refuse_unlike(basis[at], "the front")
+        codes[at] = front_codes((e[at], t[at]), (-top1[at],))
     attrs = {
         "units": "1",
         "long_name": "standing against the Pareto front of energy per image and latency"
@@ -141,5 +142,24 @@ def front_of(
         "flag_values": np.arange(len(FRONT), dtype=np.int8),
         "flag_meanings": " ".join(FRONT),
     }
-    front = xr.DataArray(codes.reshape(shape), dims=order).transpose(*energy.cells.dims)
-    return front.assign_coords(energy.cells.coords).assign_attrs(attrs)
+    cells = energy.cells
+    return xr.DataArray(codes.reshape(cells.shape), cells.coords, cells.dims, attrs=attrs)
+
+
+def _flat(array: "xr.DataArray", energy: Figure) -> "AnyArray":
+    """Return an array's values for each cell of a figure, as one dimension."""
+    cells = energy.cells
+    values: AnyArray = array.broadcast_like(cells).transpose(*cells.dims).values.reshape(-1)
+    return values
+
+
+def _groups(dataset: "xr.Dataset", energy: Figure, compared: Collection[str]) -> "AnyArray":
+    """Number the groups of cells that compete: those alike in all factors but the compared."""
+    import numpy as np
+
+    found = np.zeros(energy.cells.size, dtype=np.int64)
+    for name in factors_of(dataset):
+        if name not in compared:
+            labels = np.unique(_flat(dataset[name].astype(str), energy), return_inverse=True)[1]
+            found = np.unique(found * (labels.max(initial=0) + 1) + labels, return_inverse=True)[1]
+    return found

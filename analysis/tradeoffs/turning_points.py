@@ -106,7 +106,7 @@ def knee(dataset: "xr.Dataset", *, metric: str = "energy_per_image", **labels: H
         return replace(nothing, reason="the curve does not fall and then flatten")
     size = int(curve.batch_sizes[place])
     nothing = replace(nothing, of_means=size)
-    if not is_knee(x, values, place, curve_count(dataset, labels, metric, _FEWEST)):
+    if not is_knee(x, values, place, curve_count(dataset, metric, _FEWEST)):
         doubt = "significant" if n >= LEAST else f"sure with {n} repetition{'s'[: n != 1]}"
         reason = f"that of the means is at batch {size}, and the bend there is not {doubt}"
         return replace(nothing, reason=reason)

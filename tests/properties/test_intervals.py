@@ -87,7 +87,7 @@ def test_the_report_the_accessor_compare_and_recommend_say_the_same(
         report = scaled((energy.low, energy.centre, energy.high), 1.0)
 
         with greenbatch.open(run) as dataset:
-            cell = {"model": "alexnet", "backend": CELL.backend, "batch_size": 1}
+            cell = {"model": "alexnet", "variant": f"{CELL.backend} fp32", "batch_size": 1}
             alone = dataset.gb.energy_per_image().sel(cell)
             ratios = dataset.gb.relative_to(backend=OTHER.backend).sel(cell)
         for found, name, factor in (

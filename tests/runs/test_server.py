@@ -12,6 +12,7 @@ import psutil
 import pytest
 import xarray as xr
 
+import greenbatch.analysis.accessor  # noqa: F401 - registers `gb`
 from greenbatch.records import parse
 from tests.conftest import Gb
 
@@ -36,21 +37,24 @@ def run(tmp_path_factory: pytest.TempPathFactory, gb: Gb, artifacts: Path) -> Pa
 
 
 @pytest.mark.alone
-def test_traffic_is_dimensions_and_only_designed_cells_are_planned(run: Path) -> None:
+def test_servers_are_a_group_of_their_own_along_their_traffic(run: Path) -> None:
     with xr.open_dataset(run / "dataset.nc") as dataset:
-        assert list(dataset["policy"].to_numpy()) == ["greedy:4", "dynamic:4:20ms", "none"]
-        assert list(dataset["rate"].to_numpy()) == ["20", "20000", "none"]
-        assert list(dataset["arrivals"].to_numpy()) == ["poisson", "none"]
-        assert int(dataset["in_design"].sum()) == 1 + 4
-        measured = dataset["status"].where(dataset["in_design"] == 1)
-        assert int((measured == 0).sum()) == 5
+        assert dataset["energy_per_image"].dims == ("model", "variant", "batch_size", "repetition")
+        servers = dataset.gb.servers
+        assert servers["energy_per_image"].dims == ("model", "variant", "traffic", "repetition")
+        assert list(servers["policy"].to_numpy()) == ["greedy:4"] * 2 + ["dynamic:4:20ms"] * 2
+        assert list(servers["rate"].to_numpy()) == ["20", "20000"] * 2
+        assert set(servers["arrivals"].to_numpy()) == {"poisson"}
+        for group, cells in ((dataset, 1), (servers, 4)):
+            assert int(group["in_design"].sum()) == group["in_design"].size == cells
+            assert int((group["status"] == 0).sum()) == cells
 
 
 @pytest.mark.alone
 def test_response_times_count_from_the_arrival_and_waiting_shows(run: Path) -> None:
     with xr.open_dataset(run / "dataset.nc") as dataset:
-        cell = dataset.squeeze(["model", "backend", "precision", "io", "batch_size"])
-        cell = cell.sel(scenario="server", arrivals="poisson", rate="20").squeeze("repetition")
+        cell = dataset.gb.servers.gb.sel(arrivals="poisson", rate=20)
+        cell = cell.squeeze(["model", "variant", "repetition"]).swap_dims(traffic="policy")
         mean, longest = cell["response_time_mean"], cell["response_time"].sel(quantile=1.0)
         served = mean.notnull()
         assert served.sum() == 2
@@ -72,7 +76,8 @@ def test_a_rate_that_the_server_cannot_hold_is_flagged_not_averaged_away(run: Pa
                 strict=True,
             )
         )
-        cell = dataset.sel(scenario="server", arrivals="poisson", policy="greedy:4")
+        cell = dataset.gb.servers.gb.sel(arrivals="poisson", policy="greedy:4")
+        cell = cell.squeeze(["model", "variant"]).swap_dims(traffic="rate")
         flagged = (cell["flags"].squeeze() & int(masks["overloaded"])) > 0
         assert bool(flagged.sel(rate="20000"))
         assert not bool(flagged.sel(rate="20"))

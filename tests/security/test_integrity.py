@@ -171,7 +171,9 @@ def test_what_is_merged_from_an_edited_file_says_so_ever_after(run: Path, other:
         (lambda d: d.assign_attrs(settings='["x"]'), "'settings' is no mapping"),
         (lambda d: d.assign_attrs(energy_provenance="sworn"), "'sworn'"),
         (lambda d: d.assign(status=d["status"] + 100), "status holds values that are no codes"),
-        (lambda d: d.assign_coords(precision=["fp8"]), "precision has the label 'fp8'"),
+        (lambda d: d.assign_coords(precision=("variant", ["fp8"])), "has the label 'fp8'"),
+        (lambda d: d.assign_coords(backend=("model", ["torch-cpu"])), "backend does not go along"),
+        (lambda d: d.drop_vars("io"), "it lacks io"),
         (lambda d: d.assign_coords(batch_size=[0, 1]), "batch_size is no whole number"),
         (lambda d: d.isel(repetition=[0, 0]), "repetition is there twice"),
     ],
@@ -188,7 +190,7 @@ def test_a_file_that_lacks_what_is_needed_is_one_sentence(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda d: d.isel(repetition=[0], backend=[1]).transpose(),
+        lambda d: d.isel(repetition=[0], variant=[0]).transpose(),
         lambda d: d.drop_vars(["foreign_load", "accuracy_top1", "stopped_half_width"]),
         lambda d: d.isel(batch_size=[1]).assign_coords(room=("model", ["cellar"])),
         lambda d: d.map(lambda a: a * np.nan if a.dtype.kind == "f" else a, keep_attrs=True),

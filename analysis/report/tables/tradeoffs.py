@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from greenbatch.analysis.dataset.variables import cell_dims, settings_of
+from greenbatch.analysis.dataset.factors import cell_of, cells_of, designed
+from greenbatch.analysis.dataset.variables import LOOP, settings_of
 from greenbatch.analysis.findings.answers import Answer
-from greenbatch.analysis.findings.cells import CellArrays, CellRow
+from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.comparisons import BestRow
 from greenbatch.analysis.findings.wording import DASH, Table, amount, spread
-from greenbatch.analysis.statistics.by_dimension import designed, figure_of
+from greenbatch.analysis.statistics.by_dimension import figure_of
 from greenbatch.analysis.statistics.claims import FRONT
 from greenbatch.analysis.tradeoffs.crossovers import crossover
 from greenbatch.analysis.tradeoffs.curve_selection import curves
@@ -65,11 +66,8 @@ class Turning:
 
 
 def offline(dataset: "xr.Dataset") -> "xr.Dataset":
-    """Narrow a dataset to the closed loop; a study with a server has further places."""
-    needed = dataset[[name for name in _NEEDED if name in dataset]]  # fewer are narrowed faster
-    if "offline" not in dataset["scenario"].values:
-        return needed.isel(scenario=slice(0, 0))
-    return designed(needed.sel(scenario=["offline"]))
+    """Narrow a dataset to what the trade-offs of the closed loop need."""
+    return designed(dataset[[name for name in _NEEDED if name in dataset]])
 
 
 def pareto_statuses(
@@ -87,7 +85,7 @@ def pareto_statuses(
     """
     found: dict[Cell, str] = {}
     refused: list[str] = []
-    for model in dataset["model"].values.tolist() if dataset.sizes["scenario"] else ():
+    for model in dataset["model"].values.tolist() if dataset.sizes["batch_size"] else ():
         part = designed(dataset.sel(model=[model]))
         try:
             energy, latency = figure_of(part, energy_metric(net)), figure_of(part, "latency")
@@ -95,10 +93,8 @@ def pareto_statuses(
         except UsageError:  # energies that rest on different things
             refused.append(str(model))
             continue
-        values = codes.transpose(*cell_dims(part)).values
-        found |= {
-            cell: FRONT[values[place]] for cell, place in CellArrays(part).cells() if values[place]
-        }
+        values = codes.transpose(*LOOP).values
+        found |= {cell: FRONT[values[place]] for cell, place in cells_of(part) if values[place]}
     if not refused:
         return found, []
     why = "its energies are estimated in part, and an estimate is not compared with a measurement"
@@ -145,13 +141,13 @@ def turnings(dataset: "xr.Dataset") -> list[Turning]:
         dataset: Of the closed loop.
     """
     found = []
-    if dataset.sizes["batch_size"] < 2 or not dataset.sizes["scenario"]:
+    if dataset.sizes["batch_size"] < 2:
         return []
     for labels in curves(dataset):
         try:
             turning = Turning(
                 labels=labels,
-                variant=_variant(dataset, labels),
+                variant=cell_of({**labels, "batch_size": 1}, settings_of(dataset)).variant,
                 saturation=saturation(dataset, PERCENT_PER_DOUBLING, **_named(labels)),
                 knee=knee(dataset, **_named(labels)),
             )
@@ -258,13 +254,13 @@ def footprint_table(
         currency=footprint.currency or "currency",
     )
     arrays = {
-        name: result[name].transpose(*cell_dims(dataset)).values
+        name: result[name].transpose(*LOOP).values
         for stem in ("carbon", "cost")
         if stem in result
         for name in (stem, f"{stem}_low", f"{stem}_high")
     }
-    places = dict(CellArrays(dataset).cells())
-    counts = result["repetitions"].transpose(*cell_dims(dataset)).values
+    places = dict(cells_of(dataset))
+    counts = result["repetitions"].transpose(*LOOP).values
     estimated = any(row.energy_source.in_part_estimated for row in best)
     kind = " (estimated)" if estimated else ""
     columns = ["model", "backend", "batch"]
@@ -337,13 +333,3 @@ def _knee(found: Knee) -> str:
 
 def _named(labels: Mapping[str, Hashable]) -> dict[str, Any]:
     return {str(name): label for name, label in labels.items()}
-
-
-def _variant(dataset: "xr.Dataset", labels: Mapping[str, Hashable]) -> str:
-    settings = {
-        name: str(labels[dim])
-        for dim, name in settings_of(dataset).items()
-        if labels.get(dim) != dataset[dim].attrs.get("not_set")
-    }
-    pairs = tuple(sorted(settings.items()))
-    return Cell(str(labels["model"]), str(labels["backend"]), settings=pairs).variant

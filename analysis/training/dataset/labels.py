@@ -8,13 +8,11 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from greenbatch.analysis.dataset.coordinates import (
-    MOST_PLACES,
     NOT_SET,
     check_values,
     domains,
     numbered,
     require_labels,
-    setting_dims,
     union,
 )
 from greenbatch.analysis.dataset.device_conditions import sensors_of
@@ -26,6 +24,7 @@ from greenbatch.analysis.dataset.training_variables import (
     HYPERPARAMETER,
     VARIABLES,
 )
+from greenbatch.analysis.dataset.variants import MOST_PLACES, setting_names
 from greenbatch.design.recorded import RecordedTrainingStudy
 from greenbatch.errors import RunError
 from greenbatch.records import Beat, Epoch, Training, TrainingCell
@@ -114,7 +113,7 @@ def training_labels(files: RunFiles) -> TrainingLabels:
         del along["batch_size"]
     fixed = {key: tuple(map(str, values)) for key, values in study.settings.items()}
     named = {name for cell in cells for name, _ in cell.settings} - {*space}
-    settings = setting_dims(union(fixed, named), {*VARIABLES, *COORDINATES})
+    settings = setting_names(union(fixed, named), {*VARIABLES, *COORDINATES})
     not_set: dict[str, str] = {}
     for dim, name in settings.items():
         found = {dict(cell.settings).get(name) for cell in cells}

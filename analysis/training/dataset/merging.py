@@ -116,7 +116,9 @@ def _stacked(parts: "Mapping[str, xr.Dataset]", allowed: Sequence[str]) -> "xr.D
     )
     merged = merged.assign_coords({**kept, "machine": labels})
     first = next(iter(parts.values()))
-    merged.attrs = merged_attributes(parts, "machine", settings_of(first), allowed, wide)
+    merged.attrs = merged_attributes(
+        parts, "machine", settings_of(first), allowed, side_by_side=True
+    )
     merged.attrs |= {"kind": KIND, "search": first.attrs["search"]}
     return merged
 

@@ -119,7 +119,9 @@ def _write_traces(runs: "Sequence[Path]", out: Path, trace_format: TraceFormat) 
 
 def _summary(dataset: "xr.Dataset") -> str:
     """Say in one sentence what became of the runs."""
-    cells = int((dataset["in_design"] == 1).sum())
+    from greenbatch.analysis.dataset.groups import values_of
+
+    cells = int((values_of(dataset, "in_design") == 1).sum())
     size = f"{cells} cells x {dataset.sizes['repetition']} repetitions"
     dim = dataset.attrs.get("merged_along")
     if dim in ("machine", "run"):

@@ -271,7 +271,7 @@ def check_room(study: "Study") -> None:
     Raises:
         StudyError: It has too many places.
     """
-    from greenbatch.analysis.dataset.coordinates import require_room
+    from greenbatch.analysis.dataset.labels import require_room
     from greenbatch.design.recorded import RecordedStudy
 
     require_room(RecordedStudy.read(study.model_dump(mode="json", by_alias=True)))

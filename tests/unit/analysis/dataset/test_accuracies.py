@@ -59,12 +59,12 @@ def save(run: Path, record: Accuracy) -> None:
 
 
 def at(dataset: xr.Dataset, name: str, precision: str) -> float:
-    return float(dataset[name].sel(model="alexnet", precision=precision))
+    return float(dataset[name].sel(model="alexnet", variant=f"onnxruntime-cpu {precision}"))
 
 
 def test_measured_accuracy_is_the_artifact_s_own_in_percent(tmp_path: Path) -> None:
     dataset = compiled(tmp_path, MEASURED)
-    assert dataset["accuracy_top1"].dims == ("model", "precision")
+    assert dataset["accuracy_top1"].dims == ("model", "variant")
     assert at(dataset, "accuracy_top1", "int8") == pytest.approx(55.0)
     assert at(dataset, "accuracy_top1_low", "int8") == pytest.approx(50.0)
     assert at(dataset, "accuracy_top1_high", "int8") == pytest.approx(60.0)

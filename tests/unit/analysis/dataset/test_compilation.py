@@ -13,19 +13,30 @@ import xarray as xr
 
 from greenbatch.analysis.dataset.dataset_files import sealed
 from greenbatch.analysis.dataset.store import compile_dataset, open_run, write_dataset
-from greenbatch.analysis.dataset.variables import COORDINATES, STATUSES, VARIABLES, repetition_dims
+from greenbatch.analysis.dataset.variables import (
+    COORDINATES,
+    LOOP,
+    OF_SERVERS,
+    STATUSES,
+    VARIABLES,
+)
 from greenbatch.analysis.findings.cells import cell_rows
 from greenbatch.errors import JournalError, RunError
-from greenbatch.records import Cell, EnergyFigure, EnergySource, IdleFigure, Record, encode
+from greenbatch.records import (
+    TRAFFIC,
+    Cell,
+    EnergyFigure,
+    EnergySource,
+    IdleFigure,
+    Record,
+    encode,
+)
 from tests.fakes import runs
 
 CELL = Cell("alexnet", "onnxruntime-cpu", batch_size=4)
 AT = {
     "model": "alexnet",
-    "backend": "onnxruntime-cpu",
-    "precision": "fp32",
-    "io": "host",
-    "scenario": "offline",
+    "variant": "onnxruntime-cpu fp32",
     "batch_size": 4,
     "repetition": 0,
 }
@@ -82,15 +93,17 @@ def test_what_window_and_idle_power_have_in_common_is_no_doubt_of_the_net_energy
 
 def test_dimensions_are_those_of_the_design(tmp_path: Path) -> None:
     dataset = compile_dataset(runs.realistic_run(tmp_path))
-    cell = ("model", "backend", "precision", "io", "scenario", "batch_size")
-    assert repetition_dims(dataset) == (*cell, "repetition")
-    assert dataset["energy"].dims == (*cell, "repetition", "domain")
-    assert dataset["latency"].dims == (*cell, "repetition", "quantile")
-    assert dataset["status"].dims == (*cell, "repetition")
-    assert dataset["in_design"].dims == cell
+    assert dataset["energy"].dims == (*LOOP, "repetition", "domain")
+    assert dataset["latency"].dims == (*LOOP, "repetition", "quantile")
+    assert dataset["status"].dims == (*LOOP, "repetition")
+    assert dataset["in_design"].dims == LOOP
+    assert dataset["variant"].values.tolist() == [f"{name} fp32" for name in runs.BACKENDS]
+    for name, wanted in (("backend", runs.BACKENDS), ("precision", ("fp32",) * 2)):
+        assert dataset[name].dims == ("variant",)
+        assert dataset[name].values.tolist() == list(wanted)
     assert dataset["quantile"].values.tolist() == [0.5, 0.9, 0.95, 0.99, 0.999, 1.0]
     assert dataset["model"].values.tolist() == list(runs.MODELS)
-    assert dataset["runtime"].dims == ("backend",)
+    assert dataset["runtime"].dims == ("variant",)
     assert dataset["runtime"].values.tolist() == ["onnxruntime", "torch"]
     assert dataset["year"].sel(model="vit_b_16").item() == 2020
     assert dataset["weights"].dims == ("model",)
@@ -100,13 +113,13 @@ def test_dimensions_are_those_of_the_design(tmp_path: Path) -> None:
 def test_every_variable_has_units_and_a_name_and_every_flag_its_meanings(tmp_path: Path) -> None:
     write_dataset(runs.realistic_run(tmp_path))
     with xr.open_dataset(tmp_path / "dataset.nc") as dataset:
-        assert set(dataset.data_vars) == set(VARIABLES)
-        assert set(dataset.coords) == set(COORDINATES)
+        assert set(dataset.data_vars) == set(VARIABLES) - OF_SERVERS
+        assert set(dataset.coords) == set(COORDINATES) - {"traffic", *TRAFFIC}
         for name, variable in dataset.variables.items():
             assert variable.attrs["units"], name
             assert variable.attrs["long_name"], name
         for name, table in VARIABLES.items():
-            if not table.meanings:
+            if not table.meanings or name in OF_SERVERS:
                 continue
             attrs = dataset[name].attrs
             code = "flag_values" in attrs
@@ -120,7 +133,7 @@ def test_a_cell_without_a_record_is_not_run_and_holds_no_number(tmp_path: Path) 
     hole = dataset.sel(batch_size=1)
     assert (hole["status"] == STATUSES.index("not_run")).all()
     for name, table in VARIABLES.items():
-        if table.kind == "number":
+        if table.kind == "number" and name not in OF_SERVERS:
             assert bool(hole[name].isnull().all()), name
 
 
@@ -259,7 +272,7 @@ def test_a_torn_last_line_is_a_warning_and_stays_known(tmp_path: Path) -> None:
 
 def test_the_golden_journal_of_schema_1_still_loads() -> None:
     dataset = compile_dataset(Path(__file__).parents[3] / "golden" / "run-schema-1")
-    at = {"model": "alexnet", "backend": "torch-cpu", "batch_size": 4, "repetition": 1}
+    at = {"model": "alexnet", "variant": "torch-cpu fp32", "batch_size": 4, "repetition": 1}
     figure = dataset.sel(at).squeeze()
     assert float(figure["energy_per_image"]) == pytest.approx(0.155)
     assert float(figure["energy_per_image_net"]) == pytest.approx(0.105)
@@ -281,7 +294,7 @@ def test_the_golden_journal_with_settings_starts_and_a_capacity_still_loads() ->
     assert rests.agreement_max_rel == 2e-6
     assert rests.accuracy is not None
     assert (rests.accuracy.source, rests.accuracy.images) == ("measured", 400)
-    compiling = dataset.sel(backend="torch-compile-cpu", allow_spinning="default").squeeze()
+    compiling = dataset.sel(variant="torch-compile-cpu fp32").squeeze()
     assert compiling["one_off_duration"].sel(one_off_phase="first").values.tolist() == [50.0, 5.0]
     assert compiling["cache"].values.tolist() == [1, 2]
     assert float(compiling["memory_peak"].sel(memory="children")[0]) == 3e8

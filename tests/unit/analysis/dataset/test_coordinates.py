@@ -1,4 +1,4 @@
-"""Settings are dimensions; a setting of one backend makes no cells of another."""
+"""Settings go along variants; a setting of one backend makes no cells of another."""
 
 import csv
 import io
@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 import xarray as xr
 
-from greenbatch.analysis.dataset.coordinates import setting_dims
 from greenbatch.analysis.dataset.dataset_files import sealed
+from greenbatch.analysis.dataset.factors import select
 from greenbatch.analysis.dataset.store import compile_dataset, open_run, write_dataset
-from greenbatch.analysis.dataset.variables import COORDINATES, VARIABLES, cell_dims
+from greenbatch.analysis.dataset.variables import COORDINATES, OF_SERVERS, VARIABLES
+from greenbatch.analysis.dataset.variants import setting_names
 from greenbatch.analysis.findings.cells import cell_rows
 from greenbatch.analysis.findings.comparisons import best_rows, comparison_rows
 from greenbatch.analysis.report.charts.curves import curves
 from greenbatch.analysis.report.tables.csv_files import cells_csv
-from greenbatch.errors import RunError, UnknownNameError
-from greenbatch.records import Capacity, Cell, Record
+from greenbatch.errors import RunError, UnknownNameError, UsageError
+from greenbatch.records import TRAFFIC, Capacity, Cell, Record
 from tests.fakes import runs
 
 ORT, TORCH = "onnxruntime-cpu", "torch-cpu"
@@ -50,36 +51,60 @@ def compiled(path: Path, records: list[Record] = RECORDS, **study: Any) -> xr.Da
     return compile_dataset(runs.write_run(path, records, members))
 
 
-def test_each_setting_is_a_dimension_after_the_batch_size(tmp_path: Path) -> None:
+def test_a_variant_has_its_settings_as_coordinates(tmp_path: Path) -> None:
     dataset = compiled(tmp_path)
-    factors = ("model", "backend", "precision", "io", "scenario", "batch_size")
-    assert cell_dims(dataset) == (*factors, "allow_spinning", "channels_last")
-    assert dataset["status"].dims == (*cell_dims(dataset), "repetition")
-    assert dataset["energy"].dims == (*cell_dims(dataset), "repetition", "domain")
-    assert dataset["allow_spinning"].values.tolist() == ["1", "0", "default"]
-    assert dataset["channels_last"].values.tolist() == ["0", "default"]
+    assert dataset["status"].dims == ("model", "variant", "batch_size", "repetition")
+    assert dataset["energy"].dims == ("model", "variant", "batch_size", "repetition", "domain")
+    assert dataset["variant"].values.tolist() == [
+        "onnxruntime-cpu (allow_spinning=1) fp32",
+        "onnxruntime-cpu (allow_spinning=0) fp32",
+        "torch-cpu (channels_last=0) fp32",
+    ]
+    assert dataset["allow_spinning"].dims == ("variant",)
+    assert dataset["allow_spinning"].values.tolist() == ["1", "0", ""]
+    assert dataset["channels_last"].values.tolist() == ["", "", "0"]
     assert json.loads(dataset.attrs["settings"]) == {
         "allow_spinning": "allow_spinning",
         "channels_last": "channels_last",
     }
-    at = {"backend": ORT, "batch_size": 1, "channels_last": "default", "repetition": 0}
-    found = dataset["energy"].sel(at).squeeze()
-    assert found.sel(allow_spinning="1").item() == 20.0
-    assert found.sel(allow_spinning="0").item() == 15.0
-    assert bool(found.sel(allow_spinning="default").isnull())
+    at = {"model": "alexnet", "batch_size": 1, "repetition": 0, "domain": "package-0"}
+    assert dataset["energy"].sel(at).values.tolist() == [20.0, 15.0, 30.0]
 
 
-def test_a_study_without_settings_has_the_six_factors_alone(tmp_path: Path) -> None:
+def test_cells_are_chosen_by_what_goes_along_a_dimension(tmp_path: Path) -> None:
+    dataset = compiled(tmp_path)
+    for label in (0, "0"):
+        found = select(dataset, {"backend": ORT, "allow_spinning": label, "batch_size": 1})
+        assert found["variant"].values.tolist() == [f"{ORT} (allow_spinning=0) fp32"]
+        assert found["energy"].isel(repetition=0).values.ravel().tolist() == [15.0]
+    assert select(dataset, {"allow_spinning": None})["backend"].values.tolist() == [TORCH]
+    with pytest.raises(UnknownNameError, match="unknown allow_spinning '2'"):
+        select(dataset, {"allow_spinning": 2})
+    with pytest.raises(UnknownNameError, match="unknown dimension 'spinning'"):
+        select(dataset, {"spinning": 2})
+    with pytest.raises(UsageError, match="no variant has all of backend=torch-cpu, allow_spin"):
+        select(dataset, {"backend": TORCH, "allow_spinning": 0})
+
+
+def test_a_study_without_settings_has_none(tmp_path: Path) -> None:
     dataset = compile_dataset(runs.realistic_run(tmp_path))
-    assert len(cell_dims(dataset)) == 6
     assert dataset.attrs["settings"] == "{}"
     assert bool((dataset["in_design"] == 1).all())
 
 
-def test_what_every_backend_has_set_needs_no_label_for_cells_without(tmp_path: Path) -> None:
+def test_settings_of_several_backends_do_not_multiply(tmp_path: Path) -> None:
+    """Nine settings on two backends: the grid has the places of the design and no more."""
+    settings = {f"{ORT}.option_{n}": ["0", "1"] for n in range(5)}
+    settings |= {f"{TORCH}.option_{n}": ["0", "1"] for n in range(5, 9)}
+    dataset = compiled(tmp_path, [], settings=settings)
+    assert dataset.sizes["variant"] == 2**5 + 2**4
+    assert dataset["status"].size == 3 * len(cell_rows(dataset)) == 3 * 2 * 48
+
+
+def test_a_setting_of_two_backends_is_one_coordinate(tmp_path: Path) -> None:
     settings = {f"{ORT}.threads_per_op": ["1", "2"], f"{TORCH}.threads_per_op": ["2", "4"]}
     dataset = compiled(tmp_path, [], settings=settings)
-    assert dataset["threads_per_op"].values.tolist() == ["1", "2", "4"]
+    assert dataset["threads_per_op"].values.tolist() == ["1", "2", "2", "4"]
     rows = cell_rows(dataset)
     assert [row.cell.variant for row in rows if row.cell.batch_size == 1] == [
         "onnxruntime-cpu (threads_per_op=1)",
@@ -109,28 +134,27 @@ def test_a_designed_cell_that_was_not_run_is_still_a_row(tmp_path: Path) -> None
 def test_a_measured_cell_outside_the_design_is_a_row(tmp_path: Path) -> None:
     stray = runs.repetition(cell(ORT, (("allow_spinning", "2"),)))
     dataset = compiled(tmp_path, [*RECORDS, stray])
-    assert dataset["allow_spinning"].values.tolist() == ["1", "0", "2", "default"]
+    assert dataset["allow_spinning"].values.tolist() == ["1", "0", "", "2"]
     assert len(cell_rows(dataset)) == 7
 
 
-def test_a_value_called_default_is_not_taken_for_none(tmp_path: Path) -> None:
-    settings = {f"{ORT}.hint": ["default", "fast"]}
-    records: list[Record] = [runs.repetition(cell(ORT, (("hint", "default"),)))]
-    dataset = compiled(tmp_path, records, settings=settings, batch_sizes=[1])
-    assert dataset["hint"].values.tolist() == ["default", "fast", "not default"]
-    assert [(row.cell.settings, row.ok) for row in cell_rows(dataset)] == [
-        ((("hint", "default"),), 1),
-        ((("hint", "fast"),), 0),
-        ((), 0),
-    ]
+def test_a_setting_may_be_empty_or_called_as_anything(tmp_path: Path) -> None:
+    texts = ["default", "fast, b=(1) fp16", ""]
+    there = [cell(ORT, (("hint", text),)) for text in texts]
+    records: list[Record] = [*map(runs.repetition, there), runs.repetition(cell(ORT))]
+    dataset = compiled(tmp_path, records, settings={f"{ORT}.hint": texts}, batch_sizes=[1])
+    assert len({*dataset["variant"].values.tolist()}) == 5
+    rows = {row.cell: row.ok for row in cell_rows(dataset)}
+    assert rows == dict.fromkeys([*there, cell(ORT)], 1) | {cell(TORCH): 0}
 
 
-def test_a_dimension_is_an_identifier_that_nothing_else_has() -> None:
-    assert setting_dims(["session.spin", "device", "session_spin", "energy"]) == {
+def test_a_coordinate_is_an_identifier_that_nothing_else_has() -> None:
+    assert setting_names(["session.spin", "device", "session_spin", "energy", "server_x"]) == {
         "session_spin": "session.spin",
         "setting_device": "device",
         "setting_session_spin": "session_spin",
         "setting_energy": "energy",
+        "setting_server_x": "server_x",
     }
 
 
@@ -138,7 +162,7 @@ def test_a_setting_with_the_name_of_a_variable_compiles(tmp_path: Path) -> None:
     settings = {f"{ORT}.device": ["a"], f"{ORT}.latency": ["b"]}
     there = cell(ORT, (("device", "a"), ("latency", "b")))
     dataset = compiled(tmp_path, [runs.repetition(there)], settings=settings)
-    assert cell_dims(dataset)[6:] == ("setting_device", "setting_latency")
+    assert {"setting_device", "setting_latency"} <= {*dataset.coords}
     assert there in [row.cell for row in cell_rows(dataset) if row.ok]
 
 
@@ -147,8 +171,9 @@ def test_the_file_with_settings_is_the_same_and_has_units_everywhere(tmp_path: P
     dataset = compiled(tmp_path)
     with xr.open_dataset(write_dataset(tmp_path)) as stored:
         assert stored.identical(sealed(dataset))
-        assert set(stored.data_vars) == set(VARIABLES)
-        assert set(stored.coords) == {*COORDINATES, "allow_spinning", "channels_last"}
+        assert set(stored.data_vars) == set(VARIABLES) - OF_SERVERS
+        known = {*COORDINATES} - {"traffic", *TRAFFIC}
+        assert set(stored.coords) == {*known, "allow_spinning", "channels_last"}
         for name, variable in stored.variables.items():
             assert variable.attrs["units"], name
             assert variable.attrs["long_name"], name
@@ -245,7 +270,7 @@ def test_agreement_and_the_children_s_memory_arrive(tmp_path: Path) -> None:
 
 def test_a_grid_of_settings_that_cannot_be_laid_out_is_refused(tmp_path: Path) -> None:
     settings = {f"{ORT}.option{n}": [str(level) for level in range(9)] for n in range(7)}
-    with pytest.raises(RunError, match=r"has [\d,]+ places for 18 .* in a run of its own"):
+    with pytest.raises(RunError, match=r"[\d,]+ variants, and at most 3,000,000"):
         compiled(tmp_path, settings=settings)
 
 

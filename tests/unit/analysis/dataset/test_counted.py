@@ -61,6 +61,9 @@ def _at(found: xr.DataArray, **more: object) -> xr.DataArray:
         **more,
     }
     one = found.sel({dim: label for dim, label in wanted.items() if dim in found.dims})
+    if "variant" in one.dims:
+        one = one.swap_dims(variant="backend")
+        one = one.sel({"backend": more["backend"]} if "backend" in more else {})
     kept = {"backend", "domain", "sensor", "clock_domain"}
     return one.squeeze([dim for dim in one.dims if dim not in kept], drop=True)
 

@@ -30,7 +30,7 @@ def test_a_later_attempt_takes_the_place_of_a_disturbed_one_and_is_counted(tmp_p
     ]
     run = runs.write_run(tmp_path / "run", records, runs.study(repetitions=1))
     with open_run(run) as dataset:
-        found = dataset.squeeze(["model", "backend", "precision", "io", "scenario", "repetition"])
+        found = dataset.squeeze(["model", "variant", "repetition"])
         assert found["energy"].sel(batch_size=1, domain="package-0") == 5.0
         assert found["flags"].sel(batch_size=1) == 0
         assert found["disturbed_attempts"].values.tolist() == [2.0, 0.0]

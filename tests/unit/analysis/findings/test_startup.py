@@ -70,7 +70,7 @@ COSTLY = [runs.start(2.0, 50.0), runs.start(2.0, 5.0), runs.start(2.0, 6.0)]
 
 def test_phases_of_a_start_arrive_with_their_energy_and_the_cache(tmp_path: Path) -> None:
     dataset = compiled(tmp_path, repetitions(COMPILED, 0.01, COSTLY, cached=True))
-    start = dataset.sel(model="alexnet", backend=COMPILED.backend).squeeze(drop=True)
+    start = dataset.sel(model="alexnet", variant=f"{COMPILED.backend} fp32").squeeze(drop=True)
     assert start["one_off_duration"].sel(one_off_phase="first").values.tolist() == [50.0, 5.0, 6.0]
     energy = start.sel(one_off_phase="load")
     assert energy["one_off_energy"].values.tolist() == [60.0] * 3

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 from greenbatch.analysis import cell_rows, comparison_rows, open_run
+from greenbatch.analysis.dataset.groups import servers_of
 from greenbatch.analysis.dataset.store import compile_dataset
 from greenbatch.analysis.dataset.tidy import tidy
 from greenbatch.analysis.dataset.variables import FLAGS
@@ -90,7 +91,7 @@ def test_arrays_say_the_same_as_the_reports_rows(tmp_path: Path) -> None:
     dataset = compile_dataset(runs.realistic_run(tmp_path))
     found = intervals_of(figure_of(dataset, "energy_per_image"))
     for row in cell_rows(dataset):
-        at = {"model": row.cell.model, "backend": row.cell.backend}
+        at = {"model": row.cell.model, "variant": f"{row.cell.backend} fp32"}
         one = found.sel(at | {"batch_size": row.cell.batch_size})
         energy = row.energy_per_image_j
         assert energy is not None
@@ -106,7 +107,9 @@ def test_ratios_say_the_same_as_the_reports_rows(tmp_path: Path) -> None:
     assert rows
     for row in rows:
         one = found.sel(
-            model=row.cell.model, backend=row.cell.backend, batch_size=row.cell.batch_size
+            model=row.cell.model,
+            variant=f"{row.cell.backend} fp32",
+            batch_size=row.cell.batch_size,
         )
         ratio = row.energy.interval
         assert ratio is not None
@@ -117,7 +120,7 @@ def test_ratios_say_the_same_as_the_reports_rows(tmp_path: Path) -> None:
 
 def test_what_a_block_shares_cancels_in_a_ratio_and_not_in_a_figure(tmp_path: Path) -> None:
     dataset = measured(tmp_path, lambda backend, batch: 0.2 if backend == B else 0.1)
-    ratio = ratios_of(dataset, {"backend": A}).sel(backend=B)
+    ratio = ratios_of(dataset, {"backend": A}).sel(variant=f"{B} fp32")
     assert ratio["energy_per_image_ratio_low"].values == pytest.approx(2.0)
     assert ratio["energy_per_image_ratio_high"].values == pytest.approx(2.0)
     figure = intervals_of(figure_of(dataset, "energy_per_image"))
@@ -190,7 +193,7 @@ def test_an_estimate_is_never_compared_with_a_measurement(tmp_path: Path) -> Non
     ):
         with pytest.raises(UsageError, match="an estimate is not compared with a measurement"):
             ask()
-    ratio = ratios_of(dataset, {"backend": A}).sel(backend=B)
+    ratio = ratios_of(dataset, {"backend": A}).sel(variant=f"{B} fp32")
     assert ratio["energy_per_image_ratio"].isnull().all()
     assert ratio["reason"].values.flat[0] == "estimated against measured"
     assert ratios_of(dataset, {"backend": A}, "latency")["latency_ratio"].notnull().all()
@@ -207,7 +210,7 @@ def test_an_estimate_is_never_compared_with_a_measurement(tmp_path: Path) -> Non
 def test_net_energy_is_less_idle_power(tmp_path: Path) -> None:
     dataset = measured(tmp_path, lambda backend, batch: 1.0, blocks=2)
     gross, net = (
-        intervals_of(figure_of(dataset, name))[name].sel(backend=A, batch_size=1).item()
+        intervals_of(figure_of(dataset, name))[name].sel(variant=f"{A} fp32", batch_size=1).item()
         for name in ("energy_per_image", "energy_per_image_net")
     )
     assert gross == pytest.approx(math.sqrt(1.0 * 1.1))
@@ -233,7 +236,9 @@ def test_a_figure_that_is_not_positive_has_a_method_and_a_reason_of_its_own(
 
 def test_net_energy_below_zero_has_an_arithmetic_mean(tmp_path: Path) -> None:
     dataset = measured(tmp_path, lambda backend, batch: 0.19)
-    found = intervals_of(figure_of(dataset, "energy_per_image_net")).sel(backend=A, batch_size=1)
+    found = intervals_of(figure_of(dataset, "energy_per_image_net")).sel(
+        variant=f"{A} fp32", batch_size=1
+    )
     assert found["energy_per_image_net"].item() == pytest.approx(0.19 * 1.1 - 0.2)
     assert found["energy_per_image_net_low"].item() < 0 < found["energy_per_image_net_high"].item()
     text = saturation(dataset, 5, metric="energy_per_image_net", backend=A)
@@ -418,15 +423,15 @@ def test_the_front_is_what_nothing_beats_and_domination_must_be_shown(tmp_path: 
         latency=lambda backend, batch: 0.01 * batch * (1.0 if backend == A else 1.5),
     )
     front = pareto(dataset)["front"].sel(model="alexnet").squeeze()
-    assert (front.sel(backend=A) == FRONT.index("front")).all()
-    assert (front.sel(backend=B) == FRONT.index("dominated")).all()
+    assert (front.sel(variant=f"{A} fp32") == FRONT.index("front")).all()
+    assert (front.sel(variant=f"{B} fp32") == FRONT.index("dominated")).all()
     assert front.attrs["flag_meanings"] == "missing dominated unsure front"
 
 
 def test_accuracy_keeps_a_costly_model_on_the_front(tmp_path: Path) -> None:
     dataset = compile_dataset(runs.realistic_run(tmp_path))
-    top1 = xr.DataArray([[50.0], [90.0], [60.0], [70.0], [80.0]], dims=("model", "precision"))
-    dataset["accuracy_top1"] = dataset["accuracy_top1"].copy(data=top1.values)
+    top1 = xr.DataArray([50.0, 90.0, 60.0, 70.0, 80.0], dims="model")
+    dataset["accuracy_top1"] = top1.broadcast_like(dataset["accuracy_top1"])
     front = pareto(dataset, accuracy=True)["front"] == FRONT.index("front")
     on = {str(m) for m in front["model"].values if front.sel(model=m).any()}
     # alexnet is dearer than shufflenet and less accurate; vit and convnext lose to densenet.
@@ -439,12 +444,14 @@ def test_accuracy_keeps_a_costly_model_on_the_front(tmp_path: Path) -> None:
 
 def test_the_energy_delay_product_is_formed_in_each_repetition(tmp_path: Path) -> None:
     dataset = measured(tmp_path, lambda backend, batch: 0.5, blocks=2)
-    found = energy_delay_product(dataset).sel(backend=A, batch_size=4)["energy_delay_product"]
+    found = energy_delay_product(dataset).sel(variant=f"{A} fp32", batch_size=4)[
+        "energy_delay_product"
+    ]
     assert found.item() == pytest.approx(0.5 * 0.04 * math.sqrt(1.0 * 1.21))
     assert found.attrs["units"] == "J s"
     square = energy_delay_product(dataset, exponent=2)["energy_delay_product"]
     assert square.attrs["units"] == "J s2"
-    assert square.sel(backend=A, batch_size=4).item() == pytest.approx(
+    assert square.sel(variant=f"{A} fp32", batch_size=4).item() == pytest.approx(
         0.5 * 0.04**2 * math.sqrt(1.0 * 1.1**3)
     )
 
@@ -557,7 +564,7 @@ def test_a_dataset_may_have_further_dimensions_and_be_narrowed(tmp_path: Path) -
     )
     with pytest.raises(UsageError, match=r"is of one rate, and there are 10\.0, 20\.0"):
         crossover(rates, A, B)
-    narrow = dataset.sel(model="alexnet", backend=B)
+    narrow = dataset.sel(model="alexnet", variant=f"{B} fp32")
     assert "alexnet on torch-cpu at batch 32" in str(best_batch(narrow))
     assert "alexnet on torch-cpu" in str(knee(narrow))
 
@@ -582,15 +589,16 @@ def test_many_batches_of_which_none_is_over_the_limit_show_it(tmp_path: Path) ->
 
 def test_a_server_is_judged_by_its_requests_and_never_wins_overloaded(tmp_path: Path) -> None:
     run = served_run(tmp_path / "served", policies=("greedy:16", "fixed:16", "greedy:1"))
-    dataset = open_run(run)
-    found = best_batch(dataset, scenario="server", rate="40", max_latency=0.1)
+    dataset = servers_of(open_run(run))
+    assert dataset is not None
+    found = best_batch(dataset, rate=40, max_latency=0.1)
     assert "response time" in str(found)
     assert found.of == "requests"
     assert found.labels is not None
     assert found.labels["policy"] != "fixed:16", "its batches are fast, its requests wait"
     overloaded = dataset.copy(deep=True)
-    cell = {name: label for name, label in found.labels.items() if name in dataset["flags"].dims}
+    cell = {"traffic": f"poisson {found.labels['policy']} 40"}
     overloaded["flags"].loc[{**cell, "repetition": 0}] |= FLAGS["overloaded"]
-    other = best_batch(overloaded, scenario="server", rate="40", max_latency=0.1)
+    other = best_batch(overloaded, rate="40", max_latency=0.1)
     assert other.labels is not None
     assert other.labels["policy"] != found.labels["policy"]
