@@ -3,27 +3,24 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from greenbatch.analysis.dataset.accuracies import fill_accuracies
+from greenbatch.analysis.dataset.columns import fill
 from greenbatch.analysis.dataset.coordinates import backend_facts, counting, model_facts
-from greenbatch.analysis.dataset.counted import codes_of, counted_by_backend, mask_of
-from greenbatch.analysis.dataset.device_conditions import device_conditions
+from greenbatch.analysis.dataset.counted import counted_by_backend, mask_of
 from greenbatch.analysis.dataset.labels import Labels, labels
 from greenbatch.analysis.dataset.run_files import RunFiles
 from greenbatch.analysis.dataset.totals import add_totals, provenance_of
 from greenbatch.analysis.dataset.variables import (
-    CACHES,
     COORDINATES,
-    FLAGS,
     LOOP,
     SERVED,
     SERVER,
     SOURCES,
-    STATUSES,
     STOPS,
     VARIABLES,
     table,
@@ -33,18 +30,17 @@ from greenbatch.privacy import masked_members
 from greenbatch.records import (
     Capacity,
     Cell,
-    EnergySource,
     Idle,
     IdleFigure,
-    Pipeline,
-    Queue,
     Repetition,
     Status,
 )
 from greenbatch.records.provenance import Provenance
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
 
     from greenbatch.analysis.dataset.variables import AnyArray, Arrays
 
@@ -69,37 +65,29 @@ def from_files(files: RunFiles) -> "xr.Dataset":
         for name, (variable, dims) in table(servers=servers).items()
     }
     loop = _Group.of(arrays, "")
-    groups = {"offline": loop, "server": _Group.of(arrays, SERVER) if servers else loop}
+    groups = {"offline": loop}
     loop.arrays["in_design"][grid.designed(*LOOP)] = 1
     if servers:
+        groups["server"] = _Group.of(arrays, SERVER)
         groups["server"].arrays["in_design"][grid.designed(*SERVED)] = 1
     idle = _idle_power(files.journal.idles, grid)
     chosen = _once_each(files.journal.repetitions)
     counting_by = counted_by_backend((r.cell.backend, r.energy) for r in files.journal.repetitions)
     backends = [variant.backend for variant in grid.variants]
     devices = dict(zip(backends, backend_facts(files, backends)["device"], strict=True))
-    domains = grid.texts("domain")
-    for repetition, superseded in chosen:
-        cell, group = grid.cell(repetition.cell), groups[repetition.cell.scenario]
-        group.arrays["in_design"][cell] = 1
-        place = group.place(cell, grid.place("repetition", repetition.block))
-        rows = group.rows
-        _fill(rows, place, repetition, grid, devices[repetition.cell.backend])
-        rows["disturbed_attempts"][place] = superseded
-        rows["energy_counted"][place] = codes_of(
-            repetition.energy, counting_by[repetition.cell.backend], domains
-        )
-        block = (repetition.cell.backend, repetition.cell.settings, repetition.block)
-        for domain, mean in idle.get(block, {}).items():
-            rows["idle_power"][(*place, domain)] = mean.power_w
-            rows["idle_power_uncertainty"][(*place, domain)] = mean.uncertainty_w
-            rows["idle_power_common"][(*place, domain)] = mean.common_w
-            rows["idle_power_source"][(*place, domain)] = mean.source
+    for name, group in groups.items():
+        some = [(record, n) for record, n in chosen if record.cell.scenario == name]
+        if some:
+            records = [record for record, _ in some]
+            rows = group.rows_of(records, grid)
+            fill(group.rows, rows, records, grid, counting_by, devices)
+            group.rows["disturbed_attempts"][rows] = [superseded for _, superseded in some]
+            _fill_idle(group.rows, rows, [idle.get(_block_of(r), {}) for r in records])
     _fill_stops(groups, (repetition for repetition, _ in chosen), grid)
     _fill_capacities(arrays, files.journal.capacities, grid)
     accuracies = fill_accuracies(arrays, files, grid)
     counts = np.array(counting(files, grid.texts("domain")), dtype=np.int8)
-    for group in {id(group): group for group in groups.values()}.values():
+    for group in groups.values():
         add_totals(group.arrays, mask_of(group.arrays["energy_counted"], counts))
     dataset = _labelled(files, grid, arrays, counts)
     dataset.attrs["accuracy"] = json.dumps([asdict(accuracy) for accuracy in accuracies])
@@ -110,8 +98,7 @@ class _Group(NamedTuple):
     """The arrays of one group, by the names of its variables.
 
     Attributes:
-        rows: Those of repetitions, with the dimensions of a repetition as one: an index of one
-            number is set in half the time.
+        rows: Those of repetitions, with the dimensions of a repetition as one.
         shape: Of these dimensions.
     """
 
@@ -135,11 +122,17 @@ class _Group(NamedTuple):
         }
         return cls(arrays, rows, shape)
 
-    def place(self, cell: tuple[int, int, int], repetition: int) -> tuple[int]:
-        """Return where a repetition stands in `rows`."""
-        first, second, third = cell
-        _, seconds, thirds, repetitions = self.shape
-        return (((first * seconds + second) * thirds + third) * repetitions + repetition,)
+    def rows_of(self, records: Sequence[Repetition], grid: Labels) -> "NDArray[np.intp]":
+        """Return where repetitions stand in `rows`; their cells are in the design then."""
+        import numpy as np
+
+        cells = {cell: grid.cell(cell) for cell in dict.fromkeys(r.cell for r in records)}
+        for cell in cells.values():
+            self.arrays["in_design"][cell] = 1
+        blocks = [grid.place("repetition", record.block) for record in records]
+        along = (*np.array([cells[record.cell] for record in records]).T, blocks)
+        rows: NDArray[np.intp] = np.ravel_multi_index(along, self.shape)
+        return rows
 
 
 def _once_each(repetitions: Iterable[Repetition]) -> list[tuple[Repetition, int]]:
@@ -217,115 +210,30 @@ def _idle_power(idles: Iterable[Idle], grid: Labels) -> dict[_Block, dict[int, _
     return means
 
 
+def _block_of(record: Repetition) -> _Block:
+    return (record.cell.backend, record.cell.settings, record.block)
+
+
+def _fill_idle(
+    arrays: "Arrays", rows: "NDArray[np.intp]", found: Sequence[Mapping[int, _IdleMean]]
+) -> None:
+    """Fill in the idle power of each repetition's block, by domain."""
+    import numpy as np
+
+    at = np.repeat(rows, [len(means) for means in found])
+    domains = [domain for means in found for domain in means]
+    figures = [mean for means in found for mean in means.values()]
+    for name, values in (
+        ("idle_power", [mean.power_w for mean in figures]),
+        ("idle_power_uncertainty", [mean.uncertainty_w for mean in figures]),
+        ("idle_power_common", [mean.common_w for mean in figures]),
+        ("idle_power_source", [mean.source for mean in figures]),
+    ):
+        arrays[name][at, np.array(domains, np.intp)] = values
+
+
 def _number(value: float | int | None) -> float:
     return float("nan") if value is None else float(value)
-
-
-def _fill(
-    arrays: "Arrays", place: tuple[int, ...], record: Repetition, grid: Labels, device: str
-) -> None:
-    warm_up, conditions = record.warm_up, record.conditions
-    rate = record.images / record.duration_s if record.images and record.duration_s else None
-    scalars: dict[str, float | int | None] = {
-        "status": STATUSES.index(str(record.status)),
-        "flags": sum(FLAGS[name] for name in record.flags),
-        "duration": record.duration_s,
-        "images": record.images,
-        "iterations": record.iterations,
-        "throughput": rate,
-        "warm_up_iterations": warm_up.iterations if warm_up else None,
-        "warm_up_duration": warm_up.duration_s if warm_up else None,
-        "rest": conditions.rest_s,
-        "foreign_load": conditions.foreign_load,
-        "order_position": record.position,
-        "cache": CACHES.index(record.cache or "none"),
-        "agreement_max_rel": record.agreement.max_rel if record.agreement else None,
-        "agreement_cosine": record.agreement.cosine if record.agreement else None,
-        "agreement_equal": record.agreement.equal if record.agreement else None,
-    }
-    for name, value in scalars.items():
-        arrays[name][place] = _number(value)
-    arrays["reason"][place] = record.reason or ""
-    arrays["agreement_weak"][place] = ", ".join(record.agreement.weak) if record.agreement else ""
-    if record.pipeline and record.duration_s:
-        _fill_pipeline(arrays, place, record.pipeline, record.duration_s)
-    if record.queue and record.duration_s:
-        _fill_queue(arrays, place, record.queue, record.duration_s, record.images)
-    queue = record.queue
-    for name, quantiles in (
-        ("latency", record.latency_s),
-        ("response_time", queue.response_s if queue else {}),
-        ("lateness", queue.lateness_s if queue else {}),
-    ):
-        for quantile, seconds in quantiles.items():
-            if float(quantile) in grid.along["quantile"]:
-                arrays[name][(*place, grid.place("quantile", float(quantile)))] = seconds
-    for dim, name, values in (
-        ("sensor", "temperature", conditions.temperature_c),
-        ("sensor", "temperature_mean", conditions.temperature_mean_c),
-        ("sensor", "temperature_end", conditions.temperature_end_c),
-        ("clock_domain", "clock", conditions.clock_hz),
-        ("phase", "phase_duration", record.phases_s),
-    ):
-        for label, amount in values.items():
-            arrays[name][(*place, grid.place(dim, label))] = amount
-    arrays["memory_peak"][(*place, 0)] = _number(record.memory_host_bytes)
-    arrays["memory_peak"][(*place, 1)] = _number(_device_bytes(record, device))
-    arrays["memory_peak"][(*place, 2)] = _number(record.memory_children_bytes)
-    for name, by_domain in device_conditions(conditions, record.energy).items():
-        for label, amount in by_domain.items():
-            if label in grid.along["domain"]:
-                arrays[name][(*place, grid.place("domain", label))] = amount
-    for figure in record.energy:
-        spot = (*place, grid.place("domain", figure.domain))
-        arrays["energy_source"][spot] = SOURCES.index(str(figure.source))
-        arrays["energy_other_source"][spot] = SOURCES.index(
-            str(figure.other_source or EnergySource.MISSING)
-        )
-        arrays["energy_reason"][spot] = figure.reason or ""
-        arrays["energy"][spot] = _number(figure.energy_j)
-        arrays["energy_uncertainty"][spot] = _number(figure.uncertainty_j)
-        arrays["energy_common"][spot] = figure.common_j
-        arrays["energy_other"][spot] = _number(figure.other_energy_j)
-        arrays["energy_disagreement"][spot] = _number(figure.disagreement)
-        arrays["power_mean"][spot] = _number(figure.power_mean_w)
-        arrays["power_max"][spot] = _number(figure.power_max_w)
-    for phase, start in record.one_off.items():
-        at = (*place, grid.place("one_off_phase", phase))
-        arrays["one_off_duration"][at] = start.duration_s
-        for figure in start.energy:
-            spot = (*at, grid.place("domain", figure.domain))
-            arrays["one_off_energy_source"][spot] = SOURCES.index(str(figure.source))
-            arrays["one_off_energy"][spot] = _number(figure.energy_j)
-            arrays["one_off_energy_uncertainty"][spot] = _number(figure.uncertainty_j)
-
-
-def _fill_pipeline(
-    arrays: "Arrays", place: tuple[int, ...], pipeline: Pipeline, duration_s: float
-) -> None:
-    spent_s = pipeline.decode_s + pipeline.transform_s
-    arrays["preprocessing_time_share"][place] = spent_s / duration_s
-    if pipeline.process_cpu_s:
-        arrays["preprocessing_cpu_share"][place] = pipeline.cpu_s / pipeline.process_cpu_s
-
-
-def _fill_queue(
-    arrays: "Arrays", place: tuple[int, ...], queue: Queue, duration_s: float, images: int | None
-) -> None:
-    batches = sum(queue.batch_sizes.values())
-    published_j = queue.as_published.energy_j / images if queue.as_published and images else None
-    for name, value in (
-        ("response_time_mean", _number(queue.response_mean_s)),
-        ("requests", queue.requests),
-        ("unserved", queue.unserved),
-        ("busy", queue.busy_s / duration_s),
-        ("batch_size_mean", sum(n * count for n, count in queue.batch_sizes.items()) / batches),
-        ("waiting_mean", queue.waiting_mean),
-        ("waiting_max", queue.waiting_max),
-        ("queue_growth", queue.growth_hz),
-        ("energy_per_request_as_published", _number(published_j)),
-    ):
-        arrays[name][place] = value
 
 
 def _fill_stops(
@@ -351,14 +259,6 @@ def _fill_capacities(arrays: "Arrays", capacities: Iterable[Capacity], grid: Lab
         place = grid.variant(cell)
         arrays["max_batch_size"][place] = cell.batch_size if capacity.fits else 0
         arrays["min_failing_batch_size"][place] = _number(capacity.smallest_failing)
-
-
-def _device_bytes(record: Repetition, device: str) -> int | None:
-    """Memory in use on the backend's own device; other devices' memory is not the cell's."""
-    used = record.conditions.memory_device_bytes
-    if device in used:
-        return used[device]
-    return None if not used or device.startswith("cpu") else sum(used.values())
 
 
 def _labelled(files: RunFiles, grid: Labels, arrays: "Arrays", counts: "AnyArray") -> "xr.Dataset":

@@ -52,6 +52,11 @@ def codes_of(
     return [_YES if own.get(name, by_backend.get(name, False)) else _NO for name in domains]
 
 
+def counted_code(counts: bool) -> int:
+    """Return the position in `COUNTED` of a domain that counts, or does not."""
+    return _YES if counts else _NO
+
+
 def mask_of(codes: "AnyArray", counts: "AnyArray") -> "NDArray[np.bool_]":
     """Return whether each domain counts.
 

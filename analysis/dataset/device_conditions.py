@@ -1,8 +1,17 @@
 """What a device was like in a window, by the variable of the dataset that holds it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from greenbatch.records import Conditions, EnergyFigure
+
+CONDITIONS: Mapping[str, Callable[[Conditions], Mapping[str, float]]] = {
+    "power_limit": lambda conditions: conditions.power_limit_w,
+    "power_capped": lambda conditions: conditions.power_capped,
+    "utilization": lambda conditions: conditions.utilization,
+    "memory_utilization": lambda conditions: conditions.memory_utilization,
+    "memory_device": lambda conditions: conditions.memory_device_bytes,
+}
+"""By variable, the values of a window by domain."""
 
 
 def device_conditions(
@@ -16,16 +25,12 @@ def device_conditions(
     """
     limits_w = conditions.power_limit_w
     return {
-        "power_limit": limits_w,
+        **{name: values(conditions) for name, values in CONDITIONS.items()},
         "power_of_limit": {
             figure.domain: figure.power_mean_w / limit_w
             for figure in energy
             if figure.power_mean_w is not None and (limit_w := limits_w.get(figure.domain))
         },
-        "power_capped": conditions.power_capped,
-        "utilization": conditions.utilization,
-        "memory_utilization": conditions.memory_utilization,
-        "memory_device": conditions.memory_device_bytes,
     }
 
 

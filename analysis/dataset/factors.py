@@ -33,7 +33,8 @@ def factors_of(dataset: "xr.Dataset") -> tuple[str, ...]:
     known = ("model", *VARIANT, *settings_of(dataset), *_NAMES)
     coords, dims = dataset["status"].coords, map(str, dataset["status"].dims)
     more = (dim for dim in dims if dim not in (*known, "variant", "traffic", "repetition"))
-    return (*(name for name in known if name in coords), *more)
+    inside = {name for name in coords if "repetition" in coords[name].dims}
+    return (*(name for name in known if name in coords and name not in inside), *more)
 
 
 def factors_along(dataset: "xr.Dataset", dim: str) -> dict[str, list[Hashable]]:
