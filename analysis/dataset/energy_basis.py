@@ -6,6 +6,7 @@ The one rule of comparisons of energy: reports, ``ds.gb``, ``gb compare`` and me
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
+from math import prod
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.counted import counted_domains
@@ -211,7 +212,8 @@ def bases_of(dataset: "xr.Dataset", total: str = "energy_per_image_source") -> B
     dims = tuple(dim for dim in codes.dims if dim != "repetition")
     known = (codes.where(dataset["status"] == _OK, _MISSING) != _MISSING).transpose(..., *dims)
     order = known.dims
-    places = known.values.reshape(-1, *known.shape[known.ndim - len(dims) :])
+    inside = known.ndim - len(dims)
+    places = known.values.reshape(prod(known.shape[:inside]), *known.shape[inside:])
     rows, found = _rows(dataset, codes.transpose(*order).values, known.values, order)
     table = [Basis(), *found]
     numbers = np.zeros(places.shape, dtype=np.int64)

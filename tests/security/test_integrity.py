@@ -171,7 +171,7 @@ def test_what_is_merged_from_an_edited_file_says_so_ever_after(run: Path, other:
         (lambda d: d.assign_attrs(settings='["x"]'), "'settings' is no mapping"),
         (lambda d: d.assign_attrs(energy_provenance="sworn"), "'sworn'"),
         (lambda d: d.assign(status=d["status"] + 100), "status holds values that are no codes"),
-        (lambda d: d.assign_coords(precision=("variant", ["fp8"])), "has the label 'fp8'"),
+        (lambda d: d.assign_coords(precision=("variant", ["fp8", "fp8"])), "has the label 'fp8'"),
         (lambda d: d.assign_coords(backend=("model", ["torch-cpu"])), "backend does not go along"),
         (lambda d: d.drop_vars("io"), "it lacks io"),
         (lambda d: d.assign_coords(batch_size=[0, 1]), "batch_size is no whole number"),
