@@ -162,7 +162,7 @@ def _moved(
 
     old = [str(dim) for dim in array.dims if cells and dim in cells[0]]
     rest = [dim for dim in array.dims if dim not in (*CELL_FACTORS, *old)]
-    lead = [dim for dim in rest if dim in ("machine", "run")]
+    apart = [dim for dim in rest if dim in ("machine", "run")]
     values = array.transpose(*old, *rest, ...).values
     sizes = [array.sizes[dim] for dim in rest]
     found = np.full([*shape, *sizes], VARIABLES[name].missing, VARIABLES[name].dtype)
@@ -170,7 +170,7 @@ def _moved(
         picked = values[tuple(np.array([cell[dim] for cell in cells]) for dim in old)]
         found[tuple(np.array(places).T)] = picked
     variable = xr.Variable((*dims, *rest), found, array.attrs)
-    return variable.transpose(*lead, *dims, ...)
+    return variable.transpose(*apart, *dims, ...)
 
 
 def _coordinates(
