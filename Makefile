@@ -38,8 +38,10 @@ bench: install
 	$(BIN)/gb bench --provider $(PROVIDER) --batch-sizes $(BATCH_SIZES) \
 		--repetitions $(REPETITIONS) --profile $(PROFILE)
 
-# Two at a time, with a thread each: pools of threads on the same cores wait for each other, spinning.
-PARALLEL := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# Three at a time on two cores, as a third of the time is waiting; with a thread each: pools of threads
+# on the same cores wait for each other, spinning.
+WORKERS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n + n / 2 : 6)))
+PARALLEL := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 QUICK := not slow and not alone and not browser and not emulated
 quick: install
@@ -57,12 +59,14 @@ coverage: install
 	done
 	$(BIN)/coverage report --format total
 
-# Two at a time; then what needs the machine's time to itself. Both use the same artifacts.
+# Several at a time; then what measures time: in tests/unit, which mostly wait, two at a time; then
+# whole runs, which need the machine to themselves. All use the same artifacts.
 test: install
 	@GB_TEST_ARTIFACTS=$$(mktemp -d) && export GB_TEST_ARTIFACTS && \
 	trap 'rm -rf "$$GB_TEST_ARTIFACTS"' EXIT && set -x && \
 	$(PARALLEL) -m "not alone and not emulated" --no-loadscope-reorder && \
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m alone --numprocesses 2 --dist loadfile tests/unit && \
+	$(BIN)/python -m pytest -m alone --ignore tests/unit
 
 # What 'make test' runs with this processor's own kernels and threads is run with those of others:
 # AVX2 with one thread, then AVX-512, or SSE alone where this processor has no AVX-512.
