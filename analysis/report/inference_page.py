@@ -201,7 +201,7 @@ _INTERVALS = (
     "logarithms (on plain figures where one is not positive, as net energy may be), the range "
     "where there are two repetitions, nothing where there is one. Flagged repetitions are "
     "included. A sum over energy domains that lacks one of them is missing, not partial. Cells "
-    "that were not measured in the same blocks are ranked by means adjusted for blocks. What is "
-    "said of the best cell, of fronts, savings, break-even and knees is corrected for the number "
-    "of cells: at most 5 % of runs of equal cells have a false claim of each kind."
+    "that were not measured in the same blocks are ranked by means adjusted for blocks. Claims of "
+    "the best cell, of fronts, savings, break-even and knees are corrected for the number of "
+    "cells: at most 5 % of runs of equal cells have a false claim of each kind."
 )
