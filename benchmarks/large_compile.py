@@ -1,25 +1,33 @@
-"""How long compiling a large journal takes, and how much memory.
+"""How long compiling, opening and laying out a large journal takes, and how much memory.
 
-Writes a journal of 10,000 cells x 30 repetitions (300,000 records of about three kilobytes, with
-the members of a real one; their latencies would lie in traces, which compiling does not read),
-compiles it in a child of its own and prints wall time and peak memory.
+Writes a journal of 10,000 cells x 30 repetitions (300,000 records of about four kilobytes, with
+the members of a real one; their latencies would lie in traces, which compiling does not read).
+``--settings`` writes one of 1,280 cells x 5 repetitions instead, of two backends with five and four
+settings, whose values would multiply to millions of places if each were a dimension.
 
-    python benchmarks/large_compile.py [--cells 10000] [--repetitions 30] [--keep FOLDER]
+In each round a child of its own decodes the repetitions of the journal into their types and does
+nothing else, and others compile the dataset, open it and lay it out as a table. Printed are wall
+time, CPU time and peak memory of each, the medians of CPU time over that of the bare decoding, and
+the places in the grid for each repetition.
+
+    python benchmarks/large_compile.py [--settings] [--rounds 3] [--keep FOLDER]
 """
 
 import argparse
 import itertools
 import json
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
 
+from greenbatch.analysis.dataset.store import open_run
+from greenbatch.analysis.dataset.variables import STATUSES
 from greenbatch.records import (
     Agreement,
     Cell,
@@ -44,14 +52,35 @@ NOTE = (
     "interpolated between ticks, and half a tick at each end is its uncertainty"
 )
 QUANTILES = ("0.5", "0.9", "0.95", "0.99", "0.999", "1.0")
-CHILD = (
-    "import sys, pathlib; from greenbatch.analysis.dataset.store import {0}; "
-    "{0}(pathlib.Path({1!r}))"
+DECODING = """
+from greenbatch.records import Repetition
+from msgspec.json import Decoder
+decoder = Decoder(Repetition)
+with open(run / "journal.jsonl", "rb") as lines:
+    found = [decoder.decode(line) for line in lines if b'"kind":"repetition"' in line]
+"""
+STEPS = {
+    "decode": DECODING,
+    "write": "from greenbatch.analysis.dataset.store import write_dataset; write_dataset(run)",
+    "open": "from greenbatch.analysis.dataset.store import open_run; open_run(run)",
+    "open and tidy": (
+        "from greenbatch.analysis import open_run, tidy; found = tidy(open_run(run)); "
+        "assert len(found)"
+    ),
+}
+CHILD = """
+import gc, pathlib, resource, sys, time
+import netCDF4, pandas, xarray, greenbatch.analysis.dataset.store
+run = pathlib.Path(sys.argv[1])
+gc.disable()  # as compiling does
+wall_s, cpu_s = time.perf_counter(), time.process_time()
+{0}
+print(
+    time.perf_counter() - wall_s,
+    time.process_time() - cpu_s,
+    resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
 )
-TELL = (
-    "import resource, time; "
-    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time())"
-)
+"""
 
 
 def main() -> None:
@@ -59,25 +88,86 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=10_000)
     parser.add_argument("--repetitions", type=int, default=30)
+    parser.add_argument("--settings", action="store_true")
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="a folder for the run, kept and used again")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         run = options.keep or Path(temporary)
         if not (run / "study.yaml").exists():
-            write_run(run, options.cells, options.repetitions)
+            if options.settings:
+                write_settings_run(run)
+            else:
+                write_run(run, options.cells, options.repetitions)
         size_mb = (run / "journal.jsonl").stat().st_size / 1e6
-        print(f"{options.cells * options.repetitions:,} records, {size_mb:,.0f} MB")
-        for step in ("write_dataset", "open_run"):
-            began_s = time.perf_counter()
-            code = f"{CHILD.format(step, str(run))}; {TELL}"
-            told = subprocess.run(
-                [sys.executable, "-c", code], check=True, capture_output=True, text=True
-            )
-            wall_s = time.perf_counter() - began_s
-            peak, cpu_s = map(float, told.stdout.split())
-            peak_gb = peak * (1 if sys.platform == "darwin" else 1024) / 1e9
-            print(f"{step}: {wall_s:.1f} s ({cpu_s:.1f} s of one core), {peak_gb:.2f} GB at most")
+        print(f"{size_mb:,.0f} MB of journal")
+        cpu_s: dict[str, list[float]] = {step: [] for step in STEPS}
+        for _ in range(options.rounds):
+            for step, code in STEPS.items():
+                cpu_s[step].append(timed(step, code, run))
+        bare_s = statistics.median(cpu_s["decode"])
+        for step, found_s in cpu_s.items():
+            print(f"{step}: {statistics.median(found_s) / bare_s:.2f} times the bare decoding")
         print(f"dataset.nc: {(run / 'dataset.nc').stat().st_size / 1e6:,.0f} MB")
+        dataset = open_run(run)
+        measured = int((dataset["status"] != STATUSES.index("not_run")).sum())
+        print(f"{dataset['status'].size:,} places for {measured:,} repetitions")
+
+
+def timed(step: str, code: str, run: Path) -> float:
+    """Run a step in a child, print what it took, and return its CPU time in s."""
+    found = subprocess.run(
+        [sys.executable, "-c", CHILD.format(code), str(run)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    wall_s, cpu_s, peak = map(float, found.stdout.split())
+    peak_gb = peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+    print(f"{step}: {wall_s:.1f} s ({cpu_s:.1f} s of CPU), {peak_gb:.2f} GB at most", flush=True)
+    return cpu_s
+
+
+def write_settings_run(
+    run: Path, models: int = 4, sizes: int = 8, levels: Sequence[int] = (5, 3), repetitions: int = 5
+) -> None:
+    """Write a run whose two backends have settings of their own.
+
+    Args:
+        run: The directory.
+        models, sizes: How many there are.
+        levels: How many settings of each backend have two values; the second has one more, of one.
+        repetitions: Of each cell.
+    """
+    backends = ("onnxruntime-cpu", "torch-cpu")
+    settings = {
+        f"{backend}.option_{number}": ["0", "1"]
+        for backend, count in zip(backends, levels, strict=True)
+        for number in range(count)
+    } | {f"{backends[1]}.mode": ["plain"]}
+    design = [
+        Cell(f"network_{model}", backend, batch_size=2**size, settings=pairs)
+        for model in range(models)
+        for backend in backends
+        for pairs in itertools.product(
+            *(
+                [(key.partition(".")[2], value) for value in values]
+                for key, values in settings.items()
+                if key.startswith(backend)
+            )
+        )
+        for size in range(sizes)
+    ]
+    _write(
+        run,
+        design,
+        repetitions,
+        models=[f"network_{model}" for model in range(models)],
+        backends=list(backends),
+        precisions=["fp32"],
+        batch_sizes=[2**size for size in range(sizes)],
+        settings=settings,
+    )
 
 
 def write_run(run: Path, cells: int, repetitions: int) -> None:
@@ -90,21 +180,30 @@ def write_run(run: Path, cells: int, repetitions: int) -> None:
             models, backends, PRECISIONS, BATCH_SIZES
         )
     ]
+    _write(
+        run,
+        design[:cells],
+        repetitions,
+        models=models,
+        backends=backends,
+        precisions=list(PRECISIONS),
+        batch_sizes=list(BATCH_SIZES),
+    )
+
+
+def _write(run: Path, design: list[Cell], repetitions: int, **factors: object) -> None:
     run.mkdir(parents=True, exist_ok=True)
     study = {
         "schema": 1,
         "name": "large",
-        "models": models,
-        "backends": backends,
-        "precisions": list(PRECISIONS),
         "io": ["host"],
         "scenarios": ["offline"],
-        "batch_sizes": list(BATCH_SIZES),
         "repetitions": repetitions,
         "artifacts": {},
+        **factors,
     }
     with (run / "journal.jsonl").open("wb") as journal:
-        for record in records(design[:cells], repetitions):
+        for record in records(design, repetitions):
             journal.write(encode(record))
     (run / "environment.json").write_text(json.dumps({"machine": {}, "meters": []}))
     (run / "study.yaml").write_text(yaml.safe_dump(study))

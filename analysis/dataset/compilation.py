@@ -126,11 +126,13 @@ class _Group(NamedTuple):
         """Return where repetitions stand in `rows`; their cells are in the design then."""
         import numpy as np
 
-        cells = {cell: grid.cell(cell) for cell in dict.fromkeys(r.cell for r in records)}
-        for cell in cells.values():
-            self.arrays["in_design"][cell] = 1
+        # By identity: records share their cells, whose hashes take as long as decoding a figure.
+        cells = {id(record.cell): record.cell for record in records}
+        places = {key: grid.cell(cell) for key, cell in cells.items()}
+        for place in places.values():
+            self.arrays["in_design"][place] = 1
         blocks = [grid.place("repetition", record.block) for record in records]
-        along = (*np.array([cells[record.cell] for record in records]).T, blocks)
+        along = (*np.array([places[id(record.cell)] for record in records]).T, blocks)
         rows: NDArray[np.intp] = np.ravel_multi_index(along, self.shape)
         return rows
 
@@ -147,7 +149,8 @@ def _once_each(repetitions: Iterable[Repetition]) -> list[tuple[Repetition, int]
     disturbed: dict[tuple[Cell, int], int] = defaultdict(int)
     for record in repetitions:
         key = (record.cell, record.block)
-        disturbed[key] += "disturbed" in record.flags
+        if "disturbed" in record.flags:
+            disturbed[key] += 1
         other = chosen.setdefault(key, record)
         if other is record:
             continue
@@ -159,8 +162,11 @@ def _once_each(repetitions: Iterable[Repetition]) -> list[tuple[Repetition, int]
         chosen[key] = max(
             other, record, key=lambda r: (r.status is Status.OK, r.attempt, r.started_at)
         )
+    if not disturbed:
+        return [(record, 0) for record in chosen.values()]
     return [
-        (record, disturbed[key] - ("disturbed" in record.flags)) for key, record in chosen.items()
+        (record, disturbed.get(key, 0) - ("disturbed" in record.flags))
+        for key, record in chosen.items()
     ]
 
 

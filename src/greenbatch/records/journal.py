@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -124,9 +125,12 @@ def _is_canonical(line: bytes) -> bool:
     begin = line.find(_CHECKSUM)
     digits = begin + len(_CHECKSUM)
     end = digits + _DIGITS
-    if begin < 0 or line[end : end + 2] != b'",' or _SCHEMA not in line or b"\\u0000" in line:
+    if begin < 0 or line[end : end + 2] != b'",' or line.find(_CHECKSUM[:-1], end) >= 0:
         return False
-    if line.count(b'"checksum":') != 1 or line.count(b'"schema":') != 1:
+    schema = line.rfind(b'"schema":')
+    if not line.startswith(_SCHEMA, max(schema, 0)) or line.find(b'"schema":', 0, schema) >= 0:
+        return False
+    if b"\\u0000" in line:
         return False
     total = hashlib.sha256(memoryview(line)[:begin])
     total.update(memoryview(line)[end + 2 : len(line.rstrip(b"\n"))])
@@ -208,7 +212,7 @@ def lines_of(file: BinaryIO, name: str) -> Iterator[bytes]:
 
 def parse_lines(lines: Iterable[bytes], name: str = "journal.jsonl") -> Journal:
     """Read a journal line by line, as from a file that is open; see `parse`."""
-    records: list[Record] = []
+    records: dict[type[Record], list[Any]] = defaultdict(list)
     seen: dict[Any, Any] = {}
     start = 0
     torn = None
@@ -224,21 +228,21 @@ def parse_lines(lines: Iterable[bytes], name: str = "journal.jsonl") -> Journal:
                 raise ValueError("it has no end")
             record = decode(line)
             _share(record, seen)
-            records.append(record)
+            records[type(record)].append(record)
         except (ValueError, RecursionError) as error:
             damage = error
             torn = f"{name}: line {number}, the last, is torn ({cause_of(error)}) and was left out"
             continue
         start += len(line)
     return Journal(
-        tuple(r for r in records if isinstance(r, Repetition)),
-        tuple(r for r in records if isinstance(r, Idle)),
+        tuple(records[Repetition]),
+        tuple(records[Idle]),
         start,
         torn,
-        tuple(r for r in records if isinstance(r, Capacity)),
-        tuple(r for r in records if isinstance(r, Training)),
-        tuple(r for r in records if isinstance(r, Epoch)),
-        tuple(r for r in records if isinstance(r, Beat)),
+        tuple(records[Capacity]),
+        tuple(records[Training]),
+        tuple(records[Epoch]),
+        tuple(records[Beat]),
     )
 
 

@@ -55,6 +55,27 @@ def test_a_drift_counts_when_it_would_pass_the_tolerance_soon(share: float, stea
     assert is_steady(series(lambda t: 1 + a_second * t, 3.0, noise=0), 0.05) is steady
 
 
+class Compared(float):
+    """A latency that counts how often it is compared."""
+
+    count = 0
+
+    def __lt__(self, other: float) -> bool:
+        Compared.count += 1
+        return float(self) < float(other)
+
+
+def test_a_look_at_a_long_series_sorts_no_more_than_at_a_short_one() -> None:
+    draw = random.Random(3)
+    compared = []
+    for length in (50_000, 200_000):
+        Compared.count = 0
+        assert is_steady([Compared(draw.lognormvariate(-9, 0.03)) for _ in range(length)], 0.05)
+        compared.append(Compared.count)
+    assert compared[1] < 1.2 * compared[0]
+    assert compared[1] < 200_000
+
+
 def test_a_drift_is_not_looked_for_in_a_handful_of_latencies() -> None:
     rising = [1.0, 1.0, 1.0, 1.0, 1.01, 1.02, 1.03]
     assert is_steady(rising, 0.05)
