@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from greenbatch.analysis.recommendation.limits import RESPONSE_ERROR, Limits
+from greenbatch.analysis.recommendation.limits import ENERGY_ERROR, RESPONSE_ERROR, Limits
 from greenbatch.analysis.recommendation.service_curves import Repeated, ServiceCurve
 from greenbatch.analysis.recommendation.simulation import Outcome, Traffic, averaged, serve
 from greenbatch.analysis.statistics.dominance import on_front
@@ -146,6 +146,8 @@ class Search:
                 for margin in (_SURELY, 1.0):
                     fit = sorted((one for one in few if strain(one) <= margin), key=_energy)
                     kept += fit[: _EACH if self._energy else 1]
+            if self._energy:
+                kept += self._simple(own)
         if self._energy:
             kept += self._frugal() if self._limits.any else _front(tried)
         return list(dict.fromkeys(one.candidate for one in kept))
@@ -177,6 +179,23 @@ class Search:
         for place in self._means:
             own = [candidate for (curve, _, _), candidate in best.items() if curve == place]
             found += own[:_REFINED]
+        return found
+
+    def _simple(self, own: "Sequence[_Tried]") -> "list[_Tried]":
+        """Return those on the front of wait and energy, near the most energy that is no loss.
+
+        The shortest wait whose energy is that of the least, within the error of the prediction, is
+        among them.
+        """
+        found: list[_Tried] = []
+        for margin in (_SURELY, 1.0) if self._limits.any else ():
+            fit = [one for one in own if self._strain(one) <= margin]
+            energies = [_energy(one)[0] for one in fit]
+            most_j = min(energies, default=math.inf) * (1 + ENERGY_ERROR)
+            waits = [one.candidate.policy.wait_s for one in fit]
+            best = on_front(zip(waits, energies, strict=True))
+            front = [one for one, kept in zip(fit, best, strict=True) if kept]
+            found += sorted(front, key=lambda one: abs(_energy(one)[0] - most_j))[:_SAFEST]
         return found
 
     def _frugal(self) -> "list[_Tried]":

@@ -123,6 +123,11 @@ class _Question:
     idle: bool
     recorded: Recorded | None
 
+    @property
+    def shows_limits(self) -> bool:
+        """Whether the traffic has requests enough to show that the limits are kept."""
+        return not (self.recorded and self.limits.p99_s) or self.recorded.has_p99
+
     def in_short(self) -> Traffic:
         """Draw the traffic to search with."""
         if self.recorded:
@@ -228,7 +233,8 @@ def _simulated(chosen: Sequence[Candidate], question: _Question, *, whole: bool)
         known = {block: outcome for block, outcome in outcomes.items() if outcome is not None}
         if len(known) == len(outcomes) and not any(o.growing for o in known.values()):
             needed_hz = next(iter(traffics.values())).needed_hz
-            choices.append(choice_of(candidate, known, question.limits, needed_hz))
+            choice = choice_of(candidate, known, question.limits, needed_hz)
+            choices.append(choice if question.shows_limits else replace(choice, sure=False))
     return choices
 
 

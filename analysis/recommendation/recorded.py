@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.recommendation.limits import Limits
+from greenbatch.analysis.statistics.quantile_claims import exists
 from greenbatch.queueing.arrivals import Replay
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ class Recorded:
     def whole(self) -> bool:
         """Whether every request is judged."""
         return self.judged.requests == self.total
+
+    @property
+    def has_p99(self) -> bool:
+        """Whether there are requests enough for a 99th percentile; of fewer it is the slowest."""
+        return exists(len(self.instants_s), 0.99)
 
     @property
     def rate_hz(self) -> float:

@@ -155,6 +155,11 @@ def _doubt(found: Recommendation, best: Choice) -> str:
     """Say why neither a yes nor a no is shown."""
     if best.p99_s.kind != "t":
         return "There are too few repetitions to show it; measure three or more."
+    if found.recorded and found.limits.p99_s and not found.recorded.has_p99:
+        count = len(found.recorded.instants_s)
+        return (
+            f"The recording has {count} requests, too few for a 99th percentile: give 100 or more."
+        )
     near_most = bounds(best.holds_hz)[0] < found.needed_hz * (1 + RESPONSE_ERROR)
     if best.met and near_most:
         cause = "the rate is near the largest that is sustained"

@@ -117,6 +117,21 @@ def test_what_saves_more_than_the_error_is_worth_a_wait(tmp_path: Path) -> None:
     assert saved.high < 0.95
 
 
+@pytest.mark.parametrize("rate_hz", [20.0, 40.0])
+def test_no_shorter_wait_costs_as_little_as_the_one_that_is_recommended(
+    rate_hz: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curves = curves_of(server_run(tmp_path / "run", sizes=(1, 4), idle_w=10.0))
+    limits = Limits(p99_s=0.1)
+    found = recommend(curves, POISSON, rate_hz, limits).best
+    monkeypatch.setattr(candidates.Search, "shortlist", lambda self, every: list(every))
+    among_all = recommend(curves, POISSON, rate_hz, limits).best
+    assert found is not None
+    assert among_all is not None
+    assert among_all.policy.wait_s > 0
+    assert found.policy.wait_s <= among_all.policy.wait_s
+
+
 @pytest.mark.parametrize(
     ("low", "high", "n", "expected"),
     [

@@ -94,6 +94,18 @@ def test_a_steady_recording_is_answered_as_its_process_is(curves: list[ServiceCu
     assert "the same recording" in " ".join(found.notes)
 
 
+@pytest.mark.parametrize(("count", "verdict"), [(3, "not shown"), (99, "not shown"), (100, "met")])
+def test_a_99th_percentile_of_fewer_than_100_requests_is_not_shown(
+    curves: list[ServiceCurve], count: int, verdict: str
+) -> None:
+    replay = Replay("replay:trace.csv", Recording(np.arange(count, dtype=float)))
+    found = judged(curves, replay, p99_s=1.0)
+    assert found.met
+    assert found.verdict == verdict
+    assert (f"{count} requests, too few" in " ".join(answer(found))) == (verdict == "not shown")
+    assert judged(curves, replay, mean_s=1.0).verdict == "met"
+
+
 def test_what_is_cut_is_said_and_holds_the_busiest_stretch(
     curves: list[ServiceCurve], monkeypatch: pytest.MonkeyPatch
 ) -> None:
