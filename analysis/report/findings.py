@@ -194,8 +194,10 @@ def summary_sentence(answered: Sequence[Answer]) -> str:
 def _place(answer: Answer) -> str:
     """Name the best cell, and from how many others nothing significant sets it apart."""
     assert answer.best is not None
-    if not answer.alike or (answer.margin and answer.margin.kind != "t"):
-        return answer.best.how  # of few repetitions the certainty says so
+    if answer.margin and answer.margin.kind != "t":
+        return f"{answer.best.how} (too few repetitions to be sure)"
+    if not answer.alike:
+        return answer.best.how
     whom = one_or_count([cell.how for cell in answer.alike])
     return f"{answer.best.how} (no significant difference from {whom})"
 

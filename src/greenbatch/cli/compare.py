@@ -76,10 +76,11 @@ def compare(
         raise UsageError("--markdown and --json are both given; choose one")
     share = read_threshold(threshold)
     allowed = frozenset(names_in(allow_difference))
-    cells = sides(base, new, metric, allowed, names_in(exclude_flag))
+    without = names_in(exclude_flag)
+    cells = sides(base, new, metric, allowed, without)
     judgement = judge(cells, threshold=share, higher_is_worse=metric is not Metric.THROUGHPUT)
     if all(not cell.repetitions[0] for cell in judgement.cells):
-        raise _nothing_compared(base, new, cells, judgement, allowed)
+        raise _nothing_compared(base, new, cells, judgement, allowed, without)
     what = _WORDS[metric]
     if junit is not None:
         write_output(junit, comparisons.junit_xml(judgement, what))
@@ -100,6 +101,7 @@ def _nothing_compared(
     cells: "Mapping[str, tuple[Side | None, Side | None]]",
     judgement: "Judgement",
     allowed: Collection[str],
+    without: Collection[str],
 ) -> RunError:
     """Say why no cell could be compared, and the command that does it all the same."""
     if not any(on_base and on_new for on_base, on_new in cells.values()):
@@ -111,6 +113,8 @@ def _nothing_compared(
     shown = " / ".join(reasons[:_SHOWN]) + (" / ..." if len(reasons) > _SHOWN else "")
     names = dict.fromkeys(name for cell in judgement.cells for name in cell.differences)
     cure = "measure both runs with the same settings"
+    if without:
+        cure = f"keep repetitions that --exclude-flag {','.join(without)} leaves out, or {cure}"
     if "threads" in names:
         cure += (
             ", or both numbers of threads in one run (gb bench --set "

@@ -225,3 +225,13 @@ def test_json_terminal_report_and_accessor_give_one_answer(
     for turning in found.tradeoffs.turnings:
         knee = dataset.gb.knee(**turning.labels)
         assert knee.batch_size == turning.knee.batch_size
+
+
+@pytest.mark.parametrize(("blocks", "doubted"), [(1, True), (2, True), (3, False)])
+def test_the_first_sentence_knows_that_few_repetitions_show_nothing(
+    tmp_path: Path, blocks: int, doubted: bool
+) -> None:
+    run = runs.realistic_run(tmp_path / "run", models=("alexnet",), blocks=blocks)
+    with open_run(run) as dataset:
+        summary = find(dataset, None).summary
+    assert ("(too few repetitions to be sure)" in summary) == doubted
