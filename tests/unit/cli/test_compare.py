@@ -327,7 +327,7 @@ def test_flags_stand_beside_the_verdict_and_can_be_left_out(
     _, out = told(capsys, base, new, as_json=True, exclude_flag=["disturbed"])
     assert json.loads(out)["cells"][0]["repetitions"] == [4, 1]
     with pytest.raises(
-        RunError, match="no figure .* --exclude-flag throttled,disturbed leaves out"
+        RunError, match=r"no figure .* --exclude-flag throttled,disturbed leaves out"
     ):
         compare(base, new, exclude_flag=["throttled,disturbed"])
     with pytest.raises(UsageError, match="unknown flag 'loud'"):
