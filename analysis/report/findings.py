@@ -1,6 +1,6 @@
 """What a run of inference shows: gathered once, for its report and for the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,8 +160,7 @@ def _tradeoffs(
 def summary_sentence(answered: Sequence[Answer]) -> str:
     """Answer the run's question in one sentence, models with the same answer together.
 
-    Where the best cell is not shown to be so, the sentence says that there is no significant
-    difference.
+    A second one names the models of which other cells do not differ significantly from the best.
     """
     if not any(answer.best for answer in answered):
         return "Nothing was measured."
@@ -174,7 +173,7 @@ def summary_sentence(answered: Sequence[Answer]) -> str:
         sources = set()
         for answer in answered:
             if answer.best and answer.criterion == criterion:
-                groups.setdefault(_place(answer), []).append(answer.model)
+                groups.setdefault(answer.best.how, []).append(answer.model)
                 sources.add(answer.energy_source)
         if not groups:
             continue
@@ -188,18 +187,22 @@ def summary_sentence(answered: Sequence[Answer]) -> str:
         else:
             places = (f"{place} for {_listed(models)}" for place, models in groups.items())
             parts.append(f"{words}: {'; '.join(places)}")
-    return ". ".join(parts) + "."
+    return ". ".join([*parts, *_not_apart(answered)]) + "."
 
 
-def _place(answer: Answer) -> str:
-    """Name the best cell, and from how many others nothing significant sets it apart."""
-    assert answer.best is not None
-    if answer.margin and answer.margin.kind != "t":
-        return f"{answer.best.how} (too few repetitions to be sure)"
-    if not answer.alike:
-        return answer.best.how
-    whom = one_or_count([cell.how for cell in answer.alike])
-    return f"{answer.best.how} (no significant difference from {whom})"
+def _not_apart(answered: Sequence[Answer]) -> Iterator[str]:
+    """Say for which models nothing significant sets the best cell apart from all others."""
+    few = [answer for answer in answered if answer.margin and answer.margin.kind != "t"]
+    if few:
+        whom = "" if len(few) == len(answered) else f" for {_listed([a.model for a in few])}"
+        yield f"There are too few repetitions to be sure{whom}"
+    found = [answer for answer in answered if answer.alike and answer not in few]
+    if len(answered) == 1 and found:
+        whom = one_or_count([cell.how for cell in found[0].alike])
+        yield f"There is no significant difference from {whom}"
+    elif found:
+        every = "every model" if len(found) == len(answered) else _listed([a.model for a in found])
+        yield f"For {every}, other cells do not differ significantly from that"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -16,10 +16,11 @@ from greenbatch.analysis.findings.comparisons import energy_ratio
 from greenbatch.analysis.report.findings import find, summary_sentence
 from greenbatch.analysis.statistics.by_dimension import figure_of, intervals_of
 from greenbatch.analysis.statistics.claims import FRONT
+from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.analysis.tradeoffs.best_batch import best_batch
 from greenbatch.analysis.tradeoffs.pareto import pareto
 from greenbatch.cli.output.inference import run_as_json, show_run
-from greenbatch.records import Cell, Record
+from greenbatch.records import Cell, Provenance, Record
 from tests.fakes import runs
 
 pytestmark = pytest.mark.numeric
@@ -234,4 +235,30 @@ def test_the_first_sentence_knows_that_few_repetitions_show_nothing(
     run = runs.realistic_run(tmp_path / "run", models=("alexnet",), blocks=blocks)
     with open_run(run) as dataset:
         summary = find(dataset, None).summary
-    assert ("(too few repetitions to be sure)" in summary) == doubted
+    assert ("There are too few repetitions to be sure." in summary) == doubted
+
+
+def test_a_summary_of_several_models_says_once_that_others_do_not_differ() -> None:
+    def answer(model: str, *alike: int) -> Answer:
+        return Answer(
+            model=model,
+            criterion="energy",
+            best=Cell(model, ORT, batch_size=8),
+            energy_source=Provenance.MEASURED,
+            margin=Interval(0.9, 1.1, 1.2, 3),
+            alike=tuple(Cell(model, ORT, batch_size=size) for size in alike),
+        )
+
+    clear, tied = answer("a"), answer("b", 4, 16)
+    least = f"Least energy per image: {ORT} at batch 8, for both models."
+    assert summary_sentence([clear, clear]) == least
+    assert summary_sentence([clear, tied]) == (
+        f"{least} For b, other cells do not differ significantly from that."
+    )
+    assert summary_sentence([tied, tied]) == (
+        f"{least} For every model, other cells do not differ significantly from that."
+    )
+    assert summary_sentence([tied]) == (
+        f"Least energy per image: {ORT} at batch 8 for b. "
+        "There is no significant difference from 2 other cells."
+    )
