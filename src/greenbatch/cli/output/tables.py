@@ -72,7 +72,8 @@ def laid_out(written: "wording.Table", *, folded: bool = False) -> Table:
         longest = max((cell_len(visible(row[place])) for row in written.rows), default=0)
         justify: JustifyMethod = "right" if right else "left"
         least = None if folded else longest
-        table.add_column(name, justify=justify, min_width=least, overflow="fold")
+        whole = not folded and longest >= cell_len(name)  # only headings are broken
+        table.add_column(name, justify=justify, min_width=least, overflow="fold", no_wrap=whole)
     for row in written.rows:
         table.add_row(*map(Text, row))
     return table
