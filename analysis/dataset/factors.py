@@ -82,6 +82,11 @@ def select(dataset: "xr.Dataset", labels: Labels) -> "xr.Dataset":
     """
     for name, label in labels.items():
         if name not in dataset.coords or name == "repetition":
+            if name == "scenario":  # a dimension before schema 3
+                raise UsageError(
+                    "the dataset is of the closed loop, and ds.gb.servers has the servers; leave "
+                    "out scenario=..."
+                )
             known = [str(n) for n, coord in dataset.coords.items() if not {*coord.dims} & _INSIDE]
             raise UnknownNameError("dimension", name, known)
         if not _matching(dataset, name, label).any():

@@ -111,7 +111,8 @@ def _accuracies(run: Path) -> list[Path]:
 
 def _require_run(run: Path) -> None:
     if not run.is_dir():
-        raise RunError(f"{run} is no directory; give the directory that 'gb bench' wrote")
+        what = "a file" if run.exists() else "not there"
+        raise RunError(f"{run} is {what}; give the directory that 'gb bench' wrote")
     if not (run / STUDY).is_file():
         raise RunError(
             f"{run} is not a run: it has no {STUDY}; give the directory that 'gb bench' wrote"

@@ -98,6 +98,8 @@ class Answer:
             return ""
         change, word = _change(self.saved), "less" if self.saved.centre < 1 else "more"
         if self.saved.kind == "t" and not self.saved_shown:
+            if self.saved.excludes(1.0):
+                return f"{change} {word} than at batch 1, not significant for the best of several"
             return f"no significant difference from batch 1: {change} {word}"
         return f"{change} {word} than at batch 1"
 

@@ -211,7 +211,11 @@ def _rooflines(
 
 def _boundary(environment: Environment, rows: Sequence[CellRow]) -> str:
     """Say what the energy is of: ``measured: the processor package, memory``."""
-    sources = {row.energy_source for row in rows} - {Provenance.MISSING}
+    sources = {
+        "estimated in part" if row.energy_source is Provenance.MIXED else str(row.energy_source)
+        for row in rows
+        if row.energy_source is not Provenance.MISSING
+    }
     parts = dict.fromkeys(_part(domain) for _, domain in environment.domains if domain.counts)
     what = ", ".join(parts) or "unknown parts of the machine"
     return f"{' and '.join(sorted(sources))}: {what}"

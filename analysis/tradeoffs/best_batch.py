@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from greenbatch import units
@@ -55,6 +56,7 @@ class BestBatch:
         adjusted: Whether cells were measured in different blocks, so that they are ranked by means
             adjusted for blocks; ``energy_j`` is of the best cell's own blocks.
         candidates: Cells that have both figures.
+        overloaded: Cells of servers that do not sustain the rate; none of them is an answer.
         flagged: How many repetitions of the cell, and of the next best, carry each flag, in words.
     """
 
@@ -80,6 +82,7 @@ class BestBatch:
     adjusted: bool = False
     candidates: int = 0
     estimated: bool = False
+    overloaded: int = 0
     flagged: str = ""
 
     def __str__(self) -> str:
@@ -88,6 +91,10 @@ class BestBatch:
     @property
     def _sentence(self) -> str:
         if self.energy_j is None or self.latency_s is None:
+            if self.overloaded:
+                return (
+                    f"{self.name} sustains the rate in no cell: {self.overloaded} are overloaded."
+                )
             return f"{self.name} has no cell with both energy and latency."
         kind = ("net energy" if self.net else "energy") + (" (estimated)" if self.estimated else "")
         latency = f"{self._called} {_with_interval(self.latency_s, 's')}"
@@ -174,8 +181,8 @@ def best_batch(
     """
     import numpy as np
 
-    if max_latency is not None and not max_latency > 0:
-        raise UsageError(f"the latency allowed is {max_latency:g} s; give a time above 0 s")
+    if max_latency is not None and not (isinstance(max_latency, Real) and max_latency > 0):
+        raise UsageError(f"the latency allowed is {max_latency!r}; give a time above 0 in s")
     part = narrowed(dataset, labels, free_factors(dataset), "the best batch")
     server = is_of_servers(part)
     metric = "response_time" if server else "latency"
@@ -187,15 +194,18 @@ def best_batch(
     )
     assert energy.source is not None
     sources = energy.source.transpose(*dims).values.reshape(-1)
+    growing = np.zeros((len(t), 1), dtype=bool)
     if server:  # one that did not keep up is slower the longer it runs
         overloaded = _flagged(part, "overloaded").transpose(*dims, "repetition").values
-        t = np.where(overloaded.reshape(t.shape).any(1, keepdims=True), np.nan, t)
+        growing = overloaded.reshape(t.shape).any(1, keepdims=True)
+        t = np.where(growing, np.nan, t)
     known = np.isfinite(e).any(1) & np.isfinite(t).any(1)
     nothing = BestBatch(
         name=named(dataset, LabelsOfPlaces(part, ())(())),
         net=net,
         quantile=quantile,
         max_latency_s=max_latency,
+        overloaded=int(growing.sum()),
     )
     if not known.any():
         return nothing

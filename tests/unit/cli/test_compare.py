@@ -400,7 +400,7 @@ def test_a_run_is_not_compared_with_itself(tmp_path: Path, base: Path) -> None:
 def test_wrong_use_is_refused(tmp_path: Path, base: Path) -> None:
     with pytest.raises(UsageError, match="choose one"):
         compare(base, base, markdown=True, as_json=True)
-    with pytest.raises(RunError, match="is no directory"):
+    with pytest.raises(RunError, match="nowhere is not there; give the directory"):
         compare(base, tmp_path / "nowhere")
     with pytest.raises(FileError, match="cannot write"):
         compare(base, run_of(tmp_path / "new", 1.01), junit=tmp_path / "no" / "junit.xml")

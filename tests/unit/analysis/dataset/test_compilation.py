@@ -303,7 +303,7 @@ def test_the_golden_journal_with_settings_starts_and_a_capacity_still_loads() ->
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        ("no directory", "is no directory; give the directory"),
+        ("no directory", "is not there; give the directory"),
         ("no study", "is not a run: it has no study.yaml"),
         ("bad yaml", "in line 2"),
         ("a list", "holds a list, not a mapping"),

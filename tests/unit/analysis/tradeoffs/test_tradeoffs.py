@@ -602,3 +602,16 @@ def test_a_server_is_judged_by_its_requests_and_never_wins_overloaded(tmp_path: 
     other = best_batch(overloaded, rate="40", max_latency=0.1)
     assert other.labels is not None
     assert other.labels["policy"] != found.labels["policy"]
+    overloaded["flags"] |= FLAGS["overloaded"]
+    none = best_batch(overloaded, rate="40", max_latency=0.1)
+    assert none.labels is None
+    assert "sustains the rate in no cell" in str(none)
+
+
+@pytest.mark.parametrize("limit", ["50ms", 0.0, -1])
+def test_a_limit_that_is_no_time_is_refused(tmp_path: Path, limit: object) -> None:
+    dataset = open_run(runs.realistic_run(tmp_path, models=["alexnet"], blocks=1))
+    with pytest.raises(UsageError, match="give a time above 0 in s"):
+        best_batch(dataset, max_latency=limit)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"ds\.gb\.servers has the servers"):
+        best_batch(dataset, scenario="server")
