@@ -194,11 +194,11 @@ def best_batch(
     )
     assert energy.source is not None
     sources = energy.source.transpose(*dims).values.reshape(-1)
-    growing = np.zeros((len(t), 1), dtype=bool)
+    growing = np.zeros(len(t), dtype=bool)
     if server:  # one that did not keep up is slower the longer it runs
         overloaded = _flagged(part, "overloaded").transpose(*dims, "repetition").values
-        growing = overloaded.reshape(t.shape).any(1, keepdims=True)
-        t = np.where(growing, np.nan, t)
+        growing = np.asarray(overloaded.reshape(t.shape).any(1))
+        t = np.where(growing[:, np.newaxis], np.nan, t)
     known = np.isfinite(e).any(1) & np.isfinite(t).any(1)
     nothing = BestBatch(
         name=named(dataset, LabelsOfPlaces(part, ())(())),
