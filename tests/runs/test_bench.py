@@ -12,15 +12,7 @@ from tests.conftest import SMALL_MODELS, Gb
 
 pytestmark = pytest.mark.slow
 
-DIMENSIONS = {
-    "model": 2,
-    "backend": 2,
-    "precision": 1,
-    "io": 1,
-    "scenario": 1,
-    "batch_size": 2,
-    "repetition": 1,
-}
+DIMENSIONS = {"model": 2, "variant": 2, "batch_size": 2, "repetition": 1}
 UNITS = {
     "energy": "J",
     "energy_uncertainty": "J",
@@ -57,6 +49,8 @@ def test_the_dataset_opens_with_plain_xarray_and_has_the_designs_dimensions(run:
     with xr.open_dataset(run / "dataset.nc") as dataset:
         assert {name: dataset.sizes[name] for name in DIMENSIONS} == DIMENSIONS
         assert {"domain", "quantile"} <= set(dataset.sizes)
+        assert dataset["energy_per_image"].dims == tuple(DIMENSIONS)
+        assert dataset["backend"].values.tolist() == ["onnxruntime-cpu", "torch-cpu"]
         for name, unit in UNITS.items():
             assert dataset[name].attrs["units"] == unit, name
         assert (dataset["status"] == 0).all()
