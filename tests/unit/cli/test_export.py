@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 from onnx import numpy_helper, parser
 
 from greenbatch.cli import main
+from greenbatch.cli.output.export import print_export
+from greenbatch.records import TensorSpec
 from tests.fakes import onnx_networks
+from tests.unit.exporter.test_parallel import MANIFEST
 
 Export = Callable[..., tuple[int, str, str]]
 RESHAPED = "to = Constant<value_ints = [1, 48]>() flat = Reshape(image, to)"
@@ -217,3 +221,17 @@ def test_nodes_that_are_kept_in_fp32_are_listed(export: Export, tmp_path: Path) 
     assert f"fp16: {len(stated['kept_in_fp32'])} nodes (" in kept
     assert stated["fidelity"]["output"] == "z"
     assert [output["name"] for output in stated["outputs"]] == ["z"]
+
+
+def test_detections_have_a_share_that_agrees_and_no_largest_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    boxes = TensorSpec(name="boxes", dtype="float32", dims=("count", 4))
+    labels = TensorSpec(name="labels", dtype="int64", dims=("count",))
+    for outputs, said in (
+        ((boxes, labels), "at least 95 % of its positions or detections agree, at batch 1"),
+        (MANIFEST.outputs, "largest error 1.0e-06 of the largest value, at batch 1"),
+    ):
+        manifest = replace(MANIFEST, outputs=outputs)
+        print_export(manifest, tmp_path, up_to_date=False, notes=(), as_json=False)
+        assert said in capsys.readouterr().out.replace("\n", " ")

@@ -12,7 +12,7 @@ import typer
 from greenbatch import units
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import ArtifactError
-from greenbatch.models.agreement import is_classifier
+from greenbatch.models.agreement import FEWEST_EQUAL, is_classifier
 from greenbatch.models.inputs import tensors_of
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ def _against(manifest: "Manifest") -> str:
     """Say how near an artifact is to what it was proved against."""
     found = manifest.fidelity
     if found is None:
+        if all(output.index or output.counted for output in manifest.outputs):
+            return f"at least {100 * FEWEST_EQUAL['fp32']:g} % of its positions or detections agree"
         worst = max(parity.max_rel for parity in manifest.parity)
         return f"largest error {worst:.1e} of the largest value"
     of = f" of {found.output}" if found.output and found.top1_agreement is None else ""
