@@ -8,6 +8,7 @@ import pytest
 from greenbatch.cli.measuring import PARTLY_FAILED
 from greenbatch.records import Journal, Status, parse
 from tests.conftest import Gb
+from tests.thorough import needs_thorough
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +79,7 @@ def test_a_child_that_sends_nonsense_costs_its_repetition_and_the_next_goes_on(
     assert [r.status for r in ended.values()] == [Status.OK] * 3
 
 
+@needs_thorough
 def test_larger_batches_are_not_tried_after_one_ran_out_of_memory(
     gb: Gb, tmp_path: Path, artifacts: Path
 ) -> None:

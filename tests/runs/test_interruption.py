@@ -16,8 +16,8 @@ from greenbatch.records import parse
 from greenbatch.runners.scheduling.order import slots
 from tests.thorough import examples
 
-KILLS = examples(3, 6)
-REPETITIONS = examples(4, 8)
+KILLS = examples(2, 6)
+REPETITIONS = examples(3, 8)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import xarray as xr
 import greenbatch.analysis.accessor  # noqa: F401 - registers `gb`
 from greenbatch.records import parse
 from tests.conftest import Gb
+from tests.thorough import needs_thorough
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +97,7 @@ def test_what_every_request_did_is_kept(run: Path) -> None:
         assert (np.diff(arrays["batch_start_s"]) > 0).all()
 
 
+@needs_thorough
 def test_a_run_killed_among_requests_loses_only_the_repetition_that_ran(
     artifacts: Path, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ from greenbatch.runners.child.handle import ChildProcess
 from greenbatch.runners.run.directory import RunDirectory
 from greenbatch.runners.training.child import checkpoints
 from tests.fakes import runs, training_runs
+from tests.thorough import needs_thorough
 from tests.unit.records.test_records import IDLE, repetition
 
 pytestmark = pytest.mark.slow
@@ -213,6 +214,7 @@ def test_a_torn_line_is_cut_off_through_the_open_file(tmp_path: Path) -> None:
     assert file.read_bytes() == before
 
 
+@needs_thorough
 def test_a_training_on_a_full_disk_goes_on_when_there_is_room(tmp_path: Path) -> None:
     run = tmp_path / "run"
     design = "train dense --data digits --epochs 1 --repetitions 1 --profile quick --meter none"

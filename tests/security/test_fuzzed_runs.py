@@ -65,7 +65,7 @@ def tally() -> Iterator[Counter[str]]:
     seed=st.integers(0, 2**32),
 )
 @settings(
-    max_examples=RUNS or examples(5, 25),
+    max_examples=RUNS or examples(2, 25),
     derandomize=not RUNS,
     deadline=None,
     phases=[Phase.generate],  # a failure prints its seed; making it smaller would take hours

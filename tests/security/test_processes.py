@@ -18,6 +18,7 @@ from greenbatch.runners.host import machine_lock
 from greenbatch.runners.host.machine_lock import MachineLock, machine_for
 from tests.fakes.hostile import NETWORK, SHADOWING, command, gb_in, imported, plant
 from tests.fakes.runs import realistic_run
+from tests.thorough import needs_thorough
 
 LONG_S = 60.0
 STUDY = """
@@ -109,6 +110,7 @@ def test_planted_modules_shadow_none_in_a_command_that_only_looks(
     assert completed.returncode == 0, completed.stderr
 
 
+@needs_thorough
 @pytest.mark.slow
 def test_planted_modules_shadow_none_in_doctor_whose_page_is_plain_text(hostile: Path) -> None:
     completed = gb_in(hostile, "doctor")
