@@ -412,7 +412,7 @@ def test_the_best_batch_heeds_the_latency_allowed(tmp_path: Path) -> None:
     none = best_batch(dataset, max_latency=0.001)
     assert not none.meets
     assert "None of 12 cells stays within 1 ms; the fastest is" in str(none)
-    with pytest.raises(UsageError, match="give a time above 0 s"):
+    with pytest.raises(UsageError, match="give a time above 0 in s"):
         best_batch(dataset, max_latency=0.0)
 
 
