@@ -38,9 +38,9 @@ bench: install
 	$(BIN)/gb bench --provider $(PROVIDER) --batch-sizes $(BATCH_SIZES) \
 		--repetitions $(REPETITIONS) --profile $(PROFILE)
 
-# Three at a time on two cores, as a third of the time is waiting; with a thread each: pools of threads
-# on the same cores wait for each other, spinning.
-WORKERS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n + n / 2 : 6)))
+# One for each core, two at least, with a thread each: pools of threads on the same cores wait for each
+# other, spinning.
+WORKERS ?= $(shell n=$$(nproc); echo $$((n < 2 ? 2 : n < 6 ? n : 6)))
 PARALLEL := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 QUICK := not slow and not alone and not browser and not emulated

@@ -1,4 +1,4 @@
-"""Peak performance of devices, as their makers state it, and the energy that follows from it."""
+"""Peak performance of devices by their makers, and the energy that follows from it."""
 
 import csv
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 _TERA = 1e12
 _PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-_NOT_ANOTHER = r"(?!.*\bMIG\b|-\d+[ABCQ]\b| (?:Laptop|SUPER|Ti|D)\b)"
+_NOT_ANOTHER = r"(?!.*\bMIG\b|-\d+[ABCQ]\b| (?:Laptop|SUPER|Ti|D|NVL)\b)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Peak:
         power_w: Its power limit as it is sold, in W.
         operations: Operations in a second (a multiply-add is two), by precision; fp32 without
             tensor cores.
-        source: Of the maker.
+        source: Whose figures they are, and where they were read.
     """
 
     device: str
@@ -38,7 +38,7 @@ class Peak:
             precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
 
         Returns:
-            ``None`` where the maker states no such peak.
+            ``None`` where no such peak is listed.
         """
         per_second = self.operations.get(precision)
         return None if per_second is None else 2 * self.power_w / per_second
@@ -46,7 +46,7 @@ class Peak:
 
 @cache
 def peaks() -> Sequence[Peak]:
-    """Read all peaks that are shipped; names that hold another one come before it."""
+    """Read all peaks that are shipped."""
     with Path(__file__).with_name("peaks.csv").open(encoding="utf-8", newline="") as file:
         return tuple(
             Peak(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 _CAUTION = 3.0  # standard errors by which the variances are taken to differ more than is seen
-_WIDEST, _NARROWEST = 1e6, 1e-8  # variances of logarithms of variances that are told apart
+_WIDEST, _NARROWEST = 1e6, 1e-8  # variances of logarithms of variances that are distinguished
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,19 +95,19 @@ def check(sound: Path, tally: Counter[str], kind: str, mutations: list[str], see
         before = house.snapshot()
         for arguments in _commands(kind):
             outcome = house.gb(*arguments)
-            told = f"{kind} {seed} {said}: gb {' '.join(arguments)}\n{outcome.stderr[-2000:]}"
+            details = f"{kind} {seed} {said}: gb {' '.join(arguments)}\n{outcome.stderr[-2000:]}"
             tally[f"exit {outcome.code}"] += 1
-            assert outcome.code in (0, 1, 2, 3, NOT_DECIDED), told
-            assert "Traceback" not in outcome.stderr, told
-            assert not _CONTROL.search(outcome.stdout + outcome.stderr), told
-            assert "secret-of-the-decoy" not in outcome.stdout + outcome.stderr, told
+            assert outcome.code in (0, 1, 2, 3, NOT_DECIDED), details
+            assert "Traceback" not in outcome.stderr, details
+            assert not _CONTROL.search(outcome.stdout + outcome.stderr), details
+            assert "secret-of-the-decoy" not in outcome.stdout + outcome.stderr, details
             if outcome.code in (2, 3):
                 said_so = [line for line in outcome.stderr.splitlines() if line.startswith("gb: ")]
                 errors = [line for line in said_so if not line.startswith("gb: warning: ")]
-                assert len(errors) == 1, told
-                assert outcome.stderr.rstrip().endswith(errors[0]), told
-            assert house.snapshot() == before, told
-            assert not house.ran.exists(), told
+                assert len(errors) == 1, details
+                assert outcome.stderr.rstrip().endswith(errors[0]), details
+            assert house.snapshot() == before, details
+            assert not house.ran.exists(), details
 
 
 def _commands(kind: str) -> list[tuple[str, ...]]:

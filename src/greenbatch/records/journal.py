@@ -125,7 +125,7 @@ def _is_canonical(line: bytes) -> bool:
     begin = line.find(_CHECKSUM)
     digits = begin + len(_CHECKSUM)
     end = digits + _DIGITS
-    if begin < 0 or line[end : end + 2] != b'",' or line.find(_CHECKSUM[:-1], end) >= 0:
+    if begin < 0 or line[end : end + 2] != b'",' or line.count(_CHECKSUM[:-1]) > 1:
         return False
     schema = line.rfind(b'"schema":')
     if not line.startswith(_SCHEMA, max(schema, 0)) or line.find(b'"schema":', 0, schema) >= 0:

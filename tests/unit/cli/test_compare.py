@@ -49,7 +49,9 @@ def run_of(
     return runs.write_run(path, records, members, environment)
 
 
-def told(capsys: pytest.CaptureFixture[str], base: Path, new: Path, **more: Any) -> tuple[int, str]:
+def shown(
+    capsys: pytest.CaptureFixture[str], base: Path, new: Path, **more: Any
+) -> tuple[int, str]:
     code = compare(base, new, **more)
     return code, capsys.readouterr().out
 
@@ -64,7 +66,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_only_worse_beyond_the_threshold_exits_1(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path, factor: float, code: int
 ) -> None:
-    assert told(capsys, base, run_of(tmp_path / "new", factor))[0] == code
+    assert shown(capsys, base, run_of(tmp_path / "new", factor))[0] == code
 
 
 @pytest.mark.slow
@@ -80,7 +82,7 @@ def test_the_command_exits_with_the_code(base: Path, tmp_path: Path) -> None:
 def test_the_table_says_verdict_ratio_and_what_it_means(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
 ) -> None:
-    code, out = told(capsys, base, run_of(tmp_path / "new", 1.05))
+    code, out = shown(capsys, base, run_of(tmp_path / "new", 1.05))
     assert code == 1
     line = next(line for line in out.splitlines() if "at batch 4" in line)
     assert line.split("  ")[0] == "alexnet on onnxruntime-cpu at batch 4"
@@ -102,7 +104,7 @@ def test_a_higher_latency_is_worse_and_a_higher_throughput_better(
         (base, new, Metric.THROUGHPUT, (1, "worse")),
         (new, base, Metric.THROUGHPUT, (0, "better")),
     ):
-        code, out = told(capsys, one, other, metric=metric, as_json=True)
+        code, out = shown(capsys, one, other, metric=metric, as_json=True)
         assert (code, json.loads(out)["cells"][0]["verdict"]) == expected
 
 
@@ -110,7 +112,7 @@ def test_json_holds_everything(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
 ) -> None:
     new = run_of(tmp_path / "new", 1.05, batch_sizes=(4, 16))
-    code, out = told(capsys, base, new, as_json=True)
+    code, out = shown(capsys, base, new, as_json=True)
     found = json.loads(out)
     assert (code, found["worse"], found["metric"]) == (1, True, "energy_per_image")
     verdicts = {cell["cell"].split()[-1]: cell for cell in found["cells"]}
@@ -150,7 +152,7 @@ def test_a_difference_that_is_meant_is_allowed_by_name(
 ) -> None:
     artifacts = {"alexnet": {"file": "a.onnx", "sha256": "1" * 64}}
     new = run_of(tmp_path / "new", 1.05, artifacts=artifacts)
-    assert told(capsys, base, new, allow_difference=["artifact"])[0] == 1
+    assert shown(capsys, base, new, allow_difference=["artifact"])[0] == 1
     with pytest.raises(
         UsageError, match=r"unknown difference 'artefact'; choose one of .*artifact"
     ):
@@ -171,7 +173,7 @@ def test_markdown_and_xml_show_settings_as_text(
     old = run_of(tmp_path / "base", mode=HOSTILE)
     new = run_of(tmp_path / "new", 1.05, mode=HOSTILE)
     junit = tmp_path / "junit.xml"
-    code, out = told(capsys, old, new, markdown=True, junit=junit)
+    code, out = shown(capsys, old, new, markdown=True, junit=junit)
     assert code == 1
     assert out.startswith("### greenbatch: worse\n")
     assert "<script" not in out
@@ -193,7 +195,7 @@ def test_xml_survives_control_characters(
 ) -> None:
     old = run_of(tmp_path / "base", mode="a\x1bb")
     new = run_of(tmp_path / "new", 1.01, mode="a\x1bb")
-    told(capsys, old, new, junit=tmp_path / "junit.xml")
+    shown(capsys, old, new, junit=tmp_path / "junit.xml")
     assert (
         ET.parse(tmp_path / "junit.xml")
         .getroot()[0]
@@ -207,7 +209,7 @@ def test_xml_skips_what_was_not_compared(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
 ) -> None:
     new = run_of(tmp_path / "new", batch_sizes=(4, 16))
-    code, _ = told(capsys, base, new, junit=tmp_path / "junit.xml")
+    code, _ = shown(capsys, base, new, junit=tmp_path / "junit.xml")
     suite = ET.parse(tmp_path / "junit.xml").getroot()
     skipped = [case.find("skipped") is not None for case in suite]
     assert (code, suite.get("skipped"), skipped) == (0, "2", [True, False, True])
@@ -259,7 +261,7 @@ def test_estimates_by_other_models_are_refused_with_the_command_that_compares_th
         compare(base, new)
     command = f"gb compare {base} {new} --allow-difference energy.estimate"
     assert str(caught.value).endswith(command)
-    assert told(capsys, base, new, allow_difference=["energy.estimate"])[0] == 1
+    assert shown(capsys, base, new, allow_difference=["energy.estimate"])[0] == 1
 
 
 def test_the_hardware_threads_granted_must_be_alike(tmp_path: Path) -> None:
@@ -306,8 +308,8 @@ def test_all_differences_are_listed_at_once_with_the_command_to_paste(
     listed = "threads,window"
     assert str(caught.value).endswith(f"--allow-difference {listed}")
     assert "--set onnxruntime-cpu.intra_op_num_threads=1,2" in str(caught.value)
-    assert told(capsys, base, new, allow_difference=[listed])[0] == 1
-    assert told(capsys, base, new, allow_difference=["threads", "window"])[0] == 1
+    assert shown(capsys, base, new, allow_difference=[listed])[0] == 1
+    assert shown(capsys, base, new, allow_difference=["threads", "window"])[0] == 1
 
 
 def test_flags_stand_beside_the_verdict_and_can_be_left_out(
@@ -320,11 +322,11 @@ def test_flags_stand_beside_the_verdict_and_can_be_left_out(
             record, flags=("disturbed", "throttled") if record.block else ("throttled",)
         ),
     )
-    _, out = told(capsys, base, new, as_json=True)
+    _, out = shown(capsys, base, new, as_json=True)
     (cell, _) = json.loads(out)["cells"]
     assert cell["reason"] == "new run: 4 of 4 flagged throttled, 3 of 4 disturbed"
     assert cell["flags"] == {"base": {}, "new": {"throttled": 4, "disturbed": 3}}
-    _, out = told(capsys, base, new, as_json=True, exclude_flag=["disturbed"])
+    _, out = shown(capsys, base, new, as_json=True, exclude_flag=["disturbed"])
     assert json.loads(out)["cells"][0]["repetitions"] == [4, 1]
     with pytest.raises(
         RunError, match=r"no figure .* --exclude-flag throttled,disturbed leaves out"
@@ -360,11 +362,11 @@ def test_a_gate_that_is_not_decided_says_so_and_fails_on_request(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     noisy = noisy_pair(tmp_path, 0.1)
-    code, out = told(capsys, *noisy)
+    code, out = shown(capsys, *noisy)
     assert code == 0
     assert out.startswith("Not decided: 2 of 2 cells are too noisy to tell.\n")
-    assert told(capsys, *noisy, markdown=True)[1].startswith("### greenbatch: not decided: 2 of 2")
-    code, out = told(capsys, *noisy, as_json=True, fail_on_noise=True)
+    assert shown(capsys, *noisy, markdown=True)[1].startswith("### greenbatch: not decided: 2 of 2")
+    code, out = shown(capsys, *noisy, as_json=True, fail_on_noise=True)
     assert (code, json.loads(out)["decided"]) == (5, False)
 
 
@@ -378,7 +380,7 @@ def test_a_gate_that_is_not_decided_says_so_and_fails_on_request(
 def test_what_would_decide_is_said(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, noise: float, remedy: str
 ) -> None:
-    _, out = told(capsys, *noisy_pair(tmp_path, noise))
+    _, out = shown(capsys, *noisy_pair(tmp_path, noise))
     assert re.search(remedy, " ".join(out.split()))
 
 
@@ -386,7 +388,7 @@ def test_a_decided_gate_is_none_of_noise(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
 ) -> None:
     for factor, code, first in ((1.05, 1, "Worse."), (1.0001, 0, "Not worse.")):
-        found = told(capsys, base, run_of(tmp_path / first, factor), fail_on_noise=True)
+        found = shown(capsys, base, run_of(tmp_path / first, factor), fail_on_noise=True)
         assert found[0] == code
         assert found[1].startswith(first)
 

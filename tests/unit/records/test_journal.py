@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -82,6 +83,20 @@ def test_no_altered_byte_is_let_through() -> None:
     for place in range(len(line) - 1):
         altered = line[:place] + bytes([line[place] ^ 1]) + line[place + 1 :]
         assert not _is_canonical(altered), altered[max(0, place - 20) : place + 20]
+
+
+@pytest.mark.parametrize("odd", [b'"checksum":5,', b'"checksum":"0123456789abcdef",'])
+def test_a_second_checksum_is_left_to_the_reader_that_refuses_it(odd: bytes) -> None:
+    line = encode(RECORDS[3])
+    own = re.search(rb'"checksum":"[0-9a-f]{16}",', line)
+    assert own
+    body = b"{" + odd + line[1 : own.start()] + line[own.end() :].rstrip(b"\n")
+    digits = hashlib.sha256(body).hexdigest()[:16].encode()
+    place = own.start() + len(odd)
+    twice = body[:place] + b'"checksum":"' + digits + b'",' + body[place:]
+    assert not _is_canonical(twice)
+    with pytest.raises(ValueError, match="checksum"):
+        decode(twice)
 
 
 def test_a_schema_of_the_future_is_refused_though_its_checksum_fits() -> None:

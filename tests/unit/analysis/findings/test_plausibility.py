@@ -100,7 +100,7 @@ def test_the_limit_is_half_of_the_least_published(tmp_path: Path) -> None:
 
 
 def test_a_gpu_is_held_against_its_peak(tmp_path: Path) -> None:
-    fp32_j = 2 * MACS * 700 / 67e12
+    fp32_j = 2 * MACS * 700 / 66.9e12
 
     def on_gpu(name: str, times: float) -> EnergyWorth:
         energy_j = {1: 500 * fp32_j, 64: times * fp32_j}

@@ -1,90 +1,32 @@
 """Trade-offs against datasets whose truth is known."""
 
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from greenbatch.analysis import cell_rows, comparison_rows, open_run
-from greenbatch.analysis.dataset.groups import servers_of
+from greenbatch.analysis import cell_rows, comparison_rows
 from greenbatch.analysis.dataset.store import compile_dataset
 from greenbatch.analysis.dataset.tidy import tidy
-from greenbatch.analysis.dataset.variables import FLAGS
 from greenbatch.analysis.statistics import by_dimension
 from greenbatch.analysis.statistics.by_dimension import figure_of, intervals_of, ratios_of
 from greenbatch.analysis.statistics.claims import FRONT
 from greenbatch.analysis.tradeoffs import crossovers
 from greenbatch.analysis.tradeoffs.best_batch import best_batch
 from greenbatch.analysis.tradeoffs.crossovers import crossover
-from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost, intensity_of
+from greenbatch.analysis.tradeoffs.footprint import carbon_and_cost
 from greenbatch.analysis.tradeoffs.pareto import energy_delay_product, pareto
 from greenbatch.analysis.tradeoffs.turning_points import knee, saturation
-from greenbatch.errors import UnknownNameError, UsageError
+from greenbatch.errors import UsageError
 from greenbatch.records import Cell, EnergySource, Record
 from tests.fakes import runs
-from tests.fakes.served_run import served_run
+from tests.fakes.curves import COUNTER, SIZES, A, B, Energy, crossing, measured
 
 pytestmark = pytest.mark.numeric
-
-SIZES = (1, 2, 4, 8, 16, 32)
-A, B = runs.BACKENDS
-COUNTER = EnergySource.COUNTER
-
-Energy = Callable[[str, int], float]
-
-
-def measured(
-    path: Path,
-    energy: Energy,
-    *,
-    blocks: int = 3,
-    spread: float = 0.0,
-    sizes: tuple[int, ...] = SIZES,
-    sources: tuple[EnergySource, EnergySource] = (COUNTER, COUNTER),
-    latency: Energy = lambda backend, batch: 0.01 * batch,
-    seed: int = 4,
-) -> xr.Dataset:
-    """A run of one network with this energy per image (J) and latency (s), by backend and batch.
-
-    Blocks are 10 % apart, which is shared by all cells; ``spread`` is each cell's own.
-    """
-    random = np.random.default_rng(seed)
-    records: list[Record] = [runs.idle(b, k) for b in (A, B) for k in range(blocks)]
-    for block in range(blocks):
-        for backend, source in zip((A, B), sources, strict=True):
-            for batch in sizes:
-                factor = (1 + 0.1 * block) * math.exp(random.normal(0, spread))
-                total = energy(backend, batch) * batch * 100 * factor
-                figure = (
-                    runs.missing("package-0")
-                    if source is EnergySource.MISSING
-                    else runs.figure(total, source=source)
-                )
-                records.append(
-                    runs.repetition(
-                        Cell("alexnet", backend, batch_size=batch),
-                        block,
-                        energy=[figure],
-                        latency_s=latency(backend, batch) * (1 + 0.1 * block),
-                    )
-                )
-    study = runs.study(backends=(A, B), batch_sizes=sizes, repetitions=blocks)
-    return compile_dataset(runs.write_run(path, records, study))
-
-
-def crossing(backend: str, batch: int) -> float:
-    """Curves whose logarithms are straight over log2(batch) and cross at 2^2.5."""
-    return (
-        0.1 * 2 ** (-0.1 * math.log2(batch))
-        if backend == A
-        else 0.1 * 2 ** (0.25 - 0.2 * math.log2(batch))
-    )
 
 
 def test_arrays_say_the_same_as_the_reports_rows(tmp_path: Path) -> None:
@@ -395,27 +337,6 @@ def test_a_step_of_two_doublings_counts_twice(tmp_path: Path) -> None:
     assert saturation(dataset, 4, backend=A).batch_size == 4
 
 
-def test_the_best_batch_heeds_the_latency_allowed(tmp_path: Path) -> None:
-    dataset = measured(tmp_path, crossing)  # latency 0.01 s x batch, p99 1.3 times that
-    assert best_batch(dataset).labels is not None
-    assert (best_batch(dataset).batch_size, best_batch(dataset).name) == (
-        32,
-        f"alexnet on {B} at batch 32",
-    )
-    tight = best_batch(dataset, max_latency=0.12)
-    assert tight.batch_size == 8  # p99 0.104 x 1.1
-    assert (tight.meets, tight.surely) == (True, False)
-    assert "within 120 ms, though 300 batches do not show that the p99 is" in str(tight)
-    assert tight.runner_up == f"alexnet on {A} at batch 8"
-    assert tight.margin is not None
-    assert tight.margin.centre == pytest.approx(2 ** (0.2 * 3 - 0.25 - 0.1 * 3))
-    none = best_batch(dataset, max_latency=0.001)
-    assert not none.meets
-    assert "None of 12 cells stays within 1 ms; the fastest is" in str(none)
-    with pytest.raises(UsageError, match="give a time above 0 in s"):
-        best_batch(dataset, max_latency=0.0)
-
-
 def test_the_front_is_what_nothing_beats_and_domination_must_be_shown(tmp_path: Path) -> None:
     dataset = measured(
         tmp_path,
@@ -454,59 +375,6 @@ def test_the_energy_delay_product_is_formed_in_each_repetition(tmp_path: Path) -
     assert square.sel(variant=f"{A} fp32", batch_size=4).item() == pytest.approx(
         0.5 * 0.04**2 * math.sqrt(1.0 * 1.1**3)
     )
-
-
-def test_a_footprint_is_energy_times_intensity_and_price(tmp_path: Path) -> None:
-    dataset = measured(tmp_path, lambda backend, batch: 3.6, blocks=1)  # 1 kWh a million
-    found = carbon_and_cost(dataset, carbon_intensity=250, price=0.30, currency="EUR")
-    assert found["carbon"].values == pytest.approx(250.0)
-    assert found["cost"].values == pytest.approx(0.30)
-    assert (found["carbon"].attrs["units"], found["cost"].attrs["units"]) == ("g", "EUR")
-    assert found.attrs["carbon_intensity_g_per_kwh"] == 250
-    assert "cost" not in carbon_and_cost(dataset, carbon_intensity=250)
-    with pytest.raises(UsageError, match="needs a carbon intensity"):
-        carbon_and_cost(dataset)
-    with pytest.raises(UsageError, match="the price is -1; give a finite number"):
-        carbon_and_cost(dataset, price=-1.0)
-    with pytest.raises(UsageError, match="the carbon intensity is nan"):
-        carbon_and_cost(dataset, carbon_intensity=math.nan)
-
-
-@pytest.fixture
-def codecarbon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stands in for codecarbon's data, in its format."""
-    france = {"country_name": "France", "carbon_intensity": 56.0, "year": 2023}
-    source = SimpleNamespace(
-        get_global_energy_mix_data=lambda: {"FRA": france, "XXX": {"country_name": "Nowhere"}},
-        get_nordic_country_energy_mix_data=lambda: {
-            "data": {"SE1": {"emission_factor": 25.9, "year": 2025}}
-        },
-        get_country_emissions_data=lambda country: {
-            "_source": {"year": 2023},
-            "ohio": {"emissions": 1000.0},
-        },
-    )
-    package, data = ModuleType("codecarbon"), ModuleType("codecarbon.input")
-    data.DataSource = lambda: source  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "codecarbon", package)
-    monkeypatch.setitem(sys.modules, "codecarbon.input", data)
-
-
-@pytest.mark.usefixtures("codecarbon")
-def test_a_place_is_looked_up_and_never_replaced_by_another() -> None:
-    assert intensity_of("FRA") == (56.0, "codecarbon's data, FRA, 2023")
-    assert intensity_of("france")[0] == 56.0
-    assert intensity_of("SE1")[0] == 25.9
-    assert intensity_of("USA/Ohio")[0] == pytest.approx(453.59237)  # 1000 lb/MWh
-    for unknown in ("XXX", "Atlantis", "USA/atlantis"):
-        with pytest.raises(UnknownNameError, match="unknown country or region"):
-            intensity_of(unknown)
-
-
-def test_a_place_without_codecarbon_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "codecarbon.input", None)
-    with pytest.raises(UsageError, match=r"install greenbatch\[carbon\], or give a number"):
-        intensity_of("FRA")
 
 
 @pytest.mark.slow
@@ -567,51 +435,3 @@ def test_a_dataset_may_have_further_dimensions_and_be_narrowed(tmp_path: Path) -
     narrow = dataset.sel(model="alexnet", variant=f"{B} fp32")
     assert "alexnet on torch-cpu at batch 32" in str(best_batch(narrow))
     assert "alexnet on torch-cpu" in str(knee(narrow))
-
-
-def test_a_p99_of_a_few_batches_is_the_slowest_of_them_and_shows_nothing(tmp_path: Path) -> None:
-    """Five batches in a window: below the true p99 in 95 of 100 windows."""
-    dataset = measured(tmp_path, crossing)
-    few = dataset.assign(iterations=xr.full_like(dataset["iterations"], 5.0))
-    found = best_batch(few, max_latency=1.0)
-    assert (found.meets, found.shown, found.surely) == (True, False, False)
-    assert "latency (slowest of 5 batches) " in str(found)
-    assert "though 15 batches do not show that the p99 is" in str(found)
-
-
-def test_many_batches_of_which_none_is_over_the_limit_show_it(tmp_path: Path) -> None:
-    dataset = measured(tmp_path, crossing)
-    assert best_batch(dataset, max_latency=0.12).shown is False  # 300 batches
-    longer = dataset.assign(iterations=dataset["iterations"] * 2)
-    found = best_batch(longer, max_latency=1.0)
-    assert (found.observations, found.shown) == (600, True)
-
-
-def test_a_server_is_judged_by_its_requests_and_never_wins_overloaded(tmp_path: Path) -> None:
-    run = served_run(tmp_path / "served", policies=("greedy:16", "fixed:16", "greedy:1"))
-    dataset = servers_of(open_run(run))
-    assert dataset is not None
-    found = best_batch(dataset, rate=40, max_latency=0.1)
-    assert "response time" in str(found)
-    assert found.of == "requests"
-    assert found.labels is not None
-    assert found.labels["policy"] != "fixed:16", "its batches are fast, its requests wait"
-    overloaded = dataset.copy(deep=True)
-    cell = {"traffic": f"poisson {found.labels['policy']} 40"}
-    overloaded["flags"].loc[{**cell, "repetition": 0}] |= FLAGS["overloaded"]
-    other = best_batch(overloaded, rate="40", max_latency=0.1)
-    assert other.labels is not None
-    assert other.labels["policy"] != found.labels["policy"]
-    overloaded["flags"] |= FLAGS["overloaded"]
-    none = best_batch(overloaded, rate="40", max_latency=0.1)
-    assert none.labels is None
-    assert "sustains the rate in no cell" in str(none)
-
-
-@pytest.mark.parametrize("limit", ["50ms", 0.0, -1])
-def test_a_limit_that_is_no_time_is_refused(tmp_path: Path, limit: object) -> None:
-    dataset = open_run(runs.realistic_run(tmp_path, models=["alexnet"], blocks=1))
-    with pytest.raises(UsageError, match="give a time above 0 in s"):
-        best_batch(dataset, max_latency=limit)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"ds\.gb\.servers has the servers"):
-        best_batch(dataset, scenario="server")
