@@ -1,5 +1,6 @@
 """Each cell's total is over its own device and the host: cells of one run may count differently."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,6 +147,21 @@ def test_a_part_that_other_repetitions_of_the_backend_count_is_missing(tmp_path:
         for block in (0, 1)
     ]
     assert np.isfinite(energies_j).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("device", "used"), [("gpu-1", 2.0), ("gpu", 3.0), ("cpu", math.nan), ("cpu-0", math.nan)]
+)
+def test_memory_is_that_of_the_backends_own_device_where_it_is_known(
+    tmp_path: Path, device: str, used: float
+) -> None:
+    conditions = Conditions(memory_device_bytes={"gpu-0": 1, "gpu-1": 2})
+    one = replace(runs.repetition(CUDA, energy=_energy(gpu_counts=True)), conditions=conditions)
+    facts = {CUDA.backend: {"runtime": "onnxruntime", "provider": "cuda", "device": device}}
+    members = runs.study([CUDA.model], [CUDA.backend], [CUDA.batch_size], 1)
+    run = runs.write_run(tmp_path, [one], members, runs.environment(backends=facts))
+    (found,) = compile_dataset(run)["memory_peak"].sel(memory="device").values.flat
+    assert found == pytest.approx(used, nan_ok=True)
 
 
 def test_what_the_gpu_was_like_in_the_window_is_in_the_dataset(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -261,6 +262,10 @@ def test_a_summary_of_several_models_says_once_that_others_do_not_differ() -> No
     )
     assert summary_sentence([tied, tied]) == (
         f"{least} For every model, other cells do not differ significantly from that."
+    )
+    few = replace(tied, margin=Interval(0.9, 1.1, 1.2, 2))
+    assert summary_sentence([few]) == (
+        f"Least energy per image: {ORT} at batch 8 for b. There are too few repetitions to be sure."
     )
     assert summary_sentence([tied]) == (
         f"Least energy per image: {ORT} at batch 8 for b. "

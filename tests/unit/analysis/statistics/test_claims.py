@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.special import polygamma
+from statsmodels.stats.multitest import multipletests
 
 from benchmarks.claims import CLAIMS, rate
 from greenbatch.analysis.statistics.claims import (
+    ALPHA,
     FRONT,
     Competition,
     front_codes,
@@ -56,6 +58,30 @@ def test_a_cell_that_varies_more_keeps_its_own_spread() -> None:
         codes = front_codes([energy, energy])
         made += FRONT[codes[0]] == "dominated" or FRONT[codes[1:].min()] == "dominated"
     assert made <= stats.binom.isf(1e-3, 60, 0.05)
+
+
+def test_a_difference_that_its_own_interval_does_not_show_is_not_significant() -> None:
+    quiet = np.array([[1 + 5e-4 * ((i * k) % 3 - 1) for k in range(3)] for i in range(1, 9)])
+    best, noisy = 0.9 * np.array([1.0, 1.001, 0.999]), 0.9 * np.array([1.01, 1.002, 1.06])
+    competition = Competition(np.vstack([best, quiet, noisy]))
+    assert float(competition.p_above(9, 0)) == 1.0  # 2.4 % more, by 1 to 6 %
+    assert float(competition.p_above(8, 0)) < 1e-3
+
+
+def test_cells_that_do_not_differ_from_the_least_are_those_that_holm_leaves() -> None:
+    decided = 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        means = np.array([0, 0.02, 0.02, 0.025, 0.03])[:, None]
+        figures = np.exp(random.normal(0, 0.01, (5, 4)) + means)
+        found = least(figures)
+        assert found is not None
+        others = np.array(found.order[1:])
+        p = np.minimum(2 * Competition(figures).p_above(others, found.best), 1.0)
+        corrected = multipletests(p, method="holm")[1]
+        assert found.alike == tuple(others[corrected > ALPHA].tolist())
+        decided += found.alike != tuple(others[p > ALPHA].tolist())
+    assert decided >= 3  # else the correction would make no difference here
 
 
 def test_the_least_is_found_by_the_blocks_that_cells_share() -> None:

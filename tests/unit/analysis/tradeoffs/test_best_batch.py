@@ -84,3 +84,9 @@ def test_a_limit_that_is_no_time_is_refused(tmp_path: Path, limit: object) -> No
         best_batch(dataset, max_latency=limit)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"ds\.gb\.servers has the servers"):
         best_batch(dataset, scenario="server")
+
+
+@pytest.mark.parametrize("rate", [40, 40.0, "40"])
+def test_a_number_may_stand_for_its_text(tmp_path: Path, rate: object) -> None:
+    dataset = open_run(served_run(tmp_path / "served", policies=("greedy:16",)))
+    assert dataset.gb.sel(rate=rate).sizes["traffic"] == 1

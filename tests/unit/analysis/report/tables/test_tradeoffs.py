@@ -225,6 +225,12 @@ def test_a_network_that_needs_less_than_all_before_it_is_named(tmp_path: Path) -
     )
 
 
+def test_a_network_that_needs_less_and_is_less_accurate_is_not_named(tmp_path: Path) -> None:
+    costs = {Cell("densenet121", ONE): (1.0, 0.01), Cell("shufflenet_v2_x0_5", ONE): (0.1, 0.01)}
+    networks, _ = timeline(dataset := compile_dataset(run_of(tmp_path, costs)), cell_rows(dataset))
+    assert leaner_sentences(networks) == []
+
+
 def test_one_network_makes_no_timeline(tmp_path: Path) -> None:
     dataset = compile_dataset(run_of(tmp_path, COSTS))
     assert timeline(dataset, cell_rows(dataset)) == ([], "")

@@ -58,6 +58,8 @@ def test_the_greatest_saving_and_the_interaction_are_what_was_put_in(tmp_path: P
     assert found.overall.saved.centre == pytest.approx(1 - 0.1 / 0.8, abs=0.01)
     assert found.overall.saved.low is not None
     assert found.overall.lost == pytest.approx(0.04, abs=0.005)
+    assert found.within is not None
+    assert found.within.most.machine == "small", "on the large one less is saved"
     assert found.interaction is not None
     assert found.interaction.test.p < 0.001
     # Of the logarithms: choice 1.386, machine 0, interaction 0.693.
