@@ -85,11 +85,13 @@ class CellRow:
         accuracy: Of the artifact; ``None`` where nothing is known.
         response_mean_s, response_p99_s, response_max_s: Of a server's requests.
         busy: Share of a server's window in which a batch was running.
+        power_busy_w: Mean power of a server while a batch is running: its energy without what idle
+            power takes while none is, over that time.
         waiting_share: Share of a server's energy that idle power takes while no batch is running.
         as_published_j: Energy per request by the estimator of the study that is repeated.
         batch_size_mean: Of the batches that a server formed.
         series: The figures by block, for ratios: ``energy``, ``energy_net``, ``latency_p50``,
-            ``latency_p99``, ``throughput``, ``response_p99``.
+            ``latency_p99``, ``throughput``, ``response_p99``, ``response_mean``.
     """
 
     cell: Cell
@@ -119,6 +121,7 @@ class CellRow:
     response_p99_s: Interval | None = None
     response_max_s: Interval | None = None
     busy: Interval | None = None
+    power_busy_w: Interval | None = None
     waiting_share: Interval | None = None
     as_published_j: Interval | None = None
     batch_size_mean: Interval | None = None
@@ -251,6 +254,12 @@ def _row(view: CellArrays, cell: Cell, place: Place) -> CellRow:
     }
     throughput = series(view("throughput", place))
     net = series(view("energy_per_image_net", place))
+    energies = view("energy_per_image", place)
+    waiting, busy = view("energy_per_request_waiting", place), view("busy", place)
+    with np.errstate(divide="ignore", invalid="ignore"):  # no batch ran
+        power_busy_w = (energies - waiting) * images / (busy * duration_s)
+
+    response_mean = series(view("response_time_mean", place))
 
     def response(quantile: float) -> Series:
         return series(view("response_time", place)[:, QUANTILES.index(quantile)])
@@ -274,7 +283,7 @@ def _row(view: CellArrays, cell: Cell, place: Place) -> CellRow:
         latency_p50_s=latency["latency_p50"].interval(),
         latency_p99_s=latency["latency_p99"].interval(),
         throughput=throughput.interval(),
-        power_w=series(view("energy_per_image", place) * images / duration_s).interval(),
+        power_w=series(energies * images / duration_s).interval(),
         memory_host_bytes=memory.get("host"),
         memory_device_bytes=memory.get("device"),
         memory_children_bytes=memory.get("children"),
@@ -285,13 +294,12 @@ def _row(view: CellArrays, cell: Cell, place: Place) -> CellRow:
         max_batch_size=_whole(view("max_batch_size", place)),
         min_failing_batch_size=_whole(view("min_failing_batch_size", place)),
         accuracy=_accuracy(view, place),
-        response_mean_s=series(view("response_time_mean", place)).interval(),
+        response_mean_s=response_mean.interval(),
         response_p99_s=response(0.99).interval(),
         response_max_s=response(1.0).interval(),
-        busy=series(view("busy", place)).interval(),
-        waiting_share=series(
-            view("energy_per_request_waiting", place) / view("energy_per_image", place)
-        ).interval(),
+        busy=series(busy).interval(),
+        power_busy_w=series(power_busy_w).interval(),
+        waiting_share=series(waiting / energies).interval(),
         as_published_j=series(view("energy_per_request_as_published", place)).interval(),
         batch_size_mean=series(view("batch_size_mean", place)).interval(),
         series={
@@ -299,6 +307,7 @@ def _row(view: CellArrays, cell: Cell, place: Place) -> CellRow:
             "energy_net": net,
             "throughput": throughput,
             "response_p99": response(0.99),
+            "response_mean": response_mean,
             **latency,
         },
     )

@@ -10,6 +10,8 @@ from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, Cell
 
 OVERLOADED = "overloaded"
+KINDS = ("fixed", "greedy", "dynamic")
+"""Kinds of policies in the order in which they are drawn."""
 _MOST_NAMED = 3
 
 
@@ -56,17 +58,27 @@ class ServingPanel:
     net_pareto_status: dict[Cell, str]
 
     @property
+    def policies(self) -> list[str]:
+        """The policies that are drawn: by kind, each by its largest batch."""
+        return sorted({policy_of(row) for curve in self.curves for row in curve.rows}, key=_order)
+
+    @property
     def words(self) -> str:
         """The traffic, and which policies do not sustain its rate."""
+        return ", ".join(filter(None, [self.traffic, self.unsustained]))
+
+    @property
+    def unsustained(self) -> str:
+        """Which policies do not sustain the rate though others do; may be empty."""
         if not self.left_out:
-            return self.traffic
+            return ""
         more = len(self.left_out) - _MOST_NAMED
         names = ", ".join(self.left_out[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-        return f"{self.traffic}, not sustained by {names}"
+        return f"not sustained by {names}"
 
 
 def serving_panels(rows: Iterable[CellRow]) -> list[ServingPanel]:
-    """Gather the servers by model and traffic, in the study's order.
+    """Gather the servers by traffic and model, each in the study's order.
 
     Args:
         rows: As `greenbatch.analysis.findings.cells.cell_rows` gives them, of any scenario.
@@ -80,8 +92,10 @@ def serving_panels(rows: Iterable[CellRow]) -> list[ServingPanel]:
         traffic = row.cell.served
         loads.setdefault((row.cell.model, traffic.arrivals, traffic.rate), []).append(row)
     several = len({arrivals for _, arrivals, _ in loads}) > 1
+    traffics = {load: place for place, load in enumerate(dict.fromkeys(key[1:] for key in loads))}
     panels = []
-    for (model, arrivals, rate), members in loads.items():
+    for model, arrivals, rate in sorted(loads, key=lambda load: traffics[load[1:]]):
+        members = loads[model, arrivals, rate]
         words = "as recorded" if rate == AS_RECORDED else f"{rate} requests/s"
         held = [row for row in members if not row.flags.get("overloaded")]
         late = [row for row in members if row.flags.get("overloaded")]
@@ -97,6 +111,11 @@ def serving_panels(rows: Iterable[CellRow]) -> list[ServingPanel]:
             )
         )
     return panels
+
+
+def _order(text: str) -> tuple[int, int, float]:
+    policy = parse_policy(text)
+    return KINDS.index(policy.kind), policy.largest, policy.wait_s
 
 
 def policy_of(row: CellRow) -> str:

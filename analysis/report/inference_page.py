@@ -21,9 +21,9 @@ from greenbatch.analysis.report.sections import (
     accuracy_sections,
     batch_sections,
     power_sections,
-    serving_sections,
     timeline_sections,
 )
+from greenbatch.analysis.report.serving_sections import serving_sections
 from greenbatch.analysis.report.table_sections import table_sections
 from greenbatch.analysis.report.tables.serving import serving_answers
 from greenbatch.analysis.report.tables.tradeoffs import (

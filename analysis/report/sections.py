@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from greenbatch.analysis.findings.caveats import Caveat
 from greenbatch.analysis.findings.cells import CellRow
-from greenbatch.analysis.findings.serving import ServingPanel
 from greenbatch.analysis.findings.timeline import (
     Network,
     growth_sentence,
@@ -17,7 +16,6 @@ from greenbatch.analysis.report.charts.charts import (
     latency_charts,
     power_cells,
     power_chart,
-    serving_charts,
     timeline_charts,
     tradeoff_charts,
 )
@@ -83,41 +81,6 @@ def batch_sections(
             net=net,
         ),
     ]
-
-
-def serving_sections(panels: Sequence[ServingPanel], variants: Sequence[str]) -> list[Section]:
-    """Energy against response time of servers; none where no server has both.
-
-    Args:
-        panels: The servers by model and traffic.
-        variants: All of the run, in its order.
-    """
-    if not panels:
-        return []
-    drawn = [curve for panel in panels for curve in panel.curves]
-    estimated = any(curve.estimated for curve in drawn)
-    kinds = dict.fromkeys(curve.kind for curve in drawn)
-    shapes = ", ".join(f"{kind} ({_SHAPES[kind]})" for kind in kinds)
-    net = net_words([row for curve in drawn for row in curve.rows])
-    return [
-        Section(
-            "serving",
-            "Pareto front: energy against response time"
-            + (" (energy estimated)" if estimated else ""),
-            "Each point is a server under a batching policy; low and left is better. A line joins "
-            f"the sizes of one kind of policy: {shapes}. Large points are on the Pareto front of "
-            "energy and 99th percentile. Where no policy sustains the rate, all points are pale: "
-            "their response times depend on the length of the window alone."
-            + (" Estimates are dashed and hollow." if estimated else ""),
-            serving_charts(panels, variants),
-            per=(("p99", "99th percentile"), ("mean", "mean")),
-            estimated=estimated,
-            net=net,
-        )
-    ]
-
-
-_SHAPES = {"greedy": "circles", "fixed": "squares", "dynamic": "diamonds"}
 
 
 def accuracy_sections(

@@ -22,8 +22,11 @@ from greenbatch.records import FACTORS
 _SERVING = (
     "Single requests arrive and a policy batches them. The response time of a request runs from "
     "its planned arrival to its result. The energy per request is the energy of the window over "
-    "the results that came in it. A policy flagged overloaded does not sustain the rate: its queue "
-    "only grows, and its response times depend on the length of the window."
+    "the results that came in it. The power while a batch runs is that energy, less idle power in "
+    "the rest of the window, over the time in which batches ran; a study that gives a peak power "
+    "as the mean of the samples above some watts means the same. A policy flagged overloaded does "
+    "not sustain the rate: its queue only grows, and its response times depend on the length of "
+    "the window."
 )
 _FRONT = (
     "No other cell of the model needs both less energy per image and less time (of the means). "

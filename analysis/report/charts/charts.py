@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from greenbatch.analysis.findings.cells import CellRow
-from greenbatch.analysis.findings.serving import ServingPanel, policy_of
 from greenbatch.analysis.findings.timeline import Network, fronts
 from greenbatch.analysis.report.charts.curves import Curve, curve_labels, curves
 from greenbatch.analysis.report.charts.facts import (
@@ -19,9 +18,6 @@ from greenbatch.analysis.report.charts.facts import (
     Bounds,
     ChartFacts,
     PowerCell,
-    ServerCurve,
-    ServerPoint,
-    ServingFacts,
     TimelineFacts,
     TradeoffCurve,
     TradeoffFacts,
@@ -31,7 +27,6 @@ from greenbatch.analysis.report.charts.facts import (
 )
 from greenbatch.analysis.report.charts.palette import colours, markers, on_dark
 from greenbatch.analysis.report.charts.power_traces import PowerTrace
-from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.analysis.tradeoffs.accuracy_front import FrontCandidate
 from greenbatch.records import Cell
 
@@ -46,6 +41,7 @@ class Chart:
         label: What is drawn, for those who do not see it.
         facts: What is drawn, for the page's script.
         note: Stands beside the title, where several charts are of one model.
+        group: Heading above the first chart of those that have it; may be empty.
     """
 
     name: str
@@ -53,6 +49,7 @@ class Chart:
     label: str
     facts: ChartFacts
     note: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,38 +131,6 @@ def tradeoff_charts(
             label = f"Energy per image against latency of {model}, points labelled by batch size"
             facts: TradeoffFacts = {"kind": "tradeoff", "model": model, "curves": drawn}
             charts.append(Chart(f"tradeoff-{number}", model, label, facts))
-    return charts
-
-
-def serving_charts(panels: Sequence[ServingPanel], variants: Sequence[str]) -> list[Chart]:
-    """Energy per request against response time, a point for each policy: low and left is good.
-
-    Args:
-        panels: As `greenbatch.analysis.findings.serving.serving_panels` gives them.
-        variants: All of the run, in its order.
-    """
-    charts = []
-    for number, panel in enumerate(panels):
-        drawn: list[ServerCurve] = [
-            {
-                "variant": variants.index(curve.variant),
-                "label": f"{curve.kind}, {curve.label}",
-                "policy": curve.kind,
-                "estimated": curve.estimated,
-                "points": [
-                    _server(
-                        row,
-                        panel.pareto_status.get(row.cell),
-                        panel.net_pareto_status.get(row.cell),
-                    )
-                    for row in curve.rows
-                ],
-            }
-            for curve in panel.curves
-        ]
-        label = f"Energy per request against response time of {panel.model}, {panel.words}"
-        facts: ServingFacts = {"kind": "serving", "model": panel.model, "curves": drawn}
-        charts.append(Chart(f"serving-{number}", panel.model, label, facts, panel.words))
     return charts
 
 
@@ -320,18 +285,6 @@ def _curve(curve: Curve, places: Mapping[str, int], layer: int, words: str) -> B
     }
 
 
-def _server(row: CellRow, pareto_status: str | None, net_pareto_status: str | None) -> ServerPoint:
-    return {
-        "policy": policy_of(row),
-        "energy": _known(row.energy_per_image_j),
-        "net": _known(row.energy_per_image_net_j),
-        "p99": _known(row.response_p99_s),
-        "mean": _known(row.response_mean_s),
-        "pareto_status": pareto_status,
-        "net_pareto_status": net_pareto_status,
-    }
-
-
 def _nets(rows: Sequence[CellRow]) -> dict[tuple[str, str, int], Bounds]:
     """Net energy per image by model, curve and batch size."""
     labels = curve_labels(rows)
@@ -345,7 +298,3 @@ def _nets(rows: Sequence[CellRow]) -> dict[tuple[str, str, int], Bounds]:
 def _places(rows: Sequence[CellRow]) -> dict[str, int]:
     variants = dict.fromkeys(row.cell.variant for row in rows)
     return {variant: place for place, variant in enumerate(variants)}
-
-
-def _known(value: Interval | None) -> Bounds | None:
-    return None if value is None else bounded(value)

@@ -88,11 +88,16 @@ class ServerCurve(TypedDict):
     points: Sequence[ServerPoint]
 
 
-class ServingFacts(TypedDict):
-    """Energy against response time of a model under some traffic."""
+ServerView = Literal["serving", "serving-energy", "serving-response"]
+"""One against the other, or either of them by batching policy."""
 
-    kind: Literal["serving"]
+
+class ServingFacts(TypedDict):
+    """Energy and response time of a model under some traffic; policies in their order."""
+
+    kind: ServerView
     model: str
+    policies: Sequence[str]
     curves: Sequence[ServerCurve]
 
 

@@ -10,7 +10,7 @@ from greenbatch.analysis.findings.timeline import Network
 from greenbatch.analysis.report.charts.curves import Curve, curve_labels, curves
 from greenbatch.analysis.report.charts.palette import MUTED, colours, markers
 from greenbatch.analysis.report.figures.accuracy import accuracy_figure
-from greenbatch.analysis.report.figures.serving import serving_figure
+from greenbatch.analysis.report.figures.serving import policy_figure, serving_figure
 from greenbatch.analysis.report.figures.style import DASHES, SHAPES, log_axis, plain, save_figures
 from greenbatch.analysis.report.figures.timeline import timeline_figure
 from greenbatch.analysis.statistics.intervals import Interval, bounds, sides
@@ -47,12 +47,15 @@ def write_figures(
     """
     stands = pareto_status or {}
     every, rows = rows, [row for row in rows if not row.cell.is_server]
+    panels = serving_panels(every)
     return save_figures(
         {
             "energy": lambda: energy_figure(rows),
             "latency": lambda: latency_figure(rows),
             "tradeoff": lambda: tradeoff_figure(rows, stands),
-            "serving": lambda: serving_figure(every, serving_panels(every)),
+            "serving-energy": lambda: policy_figure(every, panels, "energy_per_image_j"),
+            "serving-response": lambda: policy_figure(every, panels, "response_mean_s"),
+            "serving": lambda: serving_figure(every, panels),
             "accuracy": lambda: accuracy_figure(candidates),
             "timeline": lambda: timeline_figure(networks),
         },

@@ -40,6 +40,8 @@ def serving_table(rows: Sequence[CellRow], *, short: bool = False) -> Table:
         "as published": [_joules(row.as_published_j) for row in servers],
         "net of idle": [_joules(row.energy_per_image_net_j) for row in servers],
         "waiting's share": [_percent(row.waiting_share) for row in servers],
+        "mean power": [_watts(row.power_w) for row in servers],
+        "while a batch runs": [_watts(row.power_busy_w) for row in servers],
         "response, mean": [_seconds(row.response_mean_s) for row in servers],
         "p99": [_seconds(row.response_p99_s) for row in servers],
         "maximum": [_seconds(row.response_max_s) for row in servers],
@@ -47,7 +49,13 @@ def serving_table(rows: Sequence[CellRow], *, short: bool = False) -> Table:
         "mean batch": [_number(row.batch_size_mean) for row in servers],
         "ok": [f"{row.ok}/{row.planned}" for row in servers],
     }
-    left_out = {"net of idle", "waiting's share", "mean batch"} if short else set()
+    left_out = (
+        {"net of idle", "waiting's share", "mean power", "while a batch runs", "mean batch"}
+        if short
+        else set()
+    )
+    if not any(row.power_busy_w for row in servers):
+        left_out.add("while a batch runs")
     if not any(row.as_published_j for row in servers):
         left_out.add("as published")
     figures = {name: texts for name, texts in figures.items() if name not in left_out}
@@ -126,6 +134,10 @@ def _source(rows: Sequence[CellRow]) -> str:
 
 def _joules(energy: Interval | None) -> str:
     return spread(energy, "J")
+
+
+def _watts(power: Interval | None) -> str:
+    return spread(power, "W")
 
 
 def _seconds(time: Interval | None) -> str:

@@ -206,10 +206,11 @@ const SERVERS = {
 };
 const MOST_NAMED = 8; // of more servers, those on the Pareto front have their policy beside them
 
+const status = (p, {net}) => SERVERS[net ? p.net_pareto_status : p.pareto_status] ?? ["", 7, 1];
+
 function serving({curves}, chosen, room) {
   const when = chosen.per.serving;
   const energy = (p) => (chosen.net ? p.net : p.energy);
-  const status = (p) => SERVERS[chosen.net ? p.net_pareto_status : p.pareto_status] ?? ["", 7, 1];
   const visible = curves.filter((c) => chosen.variants.has(c.variant));
   const shown = visible.map((c) => ({...c, points: c.points.filter((p) =>
     energy(p) && p[when] && (!chosen.log || energy(p)[0] > 0))})).filter((c) => c.points.length);
@@ -218,12 +219,12 @@ function serving({curves}, chosen, room) {
   const y = (p) => energy(p)[0];
   const data = shown.map((c) => {
     const notes = c.points.map((p) => `<b>${text(p.policy)}</b><br>${withBounds(p[when], "s")} ${when}<br>`
-      + `${withBounds(energy(p), "J")} ${chosen.net ? "net " : ""}per request${status(p)[0]}`);
+      + `${withBounds(energy(p), "J")} ${chosen.net ? "net " : ""}per request${status(p, chosen)[0]}`);
     const trace = line(c, c.points.map(x), c.points.map(energy), notes);
     const symbol = POLICIES[c.policy] + (c.estimated ? "-open" : "");
     return {
       ...trace, cliponaxis: false, line: {...trace.line, width: 1.2},
-      marker: {...trace.marker, symbol, size: c.points.map((p) => status(p)[1]), opacity: c.points.map((p) => status(p)[2])},
+      marker: {...trace.marker, symbol, size: c.points.map((p) => status(p, chosen)[1]), opacity: c.points.map((p) => status(p, chosen)[2])},
     };
   });
   const points = shown.flatMap((c) => c.points);
@@ -231,7 +232,7 @@ function serving({curves}, chosen, room) {
   const end = Math.max(...times) * (chosen.log ? 1.8 : 1.15); // for the last policy's name
   const across = amounts([...times, end], "s", chosen.log, `response time, ${when === "mean" ? "mean" : "99th percentile"}`);
   const up = amounts(points.flatMap((p) => energy(p).slice(0, 3)), "J", chosen.log);
-  const front = (p) => status(p) === SERVERS.front;
+  const front = (p) => status(p, chosen) === SERVERS.front;
   const order = [...points.filter(front), ...points.filter((p) => !front(p) && points.length <= MOST_NAMED)];
   const found = placed(order.map((p) => [x(p), y(p), 7, p.policy, true]), across, up, room, 264);
   const named = order.filter((_, i) => found[i]);
@@ -242,6 +243,32 @@ function serving({curves}, chosen, room) {
     marker: {size: 12, opacity: 0}, // keeps the words off the point
   });
   return {data, layout: layout(across, up)};
+}
+
+// Energy or response time of servers, a place for each policy.
+function byPolicy({kind, policies, curves}, chosen) {
+  const ofEnergy = kind === "serving-energy";
+  const when = chosen.per["serving-response"];
+  const value = (p) => (ofEnergy ? (chosen.net ? p.net : p.energy) : p[when]);
+  const visible = curves.filter((c) => chosen.variants.has(c.variant));
+  const shown = visible.map((c) => ({...c, points: c.points.filter((p) =>
+    value(p) && (!chosen.log || value(p)[0] > 0))})).filter((c) => c.points.length);
+  if (!shown.length) return nothing(visible.length ? "Net energy is not known here." : "No backend is chosen.");
+  const unit = ofEnergy ? "J" : "s";
+  const words = ofEnergy ? `${chosen.net ? "net " : ""}per request` : when;
+  const data = shown.map((c) => {
+    const notes = c.points.map((p) => `<b>${text(p.policy)}</b><br>${withBounds(value(p), unit)} ${words}${status(p, chosen)[0]}`);
+    const trace = line(c, c.points.map((p) => policies.indexOf(p.policy)), c.points.map(value), notes);
+    const symbol = POLICIES[c.policy] + (c.estimated ? "-open" : "");
+    const opacity = c.points.map((p) => (status(p, chosen) === SERVERS.overloaded ? SERVERS.overloaded[2] : 1));
+    return {...trace, marker: {...trace.marker, symbol, opacity}};
+  });
+  const short = policies.length <= MOST_NAMED;
+  const names = policies.map((policy) => text(short ? policy.replace(":", "\n") : policy).replace("\n", "<br>"));
+  const places = policies.map((_, place) => place);
+  const x = {...axis(-0.5, policies.length - 0.5, false, places, names, ""), tickangle: short ? 0 : -90, showgrid: false};
+  const values = shown.flatMap((c) => c.points.flatMap((p) => value(p).slice(0, 3)));
+  return {data, layout: layout(x, amounts(values, unit, chosen.log))};
 }
 
 function timeline({view, points, fronts}, chosen, room) {
@@ -437,8 +464,8 @@ function power({cells}, chosen) {
 // The page ---------------------------------------------------------------------------------------
 
 // A page with figures of its own includes them before this file, e.g. training.js.
-const DRAW = {energy: overBatch, latency: overBatch, tradeoff, serving, accuracy, timeline, power, ...globalThis.ownFigures};
-const OF_ENERGY = new Set(["energy", "tradeoff", "serving", "accuracy"]);
+const DRAW = {energy: overBatch, latency: overBatch, tradeoff, serving, "serving-energy": byPolicy, "serving-response": byPolicy, accuracy, timeline, power, ...globalThis.ownFigures};
+const OF_ENERGY = new Set(["energy", "tradeoff", "serving", "serving-energy", "accuracy"]);
 const field = (id) => document.getElementById(id);
 
 function choice() {
@@ -448,7 +475,7 @@ function choice() {
     variants: new Set(all("input[data-variant]:checked").map((box) => Number(box.dataset.variant))),
     log: radio("scale") !== "linear",
     net: radio("energy") === "net",
-    per: {energy: radio("per-energy") ?? "image", latency: radio("per-latency") ?? "batch", tradeoff: radio("per-tradeoff") ?? "image", serving: radio("per-serving") ?? "p99"},
+    per: {energy: radio("per-energy") ?? "image", latency: radio("per-latency") ?? "batch", tradeoff: radio("per-tradeoff") ?? "image", serving: radio("per-serving") ?? "p99", "serving-response": radio("per-serving-response") ?? "mean"},
     cell: Number(field("choose-cell")?.value ?? 0),
   };
 }
