@@ -12,8 +12,10 @@ from tests.conftest import Gb
 from tests.fakes.nvml import FakeNvml, build, has_compiler
 from tests.fakes.powercap import Powercap
 from tests.fakes.powercap_curve import PowerCurve
+from tests.thorough import needs_thorough
 
 
+@needs_thorough
 @pytest.mark.slow
 @pytest.mark.skipif(not has_compiler(), reason="needs a C compiler")
 def test_a_machine_with_a_gpu_and_rapl_is_told_whole(gb: Gb, tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_each_fault_ends_as_it_should_and_the_run_goes_on(
     assert "threads changed from 1 to 2 while it was measured" in ended["restless-cpu"][1]
 
 
+@needs_thorough
 def test_a_child_that_sends_nonsense_costs_its_repetition_and_the_next_goes_on(
     gb: Gb, tmp_path: Path, artifacts: Path
 ) -> None:

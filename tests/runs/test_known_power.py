@@ -12,6 +12,7 @@ from tests.conftest import Gb
 from tests.fakes import nvml
 from tests.fakes.powercap import Powercap
 from tests.fakes.powercap_curve import PowerCurve
+from tests.thorough import examples
 
 pytestmark = [
     pytest.mark.alone,
@@ -59,7 +60,7 @@ def _run(
 def test_each_cell_has_the_energy_of_its_own_device_and_the_host(
     gb: Gb, artifacts: Path, tmp_path: Path
 ) -> None:
-    dataset = _run(gb, artifacts, tmp_path, "nvml, rapl", repetitions=2, devices=8)
+    dataset = _run(gb, artifacts, tmp_path, "nvml, rapl", examples(1, 2), devices=8)
     gpus = [f"gpu-{n}" for n in range(8)]
     assert set(dataset["domain"].to_numpy()) == {*gpus, "package-0"}
     for backend, power_w in ((CPU, PACKAGE_W), (CUDA, PACKAGE_W + GPU_W)):
@@ -81,7 +82,7 @@ def test_each_cell_has_the_energy_of_its_own_device_and_the_host(
     journal = parse((tmp_path / "run/journal.jsonl").read_bytes())
     assert journal.idles
     assert all(idle.settled for idle in journal.idles)
-    assert len(journal.repetitions) >= 4
+    assert len(journal.repetitions) >= examples(2, 4)
     for repetition in journal.repetitions:
         assert "throttled" not in repetition.flags
         assert repetition.conditions.foreign_processes == ()

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import Gb
 from tests.fakes.powercap import Powercap
 from tests.fakes.powercap_curve import PowerCurve
+from tests.thorough import needs_thorough
 
 PACKAGE_W = 50.0
 QUICK = ("--profile", "quick", "--repetitions", 2, "--batch-size", 2)
@@ -51,6 +52,7 @@ def test_shares_add_up_and_net_energy_is_nothing_where_idle_draws_the_same(
     )
 
 
+@needs_thorough
 @pytest.mark.slow
 def test_torch_tells_its_modules_and_its_check_says_that_it_was_not_cut(
     gb: Gb, artifacts: Path

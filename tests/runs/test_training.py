@@ -25,6 +25,7 @@ from greenbatch.workflows.training import resume_training
 from tests.conftest import Gb
 from tests.fakes.powercap import Powercap
 from tests.fakes.powercap_curve import PowerCurve
+from tests.thorough import needs_thorough
 
 PACKAGE_W = 50.0
 DESIGN = (
@@ -102,6 +103,7 @@ def test_energy_of_an_epoch_and_of_an_image_is_power_times_time(whole: Path) -> 
     assert not (whole / "checkpoints").exists()
 
 
+@needs_thorough
 @pytest.mark.alone
 @pytest.mark.slow
 def test_a_killed_training_goes_on_and_what_was_lost_is_apart(
@@ -209,6 +211,7 @@ def test_a_child_that_is_killed_ends_its_training_and_not_the_run(tmp_path: Path
     assert len(journal_of(tmp_path / "run").trainings) == 2
 
 
+@needs_thorough
 @pytest.mark.slow
 def test_what_an_interruption_costs_is_written_down_before_the_end(tmp_path: Path) -> None:
     def stop(progress: Any) -> None:

@@ -19,6 +19,7 @@ from greenbatch.runners.run.caches import compiled_code, of_cell
 from greenbatch.user_folders import private_folder, runtime_folder
 from tests.fakes.hostile import NETWORK, gb_in, imported, plant
 from tests.fakes.runs import realistic_records, study, write_run
+from tests.thorough import needs_thorough
 
 NAMED = "the callable evilmod:build (network cool)"
 STUDY = """
@@ -209,6 +210,7 @@ def test_a_note_that_cannot_be_made_is_no_consent(
         consent.require(own_study(), "the run", run=tmp_path)
 
 
+@needs_thorough
 @pytest.mark.slow
 def test_an_own_run_resumes_without_consent_and_reads_no_cache_in_it(tmp_path: Path) -> None:
     (tmp_path / "nets.py").write_text(NETWORK)

@@ -26,6 +26,7 @@ from greenbatch.records import journal as journals
 from greenbatch.runners.run.directory import RunDirectory, TrainingDirectory
 from tests.fakes import training_runs
 from tests.fakes.traced_run import traced_run
+from tests.thorough import needs_thorough
 from tests.unit.records.test_records import IDLE, repetition
 
 pytestmark = pytest.mark.slow
@@ -278,6 +279,7 @@ def test_a_report_deletes_files_of_its_own_names_alone(tmp_path: Path) -> None:
     assert all(path.read_text() == "written before" for path in mine)
 
 
+@needs_thorough
 def test_the_names_that_a_report_of_trainings_deletes_are_those_it_writes(tmp_path: Path) -> None:
     for maker in (training_runs.search_run, training_runs.factorial_run, training_runs.delrey_run):
         run = maker(tmp_path / maker.__name__)

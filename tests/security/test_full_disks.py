@@ -231,6 +231,7 @@ def test_a_training_on_a_full_disk_goes_on_when_there_is_room(tmp_path: Path) ->
     assert training.status == "ok"
 
 
+@needs_thorough
 @pytest.mark.slow
 def test_a_bench_on_a_full_disk_goes_on_when_there_is_room(artifacts: Path, tmp_path: Path) -> None:
     run, kept, study = tmp_path / "disk/run", tmp_path / "kept", tmp_path / "study.yaml"

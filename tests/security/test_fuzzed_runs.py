@@ -21,7 +21,7 @@ from greenbatch.cli.compare import NOT_DECIDED
 from tests.fakes import sandbox, spoilt_runs, training_runs
 from tests.fakes.served_run import served_run
 from tests.fakes.traced_run import traced_run
-from tests.thorough import examples
+from tests.thorough import THOROUGH, examples
 
 pytestmark = pytest.mark.slow
 RUNS = int(os.environ.get("GB_FUZZ_RUNS", "0"))
@@ -65,7 +65,7 @@ def tally() -> Iterator[Counter[str]]:
     seed=st.integers(0, 2**32),
 )
 @settings(
-    max_examples=RUNS or examples(2, 25),
+    max_examples=RUNS or examples(1, 25),
     derandomize=not RUNS,
     deadline=None,
     phases=[Phase.generate],  # a failure prints its seed; making it smaller would take hours
@@ -129,7 +129,8 @@ def test_a_sound_run_of_each_kind_is_opened_by_each_command(sound: Path) -> None
     # else the test above would hold for a command that refuses everything
     sandbox.forks()
     worked: Counter[str] = Counter()
-    for kind in KINDS:
+    kinds = KINDS if THOROUGH else ("served", "search", "golden")
+    for kind in kinds:
         with sandbox.house() as house:
             shutil.copytree(sound / kind, house.inbox / "run")
             shutil.copytree(sound / f"{kind}-other", house.inbox / "sound")
@@ -137,7 +138,7 @@ def test_a_sound_run_of_each_kind_is_opened_by_each_command(sound: Path) -> None
                 outcome = house.gb(*arguments)
                 assert "Traceback" not in outcome.stderr, outcome
                 worked[arguments[0]] += outcome.code in (0, 1, NOT_DECIDED)
-    assert worked["report"] == len(KINDS)
-    assert worked["compare"] >= 3, worked
-    assert worked["merge"] >= 3, worked
+    assert worked["report"] == len(kinds)
+    assert worked["compare"] >= len(kinds) // 2, worked
+    assert worked["merge"] >= len(kinds) // 2, worked
     assert worked["recommend"] >= 1, worked

@@ -122,6 +122,7 @@ def test_a_study_keeps_paths_without_the_home_folder_and_finds_them_again(home: 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_figures")
 def test_a_report_of_an_older_run_masks_what_its_files_hold(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path / "run")
     told = runs.environment(gpus=[{"name": "Example", "uuid": UUID}])

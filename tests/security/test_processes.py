@@ -137,7 +137,6 @@ def test_planted_modules_shadow_none_where_an_own_network_is_found(hostile: Path
     size = ("--batch-sizes", 1, "--repetitions", 1, "--profile", "quick")
     for arguments in (
         ("export", "nets:build", "--input", "3x32x32"),
-        ("bench", *own, *size, "--runtime", "onnxruntime", "--dry-run"),
         ("bench", *own, *size, "--runtime", "onnxruntime", "--out", "new"),
     ):
         completed = gb_in(hostile, *arguments)

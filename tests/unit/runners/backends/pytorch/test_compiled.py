@@ -29,6 +29,7 @@ from greenbatch.runners.backends.pytorch.toolchain import compiler_missing
 from greenbatch.runners.scenarios.batches import Batches
 from greenbatch.testing.outputs import only_output
 from tests.fakes import own_networks
+from tests.thorough import needs_thorough
 
 # A repetition's process: the small network, loaded and run with a cache.
 REPETITION = """
@@ -38,6 +39,8 @@ from pathlib import Path
 import numpy as np, psutil
 from torch import nn
 from tests.fakes import own_networks
+from tests.thorough import needs_thorough
+from tests.thorough import needs_thorough
 from greenbatch.records import Cell, InputSpec, TensorSpec
 from greenbatch.runners.backends import Task
 from greenbatch.records import InputSpec, TensorSpec
@@ -108,6 +111,7 @@ def test_torch_compile_compiles_once_and_finds_it_again_in_the_cache(tmp_path: P
     assert cold["settings"]["compiler"]
 
 
+@needs_thorough
 @pytest.mark.slow
 def test_a_package_compiled_ahead_is_loaded_without_building_the_network(tmp_path: Path) -> None:
     cold = repetition("aot:TorchAot", tmp_path, "bf16", channels_last=True)
