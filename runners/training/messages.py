@@ -21,6 +21,7 @@ class Data:
         image_size: Height and width; ``None``: as they come.
         train_images, validation_images: How many at the most; ``None``: all.
         seed: Of what is chosen.
+        cache_bytes: The most that images may take in memory, as bytes.
     """
 
     data_dir: str
@@ -28,6 +29,7 @@ class Data:
     train_images: int | None
     validation_images: int | None
     seed: int
+    cache_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,9 @@ class Train(Request):
     Attributes:
         cell: What is trained.
         data: What it is trained on.
+        workers: Threads that read ahead; ``None``: see `greenbatch.design.TrainingStudy`.
+        prefetch: Batches that each of them may be ahead.
+        augmentation: Kinds of changes to the training images.
         threads: Of work on the CPU.
         training_seed: Of weights and order.
         epochs: The most of them.
@@ -112,6 +117,9 @@ class Train(Request):
 
     cell: TrainingCell
     data: Data
+    workers: int | None
+    prefetch: int
+    augmentation: tuple[str, ...]
     threads: int
     training_seed: int
     epochs: int

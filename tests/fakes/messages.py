@@ -28,7 +28,12 @@ LOAD = child.Load(
     cache=Path("cache"),
 )
 DATA = training.Data(
-    data_dir="data", image_size=None, train_images=200, validation_images=50, seed=0
+    data_dir="data",
+    image_size=None,
+    train_images=200,
+    validation_images=50,
+    seed=0,
+    cache_bytes=2**30,
 )
 MEASURED = child.Measured(
     pid=17,
@@ -91,6 +96,9 @@ FROM_PARENT: tuple[child.Message, ...] = (
     training.Train(
         cell=TRAINING_CELL,
         data=DATA,
+        workers=2,
+        prefetch=2,
+        augmentation=("flip",),
         threads=1,
         training_seed=3,
         epochs=4,

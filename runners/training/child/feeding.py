@@ -5,51 +5,71 @@ from collections.abc import Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from greenbatch.runners.training.child.reading import Readers
+
 if TYPE_CHECKING:
     import torch
-    from torch.utils.data import TensorDataset
+
+    from greenbatch.runners.training.data.augmentation import Augmentation
 
     Batch: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+    _Part: TypeAlias = tuple[torch.Tensor, torch.Tensor | None]
 
 
-class Pairs(Protocol):
-    """Images, float32 of shape (C, H, W), with their labels; read when they are taken."""
+class Ready(Protocol):
+    """Turns bytes into what a network takes, on their device."""
+
+    def shares(self, images: "torch.Tensor", /) -> "torch.Tensor":
+        """Return images (N, C, H, W), uint8, as float32 of 0..1."""
+
+    def __call__(self, shares: "torch.Tensor", /) -> "torch.Tensor":
+        """Normalise images of 0..1."""
+
+
+class Source(Protocol):
+    """Images of one part of a data set; see `greenbatch.runners.training.data.tensors.Images`."""
+
+    @property
+    def ready(self) -> Ready:
+        """What turns its bytes into what a network takes."""
 
     def __len__(self) -> int:
         """Return how many there are."""
 
-    def __getitem__(self, index: int, /) -> "tuple[torch.Tensor, int]":
-        """Read an image."""
-
-
-def image_count(images: "Pairs | TensorDataset") -> int:
-    """Return how many images there are."""
-    return len(images)
+    def take(self, places: "torch.Tensor", /) -> "Batch":
+        """Return the images at these places (N, C, H, W), uint8, and their classes (N)."""
 
 
 class Feeder:
     """Gives the images of one part of a data set, batch by batch.
 
-    What lies in memory is indexed there; else images are read one by one as they are needed, in
-    the same thread. Copies to a GPU are part of the pass.
+    Readers take the bytes of the next batches while the device works. For a GPU they go there as
+    bytes, a quarter of what a network takes, and are made ready there; for a CPU the readers make
+    them ready. Both are part of the pass.
 
     Args:
-        images: Pairs of an image, float32 of shape (C, H, W), and its label.
+        images: Of the part.
         batch_size: Of each batch but the last. A last batch of one image is added to the one
             before it: batch normalisation cannot train on a single image.
         device: Where batches are wanted.
+        readers: What reads ahead; none: in the same thread.
+        augmentation: What changes the images of `shuffled`; ``None``: nothing does.
     """
 
     def __init__(
-        self, images: "Pairs | TensorDataset", batch_size: int, device: "torch.device"
+        self,
+        images: Source,
+        batch_size: int,
+        device: "torch.device",
+        readers: Readers | None = None,
+        augmentation: "Augmentation | None" = None,
     ) -> None:
-        from torch.utils.data import TensorDataset
-
         self._images = images
-        self._length = image_count(images)
-        self._columns = images.tensors if isinstance(images, TensorDataset) else None
+        self._length = len(images)
         self._batch_size = batch_size
         self._device = device
+        self._readers = readers or Readers(0, 0)
+        self._augmentation = augmentation
 
     def __len__(self) -> int:
         return self._length
@@ -61,47 +81,63 @@ class Feeder:
         return feeder
 
     def in_order(self) -> "Iterator[Batch]":
-        """Yield every image once, as they lie."""
+        """Yield every image once, as they lie and as they are."""
         import torch
 
-        return self._batches(torch.arange(len(self)))
+        return self._batches(torch.arange(len(self)), None)
 
     def shuffled(self, seed: int, epoch: int) -> "Iterator[Batch]":
         """Yield every image once, in the order of an epoch: the same for the same seed."""
         import torch
 
         drawn = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        return self._batches(torch.randperm(len(self), generator=drawn))
+        order = torch.randperm(len(self), generator=drawn)
+        draws = self._augmentation.drawn(len(self), epoch) if self._augmentation else None
+        return self._batches(order, draws)
 
     def endless(self, seed: int) -> "Iterator[Batch]":
         """Yield full batches without end, in orders that no epoch has."""
         for epoch in count(1):
             yield from self.shuffled(seed, -epoch)
 
-    def _batches(self, order: "torch.Tensor") -> "Iterator[Batch]":
-        for places in self._cut(order):
-            images, labels = self._read(places)
-            yield (
-                images.to(self._device, non_blocking=True),
-                labels.to(self._device, non_blocking=True),
-            )
+    def _batches(self, order: "torch.Tensor", draws: "torch.Tensor | None") -> "Iterator[Batch]":
+        on_device = self._device.type != "cpu"
+        read = self._read if on_device else self._read_ready
+        for images, labels, drawn in self._readers.map(read, self._cut(order, draws)):
+            moved = self._moved(images)
+            if on_device:
+                moved = self._ready(moved, None if drawn is None else self._moved(drawn))
+            yield moved, self._moved(labels)
 
-    def _cut(self, order: "torch.Tensor") -> "list[torch.Tensor]":
+    def _moved(self, tensor: "torch.Tensor") -> "torch.Tensor":
+        return tensor.to(self._device, non_blocking=True)
+
+    def _cut(self, order: "torch.Tensor", draws: "torch.Tensor | None") -> "list[_Part]":
+        """Cut an epoch into batches: places, and what is drawn for them."""
         import torch
 
         parts = list(torch.split(order, self._batch_size))
         if len(parts) > 1 and len(parts[-1]) == 1 < self._batch_size:
             parts[-2:] = [torch.cat(parts[-2:])]
-        return parts
+        if draws is None:
+            return [(part, None) for part in parts]
+        return list(zip(parts, torch.split(draws, [len(part) for part in parts]), strict=True))
 
-    def _read(self, places: "torch.Tensor") -> "Batch":
-        import torch
+    def _read(self, part: "_Part") -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]":
+        places, drawn = part
+        images, labels = self._images.take(places)
+        return images.pin_memory(), labels.pin_memory(), drawn
 
-        if self._columns is not None:
-            images, labels = self._columns
-            return images[places], labels[places].long()
-        pairs = [self._images[place] for place in places.tolist()]
-        return (
-            torch.stack([image for image, _ in pairs]),
-            torch.tensor([int(label) for _, label in pairs]),
-        )
+    def _read_ready(
+        self, part: "_Part"
+    ) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]":
+        places, drawn = part
+        images, labels = self._images.take(places)
+        return self._ready(images, drawn), labels, None
+
+    def _ready(self, images: "torch.Tensor", drawn: "torch.Tensor | None") -> "torch.Tensor":
+        ready = self._images.ready
+        shares = ready.shares(images)
+        if self._augmentation and drawn is not None:
+            shares = self._augmentation(shares, drawn)
+        return ready(shares)

@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,8 @@ from greenbatch.runners.child.system import affinity, gpu_uuid, idle_for, peak_m
 from greenbatch.runners.child.windows import Send, clock
 from greenbatch.runners.scenarios import offline
 from greenbatch.runners.training.child import building, checkpoints
-from greenbatch.runners.training.child.feeding import Feeder, image_count
+from greenbatch.runners.training.child.feeding import Feeder
+from greenbatch.runners.training.child.reading import Readers
 from greenbatch.runners.training.child.scores import Scores
 from greenbatch.runners.training.child.training_state import (
     TrainingState,
@@ -28,6 +29,7 @@ from greenbatch.runners.training.child.training_state import (
     restore_random_state,
 )
 from greenbatch.runners.training.data import datasets
+from greenbatch.runners.training.data.augmentation import Augmentation
 from greenbatch.runners.training.design import hyperparameters, networks
 from greenbatch.runners.training.messages import (
     Data,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from greenbatch.runners.training.data.datasets import Split
 
 _CHECK_EVERY = 20  # steps on a GPU between two looks at the loss: each makes it wait
+_GPU_WORKERS = 2  # one reads while the other waits for the disk or for Python's lock
 _REPORTED_FROM_S = 1.0  # a shorter phase's end is not worth many more readings of the meters
 
 
@@ -62,10 +65,10 @@ def preflight(request: Preflight, send: Send) -> None:
     fault, code = None, 0
     try:
         for name in request.names:
-            split = _load(name, request.data)
+            split = _load(name, replace(request.data, cache_bytes=0), workers=0)
             summary = (
-                f"{name}: {image_count(split.train)} images to train on and "
-                f"{image_count(split.validation)} to validate with, "
+                f"{name}: {len(split.train)} images to train on and "
+                f"{len(split.validation)} to validate with, "
                 f"{' x '.join(map(str, split.shape))}, {len(split.classes)} classes"
             )
             notes += [summary, *(f"{name}: {note}" for note in split.notes)]
@@ -89,28 +92,32 @@ def fit(request: Train, send: Send, born_s: float) -> None:
     ready_s = clock()
     cell = request.cell
     device = _configure(cell, request)
-    split = _load(cell.data, request.data)
+    workers = _workers(request, device)
+    split = _load(cell.data, request.data, workers)
     training_state = _training_state(cell, split, device, request.training_seed)
     state, note = _resume(training_state, request)
-    train = Feeder(split.train, cell.batch_size, device)
-    validation = Feeder(split.validation, cell.batch_size, device)
-    training_state.wait()
-    loaded_s = clock()
-    send(TrainingLoaded(epochs=state.epochs, note=note))
+    with Readers(workers, request.prefetch) as readers:
+        kinds, seed = request.augmentation, request.training_seed
+        changes = Augmentation(kinds, seed) if kinds else None
+        train = Feeder(split.train, cell.batch_size, device, readers, changes)
+        validation = Feeder(split.validation, cell.batch_size, device, readers)
+        training_state.wait()
+        loaded_s = clock()
+        send(TrainingLoaded(epochs=state.epochs, note=note))
 
-    settle = send if request.settles else None
-    idle = idle_for(request.idle_before_s, settle) if request.idle_before_s else None
-    warm_up = None
-    if not state.ended(request):
-        warm_up = _warm_up(training_state, train, validation, split, request)
-    send(TrainingWarm())
-    warm_s = clock()
-    cpu_before_s = time.process_time()
-    fitting = _Fitting(training_state, train, validation, split, request, send, clock())
-    with offline.collector_held_off():
-        while not state.ended(request):
-            state = fitting.epoch(state)
-            gc.collect(0)
+        settle = send if request.settles else None
+        idle = idle_for(request.idle_before_s, settle) if request.idle_before_s else None
+        warm_up = None
+        if not state.ended(request):
+            warm_up = _warm_up(training_state, train, validation, split, request)
+        send(TrainingWarm())
+        warm_s = clock()
+        cpu_before_s = time.process_time()
+        fitting = _Fitting(training_state, train, validation, split, request, send, clock())
+        with offline.collector_held_off():
+            while not state.ended(request):
+                state = fitting.epoch(state)
+                gc.collect(0)
     host_bytes, _ = peak_memory_bytes()
     send(
         Trained(
@@ -123,7 +130,8 @@ def fit(request: Train, send: Send, born_s: float) -> None:
             stopped="epochs" if state.epochs >= request.epochs else "patience",
             parameters=sum(parameter.numel() for parameter in training_state.network.parameters()),
             memory_host_bytes=host_bytes,
-            settings=_settings(cell, training_state, split, request),
+            settings=_settings(cell, training_state, split, request)
+            | {"workers": workers, "held_in_memory": split.held},
             phases_s={
                 "start": ready_s - born_s,
                 "load": loaded_s - ready_s,
@@ -277,7 +285,13 @@ def _configure(cell: TrainingCell, request: Train) -> "torch.device":
     return torch.device(backends.find(cell.backend).device)
 
 
-def _load(name: str, data: Data) -> "Split":
+def _workers(request: Train, device: "torch.device") -> int:
+    if request.workers is not None:
+        return request.workers
+    return 0 if device.type == "cpu" else _GPU_WORKERS
+
+
+def _load(name: str, data: Data, workers: int) -> "Split":
     return datasets.load(
         name,
         Path(data.data_dir),
@@ -285,6 +299,8 @@ def _load(name: str, data: Data) -> "Split":
         train_images=data.train_images,
         validation_images=data.validation_images,
         seed=data.seed,
+        cache_bytes=data.cache_bytes,
+        workers=workers,
     )
 
 
@@ -362,12 +378,13 @@ def _settings(
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "autotuning": "none",
         "seed": request.training_seed,
-        "train_images": image_count(split.train),
-        "validation_images": image_count(split.validation),
+        "train_images": len(split.train),
+        "validation_images": len(split.validation),
         "image_shape": "x".join(map(str, split.shape)),
         "classes": len(split.classes),
         "unreadable_images": split.skipped,
         "data_notes": "; ".join(split.notes) or "none",
+        "augmentation": ", ".join(request.augmentation) or "none",
         "optimizer": type(training_state.optimizer).__name__,
     }
     requested = dict(cell.settings)

@@ -28,20 +28,14 @@ from greenbatch.runners.training.data.parts import (
 )
 
 if TYPE_CHECKING:
-    from torch.utils.data import TensorDataset
-
     from greenbatch.runners.training.data.tensors import Images
 
 FOLDER = "folder:"
-IN_MEMORY_BYTES = 2**30
-"""The most that both parts may take to be held in memory as a network takes them."""
-
 _TORCHVISION = {"cifar10": "CIFAR10", "fashion-mnist": "FashionMNIST"}
 _VALIDATION_SHARE = 0.2
 _DIGITS_WHITE = 16
 _MOST_NAMED = 20
 _FEW = 3
-_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,22 +56,23 @@ class Split:
     """Images to train on, and others to validate on.
 
     Attributes:
-        train, validation: Pairs of an image (C, H, W), float32, normalised, and its class. A
-            `torch.utils.data.TensorDataset` where both fit into memory.
+        train, validation: Their images; bytes that are held in memory, where both parts fit.
         shape: Of an image (C, H, W).
         classes: Their names; a class is an index of these.
         mean, std: Of the training images, a value for each channel of 0..1, before they were
             resized; every image counts the same. Both parts are normalised with them.
+        held: Whether all are held in memory, as bytes.
         skipped: Images that cannot be read.
         notes: What was done with the images, and which cannot be read and why; sentences.
     """
 
-    train: "Images | TensorDataset"
-    validation: "Images | TensorDataset"
+    train: "Images"
+    validation: "Images"
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    held: bool
     skipped: int
     notes: tuple[str, ...]
 
@@ -141,8 +136,10 @@ def load(
     train_images: int | None,
     validation_images: int | None,
     seed: int,
+    cache_bytes: int = 0,
+    workers: int = 1,
 ) -> Split:
-    """Read a data set, split it, resize and normalise its images.
+    """Read a data set, split it, and say how its images are resized and normalised.
 
     Args:
         name: See `find`.
@@ -152,6 +149,9 @@ def load(
         train_images, validation_images: The most that are taken of each part, each class with its
             share; ``None``: all.
         seed: Of what is drawn: of those images, and of a split where none is given.
+        cache_bytes: The most that the images of both parts may take, as bytes of the size that a
+            network takes, to be decoded now and held in memory.
+        workers: Threads that decode them.
 
     Raises:
         UnknownNameError: There is no such data set.
@@ -171,19 +171,23 @@ def load(
     height, width = (image_size, image_size) if image_size else next(iter(train.sizes))
     shape = (len(train.mean), height, width)
     images = len(train.part.labels) + len(validation.part.labels)
-    size_bytes = images * math.prod(shape) * _FLOAT_BYTES
-    ready = tensors.Normalised(image_size, train.mean, train.std)
-    made = [tensors.Images(look.part, ready) for look in (train, validation)]
-    held = size_bytes <= IN_MEMORY_BYTES
+    size_bytes = images * math.prod(shape)
+    ready = tensors.Normalised(train.mean, train.std, tensors.white_of(train.part, image_size))
+    made = [tensors.Images(look.part, image_size, ready) for look in (train, validation)]
+    held = size_bytes <= cache_bytes
+    if held:
+        for each in made:
+            each.hold(workers)
     broken = {**train.broken, **validation.broken}
-    notes = _notes(train, image_size, None if held else size_bytes)
+    notes = _notes(train, image_size, None if held else size_bytes, cache_bytes)
     return Split(
-        train=made[0].in_memory() if held else made[0],
-        validation=made[1].in_memory() if held else made[1],
+        train=made[0],
+        validation=made[1],
         shape=shape,
         classes=parts.classes,
         mean=train.mean,
         std=train.std,
+        held=held,
         skipped=len(broken),
         notes=(parts.split, *notes, *_named(broken)),
     )
@@ -284,17 +288,20 @@ def _check(
         )
 
 
-def _notes(train: Survey, image_size: int | None, too_many_bytes: int | None) -> Iterator[str]:
+def _notes(
+    train: Survey, image_size: int | None, too_many_bytes: int | None, cache_bytes: int
+) -> Iterator[str]:
     mean, std = (
         ", ".join(f"{value:.4g}" for value in values) for values in (train.mean, train.std)
     )
     yield f"normalised with mean {mean} and standard deviation {std} of the training images"
     if image_size is not None:
-        yield f"resized to {image_size}x{image_size}, bilinear, antialiased"
-    if too_many_bytes is not None:
+        yield f"resized to {image_size}x{image_size}, bilinear, antialiased, to bytes"
+    if too_many_bytes is not None and cache_bytes:
         yield (
-            f"{too_many_bytes / 2**30:.1f} GiB when ready, more than are held in memory: each "
-            "image is made ready when it is taken, which is part of the training"
+            f"{too_many_bytes / 2**30:.2g} GiB as bytes, more than cache_gib "
+            f"({cache_bytes / 2**30:g}): each image is decoded when it is taken, which is part of "
+            "the training"
         )
 
 

@@ -374,6 +374,9 @@ def _request(slot: TrainingSlot, context: TrainingContext, before: Before, folde
     return Train(
         cell=slot.cell,
         data=data_of(study),
+        workers=study.pipeline.workers,
+        prefetch=study.pipeline.prefetch,
+        augmentation=study.augmentation,
         threads=thread_count(study.threads),
         training_seed=study.seed + slot.block,
         epochs=study.epochs,
@@ -395,4 +398,5 @@ def data_of(study: TrainingStudy) -> Data:
         train_images=study.train_images,
         validation_images=study.validation_images,
         seed=study.seed,
+        cache_bytes=round(study.pipeline.cache_gib * 2**30),
     )

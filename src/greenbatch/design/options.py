@@ -78,6 +78,8 @@ class TrainingOptions(_Options, total=False):
     image_size: int | None
     train_images: int | None
     validation_images: int | None
+    pipeline: Mapping[str, float | None]
+    augmentation: Sequence[str]
     epochs: int
     patience: int
     search: Mapping[str, object]

@@ -34,6 +34,7 @@ from greenbatch.design.field_types import (
 from greenbatch.design.known import Known, known_of
 from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.design.search_space import Dimension, parse_space
+from greenbatch.design.training_options import Augmented, Pipeline
 from greenbatch.documents import write_yaml
 from greenbatch.records import TrainingCell
 
@@ -97,6 +98,9 @@ class TrainingStudy(BaseModel):
         image_size: Images are resized to this height and width; ``None``: as they are.
         train_images, validation_images: The most that are taken of each part, drawn by the seed
             and balanced over classes as the whole is; ``None``: all.
+        pipeline: How images get to the device.
+        augmentation: What changes each training image at random, see
+            `greenbatch.runners.training.data.augmentation`.
         backends, precisions, batch_sizes: Factors.
         settings: Further factors, name -> values: hyperparameters (``optimizer``,
             ``learning_rate``, ``weight_decay``, ``momentum``, ``dropout``) and what a network
@@ -121,6 +125,8 @@ class TrainingStudy(BaseModel):
     image_size: Annotated[int, Field(ge=8, le=4096, strict=True)] | None = None
     train_images: Images | None = None
     validation_images: Images | None = None
+    pipeline: Pipeline = Field(default_factory=Pipeline)
+    augmentation: tuple[Augmented, ...] = ()
     backends: tuple[Literal["torch-cpu", "torch-cuda"], ...] = Field(
         default=("torch-cpu",), min_length=1
     )
@@ -143,7 +149,7 @@ class TrainingStudy(BaseModel):
     meters: tuple[Name, ...] = Field(default=("auto",), min_length=1)
     cpu_tdp_w: Power | None = None
 
-    @field_validator("models", "data", "backends", "precisions", "batch_sizes")
+    @field_validator("models", "data", "backends", "precisions", "batch_sizes", "augmentation")
     @classmethod
     def _distinct(cls, values: tuple[object, ...]) -> tuple[object, ...]:
         return distinct(values)

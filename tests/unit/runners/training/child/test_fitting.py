@@ -7,14 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import TensorDataset
 
 from greenbatch.design.protocol import PROFILES
 from greenbatch.errors import MeasurementError, UsageError
 from greenbatch.records import TrainingCell
 from greenbatch.runners.child.messages import Message, encode
 from greenbatch.runners.training.child import checkpoints, fitting
-from greenbatch.runners.training.data import datasets
 from greenbatch.runners.training.messages import (
     Data,
     EpochEnded,
@@ -29,7 +27,14 @@ from greenbatch.runners.training.messages import (
 SETTINGS = (("dropout", "0.5"), ("learning_rate", "0.01"), ("linear_layers", "2"))
 CELL = TrainingCell("dense", "digits", batch_size=32, settings=SETTINGS)
 RULES = replace(PROFILES["quick"], warm_up_min_s=0.0, warm_up_max_s=0.0, idle_s=0.0)
-DATA = Data(data_dir="data", image_size=None, train_images=200, validation_images=50, seed=0)
+DATA = Data(
+    data_dir="data",
+    image_size=None,
+    train_images=200,
+    validation_images=50,
+    seed=0,
+    cache_bytes=2**20,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +52,9 @@ def request(folder: Path, cell: TrainingCell = CELL, **more: Any) -> Train:
     plain = Train(
         cell=cell,
         data=DATA,
+        workers=None,
+        prefetch=2,
+        augmentation=(),
         threads=1,
         training_seed=3,
         epochs=4,
@@ -173,21 +181,6 @@ def test_a_loss_that_is_no_number_ends_it_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(MeasurementError, match=r"the loss is .* in epoch 1, .*1e\+18") as error:
         fit(request(tmp_path, cell))
     assert "try a lower learning rate" in str(error.value)
-
-
-def split(labels: list[int]) -> datasets.Split:
-    images = torch.zeros(len(labels), 1, 8, 8)
-    part: Any = TensorDataset(images, torch.tensor(labels))
-    return datasets.Split(
-        train=part,
-        validation=part,
-        shape=(1, 8, 8),
-        classes=("no", "yes"),
-        mean=(0.0,),
-        std=(1.0,),
-        skipped=0,
-        notes=(),
-    )
 
 
 def test_data_of_one_class_are_refused_before_anything_is_trained(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import TensorDataset
 from torchvision.datasets import CIFAR10
 
 from greenbatch.errors import UnknownNameError, UsageError
@@ -167,25 +166,31 @@ def test_unreadable_images_are_named_counted_and_left_out(folder: Path) -> None:
     assert f"skipped {folder / 'red/torn.png'}: " in named
 
 
-def test_images_too_large_for_memory_are_made_ready_one_by_one_and_are_the_same(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_images_that_are_held_in_memory_are_those_that_are_decoded_when_they_are_taken(
+    folder: Path,
 ) -> None:
-    names = (f"folder:{folder}", "digits")
-    held = [load(name, image_size=16) for name in names]
-    monkeypatch.setattr(datasets, "IN_MEMORY_BYTES", 0)
-    for name, in_memory in zip(names, held, strict=True):
+    for name, channels in ((f"folder:{folder}", 3), ("digits", 1)):
         split = load(name, image_size=16)
-        assert isinstance(in_memory.train, TensorDataset)
-        assert not isinstance(split.train, TensorDataset)
-        for part, other in (
-            (split.train, in_memory.train),
-            (split.validation, in_memory.validation),
-        ):
-            images, labels = tensors(part)
-            expected, expected_labels = tensors(other)
-            torch.testing.assert_close(images, expected)
-            assert torch.equal(labels, expected_labels)
-        assert any("made ready when it is taken" in note for note in split.notes)
+        count = len(split.train) + len(split.validation)
+        size_bytes = count * channels * 16**2  # a byte for each value
+        held = load(name, image_size=16, cache_bytes=size_bytes, workers=3)
+        short = load(name, image_size=16, cache_bytes=size_bytes - 1)
+        assert (split.held, held.held, short.held) == (False, True, False)
+        for part, other in ((split.train, held.train), (split.validation, held.validation)):
+            places = torch.randperm(len(part), generator=torch.Generator().manual_seed(1))
+            for taken, expected in zip(part.take(places), other.take(places), strict=True):
+                assert torch.equal(taken, expected)
+            assert part.take(places)[0].dtype == torch.uint8
+        assert any("more than cache_gib" in note for note in short.notes)
+        assert not any("cache_gib" in note for note in (*split.notes, *held.notes))
+
+
+def test_resized_digits_use_all_of_a_byte() -> None:
+    images, _ = load("digits", image_size=16).train.take(torch.arange(100))
+    assert int(images.max()) == 255
+    whole, _ = load("digits", image_size=8).train.take(torch.arange(100))
+    raw, _ = load("digits").train.take(torch.arange(100))
+    assert torch.equal(whole, (raw.float() * 255 / 16).round().to(torch.uint8))
 
 
 def test_images_of_several_sizes_need_a_size(folder: Path) -> None:

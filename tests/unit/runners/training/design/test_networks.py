@@ -33,9 +33,8 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
         validation_images=10,
         seed=0,
     )
-    assert isinstance(split.train, torch.utils.data.TensorDataset)
-    images, labels = split.train.tensors
-    return images, labels
+    images, labels = split.train.take(torch.arange(64))
+    return split.train.ready(split.train.ready.shares(images)), labels
 
 
 def resized(images: torch.Tensor, side: int) -> torch.Tensor:
