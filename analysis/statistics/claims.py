@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from greenbatch.analysis.statistics.block_adjustment import BlockFit, fit_blocks
 from greenbatch.analysis.statistics.dominance import dominating
 from greenbatch.analysis.statistics.intervals import LEAST
-from greenbatch.analysis.statistics.moderated_variance import moderate
 from greenbatch.analysis.statistics.multiple_testing import holm
 from greenbatch.confidence import CONFIDENCE
+from greenbatch.estimates.block_adjustment import BlockFit, fit_blocks
+from greenbatch.estimates.moderated_variance import moderate
 
 if TYPE_CHECKING:
     import numpy as np

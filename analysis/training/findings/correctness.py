@@ -9,7 +9,6 @@ from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.training_variables import cell_dims, is_search
 from greenbatch.analysis.dataset.variables import STATUSES
 from greenbatch.analysis.statistics import hypothesis_tests
-from greenbatch.analysis.statistics.block_adjustment import fit_blocks
 from greenbatch.analysis.statistics.claims import (
     FRONT,
     ParetoStatus,
@@ -22,6 +21,7 @@ from greenbatch.analysis.statistics.hypothesis_tests import Groups, Test
 from greenbatch.analysis.statistics.intervals import Interval, interval, ratio
 from greenbatch.analysis.training.dataset.contexts import Context, contexts, name_of
 from greenbatch.errors import UnknownNameError, UsageError
+from greenbatch.estimates.block_adjustment import fit_blocks
 from greenbatch.records.provenance import Provenance, comparable
 
 if TYPE_CHECKING:

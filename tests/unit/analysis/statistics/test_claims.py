@@ -16,7 +16,7 @@ from greenbatch.analysis.statistics.claims import (
     p_differ,
     picked_is_less,
 )
-from greenbatch.analysis.statistics.moderated_variance import moderate
+from greenbatch.estimates.moderated_variance import moderate
 
 pytestmark = pytest.mark.numeric
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-_CAUTION = 3.0  # standard errors by which the variances are taken to differ more than is seen
+CAUTION = 3.0
+"""Standard errors by which the variances are taken to differ more than is seen."""
 _WIDEST, _NARROWEST = 1e6, 1e-8  # variances of logarithms of variances that are distinguished
 
 
@@ -29,17 +30,21 @@ class Moderated:
     degrees_of_freedom: "Array"
 
 
-def moderate(variances: "Array", degrees_of_freedom: "Array") -> Moderated:
+def moderate(
+    variances: "Array", degrees_of_freedom: "Array", *, caution: float = CAUTION
+) -> Moderated:
     """Shrink variances towards a common one.
 
     Args:
         variances: Positive where they have degrees of freedom, shape (cell,).
         degrees_of_freedom: Of each; a cell with 0 gets the common variance.
+        caution: By how many standard errors the logarithms of the variances are taken to vary more
+            than is seen.
 
     Source:
         Smyth, Statistical Applications in Genetics and Molecular Biology 3(1), 2004: the
         variances follow a scaled F distribution, fitted by the moments of their logarithms. The
-        variance of the logarithms is taken three standard errors larger than it is seen.
+        variance of the logarithms is taken larger than it is seen.
     """
     import numpy as np
     from scipy.special import digamma, polygamma
@@ -50,7 +55,7 @@ def moderate(variances: "Array", degrees_of_freedom: "Array") -> Moderated:
         return Moderated(np.where(able, variances, np.nan), np.where(able, degrees_of_freedom, 0.0))
     logs = np.log(s) - digamma(d / 2) + np.log(d / 2)
     # To take cells for more alike than they are makes false claims (benchmarks/claims.py).
-    spread = float(logs.var(ddof=1)) * (1 + _CAUTION * (2 / (d.size - 1)) ** 0.5)
+    spread = float(logs.var(ddof=1)) * (1 + caution * (2 / (d.size - 1)) ** 0.5)
     excess = spread - float(polygamma(1, d / 2).mean())
     if excess <= _NARROWEST:
         common = float((d * s).sum() / d.sum())

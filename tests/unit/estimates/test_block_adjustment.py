@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from statsmodels.formula.api import ols
 
-from greenbatch.analysis.statistics.block_adjustment import fit_blocks
+from greenbatch.estimates.block_adjustment import fit_blocks
 
 pytestmark = pytest.mark.numeric
 

@@ -1,0 +1,1 @@
+"""Estimates of means and variances of cells that share blocks; for runners and analysis alike."""
