@@ -128,6 +128,8 @@ class Directory(ABC, Generic[Design]):
         Raises:
             FileError: They cannot be written.
         """
+        if not records:
+            return
         data = b"".join(encode(record) for record in records)
         size_bytes = os.fstat(self._file).st_size
         try:

@@ -24,7 +24,7 @@ from greenbatch.runners.run.directory import RunDirectory
 from greenbatch.runners.run.reference import make_references
 from greenbatch.runners.run.repetition import RunContext, measure
 from greenbatch.runners.scheduling.order import Slot
-from greenbatch.runners.scheduling.schedule import Schedule
+from greenbatch.runners.scheduling.schedule import Planned, schedule_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Progress:
         left_s: Estimated time left, in s; ``None`` before anything is known.
         next: What is measured now; ``None`` when the run is complete.
         last: What has just been measured.
+        standing: Of a run with a budget, how many questions are answered.
     """
 
     done: int
@@ -43,6 +44,7 @@ class Progress:
     left_s: float | None
     next: Slot | None
     last: Repetition | None
+    standing: str = ""
 
 
 def execute(
@@ -72,9 +74,10 @@ def execute(
     study = directory.study
     _check_artifacts(directory, artifacts)
     done = list(directory.journal.repetitions)
-    schedule = Schedule(study, done)
+    schedule = schedule_of(study, directory.journal)
     slots = schedule.slots()
     slot = next(slots, None)
+    directory.append([*schedule.decided()])  # of a run that was killed before they were written
     bounds = MemoryBounds(directory.journal.capacities, done)
     if slot:
         references = make_references(study, artifacts, directory.path / "reference")
@@ -130,15 +133,19 @@ def execute(
             bounds.see(repetition)
             done.append(repetition)
             slot = next(slots, None)
+            directory.append([*schedule.decided()])
             on_progress(_progress(done, schedule, slot, repetition))
     return done
 
 
 def _progress(
-    done: list[Repetition], schedule: Schedule, slot: Slot | None, last: Repetition | None
+    done: list[Repetition], schedule: Planned, slot: Slot | None, last: Repetition | None
 ) -> Progress:
-    left = schedule.left()
-    return Progress(len(done), len(done) + len(left), time_left_s(done, left), slot, last)
+    left = schedule.left() if slot else []
+    left_s = time_left_s(done, left) if schedule.left_s is None else schedule.left_s
+    return Progress(
+        len(done), len(done) + len(left), left_s, slot, last, standing=schedule.standing
+    )
 
 
 def _set_aside(repetition: Repetition, traces: Path) -> Repetition:

@@ -2,11 +2,47 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Protocol
 
 from greenbatch.design.study import Study
-from greenbatch.records import Cell, Flag, Repetition, Status
+from greenbatch.records import Cell, Decision, Flag, Journal, Left, Repetition, Status
 from greenbatch.runners.scheduling.order import Slot, block_slots, orders
+from greenbatch.runners.scheduling.racing.race import Race
 from greenbatch.runners.scheduling.stopping import StoppingRule
+
+
+class Planned(Protocol):
+    """What a run asks for what comes next."""
+
+    @property
+    def left_s(self) -> float | None:
+        """Predicted time left, in s; ``None``: as long as `left` takes."""
+
+    @property
+    def standing(self) -> str:
+        """How much of what is asked is answered; empty where that is no question."""
+
+    def slots(self) -> Iterator[Slot]:
+        """Yield what is to be measured; each is passed to `add` before the next is taken."""
+
+    def add(self, repetition: Repetition, attempt: int = 0) -> Repetition:
+        """Take in what was measured last; return the record that is kept of it."""
+
+    def is_repeated(self, record: Repetition) -> bool:
+        """Whether a repetition that `add` returned is measured again in its block."""
+
+    def left(self) -> list[Slot]:
+        """Return what is still to be measured, as far as that is known, in no particular order."""
+
+    def decided(self) -> list[Left | Decision]:
+        """Return what was decided since the last call, and is not in the journal yet."""
+
+
+def schedule_of(study: Study, journal: Journal) -> Planned:
+    """Return the schedule of a run: of its whole design, or a race where it has a budget."""
+    if study.budget is None:
+        return Schedule(study, journal.repetitions)
+    return Race(study, journal.repetitions, (*journal.lefts, *journal.decisions))
 
 
 class Schedule:
@@ -32,6 +68,9 @@ class Schedule:
         self._block = 0
         for repetition in done:
             self._take(repetition)
+
+    left_s: float | None = None
+    standing = ""
 
     def slots(self) -> Iterator[Slot]:
         """Yield what is to be measured; pass each to `add` before the next is taken."""
@@ -78,6 +117,10 @@ class Schedule:
                 or (block not in measured and self._active(cell, block))
             )
         return ahead
+
+    def decided(self) -> list[Left | Decision]:
+        """Return nothing: what is decided of a cell is in its repetition."""
+        return []
 
     @property
     def _finished(self) -> set[tuple[Cell, int]]:

@@ -63,10 +63,10 @@ def observed(
     per image, of a server the mean response time.
     """
     measured = [repetition for repetition in repetitions if repetition.status is Status.OK]
-    energies = [energy for each in measured if (energy := _energy_per_image_j(each)) is not None]
+    energies = [energy for each in measured if (energy := energy_per_image_j(each)) is not None]
     if energies:
         return "energy", energies
-    return "time", [time for each in measured if (time := _time_per_image_s(each)) is not None]
+    return "time", [time for each in measured if (time := time_per_image_s(each)) is not None]
 
 
 def half_width(values: Sequence[float]) -> float | None:
@@ -85,12 +85,14 @@ def half_width(values: Sequence[float]) -> float | None:
     return math.expm1(student_quantile(len(values) - 1) * error)
 
 
-def _energy_per_image_j(repetition: Repetition) -> float | None:
+def energy_per_image_j(repetition: Repetition) -> float | None:
+    """Return the gross energy per image over the domains that count, in J."""
     energy_j = total_energy(repetition.energy).energy_j
     return energy_j / repetition.images if energy_j and repetition.images else None
 
 
-def _time_per_image_s(repetition: Repetition) -> float | None:
+def time_per_image_s(repetition: Repetition) -> float | None:
+    """Return the time per image of a window, of a server the mean response time, in s."""
     if repetition.queue:
         return repetition.queue.response_mean_s or None
     if not repetition.images or not repetition.duration_s:

@@ -49,6 +49,23 @@ def _share(value: object) -> object:
 Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_share)]
 
 
+def _seconds(value: object) -> object:
+    """Read ``10m`` as 600.0; anything else is left to be checked."""
+    if not isinstance(value, str):
+        return value
+    number = value.strip().rstrip("hmins ")
+    unit = value.strip().removeprefix(number).strip()
+    factor = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "": 1.0}.get(unit)
+    try:
+        return float(number) * factor if factor else value
+    except ValueError:
+        return value
+
+
+Seconds = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False), BeforeValidator(_seconds)]
+"""A time in s; a text may have the unit: ``90s``, ``10m``, ``1h``."""
+
+
 def as_text(value: object) -> str:
     """Return a value of a factor as it is recorded: ``1`` for a truth."""
     return str(int(value)) if isinstance(value, bool) else str(value)

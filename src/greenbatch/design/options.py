@@ -41,6 +41,9 @@ class StudyOptions(_Options, total=False):
     as_published: bool
     precision_target: float | str | None
     max_repetitions: int | None
+    budget: float | str | None
+    decide: str
+    within: float | str
     weights: str
     allow_fallback: bool
     probe_max_batch: int

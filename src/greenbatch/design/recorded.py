@@ -167,6 +167,9 @@ class RecordedStudy(RecordedDesign):
     rates: list[Number] = Field(default_factory=list)
     precision_target: Number | None = None
     max_repetitions: int | None = None
+    budget: Number | None = None
+    decide: str = ""
+    within: Number | None = None
     images: RecordedImages | None = None
     preprocessing: str | None = None
 

@@ -19,7 +19,10 @@ def scaled(study: Study, scale: float) -> Study:
     members = study.model_dump(mode="json", by_alias=True) | {
         "protocol": shortened(study.protocol, scale),
         "scale": scale,
-        "repetitions": max(1, round(study.repetitions * scale)),
+        "repetitions": study.repetitions
+        if study.budget
+        else max(1, round(study.repetitions * scale)),
+        "budget": study.budget and study.budget * scale,
         "precision_target": None,  # a shortened run is for a look, and takes no more than that
         "max_repetitions": None,
         "requests": max(_FEWEST_SCALED, round((study.requests or FEWEST_REQUESTS) * scale)),

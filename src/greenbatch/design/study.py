@@ -23,6 +23,7 @@ from greenbatch.design.field_types import (
     Name,
     PathText,
     Power,
+    Seconds,
     Seed,
     Settings,
     Share,
@@ -43,6 +44,7 @@ from greenbatch.queueing.arrivals import MOST_REQUESTS, is_replay, parse_arrival
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, Cell, Traffic, artifact_key, by_artifact_key
 from greenbatch.records.cells import Pairs
+from greenbatch.records.race import Decide
 
 LARGEST_BATCH = 65536
 FEWEST_REQUESTS = 200
@@ -52,6 +54,9 @@ FEWEST_WITH_TARGET = 5
 """Repetitions before an interval is looked at, where a study does not say: with three, a series
 that happens to begin alike is too often taken for a narrow one (docs/method.md has the table)."""
 MOST_WITH_TARGET = 30
+FEWEST_WITH_BUDGET = 2
+WITHIN = 0.03
+"""The difference that does not matter to a run with a budget, where a study does not say."""
 
 
 class ArtifactRef(BaseModel):
@@ -95,8 +100,15 @@ class Study(BaseModel):
         precision_target: Measure a cell until the 95 % interval of its energy per image (of time
             per image, where no energy is known) is within ± this share, as 0.02 or ``2%``; see
             `greenbatch.runners.scheduling.stopping`.
-        max_repetitions: The largest number of blocks with a ``precision_target``; 30 where it is
-            not said.
+        max_repetitions: The largest number of blocks with a ``precision_target`` or a ``budget``;
+            30 where it is not said.
+        budget: Measuring time, in s (``10m``): cells are measured until what is to be decided is
+            known, no longer than this, see `greenbatch.runners.scheduling.racing`. ``None``: every
+            cell is measured in every block.
+        decide: What a budget is spent on: the ``best`` cell of each model, the ``front`` of cost
+            and latency, the ``knee`` of each curve, the ``crossover`` or the ``ratio`` of two
+            backends.
+        within: A difference that does not matter, as 0.03 or ``3%``.
         order: How cells follow each other in a block, see
             `greenbatch.runners.scheduling.order.orders`.
         seed: Of the order and of the images.
@@ -149,6 +161,9 @@ class Study(BaseModel):
     repetitions: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 3
     precision_target: Share | None = None
     max_repetitions: Annotated[int, Field(ge=2, le=10_000, strict=True)] | None = None
+    budget: Seconds | None = None
+    decide: Decide = "best"
+    within: Share = WITHIN
     order: Kind = "shuffled"
     seed: Seed = 0
     profile: Literal["quick", "standard", "rigorous"] = "standard"
@@ -262,20 +277,26 @@ class Study(BaseModel):
 
     @model_validator(mode="after")
     def _resolved_repetitions(self) -> "Study":
-        if self.precision_target is None:
+        if self.precision_target is not None and self.budget is not None:
+            raise ValueError(
+                f"precision_target is {self.precision_target:g} and budget {self.budget:g} s; the "
+                "budget decides how often a cell is measured: give one of them"
+            )
+        if self.precision_target is None and self.budget is None:
             if self.max_repetitions is not None:
                 raise ValueError(
-                    "max_repetitions has no meaning without precision_target; give both, or "
-                    "repetitions alone"
+                    "max_repetitions has no meaning without precision_target or budget; give both, "
+                    "or repetitions alone"
                 )
             return self
+        usual = FEWEST_WITH_TARGET if self.budget is None else FEWEST_WITH_BUDGET
         if "repetitions" not in self.model_fields_set:
-            fewest = min(FEWEST_WITH_TARGET, self.max_repetitions or FEWEST_WITH_TARGET)
+            fewest = min(usual, self.max_repetitions or usual)
             object.__setattr__(self, "repetitions", fewest)
         if self.repetitions < 2:
+            what = "a precision_target" if self.budget is None else "a budget"
             raise ValueError(
-                f"repetitions is {self.repetitions}; an interval, and so a precision_target, needs "
-                "at least 2"
+                f"repetitions is {self.repetitions}; an interval, and so {what}, needs at least 2"
             )
         most = self.max_repetitions or max(MOST_WITH_TARGET, self.repetitions)
         if most < self.repetitions:
@@ -284,6 +305,28 @@ class Study(BaseModel):
                 "wanted at least as many"
             )
         object.__setattr__(self, "max_repetitions", most)
+        return self
+
+    @model_validator(mode="after")
+    def _decidable(self) -> "Study":
+        if self.budget is None:
+            return self
+        if self.order != "shuffled":
+            raise ValueError(
+                f"order is {self.order}, and a budget chooses the cells of a block; leave one out"
+            )
+        curves = self.decide in ("knee", "crossover", "ratio")
+        if curves and self.scenarios != ("offline",):
+            raise ValueError(
+                f"decide is {self.decide}, which is about batch sizes, and the scenarios are "
+                f"{', '.join(self.scenarios)}; decide best or front, or measure offline alone"
+            )
+        variants = sum(len(self._variants(backend)) for backend in self.backends)
+        if self.decide in ("crossover", "ratio") and variants != 2:
+            raise ValueError(
+                f"decide is {self.decide}, which compares two backends, and the study has "
+                f"{variants}; give two, or decide best"
+            )
         return self
 
     @field_validator("backends")

@@ -35,6 +35,7 @@ from greenbatch.records.energy import (
 from greenbatch.records.factors import FACTORS
 from greenbatch.records.journal import Journal, Record, decode, encode, parse
 from greenbatch.records.provenance import Provenance
+from greenbatch.records.race import Decision, Left
 from greenbatch.records.repetition import (
     SCHEMA,
     Agreement,
@@ -75,6 +76,7 @@ __all__ = [
     "Capacity",
     "Cell",
     "Conditions",
+    "Decision",
     "EnergyFigure",
     "EnergySource",
     "EnergyTotal",
@@ -85,6 +87,7 @@ __all__ = [
     "IdleFigure",
     "InputSpec",
     "Journal",
+    "Left",
     "Manifest",
     "OneOff",
     "OtherInput",

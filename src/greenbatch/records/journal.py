@@ -24,6 +24,7 @@ from greenbatch.errors import JournalError
 from greenbatch.files import open_regular
 from greenbatch.plain_text import storable
 from greenbatch.privacy import masked_members
+from greenbatch.records.race import Decision, Left
 from greenbatch.records.reading import cause_of
 from greenbatch.records.repetition import SCHEMA, Capacity, Idle, Repetition
 from greenbatch.records.training import Beat, Epoch, Training
@@ -36,7 +37,7 @@ MOST_BYTES = 10_000_000_000
 """Of a journal: two million repetitions, with all that is known of each."""
 _LONGEST_LINE_BYTES = 10_000_000
 
-Record: TypeAlias = Repetition | Idle | Capacity | Epoch | Beat | Training
+Record: TypeAlias = Repetition | Idle | Capacity | Left | Decision | Epoch | Beat | Training
 
 
 @cache
@@ -148,6 +149,7 @@ class Journal:
         torn: A sentence about the torn last line, or ``None``.
         capacities: Largest batches, in the order they were found.
         trainings, epochs, beats: Of a training run, in the order they were written.
+        lefts, decisions: Of a run with a budget, in the order they were written.
     """
 
     repetitions: tuple[Repetition, ...]
@@ -158,6 +160,8 @@ class Journal:
     trainings: tuple[Training, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     beats: tuple[Beat, ...] = ()
+    lefts: tuple[Left, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
 
 def parse(data: bytes, name: str = "journal.jsonl") -> Journal:
@@ -243,6 +247,8 @@ def parse_lines(lines: Iterable[bytes], name: str = "journal.jsonl") -> Journal:
         tuple(records[Training]),
         tuple(records[Epoch]),
         tuple(records[Beat]),
+        tuple(records[Left]),
+        tuple(records[Decision]),
     )
 
 

@@ -67,8 +67,12 @@ class Display:
             self._bar.start()
         left = "" if progress.left_s is None else f"about {units.duration(progress.left_s)} left"
         now = str(progress.next.cell) if progress.next else "done"
+        parts = filter(None, (progress.standing, left, now))
         self._bar.update(
-            self._task, completed=progress.done, description=", ".join(filter(None, (left, now)))
+            self._task,
+            completed=progress.done,
+            total=progress.total,
+            description=", ".join(parts),
         )
         self._bar.refresh()
 
@@ -78,10 +82,12 @@ def line(progress: "execute.Progress") -> str:
     repetition = progress.last
     assert repetition is not None
     width = len(str(progress.total))
-    left = "" if progress.left_s is None else f", about {units.duration(progress.left_s)} left"
+    parts = [_outcome(repetition), progress.standing]
+    if progress.next and progress.left_s is not None:
+        parts.append(f"about {units.duration(progress.left_s)} left")
     return (
-        f"[{progress.done:{width}}/{progress.total}] {repetition.cell}: {_outcome(repetition)}"
-        f"{left if progress.next else ''}"
+        f"[{progress.done:{width}}/{progress.total}] {repetition.cell}: "
+        f"{', '.join(filter(None, parts))}"
     )
 
 

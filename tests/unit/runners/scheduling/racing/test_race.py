@@ -1,0 +1,288 @@
+"""A race from its first slot to its last decision, on a machine whose truth is known."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+
+from greenbatch.design.study import Study, make_study
+from greenbatch.errors import StudyError
+from greenbatch.records import Cell, Conditions, Decision, Left, Repetition, decode, encode
+from greenbatch.runners.scheduling.order import Slot
+from greenbatch.runners.scheduling.racing.race import Race
+from tests.fakes import runs
+
+Measured = Callable[[Slot], Repetition]
+
+
+def design(**members: Any) -> Study:
+    return make_study(
+        {
+            "models": ["alexnet", "vit_b_16"],
+            "backends": ["onnxruntime-cpu", "torch-cpu", "openvino-cpu"],
+            "batch_sizes": [1, 2, 4, 8, 16, 32],
+            "budget": "10m",
+            **members,
+        }
+    )
+
+
+def machine(
+    spread: float = 0.01, disturbed: float = 0.0, image_s: float = 0.002, **factors: float
+) -> Measured:
+    """Costs that depend on the cell, noise on the slot alone; each repetition takes 5 s or more."""
+
+    def measured(slot: Slot) -> Repetition:
+        cell = slot.cell
+        draw = Random(f"{cell} {slot.block} {slot.attempt}")
+        block = Random(f"block {slot.block}").gauss(0, 0.05)
+        factor = factors.get(cell.backend.partition("-")[0], 1.0)
+        noise = math.exp(block + draw.gauss(0, spread))
+        of_it_s = image_s * factor * (1 + 1 / cell.batch_size) * noise
+        batch_s = of_it_s * cell.batch_size
+        return runs.repetition(
+            cell,
+            slot.block,
+            position=slot.position,
+            energy=[runs.figure(100 * cell.batch_size * of_it_s * 50)],
+            latency_s=batch_s,
+            duration_s=100 * batch_s,
+            flags=("disturbed",) if draw.random() < disturbed else (),
+        )
+
+    def walled(slot: Slot) -> Repetition:
+        record = measured(slot)
+        wall_s = 4.0 + 9 * record.latency_s["0.5"]
+        return replace(record, phases_s={"wall": wall_s}, conditions=Conditions(rest_s=1.0))
+
+    return walled
+
+
+Journal = list[Repetition | Left | Decision]
+
+
+def carry_out(study: Study, measured: Measured, journal: Journal, most: int = 10**6) -> Race:
+    """Go on with a run, ``most`` repetitions far; the journal grows as that of a run does."""
+    race = Race(
+        study,
+        [record for record in journal if isinstance(record, Repetition)],
+        [record for record in journal if not isinstance(record, Repetition)],
+    )
+    slots = race.slots()
+    slot = next(slots, None)
+    journal += race.decided()
+    while slot and most:
+        most -= 1
+        journal.append(race.add(measured(slot), slot.attempt))
+        slot = next(slots, None)
+        journal += race.decided()
+    return race
+
+
+def decisions(journal: Journal) -> list[Decision]:
+    return [record for record in journal if isinstance(record, Decision)]
+
+
+def lefts(journal: Journal) -> dict[Cell, Left]:
+    return {record.cell: record for record in journal if isinstance(record, Left)}
+
+
+def test_the_cells_that_decide_are_measured_more_often_and_the_best_is_found() -> None:
+    journal: Journal = []
+    race = carry_out(design(), machine(torch=1.3, openvino=1.6), journal)
+    for decision in decisions(journal):
+        assert decision.outcome in ("answered", "tie")
+        assert decision.best[0].backend == "onnxruntime-cpu"
+        assert decision.best[0].batch_size >= 16
+    assert [decision.group for decision in decisions(journal)] == ["alexnet", "vit_b_16"]
+    counts = Counter(record.cell for record in journal if isinstance(record, Repetition))
+    assert max(counts.values()) >= 2
+    assert sum(counts.values()) < 0.5 * 3 * len(design().cells())
+    assert race.standing == "answer known for 2 of 2 models"
+    assert race.left() == []
+
+
+def test_every_cell_is_accounted_for() -> None:
+    journal: Journal = []
+    carry_out(design(), machine(torch=1.3, openvino=1.6), journal)
+    chosen = {cell for decision in decisions(journal) for cell in decision.best}
+    assert lefts(journal).keys() | chosen == set(design().cells())
+    assert not lefts(journal).keys() & chosen
+    for cell, left in lefts(journal).items():
+        measured = any(isinstance(r, Repetition) and r.cell == cell for r in journal)
+        assert (left.why == "beaten") == measured
+        assert left.reason
+
+
+def test_of_equal_variants_a_tie_within_the_indifference_is_shown() -> None:
+    journal: Journal = []
+    study = design(models=["alexnet"], batch_sizes=[8], budget="1h", max_repetitions=200)
+    carry_out(study, machine(), journal)
+    (decision,) = decisions(journal)
+    assert decision.outcome == "tie"
+    assert decision.alike
+
+
+def test_a_budget_that_is_spent_ends_the_race_and_is_kept() -> None:
+    journal: Journal = []
+    study = design(budget="2m", models=["alexnet"])
+    carry_out(study, machine(spread=0.2), journal)
+    assert [decision.outcome for decision in decisions(journal)] == ["time"]
+    measured = [record for record in journal if isinstance(record, Repetition)]
+    spent_s = sum(r.phases_s["wall"] + r.conditions.rest_s for r in measured)
+    assert 100 < spent_s <= 120
+
+
+def test_batch_sizes_that_take_a_tenth_of_the_budget_are_left_by_name() -> None:
+    journal: Journal = []
+    study = design(models=["alexnet"], budget="5m", batch_sizes=[1, 8, 64, 128])
+    carry_out(study, machine(image_s=0.05), journal)
+    slow = {cell.batch_size for cell, left in lefts(journal).items() if left.why == "slow"}
+    assert slow == {64, 128}  # 9 batches of 64 x 0.1 s at least: more than 30 s
+    reason = next(left.reason for left in lefts(journal).values() if left.why == "slow")
+    assert "a tenth of the budget of 5 min 00 s" in reason
+    assert not any(isinstance(r, Repetition) and r.cell.batch_size > 8 for r in journal)
+
+
+@pytest.mark.parametrize(
+    ("decide", "kills"), [("best", 10), ("front", 2), ("knee", 2), ("crossover", 2), ("ratio", 2)]
+)
+def test_a_run_that_is_killed_anywhere_decides_as_one_that_was_not(decide: str, kills: int) -> None:
+    members = {"models": ["alexnet"], "batch_sizes": [1, 2, 4, 8, 16], "decide": decide}
+    study = design(**members, backends=["onnxruntime-cpu", "torch-cpu"])
+    measured = machine(spread=0.02, disturbed=0.1, torch=1.05)
+    whole: Journal = []
+    carry_out(study, measured, whole)
+    assert decisions(whole)
+    read_back = [decode(encode(record)) for record in whole]
+    draw = Random(18)
+    for _ in range(kills):
+        cut = draw.randrange(len(whole))  # between records that are written together, too
+        journal: Journal = list(read_back[:cut])  # type: ignore[arg-type]
+        carry_out(study, measured, journal)
+        assert [encode(record) for record in journal] == [encode(record) for record in whole]
+
+
+def test_a_run_that_is_over_measures_and_writes_nothing_more() -> None:
+    journal: Journal = []
+    carry_out(design(), machine(), journal)
+    again = list(journal)
+    carry_out(design(), machine(), again)
+    assert again == journal
+
+
+def test_a_disturbed_repetition_is_measured_again_in_its_block() -> None:
+    journal: Journal = []
+    carry_out(design(models=["alexnet"]), machine(disturbed=0.3), journal)
+    again = [r for r in journal if isinstance(r, Repetition) and r.attempt]
+    assert again
+    assert all(r.attempt == 1 for r in again)
+
+
+def test_a_cell_that_fails_leaves_with_its_reason_and_the_others_go_on() -> None:
+    fails = "torch-cpu"
+    measured = machine()
+
+    def failing(slot: Slot) -> Repetition:
+        if slot.cell.backend == fails:
+            return runs.failed(slot.cell, slot.block)
+        return measured(slot)
+
+    journal: Journal = []
+    carry_out(design(models=["alexnet"]), failing, journal)
+    failed = [left for left in lefts(journal).values() if left.why == "failed"]
+    assert {left.cell.backend for left in failed} == {fails}
+    assert failed[0].reason == "the child was killed for memory at 3.1 GB"
+    assert decisions(journal)[0].best[0].backend != fails
+
+
+def test_where_nothing_can_be_measured_that_is_said() -> None:
+    journal: Journal = []
+    carry_out(design(), lambda slot: runs.failed(slot.cell, slot.block), journal)
+    assert [decision.outcome for decision in decisions(journal)] == ["failed", "failed"]
+
+
+def test_a_front_keeps_what_is_quick_and_what_is_frugal() -> None:
+    journal: Journal = []
+    study = design(models=["alexnet"], decide="front", budget="1h")
+    carry_out(study, machine(torch=1.5, openvino=2), journal)
+    (decision,) = decisions(journal)
+    sizes = {cell.batch_size for cell in decision.best if cell.backend == "onnxruntime-cpu"}
+    assert {1, 32} <= sizes
+    assert {cell.backend for cell in decision.best} == {"onnxruntime-cpu"}
+
+
+def test_a_ratio_is_measured_until_it_is_known_to_the_indifference() -> None:
+    journal: Journal = []
+    study = design(models=["alexnet"], decide="ratio", backends=["torch-cpu", "openvino-cpu"])
+    carry_out(study, machine(torch=1.5), journal)
+    assert [decision.outcome for decision in decisions(journal)] == ["answered"]
+    reasons = {left.reason for left in lefts(journal).values() if left.why == "decided"}
+    shares = [float(reason.split("± ")[1].split(" ")[0]) for reason in reasons]
+    assert max(shares) <= 3.0
+
+
+def test_a_crossover_looks_between_the_sizes_where_another_one_leads() -> None:
+    plain = machine(spread=0.005)
+
+    def crossing(slot: Slot) -> Repetition:
+        record = plain(slot)
+        if slot.cell.backend == "torch-cpu":
+            factor = 1.3 if slot.cell.batch_size < 8 else 0.8
+            energy = tuple(replace(e, energy_j=(e.energy_j or 0) * factor) for e in record.energy)
+            return replace(record, energy=energy)
+        return record
+
+    journal: Journal = []
+    study = design(
+        models=["alexnet"],
+        decide="crossover",
+        backends=["torch-cpu", "openvino-cpu"],
+        batch_sizes=[1, 2, 4, 8, 16, 32, 64, 128],
+        budget="1h",
+    )
+    carry_out(study, crossing, journal)
+    assert [decision.outcome for decision in decisions(journal)] == ["answered"]
+    sizes = {r.cell.batch_size for r in journal if isinstance(r, Repetition)}
+    assert {4, 8} <= sizes
+    assert len(sizes) < 8
+
+
+def test_a_knee_is_found() -> None:
+    journal: Journal = []
+    study = design(models=["alexnet"], decide="knee", backends=["torch-cpu"], budget="1h")
+    carry_out(study, machine(spread=0.003), journal)
+    (decision,) = decisions(journal)
+    assert decision.outcome == "answered"
+    assert decision.best[0].batch_size in (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ({"precision_target": 0.02}, "precision_target is 0.02 and budget 600 s"),
+        ({"decide": "ratio"}, "compares two backends, and the study has 3"),
+        ({"order": "latin-square"}, "order is latin-square"),
+        ({"repetitions": 1}, "an interval, and so a budget, needs at least 2"),
+        ({"budget": "ten"}, "budget is 'ten'"),
+        ({"budget": 0}, "budget is 0"),
+        ({"decide": "all"}, "decide is 'all'"),
+        ({"within": "3"}, "within is '3'"),
+        ({"decide": "knee", "scenarios": ["server"], "rates": [10]}, "decide is knee"),
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_refused(members: dict[str, Any], said: str) -> None:
+    with pytest.raises(StudyError, match=said):
+        design(**members)
+
+
+@pytest.mark.parametrize(
+    ("text", "budget_s"), [("90s", 90), ("10m", 600), ("1.5 h", 5400), ("5min", 300), (42, 42)]
+)
+def test_a_budget_is_a_time(text: object, budget_s: float) -> None:
+    study = design(budget=text)
+    assert (study.budget, study.repetitions, study.max_repetitions) == (budget_s, 2, 30)
