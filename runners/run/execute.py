@@ -36,7 +36,7 @@ class Progress:
         left_s: Estimated time left, in s; ``None`` before anything is known.
         next: What is measured now; ``None`` when the run is complete.
         last: What has just been measured.
-        standing: Of a run with a budget, how many questions are answered.
+        answered: Of a run with a budget, how many questions are answered.
     """
 
     done: int
@@ -44,7 +44,7 @@ class Progress:
     left_s: float | None
     next: Slot | None
     last: Repetition | None
-    standing: str = ""
+    answered: str = ""
 
 
 def execute(
@@ -144,7 +144,7 @@ def _progress(
     left = schedule.left() if slot else []
     left_s = time_left_s(done, left) if schedule.left_s is None else schedule.left_s
     return Progress(
-        len(done), len(done) + len(left), left_s, slot, last, standing=schedule.standing
+        len(done), len(done) + len(left), left_s, slot, last, answered=schedule.answered
     )
 
 

@@ -19,7 +19,7 @@ class Planned(Protocol):
         """Predicted time left, in s; ``None``: as long as `left` takes."""
 
     @property
-    def standing(self) -> str:
+    def answered(self) -> str:
         """How much of what is asked is answered; empty where that is no question."""
 
     def slots(self) -> Iterator[Slot]:
@@ -70,7 +70,7 @@ class Schedule:
             self._take(repetition)
 
     left_s: float | None = None
-    standing = ""
+    answered = ""
 
     def slots(self) -> Iterator[Slot]:
         """Yield what is to be measured; pass each to `add` before the next is taken."""

@@ -101,7 +101,7 @@ class Race:
         return max(0.0, min(ahead_s, self._budget_s - self._costs.spent_s))
 
     @property
-    def standing(self) -> str:
+    def answered(self) -> str:
         """How many questions are answered: ``answer known for 3 of 5 models``."""
         known = sum(group.ended in ("answered", "tie") for group in self._groups)
         word = "model" if len({g.cells[0].model for g in self._groups}) == len(self._groups) else ""
@@ -192,7 +192,7 @@ class Race:
                 known,
                 able,
                 best,
-                room=self._indifference / 2,
+                margin=self._indifference / 2,
                 tolerance=self._indifference + 2 * noise,
                 cost_s=lambda size, curve=curve: self._costs.expected_s(  # type: ignore[misc]
                     replace(curve[0], batch_size=size)
@@ -268,7 +268,7 @@ class Race:
             alive = frozenset(group.alive)
             found = judge(measured, alive, self._indifference, len(group.cells) - 1)
             group.judgement = found
-            why: WhyLeft = "beaten" if self._study.decide in ("best", "front") else "decided"
+            why: WhyLeft = "worse" if self._study.decide in ("best", "front") else "decided"
             for cell, reason in sorted(found.leaving.items()):
                 self._leave(group, cell, block, why, reason)
             enough = block + 1 >= self._study.repetitions

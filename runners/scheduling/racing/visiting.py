@@ -76,7 +76,7 @@ def next_size(
     sizes: Sequence[int],
     best: float,
     *,
-    room: float,
+    margin: float,
     tolerance: float,
     cost_s: Callable[[int], float] = lambda size: 1.0,
 ) -> int | None:
@@ -86,7 +86,7 @@ def next_size(
         curve: As for `is_stepped`.
         sizes: All that may be measured, rising.
         best: The least logarithm of any curve of the network.
-        room: By how much less a size must possibly be, to be measured.
+        margin: By how much less a size must possibly be, to be measured.
         tolerance: Beyond which a curve is stepped.
         cost_s: How long a repetition of a size takes.
     """
@@ -103,7 +103,7 @@ def next_size(
         if missing_beside:
             return missing_beside[0]
     stepped = is_stepped(curve, tolerance)
-    gains = {s: best - room - lower_bound(curve, s, stepped=stepped) for s in missing}
+    gains = {s: best - margin - lower_bound(curve, s, stepped=stepped) for s in missing}
     size = max(missing, key=lambda each: (gains[each] / cost_s(each), -each))
     return size if gains[size] > 0 else None
 

@@ -67,7 +67,7 @@ class Display:
             self._bar.start()
         left = "" if progress.left_s is None else f"about {units.duration(progress.left_s)} left"
         now = str(progress.next.cell) if progress.next else "done"
-        parts = filter(None, (progress.standing, left, now))
+        parts = filter(None, (progress.answered, left, now))
         self._bar.update(
             self._task,
             completed=progress.done,
@@ -82,7 +82,7 @@ def line(progress: "execute.Progress") -> str:
     repetition = progress.last
     assert repetition is not None
     width = len(str(progress.total))
-    parts = [_outcome(repetition), progress.standing]
+    parts = [_outcome(repetition), progress.answered]
     if progress.next and progress.left_s is not None:
         parts.append(f"about {units.duration(progress.left_s)} left")
     return (

@@ -102,7 +102,7 @@ def test_the_cells_that_decide_are_measured_more_often_and_the_best_is_found() -
     counts = Counter(record.cell for record in journal if isinstance(record, Repetition))
     assert max(counts.values()) >= 2
     assert sum(counts.values()) < 0.5 * 3 * len(design().cells())
-    assert race.standing == "answer known for 2 of 2 models"
+    assert race.answered == "answer known for 2 of 2 models"
     assert race.left() == []
 
 
@@ -114,7 +114,7 @@ def test_every_cell_is_accounted_for() -> None:
     assert not lefts(journal).keys() & chosen
     for cell, left in lefts(journal).items():
         measured = any(isinstance(r, Repetition) and r.cell == cell for r in journal)
-        assert (left.why == "beaten") == measured
+        assert (left.why == "worse") == measured
         assert left.reason
 
 

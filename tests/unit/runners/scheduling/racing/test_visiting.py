@@ -27,7 +27,7 @@ def visited(curve: dict[int, float], best: float = math.inf) -> dict[int, float]
     known = {size: curve[size] for size in first_sizes(SIZES)}
     while True:
         least = min([best, *known.values()])
-        size = next_size(known, SIZES, least, room=0.015, tolerance=0.03)
+        size = next_size(known, SIZES, least, margin=0.015, tolerance=0.03)
         if size is None:
             return known
         known[size] = curve[size]
@@ -81,7 +81,7 @@ def test_the_size_with_the_most_room_for_its_time_is_next() -> None:
     assert lower_bound(known, 32, stepped=False) == pytest.approx(1 / 6)
 
     def chosen(cost_s: Callable[[int], float]) -> int | None:
-        return next_size(known, SIZES, 0.2, room=0.0, tolerance=1.0, cost_s=cost_s)
+        return next_size(known, SIZES, 0.2, margin=0.0, tolerance=1.0, cost_s=cost_s)
 
     assert chosen(lambda size: 1.0) == 64  # 0.2 of room, and 32 has 0.03
     assert chosen(lambda size: 1.0 if size < 64 else 10.0) == 32
