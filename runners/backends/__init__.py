@@ -28,6 +28,7 @@ __all__ = [
     "Backend",
     "BackendSpec",
     "Fed",
+    "Forkable",
     "Option",
     "Options",
     "Setting",
@@ -160,6 +161,20 @@ class Fed(Protocol):
             images: Float32, as many as that run takes: the batch, or, where the backend is
                 `greenbatch.runners.scenarios.batches.Resizable`, a size that it was asked for.
         """
+
+
+@runtime_checkable
+class Forkable(Protocol):
+    """A backend whose processes may be forked from one that has imported a part of what they need.
+
+    It applies to the class that states it: a subclass may import more, and states its own.
+
+    Attributes:
+        preloads: Modules that start no thread and open no device when they are imported. Others of
+            ``packages`` are imported after the fork.
+    """
+
+    preloads: ClassVar[tuple[str, ...]]
 
 
 def named_outputs(backend: Backend, manifest: Manifest) -> "Mapping[str, np.ndarray]":

@@ -133,6 +133,7 @@ class OpenvinoModel:
         _PREFIX: Option("any other property, by OpenVINO's name for it"),
     }
     packages = ("openvino",)
+    preloads = packages  # without openvino_telemetry it starts no thread
 
     def __init__(self, task: Task) -> None:
         import openvino

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import IO, Protocol, Self
 
 from greenbatch.errors import FileError, MessageError
 from greenbatch.processes import python_command
@@ -57,6 +57,72 @@ def reported_figures() -> Iterator[None]:
         raise ChildFailed(Status.ERROR, reason) from error
 
 
+class Running(Protocol):
+    """A child process that runs.
+
+    Attributes:
+        pid: Its process id.
+        stdin, stdout: The other ends of its streams.
+    """
+
+    pid: int
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Return its exit code, negative of a signal; ``None``: not ended in time, or unknown."""
+
+    def kill(self) -> None:
+        """Kill it, with all that it started, and wait for its end."""
+
+
+class _Fresh(Running):
+    """A fresh interpreter."""
+
+    def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str], errors: int):
+        self._process = subprocess.Popen(
+            python_command("greenbatch.runners.child.main", *arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment_with(environment),
+            start_new_session=True,  # Ctrl-C reaches the parent alone, and it ends the child
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self.pid, self.stdin, self.stdout = (
+            self._process.pid,
+            self._process.stdin,
+            self._process.stdout,
+        )
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Return its exit code; ``None`` where it has not ended in time."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill(self) -> None:
+        """Kill it, with all that it started."""
+        kill_group(self.pid)
+        self._process.wait()
+
+
+def environment_with(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return all variables of a child that gets these beside those of this process."""
+    return {**os.environ, **BY_BUS, **environment}
+
+
+def kill_group(pid: int) -> None:
+    """Kill a process with its group, or alone where it has no group of its own yet."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 class ChildProcess:
     """Runs ``greenbatch.runners.child.main`` and reads its events; a context manager.
 
@@ -68,6 +134,9 @@ class ChildProcess:
         arguments: Passed on to the child's command line.
         renews: Each event gives it the whole time again: only silence is limited.
         environment: Variables that it gets beside those of this process.
+        begin: Starts it in another way, see `greenbatch.runners.child.starting`, from the
+            descriptor that takes its standard error; ``None``: a fresh interpreter.
+        isolation: How it is started, for the record: ``fork``, ``spawn`` or ``spawn: REASON``.
     """
 
     def __init__(
@@ -76,20 +145,24 @@ class ChildProcess:
         *arguments: str,
         renews: bool = False,
         environment: Mapping[str, str] = MappingProxyType({}),
+        begin: Callable[[int], Running] | None = None,
+        isolation: str = "spawn",
     ) -> None:
+        self.isolation = isolation
         self._timeout_s = timeout_s
         self._renews = renews
         self._deadline_s = time.perf_counter() + timeout_s
         self._oom_kills = _oom_kills()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by __exit__
-        self._process = subprocess.Popen(
-            python_command("greenbatch.runners.child.main", *arguments),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env={**os.environ, **BY_BUS, **environment},
-            start_new_session=True,  # Ctrl-C reaches the parent alone, and it ends the child
-        )
+        try:
+            self._process = (
+                begin(self._errors.fileno())
+                if begin
+                else _Fresh(arguments, environment, self._errors.fileno())
+            )
+        except BaseException:
+            self._errors.close()
+            raise
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         self._listener = threading.Thread(target=self._listen, name="child", daemon=True)
         self._listener.start()
@@ -103,14 +176,10 @@ class ChildProcess:
         return self
 
     def __exit__(self, failure: object, *_: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        try:
-            self._process.wait(timeout=0.0 if failure else 10.0)
-        except subprocess.TimeoutExpired:
-            self._kill()
+        if self._process.wait(0.0 if failure else 10.0) is None:
+            self._process.kill()
         self._listener.join()
         self._process.stdout.close()
         self._errors.close()
@@ -174,7 +243,6 @@ class ChildProcess:
 
     def send(self, message: Message) -> None:
         """Send a message that the child waits for."""
-        assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # dead already: the events will say how
             self._process.stdin.write(encode(message))
             self._process.stdin.flush()
@@ -197,13 +265,15 @@ class ChildProcess:
         return line
 
     def _listen(self) -> None:
-        assert self._process.stdout is not None
         while line := self._process.stdout.readline(_LONGEST_LINE_BYTES):
             self._lines.put(line)
         self._lines.put(None)
 
     def _death(self, stage: str) -> ChildFailed:
         code = self._process.wait()
+        if code is None:
+            reason = f"the process that it was forked from ended while {stage}"
+            return ChildFailed(Status.ERROR, reason)
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         message = f"; its last words: {lines[-1][:300]}" if lines else ""
@@ -216,13 +286,6 @@ class ChildProcess:
         # An exception of C++ that nobody catches aborts the process.
         status = Status.OOM if is_memory(message, lambda: "\n".join(lines)) else Status.ERROR
         return ChildFailed(status, f"the process was killed by {name} while {stage}{message}")
-
-    def _kill(self) -> None:
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            self._process.kill()
-        self._process.wait()
 
 
 def _oom_kills() -> int:

@@ -50,7 +50,8 @@ class Job(Generic[RequestT]):
 
     Attributes:
         request: What is sent with it.
-        run: Does it, from the request, a way to send messages and the time the process began.
+        run: Does it, from the request, a way to send messages and the time the process began;
+            later by as long as it waited for the request.
     """
 
     request: type[RequestT]
@@ -74,7 +75,7 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
     Args:
         request: See there.
         send: Sends ``Loaded``, ``Idling``, ``Warm``, ``Ended``, ``Measured``.
-        born_s: When the process began.
+        born_s: When the process began; later by as long as it waited for the request.
 
     Raises:
         MeasurementError: The backend computes something else than the reference, or what was in

@@ -4,7 +4,7 @@
 (the job and the backend) and a request, and writes messages to its standard output; see
 `greenbatch.runners.child.messages`. Between the two it imports what the backend needs. It keeps
 running after its result until its input is closed, so that the parent can read its meters while the
-process is still alive.
+process is still alive. A process that `greenbatch.runners.child.fork_server` forked does the same.
 
 ``python -m greenbatch.runners.child.main BACKEND`` says whether the backend can run here; with
 ``trial`` behind it, a one-node network is run to find out.
@@ -16,6 +16,8 @@ import time
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from greenbatch.records import Status
     from greenbatch.runners.child.messages import Failed, Message, Tried
 
@@ -24,31 +26,45 @@ BORN_S = time.perf_counter()
 
 def main(arguments: list[str]) -> int:
     """Answer a probe, or do the job that is ordered."""
-    events = _private_stdout()
-
-    def send(message: "Message") -> None:
-        from greenbatch.runners.child import messages
-
-        events.write(messages.encode(message))
-        events.flush()
-
+    if not arguments:
+        return do_job(BORN_S)
+    send = _channel()
     try:
         if arguments[1:] == ["trial"]:
             send(trial(arguments[0]))
             return 0
+        from greenbatch.runners.child import messages
+
+        send(messages.Probed(reason=probe(arguments[0])))
+    except BaseException as error:  # whatever it is, the parent must hear of it
+        send(_failed(error))
+        return 1
+    return 0
+
+
+def do_job(born_s: float) -> int:
+    """Do the job that standard input orders.
+
+    Args:
+        born_s: When this process began, on `time.perf_counter`.
+
+    Returns:
+        The exit code of a process that has no result; one that has ends here.
+    """
+    send = _channel()
+    try:
         from greenbatch.runners.child import jobs, messages
 
-        if arguments:
-            send(messages.Probed(reason=probe(arguments[0])))
-            return 0
         order = messages.decode(sys.stdin.buffer.readline(), messages.Order)
         answer = jobs.resolve(order.job)
         jobs.prepare(order.backend)
         send(messages.Ready())
+        ready_s = time.perf_counter()
         line = sys.stdin.buffer.readline()
         if not line:  # the parent thought better of it
             return 0
-        answer(line, send, BORN_S)
+        waited_s = time.perf_counter() - ready_s  # for the parent, which rests meanwhile
+        answer(line, send, born_s + waited_s)
     except BaseException as error:  # whatever it is, the parent must hear of it
         send(_failed(error))
         return 1
@@ -122,6 +138,19 @@ def _fault_of_the_disk(error: BaseException) -> str | None:
         fault = error if isinstance(error, FileError) else found
         return _sendable(sentence(fault, found.filename or "files"))
     return None
+
+
+def _channel() -> "Callable[[Message], None]":
+    """Return what sends a message to the parent."""
+    events = _private_stdout()
+
+    def send(message: "Message") -> None:
+        from greenbatch.runners.child import messages
+
+        events.write(messages.encode(message))
+        events.flush()
+
+    return send
 
 
 def _private_stdout() -> BinaryIO:

@@ -8,15 +8,20 @@ from greenbatch.design.study import Study
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Capacity, Cell, Status
 from greenbatch.runners.child.environment import variables_of
-from greenbatch.runners.child.handle import ChildFailed, ChildProcess
+from greenbatch.runners.child.handle import ChildFailed
 from greenbatch.runners.child.messages import Fits, TryBatch
+from greenbatch.runners.child.starting import Starter
 from greenbatch.runners.run.repetition import loading
 
 _RESOLUTION = 16  # the answer is exact to a sixteenth of itself
 
 
 def find_capacity(
-    cell: Cell, artifact: Artifact, study: Study, environment: Mapping[str, str]
+    cell: Cell,
+    artifact: Artifact,
+    study: Study,
+    environment: Mapping[str, str],
+    starter: Starter | None = None,
 ) -> Capacity:
     """Find the largest batch of a cell that fits, up to the study's ``probe_max_batch``.
 
@@ -25,6 +30,7 @@ def find_capacity(
         artifact: Of its model and precision.
         study: Says threads, seed, time limit and bound.
         environment: Variables that make a process use the device of the cell.
+        starter: Starts the processes; ``None``: each is a fresh interpreter.
 
     Returns:
         The largest that fits. A failure for another reason than memory ends the search: it says
@@ -35,7 +41,7 @@ def find_capacity(
     reasons: dict[int, str] = {}
 
     def fits(batch_size: int) -> bool:
-        failure = _try(replace(cell, batch_size=batch_size), artifact, study, environment)
+        failure = _try(replace(cell, batch_size=batch_size), artifact, study, environment, starter)
         if failure is None:
             fitting.append(batch_size)
             return True
@@ -84,12 +90,17 @@ def largest_fitting(fits: Callable[[int], bool], bound: int) -> tuple[int, int |
 
 
 def _try(
-    cell: Cell, artifact: Artifact, study: Study, environment: Mapping[str, str]
+    cell: Cell,
+    artifact: Artifact,
+    study: Study,
+    environment: Mapping[str, str],
+    starter: Starter | None,
 ) -> ChildFailed | None:
     """Run a batch; return its failure, if it does not run."""
     variables = {**variables_of(cell), **environment}
     try:
-        with ChildProcess(study.rules.timeout_s, environment=variables) as child:
+        starter = starter or Starter("spawn")
+        with starter.start(cell.backend, study.rules.timeout_s, variables) as child:
             child.begin("batch", cell.backend)
             child.finish(TryBatch(load=loading(cell, artifact, study)), Fits)
     except ChildFailed as failure:

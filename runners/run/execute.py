@@ -14,6 +14,7 @@ from greenbatch.design.study import reference
 from greenbatch.errors import RunError
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Capacity, Cell, Conditions, Record, Repetition, Status, artifact_key
+from greenbatch.runners.child.starting import Starter
 from greenbatch.runners.host.cores import granted_cores
 from greenbatch.runners.host.load import HostSampler, cpu_temperatures_c
 from greenbatch.runners.metering import Conditioned, Metering
@@ -79,21 +80,21 @@ def execute(
     slot = next(slots, None)
     directory.append([*schedule.decided()])  # of a run that was killed before they were written
     bounds = MemoryBounds(directory.journal.capacities, done)
-    if slot:
-        references = make_references(study, artifacts, directory.path / "reference")
+    if not slot:
+        return done
+    with ExitStack() as stack:
+        starter = stack.enter_context(Starter(study.isolation))
+        references = make_references(study, artifacts, directory.path / "reference", starter)
         offline = [cell for cell in study.cells() if not cell.is_server]
         for cell in bounds.unknown(offline) if study.probe_max_batch else ():
             artifact = artifacts[artifact_key(cell.model, cell.precision)]
             on_step(f"finding the largest batch of {cell.model} on {cell.variant}")
             environment = metering_of(metering, cell.backend).environment
-            capacity = find_capacity(cell, artifact, study, environment)
+            capacity = find_capacity(cell, artifact, study, environment, starter)
             if capacity.ended:
                 on_step(f"the largest batch is not known: {capacity.ended}")
             directory.append([capacity])
             bounds.take(capacity)
-    with ExitStack() as stack:
-        if not slot:
-            return done
         context = RunContext(
             study=study,
             artifacts=artifacts,
@@ -105,6 +106,7 @@ def execute(
             cache=stack.enter_context(
                 compiled_code(directory.path, study, resumed=bool(done), on_step=on_step)
             ),
+            starter=starter,
         )
         reference_c = temperatures_c(metering)
         on_progress(_progress(done, schedule, slot, None))
@@ -279,7 +281,7 @@ def time_left_s(done: list[Repetition], left: list[Slot]) -> float | None:
     Returns:
         ``None`` before anything was measured.
     """
-    walls = [(r.cell, r.phases_s.get("wall", 0.0) + r.conditions.rest_s) for r in done]
+    walls = [(r.cell, _wall_s(r)) for r in done]
     if not walls:
         return None
 
@@ -292,6 +294,13 @@ def time_left_s(done: list[Repetition], left: list[Slot]) -> float | None:
     for cell in by_cell:
         by_cell[cell] = expected_s(cell)
     return sum(by_cell[slot.cell] for slot in left)
+
+
+def _wall_s(repetition: Repetition) -> float:
+    """Return how long a repetition took with its rest, in s, without a server's one start."""
+    phases_s = repetition.phases_s
+    own_s = phases_s.get("wall", 0.0) - phases_s.get("fork_server", 0.0)
+    return own_s + repetition.conditions.rest_s
 
 
 def _check_artifacts(directory: RunDirectory, artifacts: Mapping[str, Artifact]) -> None:

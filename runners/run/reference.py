@@ -13,9 +13,10 @@ from greenbatch.errors import MeasurementError
 from greenbatch.files import make_folder
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Cell, artifact_key
-from greenbatch.runners.child.handle import ChildFailed, ChildProcess
+from greenbatch.runners.child.handle import ChildFailed
 from greenbatch.runners.child.messages import Made, MakeReference
 from greenbatch.runners.child.reference_outputs import REFERENCE_IMAGES, judged_by_itself
+from greenbatch.runners.child.starting import Starter
 from greenbatch.runners.run.repetition import loading
 from greenbatch.runners.scenarios.preprocessing import read
 
@@ -27,7 +28,7 @@ _TIMEOUT_S = 600.0  # the protocol may be shorter: its rule is for repetitions
 
 
 def make_references(
-    study: Study, artifacts: Mapping[str, Artifact], folder: Path
+    study: Study, artifacts: Mapping[str, Artifact], folder: Path, starter: Starter
 ) -> dict[str, Path]:
     """Compute the reference outputs of each model of a study, in a process of its own.
 
@@ -39,6 +40,7 @@ def make_references(
         artifacts: By `artifact_key`; those of fp32 are used, and those of int8 that a CPU runs.
         folder: Where ``MODEL.npz``, the outputs of `REFERENCE_IMAGES`, is kept, and
             ``MODEL@int8.npz``.
+        starter: Starts the processes.
 
     Returns:
         The files by `artifact_key`.
@@ -61,13 +63,14 @@ def make_references(
     for cell in cells:
         key = artifact_key(cell.model, cell.precision)
         file = files[key] = folder / f"{key}.npz"
-        _make(cell, study, artifacts[key], file)
+        _make(cell, study, artifacts[key], file, starter)
     return files
 
 
-def _make(cell: Cell, study: Study, artifact: Artifact, file: Path) -> None:
+def _make(cell: Cell, study: Study, artifact: Artifact, file: Path, starter: Starter) -> None:
+    timeout_s = max(study.rules.timeout_s, _TIMEOUT_S)
     try:
-        with ChildProcess(max(study.rules.timeout_s, _TIMEOUT_S)) as child:
+        with starter.start(cell.backend, timeout_s) as child:
             child.begin("reference", cell.backend)
             child.finish(MakeReference(load=loading(cell, artifact, study), out=file), Made)
     except ChildFailed as failure:

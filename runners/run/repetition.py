@@ -41,6 +41,7 @@ from greenbatch.runners.child.messages import (
     Warm,
 )
 from greenbatch.runners.child.reference_outputs import judged_by_itself
+from greenbatch.runners.child.starting import Starter
 from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.host.load import DISTURBED_ABOVE, HostSampler
 from greenbatch.runners.metering import Metering
@@ -73,6 +74,7 @@ class RunContext:
         traces: The run's folder of traces.
         references: The files of reference logits, by `artifact_key`.
         cache: The folder for what backends compile in this run.
+        starter: Starts the children.
     """
 
     study: Study
@@ -83,12 +85,14 @@ class RunContext:
     traces: Path
     references: Mapping[str, Path]
     cache: Path
+    starter: Starter = field(default_factory=lambda: Starter("spawn"))
 
 
 def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> list[Record]:
-    """Measure a slot in a fresh child process.
+    """Measure a slot in a child process of its own.
 
-    The child imports what it needs while the machine rests: that takes seconds, and little power.
+    A child that is not forked imports what it needs while the machine rests: that takes seconds,
+    and little power.
 
     Args:
         slot: The cell, and whether idle power is taken beside it.
@@ -104,20 +108,24 @@ def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> 
     repetition = _Draft(slot, context, datetime.now(UTC).isoformat(timespec="milliseconds"))
     arrays = context.traces / f".child-{repetition.name}.npz"
     cache = of_cell(context.cache, slot.cell.slug)
-    conditions = Conditions()
+    conditions, server_s = Conditions(), 0.0
     counted = metering_of(context.metering, slot.cell.backend)
     metering = counted.metering
 
-    def wall_s() -> float:
-        return time.perf_counter() - began_s - conditions.rest_s
+    def phases_s() -> dict[str, float]:
+        wall_s = time.perf_counter() - began_s - conditions.rest_s
+        return {"wall": wall_s} | ({"fork_server": server_s} if server_s else {})
 
     try:
         make_folder(cache)
         with Recorder(metering.meters, time.perf_counter) as recorder:
             timeout_s = _timeout_s(slot.cell, context)
             environment = {**variables_of(slot.cell), **counted.environment}
-            with ChildProcess(timeout_s, environment=environment) as child:
-                child.begin("repetition", slot.cell.backend)
+            starter, backend = context.starter, slot.cell.backend
+            before_s = starter.servers_s
+            with starter.start(backend, timeout_s, environment) as child:
+                server_s = starter.servers_s - before_s
+                child.begin("repetition", backend)
                 metering.follow(child.pid)
                 conditions = rest()
                 lead_s = max(recorder.focus_s, SERVER_LEAD_S if slot.cell.is_server else 0.0)
@@ -125,7 +133,8 @@ def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> 
                 events = _Events(child, recorder, lead_s)
                 reply = child.finish(request, Measured, events)
                 device = check_device(counted, reply.gpu_uuid)
-                reply = replace(reply, settings={**reply.settings, **device})
+                started = {"isolation": child.isolation}
+                reply = replace(reply, settings={**reply.settings, **device, **started})
                 ends_s = (end for _, end in (reply.window, *reply.idle.values()))
                 last_s = max(*ends_s, reply.window[1] + request.tail_s)
                 recorder.settle(last_s, recorder.tick_timeout_s)
@@ -134,7 +143,7 @@ def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> 
                 trace = read_arrays(arrays)
                 records: list[Record] = [
                     *repetition.idles(reply, recorder, events.settled),
-                    repetition.ok(reply, request.tail_s, recorder, conditions, wall_s()),
+                    repetition.ok(reply, request.tail_s, recorder, conditions, phases_s()),
                 ]
             trace |= recorder.trace(*reply.window)
             path = context.traces / f"{repetition.name}.npz"
@@ -143,7 +152,7 @@ def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> 
             return records
     except ChildFailed as failure:
         shutil.rmtree(cache, ignore_errors=True)
-        return [repetition.failed(failure, conditions, wall_s())]
+        return [repetition.failed(failure, conditions, phases_s())]
     finally:
         arrays.unlink(missing_ok=True)
 
@@ -219,7 +228,7 @@ class _Draft:
         tail_s: float,
         recorder: Recorder,
         conditions: Conditions,
-        wall_s: float,
+        phases_s: Mapping[str, float],
     ) -> Repetition:
         (start_s, end_s), figures = reply.window, reply.figures
         energy = recorder.energy(start_s, end_s)
@@ -248,17 +257,19 @@ class _Draft:
             cache=reply.cache,
             queue=_queue(figures.queue, reply.window, tail_s, recorder) if figures.queue else None,
             pipeline=figures.pipeline,
-            phases_s=reply.phases_s | {"wall": wall_s},
+            phases_s={**reply.phases_s, **phases_s},
             trace=f"{self.name}.npz",
         )
 
-    def failed(self, failure: ChildFailed, conditions: Conditions, wall_s: float) -> Repetition:
+    def failed(
+        self, failure: ChildFailed, conditions: Conditions, phases_s: Mapping[str, float]
+    ) -> Repetition:
         return Repetition(
             **self._common,
             status=failure.status,
             reason=failure.reason,
             conditions=conditions,
-            phases_s={"wall": wall_s},
+            phases_s=dict(phases_s),
         )
 
     def idles(self, reply: Measured, recorder: Recorder, settled: Sequence[bool]) -> list[Idle]:

@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import h5py
 import numpy as np
@@ -29,6 +30,9 @@ from greenbatch.runners.child.messages import Made, MakeReference
 from greenbatch.runners.run import reference
 from tests.fakes import training_runs
 from tests.fakes.runs import environment, figure, repetition, study, write_run
+
+if TYPE_CHECKING:
+    from greenbatch.runners.child.starting import Starter
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_figures")]
@@ -411,11 +415,11 @@ class _Child:
 def test_reference_outputs_that_lie_in_a_run_are_computed_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reference, "ChildProcess", _Child)
+    starter = cast("Starter", SimpleNamespace(start=_Child))
     monkeypatch.setattr(reference, "loading", lambda *_: None)
     (tmp_path / "alexnet.npy").write_text("planted")
     design = make_study(MEMBERS | {"models": ["alexnet"]})
-    files = reference.make_references(design, {"alexnet": None}, tmp_path)  # type: ignore[dict-item]
+    files = reference.make_references(design, {"alexnet": None}, tmp_path, starter)  # type: ignore[dict-item]
     assert files["alexnet"].read_text() == "computed here"
 
 

@@ -43,6 +43,7 @@ class OnnxSession:
 
     options: ClassVar[Options] = settings.OPTIONS
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+    preloads: ClassVar[tuple[str, ...]] = ()  # onnxruntime starts a thread when it is imported
 
     def __init__(self, task: Task) -> None:
         import onnxruntime as ort

@@ -50,6 +50,7 @@ class TorchAot(TorchBackend):
         "freezing": Option("fold weights into the graph; 0", "flag"),
     }
     packages = ("torch", "torch._inductor")
+    preloads = packages
 
     def _ready(self, task: Task) -> "Forward":
         from torch._inductor import aoti_load_package

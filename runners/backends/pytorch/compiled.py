@@ -42,6 +42,7 @@ class TorchCompiled(TorchBackend):
         "freezing": Option("fold weights into the graph; 0", "flag"),
     }
     packages = ("torch", "torchvision", "torch._dynamo", "torch._inductor.compile_fx")
+    preloads = packages
 
     def _ready(self, task: Task) -> "Forward":
         self._scratch = None if task.cache else scratch_folder()

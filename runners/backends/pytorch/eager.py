@@ -1,7 +1,7 @@
 """PyTorch in eager mode, with the artifact's own weights."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from greenbatch.errors import UnsupportedCell
 from greenbatch.runners.backends import Task
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 class TorchEager(TorchBackend):
     """The network as a torch module, operator by operator."""
+
+    preloads: ClassVar[tuple[str, ...]] = TorchBackend.packages
 
     def _ready(self, task: Task) -> "Forward":
         return self._network(task)

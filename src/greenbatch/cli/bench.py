@@ -143,6 +143,14 @@ def bench(
             "cuda.cudnn_conv_algo_search=HEURISTIC. Each value is measured. Repeatable.",
         ),
     ] = None,
+    isolation: Annotated[
+        str | None,
+        typer.Option(
+            help="How to start the process of each repetition: fork (from a process that has "
+            "imported the runtime, where that is safe) or spawn (a fresh interpreter). "
+            "Default: fork."
+        ),
+    ] = None,
     probe_max_batch: Annotated[
         int | None,
         typer.Option(
@@ -222,6 +230,7 @@ def bench(
         "cpu_tdp_w": cpu_tdp,
         "seed": seed,
         "settings": parse_settings(setting or [], provider_option or []) or None,
+        "isolation": isolation,
         "probe_max_batch": probe_max_batch,
         "allow_fallback": allow_fallback or None,
         "images": images,

@@ -45,6 +45,7 @@ class StudyOptions(_Options, total=False):
     decide: str
     within: float | str
     weights: str
+    isolation: str
     allow_fallback: bool
     probe_max_batch: int
     sources: Mapping[str, str]

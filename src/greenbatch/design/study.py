@@ -121,6 +121,9 @@ class Study(BaseModel):
         weights: ``auto``, ``pretrained``, ``random`` or a file.
         settings: What is set on backends, ``BACKEND.NAME`` -> values; every combination of a
             backend's values is measured. The names are the runtime's own.
+        isolation: How the process of each repetition is started. ``fork``: from a process that has
+            imported what it needs, where that is safe. ``spawn``: a fresh interpreter, which also
+            has an address layout of its own.
         allow_fallback: Measure what runs partly elsewhere, and record it.
         probe_max_batch: Find the largest batch that fits into memory, up to this size, before
             anything is measured; 0: do not.
@@ -173,6 +176,7 @@ class Study(BaseModel):
     cpu_tdp_w: Power | None = None
     weights: Annotated[PathText, Field(min_length=1)] = "auto"
     settings: Settings = Field(default_factory=dict)
+    isolation: Literal["fork", "spawn"] = "fork"
     allow_fallback: bool = False
     probe_max_batch: Annotated[int, Field(ge=0, le=LARGEST_BATCH, strict=True)] = 0
     sources: dict[ModelName, PathText] = Field(default_factory=dict)

@@ -219,8 +219,9 @@ class Repetition:
         attempt: 0, or how often the cell had been measured in this block before; those attempts
             were disturbed and are superseded by this one.
         stop: Why the cell is not measured in later blocks; ``None``: it is, or that is open.
-        phases_s: Seconds of ``start`` (interpreter and imports), ``load``, ``first``
-            (first inference), ``warm_up``, ``window``, ``wall`` (the whole repetition).
+        phases_s: Seconds of ``start`` (until the process had imported what it needs),
+            ``load``, ``first`` (first inference), ``warm_up``, ``window``, ``wall`` (the whole
+            repetition), and ``fork_server`` where the server that forks was started for it.
         trace: Name of the file in ``traces/``; ``None`` where nothing was measured.
 
     Raises:
