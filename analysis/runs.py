@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from greenbatch.analysis.dataset import store
 from greenbatch.analysis.dataset.merging import Along, merge_datasets, run_names
 from greenbatch.analysis.dataset.store import kind_of
-from greenbatch.errors import RunError
+from greenbatch.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -84,6 +84,8 @@ def write_report(
     carbon_intensity: float | str | None = None,
     price: float | None = None,
     currency: str = "",
+    timeline_batch: int | None = None,
+    timeline_backend: str | None = None,
 ) -> "InferenceReport | TrainingReport":
     """Compile a run and write its report.
 
@@ -97,6 +99,9 @@ def write_report(
             images emit, or a training or search.
         price: Of a kWh: the report then says what those cost.
         currency: Of the price.
+        timeline_batch: Show networks by year also at this batch size, all at the same; of servers
+            the largest batch of the policy.
+        timeline_backend: The same, all on this backend.
 
     Returns:
         ``page``, the path of ``index.html``, and ``findings``, what it shows.
@@ -105,9 +110,11 @@ def write_report(
         RunError: The run cannot be read or written to.
         FileError: A link is in it.
         UsageError: The intensity or the price is not positive; or a place is given and
-            codecarbon is not installed.
-        UnknownNameError: The place is not known.
+            codecarbon is not installed; or no cell has the batch size of the timeline, or the run
+            is one of trainings.
+        UnknownNameError: The place is not known, or no cell has the backend of the timeline.
     """
+    from greenbatch.analysis.findings.timeline import TimelineChoice
     from greenbatch.analysis.report import build
     from greenbatch.analysis.report.findings import InferenceReport
     from greenbatch.analysis.report.tables.tradeoffs import Footprint
@@ -116,13 +123,19 @@ def write_report(
 
     run = Path(run)
     footprint = Footprint(carbon_intensity=carbon_intensity, price=price, currency=currency)
+    choice = TimelineChoice(batch_size=timeline_batch, backend=timeline_backend)
     dataset = store.load_dataset(run) if run.is_file() else None
     kind = kind_of(run) if dataset is None else dataset.attrs.get("kind")
     if kind != "training":
         if dataset is not None:
-            return build.report_of_file(run, dataset, footprint)
-        page, found = build.report_of_run(run, footprint)
+            return build.report_of_file(run, dataset, footprint, choice)
+        page, found = build.report_of_run(run, footprint, choice)
         return InferenceReport(page, {found.title: found})
+    if choice:
+        raise UsageError(
+            f"a timeline {choice.words} is of networks that infer, and {run.name} is of trainings; "
+            "leave out the batch and the backend of the timeline"
+        )
     if dataset is not None:
         return training_build.report_of_file(run, dataset, footprint)
     page, trained = training_build.report_of_run(run, footprint)

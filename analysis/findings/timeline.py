@@ -1,4 +1,4 @@
-"""Networks by year: accuracy, energy per image, and the front of each time."""
+"""Networks by year: accuracy, energy per image, and the Pareto front of each time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,6 +8,7 @@ from greenbatch.analysis.dataset.energy_basis import Basis, all_unlike
 from greenbatch.analysis.findings.cells import AccuracyFigure, CellRow
 from greenbatch.analysis.statistics.dominance import on_front
 from greenbatch.analysis.statistics.intervals import Interval, ratio
+from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.records import Cell
 from greenbatch.records.provenance import Provenance
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 14
 """Networks that are all named in a figure; of more, those on the Pareto front of their time."""
+TIMELINES = ("timeline", "timeline-chosen")
+"""Names of the timeline of each network's best cell, and of the one that a reader chose."""
 FEWEST = 2
 """Networks that make a timeline."""
 
@@ -44,19 +47,107 @@ class Network:
     accuracy: AccuracyFigure
     front: bool = False
 
+    @property
+    def per(self) -> str:
+        """What the energy is of: an ``image``, or a ``request`` of a server."""
+        return "request" if self.cell.is_server else "image"
 
-def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Network], str]:
-    """Gather the networks of a run by year.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineChoice:
+    """Which cells a timeline may take; where nothing is chosen, each network has its best.
+
+    Attributes:
+        batch_size: Of a server the largest batch of its policy.
+        backend: Its name, or with what was set on it.
+    """
+
+    batch_size: int | None = None
+    backend: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.batch_size is not None or self.backend is not None
+
+    @property
+    def words(self) -> str:
+        """What is chosen: ``at batch 8 on torch-cpu``; empty where nothing is."""
+        batch = "" if self.batch_size is None else f"at batch {self.batch_size}"
+        backend = "" if self.backend is None else f"on {self.backend}"
+        return " ".join(filter(None, [batch, backend]))
+
+    def of(self, rows: Sequence[CellRow]) -> list[CellRow]:
+        """Take the cells that are chosen.
+
+        Raises:
+            UsageError: No cell has this batch size.
+            UnknownNameError: No cell has this backend.
+        """
+        sizes = sorted({row.cell.batch_size for row in rows})
+        if self.batch_size is not None and self.batch_size not in sizes:
+            raise UsageError(
+                f"no cell has batch {self.batch_size}, so there is no timeline at it; the run has "
+                f"{', '.join(map(str, sizes)) or 'none'}"
+            )
+        names = dict.fromkeys(n for row in rows for n in (row.cell.backend, row.cell.variant))
+        if self.backend is not None and self.backend not in names:
+            raise UnknownNameError("backend of the run", self.backend, list(names))
+        return [
+            row
+            for row in rows
+            if self.batch_size in (None, row.cell.batch_size)
+            and self.backend in (None, row.cell.backend, row.cell.variant)
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """The networks of a run by year.
+
+    Attributes:
+        networks: None where fewer than ``FEWEST`` have year, accuracy and energy, or where their
+            energies do not rest on one kind of source.
+        left_out: What to say of their weights and of those that are left out.
+        chosen: The batch and backend that were asked for, in words; empty: each network's best.
+        traffic: Of servers, which requests arrive, in words.
+    """
+
+    networks: Sequence[Network] = ()
+    left_out: str = ""
+    chosen: str = ""
+    traffic: str = ""
+
+    @property
+    def where(self) -> str:
+        """Which cell of a network is shown."""
+        own = "policy" if self.traffic else "batch size"
+        best = f"each network at its own best backend and {own}"
+        if self.chosen:
+            best = f"every network {self.chosen}"
+        return ", ".join(filter(None, [best, self.traffic]))
+
+
+def timeline(
+    dataset: "xr.Dataset",
+    rows: Sequence[CellRow],
+    choice: TimelineChoice | None = None,
+) -> Timeline:
+    """Gather the networks of a run by year, each at its cell of least energy per image.
+
+    Servers are shown where there is no closed loop: those that sustain the rate, under the one
+    traffic that most networks sustain (of several the one of the highest rate).
 
     Args:
         dataset: As `greenbatch.analysis.open_run` gives it.
-        rows: Its cells of the closed loop, as `cell_rows` gives them.
+        rows: Its cells, as `cell_rows` gives them.
+        choice: Which cells are taken.
 
-    Returns:
-        The networks by year, and what to say of their weights and of those left out. None where
-        fewer than ``FEWEST`` have year, accuracy and energy, or where their energies do not rest
-        on one kind of source.
+    Raises:
+        UsageError: The run has no cell of the batch size of ``choice``.
+        UnknownNameError: The run has no cell of its backend.
     """
+    choice = choice or TimelineChoice()
+    rows = [row for row in rows if not row.cell.is_server] or list(rows)
+    rows, traffic = _one_traffic(choice.of(rows))
     years = along_models(dataset, "year")
     parameters = along_models(dataset, "parameters")
     published = along_models(dataset, "top1")
@@ -98,7 +189,7 @@ def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Netwo
         )
     found.sort(key=lambda network: network.year)
     if len(found) < FEWEST or all_unlike(bases):
-        return [], ""
+        return Timeline()
     notes = []
     if untrained:
         notes.append(
@@ -107,7 +198,37 @@ def timeline(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[list[Netwo
         )
     if without:
         notes.append(f"Left out, without year, accuracy or energy: {', '.join(without)}.")
-    return [_with_front(network, found) for network in found], " ".join(notes)
+    return Timeline(
+        networks=[_with_front(network, found) for network in found],
+        left_out=" ".join(notes),
+        chosen=choice.words,
+        traffic=traffic,
+    )
+
+
+def _one_traffic(rows: Sequence[CellRow]) -> tuple[list[CellRow], str]:
+    """Take the servers of one traffic that sustain it; a closed loop has none, and stays whole."""
+    if not rows or not rows[0].cell.is_server:
+        return list(rows), ""
+    sustained: dict[tuple[str, str], list[CellRow]] = {}
+    for row in rows:
+        if row.energy_per_image_j is not None and not row.flags.get("overloaded"):
+            traffic = row.cell.served
+            sustained.setdefault((traffic.arrivals, traffic.rate), []).append(row)
+    if not sustained:
+        return [], ""
+    arrivals, rate = max(
+        sustained,
+        key=lambda load: (
+            len({row.cell.model for row in sustained[load]}),
+            sustained[load][0].cell.served.rate_hz or 0.0,
+        ),
+    )
+    chosen = sustained[arrivals, rate]
+    missing = {row.cell.model for row in rows} - {row.cell.model for row in chosen}
+    # One that sustains the rate under no policy is named among those that are left out.
+    rest = [replace(r, energy_per_image_j=None) for r in rows if r.cell.model in missing]
+    return [*chosen, *rest], f"at {rate} requests/s ({arrivals})"
 
 
 def fronts(networks: Sequence[Network]) -> list[tuple[int, list[Network]]]:
@@ -121,8 +242,9 @@ def fronts(networks: Sequence[Network]) -> list[tuple[int, list[Network]]]:
     return steps
 
 
-def timeline_sentence(networks: Sequence[Network]) -> str:
+def timeline_sentence(found: Timeline) -> str:
     """Say which networks were on the Pareto front of their time, and which still are."""
+    networks = found.networks
     first = [network for network in networks if network.front]
     last = fronts(networks)[-1][1]
     then = ", ".join(f"{network.model} ({network.year})" for network in first)
@@ -130,7 +252,7 @@ def timeline_sentence(networks: Sequence[Network]) -> str:
     return (
         f"On the Pareto front when published (no network of the run of that year or before is at "
         f"least as accurate for as little energy): {then}. On the Pareto front of all: {now}. "
-        "Of the means, each network at its own best backend and batch size."
+        f"Of the means, {found.where}."
     )
 
 
@@ -151,7 +273,7 @@ def growth_sentence(networks: Sequence[Network]) -> str:
         return ""
     points = f"{last.accuracy.top1 - first.accuracy.top1:+.1f}".replace("-", "−")
     return (
-        f"From {first.model} ({first.year}) to {last.model} ({last.year}), energy per image "
+        f"From {first.model} ({first.year}) to {last.model} ({last.year}), energy per {last.per} "
         f"changed by a factor of {_factor(growth)} and top-1 accuracy by {points} percentage "
         "points."
     )
@@ -173,9 +295,9 @@ def leaner_sentences(networks: Sequence[Network]) -> list[str]:
         if share is None or share.centre >= 1 or not share.excludes(1.0) or points < 0:
             continue
         found.append(
-            f"{network.model} ({network.year}) needs {_factor(share)} times the energy per image "
-            f"of {leanest.model} ({leanest.year}), the least of all networks before it, with "
-            f"{points:.1f} percentage points more top-1 accuracy."
+            f"{network.model} ({network.year}) needs {_factor(share)} times the energy per "
+            f"{network.per} of {leanest.model} ({leanest.year}), the least of all networks before "
+            f"it, with {points:.1f} percentage points more top-1 accuracy."
         )
     return found
 

@@ -10,6 +10,7 @@ from greenbatch.analysis.dataset.described import environment_of
 from greenbatch.analysis.dataset.merging import separate
 from greenbatch.analysis.dataset.store import open_with_files
 from greenbatch.analysis.dataset.tidy import tidy
+from greenbatch.analysis.findings.timeline import TimelineChoice
 from greenbatch.analysis.report.charts.power_traces import PowerTrace, power_traces
 from greenbatch.analysis.report.figures.figures import write_figures
 from greenbatch.analysis.report.findings import InferenceFindings, InferenceReport, find
@@ -27,26 +28,36 @@ if TYPE_CHECKING:
 FOLDER = "report"
 
 
-def report_of_run(run: Path, footprint: Footprint | None = None) -> tuple[Path, InferenceFindings]:
+def report_of_run(
+    run: Path,
+    footprint: Footprint | None = None,
+    choice: TimelineChoice | None = None,
+) -> tuple[Path, InferenceFindings]:
     """Compile a run of inference and write its report, see `greenbatch.analysis.write_report`."""
     dataset, files = open_with_files(run)
     remove_old_drafts(run)
-    found = find(dataset, files.journal)
+    found = find(dataset, files.journal, choice)
     traces = power_traces(run, files.journal.repetitions)
     return _write(run / FOLDER, dataset, found, footprint, "../dataset.nc", traces), found
 
 
-def report_of_file(path: Path, dataset: "xr.Dataset", footprint: Footprint) -> InferenceReport:
+def report_of_file(
+    path: Path,
+    dataset: "xr.Dataset",
+    footprint: Footprint,
+    choice: TimelineChoice | None = None,
+) -> InferenceReport:
     """Write the report of a dataset file beside it.
 
     Args:
         path: The file.
         dataset: It holds.
         footprint: What the reader wants to know of a million images.
+        choice: At which batch and backend to show a second timeline.
     """
     folder = path.with_name(f"{path.stem}-report")
     parts = separate(dataset)
-    found = {label: find(part, None) for label, part in parts.items()}
+    found = {label: find(part, None, choice) for label, part in parts.items()}
     if dataset.attrs.get("merged_along") not in ("machine", "run"):
         (alone,) = found.values()
         return InferenceReport(_write(folder, dataset, alone, footprint, f"../{path.name}"), found)
@@ -101,7 +112,7 @@ def _write(
             found.cells,
             folder / "figures",
             found.tradeoffs.pareto_status,
-            found.tradeoffs.networks,
+            found.tradeoffs.timelines,
             found.tradeoffs.candidates,
         )
         files = Files(

@@ -18,7 +18,7 @@ from greenbatch.analysis.findings.fairness import Fairness, fairness
 from greenbatch.analysis.findings.plausibility import EnergyWorth, energy_worths
 from greenbatch.analysis.findings.serving import ServingPanel, serving_panels
 from greenbatch.analysis.findings.startup import BreakEven, StartUp, break_evens, start_ups
-from greenbatch.analysis.findings.timeline import Network, timeline
+from greenbatch.analysis.findings.timeline import Timeline, TimelineChoice, timeline
 from greenbatch.analysis.findings.wording import one_or_count
 from greenbatch.analysis.report.tables.tradeoffs import Turning, offline, pareto_statuses, turnings
 from greenbatch.analysis.tradeoffs.accuracy_front import FrontCandidate, accuracy_front
@@ -40,8 +40,8 @@ class Tradeoffs:
         turnings: Saturation point and knee of each curve of energy per image.
         candidates: Cells of all networks that have an accuracy.
         weighed: What those show, in sentences.
-        networks: By year of publication.
-        left_out: Which networks are not among them; a sentence.
+        timelines: Networks by year of publication: at each one's best cell, and where the reader
+            chose.
         panels: Of servers, by model and traffic.
     """
 
@@ -52,8 +52,7 @@ class Tradeoffs:
     turnings: Sequence[Turning]
     candidates: Sequence[FrontCandidate]
     weighed: Sequence[str]
-    networks: Sequence[Network]
-    left_out: str
+    timelines: Sequence[Timeline]
     panels: Sequence[ServingPanel]
 
 
@@ -112,12 +111,21 @@ class InferenceReport:
     findings: Mapping[str, InferenceFindings]
 
 
-def find(dataset: "xr.Dataset", journal: Journal | None) -> InferenceFindings:
+def find(
+    dataset: "xr.Dataset",
+    journal: Journal | None,
+    choice: TimelineChoice | None = None,
+) -> InferenceFindings:
     """Analyse a run.
 
     Args:
         dataset: Of one run.
         journal: Of the run; ``None`` where there is the dataset alone.
+        choice: At which batch and backend to show a second timeline.
+
+    Raises:
+        UsageError: The run has no cell of the batch size of ``choice``.
+        UnknownNameError: The run has no cell of its backend.
     """
     cells = cell_rows(dataset)
     loop = [row for row in cells if not row.cell.is_server]
@@ -136,13 +144,16 @@ def find(dataset: "xr.Dataset", journal: Journal | None) -> InferenceFindings:
         break_evens=break_evens(starts),
         comparisons=comparison_rows(loop),
         best=best_rows(loop),
-        tradeoffs=_tradeoffs(dataset, cells, loop),
+        tradeoffs=_tradeoffs(dataset, cells, loop, choice),
         alone=journal is None,
     )
 
 
 def _tradeoffs(
-    dataset: "xr.Dataset", cells: Sequence[CellRow], loop: Sequence[CellRow]
+    dataset: "xr.Dataset",
+    cells: Sequence[CellRow],
+    loop: Sequence[CellRow],
+    choice: TimelineChoice | None,
 ) -> Tradeoffs:
     closed = offline(dataset)
     net_pareto_status, _ = pareto_statuses(closed, net=True)
@@ -152,7 +163,7 @@ def _tradeoffs(
         net_pareto_status,
         turnings(closed),
         *accuracy_front(closed, loop),
-        *timeline(dataset, loop),
+        [timeline(dataset, cells, one) for one in (None, choice) if one is None or one],
         serving_panels(cells),
     )
 

@@ -160,7 +160,7 @@ def _figures(
     sections += accuracy_sections(
         tradeoffs.candidates, tradeoffs.weighed, [style.name for style in styles(loop)]
     )
-    sections += timeline_sections(tradeoffs.networks, tradeoffs.left_out)
+    sections += timeline_sections(tradeoffs.timelines)
     sections += power_sections(traces, every, alone=found.alone)
     years = {
         str(model): str(int(year))

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from greenbatch.analysis.findings.caveats import Caveat
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.timeline import (
-    Network,
+    TIMELINES,
+    Timeline,
     growth_sentence,
     leaner_sentences,
     timeline_sentence,
@@ -133,33 +134,39 @@ def net_words(rows: Sequence[CellRow]) -> str:
     return f"{words} Sentences and tables are of gross energy."
 
 
-def timeline_sections(networks: Sequence[Network], left_out: str) -> list[Section]:
-    """Networks by year; none where there is no timeline."""
-    if not networks:
-        return []
+def timeline_sections(timelines: Sequence[Timeline]) -> list[Section]:
+    """Networks by year, a section for each timeline; none where there is none."""
+    return [
+        _timeline_section(name, found)
+        for name, found in zip(TIMELINES, timelines, strict=False)
+        if found.networks
+    ]
+
+
+def _timeline_section(name: str, found: Timeline) -> Section:
+    networks = found.networks
     estimated = any(network.energy_source != "measured" for network in networks)
     sizes = [network.parameters for network in networks if network.parameters]
     sizes_text = f" ({min(sizes) / 1e6:.1f} to {max(sizes) / 1e6:.1f} million)" if sizes else ""
-    return [
-        Section(
-            "timeline",
-            "Accuracy and energy by year of publication"
-            + (" (energy estimated)" if estimated else ""),
-            f"A point for each network, its area by its parameters{sizes_text}; hollow where "
-            "accuracy is as published, filled where it was measured here. Energy is gross. Lines "
-            "join the best networks so far; green networks were on the Pareto front of accuracy "
-            "and energy when they were published.",
-            timeline_charts(networks),
-            sentences=[
-                *filter(None, [growth_sentence(networks)]),
-                *leaner_sentences(networks),
-                timeline_sentence(networks),
-                *filter(None, [left_out]),
-            ],
-            estimated=estimated,
-            key=False,
-        )
-    ]
+    return Section(
+        name,
+        "Accuracy and energy by year of publication"
+        + (f", {found.chosen}" if found.chosen else "")
+        + (" (energy estimated)" if estimated else ""),
+        f"A point for each network, its area by its parameters{sizes_text}; hollow where accuracy "
+        f"is as published, filled where it was measured here. Energy per {networks[0].per} is "
+        f"gross, of {found.where}. Lines join the best networks so far; green networks were on "
+        "the Pareto front of accuracy and energy when they were published.",
+        timeline_charts(networks, name),
+        sentences=[
+            *filter(None, [growth_sentence(networks)]),
+            *leaner_sentences(networks),
+            timeline_sentence(found),
+            *filter(None, [found.left_out]),
+        ],
+        estimated=estimated,
+        key=False,
+    )
 
 
 def power_sections(

@@ -134,8 +134,13 @@ def tradeoff_charts(
     return charts
 
 
-def timeline_charts(networks: Sequence[Network]) -> list[Chart]:
-    """Accuracy and energy by year, and one against the other with the Pareto front by year."""
+def timeline_charts(networks: Sequence[Network], name: str = "timeline") -> list[Chart]:
+    """Accuracy and energy by year, and one against the other with the Pareto front by year.
+
+    Args:
+        networks: As a `greenbatch.analysis.findings.timeline.Timeline` has them.
+        name: Of the section.
+    """
     if not networks:
         return []
     points: list[YearPoint] = [
@@ -145,6 +150,7 @@ def timeline_charts(networks: Sequence[Network]) -> list[Chart]:
             "parameters": network.parameters,
             "how": network.cell.how,
             "energy": bounded(network.energy_j),
+            "per": network.per,
             "estimated": network.energy_source != "measured",
             "top1": (network.accuracy.top1, network.accuracy.low, network.accuracy.high),
             "measured": network.accuracy.source == "measured",
@@ -160,7 +166,7 @@ def timeline_charts(networks: Sequence[Network]) -> list[Chart]:
     charts = []
     for view, title in (
         ("accuracy", "Top-1 accuracy by year"),
-        ("energy", "Energy per image by year"),
+        ("energy", f"Energy per {networks[0].per} by year"),
         ("front", "Accuracy against energy: Pareto front by year"),
     ):
         facts: TimelineFacts = {
@@ -169,7 +175,7 @@ def timeline_charts(networks: Sequence[Network]) -> list[Chart]:
             "points": points,
             "fronts": steps,
         }
-        charts.append(Chart(f"timeline-{view}", title, f"{title}: {names}", facts))
+        charts.append(Chart(f"{name}-{view}", title, f"{title}: {names}", facts))
     return charts
 
 

@@ -109,6 +109,7 @@ class YearPoint(TypedDict):
     parameters: float | None
     how: str
     energy: Bounds
+    per: str
     estimated: bool
     top1: Share
     measured: bool

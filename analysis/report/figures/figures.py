@@ -1,12 +1,14 @@
 """The figures on paper: SVG, PDF and PNG by matplotlib, one panel for each model."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.serving import serving_panels
-from greenbatch.analysis.findings.timeline import Network
+from greenbatch.analysis.findings.timeline import TIMELINES, Timeline
 from greenbatch.analysis.report.charts.curves import Curve, curve_labels, curves
 from greenbatch.analysis.report.charts.palette import MUTED, colours, markers
 from greenbatch.analysis.report.figures.accuracy import accuracy_figure
@@ -29,7 +31,7 @@ def write_figures(
     rows: Sequence[CellRow],
     folder: Path,
     pareto_status: Mapping[Cell, str] | None = None,
-    networks: Sequence[Network] = (),
+    timelines: Sequence[Timeline] = (),
     candidates: Sequence[FrontCandidate] = (),
 ) -> list[Path]:
     """Write every figure of the report but power, each as SVG, PDF and PNG.
@@ -38,7 +40,7 @@ def write_figures(
         rows: As `cell_rows` gives them.
         folder: Where to; it is made.
         pareto_status: Of each cell: ``front``, ``unsure`` or ``dominated``.
-        networks: As `greenbatch.analysis.findings.timeline.timeline` gives them.
+        timelines: As `greenbatch.analysis.findings.timeline.timeline` gives them.
         candidates: As `greenbatch.analysis.tradeoffs.accuracy_front.accuracy_front` gives them.
 
     Returns:
@@ -57,7 +59,10 @@ def write_figures(
             "serving-response": lambda: policy_figure(every, panels, "response_mean_s"),
             "serving": lambda: serving_figure(every, panels),
             "accuracy": lambda: accuracy_figure(candidates),
-            "timeline": lambda: timeline_figure(networks),
+            **{
+                name: partial(timeline_figure, found)
+                for name, found in zip_longest(TIMELINES, timelines, fillvalue=Timeline())
+            },
         },
         folder,
     )

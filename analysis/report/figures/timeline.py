@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from greenbatch.analysis.findings.timeline import MOST_NAMED, Network, fronts
+from greenbatch.analysis.findings.timeline import MOST_NAMED, Network, Timeline, fronts
 from greenbatch.analysis.report.charts.curves import log_range, log_ticks
 from greenbatch.analysis.report.charts.palette import ACCENT, INK, MUTED
 from greenbatch.analysis.report.figures.style import plain
@@ -18,17 +18,15 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 
 
-def timeline_figure(networks: Sequence[Network]) -> "Figure | None":
-    """Draw networks by year; area by parameters, hollow where accuracy is as published.
-
-    Args:
-        networks: As `greenbatch.analysis.findings.timeline.timeline` gives them.
-    """
+def timeline_figure(found: Timeline) -> "Figure | None":
+    """Draw networks by year; area by parameters, hollow where accuracy is as published."""
     from matplotlib.figure import Figure
 
+    networks = found.networks
     if not networks:
         return None
     kind = " (estimated)" if any(n.energy_source != "measured" for n in networks) else ""
+    per = networks[0].per
     style: LineStyleType = (0, (4, 2)) if kind else "-"
     figure = Figure(figsize=(10.6, 3.5), layout="constrained")
     accuracy, energy, front = figure.subplots(1, 3)
@@ -79,16 +77,17 @@ def timeline_figure(networks: Sequence[Network]) -> "Figure | None":
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
     for axes, title in (
         (accuracy, "Top-1 accuracy by year"),
-        (energy, f"Energy per image{kind} by year"),
-        (front, f"Accuracy against energy per image{kind}"),
+        (energy, f"Energy per {per}{kind} by year"),
+        (front, f"Accuracy against energy per {per}{kind}"),
     ):
         plain(axes, title)
     figure.draw_without_rendering()  # where points come to lie decides where their names go
     for place, axes in enumerate((accuracy, energy, front)):
         _name(axes, networks, [_places(network)[place] for network in networks], most)
+    where = f", {found.chosen}" if found.chosen else ""
     figure.suptitle(
-        "Networks by year: area by parameters, hollow: accuracy as published, green: on the "
-        "Pareto front when published",
+        f"Networks by year{where}: area by parameters, hollow: accuracy as published, green: on "
+        "the Pareto front when published",
         x=0.01, ha="left", fontsize=10.5, fontweight="bold",
     )  # fmt: skip
     return figure

@@ -283,7 +283,7 @@ function timeline({view, points, fronts}, chosen, room) {
     `<b>${text(p.model)}</b> ${p.year}`,
     `top-1 ${p.top1[0].toFixed(1)} %` + (p.measured
       ? ` measured here (95 %: ${p.top1[1].toFixed(1)} … ${p.top1[2].toFixed(1)})` : " as published"),
-    `${withBounds(p.energy, "J")} per image${kind}`, text(p.how),
+    `${withBounds(p.energy, "J")} per ${p.per}${kind}`, text(p.how),
     p.parameters ? `${si(p.parameters, "").trim()} parameters` : "parameters unknown",
     p.front ? "on the Pareto front when published" : "",
   ].filter(Boolean).join("<br>");
@@ -324,7 +324,7 @@ function timeline({view, points, fronts}, chosen, room) {
   const watts = (title) => amounts([...energies, dearest * 3, Math.min(...energies) / 2], "J", chosen.log, title);
   const marks = steps(Math.min(...years) - 1, last, 6, false).filter(Number.isInteger);
   const across = view === "front"
-    ? watts(`energy per image${kind}`)
+    ? watts(`energy per ${points[0].per}${kind}`)
     : {...axis(Math.min(...years) - 2.5, last + 1.5, false, marks, marks.map(String)), showgrid: false};
   const up = view === "energy" ? watts("") : percent();
   const named = points.map((p) => (points.length <= 14 || p.front ? p.model : ""));

@@ -29,6 +29,21 @@ def report(
         ),
     ] = None,
     currency: Annotated[str, typer.Option(help="Currency of the price, e.g. EUR.")] = "",
+    timeline_batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Show the networks by year also at one batch size, e.g. 8. Of servers: the "
+            "largest batch of the policy. Default: only the best of each network.",
+        ),
+    ] = None,
+    timeline_backend: Annotated[
+        str | None,
+        typer.Option(
+            help="Show the networks by year also on one backend, e.g. torch-cpu. Default: only "
+            "the best of each network."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compile a run to dataset.nc and write its report.
@@ -44,6 +59,8 @@ def report(
         carbon_intensity=None if carbon_intensity is None else _number_or_place(carbon_intensity),
         price=price,
         currency=currency,
+        timeline_batch=timeline_batch,
+        timeline_backend=timeline_backend,
     )
     if isinstance(report, TrainingReport):
         sentences = {

@@ -9,6 +9,7 @@ from greenbatch.analysis import cell_rows, compile_dataset
 from greenbatch.analysis.findings.answers import answers
 from greenbatch.analysis.findings.comparisons import best_rows
 from greenbatch.analysis.findings.timeline import (
+    Timeline,
     fronts,
     growth_sentence,
     leaner_sentences,
@@ -176,7 +177,8 @@ def test_networks_stand_by_year_and_the_front_of_their_time(tmp_path: Path) -> N
         Cell("vit_b_16", ONE): (9.0, 0.01),  # 2020, 81.1 %
     }
     dataset = compile_dataset(run_of(tmp_path, costs))
-    networks, said = timeline(dataset, cell_rows(dataset))
+    found = timeline(dataset, cell_rows(dataset))
+    networks, said = found.networks, found.left_out
     assert [network.year for network in networks] == [2012, 2017, 2018, 2020, 2022]
     assert networks[0].cell.batch_size == 2
     assert all(network.front for network in networks)
@@ -188,7 +190,7 @@ def test_networks_stand_by_year_and_the_front_of_their_time(tmp_path: Path) -> N
         (2022, ["alexnet", "shufflenet_v2_x0_5", "convnext_base"]),
     ]
     assert "On the Pareto front of all: alexnet, shufflenet_v2_x0_5, convnext_base." in (
-        timeline_sentence(networks)
+        timeline_sentence(found)
     )
     assert said.startswith("Ran with random weights, and are shown at the accuracy published")
     assert growth_sentence(networks) == (
@@ -201,7 +203,7 @@ def test_networks_stand_by_year_and_the_front_of_their_time(tmp_path: Path) -> N
 def test_a_network_that_was_beaten_when_it_came_is_not_on_the_front(tmp_path: Path) -> None:
     costs = {Cell("densenet121", ONE): (1.0, 0.01), Cell("shufflenet_v2_x0_5", ONE): (2.0, 0.01)}
     dataset = compile_dataset(run_of(tmp_path, costs))
-    networks, _ = timeline(dataset, cell_rows(dataset))
+    networks = timeline(dataset, cell_rows(dataset)).networks
     assert {network.model: network.front for network in networks} == {
         "densenet121": True,
         "shufflenet_v2_x0_5": False,
@@ -215,7 +217,8 @@ def test_a_network_that_needs_less_than_all_before_it_is_named(tmp_path: Path) -
         Cell("shufflenet_v2_x0_5", ONE): (0.14, 0.01),
         Cell("vit_b_16", ONE): (0.1399, 0.01),  # within the noise of the one before
     }
-    networks, _ = timeline(dataset := compile_dataset(run_of(tmp_path, costs)), cell_rows(dataset))
+    dataset = compile_dataset(run_of(tmp_path, costs))
+    networks = timeline(dataset, cell_rows(dataset)).networks
     noisy = replace(networks[-1], by_block={0: 0.1, 1: 0.2, 2: 0.13})
     (sentence,) = leaner_sentences([*networks[:-1], noisy])
     assert sentence == (
@@ -227,10 +230,11 @@ def test_a_network_that_needs_less_than_all_before_it_is_named(tmp_path: Path) -
 
 def test_a_network_that_needs_less_and_is_less_accurate_is_not_named(tmp_path: Path) -> None:
     costs = {Cell("densenet121", ONE): (1.0, 0.01), Cell("shufflenet_v2_x0_5", ONE): (0.1, 0.01)}
-    networks, _ = timeline(dataset := compile_dataset(run_of(tmp_path, costs)), cell_rows(dataset))
+    dataset = compile_dataset(run_of(tmp_path, costs))
+    networks = timeline(dataset, cell_rows(dataset)).networks
     assert leaner_sentences(networks) == []
 
 
 def test_one_network_makes_no_timeline(tmp_path: Path) -> None:
     dataset = compile_dataset(run_of(tmp_path, COSTS))
-    assert timeline(dataset, cell_rows(dataset)) == ([], "")
+    assert timeline(dataset, cell_rows(dataset)) == Timeline()

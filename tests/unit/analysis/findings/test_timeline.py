@@ -1,0 +1,130 @@
+"""Networks by year: at a batch and backend that a reader chose, and of servers."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from greenbatch.analysis import open_run, write_report
+from greenbatch.analysis.findings.cells import CellRow, cell_rows
+from greenbatch.analysis.findings.timeline import (
+    Timeline,
+    TimelineChoice,
+    growth_sentence,
+    timeline,
+    timeline_sentence,
+)
+from greenbatch.analysis.report.sections import timeline_sections
+from greenbatch.errors import UnknownNameError, UsageError
+from greenbatch.records import Cell
+from tests.fakes import runs
+from tests.fakes.served_run import served_run
+from tests.fakes.training_runs import plain_run
+
+MODELS = ("alexnet", "densenet121")
+ONE, OTHER = "torch-cpu", "onnxruntime-cpu"
+COSTS = {
+    ("alexnet", ONE, 1): 4.0,
+    ("alexnet", ONE, 8): 1.0,
+    ("alexnet", OTHER, 1): 2.0,
+    ("densenet121", ONE, 1): 12.0,
+    ("densenet121", ONE, 8): 6.0,
+    ("densenet121", OTHER, 1): 10.0,
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    records = [
+        runs.repetition(
+            Cell(model, backend, batch_size=size),
+            block,
+            energy=[runs.figure(energy_j * size * 10, window_s=1.0)],
+            latency_s=0.1,
+            duration_s=1.0,
+            iterations=10,
+        )
+        for block in range(3)
+        for (model, backend, size), energy_j in COSTS.items()
+    ]
+    folder = tmp_path_factory.mktemp("timeline") / "run"
+    return runs.write_run(folder, records, runs.study(MODELS, (ONE, OTHER), (1, 8)))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return served_run(tmp_path_factory.mktemp("served") / "run", models=MODELS)
+
+
+def energies(found: Timeline) -> dict[str, float]:
+    return {n.model: pytest.approx(n.energy_j.centre) for n in found.networks}
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected", "where"),
+    [
+        (None, (1.0, 6.0), "each network at its own best backend and batch size"),
+        (TimelineChoice(batch_size=1), (2.0, 10.0), "every network at batch 1"),
+        (TimelineChoice(backend=OTHER), (2.0, 10.0), f"every network on {OTHER}"),
+        (
+            TimelineChoice(batch_size=1, backend=ONE),
+            (4.0, 12.0),
+            f"every network at batch 1 on {ONE}",
+        ),
+    ],
+)
+def test_every_network_is_at_the_chosen_batch_and_backend(
+    run: Path, choice: TimelineChoice | None, expected: tuple[float, float], where: str
+) -> None:
+    dataset = open_run(run)
+    found = timeline(dataset, cell_rows(dataset), choice)
+    assert energies(found) == dict(zip(MODELS, expected, strict=True))
+    assert timeline_sentence(found).endswith(f"Of the means, {where}.")
+
+
+def test_a_chosen_timeline_stands_beside_that_of_the_best_cells(run: Path) -> None:
+    report = write_report(run, timeline_batch=1, timeline_backend=ONE)
+    text = (report.page.parent / "report.md").read_text()
+    assert "## Accuracy and energy by year of publication\n" in text
+    assert f"## Accuracy and energy by year of publication, at batch 1 on {ONE}\n" in text
+    assert (report.page.parent / "figures" / "timeline-chosen.svg").exists()
+    write_report(run)
+    assert not (report.page.parent / "figures" / "timeline-chosen.svg").exists()
+
+
+def test_what_no_cell_has_is_refused_with_what_there_is(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no cell has batch 7.* has 1, 8"):
+        write_report(run, timeline_batch=7)
+    with pytest.raises(UnknownNameError, match="did you mean 'torch-cpu'"):
+        write_report(run, timeline_backend="torch-cp")
+    trainings = plain_run(tmp_path / "trainings")
+    with pytest.raises(UsageError, match="trainings is of trainings"):
+        write_report(trainings, timeline_batch=8)
+
+
+def late(row: CellRow) -> CellRow:
+    return replace(row, flags={"overloaded": 3})
+
+
+def test_servers_are_shown_under_the_traffic_that_most_networks_sustain(served: Path) -> None:
+    dataset = open_run(served)
+    rows = cell_rows(dataset)
+    found = timeline(dataset, rows)
+    assert found.traffic == "at 200 requests/s (poisson)"
+    assert {network.cell.served.rate for network in found.networks} == {"200"}
+    assert found.where.startswith("each network at its own best backend and policy, at 200 ")
+    assert "energy per request changed" in growth_sentence(found.networks)
+    (section,) = timeline_sections([found])
+    assert [chart.title for chart in section.charts][1] == "Energy per request by year"
+    fast = [
+        late(r) if r.cell.served.rate == "200" and r.cell.model == MODELS[0] else r for r in rows
+    ]
+    assert timeline(dataset, fast).traffic == "at 40 requests/s (poisson)"
+    alone = [late(r) if r.cell.model == MODELS[0] else r for r in rows]
+    assert timeline(dataset, alone) == Timeline()
+
+
+def test_of_servers_the_batch_is_the_largest_of_the_policy(served: Path) -> None:
+    dataset = open_run(served)
+    found = timeline(dataset, cell_rows(dataset), TimelineChoice(batch_size=4))
+    assert {network.cell.served.policy for network in found.networks} == {"fixed:4"}
