@@ -60,7 +60,9 @@ class ServingPanel:
     @property
     def policies(self) -> list[str]:
         """The policies that are drawn: by kind, each by its largest batch."""
-        return sorted({policy_of(row) for curve in self.curves for row in curve.rows}, key=_order)
+        return sorted(
+            {policy_of(row) for curve in self.curves for row in curve.rows}, key=policy_order
+        )
 
     @property
     def words(self) -> str:
@@ -113,7 +115,8 @@ def serving_panels(rows: Iterable[CellRow]) -> list[ServingPanel]:
     return panels
 
 
-def _order(text: str) -> tuple[int, int, float]:
+def policy_order(text: str) -> tuple[int, int, float]:
+    """Return what sorts policies by kind, each by its largest batch and longest wait."""
     policy = parse_policy(text)
     return KINDS.index(policy.kind), policy.largest, policy.wait_s
 

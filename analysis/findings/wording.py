@@ -90,6 +90,13 @@ def _factor(value: float) -> str:
     return f"{value:.2f}" if 0.1 <= value < 99.5 else plain(value)
 
 
+def p_text(value: float) -> str:
+    """Write a p: ``0.031``, ``< 0.001``; a dash where there is none."""
+    if value != value:
+        return DASH
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def notes(row: CellRow) -> str:
     """Write what to know of a cell: flags and repetitions that are not ok."""
     flags = [f"{name.replace('_', ' ')} {count}×" for name, count in row.flags.items()]

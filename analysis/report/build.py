@@ -18,7 +18,9 @@ from greenbatch.analysis.report.inference_page import inference_page
 from greenbatch.analysis.report.page import Files, Overview, Part
 from greenbatch.analysis.report.render import render, scripts, write_latex, written_into
 from greenbatch.analysis.report.run_facts import machine_line
+from greenbatch.analysis.report.tables.batching import batching_csv
 from greenbatch.analysis.report.tables.csv_files import best_csv, cells_csv, comparison_csv
+from greenbatch.analysis.report.tables.paired import paired_csv
 from greenbatch.analysis.report.tables.tradeoffs import Footprint
 from greenbatch.files import draft, remove_old_drafts, write_atomically
 
@@ -105,6 +107,8 @@ def _write(
             ("cells", cells_csv(found.cells)),
             ("comparison", comparison_csv(found.comparisons)),
             ("best", best_csv(found.best)),
+            ("batching", batching_csv(found.batching)),
+            ("paired", paired_csv(found.paired)),
         ):
             write_atomically(folder / "tables" / f"{name}.csv", text)
         write_latex(folder / "tables", [section.table for section in page.tables])

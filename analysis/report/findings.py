@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.findings.answers import Answer, answers
+from greenbatch.analysis.findings.batch_effects import BatchEffect, batch_effects
 from greenbatch.analysis.findings.caveats import Caveat, caveats
 from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.comparisons import (
@@ -15,6 +16,7 @@ from greenbatch.analysis.findings.comparisons import (
     comparison_rows,
 )
 from greenbatch.analysis.findings.fairness import Fairness, fairness
+from greenbatch.analysis.findings.paired_networks import PairedNetworks, paired_networks
 from greenbatch.analysis.findings.plausibility import EnergyWorth, energy_worths
 from greenbatch.analysis.findings.serving import ServingPanel, serving_panels
 from greenbatch.analysis.findings.startup import BreakEven, StartUp, break_evens, start_ups
@@ -66,6 +68,8 @@ class InferenceFindings:
         settings: The effective settings of each backend; of a dataset alone none is known.
         answers: Of the closed loop, as are ``worths``, ``starts``, ``comparisons`` and ``best``.
         worths: Its energy beside what is published, by class of device.
+        batching: Tests of batch sizes and policies.
+        paired: Tests of backends and precisions over networks.
         alone: Whether there is a dataset and no journal.
     """
 
@@ -79,6 +83,8 @@ class InferenceFindings:
     break_evens: Sequence[BreakEven]
     comparisons: Sequence[ComparisonRow]
     best: Sequence[BestRow]
+    batching: Sequence[BatchEffect]
+    paired: Sequence[PairedNetworks]
     tradeoffs: Tradeoffs
     alone: bool
 
@@ -144,6 +150,8 @@ def find(
         break_evens=break_evens(starts),
         comparisons=comparison_rows(loop),
         best=best_rows(loop),
+        batching=batch_effects(cells),
+        paired=paired_networks(loop),
         tradeoffs=_tradeoffs(dataset, cells, loop, choice),
         alone=journal is None,
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.described import environment_of, study_of
 from greenbatch.analysis.findings.answers import Answer
+from greenbatch.analysis.findings.batch_effects import effect_sentences
 from greenbatch.analysis.findings.caveats import window_s
 from greenbatch.analysis.report.charts.charts import Style, styles
 from greenbatch.analysis.report.charts.power_traces import PowerTrace
@@ -155,8 +156,10 @@ def _figures(
     if _has_loop(found):
         turns = turning_sentences(found.answers, tradeoffs.turnings)
         turns += crossing_sentences(tradeoffs.closed, tradeoffs.turnings)
-        sections += batch_sections(loop, found.caveats, tradeoffs, turns)
-    sections += serving_sections(tradeoffs.panels, names)
+        turns += effect_sentences(found.batching, server=False, figure="energy")
+        delays = effect_sentences(found.batching, server=False, figure="latency_p50")
+        sections += batch_sections(loop, found.caveats, tradeoffs, turns, delays)
+    sections += serving_sections(tradeoffs.panels, names, found.batching)
     sections += accuracy_sections(
         tradeoffs.candidates, tradeoffs.weighed, [style.name for style in styles(loop)]
     )

@@ -31,6 +31,7 @@ def batch_sections(
     found: Sequence[Caveat],
     tradeoffs: Tradeoffs,
     turns: Sequence[str],
+    delays: Sequence[str] = (),
 ) -> list[Section]:
     """Energy, latency, and one against the other, over the batch size.
 
@@ -38,7 +39,8 @@ def batch_sections(
         rows: Of the closed loop.
         found: The run's caveats: one says why energy is missing.
         tradeoffs: The run's Pareto fronts.
-        turns: Sentences on saturation points and crossovers.
+        turns: Sentences on saturation points, crossovers and the effect of the batch size.
+        delays: Sentences on its effect on the latency.
     """
     missing = [caveat.sentence for caveat in found if caveat.code == "energy-missing"]
     why = missing[0] if missing else "No cell has energy per image."
@@ -66,6 +68,7 @@ def batch_sections(
             "Nothing was measured.",
             per=(("batch", "of a batch"), ("image", "over its images")),
             second_line=True,
+            sentences=delays,
         ),
         Section(
             "tradeoff",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from greenbatch.analysis.findings.batch_effects import BatchEffect, effect_sentences
 from greenbatch.analysis.findings.serving import OVERLOADED, ServingPanel
 from greenbatch.analysis.report.charts.servers import policy_charts, serving_charts
 from greenbatch.analysis.report.page import Section
@@ -15,7 +16,11 @@ _PALE = (
 )
 
 
-def serving_sections(panels: Sequence[ServingPanel], variants: Sequence[str]) -> list[Section]:
+def serving_sections(
+    panels: Sequence[ServingPanel],
+    variants: Sequence[str],
+    effects: Sequence[BatchEffect] = (),
+) -> list[Section]:
     """Energy and response time of servers, by policy and one against the other.
 
     None where no server has both; by policy only where there are two policies.
@@ -23,6 +28,7 @@ def serving_sections(panels: Sequence[ServingPanel], variants: Sequence[str]) ->
     Args:
         panels: The servers by model and traffic.
         variants: All of the run, in its order.
+        effects: Tests of the policies.
     """
     if not panels:
         return []
@@ -43,6 +49,7 @@ def serving_sections(panels: Sequence[ServingPanel], variants: Sequence[str]) ->
                 "A policy is named by its largest batch; a line joins the sizes of one kind: "
                 f"{shapes}. Lower is better.{pale}{mark}",
                 policy_charts(panels, variants, "serving-energy"),
+                sentences=effect_sentences(effects, server=True, figure="energy"),
                 estimated=estimated,
                 net=net,
             ),
@@ -51,6 +58,7 @@ def serving_sections(panels: Sequence[ServingPanel], variants: Sequence[str]) ->
                 "Response time by batching policy",
                 f"Time of a request from its planned arrival to its result; lower is better.{pale}",
                 policy_charts(panels, variants, "serving-response"),
+                sentences=effect_sentences(effects, server=True, figure="response_mean"),
                 per=(("mean", "mean"), ("p99", "99th percentile")),
                 estimated=estimated,
             ),

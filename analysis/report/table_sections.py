@@ -4,8 +4,11 @@ from greenbatch.analysis.findings.fairness import Fairness, factor_name
 from greenbatch.analysis.findings.wording import Table
 from greenbatch.analysis.report.findings import InferenceFindings
 from greenbatch.analysis.report.page import TableSection
+from greenbatch.analysis.report.tables import batching, paired
 from greenbatch.analysis.report.tables.accuracy import accuracy_table
+from greenbatch.analysis.report.tables.batching import batching_table
 from greenbatch.analysis.report.tables.details import beside_ratios, fairness_table, outputs_table
+from greenbatch.analysis.report.tables.paired import paired_table
 from greenbatch.analysis.report.tables.serving import serving_table
 from greenbatch.analysis.report.tables.startup import shown_starts, starts_table
 from greenbatch.analysis.report.tables.text import best_table, cells_table, comparison_table
@@ -63,6 +66,7 @@ def table_sections(found: InferenceFindings, footprint: Footprint | None) -> lis
     warm = any(start.warm for start in shown_starts(found.starts, found.break_evens))
     return [
         TableSection(serving_table(found.cells), _SERVING),
+        TableSection(batching_table(found.batching), batching.NOTE),
         TableSection(best_table(found.best)),
         *_footprint(found, footprint),
         TableSection(front_table(loop, tradeoffs.pareto_status), _FRONT),
@@ -73,6 +77,7 @@ def table_sections(found: InferenceFindings, footprint: Footprint | None) -> lis
             _comparison(most, marked=bool(mismatched)),
             mismatched,
         ),
+        TableSection(paired_table(found.paired), paired.NOTE),
         _settings(found.settings, several=several, alone=found.alone),
         TableSection(
             starts_table(found.starts, found.break_evens), _starts(several=several, warm=warm)

@@ -6,6 +6,7 @@ inside one. Families of several tests are corrected by Holm.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -109,17 +110,23 @@ def levene(groups: Groups) -> Test:
     return make_test("Levene", " - ".join(arrays), statistic, degrees_of_freedom, p, name, effect)
 
 
-def kruskal_wallis(groups: Groups) -> Test:
+def kruskal_wallis(groups: Groups, *, effects: bool = True) -> Test:
     """Test whether any group tends to larger values; the effect is eta squared of H.
 
-    Source: (H - k + 1) / (n - k), Tomczak & Tomczak, Trends in Sport Sciences 21, 2014;
-    percentile bootstrap within the groups. It may be below zero.
+    Args:
+        groups: The values of each.
+        effects: Whether to bootstrap the effect's interval, which takes most of the time; without
+            it the test has no effect, and `eta_squared_h` gives the effect alone.
+
+    Source:
+        (H - k + 1) / (n - k), Tomczak & Tomczak, Trends in Sport Sciences 21, 2014; percentile
+        bootstrap within the groups. It may be below zero.
     """
     from scipy import stats
 
     arrays = _arrays(groups, 2)
     statistic, p = stats.kruskal(*arrays.values())
-    effect = _bootstrapped(_eta_squared_h, *arrays.values())
+    effect = _bootstrapped(_eta_squared_h, *arrays.values()) if effects else None
     degrees_of_freedom = (float(len(arrays) - 1),)
     name = "eta squared of H"
     return make_test(
@@ -127,10 +134,26 @@ def kruskal_wallis(groups: Groups) -> Test:
     )
 
 
-def dunn(groups: Groups) -> list[Test]:
+@cache
+def least_p_kruskal(sizes: tuple[int, ...]) -> float:
+    """Return the p of a Kruskal-Wallis test of groups of these sizes that never overlap."""
+    from scipy import stats
+
+    ends = [sum(sizes[: place + 1]) for place in range(len(sizes))]
+    groups = [range(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    return float(stats.kruskal(*groups).pvalue)
+
+
+def eta_squared_h(statistic: float, groups: int, values: int) -> float:
+    """Return eta squared of a Kruskal-Wallis H over so many groups and values in all."""
+    return (statistic - groups + 1) / (values - groups)
+
+
+def dunn(groups: Groups, *, effects: bool = True) -> list[Test]:
     """Compare all pairs by the ranks among all groups, after Kruskal-Wallis; ties corrected.
 
-    The effect is Cliff's delta of the pair. Source: Dunn, Technometrics 6, 1964.
+    The effect is Cliff's delta of the pair; without ``effects`` there is none. Source: Dunn,
+    Technometrics 6, 1964.
     """
     import numpy as np
     from scipy import stats
@@ -145,7 +168,7 @@ def dunn(groups: Groups) -> list[Test]:
         error = (variance * (1 / arrays[a].size + 1 / arrays[b].size)) ** 0.5
         z = (means[a] - means[b]) / error
         p = 2 * stats.norm.sf(abs(z))
-        effect = cliffs_delta(arrays[a], arrays[b])
+        effect = cliffs_delta(arrays[a], arrays[b]) if effects else None
         found.append(make_test("Dunn", f"{a} - {b}", z, (), p, "Cliff's delta", effect))
     return corrected(found)
 
@@ -391,7 +414,7 @@ def _eta_squared_h(*samples: "Array", axis: int = -1) -> "Array":
     between = sum(part.shape[-1] * (part.mean(-1) - middle) ** 2 for part in parts)
     with np.errstate(invalid="ignore"):
         h = (n - 1) * between / ((ranks - middle) ** 2).sum(-1)
-    found: Array = (h - k + 1) / (n - k)
+    found: Array = eta_squared_h(h, k, n)
     return found
 
 

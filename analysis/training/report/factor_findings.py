@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from greenbatch import units
-from greenbatch.analysis.findings.wording import DASH, Table
+from greenbatch.analysis.findings.wording import DASH, Table, p_text
 from greenbatch.analysis.report.page import Section
 from greenbatch.analysis.statistics.hypothesis_tests import Test
 from greenbatch.analysis.training.findings.factorial import (
@@ -15,7 +15,7 @@ from greenbatch.analysis.training.findings.factorial import (
     factors_of,
 )
 from greenbatch.analysis.training.report.charts import effect_chart
-from greenbatch.analysis.training.report.hypothesis_table import effect_text, p_text
+from greenbatch.analysis.training.report.hypothesis_table import effect_text
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from greenbatch.analysis.findings.wording import DASH, Table
+from greenbatch.analysis.findings.wording import DASH, Table, p_text
 from greenbatch.analysis.statistics.hypothesis_tests import Test
 from greenbatch.analysis.training.findings.correctness import Correctness, GroupTests
 
@@ -37,13 +37,6 @@ def tests_table(found: Sequence[Correctness]) -> Table:
     numeric = tuple(column in ("statistic", "p") for column in columns)
     title = "Do the choices differ?"
     return Table("tests", title, columns, tuple(body), numeric)
-
-
-def p_text(value: float) -> str:
-    """Write a p: ``0.031``, ``< 0.001``; a dash where there is none."""
-    if value != value:
-        return DASH
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def effect_text(test: Test) -> str:

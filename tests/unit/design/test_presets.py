@@ -17,6 +17,7 @@ NAMES = {
     "alizadeh-runtimes",
     "cruz-guide",
     "duran-serving",
+    "efficiency-paradox",
     "mlperf-like",
     "torchvision-timeline",
     "yarally-batching",

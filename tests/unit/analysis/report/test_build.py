@@ -52,8 +52,11 @@ def test_all_files_are_there(report: Path) -> None:
     names = {str(path.relative_to(report)) for path in report.rglob("*") if path.is_file()}
     drawn = ("energy", "latency", "tradeoff", "accuracy", "timeline")
     figures = {f"figures/{n}.{e}" for n in drawn for e in ("svg", "pdf", "png")}
-    tables = {f"tables/{name}.csv" for name in ("cells", "comparison", "best")}
+    tables = {
+        f"tables/{name}.csv" for name in ("cells", "comparison", "best", "batching", "paired")
+    }
     shown = ("artifacts", "best", "cells", "comparison", "fairness", "front", "outputs", "turning")
+    shown += ("batching",)
     tables |= {f"tables/{name}.tex" for name in (*shown, "accuracy")}
     names -= {"tables/repetitions.parquet"}
     assert names == {"index.html", "report.md"} | figures | tables
