@@ -178,10 +178,10 @@ def _series(rows: Iterable[CellRow], figure: str) -> dict[tuple[Hashable, ...], 
             key = (cell.model, cell.backend, cell.settings, cell.precision, cell.io, traffic)
             found.setdefault(key, []).append(row)
     alike: dict[tuple[Hashable, ...], Sequence[CellRow]] = {}
-    for key, members in found.items():
+    for series, members in found.items():
         mixed = figure == "energy" and all_unlike(row.basis for row in members)
         if len(members) > 1 and not mixed:
-            alike[key] = sorted(members, key=lambda row: _order(row.cell))
+            alike[series] = sorted(members, key=lambda row: _order(row.cell))
     return alike
 
 

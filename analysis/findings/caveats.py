@@ -278,7 +278,14 @@ def image_caveats(images: ImageSet | RecordedImages | None, largest: int) -> Ite
             f"{which} of {looked_at} in {folder} could not be read and {were} left out: "
             f"{named}{more}.",
         )
-    if count < largest:
+    if folder.startswith("generated:"):
+        yield Caveat(
+            "images-generated",
+            Severity.NOTE,
+            f"The {count} images are made for the run, with the size of photographs and the same "
+            "work to decode; what they show means nothing.",
+        )
+    elif count < largest:
         yield Caveat(
             "images-repeated",
             Severity.CAUTION,

@@ -414,7 +414,7 @@ def _eta_squared_h(*samples: "Array", axis: int = -1) -> "Array":
     between = sum(part.shape[-1] * (part.mean(-1) - middle) ** 2 for part in parts)
     with np.errstate(invalid="ignore"):
         h = (n - 1) * between / ((ranks - middle) ** 2).sum(-1)
-    found: Array = eta_squared_h(h, k, n)
+    found: Array = (h - k + 1) / (n - k)
     return found
 
 

@@ -20,6 +20,7 @@ from greenbatch.models.output_rows import Array
 from greenbatch.plain_text import storable
 from greenbatch.records import InputSpec, Pipeline
 from greenbatch.runners.backends import Backend, Fed
+from greenbatch.runners.scenarios.generated_images import count_of, generate, is_generated
 
 Images = Array
 Feed = Callable[[Array], None]
@@ -41,6 +42,8 @@ class Photograph(NamedTuple):
 def survey(folder: Path) -> ImageSet:
     """Look at a folder's images: each is decoded once, and its contents are hashed.
 
+    ``generated:3`` in the place of a folder asks for three images that are made.
+
     Raises:
         UsageError: There is no such folder, or no image in it, or none that can be read, or more
             than `_MOST_BROKEN` that cannot.
@@ -50,6 +53,9 @@ def survey(folder: Path) -> ImageSet:
             f"the name of the folder {folder} is not UTF-8, and a study cannot hold it; rename it, "
             "or name a link to it"
         )
+    if is_generated(str(folder)):
+        made = _generated(str(folder))
+        return ImageSet(folder=str(folder), found=len(made), count=len(made), sha256=_hash(made))
     paths = find_photographs(folder)
     broken: dict[str, str] = {}
     used: list[Photograph] = []
@@ -78,11 +84,20 @@ def survey(folder: Path) -> ImageSet:
 
 
 def read(images: ImageSet) -> list[Photograph]:
-    """Read the images of a study into memory, sorted by path.
+    """Read the images of a study into memory, sorted by path, or make them.
 
     Raises:
         RunError: They are no longer those that the study was made with.
     """
+    if is_generated(images.folder):
+        made = _generated(images.folder)
+        if _hash(made) != images.sha256:
+            raise RunError(
+                f"the images {images.folder} are made by this installation of Pillow with other "
+                "bytes than those that the study was made with; write 'images: "
+                f"{images.folder}' into the study file to measure a new run with them"
+            )
+        return made
     folder = Path(images.folder)
     try:
         found = ((path.relative_to(folder).as_posix(), path) for path in _found(folder))
@@ -240,6 +255,10 @@ class Preprocessor:
                 images=images,
             )
         )
+
+
+def _generated(text: str) -> list[Photograph]:
+    return [Photograph(f"{n:03}.jpg", generate(n)) for n in range(count_of(text))]
 
 
 def _found(folder: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +60,9 @@ def write_figures(
             "accuracy": lambda: accuracy_figure(candidates),
             **{
                 name: partial(timeline_figure, found)
-                for name, found in zip_longest(TIMELINES, timelines, fillvalue=Timeline())
+                for name, found in zip(
+                    TIMELINES, (*timelines, Timeline(), Timeline()), strict=False
+                )
             },
         },
         folder,

@@ -173,7 +173,8 @@ def bench(
     images: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of JPEG or PNG images to use as inputs. Default: synthetic images."
+            help="Folder of JPEG or PNG images to use as inputs, or generated:3 for three "
+            "that are made for the run. Default: synthetic images."
         ),
     ] = None,
     preprocessing: Annotated[

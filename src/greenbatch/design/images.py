@@ -9,7 +9,8 @@ class ImageSet(BaseModel):
     """Which images a study measures with.
 
     Attributes:
-        folder: Where they are, with all folders below it.
+        folder: Where they are, with all folders below it; or ``generated:3`` for three that are
+            made, see `greenbatch.runners.scenarios.generated_images`.
         found: Image files in it.
         count: Those that are used: of the at most `AT_MOST` that were looked at, all that can be
             read.

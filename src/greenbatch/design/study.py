@@ -95,6 +95,8 @@ class Study(BaseModel):
             window lasts, and at least `FEWEST_REQUESTS`.
         as_published: Report also what the estimator of 'Batching for Green AI' gives for a server:
             mean power of its GPU, an idle tail included, times duration.
+        longest_arrivals_s: For how long requests arrive at most, in s: at a low rate fewer than
+            ``requests``; 0: for as long as these take. Never shorter than the protocol's window.
         scale: By how much times, requests and repetitions were shortened.
         repetitions: Number of blocks; with a ``precision_target`` the smallest.
         precision_target: Measure a cell until the 95 % interval of its energy per image (of time
@@ -134,7 +136,7 @@ class Study(BaseModel):
         exported: Names of those of ``sources`` that are measured as they were exported.
         images: A folder of images to measure with, as
             `greenbatch.runners.scenarios.preprocessing.survey` found it; ``None``: synthetic ones.
-            A study file may give the folder alone.
+            A study file may give the folder alone, or ``generated:3`` for images that are made.
         preprocessing: When images are decoded and transformed: ``before`` anything is timed, or in
             the window, before each batch (``pipeline``).
         artifacts_dir: Where exported artifacts are.
@@ -159,6 +161,7 @@ class Study(BaseModel):
     rates: tuple[Rate, ...] = ()
     policies: tuple[Name, ...] = Field(default=("greedy:16",), min_length=1)
     requests: Annotated[int, Field(ge=0, le=MOST_REQUESTS, strict=True)] = 0
+    longest_arrivals_s: Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)] = 0.0
     as_published: Annotated[bool, Field(strict=True)] = False
     scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     repetitions: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 3
@@ -389,7 +392,8 @@ class Study(BaseModel):
         rate_hz = cell.served.rate_hz if cell.is_server else None
         if rate_hz is None:
             return shortest_s
-        return max(shortest_s, (self.requests or FEWEST_REQUESTS) / rate_hz)
+        arrivals_s = (self.requests or FEWEST_REQUESTS) / rate_hz
+        return max(shortest_s, min(arrivals_s, self.longest_arrivals_s or arrivals_s))
 
     @property
     def rules(self) -> MeasurementProtocol:

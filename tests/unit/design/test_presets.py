@@ -72,6 +72,41 @@ def test_the_batching_paper_is_repeated_as_it_was() -> None:
     assert design.policies == ("fixed:16", "fixed:32", "fixed:64", "fixed:128", "greedy:128")
     assert design.as_published
     assert design.window_for(design.cells()[0], None) == 512.0
+    assert design.preprocessing == "pipeline"
+    assert design.images
+    assert (design.images.folder, design.images.count) == ("generated:3", 3)
+
+
+def test_the_batching_paper_takes_several_rates_and_the_readers_images(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "mine.png")
+    design = inference(
+        "yarally-batching", changes=["rates=[1, 16, 32]", f"images={tmp_path}", "models=[alexnet]"]
+    )
+    assert design.images
+    assert (design.images.folder, design.images.count) == (str(tmp_path), 1)
+    assert {cell.served.rate for cell in design.cells()} == {"1", "16", "32"}
+    assert len(design.cells()) == 15
+
+
+def test_the_strict_study_of_batching_ends_within_a_day(capsys: pytest.CaptureFixture[str]) -> None:
+    design = inference("yarally-batching-strict")
+    lengths_s = {
+        cell.served.rate: design.window_for(cell, None) for cell in design.cells() if cell.is_server
+    }
+    assert lengths_s == {"1": 120, "16": 120, "128": 2000 / 128}  # 125 s at 16 requests/s
+    code, told, _ = gb(capsys, "study", "run", "yarally-batching-strict", "--dry-run")
+    assert code == 0
+    hours = int(told.splitlines()[-1].partition("at least ")[2].partition(" h")[0])
+    assert 12 <= hours <= 18  # start-up adds up to half a minute to each of 800 repetitions
+
+
+def test_arrivals_are_never_shorter_than_the_window_of_the_protocol() -> None:
+    design = inference(
+        "yarally-batching-strict", changes=["longest_arrivals_s=1", "protocol.window_s=4"]
+    )
+    assert {design.window_for(c, None) for c in design.cells() if c.is_server} == {4.0}
 
 
 def test_what_is_shown_is_the_file_that_would_run_it(

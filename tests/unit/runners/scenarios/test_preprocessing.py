@@ -19,6 +19,7 @@ from greenbatch.exporter import Origin, export_module
 from greenbatch.models import InputSpec, inputs
 from greenbatch.models.agreement import difference
 from greenbatch.models.artifacts import load_artifact
+from greenbatch.models.image_files import decode
 from greenbatch.models.image_folder import load_photograph
 from greenbatch.models.weights.load import WeightsApplied
 from greenbatch.records import Cell
@@ -110,6 +111,32 @@ def test_a_folder_that_is_mostly_broken_is_refused(
     monkeypatch.setattr(preprocessing, "_MOST_BROKEN", 1)
     with pytest.raises(UsageError, match=r"2 of the 7 images looked at in .* cannot be read"):
         survey(folder)
+
+
+def test_generated_images_are_the_same_each_time_and_like_photographs_to_decode() -> None:
+    found = survey(Path("generated:3"))
+    assert (found.folder, found.found, found.count, found.broken) == ("generated:3", 3, 3, {})
+    made = preprocessing.read(found)
+    assert made == preprocessing.read(found)
+    assert len({photograph.data for photograph in made}) == 3
+    for name, data in made:
+        pixels = decode(BytesIO(data), 3, name)
+        assert pixels.size == (660, 495)
+        assert 40_000 < len(data) < 80_000  # of the paper's three: 48, 59 and 79 kB
+    batch = preprocessing.batch(made, FORM, 5)
+    np.testing.assert_array_equal(batch[3:], batch[:2])
+
+
+@pytest.mark.parametrize("text", ["generated:", "generated:0", "generated:257", "generated:a/b"])
+def test_a_number_of_generated_images_that_cannot_be_meant_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"a number from 1 to 256, e\.g\. generated:3"):
+        survey(Path(text))
+
+
+def test_generated_images_of_another_encoder_are_not_taken_for_those_of_the_study() -> None:
+    other = survey(Path("generated:2")).model_copy(update={"sha256": "0" * 64})
+    with pytest.raises(RunError, match="'images: generated:2' into the study file"):
+        preprocessing.read(other)
 
 
 def test_of_a_large_folder_images_are_chosen_evenly(
