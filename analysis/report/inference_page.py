@@ -26,6 +26,7 @@ from greenbatch.analysis.report.sections import (
 )
 from greenbatch.analysis.report.serving_sections import serving_sections
 from greenbatch.analysis.report.table_sections import table_sections
+from greenbatch.analysis.report.tables.published import published_sections
 from greenbatch.analysis.report.tables.serving import serving_answers
 from greenbatch.analysis.report.tables.tradeoffs import (
     Footprint,
@@ -110,6 +111,8 @@ def inference_page(
     """
     study = study_of(dataset)
     environment = environment_of(dataset)
+    names = (dataset[coordinate].values.tolist() for coordinate in ("backend", "runtime"))
+    runtimes = dict(zip(*names, strict=True))
     return InferencePage(
         cover=Cover(
             title=dataset.attrs["title"],
@@ -127,6 +130,7 @@ def inference_page(
         caveats=Caveats.of(found.caveats),
         figures=_figures(dataset, found, traces),
         tables=[
+            *published_sections(study.name, found.cells, runtimes),
             *table_sections(found, footprint),
             TableSection(artifacts_table(study)),
         ],
