@@ -106,7 +106,8 @@ class Timeline:
     Attributes:
         networks: None where fewer than ``FEWEST`` have year, accuracy and energy, or where their
             energies do not rest on one kind of source.
-        left_out: What to say of their weights and of those that are left out.
+        left_out: What to say of their weights and of those that are left out; where servers do
+            not sustain their rates, why there are no networks.
         chosen: The batch and backend that were asked for, in words; empty: each network's best.
         traffic: Of servers, which requests arrive, in words.
     """
@@ -148,6 +149,7 @@ def timeline(
     choice = choice or TimelineChoice()
     rows = [row for row in rows if not row.cell.is_server] or list(rows)
     rows, traffic = _one_traffic(choice.of(rows))
+    unsustained = dict.fromkeys(r.cell.model for r in rows if r.flags.get("overloaded"))
     years = along_models(dataset, "year")
     parameters = along_models(dataset, "parameters")
     published = along_models(dataset, "top1")
@@ -188,6 +190,9 @@ def timeline(
             )
         )
     found.sort(key=lambda network: network.year)
+    if len(found) < FEWEST and unsustained:
+        why = f"too few networks sustain a rate; under no policy do {', '.join(unsustained)}."
+        return Timeline(left_out=f"There is no figure of networks by year: {why}")
     if len(found) < FEWEST or all_unlike(bases):
         return Timeline()
     notes = []
@@ -216,7 +221,7 @@ def _one_traffic(rows: Sequence[CellRow]) -> tuple[list[CellRow], str]:
             traffic = row.cell.served
             sustained.setdefault((traffic.arrivals, traffic.rate), []).append(row)
     if not sustained:
-        return [], ""
+        return [replace(row, energy_per_image_j=None) for row in rows], ""
     arrivals, rate = max(
         sustained,
         key=lambda load: (

@@ -137,12 +137,17 @@ def net_words(rows: Sequence[CellRow]) -> str:
     return f"{words} Sentences and tables are of gross energy."
 
 
+_BY_YEAR = "Accuracy and energy by year of publication"
+
+
 def timeline_sections(timelines: Sequence[Timeline]) -> list[Section]:
     """Networks by year, a section for each timeline; none where there is none."""
     return [
         _timeline_section(name, found)
-        for name, found in zip(TIMELINES, timelines, strict=False)
         if found.networks
+        else Section(name, _BY_YEAR, "", [], absent=found.left_out, key=False)
+        for name, found in zip(TIMELINES, timelines, strict=False)
+        if found.networks or found.left_out
     ]
 
 
@@ -153,7 +158,7 @@ def _timeline_section(name: str, found: Timeline) -> Section:
     sizes_text = f" ({min(sizes) / 1e6:.1f} to {max(sizes) / 1e6:.1f} million)" if sizes else ""
     return Section(
         name,
-        "Accuracy and energy by year of publication"
+        _BY_YEAR
         + (f", {found.chosen}" if found.chosen else "")
         + (" (energy estimated)" if estimated else ""),
         f"A point for each network, its area by its parameters{sizes_text}; hollow where accuracy "

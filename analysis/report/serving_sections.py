@@ -60,7 +60,6 @@ def serving_sections(
                 policy_charts(panels, variants, "serving-response"),
                 sentences=effect_sentences(effects, server=True, figure="response_mean"),
                 per=(("mean", "mean"), ("p99", "99th percentile")),
-                estimated=estimated,
             ),
         ]
     front = Section(

@@ -51,7 +51,7 @@ def _charts(
                 "variant": variants.index(curve.variant),
                 "label": f"{curve.kind}, {curve.label}",
                 "policy": curve.kind,
-                "estimated": curve.estimated,
+                "estimated": curve.estimated and view != "serving-response",
                 "points": [
                     _server(
                         row,

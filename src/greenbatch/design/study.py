@@ -96,7 +96,8 @@ class Study(BaseModel):
         as_published: Report also what the estimator of 'Batching for Green AI' gives for a server:
             mean power of its GPU, an idle tail included, times duration.
         longest_arrivals_s: For how long requests arrive at most, in s: at a low rate fewer than
-            ``requests``; 0: for as long as these take. Never shorter than the protocol's window.
+            ``requests``; ``None``: for as long as these take. Never shorter than the protocol's
+            window.
         scale: By how much times, requests and repetitions were shortened.
         repetitions: Number of blocks; with a ``precision_target`` the smallest.
         precision_target: Measure a cell until the 95 % interval of its energy per image (of time
@@ -161,7 +162,7 @@ class Study(BaseModel):
     rates: tuple[Rate, ...] = ()
     policies: tuple[Name, ...] = Field(default=("greedy:16",), min_length=1)
     requests: Annotated[int, Field(ge=0, le=MOST_REQUESTS, strict=True)] = 0
-    longest_arrivals_s: Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)] = 0.0
+    longest_arrivals_s: Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)] | None = None
     as_published: Annotated[bool, Field(strict=True)] = False
     scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     repetitions: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 3

@@ -81,6 +81,17 @@ def test_energy_and_response_are_drawn_over_the_policies_by_kind_and_size(
     assert "greedy:1" not in second["policies"]  # it does not sustain the rate
 
 
+def test_a_response_time_is_no_estimate_where_the_energy_is(tmp_path: Path) -> None:
+    run = served_run(tmp_path / "run", EnergySource.ESTIMATED, rates_hz=(40.0,))
+    panels = serving_panels(cell_rows(open_run(run)))
+    energy = policy_charts(panels, ["onnxruntime-cpu"], "serving-energy")[0].facts
+    response = policy_charts(panels, ["onnxruntime-cpu"], "serving-response")[0].facts
+    assert energy["kind"] == "serving-energy"
+    assert response["kind"] == "serving-response"
+    assert {curve["estimated"] for curve in energy["curves"]} == {True}
+    assert {curve["estimated"] for curve in response["curves"]} == {False}
+
+
 def energies_of(rows: list[CellRow], energies_j: dict[str, tuple[float, ...]]) -> list[CellRow]:
     """The rows of one rate with these energies by policy and block, and with one p99."""
     changed = []

@@ -121,7 +121,12 @@ def test_servers_are_shown_under_the_traffic_that_most_networks_sustain(served: 
     ]
     assert timeline(dataset, fast).traffic == "at 40 requests/s (poisson)"
     alone = [late(r) if r.cell.model == MODELS[0] else r for r in rows]
-    assert timeline(dataset, alone) == Timeline()
+    few = timeline(dataset, alone)
+    assert few.networks == ()
+    assert few.left_out.endswith("under no policy do alexnet.")
+    (section,) = timeline_sections([few])
+    assert section.charts == []
+    assert section.absent == few.left_out
 
 
 def test_of_servers_the_batch_is_the_largest_of_the_policy(served: Path) -> None:
