@@ -17,9 +17,9 @@ from greenbatch.analysis.findings.estimator_errors import (
     estimates_table,
     inference_windows,
     saving_sentences,
-    training_windows,
 )
 from greenbatch.analysis.training import compile_training
+from greenbatch.analysis.training.findings.windows import training_windows
 
 TAIL_S = 1.125
 """Two gaps and a second, at 16 requests a second."""

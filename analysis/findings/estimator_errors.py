@@ -52,22 +52,12 @@ def inference_windows(dataset: "xr.Dataset") -> Iterator[Measured]:
             yield str(cell), float(images[number]), window
 
 
-def training_windows(dataset: "xr.Dataset") -> Iterator[Measured]:
-    """Give the trainings of a run whose energy is known."""
-    from greenbatch.analysis.training.findings.rows import training_rows
-
-    for row in training_rows(dataset):
-        for block, energy_j in row.series["energy"].items():
-            image_j, duration_s = row.series["image"].get(block), row.series["duration"].get(block)
-            if image_j and duration_s and energy_j > 0:
-                yield row.label, energy_j / image_j, MeasuredWindow(energy_j, duration_s)
-
-
 def estimates(windows: Sequence[Measured], tail_s: float) -> list[Estimates]:
     """Estimate each cell's energy in both ways.
 
     Args:
-        windows: As `inference_windows` or `training_windows` gives them.
+        windows: As `inference_windows` gives them, or of trainings
+            `greenbatch.analysis.training.findings.windows.training_windows`.
         tail_s: Length of the idle tail, in s.
     """
     found = []
