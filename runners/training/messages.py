@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.records import TrainingCell, WarmUp
+from greenbatch.records.cells import Pairs
 from greenbatch.runners.child.messages import Finished, Idling, Message, Request, Stretch
 
 
@@ -30,6 +31,27 @@ class Data:
     validation_images: int | None
     seed: int
     cache_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How long a training goes on, and what changes in it; see `greenbatch.design.TrainingStudy`.
+
+    Attributes:
+        epochs, patience, monitor, min_change: As in the study.
+        plateau_factor, plateau_patience: When the learning rate is reduced; a patience of 0: never.
+        frozen_epochs, frozen_settings, frozen_batch_norm: Of the first stage.
+    """
+
+    epochs: int
+    patience: int
+    monitor: Literal["loss", "accuracy"]
+    min_change: float
+    plateau_factor: float
+    plateau_patience: int
+    frozen_epochs: int
+    frozen_settings: Pairs
+    frozen_batch_norm: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +125,8 @@ class Train(Request):
         augmentation: Kinds of changes to the training images.
         threads: Of work on the CPU.
         training_seed: Of weights and order.
-        epochs: The most of them.
-        patience: Epochs without a lower validation loss after which it stops; 0: it does not.
+        weights: What the network begins with: ``random``, ``pretrained`` or a file.
+        course: How long it goes on.
         held_epochs: How many the journal holds.
         checkpoints: Their folder.
         protocol: The rules.
@@ -122,8 +144,8 @@ class Train(Request):
     augmentation: tuple[str, ...]
     threads: int
     training_seed: int
-    epochs: int
-    patience: int
+    weights: str
+    course: Course
     held_epochs: int
     checkpoints: Path
     protocol: MeasurementProtocol
@@ -157,11 +179,13 @@ class Preflight(Request):
         backends: Their names.
         names: Of the data sets.
         data: How they are loaded.
+        weights: What networks begin with that do not begin at random, by network.
     """
 
     backends: tuple[str, ...]
     names: tuple[str, ...]
     data: Data
+    weights: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from greenbatch.records import journal as journals
 from greenbatch.runners.child.handle import ChildProcess
 from greenbatch.runners.run.directory import RunDirectory
 from greenbatch.runners.training.child import checkpoints
+from greenbatch.runners.training.child.progress import Progress
 from tests.fakes import runs, training_runs
 from tests.thorough import needs_thorough
 from tests.unit.records.test_records import IDLE, repetition
@@ -274,7 +275,7 @@ def _checkpoint(path: Path) -> None:
             "optimizer": {},
             "scaler": {},
             "random": {"cpu": torch.get_rng_state(), "cuda": []},
-            "state": {"epochs": 1, "best_loss": 1.0, "waited": 0},
+            "state": Progress(epochs=1).members(),
         },
     )
 

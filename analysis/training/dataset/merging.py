@@ -19,6 +19,7 @@ from greenbatch.analysis.dataset.merging import check_inputs, merged_attributes,
 from greenbatch.analysis.dataset.training_variables import KIND, VARIABLES, cell_dims
 from greenbatch.analysis.dataset.variables import settings_of
 from greenbatch.analysis.training.dataset.store import open_training
+from greenbatch.design.training_options import Transfer
 from greenbatch.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 _DESIGN = ("epochs", "patience", "image_size", "train_images", "validation_images", "search")
 """What is the same in runs that are set side by side; networks, data and batch sizes may differ,
 and leave holes."""
+_LATER_DESIGN: Mapping[str, object] = {
+    "augmentation": [],
+    "transfer": Transfer().model_dump(mode="json"),
+    "monitor": "loss",
+    "min_change": 0.0,
+    "plateau": None,
+}
+"""The same of what older studies do not have, with what held for them."""
 
 
 def merge_training(
@@ -78,6 +87,8 @@ def _facts(dataset: "xr.Dataset") -> Facts:
     """Gather what a run says of itself; its design must be that of the others, everywhere."""
     found, study = facts_of(dataset), training_study_of(dataset)
     design = {f"design.{name}": str(study.members.get(name)) for name in _DESIGN}
+    for name, before in _LATER_DESIGN.items():
+        design[f"design.{name}"] = str(study.members.get(name, before))
     design["design.settings"] = ", ".join(sorted(settings_of(dataset).values())) or "none"
     return replace(found, everywhere={**found.everywhere, **design})
 

@@ -7,8 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from greenbatch.design.training_options import RANDOM
 from greenbatch.errors import UnknownNameError, UnsupportedCell, UsageError
 from greenbatch.records.training import TIMM
+from greenbatch.runners.training.child import pretrained
+from greenbatch.runners.training.child.stages import last_layer
 from greenbatch.runners.training.design import networks
 from greenbatch.runners.training.design.networks import Network
 
@@ -24,7 +27,12 @@ _INCEPTION = {"aux_logits": False, "init_weights": True}
 
 
 def build(
-    network: Network, settings: _Settings, shape: _Shape, classes: int, seed: int
+    network: Network,
+    settings: _Settings,
+    shape: _Shape,
+    classes: int,
+    seed: int,
+    weights: str = RANDOM,
 ) -> nn.Module:
     """Build a network, see `greenbatch.runners.training.child.building.build`."""
     for setting in network.settings:
@@ -33,7 +41,7 @@ def build(
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         try:
-            module = make(network, settings, shape, classes)
+            module = make(network, settings, shape, classes, weights)
             _outputs(module, shape)
         except (RuntimeError, AssertionError, ValueError) as error:  # all three for a wrong size
             cause = (str(error).strip().splitlines() or ["it is too small"])[0].rstrip(".")
@@ -62,13 +70,18 @@ def hidden_widths(shape: _Shape, classes: int, layers: int, width: str) -> list[
     return [int(float(width)) for _ in steps]
 
 
-def _dense(_: Network, settings: _Settings, shape: _Shape, classes: int) -> nn.Module:
+def _dense(
+    network: Network, settings: _Settings, shape: _Shape, classes: int, weights: str
+) -> nn.Module:
     values = shape[0] * shape[1] * shape[2]
     relu = networks.DENSE_RELU.text(settings) == "1"
-    return nn.Sequential(nn.Flatten(), *_linear_layers(settings, shape, classes, values, relu))
+    layers = _linear_layers(settings, shape, classes, values, relu)
+    return _begun(nn.Sequential(nn.Flatten(), *layers), network, weights)
 
 
-def _simple_cnn(_: Network, settings: _Settings, shape: _Shape, classes: int) -> nn.Module:
+def _simple_cnn(
+    network: Network, settings: _Settings, shape: _Shape, classes: int, weights: str
+) -> nn.Module:
     channels, height, width = shape
     relu = networks.CONV_RELU.text(settings) == "1"
     layers: list[nn.Module] = []
@@ -82,9 +95,14 @@ def _simple_cnn(_: Network, settings: _Settings, shape: _Shape, classes: int) ->
             height, width = height // 2, width // 2
         channels = filters
     values = channels * height * width
-    return nn.Sequential(
-        *layers, nn.Flatten(), *_linear_layers(settings, shape, classes, values, relu=False)
-    )
+    layers += [nn.Flatten(), *_linear_layers(settings, shape, classes, values, relu=False)]
+    return _begun(nn.Sequential(*layers), network, weights)
+
+
+def _begun(module: nn.Module, network: Network, weights: str) -> nn.Module:
+    """Give a whole network its weights; its last layer keeps its own where there is no other."""
+    pretrained.load(module, network.name, weights, but_last=last_layer(module))
+    return module
 
 
 def _linear_layers(
@@ -103,7 +121,9 @@ def _linear_layers(
     return [*layers, nn.Linear(inputs, classes)]
 
 
-def _published(network: Network, settings: _Settings, shape: _Shape, classes: int) -> nn.Module:
+def _published(
+    network: Network, settings: _Settings, shape: _Shape, classes: int, weights: str
+) -> nn.Module:
     if shape[0] not in (1, _RGB):
         raise UnsupportedCell(
             f"{network.name} takes images of 1 or 3 channels, not of {shape[0]}; train simple-cnn"
@@ -112,13 +132,14 @@ def _published(network: Network, settings: _Settings, shape: _Shape, classes: in
     dropout = networks.OWN_DROPOUT.text(settings)
     if networks.HEAD.text(settings) == "delrey":
         body = make(network.name, (_RGB, *shape[1:]), 0)
+        pretrained.load(body, network.name, weights, but_last=None)
         inputs, head = _outputs(body, (_RGB, *shape[1:])), []
         for outputs in networks.DELREY_HEADS[network.name]:
             head += [nn.Linear(inputs, outputs), nn.ReLU()]
             inputs = outputs
         module: nn.Module = nn.Sequential(body, *head, nn.Linear(inputs, classes))
     else:
-        module = make(network.name, (_RGB, *shape[1:]), classes)
+        module = _begun(make(network.name, (_RGB, *shape[1:]), classes), network, weights)
     if dropout != "own":
         _drop_out(module, float(dropout))
     return nn.Sequential(_Repeated(), module) if shape[0] == 1 else module
@@ -202,7 +223,7 @@ class _PassedOn(nn.Module):
         return earlier
 
 
-_BUILDERS: dict[str, Callable[[Network, _Settings, _Shape, int], nn.Module]] = {
+_BUILDERS: dict[str, Callable[[Network, _Settings, _Shape, int, str], nn.Module]] = {
     "dense": _dense,
     "simple-cnn": _simple_cnn,
 }

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from greenbatch.runners.training.child.training_state import RandomState, SavedState
 
     class Position(TypedDict):
-        """How far the training has come."""
+        """See `greenbatch.runners.training.child.progress.Progress`."""
 
         epochs: int
-        best_loss: float
+        frozen: bool
+        best: float
         waited: int
+        stale: int
+        reductions: int
 
     class Checkpoint(SavedState):
         """What a file holds."""

@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,9 @@ from greenbatch.runners import backends
 from greenbatch.runners.child.system import affinity, gpu_uuid, idle_for, peak_memory_bytes
 from greenbatch.runners.child.windows import Send, clock
 from greenbatch.runners.scenarios import offline
-from greenbatch.runners.training.child import building, checkpoints
+from greenbatch.runners.training.child import building, checkpoints, pretrained, stages
 from greenbatch.runners.training.child.feeding import Feeder
+from greenbatch.runners.training.child.progress import Progress
 from greenbatch.runners.training.child.reading import Readers
 from greenbatch.runners.training.child.scores import Scores
 from greenbatch.runners.training.child.training_state import (
@@ -47,7 +48,6 @@ from greenbatch.runners.training.messages import (
 if TYPE_CHECKING:
     import torch
 
-    from greenbatch.runners.training.child.checkpoints import Position
     from greenbatch.runners.training.data.datasets import Split
 
 _CHECK_EVERY = 20  # steps on a GPU between two looks at the loss: each makes it wait
@@ -72,6 +72,9 @@ def preflight(request: Preflight, send: Send) -> None:
                 f"{' x '.join(map(str, split.shape))}, {len(split.classes)} classes"
             )
             notes += [summary, *(f"{name}: {note}" for note in split.notes)]
+        for network, weights in request.weights.items():
+            pretrained.state_of(network, weights)
+            notes.append(f"{network} begins with {weights} weights")
     except GreenbatchError as error:
         fault, code = str(error), error.exit_code
     send(PreflightResult(reasons=reasons, notes=tuple(notes), fault=fault, code=code))
@@ -94,8 +97,8 @@ def fit(request: Train, send: Send, born_s: float) -> None:
     device = _configure(cell, request)
     workers = _workers(request, device)
     split = _load(cell.data, request.data, workers)
-    training_state = _training_state(cell, split, device, request.training_seed)
-    state, note = _resume(training_state, request)
+    training_state = _training_state(request, split, device)
+    progress, note = _resume(training_state, request)
     with Readers(workers, request.prefetch) as readers:
         kinds, seed = request.augmentation, request.training_seed
         changes = Augmentation(kinds, seed) if kinds else None
@@ -103,20 +106,20 @@ def fit(request: Train, send: Send, born_s: float) -> None:
         validation = Feeder(split.validation, cell.batch_size, device, readers)
         training_state.wait()
         loaded_s = clock()
-        send(TrainingLoaded(epochs=state.epochs, note=note))
+        send(TrainingLoaded(epochs=progress.epochs, note=note))
 
         settle = send if request.settles else None
         idle = idle_for(request.idle_before_s, settle) if request.idle_before_s else None
         warm_up = None
-        if not state.ended(request):
+        if not progress.ended(request.course):
             warm_up = _warm_up(training_state, train, validation, split, request)
         send(TrainingWarm())
         warm_s = clock()
         cpu_before_s = time.process_time()
         fitting = _Fitting(training_state, train, validation, split, request, send, clock())
         with offline.collector_held_off():
-            while not state.ended(request):
-                state = fitting.epoch(state)
+            while not progress.ended(request.course):
+                progress = fitting.epoch(progress)
                 gc.collect(0)
     host_bytes, _ = peak_memory_bytes()
     send(
@@ -127,7 +130,7 @@ def fit(request: Train, send: Send, born_s: float) -> None:
             idle=idle,
             cpu_s=time.process_time() - cpu_before_s,
             warm_up=warm_up,
-            stopped="epochs" if state.epochs >= request.epochs else "patience",
+            stopped="epochs" if progress.epochs >= request.course.epochs else "patience",
             parameters=sum(parameter.numel() for parameter in training_state.network.parameters()),
             memory_host_bytes=host_bytes,
             settings=_settings(cell, training_state, split, request)
@@ -139,36 +142,6 @@ def fit(request: Train, send: Send, born_s: float) -> None:
             },
         )
     )
-
-
-@dataclass(frozen=True)
-class _State:
-    """Where a training stands between two epochs.
-
-    Attributes:
-        epochs: That ended.
-        best_loss: The lowest validation loss so far.
-        waited: Epochs since then.
-    """
-
-    epochs: int = 0
-    best_loss: float = math.inf
-    waited: int = 0
-
-    def after(self, loss: float) -> "_State":
-        """Return where it stands after an epoch with this validation loss."""
-        if loss < self.best_loss:
-            return _State(self.epochs + 1, loss, 0)
-        return _State(self.epochs + 1, self.best_loss, self.waited + 1)
-
-    def members(self) -> "Position":
-        """Return what a checkpoint holds of it."""
-        return {"epochs": self.epochs, "best_loss": self.best_loss, "waited": self.waited}
-
-    def ended(self, request: Train) -> bool:
-        """Return whether no epoch is left."""
-        patience = request.patience
-        return self.epochs >= request.epochs or bool(patience and self.waited >= patience)
 
 
 class _Fitting:
@@ -195,9 +168,9 @@ class _Fitting:
         self._reported_s = now_s
         self._epoch = 0
 
-    def epoch(self, state: _State) -> _State:
+    def epoch(self, before: Progress) -> Progress:
         """Train, validate, write a checkpoint, and report it; return where it stands then."""
-        self._epoch = state.epochs
+        self._epoch = before.epochs
         self._images = 0
         began_s = self.last_s
         learned = Scores(self._classes, self._training_state.device)
@@ -208,15 +181,15 @@ class _Fitting:
         loss = scores.loss
         self._check(loss, "of the validation images")
         validated_s = self._end_of_phase(trained_s)
-        state = state.after(loss)
+        progress = self._after(before, loss, scores.accuracy)
         folder = self._request.checkpoints
         checkpoints.save(
             folder,
-            state.epochs,
+            progress.epochs,
             {
                 **self._training_state.state(),
                 "random": random_state(self._training_state.device),
-                "state": state.members(),
+                "state": progress.members(),
             },
         )
         self.last_s = clock()
@@ -233,7 +206,19 @@ class _Fitting:
             )
         )
         self._reported_s = self.last_s
-        return state
+        return progress
+
+    def _after(self, before: Progress, loss: float, accuracy: float) -> Progress:
+        """Begin the next stage, or reduce the learning rate, where it is time."""
+        course, cell = self._request.course, self._request.cell
+        progress = before.after(course, loss, accuracy)
+        if before.frozen and not progress.frozen:
+            stages.enter(
+                self._training_state, cell.model, dict(cell.settings), course, frozen=False
+            )
+        elif progress.reductions > before.reductions:
+            self._training_state.reduce_rate(course.plateau_factor)
+        return progress
 
     def _pass(self, scores: Scores) -> None:
         """Pass over the training images once, and learn from them."""
@@ -304,31 +289,34 @@ def _load(name: str, data: Data, workers: int) -> "Split":
     )
 
 
-def _training_state(
-    cell: TrainingCell, split: "Split", device: "torch.device", seed: int
-) -> TrainingState:
+def _training_state(request: Train, split: "Split", device: "torch.device") -> TrainingState:
     import torch
 
+    cell, seed = request.cell, request.training_seed
     settings = dict(cell.settings)
     hyperparameters.check(cell.model, settings)
     torch.manual_seed(seed)
-    network = building.build(cell.model, settings, split.shape, len(split.classes), seed)
+    network = building.build(
+        cell.model, settings, split.shape, len(split.classes), seed, request.weights
+    )
     training_state = make_training_state(network, settings, cell.precision, device)
     torch.manual_seed(seed)  # what a network drew in its making must not move what comes now
     return training_state
 
 
-def _resume(training_state: TrainingState, request: Train) -> tuple[_State, str]:
+def _resume(training_state: TrainingState, request: Train) -> tuple[Progress, str]:
     """Go on where the journal's last epoch ended; return how far that is, and what is to say."""
-    if not request.held_epochs:
-        return _State(), ""
-    folder, held = request.checkpoints, request.held_epochs
-    _, members, note = checkpoints.load(folder, held, training_state.device)
-    if not members:
-        return _State(), note
-    training_state.load(members)
-    restore_random_state(members["random"], training_state.device)
-    return _State(**members["state"]), note
+    progress, note, members = Progress.at_begin(request.course), "", None
+    if held := request.held_epochs:
+        _, members, note = checkpoints.load(request.checkpoints, held, training_state.device)
+    if members:
+        progress = Progress.of(members["state"])
+    cell, course = request.cell, request.course
+    stages.enter(training_state, cell.model, dict(cell.settings), course, progress.frozen)
+    if members:
+        training_state.load(members)
+        restore_random_state(members["random"], training_state.device)
+    return progress, note
 
 
 def _warm_up(
@@ -384,6 +372,7 @@ def _settings(
         "classes": len(split.classes),
         "unreadable_images": split.skipped,
         "data_notes": "; ".join(split.notes) or "none",
+        "weights": request.weights,
         "augmentation": ", ".join(request.augmentation) or "none",
         "optimizer": type(training_state.optimizer).__name__,
     }

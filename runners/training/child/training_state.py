@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TypedDict
 
 from greenbatch.runners.training.child.scores import Scores
@@ -42,6 +42,7 @@ class TrainingState:
         scaler: Keeps small gradients of fp16 from vanishing; it does nothing in other precisions.
         precision: One of `greenbatch.records.TRAINING_PRECISIONS`.
         device: Where it all is.
+        still: Parts that stay in evaluation mode while the others learn.
     """
 
     network: "torch.nn.Module"
@@ -49,6 +50,18 @@ class TrainingState:
     scaler: "torch.amp.GradScaler"
     precision: str
     device: "torch.device"
+    still: "list[torch.nn.Module]" = field(default_factory=list)
+
+    def learn(self) -> None:
+        """Put the network in training mode, all but what stays still."""
+        self.network.train()
+        for part in self.still:
+            part.eval()
+
+    def reduce_rate(self, factor: float) -> None:
+        """Multiply the learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] *= factor
 
     def step(self, images: "torch.Tensor", labels: "torch.Tensor") -> "torch.Tensor":
         """Learn from a batch; return its mean loss, shape (), on the device."""
@@ -82,14 +95,14 @@ class TrainingState:
                 scores.add_answers(logits, labels)
                 if pulse is not None:
                     pulse(len(labels))
-        self.network.train()
+        self.learn()
 
     def twin(self) -> Self:
         """Return a copy that learns by itself."""
-        network, optimizer = copy.deepcopy((self.network, self.optimizer))
+        network, optimizer, still = copy.deepcopy((self.network, self.optimizer, self.still))
         scaler = _scaler(self.precision, self.device)
         scaler.load_state_dict(self.scaler.state_dict())
-        return type(self)(network, optimizer, scaler, self.precision, self.device)
+        return type(self)(network, optimizer, scaler, self.precision, self.device, still)
 
     def wait(self) -> None:
         """Wait for the device to end all that it was given."""

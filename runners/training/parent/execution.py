@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
+from greenbatch.design.training_options import RANDOM
 from greenbatch.design.training_study import TrainingStudy
 from greenbatch.errors import BackendUnavailable, MeasurementError, UsageError
 from greenbatch.records import Epoch, Record, Training, TrainingCell
@@ -19,6 +20,7 @@ from greenbatch.runners.run.execute import rest, temperatures_c
 from greenbatch.runners.training.messages import Preflight, PreflightResult
 from greenbatch.runners.training.parent import schedule, session
 from greenbatch.runners.training.parent.ledger import Ledger
+from greenbatch.runners.training.parent.requests import data_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,10 @@ def preflight(study: TrainingStudy) -> list[str]:
         with ChildProcess(study.rules.timeout_s) as child:
             child.begin("preflight", "torch-cpu")
             request = Preflight(
-                backends=study.backends, names=study.data, data=session.data_of(study)
+                backends=study.backends,
+                names=study.data,
+                data=data_of(study),
+                weights={k: v for k, v in study.transfer.weights.items() if v != RANDOM},
             )
             found = child.finish(request, PreflightResult)
     except ChildFailed as failure:

@@ -29,7 +29,6 @@ from greenbatch.records import (
 from greenbatch.runners.child.environment import variables_of
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess, reported_figures
 from greenbatch.runners.child.messages import Idling, Message, Settled
-from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
@@ -37,20 +36,17 @@ from greenbatch.runners.run.cell_metering import check_device, metering_of
 from greenbatch.runners.run.repetition import conditions_around, window_flags
 from greenbatch.runners.training.child import checkpoints
 from greenbatch.runners.training.messages import (
-    Data,
     EpochEnded,
     Heartbeat,
     PhaseEnded,
-    Train,
     Trained,
     TrainingLoaded,
     TrainingWarm,
 )
 from greenbatch.runners.training.parent.ledger import Before, Ledger
 from greenbatch.runners.training.parent.phases import total
+from greenbatch.runners.training.parent.requests import training_of
 
-BEAT_S = 5.0
-"""At most every so many seconds a child reports how far it has come."""
 _TRACE_POINTS = 20_000  # of a domain: hours are drawn as well from as many
 
 
@@ -151,7 +147,14 @@ def train(slot: TrainingSlot, context: TrainingContext, rest: Callable[[], Condi
                     else:
                         log(event)
 
-                request = _request(slot, context, before, folder)
+                request = training_of(
+                    context.study,
+                    slot.cell,
+                    slot.block,
+                    held_epochs=len(before.epochs),
+                    folder=folder,
+                    settles=context.metering.settles,
+                )
                 reply = child.finish(request, Trained, follow)
                 device = check_device(counted, reply.gpu_uuid)
                 reply = replace(reply, settings={**reply.settings, **device})
@@ -367,36 +370,3 @@ def _flags(
     if warm_up and not warm_up.settled:
         flags |= Flag.UNSTEADY
     return flags
-
-
-def _request(slot: TrainingSlot, context: TrainingContext, before: Before, folder: Path) -> Train:
-    study = context.study
-    return Train(
-        cell=slot.cell,
-        data=data_of(study),
-        workers=study.pipeline.workers,
-        prefetch=study.pipeline.prefetch,
-        augmentation=study.augmentation,
-        threads=thread_count(study.threads),
-        training_seed=study.seed + slot.block,
-        epochs=study.epochs,
-        patience=study.patience,
-        held_epochs=len(before.epochs),
-        checkpoints=folder,
-        protocol=study.rules,
-        idle_before_s=study.rules.idle_s,
-        settles=context.metering.settles,
-        beat_s=BEAT_S,
-    )
-
-
-def data_of(study: TrainingStudy) -> Data:
-    """Return how a study's data are loaded."""
-    return Data(
-        data_dir=study.data_dir,
-        image_size=study.image_size,
-        train_images=study.train_images,
-        validation_images=study.validation_images,
-        seed=study.seed,
-        cache_bytes=round(study.pipeline.cache_gib * 2**30),
-    )

@@ -68,6 +68,13 @@ def train(
             "disables early stopping. Default: 0."
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights that the networks begin with: random, pretrained (those of torchvision "
+            "or timm) or a file of a state_dict. Default: random."
+        ),
+    ] = None,
     repetitions: Annotated[
         int | None, typer.Option(help="Number of repetitions of each training. Default: 3.")
     ] = None,
@@ -124,6 +131,7 @@ def train(
         "precisions": precision,
         "settings": named_values(setting or [], "--set", "learning_rate=0.01,0.1") or None,
         "patience": patience,
+        "transfer": {"weights": dict.fromkeys(models or (), weights)} if weights else None,
         "repetitions": repetitions,
         "providers": provider,
         "image_size": image_size,

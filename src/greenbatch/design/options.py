@@ -86,6 +86,10 @@ class TrainingOptions(_Options, total=False):
     augmentation: Sequence[str]
     epochs: int
     patience: int
+    transfer: Mapping[str, object]
+    monitor: str
+    min_change: float
+    plateau: Mapping[str, float] | None
     search: Mapping[str, object]
     substitutions: Mapping[str, str]
 

@@ -51,6 +51,9 @@ def scaled_training(study: TrainingStudy, scale: float) -> TrainingStudy:
     ):
         taken = min(there, math.inf if members[name] is None else members[name])
         members[name] = _share(int(taken), scale, fewest) if taken < math.inf else None
+    if frozen := study.transfer.frozen_epochs:
+        epochs = _share(frozen, scale, fewest=1)
+        members["transfer"] = {**members["transfer"], "frozen_epochs": epochs}
     if study.search:
         trials = _share(study.search.trials, scale, FEWEST_TRIALS)
         members["search"] = {**members["search"], "trials": trials}

@@ -34,7 +34,7 @@ from greenbatch.design.field_types import (
 from greenbatch.design.known import Known, known_of
 from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.design.search_space import Dimension, parse_space
-from greenbatch.design.training_options import Augmented, Pipeline
+from greenbatch.design.training_options import Augmented, Pipeline, Plateau, Transfer
 from greenbatch.documents import write_yaml
 from greenbatch.records import TrainingCell
 
@@ -105,9 +105,13 @@ class TrainingStudy(BaseModel):
         settings: Further factors, name -> values: hyperparameters (``optimizer``,
             ``learning_rate``, ``weight_decay``, ``momentum``, ``dropout``) and what a network
             takes (``linear_layers``, ``conv_layers``, ``relu``).
-        epochs: The most.
-        patience: Stop after so many epochs in which the validation loss did not get lower; 0: do
-            not stop early.
+        transfer: How a training begins from weights that were learnt elsewhere.
+        epochs: The most, of both stages.
+        patience: Stop after so many epochs in which the monitored value did not get better; 0: do
+            not stop early. A first stage with a frozen body ends so, too, and the second begins.
+        monitor: What gets better: the validation ``loss``, or the ``accuracy``.
+        min_change: By more than so much is better.
+        plateau: When the learning rate is reduced; ``None``: never.
         search: Of a search; its trials are the trainings then, and a repetition is a search with
             another seed.
         substitutions: What stands in for a network of a study that is repeated, by its name there.
@@ -137,6 +141,10 @@ class TrainingStudy(BaseModel):
     settings: Settings = Field(default_factory=dict)
     epochs: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 10
     patience: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0
+    transfer: Transfer = Field(default_factory=Transfer)
+    monitor: Literal["loss", "accuracy"] = "loss"
+    min_change: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    plateau: Plateau | None = None
     search: Search | None = None
     substitutions: dict[str, str] = Field(default_factory=dict)
     scale: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -163,6 +171,21 @@ class TrainingStudy(BaseModel):
             )
         if self.search and "batch_size" in self.search.space and len(self.batch_sizes) > 1:
             raise ValueError("batch_size is searched, and batch_sizes has several; give it one")
+        return self
+
+    @model_validator(mode="after")
+    def _transferred(self, info: ValidationInfo) -> "TrainingStudy":
+        for name in self.transfer.weights:
+            if name not in self.models:
+                raise ValueError(f"transfer.weights names {name}, which is not among the models")
+        if self.transfer.frozen_epochs > self.epochs:
+            raise ValueError(
+                f"transfer.frozen_epochs is {self.transfer.frozen_epochs}, more than the "
+                f"{self.epochs} epochs of a training"
+            )
+        if known := known_of(info):
+            for name in self.models:
+                known.hyperparameters(name, self.transfer.frozen)
         return self
 
     @model_validator(mode="after")

@@ -115,6 +115,14 @@ def test_an_option_that_cannot_be_meant_is_refused(
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        ("transfer={weights: {resnet50: random}}", "names resnet50, which is not among the models"),
+        ("transfer={frozen_epochs: 99}", "frozen_epochs is 99, more than the"),
+        ("transfer={frozen: {optimizer: sgd}}", "frozen is given without frozen_epochs"),
+        ("transfer={frozen_epochs: 1, frozen: {dropout: 0}}", "frozen has dropout; it has opt"),
+        ("transfer={frozen_epochs: 1, frozen: {optimizer: lbfgs}}", "optimizer is lbfgs"),
+        ("plateau={factor: 2}", "plateau.factor"),
+        ("augmentation=[flip, flip]", "'flip' is named twice"),
+        ("pipeline={workers: -1}", "pipeline.workers"),
         ("search.space={}", "the search space is empty; give a hyperparameter"),
         ("search.space={relu: []}", "relu has nothing to choose from"),
         ("search.space={colour: [1]}", "simple-cnn takes no colour; it takes optimizer"),

@@ -14,6 +14,7 @@ from greenbatch.records import TrainingCell
 from greenbatch.runners.child.messages import Message, encode
 from greenbatch.runners.training.child import checkpoints, fitting
 from greenbatch.runners.training.messages import (
+    Course,
     Data,
     EpochEnded,
     Heartbeat,
@@ -34,6 +35,17 @@ DATA = Data(
     validation_images=50,
     seed=0,
     cache_bytes=2**20,
+)
+COURSE = Course(
+    epochs=4,
+    patience=0,
+    monitor="loss",
+    min_change=0.0,
+    plateau_factor=1.0,
+    plateau_patience=0,
+    frozen_epochs=0,
+    frozen_settings=(),
+    frozen_batch_norm=False,
 )
 
 
@@ -57,8 +69,8 @@ def request(folder: Path, cell: TrainingCell = CELL, **more: Any) -> Train:
         augmentation=(),
         threads=1,
         training_seed=3,
-        epochs=4,
-        patience=0,
+        weights="random",
+        course=COURSE,
         held_epochs=0,
         checkpoints=folder,
         protocol=RULES,
@@ -66,7 +78,8 @@ def request(folder: Path, cell: TrainingCell = CELL, **more: Any) -> Train:
         idle_before_s=0.0,
         beat_s=1e9,
     )
-    return replace(plain, **more)
+    course = {name: more.pop(name) for name in (*more,) if hasattr(COURSE, name)}
+    return replace(plain, course=replace(COURSE, **course), **more)
 
 
 @dataclass(frozen=True)
@@ -193,7 +206,9 @@ def test_data_of_one_class_are_refused_before_anything_is_trained(tmp_path: Path
     with pytest.raises(UsageError, match="of one class only"):
         fit(request(tmp_path, TrainingCell("dense", name)))
     sent: list[Message] = []
-    fitting.preflight(Preflight(backends=("torch-cpu",), names=(name,), data=DATA), sent.append)
+    fitting.preflight(
+        Preflight(backends=("torch-cpu",), names=(name,), data=DATA, weights={}), sent.append
+    )
     (found,) = sent
     assert isinstance(found, PreflightResult)
     assert "of one class only" in str(found.fault)
@@ -236,3 +251,29 @@ def test_what_was_in_force_is_told(tmp_path: Path) -> None:
     assert settings["dropout"] == "0.5"
     assert settings["seed"] == 3
     assert (settings["train_images"], settings["classes"]) == (200, 10)
+
+
+@pytest.mark.slow
+def test_a_training_in_two_stages_resumes_between_and_within_them(tmp_path: Path) -> None:
+    two: dict[str, Any] = {
+        "frozen_epochs": 2,
+        "frozen_settings": (("learning_rate", "0.05"),),
+        "augmentation": ("brightness",),
+        "workers": 2,
+        "plateau_factor": 0.5,
+        "plateau_patience": 1,
+        "min_change": 10.0,  # no epoch but the first of a stage is better
+    }
+    whole = fit(request(tmp_path / "whole", **two)).curve
+    for held in (1, 2, 3):
+        folder = tmp_path / f"{held}"
+        first = fit(request(folder, epochs=held, **two))
+        second = fit(request(folder, held_epochs=held, **two))
+        assert first.curve + second.curve == whole
+    states = [
+        torch.load(checkpoints.path_of(tmp_path / "whole", count), weights_only=True)
+        for count in (2, 3, 4)
+    ]
+    rates = [state["optimizer"]["param_groups"][0]["lr"] for state in states[1:]]
+    assert rates == [0.01, 0.005]
+    assert [state["state"]["frozen"] for state in states] == [False, False, False]
