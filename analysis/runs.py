@@ -86,6 +86,8 @@ def write_report(
     currency: str = "",
     timeline_batch: int | None = None,
     timeline_backend: str | None = None,
+    metric: str | None = None,
+    within: float | None = None,
 ) -> "InferenceReport | TrainingReport":
     """Compile a run and write its report.
 
@@ -102,6 +104,10 @@ def write_report(
         timeline_batch: Show networks by year also at this batch size, all at the same; of servers
             the largest batch of the policy.
         timeline_backend: The same, all on this backend.
+        metric: Of trainings: by which correctness is judged, ``accuracy`` (the default), ``f1``,
+            ``precision``, ``recall`` or ``auc``.
+        within: Of trainings: how much less correct the greenest choice may be, as a share of the
+            best; 0.01 where not given.
 
     Returns:
         ``page``, the path of ``index.html``, and ``findings``, what it shows.
@@ -111,13 +117,16 @@ def write_report(
         FileError: A link is in it.
         UsageError: The intensity or the price is not positive; or a place is given and
             codecarbon is not installed; or no cell has the batch size of the timeline, or the run
-            is one of trainings.
-        UnknownNameError: The place is not known, or no cell has the backend of the timeline.
+            is one of trainings; or correctness is to be judged, and the run is one of inference or
+            a search.
+        UnknownNameError: The place or the metric is not known, or no cell has the backend of the
+            timeline.
     """
     from greenbatch.analysis.findings.timeline import TimelineChoice
     from greenbatch.analysis.report import build
     from greenbatch.analysis.report.findings import InferenceReport
     from greenbatch.analysis.report.tables.tradeoffs import Footprint
+    from greenbatch.analysis.training.findings.correctness import judge_of
     from greenbatch.analysis.training.report import build as training_build
     from greenbatch.analysis.training.report.findings import TrainingReport
 
@@ -126,7 +135,13 @@ def write_report(
     choice = TimelineChoice(batch_size=timeline_batch, backend=timeline_backend)
     dataset = store.load_dataset(run) if run.is_file() else None
     kind = kind_of(run) if dataset is None else dataset.attrs.get("kind")
+    judged = metric is not None or within is not None
     if kind != "training":
+        if judged:
+            raise UsageError(
+                f"{run} is no run of trainings: it has no correctness to judge; leave metric and "
+                "within out"
+            )
         if dataset is not None:
             return build.report_of_file(run, dataset, footprint, choice)
         page, found = build.report_of_run(run, footprint, choice)
@@ -137,8 +152,8 @@ def write_report(
             "leave out the batch and the backend of the timeline"
         )
     if dataset is not None:
-        return training_build.report_of_file(run, dataset, footprint)
-    page, trained = training_build.report_of_run(run, footprint)
+        return training_build.report_of_file(run, dataset, footprint, judge_of(metric, within))
+    page, trained = training_build.report_of_run(run, footprint, judge_of(metric, within))
     return TrainingReport(page, {trained.title: trained})
 
 

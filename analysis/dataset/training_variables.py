@@ -124,6 +124,9 @@ VARIABLES: dict[str, Variable] = {
     "loss": _number("1", "mean loss of the validation images", "epoch"),
     "accuracy": _number("1", "share of the validation images that is right", "epoch"),
     "f1": _number("1", "macro F1 score on the validation images", "epoch"),
+    "macro_precision": _number("1", "macro precision on the validation images", "epoch"),
+    "macro_recall": _number("1", "macro recall on the validation images", "epoch"),
+    "auc": _number("1", "macro area under the ROC curve on the validation images", "epoch"),
     "epoch_session": _number("1", "session that the epoch was done in, from 0", "epoch"),
     "epoch_duration": _number("s", "duration of a phase of an epoch", "epoch", "phase"),
     "epoch_images": _number("1", "images seen in a phase of an epoch", "epoch", "phase"),
@@ -138,6 +141,9 @@ VARIABLES: dict[str, Variable] = {
     "final_f1": _number("1", "macro F1 score after the last epoch"),
     "best_accuracy": _number("1", "highest validation accuracy of any epoch"),
     "best_f1": _number("1", "highest macro F1 score of any epoch"),
+    "best_precision": _number("1", "highest macro precision of any epoch"),
+    "best_recall": _number("1", "highest macro recall of any epoch"),
+    "best_auc": _number("1", "highest macro area under the ROC curve of any epoch"),
     "best_loss": _number("1", "lowest validation loss of any epoch"),
 }
 

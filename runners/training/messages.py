@@ -100,7 +100,7 @@ class EpochEnded(Message):
         epoch: From 0.
         ends_s: Its begin, then the ends of training, validation and checkpoint.
         train_images, validation_images: Images that were seen.
-        train_loss, loss, accuracy, f1: As in the record.
+        train_loss, loss, accuracy, f1, macro_precision, macro_recall, auc: As in the record.
     """
 
     epoch: int
@@ -111,6 +111,9 @@ class EpochEnded(Message):
     loss: float
     accuracy: float
     f1: float
+    macro_precision: float
+    macro_recall: float
+    auc: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -160,6 +160,9 @@ FROM_CHILD: tuple[child.Message, ...] = (
         loss=0.8,
         accuracy=0.7,
         f1=0.6,
+        macro_precision=0.8,
+        macro_recall=0.7,
+        auc=None,
     ),
     training.Trained(
         pid=17,

@@ -231,10 +231,11 @@ class FrontPoint(TypedDict):
 
 
 class FrontFacts(TypedDict):
-    """Accuracy against energy per image seen."""
+    """Correctness against energy per image seen; ``words``: what measures it."""
 
     kind: Literal["front"]
     points: Sequence[FrontPoint]
+    words: str
 
 
 class LevelFacts(TypedDict):

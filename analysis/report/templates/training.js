@@ -61,7 +61,7 @@ function bands(facts, chosen) {
   return {data, layout: layout(x, y, {height: 320})};
 }
 
-function front({points}, chosen, room) {
+function front({points, words}, chosen, room) {
   const shown = points.filter((p) => chosen.variants.has(p.variant));
   if (!shown.length) return nothing("Nothing is chosen.");
   const kind = points.some((p) => p.estimated) ? " (estimated)" : "";
@@ -89,7 +89,7 @@ function front({points}, chosen, room) {
       x: [p.energy[0]], y: [p.accuracy[0]],
       error_x: {...spread([p.energy]), color: tone}, error_y: {...spread([p.accuracy], true), color: tone},
       text: [text(named[i])], textposition: spots[i], textfont: {size: 10.5, color: ink},
-      customdata: [`<b>${text(p.label)}</b><br>accuracy ${worded(p.accuracy, "%")}<br>${withBounds(p.energy, "J")} per image seen${p.estimated ? " (estimated)" : ""}${p.front ? "<br>on the Pareto front" : ""}`],
+      customdata: [`<b>${text(p.label)}</b><br>${text(words)} ${worded(p.accuracy, "%")}<br>${withBounds(p.energy, "J")} per image seen${p.estimated ? " (estimated)" : ""}${p.front ? "<br>on the Pareto front" : ""}`],
       hovertemplate: "%{customdata}<extra></extra>",
       marker: {
         symbol: page.styles[p.variant].symbol + (p.estimated ? "-open" : ""), size: p.front ? 11 : 8, color: tone,

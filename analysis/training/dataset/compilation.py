@@ -213,8 +213,15 @@ def _fill(
             ("best_accuracy", max(epoch.accuracy for epoch in epochs)),
             ("best_f1", max(epoch.f1 for epoch in epochs)),
             ("best_loss", min(epoch.loss for epoch in epochs)),
+            ("best_precision", _highest(epoch.macro_precision for epoch in epochs)),
+            ("best_recall", _highest(epoch.macro_recall for epoch in epochs)),
+            ("best_auc", _highest(epoch.auc for epoch in epochs)),
         ):
             arrays[name][place] = figure
+
+
+def _highest(scores: Iterable[float | None]) -> float:
+    return max((score for score in scores if score is not None), default=_NAN)
 
 
 def _fill_whole(
@@ -266,6 +273,9 @@ def _fill_epochs(
         at = (*place, grid.place("epoch", epoch.epoch))
         for name in ("train_loss", "loss", "accuracy", "f1"):
             arrays[name][at] = getattr(epoch, name)
+        for name in ("macro_precision", "macro_recall", "auc"):
+            if (score := getattr(epoch, name)) is not None:
+                arrays[name][at] = score
         arrays["epoch_session"][at] = epoch.session
         for number, phase in enumerate(_phases(epoch)):
             spot = (*at, number)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, cast, get_args
 
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.training_variables import cell_dims, is_search
@@ -27,7 +27,52 @@ from greenbatch.records.provenance import Provenance, comparable
 if TYPE_CHECKING:
     import xarray as xr
 
-Metric = Literal["accuracy", "f1"]
+Metric = Literal["accuracy", "f1", "precision", "recall", "auc"]
+WORDS: Mapping[str, str] = {
+    "accuracy": "accuracy",
+    "f1": "F1 score",
+    "precision": "precision",
+    "recall": "recall",
+    "auc": "area under the ROC curve",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """By what correctness is judged.
+
+    Attributes:
+        metric: The best of any epoch of this.
+        within: How much less correct the greenest choice may be, as a share of the best.
+
+    Raises:
+        UnknownNameError: There is no such metric.
+        UsageError: ``within`` is not between 0 and 1.
+    """
+
+    metric: Metric = "accuracy"
+    within: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.metric not in get_args(Metric):
+            raise UnknownNameError("measure of correctness", self.metric, get_args(Metric))
+        if not 0 <= self.within < 1:
+            raise UsageError(
+                f"within is {self.within:g}; give a share from 0 to below 1, e.g. 0.01"
+            )
+
+
+BY_ACCURACY = Judge()
+
+
+def judge_of(metric: str | None, within: float | None) -> Judge:
+    """Return how correctness is judged, by accuracy and within 1 % where nothing is given."""
+    return Judge(
+        cast("Metric", metric or BY_ACCURACY.metric),
+        BY_ACCURACY.within if within is None else within,
+    )
+
+
 _OK = STATUSES.index("ok")
 _EVEN = 1e-12
 _Result = TypeVar("_Result")
@@ -41,7 +86,8 @@ class CorrectnessRow:
         name: Of the choice.
         labels: By dimension.
         energy: J per image seen, by block.
-        accuracy, f1: The best of any epoch, by block.
+        accuracy, f1, precision, recall, auc: The best of any epoch, by block; all but the first
+            two are empty in runs of earlier versions.
         source: What the energies rest on, one of ``PROVENANCES``.
         pareto_status: ``front``: no other choice is better in energy and in accuracy;
             ``dominated``: another is shown to be in both, see
@@ -55,6 +101,9 @@ class CorrectnessRow:
     energy: Mapping[int, float] = field(repr=False)
     accuracy: Mapping[int, float] = field(repr=False)
     f1: Mapping[int, float] = field(repr=False)
+    precision: Mapping[int, float] = field(repr=False, default_factory=dict)
+    recall: Mapping[int, float] = field(repr=False, default_factory=dict)
+    auc: Mapping[int, float] = field(repr=False, default_factory=dict)
     source: Provenance
     pareto_status: ParetoStatus = "missing"
     why: str = ""
@@ -65,7 +114,7 @@ class CorrectnessRow:
         return interval(self.energy.values())
 
     def correctness(self, metric: Metric = "accuracy") -> Interval | None:
-        """Accuracy or F1 over blocks, arithmetic mean."""
+        """A measure of correctness over blocks, arithmetic mean."""
         return interval(getattr(self, metric).values(), geometric=False)
 
 
@@ -74,7 +123,7 @@ class GroupTests:
     """The tests of one figure over groups.
 
     Attributes:
-        figure: ``energy``, ``accuracy`` or ``f1``.
+        figure: ``energy``, or what `Metric` names.
         shapiro: Of each group, for normality.
         levene: For equal spread; ``None`` where it cannot be had.
         kruskal: Whether any group differs, with eta squared of H.
@@ -125,7 +174,7 @@ class Correctness:
         context: Data set and machine.
         metric: By which correctness is judged.
         rows: The choices, in the order of the study.
-        tests: Over the choices: of energy, accuracy and F1.
+        tests: Over the choices: of energy, accuracy, F1, and ``metric``.
         spearman: Of mean energy with mean correctness, over the choices.
         spearman_trainings: The same over all trainings, as del Rey et al. did: those of one
             choice are no independent pairs, and its p is too small.
@@ -151,7 +200,7 @@ def correctness(
     Args:
         dataset: As `greenbatch.analysis.training.open_training` or `merge_training` gives it.
         within: How much less correct the greenest choice may be, as a share of the best.
-        metric: ``accuracy`` or ``f1``, on the validation images.
+        metric: By which correctness is judged, on the validation images: the best of any epoch.
 
     Returns:
         One for each data set and machine.
@@ -160,10 +209,7 @@ def correctness(
         UsageError: The run was a search, or ``within`` is not between 0 and 1.
         UnknownNameError: There is no such metric.
     """
-    if metric not in get_args(Metric):
-        raise UnknownNameError("measure of correctness", metric, get_args(Metric))
-    if not 0 <= within < 1:
-        raise UsageError(f"within is {within:g}; give a share from 0 to below 1, e.g. 0.01")
+    Judge(metric, within)  # checks both
     if is_search(dataset):
         raise UsageError("the run is a search: its trials are no choices that were repeated")
     apart = [dim for dim in cell_dims(dataset) if dim != "data"]
@@ -181,9 +227,10 @@ def _correctness(
         "energy": group_tests(
             "energy", {} if refused else {r.name: [*r.energy.values()] for r in rows}
         ),
-        "accuracy": group_tests("accuracy", {row.name: [*row.accuracy.values()] for row in rows}),
-        "f1": group_tests("f1", {row.name: [*row.f1.values()] for row in rows}),
     }
+    for figure in dict.fromkeys(("accuracy", "f1", metric)):
+        values = {row.name: [*getattr(row, figure).values()] for row in rows}
+        tests[figure] = group_tests(figure, values)
     if refused:
         tests["energy"] = replace(tests["energy"], notes=(refused,))
     means = {r.name: (_centre(r.energy_j), _centre(r.correctness(metric))) for r in known}
@@ -241,6 +288,9 @@ def correctness_row(
         energy=energy,
         accuracy=by_block("best_accuracy"),
         f1=by_block("best_f1"),
+        precision=by_block("best_precision"),
+        recall=by_block("best_recall"),
+        auc=by_block("best_auc"),
         source=provenance_of(cell["energy_per_image_seen_source"].values[ok]),
         why="" if energy else next(iter(reasons), "it was not trained"),
     )
@@ -265,6 +315,8 @@ def _saving(
     rows: Sequence[CorrectnessRow], within: float, metric: Metric
 ) -> tuple[Saving | None, str]:
     judged = [row for row in rows if getattr(row, metric)]
+    if not judged and metric not in ("accuracy", "f1") and any(row.accuracy for row in rows):
+        return None, f"No {word_of(metric)} was recorded; judge by accuracy or f1."
     if not judged:
         return None, "No training ended well, so there is no result."
     known = [row for row in judged if row.energy]
@@ -321,7 +373,7 @@ def _saving(
 
 def word_of(metric: Metric) -> str:
     """Name a measure of correctness in a sentence."""
-    return "F1 score" if metric == "f1" else "accuracy"
+    return WORDS[metric]
 
 
 def _incomparable(rows: Sequence[CorrectnessRow]) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _OK, _NOT_RUN = STATUSES.index("ok"), STATUSES.index("not_run")
 
+SHARES = ("accuracy", "final_accuracy", "f1", "precision", "recall", "auc")
+"""The series whose mean is arithmetic."""
 Series = Mapping[int, float]
 """A figure of a cell by block; only blocks that have it."""
 
@@ -42,7 +44,8 @@ class TrainingRow:
         series: Of ok repetitions, by block: ``energy`` (J of a whole training over the domains
             that count), ``image`` and ``image_net`` (J per image seen), ``train_image`` and
             ``validation_image`` (J per image seen in those passes), ``duration`` (s), ``epochs``,
-            ``best_epoch``, ``accuracy`` (the best), ``final_accuracy``, ``f1``.
+            ``best_epoch``, ``accuracy`` (the best), ``final_accuracy``, ``f1``, ``precision``,
+            ``recall``, ``auc``.
         lost_s, lost_j: What interruptions and failures lost, at the least, over all repetitions;
             ``None`` where nothing was lost, and no energy where it is not known.
         sessions: Repetitions that were interrupted and went on.
@@ -78,7 +81,7 @@ class TrainingRow:
     def summary(self, name: str) -> Interval | None:
         """Summarise a series over repetitions; shares by the arithmetic mean."""
         values = self.series[name].values()
-        return interval(values, geometric=name not in ("accuracy", "final_accuracy", "f1"))
+        return interval(values, geometric=name not in SHARES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,9 @@ class _Cells:
             "accuracy": by_block(here["best_accuracy"]),
             "final_accuracy": by_block(here["final_accuracy"]),
             "f1": by_block(here["best_f1"]),
+            "precision": by_block(here["best_precision"]),
+            "recall": by_block(here["best_recall"]),
+            "auc": by_block(here["best_auc"]),
         }
         for name in ("train", "validation"):
             figure = here["phase_energy_per_image"][..., self.passes.index(name)]

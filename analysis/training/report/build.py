@@ -15,6 +15,7 @@ from greenbatch.analysis.report.run_facts import machine_line
 from greenbatch.analysis.report.tables.tradeoffs import Footprint
 from greenbatch.analysis.training.dataset.store import open_training_with_files
 from greenbatch.analysis.training.findings.caveats import training_caveats
+from greenbatch.analysis.training.findings.correctness import BY_ACCURACY, Judge
 from greenbatch.analysis.training.findings.rows import training_rows
 from greenbatch.analysis.training.report.charts import drawn
 from greenbatch.analysis.training.report.figures import write_training_figures
@@ -31,6 +32,7 @@ from greenbatch.analysis.training.report.page import training_page
 from greenbatch.analysis.training.report.plain_findings import plain_findings
 from greenbatch.analysis.training.report.search_findings import search_findings
 from greenbatch.analysis.training.report.tables import table_csv, trainings_csv, trials_csv
+from greenbatch.errors import UsageError
 from greenbatch.files import remove_old_drafts, write_atomically
 from greenbatch.records import Journal
 
@@ -55,16 +57,21 @@ TABLES = (
 """Every table that a report of trainings may have; it replaces and deletes files of these names."""
 
 
-def report_of_run(run: Path, footprint: Footprint = NO_FOOTPRINT) -> tuple[Path, TrainingFindings]:
+def report_of_run(
+    run: Path, footprint: Footprint = NO_FOOTPRINT, judge: Judge = BY_ACCURACY
+) -> tuple[Path, TrainingFindings]:
     """Compile a run of trainings and write its report, see `greenbatch.analysis.write_report`."""
     dataset, files = open_training_with_files(run)
     remove_old_drafts(run)
-    found = find(dataset, files.journal, footprint)
+    found = find(dataset, files.journal, footprint, judge)
     return _write(run / FOLDER, dataset, found, "../dataset.nc"), found
 
 
 def report_of_file(
-    path: Path, dataset: "xr.Dataset", footprint: Footprint = NO_FOOTPRINT
+    path: Path,
+    dataset: "xr.Dataset",
+    footprint: Footprint = NO_FOOTPRINT,
+    judge: Judge = BY_ACCURACY,
 ) -> TrainingReport:
     """Write the report of a dataset file beside it.
 
@@ -72,10 +79,11 @@ def report_of_file(
         path: The file.
         dataset: It holds.
         footprint: What the reader wants to know of a training or search.
+        judge: By what, and how exactly, correctness is judged.
     """
     folder = path.with_name(f"{path.stem}-report")
     parts = separate(dataset)
-    found = {label: find(part, None, footprint) for label, part in parts.items()}
+    found = {label: find(part, None, footprint, judge) for label, part in parts.items()}
     if "machine" not in dataset.dims:
         (alone,) = found.values()
         return TrainingReport(_write(folder, dataset, alone, f"../{path.name}"), found)
@@ -97,7 +105,7 @@ def report_of_file(
                 )
                 for label, part in parts.items()
             ],
-            sentences=machine_sentences(dataset),
+            sentences=machine_sentences(dataset, judge.metric),
             tables=[
                 TableSection(machines_table(dataset, parts), MACHINES_NOTE),
                 TableSection(machine_pairs_table(dataset), PAIRS_NOTE),
@@ -109,7 +117,10 @@ def report_of_file(
 
 
 def find(
-    dataset: "xr.Dataset", journal: Journal | None, footprint: Footprint = NO_FOOTPRINT
+    dataset: "xr.Dataset",
+    journal: Journal | None,
+    footprint: Footprint = NO_FOOTPRINT,
+    judge: Judge = BY_ACCURACY,
 ) -> TrainingFindings:
     """Analyse a run of trainings.
 
@@ -117,16 +128,25 @@ def find(
         dataset: As `greenbatch.analysis.training.open_training` gives it.
         journal: ``None`` where the dataset is all there is.
         footprint: What the reader wants to know of a training or search.
+        judge: By what, and how exactly, correctness is judged; a search is judged by its objective.
+
+    Raises:
+        UsageError: It is given for a search.
     """
     rows = training_rows(dataset)
     caveats = training_caveats(dataset, rows)
     why = next((caveat.sentence for caveat in caveats if caveat.code == "energy-missing"), "")
     if is_search(dataset):
+        if judge != BY_ACCURACY:
+            raise UsageError(
+                "the run is a search, which is judged by its objective and within; leave metric "
+                "and within out"
+            )
         names = [str(name) for name in dataset["strategy"].values]
         shown = search_findings(dataset, rows, names, why)
     else:
         names = list(dict.fromkeys(row.label for row in drawn(rows)))
-        shown = plain_findings(dataset, rows, names, why)
+        shown = plain_findings(dataset, rows, names, why, judge)
     more = footprint_sections(rows, shown.searches, footprint)
     shown = replace(shown, tables=[*shown.tables, *more])
     title = str(dataset.attrs["title"])

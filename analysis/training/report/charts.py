@@ -20,6 +20,7 @@ from greenbatch.analysis.report.charts.facts import (
 )
 from greenbatch.analysis.report.charts.palette import IN_ORDER, MARKERS, on_dark
 from greenbatch.analysis.statistics.intervals import Interval, interval
+from greenbatch.analysis.training.findings.correctness import WORDS, Metric
 from greenbatch.analysis.training.findings.rows import TrainingRow
 
 MOST_LINES = 12
@@ -149,9 +150,12 @@ def epoch_energies(row: TrainingRow, name: str) -> list[Interval]:
 
 
 def front_charts(
-    rows: Sequence[TrainingRow], names: Sequence[str], front: Sequence[TrainingRow]
+    rows: Sequence[TrainingRow],
+    names: Sequence[str],
+    front: Sequence[TrainingRow],
+    metric: Metric = "accuracy",
 ) -> list[Chart]:
-    """Best accuracy against energy per image seen, with the front; a chart for each data set."""
+    """Best correctness against energy per image seen, with the front; a chart a data set."""
     charts = []
     for number, (data, members) in enumerate(by_data(rows).items()):
         points: list[FrontPoint] = [
@@ -164,11 +168,12 @@ def front_charts(
                 "front": row in front,
             }
             for row in members
-            if (energy := row.summary("image")) and (accuracy := row.summary("accuracy"))
+            if (energy := row.summary("image")) and (accuracy := row.summary(metric))
         ]
         if len(points) > 1:
-            label = f"Best validation accuracy on {data} against energy per image seen"
-            facts: FrontFacts = {"kind": "front", "points": points}
+            word = WORDS[metric]
+            label = f"Best validation {word} on {data} against energy per image seen"
+            facts: FrontFacts = {"kind": "front", "points": points, "words": word}
             charts.append(Chart(f"front-{number}", data, label, facts))
     return charts
 

@@ -9,6 +9,7 @@ from greenbatch.analysis.findings.caveats import Caveat
 from greenbatch.analysis.report.page import Section, TableSection
 from greenbatch.analysis.statistics.claims import Least, by_block, least
 from greenbatch.analysis.statistics.intervals import Interval, interval, ratio
+from greenbatch.analysis.training.findings.correctness import WORDS, Metric
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.findings.searches import SearchRow
 from greenbatch.analysis.training.report.tables import share
@@ -87,17 +88,20 @@ class TrainingReport:
     findings: Mapping[str, TrainingFindings]
 
 
-def best_cards(data: str, rows: Sequence[TrainingRow], *, several: bool) -> list[Card]:
-    """Answer which cell needs the least energy per image seen, and which is most accurate.
+def best_cards(
+    data: str, rows: Sequence[TrainingRow], *, several: bool, metric: Metric = "accuracy"
+) -> list[Card]:
+    """Answer which cell needs the least energy per image seen, and which is most correct.
 
     Args:
         data: The rows' data set.
         rows: Cells of one data set.
         several: Whether the run has other data sets too.
+        metric: By which correctness is judged.
     """
     where = f" on {data}" if several else ""
     cards = []
-    greenest, accurate = least_energy(rows), most_accurate(rows)
+    greenest, accurate = least_energy(rows), most_accurate(rows, metric)
     if greenest and (energy := greenest.summary("image")):
         cards.append(
             Card(
@@ -106,17 +110,19 @@ def best_cards(data: str, rows: Sequence[TrainingRow], *, several: bool) -> list
                 unit="per image seen",
                 interval=energy_interval(energy),
                 who=greenest.label,
-                more=f"best accuracy {share(greenest.summary('accuracy'))}",
+                more=f"best {WORDS[metric]} {share(greenest.summary(metric))}",
                 tag=greenest.energy_source if greenest.energy_source != "measured" else "",
             )
         )
-    if accurate and (accuracy := accurate.summary("accuracy")):
+    if accurate and (accuracy := accurate.summary(metric)):
         energy = accurate.summary("image")
         cards.append(
             Card(
-                question=f"Highest accuracy{where}",
+                question=f"Highest {WORDS[metric]}{where}",
                 amount=f"{100 * accuracy.centre:.1f} %",
-                unit="of the validation images",
+                unit="of the validation images"
+                if metric == "accuracy"
+                else "on the validation images",
                 interval=share_interval(accuracy),
                 who=accurate.label,
                 more=f"{units.si(energy.centre, 'J')} per image seen" if energy else "",
@@ -137,9 +143,9 @@ def least_energy(rows: Sequence[TrainingRow]) -> TrainingRow | None:
     return known[found.best] if found else None
 
 
-def most_accurate(rows: Sequence[TrainingRow]) -> TrainingRow | None:
-    """The row of highest accuracy."""
-    found = _highest_accuracy(rows)
+def most_accurate(rows: Sequence[TrainingRow], metric: Metric = "accuracy") -> TrainingRow | None:
+    """The row of highest accuracy, or of another measure of correctness."""
+    found = _highest(rows, metric)
     return rows[found.best] if found else None
 
 
@@ -147,8 +153,8 @@ def _least_energy(rows: Sequence[TrainingRow]) -> Least | None:
     return least(by_block([row.series["image"] for row in rows]))
 
 
-def _highest_accuracy(rows: Sequence[TrainingRow]) -> Least | None:
-    return least(-by_block([row.series["accuracy"] for row in rows]))
+def _highest(rows: Sequence[TrainingRow], metric: Metric) -> Least | None:
+    return least(-by_block([row.series[metric] for row in rows]))
 
 
 def energy_interval(value: Interval) -> str:
@@ -173,13 +179,16 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
-def comparison(data: str, rows: Sequence[TrainingRow], *, several: bool) -> tuple[str, list[str]]:
-    """Name the cells of least energy per image seen and of highest accuracy of a data set.
+def comparison(
+    data: str, rows: Sequence[TrainingRow], *, several: bool, metric: Metric = "accuracy"
+) -> tuple[str, list[str]]:
+    """Name the cells of least energy per image seen and of highest correctness of a data set.
 
     Args:
         data: The rows' data set.
         rows: Cells of one data set.
         several: Whether the run has other data sets too.
+        metric: By which correctness is judged.
 
     Returns:
         The answer in a sentence, and what goes with it.
@@ -190,7 +199,7 @@ def comparison(data: str, rows: Sequence[TrainingRow], *, several: bool) -> tupl
         return f"No training{where} completed.", []
     if len(measured) == 1:
         return _alone(measured[0], where), _one_left(rows)
-    greenest, accurate = least_energy(measured), most_accurate(measured)
+    greenest, accurate = least_energy(measured), most_accurate(measured, metric)
     parts, more = [], []
     if greenest and (energy := greenest.summary("image")):
         kind = "" if greenest.energy_source == "measured" else f" ({greenest.energy_source})"
@@ -203,16 +212,17 @@ def comparison(data: str, rows: Sequence[TrainingRow], *, several: bool) -> tupl
         more.append(
             f"Energies{where} are not compared: some are measured, others rest on an estimate."
         )
-    if accurate and (accuracy := accurate.summary("accuracy")):
-        parts.append(f"highest accuracy: {accurate.label} with {100 * accuracy.centre:.1f} %")
-        more.append(_next_accurate(accurate, measured))
+    if accurate and (accuracy := accurate.summary(metric)):
+        reached = f"{100 * accuracy.centre:.1f} %"
+        parts.append(f"highest {WORDS[metric]}: {accurate.label} with {reached}")
+        more.append(_next_accurate(accurate, measured, metric))
     if greenest and accurate and greenest is not accurate:
         factor = ratio(accurate.series["image"], greenest.series["image"])
-        gained = _difference(accurate, greenest)
+        gained = _difference(accurate, greenest, metric)
         if factor and gained:
             more.append(
                 f"Going from {greenest.label} to {accurate.label} gains {_points(gained)} of "
-                f"accuracy for {times(factor)} the energy per image seen."
+                f"{WORDS[metric]} for {times(factor)} the energy per image seen."
             )
     summary = "; ".join(parts)
     on = f"On {data}, " if several else ""
@@ -265,21 +275,22 @@ def _next(best: TrainingRow, rows: Sequence[TrainingRow]) -> str:
     return f"{more}. No significant difference in energy from {listed(alike)}.{apart}"
 
 
-def _next_accurate(best: TrainingRow, rows: Sequence[TrainingRow]) -> str:
-    """Say which choices differ from the most accurate one by nothing significant."""
-    gaps = [gap for row in rows if row is not best and (gap := _difference(best, row))]
+def _next_accurate(best: TrainingRow, rows: Sequence[TrainingRow], metric: Metric) -> str:
+    """Say which choices differ from the most correct one by nothing significant."""
+    word = WORDS[metric]
+    gaps = [gap for row in rows if row is not best and (gap := _difference(best, row, metric))]
     if few := next((gap for gap in gaps if gap.kind != "t"), None):
-        return f"No significant difference in accuracy is shown: {_too_few(few)}."
-    found = _highest_accuracy(rows)
+        return f"No significant difference in {word} is shown: {_too_few(few)}."
+    found = _highest(rows, metric)
     if found is None or not found.alike:
         return ""
     alike = [rows[place].label for place in sorted(found.alike)]
-    return f"No significant difference in accuracy from {best.label}: {listed(alike)}."
+    return f"No significant difference in {word} from {best.label}: {listed(alike)}."
 
 
-def _difference(over: TrainingRow, under: TrainingRow) -> Interval | None:
-    """Compare best accuracies block by block."""
-    a, b = over.series["accuracy"], under.series["accuracy"]
+def _difference(over: TrainingRow, under: TrainingRow, metric: Metric) -> Interval | None:
+    """Compare the best of two rows block by block."""
+    a, b = over.series[metric], under.series[metric]
     return interval((a[block] - b[block] for block in a.keys() & b.keys()), geometric=False)
 
 

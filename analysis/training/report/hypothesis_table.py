@@ -1,12 +1,12 @@
 """The tests of energy and correctness as a table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from greenbatch.analysis.findings.wording import DASH, Table, p_text
 from greenbatch.analysis.statistics.hypothesis_tests import Test
-from greenbatch.analysis.training.findings.correctness import Correctness, GroupTests
+from greenbatch.analysis.training.findings.correctness import WORDS, Correctness, GroupTests
 
-FIGURES = {"energy": "energy per image seen", "accuracy": "accuracy", "f1": "F1"}
+FIGURES: Mapping[str, str] = {"energy": "energy per image seen", **WORDS, "f1": "F1"}
 
 
 def tests_table(found: Sequence[Correctness]) -> Table:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.training_variables import is_search
 from greenbatch.analysis.findings.wording import DASH, Table, p_text, spread
+from greenbatch.analysis.training.findings.correctness import Metric
 from greenbatch.analysis.training.findings.environments import environments, machines_compared
 from greenbatch.analysis.training.findings.rows import TrainingRow, training_rows
 from greenbatch.analysis.training.report.hypothesis_table import effect_text
@@ -63,15 +64,15 @@ def machine_pairs_table(dataset: "xr.Dataset") -> Table:
     return Table("machine-pairs", title, columns, tuple(body), (False, False, True, False))
 
 
-def machine_sentences(dataset: "xr.Dataset") -> list[str]:
+def machine_sentences(dataset: "xr.Dataset", metric: Metric = "accuracy") -> list[str]:
     """Say what is saved over choices and machines; of searches, nothing is."""
     if is_search(dataset):
         return []
     several = dataset.sizes.get("data", 1) > 1
     return [
         f"On {compared.context.name}: {sentence}" if several else sentence
-        for compared in machines_compared(dataset)
-        for sentence in compared.sentences("accuracy")
+        for compared in machines_compared(dataset, metric)
+        for sentence in compared.sentences(metric)
     ]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from greenbatch.analysis.dataset.described import training_study_of
 from greenbatch.analysis.report.page import TableSection
 from greenbatch.analysis.training.findings.answers import saving_sentence
-from greenbatch.analysis.training.findings.correctness import correctness
+from greenbatch.analysis.training.findings.correctness import BY_ACCURACY, Judge, correctness
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.report.charts import by_data
 from greenbatch.analysis.training.report.factor_findings import (
@@ -39,7 +39,11 @@ _TESTS_NOTE = (
 
 
 def plain_findings(
-    dataset: "xr.Dataset", rows: Sequence[TrainingRow], names: Sequence[str], why: str
+    dataset: "xr.Dataset",
+    rows: Sequence[TrainingRow],
+    names: Sequence[str],
+    why: str,
+    judge: Judge = BY_ACCURACY,
 ) -> Findings:
     """Gather what a run without a search shows.
 
@@ -48,21 +52,23 @@ def plain_findings(
         rows: Its cells.
         names: Of the legend.
         why: Why there is no energy; empty where there is.
+        judge: By what, and how exactly, correctness is judged.
     """
     groups = by_data(rows)
     several = len(groups) > 1
-    judged = correctness(dataset)
+    metric = judge.metric
+    judged = correctness(dataset, judge.within, metric)
     summaries: list[str] = []
     sentences: list[str] = []
     cards: list[Card] = []
     front: list[TrainingRow] = []
     for (data, members), found in zip(groups.items(), judged, strict=True):
-        summary, more = comparison(data, members, several=several)
+        summary, more = comparison(data, members, several=several, metric=metric)
         summaries.append(summary)
         measured = [row for row in members if row.ok]
         if len(measured) > 1:
             sentences += [] if why else [saving_sentence(found)]
-            cards += best_cards(data, members, several=several)
+            cards += best_cards(data, members, several=several, metric=metric)
         sentences += more
         choices = zip(members, found.rows, strict=True)
         front += [row for row, choice in choices if choice.pareto_status == "front"]
@@ -73,7 +79,7 @@ def plain_findings(
         sentences=[*(summaries if explained else []), *sentences],
         answers=cards,
         sections=[
-            *training_sections(rows, names, front, why),
+            *training_sections(rows, names, front, why, metric),
             *([factor_section(factors, refused)] if factors or refused else []),
         ],
         tables=[

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from greenbatch.analysis.report.page import Section
+from greenbatch.analysis.training.findings.correctness import WORDS, Metric
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.report.charts import (
     MOST_LINES,
@@ -20,6 +21,7 @@ def training_sections(
     names: Sequence[str],
     front: Sequence[TrainingRow],
     why_no_energy: str = "",
+    metric: Metric = "accuracy",
 ) -> list[Section]:
     """Learning curves, energy by epoch, and energy against correctness.
 
@@ -28,6 +30,7 @@ def training_sections(
         names: Of the legend.
         front: Cells on the Pareto front of their data set.
         why_no_energy: A sentence, where there is none.
+        metric: By which correctness is judged.
     """
     shown = drawn(rows)
     estimated = any(row.estimated for row in rows)
@@ -86,11 +89,11 @@ def training_sections(
         sections.append(
             Section(
                 "front",
-                f"Pareto front: accuracy against energy per image seen{kind}",
-                "Best validation accuracy against energy per image seen; high and left is better. "
-                "The line joins the Pareto front (of the means)."
+                f"Pareto front: {WORDS[metric]} against energy per image seen{kind}",
+                f"Best validation {WORDS[metric]} against energy per image seen; high and left is "
+                "better. The line joins the Pareto front (of the means)."
                 f"{mark}",
-                front_charts(shown, names, front),
+                front_charts(shown, names, front, metric),
                 why,
                 estimated=estimated,
             )

@@ -203,6 +203,9 @@ class _Fitting:
                 loss=loss,
                 accuracy=scores.accuracy,
                 f1=scores.f1,
+                macro_precision=scores.precision,
+                macro_recall=scores.recall,
+                auc=scores.auc,
             )
         )
         self._reported_s = self.last_s

@@ -1,6 +1,9 @@
-"""How well a network does over a pass: mean loss, accuracy and F1, summed up on its device."""
+"""How well a network does over a pass: its loss and its answers, summed up on its device."""
 
 from typing import TYPE_CHECKING
+
+_MOST_VALUES = 20_000_000
+"""Of images times classes: more are not kept, and there is no area under the curve."""
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +23,9 @@ class Scores:
         self._classes = classes
         self._loss = torch.zeros((), dtype=torch.float64, device=device)
         self._confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+        self._shares: list[torch.Tensor] = []
+        self._labels: list[torch.Tensor] = []
+        self._kept = 0
         self.images = 0
 
     def add_loss(self, mean: "torch.Tensor", images: int) -> None:
@@ -33,6 +39,10 @@ class Scores:
 
         pairs = labels * self._classes + logits.argmax(1)
         self._confusion.scatter_add_(0, pairs, torch.ones_like(pairs))
+        self._kept += logits.numel()
+        if self._kept <= _MOST_VALUES:
+            self._shares.append(torch.softmax(logits.float(), 1))
+            self._labels.append(labels)
 
     @property
     def loss(self) -> float:
@@ -51,8 +61,62 @@ class Scores:
 
         F1 of a class is 2 TP / (2 TP + FP + FN), as in scikit-learn's ``f1_score``.
         """
+        hits, answered, there = self._counts()
+        return _mean_share(2 * hits, answered + there, answered + there > 0)
+
+    @property
+    def precision(self) -> float:
+        """Mean precision of those classes, TP / (TP + FP); 0 of a class that was never answered."""
+        hits, answered, there = self._counts()
+        return _mean_share(hits, answered, answered + there > 0)
+
+    @property
+    def recall(self) -> float:
+        """Mean recall of those classes, TP / (TP + FN); 0 of a class that has no image."""
+        hits, answered, there = self._counts()
+        return _mean_share(hits, there, answered + there > 0)
+
+    @property
+    def auc(self) -> float | None:
+        """Mean area under the ROC curve, each class against the others (macro, one-vs-rest).
+
+        That of a class is the share of pairs, of an image of it and another image, in which the
+        first has the larger softmax; pairs that are even count a half. Classes that have no image,
+        or every image, have none. ``None`` where no class has one, or too many values were seen.
+        """
+        import torch
+
+        if not self._shares or self._kept > _MOST_VALUES:
+            return None
+        labels = torch.cat(self._labels)
+        begin = 1 if self._classes == 2 else 0  # the areas of two classes are one and the same
+        areas = [
+            _area(shares, labels == place)
+            for place, shares in enumerate(torch.cat(self._shares).T[begin:], begin)
+            if 0 < int((labels == place).sum()) < len(labels)
+        ]
+        return sum(areas) / len(areas) if areas else None
+
+    def _counts(self) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
+        """Return by class how many answers are right, are that class, and images are of it."""
         confusion = self._confusion.view(self._classes, self._classes).double()
-        hits = confusion.diagonal()
-        either = confusion.sum(0) + confusion.sum(1)
-        seen = either > 0
-        return float((2 * hits[seen] / either[seen]).mean()) if bool(seen.any()) else 0.0
+        return confusion.diagonal(), confusion.sum(0), confusion.sum(1)
+
+
+def _mean_share(part: "torch.Tensor", whole: "torch.Tensor", seen: "torch.Tensor") -> float:
+    """Return the mean of part / whole where seen; a share of nothing is 0."""
+    if not bool(seen.any()):
+        return 0.0
+    return float((part[seen] / whole[seen].clamp(min=1)).mean())
+
+
+def _area(shares: "torch.Tensor", own: "torch.Tensor") -> float:
+    """Return Mann-Whitney's U of the own ones, as a share of all pairs."""
+    import torch
+
+    _, places, counts = torch.unique(shares, return_inverse=True, return_counts=True)
+    ends = counts.cumsum(0).double()
+    ranks = (ends - (counts.double() - 1) / 2)[places]  # of even ones, their mean rank
+    count = int(own.sum())
+    above = float(ranks[own].sum()) - count * (count + 1) / 2
+    return above / (count * (len(own) - count))

@@ -228,6 +228,9 @@ class _Log:
             loss=event.loss,
             accuracy=event.accuracy,
             f1=event.f1,
+            macro_precision=event.macro_precision,
+            macro_recall=event.macro_recall,
+            auc=event.auc,
         )
         self._append(epoch)
         self._since_s, self._images, self._epoch = saved_s, 0, event.epoch + 1

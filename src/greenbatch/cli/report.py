@@ -9,6 +9,7 @@ import typer
 
 from greenbatch.cli.options import AsJson
 from greenbatch.cli.output.printing import echo
+from greenbatch.errors import UsageError
 
 
 def report(
@@ -44,6 +45,20 @@ def report(
             "the best of each network."
         ),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="Judge trainings by this measure on the validation images: accuracy, f1, "
+            "precision, recall or auc. Default: accuracy."
+        ),
+    ] = None,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            help="Name the training with the least energy among those within this share of the "
+            "best, e.g. 2%. Default: 1%."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compile a run to dataset.nc and write its report.
@@ -61,6 +76,8 @@ def report(
         currency=currency,
         timeline_batch=timeline_batch,
         timeline_backend=timeline_backend,
+        metric=metric,
+        within=None if within is None else _share(within),
     )
     if isinstance(report, TrainingReport):
         sentences = {
@@ -90,6 +107,14 @@ def report(
 
 def _print_json(facts: Mapping[str, object]) -> None:
     typer.echo(json.dumps(facts, indent=2))
+
+
+def _share(text: str) -> float:
+    number, percent, rest = text.strip().partition("%")
+    try:
+        return float(number + rest) / (100 if percent else 1)
+    except ValueError:
+        raise UsageError(f"--within is {text!r}; give a share, e.g. 1% or 0.01") from None
 
 
 def _number_or_place(text: str) -> float | str:

@@ -122,6 +122,8 @@ class Epoch:
         train_loss: Mean loss of the training images as they were seen.
         loss, accuracy, f1: On the validation images: mean loss, share that is right, and the F1
             score of the classes averaged without weights (macro).
+        macro_precision, macro_recall, auc: The same of precision, of recall and of the area under
+            the ROC curve of each class against the others; ``None`` where it is not known.
     """
 
     cell: TrainingCell
@@ -135,12 +137,17 @@ class Epoch:
     loss: float
     accuracy: float
     f1: float
+    macro_precision: float | None = None
+    macro_recall: float | None = None
+    auc: float | None = None
     kind: Literal["epoch"] = "epoch"
 
     def __post_init__(self) -> None:
-        for name in ("train_loss", "loss", "accuracy", "f1"):
-            if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"{name} is {getattr(self, name)}; an epoch's is finite")
+        more = ("macro_precision", "macro_recall", "auc")
+        for name in ("train_loss", "loss", "accuracy", "f1", *more):
+            value = getattr(self, name)
+            if not (value is None and name in more) and not math.isfinite(value):
+                raise ValueError(f"{name} is {value}; an epoch's is finite")
 
 
 def holding(epochs: Iterable[Epoch]) -> tuple[Epoch, ...]:

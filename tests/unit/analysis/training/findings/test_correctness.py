@@ -269,8 +269,8 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     dataset = opened(tmp_path, blocks=1)
     with pytest.raises(UsageError, match="within is 1; give a share from 0 to below 1"):
         correctness(dataset, within=1.0)
-    with pytest.raises(UnknownNameError, match="unknown measure of correctness 'auc'"):
-        correctness(dataset, metric="auc")  # type: ignore[arg-type]
+    with pytest.raises(UnknownNameError, match="unknown measure of correctness 'loss'"):
+        correctness(dataset, metric="loss")  # type: ignore[arg-type]
     search = compile_training(training_runs.search_run(tmp_path / "s", blocks=1))
     with pytest.raises(UsageError, match="the run is a search"):
         correctness(search)

@@ -22,7 +22,7 @@ from greenbatch.analysis.training import (
 )
 from greenbatch.analysis.training.findings.rows import labels_of, training_rows
 from greenbatch.cli import app
-from greenbatch.errors import RunError, UsageError
+from greenbatch.errors import RunError, UnknownNameError, UsageError
 from greenbatch.records import EnergySource, TrainingCell
 from tests.fakes import training_runs as fakes
 
@@ -245,6 +245,27 @@ def test_a_tie_is_called_one(tmp_path: Path, no_figures: None) -> None:
     text = words(write_report(run).page)
     assert "more: no significant difference" in text
     assert re.search("No significant difference in accuracy from [ab]: [ab]", text)
+
+
+def test_correctness_is_judged_by_what_is_asked_for(tmp_path: Path, no_figures: None) -> None:
+    run = fakes.delrey_run(tmp_path, blocks=3, truths={"a": (0.1, 0.9), "b": (0.2, 0.6)})
+    text = words(write_report(run, metric="auc", within=0.4).page)
+    assert "highest area under the ROC curve: b with" in text
+    assert "b has the best area under the ROC curve" in text
+    assert "a is the greenest within 40 % of it" in text
+    assert "Pareto front: area under the ROC curve against energy" in text
+    assert "highest accuracy: a with" in words(write_report(run).page)
+    assert "highest F1 score: a with" in words(write_report(run, metric="f1").page)
+
+
+def test_what_cannot_be_judged_is_refused(tmp_path: Path, no_figures: None) -> None:
+    run = fakes.delrey_run(tmp_path / "plain", blocks=1)
+    with pytest.raises(UnknownNameError, match="unknown measure of correctness 'f2'"):
+        write_report(run, metric="f2")
+    with pytest.raises(UsageError, match="within is 1; give a share"):
+        write_report(run, within=1)
+    with pytest.raises(UsageError, match="the run is a search"):
+        write_report(fakes.search_run(tmp_path / "search"), metric="f1")
 
 
 def test_a_shortened_run_and_its_substitutions_are_said(tmp_path: Path, no_figures: None) -> None:
