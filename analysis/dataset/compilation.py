@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -75,15 +75,18 @@ def from_files(files: RunFiles) -> "xr.Dataset":
     counting_by = counted_by_backend((r.cell.backend, r.energy) for r in files.journal.repetitions)
     backends = [variant.backend for variant in grid.variants]
     devices = dict(zip(backends, backend_facts(files, backends)["device"], strict=True))
+    superseded = _superseded(chosen, files.journal.repetitions)
     for name, group in groups.items():
-        some = [(record, n) for record, n in chosen if record.cell.scenario == name]
-        if some:
-            records = [record for record, _ in some]
+        records = [record for record in chosen if record.cell.scenario == name]
+        if records:
             rows = group.rows_of(records, grid)
             fill(group.rows, rows, records, grid, counting_by, devices)
-            group.rows["disturbed_attempts"][rows] = [superseded for _, superseded in some]
+            group.rows["disturbed_attempts"][rows] = [
+                superseded.get((record.cell, record.block), 0) if superseded else 0
+                for record in records
+            ]
             _fill_idle(group.rows, rows, [idle.get(_block_of(r), {}) for r in records])
-    _fill_stops(groups, (repetition for repetition, _ in chosen), grid)
+    _fill_stops(groups, chosen, grid)
     _fill_capacities(arrays, files.journal.capacities, grid)
     accuracies = fill_accuracies(arrays, files, grid)
     counts = np.array(counting(files, grid.texts("domain")), dtype=np.int8)
@@ -137,21 +140,18 @@ class _Group(NamedTuple):
         return rows
 
 
-def _once_each(repetitions: Iterable[Repetition]) -> list[tuple[Repetition, int]]:
-    """One record for each cell and block, and how many disturbed attempts it supersedes.
+def _once_each(repetitions: Iterable[Repetition]) -> list[Repetition]:
+    """One record for each cell and block.
 
     A failure that was measured again gives way, and so does an attempt that was disturbed.
 
     Raises:
         RunError: Two records of one attempt are ok.
     """
-    chosen: dict[tuple[Cell, int], Repetition] = {}
-    disturbed: dict[tuple[Cell, int], int] = defaultdict(int)
+    chosen: dict[Cell, dict[int, Repetition]] = defaultdict(dict)
     for record in repetitions:
-        key = (record.cell, record.block)
-        if "disturbed" in record.flags:
-            disturbed[key] += 1
-        other = chosen.setdefault(key, record)
+        blocks = chosen[record.cell]
+        other = blocks.setdefault(record.block, record)
         if other is record:
             continue
         if other.status is record.status is Status.OK and other.attempt == record.attempt:
@@ -159,15 +159,19 @@ def _once_each(repetitions: Iterable[Repetition]) -> list[tuple[Repetition, int]
                 f"the journal holds {record.cell}, block {record.block}, twice; delete one of "
                 "the two lines"
             )
-        chosen[key] = max(
+        blocks[record.block] = max(
             other, record, key=lambda r: (r.status is Status.OK, r.attempt, r.started_at)
         )
-    if not disturbed:
-        return [(record, 0) for record in chosen.values()]
-    return [
-        (record, disturbed.get(key, 0) - ("disturbed" in record.flags))
-        for key, record in chosen.items()
-    ]
+    return [record for blocks in chosen.values() for record in blocks.values()]
+
+
+def _superseded(
+    chosen: Iterable[Repetition], repetitions: Iterable[Repetition]
+) -> dict[tuple[Cell, int], int]:
+    """Return how many disturbed attempts other than the chosen one there are, where there are."""
+    counts = Counter((r.cell, r.block) for r in repetitions if "disturbed" in r.flags)
+    counts.subtract((r.cell, r.block) for r in chosen if "disturbed" in r.flags)
+    return dict(counts)
 
 
 class _IdleMean(NamedTuple):

@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
@@ -26,7 +26,7 @@ from greenbatch.plain_text import storable
 from greenbatch.privacy import masked_members
 from greenbatch.records.race import Decision, Left
 from greenbatch.records.reading import cause_of
-from greenbatch.records.repetition import SCHEMA, Capacity, Idle, Repetition
+from greenbatch.records.repetition import SCHEMA, Capacity, Conditions, Idle, Repetition
 from greenbatch.records.training import Beat, Epoch, Training
 
 if TYPE_CHECKING:
@@ -252,14 +252,25 @@ def parse_lines(lines: Iterable[bytes], name: str = "journal.jsonl") -> Journal:
     )
 
 
+# Most of what is known of conditions is known on few machines.
+_MAPPINGS = tuple(each.name for each in fields(Conditions) if each.default_factory is dict)
+_NOTHING: dict[str, Any] = {}
+
+
 def _share(record: Record, seen: dict[Any, Any]) -> None:
     """Let records share what is equal in them: half the memory of a large journal."""
     if not isinstance(record, Repetition):
         return
     starts = (figure for start in record.one_off.values() for figure in start.energy)
     for figure in (*record.energy, *starts):
+        object.__setattr__(figure, "domain", sys.intern(figure.domain))
         if figure.reason:
             object.__setattr__(figure, "reason", sys.intern(figure.reason))
+    for name in _MAPPINGS:
+        if not getattr(record.conditions, name):
+            object.__setattr__(record.conditions, name, _NOTHING)
+    if record.agreement and not record.agreement.counts:
+        object.__setattr__(record.agreement, "counts", _NOTHING)
     object.__setattr__(record, "cell", seen.setdefault(record.cell, record.cell))
     for name, own in (("settings", record.settings), ("placement", record.placement)):
         # With the types, for 1 and True are equal.

@@ -126,7 +126,10 @@ def test_a_file_is_read_as_its_bytes_are() -> None:
 
 def test_records_share_what_is_equal_and_nothing_else() -> None:
     records = [
-        replace(runs.repetition(Cell("alexnet", "torch-cpu"), block), settings={"spin": value})
+        replace(
+            runs.repetition(Cell("alexnet", "torch-cpu"), block, energy=[runs.missing("gpu-0")]),
+            settings={"spin": value},
+        )
         for block, value in enumerate((1, True, 1))
     ]
     found = parse(b"".join(map(encode, records))).repetitions
@@ -134,6 +137,8 @@ def test_records_share_what_is_equal_and_nothing_else() -> None:
     assert list(found) == records
     assert found[0].cell is found[2].cell
     assert found[0].settings is found[2].settings
+    assert found[0].energy[0].domain is found[2].energy[0].domain
+    assert found[0].conditions.power_capped is found[2].conditions.clock_hz == {}
     assert isinstance(found[0], Repetition)
 
 
