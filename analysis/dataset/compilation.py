@@ -13,6 +13,8 @@ from greenbatch.analysis.dataset.columns import fill
 from greenbatch.analysis.dataset.coordinates import backend_facts, counting, model_facts
 from greenbatch.analysis.dataset.counted import counted_by_backend, mask_of
 from greenbatch.analysis.dataset.labels import Labels, labels
+from greenbatch.analysis.dataset.raced import ATTRIBUTE as DECISIONS
+from greenbatch.analysis.dataset.raced import decisions_text
 from greenbatch.analysis.dataset.run_files import RunFiles
 from greenbatch.analysis.dataset.totals import add_totals, provenance_of
 from greenbatch.analysis.dataset.variables import (
@@ -32,6 +34,7 @@ from greenbatch.records import (
     Cell,
     Idle,
     IdleFigure,
+    Left,
     Repetition,
     Status,
 )
@@ -87,12 +90,15 @@ def from_files(files: RunFiles) -> "xr.Dataset":
             ]
             _fill_idle(group.rows, rows, [idle.get(_block_of(r), {}) for r in records])
     _fill_stops(groups, chosen, grid)
+    _fill_lefts(groups, files.journal.lefts, grid)
     _fill_capacities(arrays, files.journal.capacities, grid)
     accuracies = fill_accuracies(arrays, files, grid)
     counts = np.array(counting(files, grid.texts("domain")), dtype=np.int8)
     for group in groups.values():
         add_totals(group.arrays, mask_of(group.arrays["energy_counted"], counts))
     dataset = _labelled(files, grid, arrays, counts)
+    if files.journal.decisions:
+        dataset.attrs[DECISIONS] = decisions_text(files.journal.decisions)
     dataset.attrs["accuracy"] = json.dumps([asdict(accuracy) for accuracy in accuracies])
     return dataset
 
@@ -258,6 +264,16 @@ def _fill_stops(
             arrays["stopped"][place] = STOPS.index(stop.why)
             arrays["stopped_quantity"][place] = quantities.index(stop.quantity or "none")
             arrays["stopped_half_width"][place] = _number(stop.half_width)
+
+
+def _fill_lefts(groups: Mapping[str, _Group], lefts: Iterable[Left], grid: Labels) -> None:
+    """Fill in why a run with a budget left cells."""
+    for left in lefts:
+        place = grid.cell(left.cell)
+        arrays = groups[left.cell.scenario].arrays
+        arrays["stopped"][place] = STOPS.index(left.why)
+        arrays["stopped_block"][place] = left.block
+        arrays["stopped_reason"][place] = left.reason
 
 
 def _fill_capacities(arrays: "Arrays", capacities: Iterable[Capacity], grid: Labels) -> None:

@@ -39,7 +39,9 @@ SOURCES = tuple(str(source) for source in EnergySource)
 FLAGS = {str(flag.name).lower(): int(flag) for flag in Flag}
 PROVENANCES = tuple(str(provenance) for provenance in Provenance)
 """What a sum over domains rests on."""
-STOPS = ("open", "fixed", "target", "maximum", "failed")
+LEFT = ("no_better", "decided", "skipped", "slow", "time")
+"""Why a run with a budget left a cell, see `greenbatch.records.race.Left`."""
+STOPS = ("open", "fixed", "target", "maximum", "failed", *LEFT)
 """Why a cell was not measured in later blocks; ``open``: no repetition says so, as in a run that is
 not complete."""
 CACHES = ("none", "cold", "warm")
@@ -142,6 +144,12 @@ VARIABLES: dict[str, Variable] = {
     ),
     "stopped_half_width": Variable(
         "1", "relative half-width of that interval when the cell was left out", over=_CELL
+    ),
+    "stopped_block": Variable(
+        "1", "block, from 0, after which a run with a budget left the cell", over=_CELL
+    ),
+    "stopped_reason": Variable(
+        "1", "more of why a run with a budget left the cell", kind="text", over=_CELL
     ),
     "disturbed_attempts": Variable(
         "1", "disturbed attempts in the block that the repetition supersedes"

@@ -11,7 +11,7 @@ from greenbatch.analysis.findings.comparisons import energy_ratio
 from greenbatch.analysis.findings.wording import ADJUSTED, amount, one_or_count, plain
 from greenbatch.analysis.statistics.claims import by_block, least, picked_is_less
 from greenbatch.analysis.statistics.intervals import Interval, ratio
-from greenbatch.records import Cell, Provenance
+from greenbatch.records import Cell, Decision, Provenance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +44,9 @@ class Answer:
             where batch 1 is the best or was not measured.
         saved_shown: Whether it is shown to be less than that of batch 1, corrected for the number
             of cells from which the best was picked.
+        outcome: How a run with a budget ended for this model, see `greenbatch.records.Decision`;
+            empty where it had none.
+        verdict: That in words.
     """
 
     model: str
@@ -61,6 +64,8 @@ class Answer:
     latency_p50_s: Interval | None = None
     saved: Interval | None = None
     saved_shown: bool = False
+    outcome: str = ""
+    verdict: str = ""
 
     @property
     def value(self) -> str:
@@ -108,7 +113,10 @@ class Answer:
         """How sure it is; a clause without a full stop."""
         if self.best is None:
             return "nothing was measured"
-        parts = [self._gap]
+        if self.outcome in ("answered", "tie"):
+            others = one_or_count([cell.how for cell in self.alike]) if self.alike else ""
+            return self.verdict + (f"; no significant difference from {others}" if others else "")
+        parts = [self.verdict, self._gap]
         if self.apart:
             names = one_or_count([cell.how for cell in self.apart])
             parts.append(f"not comparable with {names}: no chain of shared blocks connects them")
@@ -162,14 +170,54 @@ def _kind(summary: Interval) -> str:
     return "95 %" if summary.kind == "t" else "range"
 
 
-def answers(rows: Sequence[CellRow]) -> list[Answer]:
-    """Answer for each model, in the study's order."""
+def answers(rows: Sequence[CellRow], decisions: Sequence[Decision] = ()) -> list[Answer]:
+    """Answer for each model, in the study's order.
+
+    Args:
+        rows: Cells of the closed loop.
+        decisions: Of a run with a budget. Cells that it left are not ranked: their repetitions are
+            too few for that, and the decision speaks of them.
+    """
     models = dict.fromkeys(row.cell.model for row in rows)
-    return [_answer(model, [r for r in rows if r.cell.model == model]) for model in models]
+    decided = {
+        d.model: d for d in decisions if d.decide == "best" and d.best and not d.best[0].is_server
+    }
+    return [
+        _raced(decided[model], [r for r in rows if r.cell.model == model])
+        if model in decided
+        else _answer(model, [r for r in rows if r.cell.model == model])
+        for model in models
+    ]
 
 
-def _answer(model: str, rows: Sequence[CellRow]) -> Answer:
-    with_energy = [row for row in rows if row.energy_per_image_j is not None]
+def _raced(decision: Decision, rows: Sequence[CellRow]) -> Answer:
+    """Answer as a run with a budget decided; of one that was not, as the cells left in it do."""
+    by_time = decision.quantity == "time"
+    if decision.outcome == "time":
+        found = _answer(decision.model, [row for row in rows if not row.left] or rows, by_time)
+        verdict = "not decided when the budget was spent"
+        return replace(found, outcome=decision.outcome, verdict=verdict, clear=False)
+    chosen = [row for row in rows if row.cell == decision.best[0]]
+    found = _answer(decision.model, chosen, by_time)
+    others = [row for row in rows if row.cell != decision.best[0]]
+    absent = sum(not row.ok for row in others)
+    count = "the only cell" if len(others) == absent else f"{len(others) - absent} other cells"
+    skipped = f", {absent} were not measured" if absent else ""
+    if decision.outcome == "answered":
+        what = f"each of {count} that were measured is shown to be worse{skipped}"
+    else:
+        what = f"none of {count} is better by more than {100 * decision.within:g} %{skipped}"
+    return replace(
+        found,
+        outcome=decision.outcome,
+        clear=decision.outcome == "answered",
+        alike=decision.alike,
+        verdict=f"decided after {decision.blocks} blocks: {what}",
+    )
+
+
+def _answer(model: str, rows: Sequence[CellRow], by_time: bool = False) -> Answer:
+    with_energy = [row for row in rows if row.energy_per_image_j is not None and not by_time]
     unlike = all_unlike(row.basis for row in with_energy)
     if with_energy and not unlike:
         answer, best, figures = _ranked(model, "energy", with_energy)
@@ -183,6 +231,8 @@ def _answer(model: str, rows: Sequence[CellRow]) -> Answer:
             saved_shown=shown,
         )
     why = f"energies are not alike: {unlike}" if with_energy else "there is no energy"
+    if by_time:
+        why = "the run was decided by the time per image"
     answer, best, _ = _ranked(model, "throughput", [row for row in rows if row.throughput])
     return replace(answer, figure=best.throughput if best else None, why_not_energy=why)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.analysis.dataset.counted import counted_domains
 from greenbatch.analysis.dataset.dataset_files import EDITED, NOTE
 from greenbatch.analysis.dataset.described import environment_of, study_of
@@ -105,7 +106,7 @@ def caveats(
         *_window(study, environment),
         *process_caveats(environment),
         *_settings(in_force or Fairness()),
-        *_repetitions(rows),
+        *(_budget(rows, study) if study.budget else _repetitions(rows)),
         *_repeats(dataset, study),
         *_weak_agreement(rows),
         *_flags(rows),
@@ -391,6 +392,29 @@ def _repetitions(rows: Sequence[CellRow]) -> Iterator[Caveat]:
             "incomplete",
             Severity.CAUTION,
             f"The run is incomplete: {not_run} of {total} repetitions were not run.",
+        )
+    yield from _failures(rows)
+
+
+def _budget(rows: Sequence[CellRow], study: RecordedStudy) -> Iterator[Caveat]:
+    """Say which cells a run with a budget measured less than others, or not at all."""
+    early = sum(row.ok > 0 and bool(row.left) for row in rows)
+    absent = sum(not row.ok and bool(row.left) for row in rows)
+    if early or absent:
+        yield Caveat(
+            "budget",
+            Severity.CAUTION,
+            f"The run had a budget: {early} of {len(rows)} cells were left before the end, and "
+            f"{absent} were not measured; the table of all cells says why. Their intervals are "
+            "wide or missing, so ratios, fronts, knees, recommendations and comparisons that "
+            "involve them rest on less than those of the other cells.",
+        )
+    if late := sum(row.left.startswith("left: time") for row in rows):
+        yield Caveat(
+            "budget-spent",
+            Severity.CAUTION,
+            f"The budget of {units.duration(study.budget or 0)} was spent before {late} cells that "
+            "may be the best were measured; use a larger one, e.g. --budget 1h.",
         )
     yield from _failures(rows)
 

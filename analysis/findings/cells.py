@@ -9,10 +9,12 @@ from greenbatch.analysis.dataset.counted import counts_of, mask_of
 from greenbatch.analysis.dataset.energy_basis import Basis, bases_of
 from greenbatch.analysis.dataset.factors import cells_of
 from greenbatch.analysis.dataset.groups import dims_of_cells, groups_of
+from greenbatch.analysis.dataset.raced import is_raced
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import (
     ACCURACIES,
     FLAGS,
+    LEFT,
     QUANTILES,
     STATUSES,
     STOPS,
@@ -65,7 +67,11 @@ class CellRow:
     """A cell and its figures; an interval is ``None`` where the figure is missing.
 
     Attributes:
-        planned: Repetitions in the design; fewer of a cell that was within its target before.
+        planned: Repetitions in the design; fewer of a cell that was within its target before, or
+            that a run with a budget left.
+        left: Why a run with a budget measured it no more, ``left: no better at block 2``; empty
+            where it was measured to the end.
+        left_reason: More of that.
         statuses: How many repetitions ended how.
         flags: How many ok repetitions carry each flag; they are counted in, not dropped.
         failures: Distinct reasons of the repetitions that are not ok.
@@ -126,6 +132,8 @@ class CellRow:
     as_published_j: Interval | None = None
     batch_size_mean: Interval | None = None
     basis: Basis = field(default_factory=Basis)
+    left: str = ""
+    left_reason: str = ""
     series: Mapping[str, Series] = field(repr=False)
 
     @property
@@ -159,6 +167,7 @@ class CellArrays:
 
     Attributes:
         blocks: Numbers of the repetitions.
+        raced: Whether the run had a budget.
         memories: Labels of ``memory_peak``.
         domains: Labels of the energy domains.
     """
@@ -175,6 +184,7 @@ class CellArrays:
         self._groups = groups_of(dataset)
         self._values: dict[tuple[int, str], AnyArray] = {}
         self._counts = counts_of(dataset)
+        self.raced = is_raced(dataset)
         found = ((group, bases_of(group)) for group in self._groups)
         self._bases = [
             (bases.codes.transpose(*dims_of_cells(group)).values, bases.table)
@@ -231,7 +241,8 @@ def _row(view: CellArrays, cell: Cell, place: Place) -> CellRow:
     status = [STATUSES[code] for code in view("status", place)]
     ok = np.array([name == "ok" for name in status])
     requested = status
-    if STOPS[int(view("stopped", place))] in ("target", "failed"):  # later blocks went without it
+    why = STOPS[int(view("stopped", place))]
+    if view.raced or why in ("target", "failed"):  # later blocks went without it
         reported = zip(status, view("reason", place), strict=True)
         requested = [name for name, reason in reported if name != "not_run" or reason]
     masks = view("flags", place)[ok].tolist()
@@ -302,6 +313,8 @@ def _row(view: CellArrays, cell: Cell, place: Place) -> CellRow:
         waiting_share=series(waiting / energies).interval(),
         as_published_j=series(view("energy_per_request_as_published", place)).interval(),
         batch_size_mean=series(view("batch_size_mean", place)).interval(),
+        left=_left(why, view("stopped_block", place)) if view.raced else "",
+        left_reason=str(view("stopped_reason", place)),
         series={
             "energy": energy,
             "energy_net": net,
@@ -311,6 +324,15 @@ def _row(view: CellArrays, cell: Cell, place: Place) -> CellRow:
             **latency,
         },
     )
+
+
+def _left(why: str, block: float) -> str:
+    """Say why and when a run with a budget left a cell; blocks are counted from 1."""
+    if why in ("skipped", "slow"):
+        return f"not measured: {why}"
+    if why in (*LEFT, "failed"):
+        return f"left: {why.replace('_', ' ')} at block {block + 1:.0f}"
+    return ""
 
 
 def _accuracy(view: CellArrays, place: Place) -> AccuracyFigure | None:

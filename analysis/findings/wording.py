@@ -103,7 +103,7 @@ def notes(row: CellRow) -> str:
     failed = [
         f"{name.replace('_', ' ')} {count}×" for name, count in row.statuses.items() if name != "ok"
     ]
-    return ", ".join(flags + failed)
+    return ", ".join([*flags, *failed, *filter(None, [row.left])])
 
 
 def one_or_count(names: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.raced import decisions_of
 from greenbatch.analysis.findings.answers import Answer, answers
 from greenbatch.analysis.findings.batch_effects import BatchEffect, batch_effects
 from greenbatch.analysis.findings.caveats import Caveat, caveats
@@ -137,7 +138,7 @@ def find(
     loop = [row for row in cells if not row.cell.is_server]
     settings = fairness(journal.repetitions if journal else (), (row.cell for row in cells))
     starts = start_ups(dataset, loop)
-    answered = answers(loop)
+    answered = answers(loop, decisions_of(dataset))
     worths = energy_worths(dataset, loop, answered)
     return InferenceFindings(
         title=str(dataset.attrs["title"]),

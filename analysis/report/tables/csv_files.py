@@ -37,7 +37,7 @@ def cells_csv(rows: Sequence[CellRow]) -> str:
     )
     header += [name for name, _ in plain]
     header += ["accuracy_top1_percent", "accuracy_source", "n_ok", "n_planned", "interval"]
-    header += ["flags", "failures"]
+    header += ["flags", "failures", "left", "left_reason"]
     lines: list[Sequence[object]] = [header]
     for row in rows:
         line: list[object] = [*factors(row.cell), row.energy_source]
@@ -51,6 +51,8 @@ def cells_csv(rows: Sequence[CellRow]) -> str:
         line += [
             " ".join(f"{name}:{count}" for name, count in row.flags.items()),
             "; ".join(row.failures),
+            row.left,
+            row.left_reason,
         ]
         lines.append(line)
     return csv_text(lines)

@@ -47,8 +47,11 @@ class Race:
         done: Iterable[Repetition] = (),
         known: Collection[Left | Decision] = (),
     ) -> None:
-        assert study.budget is not None
+        assert study.budget
+        assert study.decide
+        assert study.within
         self._study, self._budget_s = study, study.budget
+        self._decide, self._within = study.decide, study.within
         self._indifference = math.log1p(study.within)
         self._groups = groups_of(dict.fromkeys(study.cells()), study.decide)
         self._group = {cell: group for group in self._groups for cell in group.cells}
@@ -67,6 +70,10 @@ class Race:
                 yield slot
             else:
                 self._take(record)
+
+    def first_slots(self) -> list[Slot]:
+        """Return what is measured first, whatever comes of it."""
+        return self._wave_slots(next(self._waves(0)), 0, 0)
 
     def add(self, repetition: Repetition, attempt: int = 0) -> Repetition:
         """Take in what was measured last; its record with the attempt."""
@@ -142,9 +149,7 @@ class Race:
             for group in self._groups:
                 for curve in group.curves.values():
                     sizes = {c.batch_size: c for c in curve if c in group.alive}
-                    chosen = (
-                        first_sizes(list(sizes)) if self._study.decide in _VISITS else list(sizes)
-                    )
+                    chosen = first_sizes(list(sizes)) if self._decide in _VISITS else list(sizes)
                     first += [sizes[size] for size in chosen if sizes[size] != curve[0]]
             yield first
         else:
@@ -173,10 +178,10 @@ class Race:
 
     def _next_visits(self, group: Group) -> list[Cell]:
         """Return the cells of a group that have not been measured, and may change its answer."""
-        if self._study.decide not in _VISITS or not group.visited:
+        if self._decide not in _VISITS or not group.visited:
             return []
         waiting = group.alive - group.records.keys()
-        if self._study.decide == "crossover":
+        if self._decide == "crossover":
             sizes = sorted({cell.batch_size for cell in waiting})
             size = crossing_sizes(self._measured([group])[0], sizes)
             return sorted(cell for cell in waiting if cell.batch_size == size)
@@ -247,7 +252,7 @@ class Race:
             Measured(group.visited, values, spread, open_ones)
             for group, values, spread in zip(groups, logs, spreads(logs), strict=True)
         ]
-        if self._study.decide != "front":
+        if self._decide != "front":
             return found
         latencies = [group.logs("latency") for group in groups]
         return [
@@ -258,7 +263,7 @@ class Race:
     def _judge(self, block: int) -> None:
         """Look at all questions after a block: which cells leave, and which are answered."""
         known = [group for group in self._groups if group.visited]
-        judge = JUDGES[self._study.decide]
+        judge = JUDGES[self._decide]
         for group, measured in zip(known, self._measured(known), strict=True):
             if group.ended is not None:
                 continue
@@ -268,7 +273,7 @@ class Race:
             alive = frozenset(group.alive)
             found = judge(measured, alive, self._indifference, len(group.cells) - 1)
             group.judgement = found
-            why: WhyLeft = "worse" if self._study.decide in ("best", "front") else "decided"
+            why: WhyLeft = "no_better" if self._decide in ("best", "front") else "decided"
             for cell, reason in sorted(found.leaving.items()):
                 self._leave(group, cell, block, why, reason)
             enough = block + 1 >= self._study.repetitions
@@ -300,9 +305,9 @@ class Race:
             Decision(
                 group=group.name,
                 model=group.cells[0].model,
-                decide=self._study.decide,
+                decide=self._decide,
                 outcome=outcome,  # type: ignore[arg-type]
-                within=self._study.within,
+                within=self._within,
                 quantity=group.quantity,
                 best=found.best,
                 alike=found.alike,

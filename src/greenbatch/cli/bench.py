@@ -1,5 +1,6 @@
 """``gb bench``: measure energy and latency, and report."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,24 @@ from greenbatch.cli.options import (
 )
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import UsageError
+
+_DESIGN = {
+    "scenarios",
+    "rates",
+    "policies",
+    "arrivals",
+    "requests",
+    "repetitions",
+    "precision_target",
+    "max_repetitions",
+    "order",
+    "profile",
+    "settings",
+    "probe_max_batch",
+    "batch_sizes",
+    "preprocessing",
+}
+"""Options that set the design: with one of them, and without a budget, all of it is measured."""
 
 
 def bench(
@@ -104,6 +123,33 @@ def bench(
         int | None,
         typer.Option(help="Maximum number of repetitions with --precision-target. Default: 30."),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Measure the cells that decide, for at most this time, e.g. 10m. Exports and the "
+            "report are not counted. Default: 15m if no option sets the design.",
+        ),
+    ] = None,
+    decide: Annotated[
+        str | None,
+        typer.Option(
+            help="What the budget is spent on: best (the best cell of each model), front (of "
+            "energy and latency), knee (of each curve), crossover or ratio (of two backends). "
+            "Default: best."
+        ),
+    ] = None,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="A difference that does not matter to the decision, e.g. 5%. Default: 3%.",
+        ),
+    ] = None,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Measure every cell in every repetition, without a budget."),
+    ] = False,
     order: Annotated[
         str | None,
         typer.Option(
@@ -221,6 +267,9 @@ def bench(
         "repetitions": repetitions,
         "precision_target": precision_target,
         "max_repetitions": max_repetitions,
+        "budget": budget,
+        "decide": decide,
+        "within": within,
         "order": order,
         "profile": profile,
         "precisions": precision,
@@ -243,6 +292,8 @@ def bench(
         "network": name,
     }
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if full and (of_it := [f"--{n}" for n in ("budget", "decide", "within") if n in options]):
+        raise UsageError(f"--full measures the whole design; remove it, or {', '.join(of_it)}")
     if (resume or study) and (options or models):
         raise UsageError(
             f"{'--resume' if resume else '--study'} takes the design from its file; remove "
@@ -258,6 +309,8 @@ def bench(
     if study:
         design, path = read_study(study, ThisMachine()).fresh(), out or inference.fresh_path()
     else:
+        if not full and "budget" not in options and not _sets_design(options):
+            options["budget"] = inference.DEFAULT_BUDGET
         design, path = inference.plan(
             models or [], note, out=out, artifacts_dir=artifacts, **options
         )
@@ -268,7 +321,16 @@ def bench(
 
         echo(*plan_lines(design))
         return
+    if design.budget:
+        from greenbatch.cli.output.plan import budget_line
+
+        note(budget_line(design))
     if study and not trust:
         require_consent(design, study)
     # What a new run executes now is trusted: the user allowed it, or wrote it on the command line.
     measure(design, path, as_json, trust=True, share_machine=share_machine)
+
+
+def _sets_design(options: Mapping[str, Any]) -> bool:
+    """Whether options say which cells are measured how often; what is decided says otherwise."""
+    return bool(options.keys() & _DESIGN) and not options.keys() & {"decide", "within"}

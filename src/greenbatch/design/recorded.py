@@ -168,7 +168,7 @@ class RecordedStudy(RecordedDesign):
     precision_target: Number | None = None
     max_repetitions: int | None = None
     budget: Number | None = None
-    decide: str = ""
+    decide: str | None = None
     within: Number | None = None
     images: RecordedImages | None = None
     preprocessing: str | None = None

@@ -108,10 +108,10 @@ class Study(BaseModel):
         budget: Measuring time, in s (``10m``): cells are measured until what is to be decided is
             known, no longer than this, see `greenbatch.runners.scheduling.racing`. ``None``: every
             cell is measured in every block.
-        decide: What a budget is spent on: the ``best`` cell of each model, the ``front`` of cost
-            and latency, the ``knee`` of each curve, the ``crossover`` or the ``ratio`` of two
-            backends.
-        within: A difference that does not matter, as 0.03 or ``3%``.
+        decide: What a budget is spent on: the ``best`` cell of each model (where a study does not
+            say), the ``front`` of cost and latency, the ``knee`` of each curve, the ``crossover``
+            or the ``ratio`` of two backends.
+        within: A difference that does not matter to that, as 0.03 or ``3%``.
         order: How cells follow each other in a block, see
             `greenbatch.runners.scheduling.order.orders`.
         seed: Of the order and of the images.
@@ -169,8 +169,8 @@ class Study(BaseModel):
     precision_target: Share | None = None
     max_repetitions: Annotated[int, Field(ge=2, le=10_000, strict=True)] | None = None
     budget: Seconds | None = None
-    decide: Decide = "best"
-    within: Share = WITHIN
+    decide: Decide | None = None
+    within: Share | None = None
     order: Kind = "shuffled"
     seed: Seed = 0
     profile: Literal["quick", "standard", "rigorous"] = "standard"
@@ -318,7 +318,12 @@ class Study(BaseModel):
     @model_validator(mode="after")
     def _decidable(self) -> "Study":
         if self.budget is None:
+            given = {"decide": self.decide, "within": self.within}
+            for name in (name for name, value in given.items() if value is not None):
+                raise ValueError(f"{name} has no meaning without budget; give a budget, e.g. 10m")
             return self
+        object.__setattr__(self, "decide", self.decide or "best")
+        object.__setattr__(self, "within", self.within or WITHIN)
         if self.order != "shuffled":
             raise ValueError(
                 f"order is {self.order}, and a budget chooses the cells of a block; leave one out"

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from greenbatch.records.cells import Cell
 
 Decide: TypeAlias = Literal["best", "front", "knee", "crossover", "ratio"]
-WhyLeft: TypeAlias = Literal["worse", "decided", "skipped", "slow", "failed", "time"]
+WhyLeft: TypeAlias = Literal["no_better", "decided", "skipped", "slow", "failed", "time"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,7 @@ class Left:
     Attributes:
         cell: Which.
         block: After which block, from 0; of a cell that was never measured, when that was decided.
-        why: ``worse``: another cell is shown not to be worse by the indifference; ``decided``:
+        why: ``no_better``: another cell is shown not to be worse by the indifference; ``decided``:
             what it was measured for is known; ``skipped``: by its neighbours on the curve it cannot
             be the best; ``slow``: it takes too much of the budget; ``failed``: none of its
             repetitions was ok; ``time``: the budget was spent.

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from greenbatch.runners.run.execute import Progress
 
 PAPER_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+DEFAULT_BUDGET = "15m"
+"""Of `gb bench` without an option that sets the design."""
 _NO_MEMBERS = (
     "runtimes",
     "providers",

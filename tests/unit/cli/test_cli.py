@@ -54,6 +54,10 @@ def test_batch_sizes_are_lists_and_ranges(text: str, sizes: list[int]) -> None:
             ["bench", "--provider", "cpu", "--repetitions", "0"],
             "gb: the options: repetitions is 0: input should be greater than or equal to 1\n",
         ),
+        (
+            ["bench", "--full", "--budget", "5m"],
+            "gb: --full measures the whole design; remove it, or --budget\n",
+        ),
         (["report", "nowhere"], None),
         (["bench", "--resume", "nowhere"], None),
         (["bench", "--study", "nowhere.yaml"], None),

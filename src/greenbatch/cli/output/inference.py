@@ -85,6 +85,7 @@ def run_as_json(run: Path, found: "InferenceFindings", page: Path) -> str:
                 "no_significant_difference": [_cell(cell) for cell in answer.alike],
                 "not_comparable": [_cell(cell) for cell in answer.apart],
                 "certainty": answer.certainty,
+                "decided": answer.outcome or None,
             }
             for answer in found.answers
         ],
@@ -189,7 +190,8 @@ def _spread(interval: "Interval | None", unit: str) -> str:
 
 
 def _flags(row: "CellRow") -> str:
-    """Say how many repetitions failed or carry a flag, and of how many."""
+    """Say how many repetitions failed or carry a flag, of how many, and why a budget left it."""
     failed = {name: count for name, count in row.statuses.items() if name != "ok"}
     counts = {**failed, **row.flags}
-    return ", ".join(f"{name} {count}/{row.planned}" for name, count in counts.items())
+    parts = [f"{name} {count}/{row.planned}" for name, count in counts.items()]
+    return ", ".join([*parts, *filter(None, [row.left])])

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from greenbatch.design.presets import AnyStudy
+    from greenbatch.design.study import Study
     from greenbatch.design.training_study import TrainingStudy
 
 
@@ -15,6 +16,8 @@ def plan_lines(design: "AnyStudy") -> list[str]:
 
     if not isinstance(design, Study):
         return _lines_of_trainings(design)
+    if design.budget:
+        return _lines_of_race(design)
     order = slots(design.cells(), design.repetitions, design.seed, kind=design.order)
     rules = design.rules
     least_s = sum(
@@ -30,6 +33,49 @@ def plan_lines(design: "AnyStudy") -> list[str]:
         f"{units.duration(least_s)}: start-up, longer warm-ups and slow batches add to this"
     )
     return lines
+
+
+_DECIDED = {
+    "best": "the best cell of each model",
+    "front": "each model's Pareto front of energy and latency",
+    "knee": "the knee of each curve over the batch size",
+    "crossover": "where one backend overtakes the other",
+    "ratio": "the ratio of the two backends",
+}
+
+
+def budget_line(design: "Study") -> str:
+    """Say what a budget is spent on, and how the whole design is measured instead."""
+    from greenbatch import units
+
+    assert design.budget
+    assert design.decide
+    assert design.within
+    return (
+        f"measuring for at most {units.duration(design.budget)} to find {_DECIDED[design.decide]}, "
+        f"to within {100 * design.within:g} %; exports and the report are not counted. Cells that "
+        "do not decide are measured less, or not at all; measure all of them with: --full"
+    )
+
+
+def _lines_of_race(design: "Study") -> list[str]:
+    from greenbatch import units
+    from greenbatch.runners.scheduling.racing.race import TENTH, Race
+
+    assert design.budget
+    race, cells = Race(design), design.cells()
+    first = race.first_slots()
+    share_s = TENTH * design.budget
+    return [
+        budget_line(design),
+        *(f"block 0: {slot.cell}" for slot in first),
+        (
+            f"then, of the other {len(cells) - len(first)} of {len(cells)} cells, those that may "
+            f"decide; no batch size of which a repetition takes more than {units.duration(share_s)}"
+        ),
+        f"further blocks, at most {design.max_repetitions} in all, of the cells not decided",
+        f"at most {units.duration(design.budget)} of measuring time",
+    ]
 
 
 def _lines_of_trainings(design: "TrainingStudy") -> list[str]:

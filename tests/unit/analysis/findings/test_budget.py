@@ -1,0 +1,84 @@
+"""A run with a budget: cells that it left keep their figures, and are not ranked as equals."""
+
+from pathlib import Path
+
+import pytest
+
+from greenbatch.analysis import open_run
+from greenbatch.analysis.dataset.raced import decisions_of
+from greenbatch.analysis.findings.answers import answers
+from greenbatch.analysis.findings.caveats import caveats
+from greenbatch.analysis.findings.cells import CellRow, cell_rows
+from greenbatch.analysis.findings.wording import notes
+from greenbatch.analysis.report.tables.csv_files import cells_csv
+from tests.fakes import raced_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of six batch sizes on three backends, of which the first is the best."""
+    study = raced_run.design(models=["alexnet"])
+    measured = raced_run.machine(torch=1.3, openvino=1.6)
+    return raced_run.write(tmp_path_factory.mktemp("raced") / "run", study, measured)
+
+
+@pytest.fixture(scope="module")
+def rows(run: Path) -> list[CellRow]:
+    return cell_rows(open_run(run))
+
+
+def test_every_cell_says_why_it_was_left(rows: list[CellRow]) -> None:
+    left = [row for row in rows if row.left]
+    assert len(left) == len(rows) - 1
+    measured = {row.left for row in left if row.ok}
+    assert measured <= {f"left: no better at block {number}" for number in range(2, 31)}
+    assert {row.left for row in left if not row.ok} == {"not measured: skipped"}
+    assert all(row.left_reason and row.left in notes(row) for row in left)
+    assert all(row.planned == row.ok for row in rows)
+    assert "left: no better at block 2" in cells_csv(rows)
+
+
+def test_the_answer_is_the_decision_of_the_run(run: Path, rows: list[CellRow]) -> None:
+    (decision,) = decisions_of(open_run(run))
+    (answer,) = answers(rows, [decision])
+    assert answer.best == decision.best[0]
+    assert answer.best
+    assert answer.best.backend == "onnxruntime-cpu"
+    assert answer.alike == decision.alike
+    assert answer.clear == (decision.outcome == "answered")
+    assert answer.certainty.startswith(f"decided after {decision.blocks} blocks")
+    assert answer.figure
+
+
+def test_without_the_decision_cells_that_left_would_stand_beside_the_best(
+    rows: list[CellRow],
+) -> None:
+    (answer,) = answers(rows)
+    assert len(answer.alike) > 1  # they share too few blocks with it
+
+
+def test_the_caveats_say_that_evidence_is_unequal(run: Path, rows: list[CellRow]) -> None:
+    found = {caveat.code: caveat.sentence for caveat in caveats(open_run(run))}
+    early = sum(row.ok > 0 for row in rows) - 1
+    absent = sum(not row.ok for row in rows)
+    assert f"{early} of {len(rows)} cells were left before the end" in found["budget"]
+    assert f"{absent} were not measured" in found["budget"]
+    assert not found.keys() & {"incomplete", "few-repetitions", "budget-spent"}
+
+
+def test_a_budget_that_was_spent_is_an_answer_that_is_not_clear(tmp_path: Path) -> None:
+    study = raced_run.design(models=["alexnet"], budget="2m")
+    dataset = open_run(raced_run.write(tmp_path / "run", study, raced_run.machine(spread=0.2)))
+    (answer,) = answers(cell_rows(dataset), decisions_of(dataset))
+    assert answer.outcome == "time"
+    assert not answer.clear
+    assert answer.certainty.startswith("not decided when the budget was spent")
+
+
+def test_cells_for_which_no_time_was_left_are_counted(tmp_path: Path) -> None:
+    study = raced_run.design(models=["alexnet"], budget="30s")
+    dataset = open_run(raced_run.write(tmp_path / "run", study, raced_run.machine()))
+    late = sum(row.left.startswith("left: time") for row in cell_rows(dataset))
+    assert late > 10
+    sentences = {caveat.code: caveat.sentence for caveat in caveats(dataset)}
+    assert f"The budget of 30 s was spent before {late} cells" in sentences["budget-spent"]

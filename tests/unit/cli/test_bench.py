@@ -1,0 +1,52 @@
+"""`gb bench`: which design its options make."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.test_cli import gb
+
+BUDGET = "measuring for at most 15 min 00 s to find the best cell of each model, to within 3 %"
+
+
+@pytest.mark.parametrize(
+    ("options", "first"),
+    [
+        ((), BUDGET),
+        (("alexnet", "--seed", "3"), BUDGET),
+        (("--full",), "block 0: "),
+        (("--repetitions", "2"), "block 0: "),
+        (("--batch-sizes", "1,2", "--repetitions", "1", "--profile", "quick"), "block 0: "),
+        (("--precision-target", "2%"), "block 0: "),
+        (("--budget", "90s"), "measuring for at most 1 min 30 s to find the best cell"),
+        (("--batch-sizes", "1,2", "--budget", "1h"), "measuring for at most 1 h 00 min"),
+        (("--decide", "front"), "measuring for at most 15 min 00 s to find each model's Pareto"),
+        (("--batch-sizes", "1", "--within", "5%"), "measuring for at most 15 min 00 s"),
+    ],
+    ids=" ".join,
+)
+def test_a_budget_is_the_default_where_no_option_sets_the_design(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    first: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    provider = ("--provider", "cpu", "--runtime", "onnxruntime", "--dry-run")
+    code, shown, _ = gb(capsys, "bench", *provider, *options)
+    assert code == 0
+    assert shown.startswith(first)
+    assert ("of measuring time" in shown) == first.startswith("measuring")
+
+
+def test_a_study_file_has_the_budget_that_it_states(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = "models: [alexnet]\nbackends: [onnxruntime-cpu]\nbatch_sizes: [1, 2, 4]\n"
+    plain, budget = tmp_path / "plain.yaml", tmp_path / "budget.yaml"
+    plain.write_text(text)
+    budget.write_text(f"{text}budget: 2m\nwithin: 10%\n")
+    shown = [gb(capsys, "bench", "--study", path, "--dry-run")[1] for path in (plain, budget)]
+    assert "9 repetitions of 3 cells" in shown[0]
+    assert "at most 2 min 00 s to find the best cell of each model, to within 10 %" in shown[1]
