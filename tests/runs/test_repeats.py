@@ -49,13 +49,13 @@ def test_a_run_stops_at_its_target_says_so_and_says_how_to_measure_it_again(
 def test_a_run_with_a_budget_decides_says_so_and_is_resumed_without_another_repetition(
     gb: Gb, tmp_path: Path, artifacts: Path
 ) -> None:
-    run, budget = tmp_path / "run", ("--budget", "40s", "--within", "50%")
+    run, budget = tmp_path / "run", ("--budget", "20s", "--within", "50%")
     told = gb("bench", *OPTIONS[:13], *budget, "--artifacts", artifacts, "--out", run)
-    assert "measuring for at most 40 s to find the best cell of each model" in told.stderr
+    assert "measuring for at most 20 s to find the best cell of each model" in told.stderr
     assert "answer known for" in told.stderr
     journal = parse((run / "journal.jsonl").read_bytes())
     (decision,) = journal.decisions
-    assert decision.spent_s <= 40
+    assert decision.spent_s <= 20
     assert {left.cell for left in journal.lefts} <= set(read_study(run / "study.yaml").cells())
     words = "not decided" if decision.outcome == "time" else "decided after"
     assert f"; {words}" in told.stdout.replace("\n", " ")
