@@ -9,7 +9,9 @@ and prints the tables of docs/budget.md.
 import argparse
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from statistics import NormalDist, median
 
@@ -193,6 +195,12 @@ def race(truth: Truth, random: Random) -> Outcome:
     )
 
 
+def raced(number: int, unlike: float) -> Outcome:
+    """Draw a design and have it raced; its number is the seed."""
+    random = np.random.default_rng([18, number])
+    return race(drawn(random, number, unlike), random)
+
+
 def full_s(truth: Truth, repetitions: int) -> float:
     """Return the measuring time of the full design; idle power is taken as in a run."""
     idles = 2 * len(truth.study.backends) * IDLE_S
@@ -269,11 +277,10 @@ def main() -> None:
     parser.add_argument("--unlike", type=float, default=0.0, help="Spread of the log spreads.")
     options = parser.parse_args()
     began_s = time.monotonic()
-    random = np.random.default_rng(18)
-    outcomes = [
-        race(drawn(random, number, options.unlike), random) for number in range(options.designs)
-    ]
-    for line in rows(outcomes, random):
+    with ProcessPoolExecutor() as workers:
+        one = partial(raced, unlike=options.unlike)
+        outcomes = list(workers.map(one, range(options.designs), chunksize=10))
+    for line in rows(outcomes, np.random.default_rng(18)):
         print(line, flush=True)
     ends = [end for one in outcomes for end in one.outcomes]
     print({end: ends.count(end) for end in sorted(set(ends))})

@@ -185,10 +185,11 @@ class Race:
             sizes = sorted({cell.batch_size for cell in waiting})
             size = crossing_sizes(self._measured([group])[0], sizes)
             return sorted(cell for cell in waiting if cell.batch_size == size)
-        measured = self._measured([group])[0]
-        means = dict(zip(measured.cells, fit_blocks(measured.logs).means.tolist(), strict=True))
+        fit = fit_blocks(group.logs(group.quantity))
+        means = dict(zip(group.visited, fit.means.tolist(), strict=True))
+        spread = fit.residual_sd if fit.degrees_of_freedom else _SPREAD
+        noise = math.sqrt(1.5) * spread  # of a point against the line between two others
         best = min(means.values())
-        noise = _noise(measured)
         found = []
         for curve in group.curves.values():
             known = {c.batch_size: means[c] for c in curve if c in means}
@@ -324,10 +325,3 @@ class Race:
 def _about(record: Left | Decision) -> Cell | str:
     """Return what a record is about: of each there is one."""
     return record.cell if isinstance(record, Left) else record.group
-
-
-def _noise(measured: Measured) -> float:
-    """Return the standard error by which a point of a curve is off the line between two others."""
-    if measured.spread is None:
-        return _SPREAD * math.sqrt(1.5)
-    return math.sqrt(1.5 * float(measured.spread.variances.mean()))
