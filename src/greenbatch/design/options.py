@@ -38,6 +38,7 @@ class StudyOptions(_Options, total=False):
     rates: Sequence[float]
     policies: Sequence[str]
     requests: int
+    longest_arrivals_s: float | None
     as_published: bool
     precision_target: float | str | None
     max_repetitions: int | None
