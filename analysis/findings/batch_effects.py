@@ -38,6 +38,7 @@ class BatchEffect:
         networks: How many are tested together; one where ``cell`` names it.
         figure: Key of `FIGURES`.
         levels: Batch sizes or policies.
+        estimated: Whether it is an energy that rests on an estimate, in part or whole.
         test: Kruskal-Wallis over repetitions, or Friedman over the means of networks; ``None`` with
             a ``reason``. Corrected by Holm over all of this figure in the run.
         effect: Eta squared of H, or Kendall's W.
@@ -50,6 +51,7 @@ class BatchEffect:
     networks: int
     figure: str
     levels: tuple[str, ...]
+    estimated: bool = False
     test: Test | None = None
     effect: float | None = None
     least_p: float = 0.0
@@ -59,7 +61,8 @@ class BatchEffect:
     @property
     def words(self) -> str:
         """The figure in words."""
-        return FIGURES[self.cell.is_server][self.figure]
+        estimated = " (estimated)" if self.estimated else ""
+        return f"{FIGURES[self.cell.is_server][self.figure]}{estimated}"
 
     @property
     def differing(self) -> int:
@@ -121,8 +124,8 @@ def _of_each(alone: Sequence[BatchEffect], what: str) -> Iterator[str]:
         least_p = min(effect.least_p for effect in tested)
         yield (
             f"There are too few repetitions to test the effect of the {what} on the "
-            f"{tested[0].words} of a network: even if they never overlapped, Kruskal-Wallis would "
-            f"have p {_equals(least_p)}{_over(tested)}."
+            f"{tested[0].words} of a network by ranks: even if they never overlapped, "
+            f"Kruskal-Wallis would have p {_equals(least_p)}{_over(tested)}."
         )
     elif alone:
         yield (
@@ -195,7 +198,13 @@ def _level(cell: Cell) -> str:
 
 def _of_network(figure: str, rows: Sequence[CellRow]) -> BatchEffect:
     groups = {_level(row.cell): [*row.series[figure].by_block.values()] for row in rows}
-    effect = BatchEffect(cell=rows[0].cell, networks=1, figure=figure, levels=(*groups,))
+    effect = BatchEffect(
+        cell=rows[0].cell,
+        networks=1,
+        figure=figure,
+        levels=(*groups,),
+        estimated=_estimated(figure, rows),
+    )
     several = {level: of for level, of in groups.items() if len(of) >= _FEWEST_VALUES}
     if len(several) < len(groups):
         none = not several
@@ -220,13 +229,21 @@ def _of_networks(figure: str, series: Sequence[Sequence[CellRow]]) -> BatchEffec
     ]
     levels = [level for level in means[0] if all(level in other for other in means)]
     effect = BatchEffect(
-        cell=series[0][0].cell, networks=len(series), figure=figure, levels=tuple(levels)
+        cell=series[0][0].cell,
+        networks=len(series),
+        figure=figure,
+        levels=tuple(levels),
+        estimated=any(_estimated(figure, rows) for rows in series),
     )
     try:
         test, w = friedman({level: [other[level] for other in means] for level in levels})
     except UsageError as error:
         return replace(effect, reason=str(error))
     return replace(effect, test=test, effect=w)
+
+
+def _estimated(figure: str, rows: Sequence[CellRow]) -> bool:
+    return figure == "energy" and any(row.energy_source.in_part_estimated for row in rows)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -24,6 +24,7 @@ class PairedNetworks:
         one, other: A cell of each way, of the first network.
         figure: Key of `PAIRED_FIGURES`.
         networks: How many have both.
+        estimated: Whether it is an energy that rests on an estimate, in part or whole.
         mean_ratio: Geometric mean over networks of the other way's figure over that of the first.
         higher: In how many networks the other way's figure is the higher one.
         test: Wilcoxon's signed-rank test of the logarithms of the ratios; ``p_holm`` is corrected
@@ -34,9 +35,15 @@ class PairedNetworks:
     other: Cell
     figure: str
     networks: int
+    estimated: bool
     mean_ratio: float
     higher: int
     test: Test
+
+    @property
+    def words(self) -> str:
+        """The figure in words."""
+        return PAIRED_FIGURES[self.figure] + (" (estimated)" if self.estimated else "")
 
 
 def paired_networks(rows: Sequence[CellRow]) -> list[PairedNetworks]:
@@ -90,6 +97,8 @@ def _compared(
         other=cells[1],
         figure=figure,
         networks=len(known),
+        estimated=figure == "energy"
+        and any(row.energy_source.in_part_estimated for pair in pairs for row in pair),
         mean_ratio=math.exp(math.fsum(ratios) / len(ratios)),
         higher=sum(ratio > 0 for ratio in ratios),
         test=test,

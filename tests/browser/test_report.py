@@ -134,7 +134,7 @@ def _models(browser: Any) -> Any:
         *(("estimated", 11, width, dark) for width in (1400, 390) for dark in (False, True)),
         ("missing", 2, 1400, False),
         ("missing", 2, 390, True),
-        *(("servers", 4, width, dark) for width in (1400, 390) for dark in (False, True)),
+        *(("servers", 15, width, dark) for width in (1400, 390) for dark in (False, True)),
         ("unlike", 3, 1400, True),
         ("unlike", 3, 390, False),
     ],
@@ -176,7 +176,42 @@ def test_a_server_is_read_by_its_mean_or_its_tail_and_by_model(
 
     browser.find_element(By.ID, "choose-model").send_keys("densenet121")
     _drawn(browser)
-    assert _models(browser) == ["densenet121"] * 2
+    assert _models(browser) == ["densenet121"] * 6  # by policy twice and the front, at two rates
+
+
+def test_servers_stand_by_policy_with_their_mean_or_their_tail_and_net(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    from selenium.webdriver.common.by import By
+
+    _open(browser, pages["servers"])
+    drawn = "return document.getElementById(arguments[0]).data.map(t => [...t.y])"
+    places = browser.execute_script(
+        "return document.getElementById('serving-energy-0').layout.xaxis.ticktext"
+    )
+    assert places == [
+        "fixed<br>4",
+        "fixed<br>16",
+        "greedy<br>1",
+        "greedy<br>16",
+        "dynamic<br>16:20ms",
+    ]
+    for chart, control in (
+        ("serving-response-0", "input[name=per-serving-response][value=p99]"),
+        ("serving-energy-0", "input[name=energy][value=net]"),
+    ):
+        before = browser.execute_script(drawn, chart)
+        browser.find_element(By.CSS_SELECTOR, control).click()
+        _show(browser, chart)
+        after = browser.execute_script(drawn, chart)
+        assert [len(line) for line in after] == [len(line) for line in before]
+        pairs = [
+            (one, other)
+            for line, others in zip(before, after, strict=True)
+            for one, other in zip(line, others, strict=True)
+        ]
+        rises = chart == "serving-response-0"  # the tail is above the mean, net below gross
+        assert all((other > one) == rises for one, other in pairs), chart
 
 
 def test_the_ground_and_the_lines_follow_the_colour_scheme(

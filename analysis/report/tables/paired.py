@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from greenbatch.analysis.findings.paired_networks import PAIRED_FIGURES, PairedNetworks
+from greenbatch.analysis.findings.paired_networks import PairedNetworks
 from greenbatch.analysis.findings.wording import Table, p_text
 from greenbatch.csv_text import csv_text
 from greenbatch.records import Cell
@@ -26,7 +26,7 @@ def paired_table(found: Sequence[PairedNetworks]) -> Table:
             str(pair.one.batch_size),
             named(pair.other),
             named(pair.one),
-            PAIRED_FIGURES[pair.figure],
+            pair.words,
             str(pair.networks),
             f"{pair.mean_ratio:.3g}×",
             f"{pair.higher} of {pair.networks}",

@@ -24,7 +24,7 @@ from greenbatch.analysis.report.tables.paired import paired_csv, paired_table
 from greenbatch.analysis.statistics.hypothesis_tests import eta_squared_h, least_p_kruskal
 from greenbatch.analysis.statistics.matched_tests import bonferroni, friedman, signed_rank
 from greenbatch.errors import UsageError
-from greenbatch.records import Cell
+from greenbatch.records import Cell, Provenance
 from tests.fakes import runs
 from tests.fakes.served_run import served_run
 
@@ -165,6 +165,23 @@ def test_policies_that_do_not_sustain_their_rate_are_not_tested(served: list[Cel
     assert first.startswith("The batching policy has a significant effect on the mean response ")
     assert second.startswith("Over 3 networks, the batching policy has a significant effect on ")
     assert not rest
+
+
+def test_an_estimate_is_named_so_and_a_latency_is_none(pattern: CellRow) -> None:
+    rows = [
+        replace(row, energy_source=Provenance.ESTIMATED)
+        for row in rows_of(pattern, drawn(("alexnet",), (1, 8), 4))
+    ]
+    words = {effect.figure: effect.words for effect in batch_effects(rows)}
+    assert words["energy"] == "energy per image (estimated)"
+    assert words["latency_p50"] == "p50 latency of a batch"
+    pairs = paired_networks(
+        [replace(r, energy_source=Provenance.ESTIMATED) for r in compared(pattern, NETWORKS)]
+    )
+    assert {pair.words.endswith(" (estimated)") for pair in pairs if pair.figure == "energy"} == {
+        True
+    }
+    assert not any("estimated" in pair.words for pair in pairs if pair.figure != "energy")
 
 
 def test_energies_of_several_sources_are_not_tested(pattern: CellRow) -> None:

@@ -20,6 +20,7 @@ from greenbatch.records import Cell
 from tests.fakes import runs
 from tests.fakes.served_run import served_run
 from tests.fakes.training_runs import plain_run
+from tests.unit.cli.test_cli import gb
 
 MODELS = ("alexnet", "densenet121")
 ONE, OTHER = "torch-cpu", "onnxruntime-cpu"
@@ -90,6 +91,17 @@ def test_a_chosen_timeline_stands_beside_that_of_the_best_cells(run: Path) -> No
     assert (report.page.parent / "figures" / "timeline-chosen.svg").exists()
     write_report(run)
     assert not (report.page.parent / "figures" / "timeline-chosen.svg").exists()
+
+
+def test_the_command_takes_a_batch_and_a_backend(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("greenbatch.analysis.report.build.write_figures", lambda *_: [])
+    options = ("--timeline-batch", 8, "--timeline-backend", ONE)
+    assert gb(capsys, "report", run, *options)[0] == 0
+    assert f"by year of publication, at batch 8 on {ONE}" in (run / "report/report.md").read_text()
+    code, _, told = gb(capsys, "report", run, "--timeline-batch", 7)
+    assert (code, told.count("\n")) == (2, 1)
 
 
 def test_what_no_cell_has_is_refused_with_what_there_is(run: Path, tmp_path: Path) -> None:
