@@ -23,6 +23,7 @@ class Data:
         train_images, validation_images: How many at the most; ``None``: all.
         seed: Of what is chosen.
         cache_bytes: The most that images may take in memory, as bytes.
+        normalised: Whether they are normalised.
     """
 
     data_dir: str
@@ -31,6 +32,7 @@ class Data:
     validation_images: int | None
     seed: int
     cache_bytes: int
+    normalised: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ DATA = training.Data(
     validation_images=50,
     seed=0,
     cache_bytes=2**30,
+    normalised=True,
 )
 MEASURED = child.Measured(
     pid=17,

@@ -32,6 +32,7 @@ _DESIGN = ("epochs", "patience", "image_size", "train_images", "validation_image
 and leave holes."""
 _LATER_DESIGN: Mapping[str, object] = {
     "augmentation": [],
+    "normalised": True,
     "transfer": Transfer().model_dump(mode="json"),
     "monitor": "loss",
     "min_change": 0.0,

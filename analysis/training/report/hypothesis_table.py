@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from greenbatch.analysis.findings.wording import DASH, Table, p_text
 from greenbatch.analysis.statistics.hypothesis_tests import Test
 from greenbatch.analysis.training.findings.correctness import WORDS, Correctness, GroupTests
+from greenbatch.analysis.training.findings.search_tests import SearchTests
 
 FIGURES: Mapping[str, str] = {"energy": "energy per image seen", **WORDS, "f1": "F1"}
 
@@ -37,6 +38,43 @@ def tests_table(found: Sequence[Correctness]) -> Table:
     numeric = tuple(column in ("statistic", "p") for column in columns)
     title = "Do the choices differ?"
     return Table("tests", title, columns, tuple(body), numeric)
+
+
+SEARCH_TESTS_NOTE = (
+    "Over repetitions, each a whole search. The best found at the end of the budget, and the mean "
+    "of the best so far over all trials: the area below the curve. p of Dunn's pairs and of "
+    "Shapiro-Wilk corrected by Holm."
+)
+
+
+def search_tests_table(found: Sequence[SearchTests]) -> Table:
+    """Whether strategies differ in what they found, and over the whole budget."""
+    named = any(one.context.name for one in found)
+    columns = (
+        *(("of",) if named else ()),
+        "figure",
+        "test",
+        "between",
+        "statistic",
+        "p",
+        "effect (95 %)",
+    )
+    body = tuple(
+        (
+            *((one.context.name,) if named else ()),
+            group.figure,
+            test.name,
+            test.of,
+            f"{test.statistic:.4g}",
+            p_text(test.p_holm),
+            effect_text(test),
+        )
+        for one in found
+        for group in one.tests
+        for test in _of_group(group)
+    )
+    numeric = tuple(column in ("statistic", "p") for column in columns)
+    return Table("tests", "Do the strategies differ?", columns, body, numeric)
 
 
 def effect_text(test: Test) -> str:

@@ -15,6 +15,7 @@ from greenbatch.analysis.training.dataset.compilation import hyperparameters_of
 from greenbatch.analysis.training.dataset.contexts import contexts
 from greenbatch.analysis.training.dataset.totals import counted
 from greenbatch.analysis.training.findings.rows import TrainingRow
+from greenbatch.analysis.training.findings.search_tests import search_tests
 from greenbatch.analysis.training.findings.searches import Arrival, SearchRow, search_rows
 from greenbatch.analysis.training.report.findings import (
     Card,
@@ -23,6 +24,10 @@ from greenbatch.analysis.training.report.findings import (
     listed,
     share_interval,
     times,
+)
+from greenbatch.analysis.training.report.hypothesis_table import (
+    SEARCH_TESTS_NOTE,
+    search_tests_table,
 )
 from greenbatch.analysis.training.report.published_table import published_sections
 from greenbatch.analysis.training.report.tables import share
@@ -47,10 +52,14 @@ def search_findings(
         why: Why there is no energy; empty where there is.
     """
     found = search_rows(dataset)
+    tested = search_tests(found)
     groups = [[*members] for _, members in groupby(found, key=lambda row: row.curve.context)]
     answered = [_answer(members) for members in groups]
     sentences = [summary for summary, _ in answered[1:]]
     sentences += [sentence for _, more in answered for sentence in more]
+    for one in tested:
+        where = f"For {one.context.name}: " if one.context.name else ""
+        sentences += [f"{where}{each.sentence()}" for each in one.dominance]
     if any(row.curve.unfinished for row in found):
         sentences.append("Searches that are not finished are in no figure of this page.")
     return Findings(
@@ -65,6 +74,7 @@ def search_findings(
                 _best_trials_table(dataset, found),
                 "Of each search the trial that it would end with.",
             ),
+            TableSection(search_tests_table(tested), SEARCH_TESTS_NOTE),
         ],
         searches=found,
     )

@@ -79,6 +79,12 @@ def _dense(
     return _begun(nn.Sequential(nn.Flatten(), *layers), network, weights)
 
 
+def _dense_linear(
+    network: Network, settings: _Settings, shape: _Shape, classes: int, weights: str
+) -> nn.Module:
+    return _dense(network, {"width": "linear", **settings}, shape, classes, weights)
+
+
 def _simple_cnn(
     network: Network, settings: _Settings, shape: _Shape, classes: int, weights: str
 ) -> nn.Module:
@@ -225,5 +231,6 @@ class _PassedOn(nn.Module):
 
 _BUILDERS: dict[str, Callable[[Network, _Settings, _Shape, int, str], nn.Module]] = {
     "dense": _dense,
+    "dense-linear": _dense_linear,
     "simple-cnn": _simple_cnn,
 }

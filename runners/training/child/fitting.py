@@ -288,6 +288,7 @@ def _load(name: str, data: Data, workers: int) -> "Split":
         validation_images=data.validation_images,
         seed=data.seed,
         cache_bytes=data.cache_bytes,
+        normalised=data.normalised,
         workers=workers,
     )
 

@@ -10,7 +10,7 @@ import importlib
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -60,7 +60,8 @@ class Split:
         shape: Of an image (C, H, W).
         classes: Their names; a class is an index of these.
         mean, std: Of the training images, a value for each channel of 0..1, before they were
-            resized; every image counts the same. Both parts are normalised with them.
+            resized; every image counts the same. Both parts are normalised with them. 0 and 1
+            where nothing is normalised.
         held: Whether all are held in memory, as bytes.
         skipped: Images that cannot be read.
         notes: What was done with the images, and which cannot be read and why; sentences.
@@ -138,6 +139,7 @@ def load(
     seed: int,
     cache_bytes: int = 0,
     workers: int = 1,
+    normalised: bool = True,
 ) -> Split:
     """Read a data set, split it, and say how its images are resized and normalised.
 
@@ -152,6 +154,7 @@ def load(
         cache_bytes: The most that the images of both parts may take, as bytes of the size that a
             network takes, to be decoded now and held in memory.
         workers: Threads that decode them.
+        normalised: By mean and deviation of the training images; else images are of 0..1.
 
     Raises:
         UnknownNameError: There is no such data set.
@@ -172,6 +175,9 @@ def load(
     shape = (len(train.mean), height, width)
     images = len(train.part.labels) + len(validation.part.labels)
     size_bytes = images * math.prod(shape)
+    if not normalised:
+        count = len(train.mean)
+        train = replace(train, mean=(0.0,) * count, std=(1.0,) * count)
     ready = tensors.Normalised(train.mean, train.std, tensors.white_of(train.part, image_size))
     made = [tensors.Images(look.part, image_size, ready) for look in (train, validation)]
     held = size_bytes <= cache_bytes
@@ -294,7 +300,10 @@ def _notes(
     mean, std = (
         ", ".join(f"{value:.4g}" for value in values) for values in (train.mean, train.std)
     )
-    yield f"normalised with mean {mean} and standard deviation {std} of the training images"
+    if any(train.mean) or any(value != 1 for value in train.std):
+        yield f"normalised with mean {mean} and standard deviation {std} of the training images"
+    else:
+        yield "not normalised: values of 0 to 1"
     if image_size is not None:
         yield f"resized to {image_size}x{image_size}, bilinear, antialiased, to bytes"
     if too_many_bytes is not None and cache_bytes:

@@ -1,13 +1,14 @@
 """The networks that can be trained, found by name without importing torch.
 
-dense, simple-cnn   those of Yarally et al., by layers
+dense, dense-linear, simple-cnn
+                    those of Yarally et al., by layers
 nasnet-mobile       NASNet-A (4 @ 1056), from timm's parts
 NAME                a classifier of torchvision
 timm:NAME           a classifier of timm
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from greenbatch.errors import UnknownNameError
 from greenbatch.models import registry
@@ -101,6 +102,13 @@ _OWN = {
             "relu is 1 (DensePolyNN of Yarally et al.; width: linear is their DenseLinearNN)",
             source="greenbatch",
             settings=(LINEAR_LAYERS, WIDTH, DENSE_RELU, DROPOUT),
+        ),
+        Network(
+            name="dense-linear",
+            about="Fully connected layers whose widths fall in equal steps (DenseLinearNN of "
+            "Yarally et al.)",
+            source="greenbatch",
+            settings=(LINEAR_LAYERS, replace(WIDTH, default="linear"), DENSE_RELU, DROPOUT),
         ),
         Network(
             name="simple-cnn",

@@ -72,4 +72,5 @@ def data_of(study: TrainingStudy) -> Data:
         validation_images=study.validation_images,
         seed=study.seed,
         cache_bytes=round(study.pipeline.cache_gib * 2**30),
+        normalised=study.normalised,
     )

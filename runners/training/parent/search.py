@@ -1,4 +1,4 @@
-"""Strategies that propose the trials of a search, by Optuna's samplers.
+"""Strategies that propose the trials of a search, by Optuna's samplers and one of our own.
 
 Nothing is kept between two proposals: a strategy is made anew from the results so far, and
 seeded by its name, the search's seed and how many trials that are. So a search that is resumed
@@ -17,6 +17,7 @@ from greenbatch.design.search_space import Dimension
 from greenbatch.design.training_study import Search
 from greenbatch.errors import StudyError
 from greenbatch.records import Epoch, Status, Training, TrainingCell, holding, total_energy
+from greenbatch.runners.training.parent import improvement
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -69,12 +70,12 @@ def propose(
 
     ``grid`` visits its points in an order that is shuffled by the seed, so that a budget smaller
     than the grid is spread over it. ``gp`` and ``tpe`` begin at random (a quarter of the budget,
-    from 4 to 10 trials) and learn nothing of failed trials; where one proposes what failed before
-    once more, a random point is taken in its place.
+    from 4 to 10 trials), ``gp-pi`` with one random trial; they learn nothing of failed trials.
+    Where one proposes what failed before once more, a random point is taken in its place.
 
     Args:
         search: Its space, objective and budget.
-        strategy: ``grid``, ``random``, ``gp`` or ``tpe``.
+        strategy: ``grid``, ``random``, ``gp``, ``gp-pi`` or ``tpe``.
         results: Its trials so far, in order.
         seed: Of this search; another repetition has another one.
 
@@ -89,7 +90,7 @@ def propose(
         return None
     proposal = _ask(search, strategy, results, seed)
     failed = [_own(search, trial.settings) for trial in results if trial.values is None]
-    if strategy in ("gp", "tpe") and proposal in failed:
+    if strategy in ("gp", "gp-pi", "tpe") and proposal in failed:
         return _ask(search, "random", results, seed)
     return proposal
 
@@ -157,6 +158,11 @@ def _ask(
 ) -> dict[str, str]:
     import optuna
 
+    if strategy == "gp-pi":
+        (way,) = DIRECTIONS[search.objective].values()
+        known = [(trial.settings, trial.values[0]) for trial in results if trial.values]
+        drawn = _mixed(strategy, seed, len(results))
+        return improvement.propose(search.dimensions, known, drawn, rises=way == "maximize")
     spread = {each.name: _distribution(each, strategy) for each in search.dimensions}
     with _quiet(), _one_thread(strategy):
         study = optuna.create_study(

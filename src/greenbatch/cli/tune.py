@@ -45,8 +45,9 @@ def tune(
     strategy: Annotated[
         list[str] | None,
         typer.Option(
-            help="Search strategy: grid, random, gp (Bayesian, Gaussian process) or tpe "
-            "(Bayesian, Parzen estimators). Repeatable. Default: grid, random and gp."
+            help="Search strategy: grid, random, gp (Bayesian, Gaussian process), gp-pi (the same "
+            "by probability of improvement) or tpe (Bayesian, Parzen estimators). Repeatable. "
+            "Default: grid, random and gp."
         ),
     ] = None,
     trials: Annotated[

@@ -83,6 +83,7 @@ class TrainingOptions(_Options, total=False):
     image_size: int | None
     train_images: int | None
     validation_images: int | None
+    normalised: bool
     pipeline: Mapping[str, float | None]
     augmentation: Sequence[str]
     epochs: int

@@ -10,7 +10,8 @@ from greenbatch.design.field_types import as_text, distinct
 _GRID_STEPS = 4
 _GOLDEN = 0.381966  # a point that is no round number where the ends are
 _MOST_STEPS = 10_000
-_MEMBERS = ("low", "high", "log", "steps", "whole")
+_SHORT_OF_END = 1e-5  # so far below an open end is the last value, in shares of the range
+_MEMBERS = ("low", "high", "log", "steps", "whole", "open")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Dimension:
         log: Whether the range is even in its logarithm.
         whole: Whether only whole numbers are in it.
         steps: How many points a grid has along a range.
+        open: Whether the high end is not within it: the steps of a grid begin at the low end.
     """
 
     name: str
@@ -33,19 +35,23 @@ class Dimension:
     log: bool = False
     whole: bool = False
     steps: int = _GRID_STEPS
+    open: bool = False
 
     def grid(self) -> list[str]:
         """Return the points of a grid along it, as texts."""
         if self.choices:
             return list(self.choices)
         ends = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
-        shares = [i / max(1, self.steps - 1) for i in range(self.steps)]
+        gaps = self.steps if self.open else max(1, self.steps - 1)
+        shares = [i / gaps for i in range(self.steps)]
         values = [ends[0] + share * (ends[1] - ends[0]) for share in shares]
         values = [math.exp(value) for value in values] if self.log else values
         return list(dict.fromkeys(self.text(value) for value in values))
 
     def text(self, value: float) -> str:
         """Write a value of a range as it is recorded, to six digits."""
+        if self.open:
+            value = min(value, self.high - _SHORT_OF_END * (self.high - self.low))
         return str(round(value)) if self.whole else f"{value:.6g}"
 
     def examples(self) -> list[str]:
@@ -96,4 +102,7 @@ def _range(name: str, given: Mapping[str, Any]) -> Dimension:
         raise ValueError(f"{name} is even in its logarithm from {low:g} on; wanted more than 0")
     if whole and (low != int(low) or high != int(high)):
         raise ValueError(f"{name} is whole and goes from {low:g} to {high:g}; wanted whole ends")
-    return Dimension(name, low=low, high=high, log=log, whole=whole, steps=steps)
+    ends_open = bool(given.get("open", False))
+    if ends_open and whole:
+        raise ValueError(f"{name} is whole and open; leave out its high end instead")
+    return Dimension(name, low=low, high=high, log=log, whole=whole, steps=steps, open=ends_open)

@@ -39,7 +39,7 @@ from greenbatch.documents import write_yaml
 from greenbatch.records import TrainingCell
 
 LARGEST_BATCH = 65536
-STRATEGIES = ("grid", "random", "gp", "tpe")
+STRATEGIES = ("grid", "random", "gp", "gp-pi", "tpe")
 Count = Annotated[int, Field(ge=1, le=LARGEST_BATCH, strict=True)]
 Images = Annotated[int, Field(ge=2, le=1_000_000_000, strict=True)]
 
@@ -49,10 +49,13 @@ class Search(BaseModel):
 
     Attributes:
         strategies: Side by side: ``grid``, ``random``, ``gp`` (Bayesian, a Gaussian process),
-            ``tpe`` (Bayesian, tree-structured Parzen estimators).
+            ``gp-pi`` (Bayesian as in Yarally et al.: see
+            `greenbatch.runners.training.parent.improvement`), ``tpe`` (Bayesian, tree-structured
+            Parzen estimators).
         trials: The budget of each strategy, in trainings.
         space: What is searched, by name of the hyperparameter: a list of choices, or ``low`` and
-            ``high`` with ``log`` and ``steps`` (points of the grid along it).
+            ``high`` with ``log``, ``steps`` (points of the grid along it), ``whole`` and ``open``
+            (the high end is not in it).
         objective: ``accuracy`` on the validation images, ``energy`` of the training, or ``both``:
             the Pareto front.
         within: A search has arrived when its best is within this share of the best that it finds
@@ -61,7 +64,7 @@ class Search(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    strategies: tuple[Literal["grid", "random", "gp", "tpe"], ...] = Field(
+    strategies: tuple[Literal["grid", "random", "gp", "gp-pi", "tpe"], ...] = Field(
         default=("grid", "random", "gp"), min_length=1
     )
     trials: Count = 16
@@ -77,6 +80,8 @@ class Search(BaseModel):
     @model_validator(mode="after")
     def _known_space(self) -> "Search":
         parse_space(self.space)
+        if "gp-pi" in self.strategies and self.objective == "both":
+            raise ValueError("gp-pi improves one figure; the objective is both: leave one out")
         return self
 
     @property
@@ -98,6 +103,8 @@ class TrainingStudy(BaseModel):
         image_size: Images are resized to this height and width; ``None``: as they are.
         train_images, validation_images: The most that are taken of each part, drawn by the seed
             and balanced over classes as the whole is; ``None``: all.
+        normalised: Whether images are normalised by the mean and deviation of the training
+            images; else they are values of 0 to 1.
         pipeline: How images get to the device.
         augmentation: What changes each training image at random, see
             `greenbatch.runners.training.data.augmentation`.
@@ -129,6 +136,7 @@ class TrainingStudy(BaseModel):
     image_size: Annotated[int, Field(ge=8, le=4096, strict=True)] | None = None
     train_images: Images | None = None
     validation_images: Images | None = None
+    normalised: bool = True
     pipeline: Pipeline = Field(default_factory=Pipeline)
     augmentation: tuple[Augmented, ...] = ()
     backends: tuple[Literal["torch-cpu", "torch-cuda"], ...] = Field(

@@ -24,7 +24,13 @@ NAMES = {
     "yarally-batching-strict",
     "zeus-stable",
 }
-TRAINING = {"delrey", "yarally-training-layers", "yarally-training-search"}
+TRAINING = {
+    "delrey",
+    "yarally-search-published",
+    "yarally-search-published-5",
+    "yarally-training-layers",
+    "yarally-training-search",
+}
 GOOD = "models: [alexnet]\nbackends: [torch-cpu]\nscenarios: [server]\nrates: [16]\n"
 
 

@@ -47,11 +47,28 @@ def test_the_grid_of_the_search_fills_its_budget_exactly() -> None:
     assert math.prod(points) == study.search.trials
 
 
+@pytest.mark.parametrize(("name", "points"), [("", 5**3), ("-5", 5**5)])
+def test_the_published_search_is_that_of_its_code(name: str, points: int) -> None:
+    study = read(f"yarally-search-published{name}")
+    assert study.models == ("dense", "dense-linear", "simple-cnn")
+    assert (study.data, study.batch_sizes) == (("cifar10", "fashion-mnist"), (512,))
+    assert (study.epochs, study.repetitions, study.normalised) == (25, 8, False)
+    assert study.search is not None
+    assert (study.search.strategies, study.search.trials) == (("grid", "random", "gp-pi"), 64)
+    assert math.prod(len(dimension.grid()) for dimension in study.search.dimensions) == points
+    rate = study.search.dimensions[0]
+    assert (rate.low, rate.high, rate.log) == (1e-5, 0.1, False)
+
+
 def test_the_architectures_of_del_rey_are_all_there_and_what_stands_in_is_recorded() -> None:
     study = read("delrey")
     assert (study.image_size, study.batch_sizes, study.epochs) == (128, (32,), 150)
     assert (study.repetitions, study.rules.rest_min_s) == (30, 300)
     assert len(study.models) == 5
+    assert (study.transfer.frozen_epochs, study.patience, study.monitor) == (10, 20, "accuracy")
+    assert study.plateau is not None
+    assert (study.plateau.factor, study.plateau.patience) == (0.1, 10)
+    assert len(study.augmentation) == 5
     assert set(study.substitutions.values()) <= set(study.models)
 
 

@@ -35,6 +35,7 @@ DATA = Data(
     validation_images=50,
     seed=0,
     cache_bytes=2**20,
+    normalised=True,
 )
 COURSE = Course(
     epochs=4,

@@ -83,6 +83,15 @@ def test_training_images_have_mean_0_and_deviation_1_and_validation_is_scaled_by
     assert any(f"{split.mean[0]:.4g}" in note for note in split.notes)
 
 
+def test_images_that_are_not_normalised_are_of_0_to_1() -> None:
+    split = load("digits", normalised=False)
+    whole = load("digits")
+    values, expected = tensors(split.train)[0], tensors(whole.train)[0]
+    torch.testing.assert_close(values, expected * whole.std[0] + whole.mean[0])
+    assert (float(values.min()), float(values.max())) == (0, 1)
+    assert "not normalised: values of 0 to 1" in split.notes
+
+
 def test_images_are_resized_without_aliasing() -> None:
     large = load("digits", image_size=32, train_images=50)
     assert large.shape == (1, 32, 32)

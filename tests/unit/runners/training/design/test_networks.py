@@ -304,3 +304,17 @@ def test_every_network_that_is_named_is_found_without_importing_torch() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def test_dense_linear_is_dense_with_widths_in_equal_steps() -> None:
+    settings = {"linear_layers": "4"}
+    names = (("dense-linear", settings), ("dense", {**settings, "width": "linear"}))
+    widths = [
+        [
+            part.out_features
+            for part in building.build(name, given, CIFAR, 10, seed=0).modules()
+            if isinstance(part, nn.Linear)
+        ]
+        for name, given in names
+    ]
+    assert widths[0] == widths[1] == [2304, 1536, 768, 10]
