@@ -35,6 +35,20 @@ def flags_in(dataset: "xr.Dataset") -> str:
     )
 
 
+def mostly_disturbed(disturbed: int, repetitions: int) -> str:
+    """Say that most repetitions were disturbed; empty where they were not.
+
+    >>> mostly_disturbed(2, 3)
+    'Most repetitions were disturbed by other work (2 of 3): measure again on a quiet machine.'
+    """
+    if 2 * disturbed <= repetitions:
+        return ""
+    return (
+        f"Most repetitions were disturbed by other work ({disturbed} of {repetitions}): measure "
+        "again on a quiet machine."
+    )
+
+
 def with_flags(sentence: str, flagged: str) -> str:
     """Put flags behind a sentence.
 

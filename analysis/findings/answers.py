@@ -8,7 +8,7 @@ from greenbatch import units
 from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.comparisons import energy_ratio
-from greenbatch.analysis.findings.wording import ADJUSTED, amount, one_or_count, plain
+from greenbatch.analysis.findings.wording import ADJUSTED, NOT_KNOWN, bounds, one_or_count, plain
 from greenbatch.analysis.statistics.claims import by_block, least, picked_is_less
 from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.records import Cell, Decision, Provenance
@@ -90,11 +90,7 @@ class Answer:
         """The interval of the figure: ``95 %: 44.1 mJ … 46.3 mJ``."""
         if self.figure is None:
             return ""
-        if self.figure.low is None or self.figure.high is None:
-            return "one repetition: no interval"
-        unit = "J" if self.criterion == "energy" else ""
-        low, high = (amount(end, unit) for end in (self.figure.low, self.figure.high))
-        return f"{_kind(self.figure)}: {low} … {high}"
+        return bounds(self.figure, "J" if self.criterion == "energy" else "")
 
     @property
     def saving(self) -> str:
@@ -155,6 +151,8 @@ def _change(factor: Interval) -> str:
     centre = f"{_percent(abs(factor.centre - 1))} %"
     if factor.low is None or factor.high is None:
         return centre
+    if not factor.known:
+        return f"{centre} ({NOT_KNOWN})"
     low, high = sorted(sign * (end - 1) for end in (factor.low, factor.high))
     word = "" if factor.kind == "t" else "range "
     return f"{centre} ({word}{_percent(low)} … {_percent(high)} %)"
@@ -164,10 +162,6 @@ def _percent(share: float) -> str:
     percent = 100 * share
     text = f"{percent:.1f}" if abs(percent) < 9.95 else f"{percent:.0f}"
     return "0.0" if text == "-0.0" else text.replace("-", "−")
-
-
-def _kind(summary: Interval) -> str:
-    return "95 %" if summary.kind == "t" else "range"
 
 
 def answers(rows: Sequence[CellRow], decisions: Sequence[Decision] = ()) -> list[Answer]:

@@ -441,7 +441,7 @@ def _repeats(dataset: "xr.Dataset", study: RecordedStudy) -> Iterator[Caveat]:
             Severity.CAUTION,
             f"{count} of {designed} cells are not within ± {study.precision_target or 0:.2g} of "
             f"their mean after {study.max_repetitions} repetitions; the widest is "
-            f"± {widest:.2g}.",
+            f"{f'± {widest:.2g}' if widest <= 1 else 'not known within 100 %'}.",
         )
 
 

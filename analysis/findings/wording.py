@@ -12,6 +12,8 @@ from greenbatch.analysis.statistics.intervals import Interval
 ADJUSTED = "ranked by means adjusted for blocks, as the cells were not measured in the same ones"
 DASH = "–"
 """Stands where a figure is missing."""
+NOT_KNOWN = "interval not known"
+"""Stands for an interval that reaches further than 100 % from its centre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +52,43 @@ def spread(value: Interval | None, unit: str) -> str:
     """Write a figure and the wider side of its interval: ``12.3 mJ ± 1.2 %``.
 
     Bounds stand instead where they are far from even, ``12.3 mJ (6.1 mJ … 25 mJ)``: on a
-    logarithmic scale ± 200 % would suggest a figure below zero.
+    logarithmic scale ± 80 % would suggest a lower bound that is not there. An interval that reaches
+    further than 100 % is `NOT_KNOWN`.
     """
     if value is None:
         return DASH
     centre = amount(value.centre, unit)
     if value.low is None or value.high is None or value.relative is None:
         return centre
+    if not value.known:
+        return f"{centre} ({NOT_KNOWN})"
     word = "" if value.kind == "t" else "range"
     if value.relative > 0.5:
         word = f"{word} " if word else ""
         return f"{centre} ({word}{amount(value.low, unit)} … {amount(value.high, unit)})"
     return f"{centre} ± {_percent(value.relative)}" + (f" ({word})" if word else "")
+
+
+def margin(value: Interval, digits: int = 0) -> str:
+    """Write the wider side of an interval, to stand behind its centre: `` ± 3%``.
+
+    Args:
+        value: Of one repetition the text is empty; of bounds that say nothing, `NOT_KNOWN`.
+        digits: Behind the decimal point.
+    """
+    if value.relative is None:
+        return ""
+    return f" ± {value.relative:.{digits}%}" if value.known else f" ({NOT_KNOWN})"
+
+
+def bounds(value: Interval, unit: str) -> str:
+    """Write the interval of a figure: ``95 %: 44.1 mJ … 46.3 mJ``."""
+    if value.low is None or value.high is None:
+        return "one repetition: no interval"
+    if not value.known:
+        return NOT_KNOWN
+    kind = "95 %" if value.kind == "t" else "range"
+    return f"{kind}: {amount(value.low, unit)} … {amount(value.high, unit)}"
 
 
 def amount(value: float, unit: str) -> str:
@@ -82,6 +109,8 @@ def times(ratio: Ratio) -> str:
     text = f"{_factor(value.centre)}×"
     if value.low is None or value.high is None:
         return text
+    if not value.known:
+        return f"{text} ({NOT_KNOWN})"
     word = "" if value.kind == "t" else "range "
     return f"{text} ({word}{_factor(value.low)} … {_factor(value.high)})"
 

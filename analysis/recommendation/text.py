@@ -3,7 +3,7 @@
 import math
 
 from greenbatch import units
-from greenbatch.analysis.findings.wording import Table, plain, spread
+from greenbatch.analysis.findings.wording import NOT_KNOWN, Table, plain, spread
 from greenbatch.analysis.recommendation.basis import length
 from greenbatch.analysis.recommendation.choices import Choice, differs
 from greenbatch.analysis.recommendation.limits import RESPONSE_ERROR, Limits
@@ -216,6 +216,8 @@ def _share(over: Interval) -> str:
     text = _less(over.centre)
     if over.low is None or over.high is None:
         return text
+    if not over.known:
+        return f"{text} ({NOT_KNOWN})"
     word = "" if over.kind == "t" else "range "
     if (over.low <= 1) == (over.high <= 1):
         ends = " … ".join(

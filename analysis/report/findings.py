@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.dataset.flagged import mostly_disturbed
 from greenbatch.analysis.dataset.raced import decisions_of
 from greenbatch.analysis.findings.answers import Answer, answers
 from greenbatch.analysis.findings.batch_effects import BatchEffect, batch_effects
@@ -100,9 +101,15 @@ class InferenceFindings:
         return [row for row in self.cells if row.cell.is_server]
 
     @property
+    def disturbed(self) -> str:
+        """What stands above all results where most repetitions were disturbed; else empty."""
+        disturbed = sum(row.flags.get("disturbed", 0) for row in self.cells)
+        return mostly_disturbed(disturbed, sum(row.ok for row in self.cells))
+
+    @property
     def summary(self) -> str:
         """The answer in one sentence."""
-        return summary_sentence(self.answers)
+        return f"{self.disturbed} {summary_sentence(self.answers)}".strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ def inference_page(
             planned=sum(row.planned for row in found.cells),
         ),
         answers=Answers(
-            summary=found.summary if _has_loop(found) else "",
+            summary=found.summary if _has_loop(found) else found.disturbed,
             servers=serving_answers(found.cells),
             by_model=found.answers,
             worths=[worth.sentence for worth in found.worths],

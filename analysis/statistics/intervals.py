@@ -88,6 +88,11 @@ class Interval:
             return None
         return max(self.high - self.centre, self.centre - self.low) / abs(self.centre)
 
+    @property
+    def known(self) -> bool:
+        """Whether there are bounds that are within 100 % of the centre: wider ones say nothing."""
+        return self.relative is not None and self.relative <= 1
+
     def excludes(self, value: float) -> bool:
         """Whether ``value`` is outside an interval of 95 %; a mere range excludes nothing."""
         if self.kind != "t" or self.low is None or self.high is None:

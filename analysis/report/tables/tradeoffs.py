@@ -10,7 +10,7 @@ from greenbatch.analysis.dataset.variables import LOOP, settings_of
 from greenbatch.analysis.findings.answers import Answer
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.comparisons import BestRow
-from greenbatch.analysis.findings.wording import DASH, Table, amount, spread
+from greenbatch.analysis.findings.wording import DASH, NOT_KNOWN, Table, amount, spread
 from greenbatch.analysis.statistics.by_dimension import figure_of
 from greenbatch.analysis.statistics.claims import FRONT
 from greenbatch.analysis.tradeoffs.crossovers import crossover
@@ -309,6 +309,8 @@ def _bounded(centre: float, low: float, high: float, n: int, unit: str) -> str:
     text = amount(centre, unit)
     if low != low or high != high:
         return f"{text} (no interval: {n} repetition{'s'[: n != 1]})"
+    if max(high - centre, centre - low) > abs(centre):
+        return f"{text} ({NOT_KNOWN})"
     return f"{text} ({amount(low, unit)} … {amount(high, unit)})"
 
 

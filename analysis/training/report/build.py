@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.described import environment_of
+from greenbatch.analysis.dataset.flagged import mostly_disturbed
 from greenbatch.analysis.dataset.merging import separate
 from greenbatch.analysis.dataset.training_variables import is_search
 from greenbatch.analysis.findings.wording import Table
@@ -148,7 +149,10 @@ def find(
         names = list(dict.fromkeys(row.label for row in drawn(rows)))
         shown = plain_findings(dataset, rows, names, why, judge)
     more = footprint_sections(rows, shown.searches, footprint)
-    shown = replace(shown, tables=[*shown.tables, *more])
+    flagged = sum(row.flags.get("disturbed", 0) for row in rows)
+    disturbed = mostly_disturbed(flagged, sum(row.statuses.get("ok", 0) for row in rows))
+    summary = f"{disturbed} {shown.summary}".strip()
+    shown = replace(shown, summary=summary, tables=[*shown.tables, *more])
     title = str(dataset.attrs["title"])
     return TrainingFindings(title, rows, names, caveats, shown, journal)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from greenbatch import units
 from greenbatch.analysis.findings.caveats import Caveat
+from greenbatch.analysis.findings.wording import bounds
 from greenbatch.analysis.report.page import Section, TableSection
 from greenbatch.analysis.statistics.claims import Least, by_block, least
 from greenbatch.analysis.statistics.intervals import Interval, interval, ratio
@@ -159,10 +160,7 @@ def _highest(rows: Sequence[TrainingRow], metric: Metric) -> Least | None:
 
 def energy_interval(value: Interval) -> str:
     """Write the interval of an energy: ``95 %: 44.1 mJ … 46.3 mJ``."""
-    if value.low is None or value.high is None:
-        return "one repetition: no interval"
-    kind = "95 %" if value.kind == "t" else "range"
-    return f"{kind}: {units.si(value.low, 'J')} … {units.si(value.high, 'J')}"
+    return bounds(value, "J")
 
 
 def share_interval(value: Interval) -> str:

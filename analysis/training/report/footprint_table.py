@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from greenbatch.analysis.findings.wording import DASH, Table, amount
+from greenbatch.analysis.findings.wording import DASH, NOT_KNOWN, Table, amount
 from greenbatch.analysis.report.page import TableSection
 from greenbatch.analysis.report.tables.tradeoffs import Footprint, assumed
 from greenbatch.analysis.statistics.intervals import Interval
@@ -78,6 +78,8 @@ def _scaled(energy_j: Interval, factor: float, unit: str) -> str:
     centre = amount(energy_j.centre * factor, unit)
     if energy_j.low is None or energy_j.high is None:
         return f"{centre} (no interval)" if energy_j.n == 1 else centre or DASH
+    if not energy_j.known:
+        return f"{centre} ({NOT_KNOWN})"
     low, high = (amount(end * factor, unit) for end in (energy_j.low, energy_j.high))
     word = "" if energy_j.kind == "t" else "range "
     return f"{centre} ({word}{low} … {high})"

@@ -66,3 +66,18 @@ def test_an_energy_that_is_estimated_in_part_is_called_estimated(
     told = capsys.readouterr().out
     assert "J/image, est." in told
     assert "400 mJ per image (estimated)" in told
+
+
+def test_results_that_were_mostly_disturbed_are_headed_by_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = Cell("alexnet", "onnxruntime-cpu")
+    records = [
+        runs.repetition(cell, block, flags=("disturbed",) if block else ()) for block in range(3)
+    ]
+    run = runs.write_run(tmp_path / "run", records, runs.study(("alexnet",), (cell.backend,)))
+    page, findings = report_of_run(run)
+    show_run(findings, page)
+    words = "Most repetitions were disturbed by other work (2 of 3)"
+    assert capsys.readouterr().out.startswith(words)
+    assert f'<p class="summary">{words}' in page.read_text()

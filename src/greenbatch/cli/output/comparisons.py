@@ -3,6 +3,8 @@
 import json
 from typing import TYPE_CHECKING
 
+from greenbatch.analysis.findings.wording import NOT_KNOWN
+
 if TYPE_CHECKING:
     from greenbatch.analysis.findings.verdicts import CellVerdict, Judgement
     from greenbatch.analysis.statistics.intervals import Interval
@@ -188,6 +190,8 @@ def _ratio(value: "Interval") -> str:
     text = f"{value.centre:.3f}×"
     if value.low is None or value.high is None:
         return text
+    if not value.known:
+        return f"{text} ({NOT_KNOWN})"
     word = "range " if value.kind == "range" else ""
     return f"{text} ({word}{value.low:.3f} … {value.high:.3f})"
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from greenbatch import units
+from greenbatch.analysis.findings.wording import margin
 from greenbatch.cli.output.console import TextConsole, open_console
 from greenbatch.cli.output.tables import fitting
 
@@ -30,6 +31,8 @@ def show_run(found: "InferenceFindings", page: Path) -> None:
 
     console = open_console()
     every, rows = found.cells, found.loop
+    if found.disturbed:
+        console.print(Text(found.disturbed, style="bold red"))
     for caveat in found.caveats:
         if caveat.severity != "note":
             console.print(Text(caveat.sentence, style="yellow"))
@@ -185,8 +188,7 @@ def _cell_table(rows: Sequence["CellRow"], *, with_net: bool) -> Table:
 def _spread(interval: "Interval | None", unit: str) -> str:
     if interval is None:
         return "–"
-    text = units.si(interval.centre, unit)
-    return text if interval.relative is None else f"{text} ± {interval.relative:.0%}"
+    return units.si(interval.centre, unit) + margin(interval)
 
 
 def _flags(row: "CellRow") -> str:

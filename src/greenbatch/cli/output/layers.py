@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch import files, units
+from greenbatch.analysis.findings.wording import margin
 from greenbatch.csv_text import csv_text
 
 if TYPE_CHECKING:
@@ -205,9 +206,7 @@ def _parts_table(check: "Check") -> "Table":
 
 
 def _spread(summary: "Interval | None") -> str:
-    if summary is None or summary.relative is None:
-        return ""
-    return f" ± {summary.relative:.1%}"
+    return "" if summary is None else margin(summary, 1)
 
 
 def _ratio(summary: "Interval") -> str:

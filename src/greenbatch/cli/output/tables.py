@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from greenbatch.analysis.findings import wording
 
 _WIDE = 10_000
-_INTERVAL = re.compile(r" ± \S+ %| \([^()]*…[^()]*\)")
+_INTERVAL = re.compile(r" ± \S+ %| \([^()]*…[^()]*\)| \(interval not known\)")
 _T = TypeVar("_T")
 
 

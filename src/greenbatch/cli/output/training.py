@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from greenbatch import units
+from greenbatch.analysis.findings.wording import margin
 from greenbatch.cli.output.console import open_console
 from greenbatch.records import (
     Epoch,
@@ -257,5 +258,4 @@ def _share(found: "Interval | None") -> str:
 def _spread(found: "Interval | None", unit: str) -> str:
     if found is None:
         return "–"
-    text = units.si(found.centre, unit)
-    return text if found.relative is None else f"{text} ± {found.relative:.0%}"
+    return units.si(found.centre, unit) + margin(found)

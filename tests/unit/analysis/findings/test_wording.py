@@ -1,0 +1,51 @@
+"""An interval that reaches further than 100 % is nowhere shown as a figure."""
+
+from collections.abc import Callable
+
+import pytest
+
+from greenbatch.analysis.dataset.flagged import mostly_disturbed
+from greenbatch.analysis.findings import answers, wording
+from greenbatch.analysis.findings.comparisons import Ratio
+from greenbatch.analysis.recommendation import text as recommendation
+from greenbatch.analysis.report.tables import tradeoffs
+from greenbatch.analysis.statistics.intervals import Interval
+from greenbatch.analysis.training.report import footprint_table
+from greenbatch.cli.output import comparisons, inference, layers, training
+
+WIDE = Interval(0.01, 1.5, 273.0, 3)
+EVEN = Interval(1.2, 1.5, 1.8, 3)
+JUST = Interval(0.75, 1.5, 3.0, 3)
+
+FORMATS: list[Callable[[Interval], str]] = [
+    lambda value: wording.spread(value, "J"),
+    lambda value: wording.bounds(value, "J"),
+    wording.margin,
+    lambda value: wording.times(Ratio(value)),
+    answers._change,
+    lambda value: footprint_table._scaled(value, 1.0, "J"),
+    lambda value: tradeoffs._bounded(value.centre, value.low or 0.0, value.high or 0.0, 3, "J"),
+    recommendation._share,
+    comparisons._ratio,
+    lambda value: inference._spread(value, "J"),
+    lambda value: training._spread(value, "J"),
+    layers._spread,
+]
+
+
+@pytest.mark.parametrize("shown", FORMATS)
+def test_an_interval_wider_than_its_centre_is_not_known(shown: Callable[[Interval], str]) -> None:
+    assert wording.NOT_KNOWN in shown(WIDE)
+    assert "273" not in shown(WIDE)
+    assert "18" not in shown(WIDE)  # 18100 %
+    for value in (EVEN, JUST):
+        assert wording.NOT_KNOWN not in shown(value)
+        assert "…" in shown(value) or "±" in shown(value)
+
+
+@pytest.mark.parametrize(("disturbed", "headed"), [(0, False), (2, False), (3, True), (4, True)])
+def test_results_are_headed_where_more_than_half_was_disturbed(
+    disturbed: int, headed: bool
+) -> None:
+    assert (f"({disturbed} of 4)" in mostly_disturbed(disturbed, 4)) == headed
+    assert bool(mostly_disturbed(disturbed, 4)) == headed
