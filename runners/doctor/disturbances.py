@@ -31,16 +31,19 @@ class Disturbance:
     text: str
 
 
-def look(machine: Machine, gpus: Gpus, sysfs: Path) -> tuple[Disturbance, ...]:
-    """Watch the machine for about a second, and judge what was found.
+def look(
+    machine: Machine, gpus: Gpus, sysfs: Path, look_s: float = _LOOK_S
+) -> tuple[Disturbance, ...]:
+    """Watch the machine for a while, and judge what was found.
 
     Args:
         machine: What is known of it.
         gpus: As they are now.
         sysfs: Root of sysfs.
+        look_s: How long it is watched, in s.
     """
     return (
-        *_load_and_swap(machine),
+        *_load_and_swap(machine, look_s),
         _governor(machine),
         _temperature(gpus, sysfs),
         *_gpus(gpus),
@@ -49,13 +52,13 @@ def look(machine: Machine, gpus: Gpus, sysfs: Path) -> tuple[Disturbance, ...]:
     )
 
 
-def _load_and_swap(machine: Machine) -> tuple[Disturbance, Disturbance]:
+def _load_and_swap(machine: Machine, look_s: float) -> tuple[Disturbance, Disturbance]:
     import psutil
 
     swap = psutil.swap_memory()
     with HostSampler() as host:
         start_s = time.perf_counter()
-        time.sleep(_LOOK_S)
+        time.sleep(look_s)
         share = host.foreign_load(start_s, time.perf_counter(), 0.0, granted_cores())
     later = psutil.swap_memory()
     moved = later.sin - swap.sin + later.sout - swap.sout

@@ -10,14 +10,16 @@ from pathlib import Path
 from statistics import fmean
 
 from greenbatch.design.protocol import MeasurementProtocol
-from greenbatch.design.study import reference
+from greenbatch.design.study import Study, reference
 from greenbatch.errors import RunError
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Capacity, Cell, Conditions, Record, Repetition, Status, artifact_key
+from greenbatch.runners import backends
 from greenbatch.runners.child.starting import Starter
 from greenbatch.runners.host.cores import granted_cores
 from greenbatch.runners.host.load import HostSampler, cpu_temperatures_c
 from greenbatch.runners.metering import Conditioned, Metering
+from greenbatch.runners.run import quiet
 from greenbatch.runners.run.caches import compiled_code
 from greenbatch.runners.run.capacity import find_capacity
 from greenbatch.runners.run.cell_metering import metering_of
@@ -26,6 +28,8 @@ from greenbatch.runners.run.reference import make_references
 from greenbatch.runners.run.repetition import RunContext, measure
 from greenbatch.runners.scheduling.order import Slot
 from greenbatch.runners.scheduling.schedule import Planned, schedule_of
+
+_LOOK_S, _SHORT_LOOK_S = 1.0, 0.3  # the short one where nothing is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ def execute(
 
     Raises:
         RunError: An artifact is not the one that the run began with.
+        MeasurementError: The machine is busy, and the study refuses that.
     """
     study = directory.study
     _check_artifacts(directory, artifacts)
@@ -108,6 +113,8 @@ def execute(
             ),
             starter=starter,
         )
+        if not neighbours():  # beside another run the machine is not quiet, as was asked
+            _wait_until_quiet(study, on_step)
         reference_c = temperatures_c(metering)
         on_progress(_progress(done, schedule, slot, None))
         while slot:
@@ -138,6 +145,14 @@ def execute(
             directory.append([*schedule.decided()])
             on_progress(_progress(done, schedule, slot, repetition))
     return done
+
+
+def _wait_until_quiet(study: Study, on_step: Callable[[str], None]) -> None:
+    on_gpu = any(backends.find(name).device != "cpu" for name in study.backends)
+    look_s = _LOOK_S if study.wait_quiet_s else _SHORT_LOOK_S
+    look = partial(quiet.disturbing, look_s, on_gpu=on_gpu)
+    refuse = study.on_busy == "refuse"
+    quiet.wait_until_quiet(look, study.wait_quiet_s, on_step, refuse=refuse)
 
 
 def _progress(

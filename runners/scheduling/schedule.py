@@ -1,5 +1,6 @@
 """What a run measures next: decided by its journal alone, so that a resumed run decides alike."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol
@@ -9,6 +10,8 @@ from greenbatch.records import Cell, Decision, Flag, Journal, Left, Repetition, 
 from greenbatch.runners.scheduling.order import Slot, block_slots, orders
 from greenbatch.runners.scheduling.racing.race import Race
 from greenbatch.runners.scheduling.stopping import StoppingRule
+
+_REPEATED = 0.25  # of the design; a machine that is never quiet would double it
 
 
 class Planned(Protocol):
@@ -49,7 +52,8 @@ class Schedule:
     """The slots of a run, one after another, as its repetitions come in.
 
     A cell that has been measured often enough is left out of further blocks. One that was disturbed
-    is measured again at the end of its block; a block that was left behind is not gone back to.
+    is measured again at the end of its block, until a quarter of the design, or a block of it, was
+    measured again; a block that was left behind is not gone back to.
 
     Args:
         study: The design.
@@ -64,6 +68,10 @@ class Schedule:
         )
         self._latest: dict[Cell, dict[int, Repetition]] = {cell: {} for cell in self._cells}
         self._attempts: dict[tuple[Cell, int], int] = {}
+        self._granted: set[tuple[Cell, int, int]] = set()
+        self._most_granted = max(
+            len(self._cells), math.ceil(_REPEATED * len(self._cells) * study.repetitions)
+        )
         self._stopped: dict[Cell, int] = {}
         self._block = 0
         for repetition in done:
@@ -136,11 +144,17 @@ class Schedule:
         self._block = max(self._block, record.block)
         if record.stop:
             self._stopped[record.cell] = max(record.block, self._stopped.get(record.cell, 0))
+        if self._may_repeat(record.cell, record.block) and len(self._granted) < self._most_granted:
+            self._granted.add((*place, self._attempts[place]))
 
     def _active(self, cell: Cell, block: int) -> bool:
         return block <= self._stopped.get(cell, block)
 
     def _is_repeated(self, cell: Cell, block: int) -> bool:
+        attempt = self._attempts.get((cell, block), 0)
+        return self._may_repeat(cell, block) and (cell, block, attempt) in self._granted
+
+    def _may_repeat(self, cell: Cell, block: int) -> bool:
         last = self._latest[cell].get(block)
         return (
             last is not None

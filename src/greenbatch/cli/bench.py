@@ -197,6 +197,22 @@ def bench(
             "Default: fork."
         ),
     ] = None,
+    wait_quiet: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="How long to wait before the first cell until nothing else loads the machine, "
+            "e.g. 5m; 0 for no wait. Default: 1m; 5m with --profile rigorous; 0 with "
+            "--profile quick.",
+        ),
+    ] = None,
+    on_busy: Annotated[
+        str | None,
+        typer.Option(
+            help="What to do with a machine that does not become quiet: measure (repetitions are "
+            "flagged) or refuse. Default: measure."
+        ),
+    ] = None,
     probe_max_batch: Annotated[
         int | None,
         typer.Option(
@@ -281,6 +297,8 @@ def bench(
         "seed": seed,
         "settings": parse_settings(setting or [], provider_option or []) or None,
         "isolation": isolation,
+        "wait_quiet": wait_quiet,
+        "on_busy": on_busy,
         "probe_max_batch": probe_max_batch,
         "allow_fallback": allow_fallback or None,
         "images": images,

@@ -64,6 +64,8 @@ def _seconds(value: object) -> object:
 
 Seconds = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False), BeforeValidator(_seconds)]
 """A time in s; a text may have the unit: ``90s``, ``10m``, ``1h``."""
+Wait = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False), BeforeValidator(_seconds)]
+"""The same, and 0: no time at all."""
 
 
 def as_text(value: object) -> str:

@@ -47,6 +47,8 @@ class StudyOptions(_Options, total=False):
     within: float | str
     weights: str
     isolation: str
+    wait_quiet: float | str | None
+    on_busy: str
     allow_fallback: bool
     probe_max_batch: int
     sources: Mapping[str, str]

@@ -43,6 +43,9 @@ class MeasurementProtocol:
         return max(self.window_s, self.window_ticks * (period_s or 0.0))
 
 
+WAIT_QUIET_S = {"quick": 0.0, "standard": 60.0, "rigorous": 300.0}
+"""By profile: how long a quiet machine is waited for before the first cell, in s."""
+
 PROFILES = {
     "quick": MeasurementProtocol(
         window_s=0.5,

@@ -28,6 +28,7 @@ from greenbatch.design.field_types import (
     Settings,
     Share,
     Threads,
+    Wait,
     check_cells,
     check_file_names,
     distinct,
@@ -35,7 +36,7 @@ from greenbatch.design.field_types import (
 )
 from greenbatch.design.images import ImageSet
 from greenbatch.design.known import Known, known_of
-from greenbatch.design.protocol import MeasurementProtocol
+from greenbatch.design.protocol import WAIT_QUIET_S, MeasurementProtocol
 from greenbatch.documents import write_yaml
 from greenbatch.errors import UsageError
 from greenbatch.models import registry
@@ -127,6 +128,10 @@ class Study(BaseModel):
         isolation: How the process of each repetition is started. ``fork``: from a process that has
             imported what it needs, where that is safe. ``spawn``: a fresh interpreter, which also
             has an address layout of its own.
+        wait_quiet: How long a quiet machine is waited for before the first cell, in s (``5m``);
+            ``None``: as long as the profile says, see `MeasurementProtocol`.
+        on_busy: What to do with a machine that does not become quiet: ``measure`` all the same, or
+            ``refuse``.
         allow_fallback: Measure what runs partly elsewhere, and record it.
         probe_max_batch: Find the largest batch that fits into memory, up to this size, before
             anything is measured; 0: do not.
@@ -181,6 +186,8 @@ class Study(BaseModel):
     weights: Annotated[PathText, Field(min_length=1)] = "auto"
     settings: Settings = Field(default_factory=dict)
     isolation: Literal["fork", "spawn"] = "fork"
+    wait_quiet: Wait | None = None
+    on_busy: Literal["measure", "refuse"] = "measure"
     allow_fallback: bool = False
     probe_max_batch: Annotated[int, Field(ge=0, le=LARGEST_BATCH, strict=True)] = 0
     sources: dict[ModelName, PathText] = Field(default_factory=dict)
@@ -400,6 +407,11 @@ class Study(BaseModel):
             return shortest_s
         arrivals_s = (self.requests or FEWEST_REQUESTS) / rate_hz
         return max(shortest_s, min(arrivals_s, self.longest_arrivals_s or arrivals_s))
+
+    @property
+    def wait_quiet_s(self) -> float:
+        """How long a quiet machine is waited for, in s."""
+        return WAIT_QUIET_S[self.profile] if self.wait_quiet is None else self.wait_quiet
 
     @property
     def rules(self) -> MeasurementProtocol:

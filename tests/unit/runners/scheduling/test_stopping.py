@@ -228,13 +228,17 @@ def test_a_disturbed_repetition_is_measured_again_at_the_end_of_its_block_and_ke
     assert len(done) == 10
 
 
-@pytest.mark.parametrize("again", [0, 1, 2])
-def test_one_that_stays_disturbed_is_measured_as_often_as_the_rule_says(again: int) -> None:
+@pytest.mark.parametrize(("again", "repetitions", "repeats"), [(0, 2, 0), (1, 1, 4), (1, 20, 20)])
+def test_one_that_stays_disturbed_is_measured_again_until_a_quarter_of_the_design_was(
+    again: int, repetitions: int, repeats: int
+) -> None:
     done: list[Repetition] = []
-    study = design(repetitions=2, protocol={"repeat_disturbed": again})
+    study = design(repetitions=repetitions, protocol={"repeat_disturbed": again})
     carry_out(study, noisy(0.02, disturbed=1.0), done)
     counts = Counter((record.cell, record.block) for record in done)
-    assert set(counts.values()) == {1 + again}
+    assert len(counts) == 4 * repetitions
+    assert max(counts.values()) == 1 + again
+    assert len(done) == 4 * repetitions + repeats
     assert [record.stop for record in done].count(Stop(why="fixed")) == 4
 
 
