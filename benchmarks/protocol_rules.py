@@ -41,12 +41,12 @@ LEVELS: Mapping[str, Callable[[float], float]] = {
 
 
 class Machine:
-    """A backend on a clock of its own, whose latencies follow a level, with noise of 3 %."""
+    """A backend on a clock of its own, whose latencies follow a level, with noise."""
 
-    def __init__(self, case: str, random: np.random.Generator) -> None:
+    def __init__(self, case: str, random: np.random.Generator, noise: float = 0.03) -> None:
         self.now_s = 0.0
         self._level = LEVELS[case]
-        self._random = random
+        self._random, self._noise = random, noise
         self._stays_s = {"each iteration": 0.0, "for 1 s each": 1.0}.get(case.rpartition(", ")[2])
         self._mode, self._until_s = 1.0, 0.0
         self._own = random.lognormal(0, 0.01)  # what a repetition has to itself
@@ -61,7 +61,7 @@ class Machine:
             self._mode = 0.9 if self._random.random() < 0.5 else 1.1
             self._until_s = self.now_s + self._random.exponential(self._stays_s)
         level = self._level(self.now_s) * self._mode * self._own
-        self.now_s += LATENCY_S * level * self._random.lognormal(0, 0.03)
+        self.now_s += LATENCY_S * level * self._random.lognormal(0, self._noise)
 
 
 def measured(

@@ -1,7 +1,7 @@
 """What a reader must know before believing a figure: judgements as data, shown elsewhere."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -83,6 +83,7 @@ def caveats(
     worths: Sequence[EnergyWorth] = (),
     *,
     alone: bool = False,
+    more: Iterable[Caveat] = (),
 ) -> list[Caveat]:
     """List the caveats of a run, the gravest first.
 
@@ -92,6 +93,7 @@ def caveats(
         in_force: The effective settings, where there is a journal.
         worths: Its energy beside what is published.
         alone: Whether there is the dataset and no journal.
+        more: That were found elsewhere.
     """
     rows = cell_rows(dataset) if rows is None else rows
     study, environment = study_of(dataset), environment_of(dataset)
@@ -110,6 +112,7 @@ def caveats(
         *_repeats(dataset, study),
         *_weak_agreement(rows),
         *_flags(rows),
+        *more,
         *_journal(dataset),
     ]
     order = list(Severity)

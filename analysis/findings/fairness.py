@@ -51,6 +51,11 @@ _OFF = re.compile(
 _DEFAULT = re.compile(r"\bdefault$")  # of a library that does not report its default
 
 
+def switched_off(value: object) -> bool:
+    """Whether the value of a switch, as a backend reports it, says that it is off."""
+    return _OFF.match(str(value)) is not None
+
+
 class Kind(StrEnum):
     """Whether a factor is known to differ, or only not known to be the same."""
 

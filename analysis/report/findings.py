@@ -17,6 +17,7 @@ from greenbatch.analysis.findings.comparisons import (
     best_rows,
     comparison_rows,
 )
+from greenbatch.analysis.findings.contention import spinning_caveats
 from greenbatch.analysis.findings.fairness import Fairness, fairness
 from greenbatch.analysis.findings.paired_networks import PairedNetworks, paired_networks
 from greenbatch.analysis.findings.plausibility import EnergyWorth, energy_worths
@@ -147,11 +148,12 @@ def find(
     starts = start_ups(dataset, loop)
     answered = answers(loop, decisions_of(dataset))
     worths = energy_worths(dataset, loop, answered)
+    more = spinning_caveats(journal.repetitions if journal else ())
     return InferenceFindings(
         title=str(dataset.attrs["title"]),
         cells=cells,
         settings=settings,
-        caveats=caveats(dataset, cells, settings, worths, alone=journal is None),
+        caveats=caveats(dataset, cells, settings, worths, alone=journal is None, more=more),
         answers=answered,
         worths=worths,
         starts=starts,

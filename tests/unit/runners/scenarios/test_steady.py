@@ -55,6 +55,31 @@ def test_a_drift_counts_when_it_would_pass_the_tolerance_soon(share: float, stea
     assert is_steady(series(lambda t: 1 + a_second * t, 3.0, noise=0), 0.05) is steady
 
 
+def first_steady_s(level: Callable[[float], float], noise: float, seed: int) -> float:
+    """When a warm-up is first called steady, looked at each half second from 2 s on."""
+    for looked_s in (2 + look / 2 for look in range(60)):
+        if is_steady(series(level, looked_s, noise, seed), 0.05):
+            return looked_s
+    return math.inf
+
+
+def test_a_warm_up_that_levels_off_is_steady_as_soon_as_that_is_shown() -> None:
+    waits_s = sorted(first_steady_s(warming(3.0), 0.005, seed) for seed in range(5))
+    assert waits_s[0] >= 6.5, "more than a tenth of what it gains at first is left"
+    assert waits_s[-1] <= 12.0, "a line through the medians still falls then"
+
+
+def test_what_goes_on_as_fast_does_not_level_off() -> None:
+    falling = [first_steady_s(lambda t: 2 - 0.02 * t, 0.005, seed) for seed in range(3)]
+    assert falling == [math.inf] * 3
+
+
+def test_noise_does_not_pass_for_what_levels_off() -> None:
+    """The bound is that of the time constants that fit, and noise makes many fit."""
+    noisy = [first_steady_s(warming(3.0), 0.03, seed) for seed in range(5)]
+    assert sorted(noisy)[2] > 8.0
+
+
 class Compared(float):
     """A latency that counts how often it is compared."""
 
