@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import TypeAlias
 
 from greenbatch.analysis.dataset.energy_basis import unlike
 from greenbatch.analysis.findings.cells import CellRow
@@ -12,6 +13,9 @@ from greenbatch.analysis.statistics.matched_tests import FEWEST_PAIRS, bonferron
 from greenbatch.errors import UsageError
 from greenbatch.records import Cell
 
+MOST_WAYS = 12
+"""Backends, as set, and precisions that are all compared; of more, each with the first."""
+_Way: TypeAlias = Mapping[str, CellRow]
 PAIRED_FIGURES = {"energy": "energy per image", "latency_p50": "p50 latency of a batch"}
 """What is compared: the series of a cell, and its words."""
 
@@ -49,6 +53,7 @@ class PairedNetworks:
 def paired_networks(rows: Sequence[CellRow]) -> list[PairedNetworks]:
     """Compare all pairs of backend and precision at each batch size, over networks.
 
+    Of more than `MOST_WAYS` each is compared with the first.
     A network counts once, with the ratio of the geometric means of its repetitions. Of fewer than
     `FEWEST_PAIRS` networks nothing can be shown, and there is no test. Energies that may not be
     divided are left out.
@@ -66,7 +71,7 @@ def paired_networks(rows: Sequence[CellRow]) -> list[PairedNetworks]:
         compared = [
             pair
             for _, of_batch in sorted(ways.items())
-            for one, other in combinations(of_batch.values(), 2)
+            for one, other in _pairs([*of_batch.values()])
             for pair in _compared(figure, one, other)
         ]
         tests = bonferroni([pair.test for pair in compared])
@@ -74,9 +79,14 @@ def paired_networks(rows: Sequence[CellRow]) -> list[PairedNetworks]:
     return found
 
 
-def _compared(
-    figure: str, one: Mapping[str, CellRow], other: Mapping[str, CellRow]
-) -> Iterator[PairedNetworks]:
+def _pairs(ways: Sequence[_Way]) -> Iterator[tuple[_Way, _Way]]:
+    """Pair all ways, or each with the first where there are many."""
+    if len(ways) <= MOST_WAYS:
+        return combinations(ways, 2)
+    return ((ways[0], other) for other in ways[1:])
+
+
+def _compared(figure: str, one: _Way, other: _Way) -> Iterator[PairedNetworks]:
     """Give the comparison of two ways; nothing where there can be none."""
     pairs = [(one[model], other[model]) for model in one if model in other]
     if figure == "energy":

@@ -29,7 +29,7 @@ def friedman(conditions: Mapping[str, Sequence[float]]) -> tuple[Test, float]:
 
     Raises:
         UsageError: Fewer than three conditions or networks, as many values do not belong to each
-            condition, or one is not finite.
+            condition, one is not finite, or the conditions do not differ in any network.
 
     Source:
         Friedman, JASA 32, 1937; W = chi squared / (n (k - 1)), Kendall & Babington Smith, Annals
@@ -44,6 +44,8 @@ def friedman(conditions: Mapping[str, Sequence[float]]) -> tuple[Test, float]:
             f"there are {k} conditions of {n} networks; a Friedman test needs "
             f"{FEWEST_MATCHED} or more of both"
         )
+    if not values.std(axis=0).any():
+        raise UsageError("the conditions do not differ in any network")
     statistic, p = stats.friedmanchisquare(*values)
     test = make_test(
         "Friedman", " - ".join(conditions), statistic, (k - 1.0,), p, "Kendall's W", None

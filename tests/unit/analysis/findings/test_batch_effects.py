@@ -227,6 +227,15 @@ def test_two_ways_are_compared_over_networks_by_the_signed_rank_test(pattern: Ce
     assert paired_table(found).rows[0][:3] == ("1", "one fp16", "one fp32")
 
 
+def test_of_many_ways_each_is_compared_with_the_first(
+    pattern: CellRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("greenbatch.analysis.findings.paired_networks.MOST_WAYS", 3)
+    found = [p for p in paired_networks(compared(pattern, NETWORKS)) if p.figure == "energy"]
+    assert {(pair.one.backend, pair.one.precision) for pair in found} == {("one", "fp32")}
+    assert len(found) == 3
+
+
 def signs_at_least_as_far(differences: NDArray[np.float64]) -> float:
     """The exact two-sided p: all signs of the ranks are as likely."""
     ranks = stats.rankdata(np.abs(differences))
@@ -246,6 +255,7 @@ def test_of_five_networks_nothing_can_be_shown(pattern: CellRow) -> None:
         (friedman, {"a": [1, 2, 3], "b": [2, 3, 4]}, "2 conditions of 3 networks"),
         (friedman, {"a": [1, 2], "b": [2, 3], "c": [1, 3]}, "3 conditions of 2 networks"),
         (friedman, {"a": [1, 2], "b": [2]}, "as many in each condition"),
+        (friedman, {"a": [1, 2, 3], "b": [1, 2, 3], "c": [1, 2, 3]}, "do not differ in any"),
         (signed_rank, {"a": [1.0] * 6, "b": [1.0] * 6}, "do not differ in any network"),
         (signed_rank, {"a": [1.0] * 5, "b": [2.0] * 5}, "there are 5 networks"),
         (signed_rank, {"a": [1.0] * 6}, "there are 1 conditions"),
