@@ -14,6 +14,7 @@ from greenbatch.analysis.findings.timeline import (
     timeline,
     timeline_sentence,
 )
+from greenbatch.analysis.report.figures.timeline import timeline_figure
 from greenbatch.analysis.report.sections import timeline_sections
 from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.records import Cell
@@ -83,32 +84,36 @@ def test_every_network_is_at_the_chosen_batch_and_backend(
     assert timeline_sentence(found).endswith(f"Of the means, {where}.")
 
 
-def test_a_chosen_timeline_stands_beside_that_of_the_best_cells(run: Path) -> None:
-    report = write_report(run, timeline_batch=1, timeline_backend=ONE)
-    text = (report.page.parent / "report.md").read_text()
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_figures")
+def test_a_chosen_timeline_stands_beside_that_of_the_best_cells(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--timeline-batch", 1, "--timeline-backend", ONE)
+    assert gb(capsys, "report", run, *options)[0] == 0
+    text = (run / "report" / "report.md").read_text()
     assert "## Accuracy and energy by year of publication\n" in text
     assert f"## Accuracy and energy by year of publication, at batch 1 on {ONE}\n" in text
-    assert (report.page.parent / "figures" / "timeline-chosen.svg").exists()
-    write_report(run)
-    assert not (report.page.parent / "figures" / "timeline-chosen.svg").exists()
 
 
-def test_the_command_takes_a_batch_and_a_backend(
-    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_the_figure_on_paper_says_what_was_chosen(run: Path) -> None:
+    dataset = open_run(run)
+    figure = timeline_figure(timeline(dataset, cell_rows(dataset), TimelineChoice(batch_size=1)))
+    assert figure is not None
+    assert figure.get_suptitle().startswith("Networks by year, at batch 1: ")
+    assert timeline_figure(Timeline()) is None
+
+
+def test_what_no_cell_has_is_refused_with_what_there_is(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("greenbatch.analysis.report.build.write_figures", lambda *_: [])
-    options = ("--timeline-batch", 8, "--timeline-backend", ONE)
-    assert gb(capsys, "report", run, *options)[0] == 0
-    assert f"by year of publication, at batch 8 on {ONE}" in (run / "report/report.md").read_text()
+    dataset = open_run(run)
+    with pytest.raises(UnknownNameError, match="did you mean 'torch-cpu'"):
+        timeline(dataset, cell_rows(dataset), TimelineChoice(backend="torch-cp"))
     code, _, told = gb(capsys, "report", run, "--timeline-batch", 7)
     assert (code, told.count("\n")) == (2, 1)
-
-
-def test_what_no_cell_has_is_refused_with_what_there_is(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no cell has batch 7.* has 1, 8"):
-        write_report(run, timeline_batch=7)
-    with pytest.raises(UnknownNameError, match="did you mean 'torch-cpu'"):
-        write_report(run, timeline_backend="torch-cp")
+    assert "no cell has batch 7" in told
+    assert told.endswith("the run has 1, 8\n")
     trainings = plain_run(tmp_path / "trainings")
     with pytest.raises(UsageError, match="trainings is of trainings"):
         write_report(trainings, timeline_batch=8)
