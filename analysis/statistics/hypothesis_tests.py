@@ -244,11 +244,12 @@ def games_howell(groups: Groups) -> list[Test]:
     return found
 
 
-def spearman(pairs: Mapping[str, tuple[float, float]]) -> Test:
+def spearman(pairs: Mapping[str, tuple[float, float]], *, rises: bool = False) -> Test:
     """Test whether two figures rise together; the effect is rho.
 
     Args:
         pairs: Both figures of each thing that has them.
+        rises: Whether p is one-sided: of a rho as large as this, rather than as far from 0.
 
     Raises:
         UsageError: Fewer than four pairs, one that is not finite, or a figure without spread.
@@ -270,7 +271,10 @@ def spearman(pairs: Mapping[str, tuple[float, float]]) -> Test:
         ranks = [stats.rankdata(values) - (n + 1) / 2 for values in (x, y)]
         every = np.array([*permutations(ranks[1])]) @ ranks[0]
         # Sums of halves are exact, so that what is as far out is counted.
-        p = float((np.abs(every) >= abs(ranks[0] @ ranks[1])).mean())
+        seen = ranks[0] @ ranks[1]
+        p = float((every >= seen if rises else np.abs(every) >= abs(seen)).mean())
+    elif rises:
+        p = p / 2 if rho > 0 else 1 - p / 2
     half = ROUNDED_NORMAL_QUANTILE * ((1 + rho**2 / 2) / (n - 3)) ** 0.5
     with np.errstate(divide="ignore"):  # a perfect rho has no width
         low, high = (float(np.tanh(np.arctanh(rho) + side * half)) for side in (-1, 1))

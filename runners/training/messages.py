@@ -168,12 +168,14 @@ class Trained(Finished):
         warm_up: Before the window; ``None`` where no epoch was left.
         stopped: What ended it.
         parameters: Of the network.
+        macs: Multiplications and additions for an image that infers, see `Training`.
     """
 
     idle: Stretch | None
     warm_up: WarmUp | None
     stopped: Literal["epochs", "patience"]
     parameters: int
+    macs: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

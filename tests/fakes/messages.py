@@ -177,6 +177,7 @@ FROM_CHILD: tuple[child.Message, ...] = (
         warm_up=WARM_UP,
         stopped="epochs",
         parameters=1234,
+        macs=4096,
     ),
     training.PreflightResult(
         reasons={"torch-cpu": None, "torch-cuda": "no GPU"}, notes=("a",), fault=None, code=0

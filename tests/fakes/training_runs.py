@@ -406,10 +406,14 @@ def delrey_run(
     accuracy_noise: float = 0.001,
     study_members: Mapping[str, Any] | None = None,
     environment_members: Mapping[str, Any] | None = None,
+    macs: Mapping[str, int] | None = None,
+    busy: Mapping[str, float] | None = None,
 ) -> Path:
     """Write a run of five architectures with the truths of `DELREY`.
 
     Args:
+        macs: Multiplications of each.
+        busy: Utilisation of the device by each, less 0.01 for each block.
         power: What every energy is multiplied by, as on another machine.
         noise, accuracy_noise: Relative spread of energies, and spread of accuracies.
     """
@@ -417,6 +421,9 @@ def delrey_run(
     records: list[Record] = []
     for block in range(blocks):
         for position, (model, (image_j, accuracy)) in enumerate(truths.items()):
+            more: dict[str, Any] = {}
+            if busy:
+                more["conditions"] = _busy(busy[model] - 0.01 * block, block)
             records += trained(
                 TrainingCell(model, "digits"),
                 block,
@@ -425,11 +432,19 @@ def delrey_run(
                 epochs=3,
                 source=source,
                 position=position,
+                macs=(macs or {}).get(model),
+                **more,
             )
     members = study([*truths], blocks, 3, name="delrey", image_size=128)
     machine = runs.environment()["machine"] | {"hostname": host}
     told = environment(machine=machine) | dict(environment_members or {})
     return write(path, records, members | dict(study_members or {}), told)
+
+
+def _busy(share: float, block: int) -> Conditions:
+    return Conditions(
+        utilization={"package-0": share}, temperature_mean_c={"cpu": 61.0, "gpu": 70.0 + block}
+    )
 
 
 def troubled_run(path: Path, blocks: int = 3) -> Path:

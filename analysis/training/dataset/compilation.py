@@ -181,6 +181,7 @@ def _fill(
         ("best_epoch", record.best_epoch),
         ("sessions", record.sessions),
         ("parameters", record.parameters),
+        ("macs", record.macs),
         ("memory_peak", record.memory_host_bytes),
         ("warm_up_steps", warm_up.iterations if warm_up else None),
         ("warm_up_duration", warm_up.duration_s if warm_up else None),

@@ -25,7 +25,9 @@ from greenbatch.estimates.block_adjustment import fit_blocks
 from greenbatch.records.provenance import Provenance, comparable
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
 
 Metric = Literal["accuracy", "f1", "precision", "recall", "auc"]
 WORDS: Mapping[str, str] = {
@@ -88,6 +90,8 @@ class CorrectnessRow:
         energy: J per image seen, by block.
         accuracy, f1, precision, recall, auc: The best of any epoch, by block; all but the first
             two are empty in runs of earlier versions.
+        utilization: Share of the training in which the GPU had work, by block; empty where it was
+            not recorded.
         source: What the energies rest on, one of ``PROVENANCES``.
         pareto_status: ``front``: no other choice is better in energy and in accuracy;
             ``dominated``: another is shown to be in both, see
@@ -104,6 +108,7 @@ class CorrectnessRow:
     precision: Mapping[int, float] = field(repr=False, default_factory=dict)
     recall: Mapping[int, float] = field(repr=False, default_factory=dict)
     auc: Mapping[int, float] = field(repr=False, default_factory=dict)
+    utilization: Mapping[int, float] = field(repr=False, default_factory=dict)
     source: Provenance
     pareto_status: ParetoStatus = "missing"
     why: str = ""
@@ -174,7 +179,8 @@ class Correctness:
         context: Data set and machine.
         metric: By which correctness is judged.
         rows: The choices, in the order of the study.
-        tests: Over the choices: of energy, accuracy, F1, and ``metric``.
+        tests: Over the choices: of energy, accuracy, F1, ``metric``, and of the utilisation of the
+            GPU where it was recorded.
         spearman: Of mean energy with mean correctness, over the choices.
         spearman_trainings: The same over all trainings, as del Rey et al. did: those of one
             choice are no independent pairs, and its p is too small.
@@ -231,6 +237,9 @@ def _correctness(
     for figure in dict.fromkeys(("accuracy", "f1", metric)):
         values = {row.name: [*getattr(row, figure).values()] for row in rows}
         tests[figure] = group_tests(figure, values)
+    if any(row.utilization for row in rows):
+        used = {row.name: [*row.utilization.values()] for row in rows}
+        tests["utilization"] = group_tests("utilization", used)
     if refused:
         tests["energy"] = replace(tests["energy"], notes=(refused,))
     means = {r.name: (_centre(r.energy_j), _centre(r.correctness(metric))) for r in known}
@@ -291,9 +300,25 @@ def correctness_row(
         precision=by_block("best_precision"),
         recall=by_block("best_recall"),
         auc=by_block("best_auc"),
+        utilization=_utilization(cell, ok, blocks),
         source=provenance_of(cell["energy_per_image_seen_source"].values[ok]),
         why="" if energy else next(iter(reasons), "it was not trained"),
     )
+
+
+def _utilization(
+    cell: "xr.Dataset", ok: "NDArray[np.bool_]", blocks: Sequence[int]
+) -> dict[int, float]:
+    """Return the mean over the domains that have it, by block."""
+    import numpy as np
+
+    found = {}
+    values = cell["utilization"].transpose("repetition", ...).values
+    for block, good, shares in zip(blocks, ok, values, strict=True):
+        known = shares[np.isfinite(shares)]
+        if good and known.size:
+            found[block] = float(known.mean())
+    return found
 
 
 def _pareto_statuses(rows: Sequence[CorrectnessRow], metric: Metric) -> list[CorrectnessRow]:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 _OK, _NOT_RUN = STATUSES.index("ok"), STATUSES.index("not_run")
 
-SHARES = ("accuracy", "final_accuracy", "f1", "precision", "recall", "auc")
+SHARES = (
+    *("accuracy", "final_accuracy", "f1", "precision", "recall", "auc"),
+    *("utilization", "memory_utilization", "temperature"),
+)
 """The series whose mean is arithmetic."""
 Series = Mapping[int, float]
 """A figure of a cell by block; only blocks that have it."""
@@ -45,12 +48,16 @@ class TrainingRow:
             that count), ``image`` and ``image_net`` (J per image seen), ``train_image`` and
             ``validation_image`` (J per image seen in those passes), ``duration`` (s), ``epochs``,
             ``best_epoch``, ``accuracy`` (the best), ``final_accuracy``, ``f1``, ``precision``,
-            ``recall``, ``auc``.
+            ``recall``, ``auc``; ``train_energy``, ``validation_energy``, ``checkpoint_energy`` (J
+            of all epochs); of the device ``utilization`` and ``memory_utilization`` (shares, the
+            mean of its domains), ``memory_device`` (bytes) and ``temperature`` (degrees Celsius, of
+            the sensor with the highest mean), empty where they were not recorded.
         lost_s, lost_j: What interruptions and failures lost, at the least, over all repetitions;
             ``None`` where nothing was lost, and no energy where it is not known.
         sessions: Repetitions that were interrupted and went on.
         stopped_early: Repetitions that patience ended.
         parameters: Of the network.
+        macs: Multiplications, each with an addition, for an image that infers.
     """
 
     cell: TrainingCell
@@ -66,6 +73,7 @@ class TrainingRow:
     sessions: int = 0
     stopped_early: int = 0
     parameters: float | None = None
+    macs: float | None = None
     curves: "Curves" = field(repr=False)
 
     @property
@@ -173,6 +181,15 @@ class _Cells:
             "recall": by_block(here["best_recall"]),
             "auc": by_block(here["best_auc"]),
         }
+        for name, energies in passes_j.items():
+            whole = np.where(np.isfinite(here["accuracy"]), energies, 0.0).sum(axis=-1)
+            series[f"{name}_energy"] = by_block(np.where(run > 0, whole, np.nan))
+        series |= {
+            "utilization": by_block(_mean_known(here["utilization"])),
+            "memory_utilization": by_block(_mean_known(here["memory_utilization"])),
+            "memory_device": by_block(_highest_known(here["memory_device"])),
+            "temperature": by_block(_highest_known(here["temperature_mean"])),
+        }
         for name in ("train", "validation"):
             figure = here["phase_energy_per_image"][..., self.passes.index(name)]
             series[f"{name}_image"] = by_block(figure)
@@ -197,6 +214,7 @@ class _Cells:
             sessions=int((sessions[np.isfinite(sessions)] > 1).sum()),
             stopped_early=int((here["stopped"][ok] == stops.index("patience")).sum()),
             parameters=_first(here["parameters"]),
+            macs=_first(here["macs"]),
             curves=Curves(here["accuracy"][ok], {n: v[ok] for n, v in passes_j.items()}),
         )
 
@@ -206,6 +224,23 @@ class _Cells:
         order = self.arrays["epoch_energy"].dims[len(self.dims) :]
         energies_j = here["epoch_energy"].take(self.passes.index(name), axis=order.index("phase"))
         return sum_counted(energies_j, mask[:, None, :])
+
+
+def _mean_known(values: "Numbers") -> "Numbers":
+    """Return the mean along the last axis of what is known; NaN where nothing is."""
+    import numpy as np
+
+    known = np.isfinite(values)
+    count = known.sum(axis=-1)
+    total = np.where(known, values, 0.0).sum(axis=-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _highest_known(values: "Numbers") -> "Numbers":
+    import numpy as np
+
+    highest = np.where(np.isfinite(values), values, -np.inf).max(axis=-1, initial=-np.inf)
+    return np.where(np.isfinite(highest), highest, np.nan)
 
 
 def _first(values: "Numbers") -> float | None:

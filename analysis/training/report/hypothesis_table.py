@@ -8,6 +8,7 @@ from greenbatch.analysis.training.findings.correctness import WORDS, Correctness
 from greenbatch.analysis.training.findings.search_tests import SearchTests
 
 FIGURES: Mapping[str, str] = {"energy": "energy per image seen", **WORDS, "f1": "F1"}
+FIGURES = {**FIGURES, "utilization": "utilisation of the GPU"}
 
 
 def tests_table(found: Sequence[Correctness]) -> Table:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from greenbatch.analysis.dataset.described import training_study_of
 from greenbatch.analysis.report.page import TableSection
 from greenbatch.analysis.training.findings.answers import saving_sentence
+from greenbatch.analysis.training.findings.complexity import Complexity, complexity
 from greenbatch.analysis.training.findings.correctness import BY_ACCURACY, Judge, correctness
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.report.charts import by_data
@@ -22,6 +23,7 @@ from greenbatch.analysis.training.report.findings import Card, Findings, best_ca
 from greenbatch.analysis.training.report.hypothesis_table import tests_table
 from greenbatch.analysis.training.report.published_table import published_sections
 from greenbatch.analysis.training.report.sections import training_sections
+from greenbatch.analysis.training.report.size_tables import size_sections, size_sentences
 from greenbatch.analysis.training.report.tables import trainings_table
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ def plain_findings(
     sentences: list[str] = []
     cards: list[Card] = []
     front: list[TrainingRow] = []
+    sizes: list[tuple[str, Complexity]] = []
     for (data, members), found in zip(groups.items(), judged, strict=True):
         summary, more = comparison(data, members, several=several, metric=metric)
         summaries.append(summary)
@@ -71,7 +74,11 @@ def plain_findings(
             cards += best_cards(data, members, several=several, metric=metric)
         sentences += more
         choices = zip(members, found.rows, strict=True)
-        front += [row for row, choice in choices if choice.pareto_status == "front"]
+        own = [row for row, choice in choices if choice.pareto_status == "front"]
+        front += own
+        if size := complexity(members, own):
+            sizes.append((data, size))
+            sentences += size_sentences(data, size, several=several)
     factors, refused = factor_analyses(dataset)
     explained = [factor_sentence(one) for one in factors]
     return Findings(
@@ -86,6 +93,7 @@ def plain_findings(
             *published_sections(training_study_of(dataset), factors=factors, judged=judged),
             TableSection(trainings_table(rows), _TRAININGS_NOTE),
             TableSection(tests_table(judged), _TESTS_NOTE),
+            *size_sections(rows, sizes),
             TableSection(anova_table(factors), ANOVA_NOTE),
             TableSection(pairs_table(factors), PAIRS_NOTE),
         ],

@@ -104,6 +104,7 @@ def fit(request: Train, send: Send, born_s: float) -> None:
         changes = Augmentation(kinds, seed) if kinds else None
         train = Feeder(split.train, cell.batch_size, device, readers, changes)
         validation = Feeder(split.validation, cell.batch_size, device, readers)
+        macs = training_state.macs(split.shape)
         training_state.wait()
         loaded_s = clock()
         send(TrainingLoaded(epochs=progress.epochs, note=note))
@@ -132,6 +133,7 @@ def fit(request: Train, send: Send, born_s: float) -> None:
             warm_up=warm_up,
             stopped="epochs" if progress.epochs >= request.course.epochs else "patience",
             parameters=sum(parameter.numel() for parameter in training_state.network.parameters()),
+            macs=macs,
             memory_host_bytes=host_bytes,
             settings=_settings(cell, training_state, split, request)
             | {"workers": workers, "held_in_memory": split.held},

@@ -97,6 +97,21 @@ class TrainingState:
                     pulse(len(labels))
         self.learn()
 
+    def macs(self, shape: tuple[int, int, int]) -> int | None:
+        """Count multiplications, each with an addition, for an image (C, H, W) that infers.
+
+        Those of convolutions, matrix products and attention, as torch counts them; ``None`` where
+        it counts none.
+        """
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+
+        self.network.eval()
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            self.network(torch.zeros(1, *shape, device=self.device))
+        self.learn()
+        return counter.get_total_flops() // 2 or None
+
     def twin(self) -> Self:
         """Return a copy that learns by itself."""
         network, optimizer, still = copy.deepcopy((self.network, self.optimizer, self.still))

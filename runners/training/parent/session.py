@@ -306,6 +306,7 @@ class _Log:
             whole=whole,
             lost=self._before.lost,
             parameters=reply.parameters,
+            macs=reply.macs,
             warm_up=reply.warm_up,
             idle_w=self._idle_w(reply.idle),
             conditions=conditions,

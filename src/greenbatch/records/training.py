@@ -200,6 +200,8 @@ class Training:
             sessions: the sum of their epochs, without what was lost.
         lost: What sessions did behind their last checkpoint, at the least, counted apart.
         parameters: Of the network.
+        macs: Multiplications, each with an addition, for an image of the trained size that infers,
+            by convolutions, matrix products and attention; ``None`` where they were not counted.
         warm_up: Steps on a copy of the network before the first epoch; of the last session.
         idle_w: Mean power of each domain with network and data loaded, before the first epoch.
         conditions, settings, memory_host_bytes, phases_s: As in `greenbatch.records.Repetition`.
@@ -219,6 +221,7 @@ class Training:
     whole: Phase | None = None
     lost: Phase | None = None
     parameters: int | None = None
+    macs: int | None = None
     warm_up: WarmUp | None = None
     idle_w: dict[str, float | None] = field(default_factory=dict)
     conditions: Conditions = field(default_factory=Conditions)

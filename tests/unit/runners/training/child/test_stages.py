@@ -95,3 +95,9 @@ def test_a_reduced_rate_is_that_of_every_parameter(state: TrainingState) -> None
     state.reduce_rate(0.1)
     rates = [group["lr"] for group in state.optimizer.param_groups]
     assert rates == [pytest.approx(0.001)]
+
+
+def test_multiplications_are_those_of_the_layers_by_hand(state: TrainingState) -> None:
+    # a convolution 3x3 from 1 to 3 filters on 8x8, then 48 to 32 and 32 to 4 values
+    assert state.macs((1, 8, 8)) == 3 * 9 * 64 + 48 * 32 + 32 * 4
+    assert state.network.training
