@@ -408,12 +408,14 @@ def delrey_run(
     environment_members: Mapping[str, Any] | None = None,
     macs: Mapping[str, int] | None = None,
     busy: Mapping[str, float] | None = None,
+    gpu: str = "",
 ) -> Path:
     """Write a run of five architectures with the truths of `DELREY`.
 
     Args:
         macs: Multiplications of each.
         busy: Utilisation of the device by each, less 0.01 for each block.
+        gpu: That was trained on; empty: the processor.
         power: What every energy is multiplied by, as on another machine.
         noise, accuracy_noise: Relative spread of energies, and spread of accuracies.
     """
@@ -425,7 +427,7 @@ def delrey_run(
             if busy:
                 more["conditions"] = _busy(busy[model] - 0.01 * block, block)
             records += trained(
-                TrainingCell(model, "digits"),
+                TrainingCell(model, "digits", backend="torch-cuda" if gpu else "torch-cpu"),
                 block,
                 image_j=image_j * power * math.exp(draw.gauss(0, noise)),
                 accuracy=accuracy + draw.gauss(0, accuracy_noise),
@@ -436,8 +438,10 @@ def delrey_run(
                 **more,
             )
     members = study([*truths], blocks, 3, name="delrey", image_size=128)
+    members |= {"backends": ["torch-cuda"]} if gpu else {}
     machine = runs.environment()["machine"] | {"hostname": host}
-    told = environment(machine=machine) | dict(environment_members or {})
+    gpus = [{"name": gpu, "uuid": f"GPU-{host}"}] if gpu else []
+    told = environment(machine=machine, gpus=gpus) | dict(environment_members or {})
     return write(path, records, members | dict(study_members or {}), told)
 
 

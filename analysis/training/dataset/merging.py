@@ -1,7 +1,7 @@
 """Training runs of several machines as one dataset, side by side along ``machine``."""
 
 import json
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +11,16 @@ from greenbatch.analysis.dataset.compatibility import (
     Facts,
     check_alike,
     check_known,
+    distinct,
     facts_of,
     machine_names,
 )
-from greenbatch.analysis.dataset.described import training_study_of
+from greenbatch.analysis.dataset.described import environment_of, training_study_of
 from greenbatch.analysis.dataset.merging import check_inputs, merged_attributes, run_names
 from greenbatch.analysis.dataset.training_variables import KIND, VARIABLES, cell_dims
 from greenbatch.analysis.dataset.variables import settings_of
 from greenbatch.analysis.training.dataset.store import open_training
+from greenbatch.design.environment import Gpu
 from greenbatch.design.training_options import Transfer
 from greenbatch.errors import RunError, UsageError
 
@@ -80,8 +82,35 @@ def merge_training_datasets(
     if along is None:
         _refuse_one_machine(facts)
     allowed = check_alike(facts, allow, one_machine=False)
-    labels = machine_names([one.machine for one in facts.values()])
+    labels = _labels(parts.values(), [one.machine for one in facts.values()])
     return _stacked(dict(zip(labels, parts.values(), strict=True)), allowed)
+
+
+def _labels(datasets: "Iterable[xr.Dataset]", machines: Sequence[Mapping[str, str]]) -> list[str]:
+    """Name machines as users do, else by the GPU that was trained on, else as `machine_names`.
+
+    The host is added where two machines have the same GPU.
+    """
+    gpus = [
+        "" if one.get("name") else _gpus(dataset)
+        for dataset, one in zip(datasets, machines, strict=True)
+    ]
+    hosts = machine_names(machines)
+    named = [gpu or host for gpu, host in zip(gpus, hosts, strict=True)]
+    return distinct(
+        [
+            f"{gpu}, {host}" if gpu and named.count(gpu) > 1 else name
+            for gpu, host, name in zip(gpus, hosts, named, strict=True)
+        ]
+    )
+
+
+def _gpus(dataset: "xr.Dataset") -> str:
+    """Name the GPUs of the machine; empty where nothing was trained on one."""
+    if not any(str(name).endswith("cuda") for name in dataset["backend"].values):
+        return ""
+    gpus = [gpu for gpu in environment_of(dataset).gpus if isinstance(gpu, Gpu)]
+    return ", ".join(dict.fromkeys(str(gpu.name) for gpu in gpus if gpu.name))
 
 
 def _facts(dataset: "xr.Dataset") -> Facts:

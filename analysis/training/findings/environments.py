@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Centre = Literal["mean", "median"]
+Figure = Literal["energy", "utilization"]
 _SURE = 0.05
 
 
@@ -116,11 +117,14 @@ class MachinesCompared:
         return found
 
 
-def environments(dataset: "xr.Dataset") -> list[tuple[Context, GroupTests]]:
-    """Compare the machines of merged runs by energy per image seen, each choice by itself.
+def environments(
+    dataset: "xr.Dataset", figure: Figure = "energy"
+) -> list[tuple[Context, GroupTests]]:
+    """Compare the machines of merged runs, each choice by itself.
 
     Args:
         dataset: As `greenbatch.analysis.training.merge_training` gives it.
+        figure: ``energy`` per image seen, or the ``utilization`` of the GPU.
 
     Raises:
         UsageError: The runs are not merged along ``machine``.
@@ -131,16 +135,16 @@ def environments(dataset: "xr.Dataset") -> list[tuple[Context, GroupTests]]:
         groups, sources = {}, set()
         for machine in part["machine"].values.tolist():
             row = correctness_row(str(machine), {}, part.sel(machine=machine, drop=True))
-            if row.energy:
-                groups[row.name] = [*row.energy.values()]
+            if values := getattr(row, figure):
+                groups[row.name] = [*values.values()]
                 sources.add(row.source)
-        if not comparable(sources):
+        if figure == "energy" and not comparable(sources):
             note = "Energy is estimated on one machine and measured on another: not compared."
             tests = GroupTests(
                 figure="energy", shapiro=(), levene=None, kruskal=None, dunn=(), notes=(note,)
             )
         else:
-            tests = group_tests("energy", groups)
+            tests = group_tests(figure, groups)
         found.append((context, tests))
     return found
 

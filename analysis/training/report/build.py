@@ -25,8 +25,10 @@ from greenbatch.analysis.training.report.footprint_table import footprint_sectio
 from greenbatch.analysis.training.report.machines import (
     MACHINES_NOTE,
     PAIRS_NOTE,
+    UTILIZATION_NOTE,
     machine_pairs_table,
     machine_sentences,
+    machine_utilization_table,
     machines_table,
 )
 from greenbatch.analysis.training.report.page import training_page
@@ -114,6 +116,7 @@ def report_of_file(
             tables=[
                 TableSection(machines_table(dataset, parts), MACHINES_NOTE),
                 TableSection(machine_pairs_table(dataset), PAIRS_NOTE),
+                TableSection(machine_utilization_table(dataset, parts), UTILIZATION_NOTE),
             ],
             closing="Machines are compared by energy per image seen, choice by choice.",
         )

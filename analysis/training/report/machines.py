@@ -9,6 +9,7 @@ from greenbatch.analysis.training.findings.correctness import Metric
 from greenbatch.analysis.training.findings.environments import environments, machines_compared
 from greenbatch.analysis.training.findings.rows import TrainingRow, training_rows
 from greenbatch.analysis.training.report.hypothesis_table import effect_text
+from greenbatch.analysis.training.report.tables import share
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -17,6 +18,12 @@ MACHINES_NOTE = (
     "Gross energy per image seen with its 95 % interval over repetitions; and whether the machines "
     "differ in it (Kruskal-Wallis over repetitions, each choice by itself). Machines differ in "
     "what their meters see, too: look at the domains in each report."
+)
+
+UTILIZATION_NOTE = (
+    "Share of a training in which the GPU had work, with its 95 % interval over repetitions, and "
+    "whether the machines differ in it (Kruskal-Wallis). A GPU that has little work is larger than "
+    "the choice needs."
 )
 
 PAIRS_NOTE = (
@@ -50,6 +57,34 @@ def machines_table(dataset: "xr.Dataset", parts: "Mapping[str, xr.Dataset]") -> 
     numeric = (False, *(True for _ in parts), True, False)
     title = "Energy per image seen by machine"
     return Table("machines", title, columns, tuple(body), numeric)
+
+
+def machine_utilization_table(dataset: "xr.Dataset", parts: "Mapping[str, xr.Dataset]") -> Table:
+    """Set the utilisation of every machine's GPU by every choice side by side."""
+    rows = {machine: _by_label(training_rows(part)) for machine, part in parts.items()}
+    compared = [] if is_search(dataset) else environments(dataset, "utilization")
+    body = []
+    for context, tests in compared:
+        there = [found.get(context.name) or _only(found) for found in rows.values()]
+        summaries = [row.summary("utilization") if row else None for row in there]
+        if any(summaries):
+            test = tests.kruskal
+            body.append(
+                (
+                    context.name or "all",
+                    *map(share, summaries),
+                    p_text(test.p_holm) if test else DASH,
+                    effect_text(test) if test else DASH,
+                )
+            )
+    columns = ("choice", *parts, "p", "effect (95 %)")
+    numeric = (False, *(True for _ in parts), True, False)
+    title = "Utilisation of the GPU by machine"
+    return Table("machine-utilization", title, columns, tuple(body), numeric)
+
+
+def _only(rows: Mapping[str, TrainingRow]) -> TrainingRow | None:
+    return next(iter(rows.values())) if len(rows) == 1 else None
 
 
 def machine_pairs_table(dataset: "xr.Dataset") -> Table:

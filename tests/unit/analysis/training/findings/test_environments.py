@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from scipy.stats import kruskal
 
 from greenbatch.analysis import write_report
+from greenbatch.analysis.dataset.merging import separate
 from greenbatch.analysis.dataset.store import store
 from greenbatch.analysis.training import compile_training
 from greenbatch.analysis.training.dataset.merging import merge_training_datasets
-from greenbatch.analysis.training.findings.environments import MachinesCompared, machines_compared
+from greenbatch.analysis.training.findings.environments import (
+    MachinesCompared,
+    environments,
+    machines_compared,
+)
+from greenbatch.analysis.training.report.machines import machine_utilization_table
 from greenbatch.errors import UsageError
 from greenbatch.records import EnergySource
 from tests.fakes import training_runs
@@ -118,3 +125,53 @@ def test_the_page_of_several_machines_says_it(tmp_path: Path) -> None:
     assert "Machines compared" in page
     assert "light on small needs 87." in page
     assert "Pairwise comparison of machines" in page
+
+
+def on_gpus(folder: Path, gpus: Mapping[str, str]) -> xr.Dataset:
+    """Machines whose GPUs need these energies, the larger one with less to do."""
+    parts = {
+        host: compile_training(
+            training_runs.delrey_run(
+                folder / host,
+                truths=LARGE if "3090" in gpu else SMALL,
+                host=host,
+                blocks=5,
+                gpu=gpu,
+                busy={
+                    "light": 0.2 if "3090" in gpu else 0.9,
+                    "heavy": 0.8 if "3090" in gpu else 0.95,
+                },
+            )
+        )
+        for host, gpu in gpus.items()
+    }
+    return merge_training_datasets(parts, "machine")
+
+
+def test_machines_are_named_by_the_gpu_that_was_trained_on(tmp_path: Path) -> None:
+    dataset = on_gpus(tmp_path, {"a": "GTX 750 Ti", "b": "RTX 3090"})
+    assert dataset["machine"].values.tolist() == ["GTX 750 Ti", "RTX 3090"]
+    (found,) = machines_compared(dataset)
+    assert found.sentences("accuracy")[0].startswith(
+        "The greatest saving over choices and machines (4 in all): light on GTX 750 Ti needs 87."
+    )
+    alike = on_gpus(tmp_path / "alike", {"a": "RTX 3090", "b": "RTX 3090"})
+    assert alike["machine"].values.tolist() == ["RTX 3090, a", "RTX 3090, b"]
+
+
+def test_utilisation_is_compared_by_machine_as_energy_is(tmp_path: Path) -> None:
+    dataset = on_gpus(tmp_path, {"a": "GTX 750 Ti", "b": "RTX 3090"})
+    tests = {context.name: one for context, one in environments(dataset, "utilization")}
+    light = tests["light"].kruskal
+    assert light is not None
+    shares = [[share - 0.01 * block for block in range(5)] for share in (0.9, 0.2)]
+    assert light.statistic == pytest.approx(kruskal(*shares).statistic)
+    table = machine_utilization_table(dataset, separate(dataset))
+    assert table.columns == ("choice", "GTX 750 Ti", "RTX 3090", "p", "effect (95 %)")
+    assert [row[0] for row in table.rows] == ["light", "heavy"]
+    assert [entry.split(" %")[0] for entry in table.rows[0][1:3]] == ["88.0", "18.0"]
+
+
+def test_without_utilisation_there_is_no_such_table(tmp_path: Path) -> None:
+    dataset = merged(tmp_path, {"small": SMALL, "large": LARGE})
+    assert machine_utilization_table(dataset, separate(dataset)).rows == ()
