@@ -233,8 +233,8 @@ def repetitions_for(cells: int, spread: float) -> int:
 def rows(outcomes: Sequence[Outcome], random: Random) -> Iterator[str]:
     """Write a table: a line for each spread and shape."""
     yield (
-        "| spread | curves | networks | wrong | cells visited | full: wrong at 3 | time / 3 "
-        "repetitions | full: equally wrong at | time / that | full: sure at | time / that |"
+        "| spread | curves | networks | wrong | cells visited | 3 repetitions: wrong | time "
+        "| as right: repetitions | time | sure: repetitions | time |"
     )
     yield "|:--|:--|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
     for spread in (*SPREADS, None):

@@ -50,6 +50,11 @@ def basis(curves: Sequence[ServiceCurve]) -> tuple[str, bool, tuple[str, ...]]:
             notes.append(
                 f"{_name(curve)} was not measured at batch 1; only full batches are judged."
             )
+    if any(curve.raced for curve in curves):
+        notes.append(
+            "The run had a budget: batch sizes were skipped, or left after few repetitions. For a "
+            "recommendation, measure with --full or with --precision-target."
+        )
     fewest = min(len(curve.blocks) for curve in curves)
     if fewest < LEAST:
         reason = "one repetition has no spread" if fewest == 1 else "two repetitions give a range"

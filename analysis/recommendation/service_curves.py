@@ -59,6 +59,7 @@ class ServiceCurve:
         energy_source: What the energies rest on.
         bases: The same domain by domain, of each batch size.
         flagged: How many of the repetitions carry each flag, in words.
+        raced: Whether the run had a budget, which measures what it was to decide.
     """
 
     cell: Cell
@@ -68,6 +69,7 @@ class ServiceCurve:
     energy_source: Provenance
     bases: tuple[Basis, ...] = ()
     flagged: str = ""
+    raced: bool = False
 
     @property
     def smallest(self) -> int:
@@ -145,6 +147,7 @@ def _curve(
         ),
         bases=tuple(arrays.basis(by_size[size]) for size in sizes),
         flagged=_flags(arrays, [by_size[size] for size in sizes], whole),
+        raced=arrays.raced,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from greenbatch.cli.options import AllowDifference, names_in
+from greenbatch.cli.output.printing import note
 from greenbatch.errors import RunError, UsageError
 from greenbatch.files import write_output
 
@@ -220,6 +221,11 @@ def _read(run: Path, metric: Metric, without: Collection[str]) -> "tuple[dict[st
             value = repetition.settings[name]
             if value is not None:  # the runtime does not report it
                 result.setdefault(name, set()).add(str(value))
+    if files.study.budget:
+        note(
+            f"{run} had a budget: cells that it left have few repetitions or none, and their "
+            "verdicts are less sure; the table of all cells in its report says which"
+        )
     common = _run_facts(files.study, files.environment)
     found = {}
     for row in rows:

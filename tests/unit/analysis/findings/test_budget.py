@@ -10,6 +10,8 @@ from greenbatch.analysis.findings.answers import answers
 from greenbatch.analysis.findings.caveats import caveats
 from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.wording import notes
+from greenbatch.analysis.recommendation.basis import basis
+from greenbatch.analysis.recommendation.service_curves import read_service_curves
 from greenbatch.analysis.report.tables.csv_files import cells_csv
 from tests.fakes import raced_run
 
@@ -64,6 +66,11 @@ def test_the_caveats_say_that_evidence_is_unequal(run: Path, rows: list[CellRow]
     assert f"{early} of {len(rows)} cells were left before the end" in found["budget"]
     assert f"{absent} were not measured" in found["budget"]
     assert not found.keys() & {"incomplete", "few-repetitions", "budget-spent"}
+
+
+def test_a_recommendation_says_that_batch_sizes_were_skipped(run: Path) -> None:
+    _, _, notes = basis(read_service_curves(open_run(run)))
+    assert any("The run had a budget" in note and "--full" in note for note in notes)
 
 
 def test_a_budget_that_was_spent_is_an_answer_that_is_not_clear(tmp_path: Path) -> None:

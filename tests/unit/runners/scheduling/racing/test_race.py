@@ -37,6 +37,15 @@ def test_the_cells_that_decide_are_measured_more_often_and_the_best_is_found() -
     assert race.left() == []
 
 
+def test_an_answer_has_at_least_the_repetitions_that_the_study_asks_for() -> None:
+    for fewest in (2, 5):
+        journal: Journal = []
+        study = design(models=["alexnet"], repetitions=fewest)
+        carry_out(study, machine(spread=0.001, torch=1.3, openvino=1.6), journal)
+        (decision,) = decisions(journal)
+        assert decision.blocks == fewest
+
+
 def test_every_cell_is_accounted_for() -> None:
     journal: Journal = []
     carry_out(design(), machine(torch=1.3, openvino=1.6), journal)

@@ -92,3 +92,11 @@ def test_the_size_with_the_most_room_for_its_time_is_next() -> None:
 
     assert chosen(lambda size: 1.0) == 64  # 0.2 of room, and 32 has 0.03
     assert chosen(lambda size: 1.0 if size < 64 else 10.0) == 32
+
+
+def test_the_bound_of_a_stepped_curve_leaves_room_for_a_step() -> None:
+    stepped = {1: 0.0, 8: 0.2, 64: 0.0, 128: 0.0}
+    assert is_stepped(stepped, 0.1)
+    assert lower_bound(stepped, 16, stepped=False) == pytest.approx(0.2 * 4 / 3)
+    assert lower_bound(stepped, 16, stepped=True) == pytest.approx(-math.log(1.5))
+    assert lower_bound({4: 0.0}, 5, stepped=True) == pytest.approx(-math.log(1.25))
