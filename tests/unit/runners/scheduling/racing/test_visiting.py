@@ -100,3 +100,10 @@ def test_the_bound_of_a_stepped_curve_leaves_room_for_a_step() -> None:
     assert lower_bound(stepped, 16, stepped=False) == pytest.approx(0.2 * 4 / 3)
     assert lower_bound(stepped, 16, stepped=True) == pytest.approx(-math.log(1.5))
     assert lower_bound({4: 0.0}, 5, stepped=True) == pytest.approx(-math.log(1.25))
+
+
+def test_the_largest_size_is_visited_beyond_a_rise_unless_the_curve_is_hopeless() -> None:
+    values = (0.5, 0.2, 0.05, 0.0, 0.12, 0.25, 0.4, -0.2)
+    curve = dict(zip(SIZES, values, strict=True))
+    assert min(visited(curve).values()) == -0.2
+    assert 128 not in visited(curve, best=-0.5)
