@@ -18,6 +18,7 @@ from greenbatch.analysis.findings.comparisons import (
     comparison_rows,
 )
 from greenbatch.analysis.findings.contention import spinning_caveats
+from greenbatch.analysis.findings.decided import decided_sentences
 from greenbatch.analysis.findings.fairness import Fairness, fairness
 from greenbatch.analysis.findings.paired_networks import PairedNetworks, paired_networks
 from greenbatch.analysis.findings.plausibility import EnergyWorth, energy_worths
@@ -74,6 +75,7 @@ class InferenceFindings:
         batching: Tests of batch sizes and policies.
         paired: Tests of backends and precisions over networks.
         alone: Whether there is a dataset and no journal.
+        decided: What a run with a budget decided that ``answers`` do not speak of, in sentences.
     """
 
     title: str
@@ -90,6 +92,7 @@ class InferenceFindings:
     paired: Sequence[PairedNetworks]
     tradeoffs: Tradeoffs
     alone: bool
+    decided: Sequence[str] = ()
 
     @property
     def loop(self) -> list[CellRow]:
@@ -146,7 +149,8 @@ def find(
     loop = [row for row in cells if not row.cell.is_server]
     settings = fairness(journal.repetitions if journal else (), (row.cell for row in cells))
     starts = start_ups(dataset, loop)
-    answered = answers(loop, decisions_of(dataset))
+    decisions = decisions_of(dataset)
+    answered = answers(loop, decisions)
     worths = energy_worths(dataset, loop, answered)
     more = spinning_caveats(journal.repetitions if journal else ())
     return InferenceFindings(
@@ -164,6 +168,7 @@ def find(
         paired=paired_networks(loop),
         tradeoffs=_tradeoffs(dataset, cells, loop, choice),
         alone=journal is None,
+        decided=decided_sentences(decisions),
     )
 
 

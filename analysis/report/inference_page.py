@@ -47,7 +47,7 @@ class Answers:
 
     Attributes:
         summary: In one sentence; empty where only servers were measured.
-        servers: A sentence for each model and traffic.
+        servers: A sentence for each model and traffic, after those on what a budget decided.
         by_model: A card each.
         worths: What the joules are worth, a text for each class of device.
     """
@@ -123,7 +123,7 @@ def inference_page(
         ),
         answers=Answers(
             summary=found.summary if _has_loop(found) else found.disturbed,
-            servers=serving_answers(found.cells),
+            servers=[*found.decided, *serving_answers(found.cells)],
             by_model=found.answers,
             worths=[worth.sentence for worth in found.worths],
         ),

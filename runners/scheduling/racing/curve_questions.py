@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from greenbatch.design.study import FEWEST_OF_KNEE
 from greenbatch.records import Cell
 from greenbatch.runners.scheduling.racing.contest import ALPHA, Contest, spreads
 from greenbatch.runners.scheduling.racing.questions import Judgement, Measured
@@ -120,8 +121,8 @@ def judge_knee(
     cells = [measured.cells[i] for i in order]
     x = np.log([cell.batch_size for cell in cells])
     values = np.exp(measured.logs[order])
-    if len(cells) < 3:
-        return Judgement(outcome="answered")
+    if len(cells) < FEWEST_OF_KNEE:
+        return Judgement()
     share = ((x - x[0]) / (x[-1] - x[0]))[:, None]
     line = values[0] + (values[-1] - values[0]) * share
     scores = (values - line)[1:-1] / np.nanmean(values)

@@ -145,13 +145,6 @@ class Race:
             curves = [curve for group in self._groups for curve in group.curves.values()]
             yield [curve[0] for curve in curves]
             self._leave_slow_ones()
-            first = []
-            for group in self._groups:
-                for curve in group.curves.values():
-                    sizes = {c.batch_size: c for c in curve if c in group.alive}
-                    chosen = first_sizes(list(sizes)) if self._decide in _VISITS else list(sizes)
-                    first += [sizes[size] for size in chosen if sizes[size] != curve[0]]
-            yield first
         else:
             yield [cell for group in self._open for cell in group.judgement.open]
         while True:
@@ -178,9 +171,12 @@ class Race:
 
     def _next_visits(self, group: Group) -> list[Cell]:
         """Return the cells of a group that have not been measured, and may change its answer."""
-        if self._decide not in _VISITS or not group.visited:
-            return []
         waiting = group.alive - group.records.keys()
+        curves = group.curves.values()
+        if due := {c for curve in curves for c in self._due(group, curve)} & waiting:
+            return sorted(due)
+        if not group.visited:
+            return []
         if self._decide == "crossover":
             sizes = sorted({cell.batch_size for cell in waiting})
             size = crossing_sizes(self._measured([group])[0], sizes)
@@ -206,6 +202,15 @@ class Race:
             )
             found += [cell for cell in curve if cell.batch_size == size]
         return found
+
+    def _due(self, group: Group, curve: Sequence[Cell]) -> list[Cell]:
+        """Return the cells of a curve that are measured whatever the others are like."""
+        able = [cell for cell in curve if cell in group.alive or cell in group.records]
+        sizes = {cell.batch_size: cell for cell in able}
+        if not sizes or self._decide not in _VISITS:
+            return list(sizes.values())
+        ends = [*sizes][-1:] if self._decide == "crossover" else []
+        return [sizes[size] for size in (*first_sizes([*sizes]), *ends)]
 
     def _leave_slow_ones(self) -> None:
         """Leave out the batch sizes of which one repetition would take too much of the budget."""

@@ -56,6 +56,8 @@ FEWEST_WITH_TARGET = 5
 that happens to begin alike is too often taken for a narrow one (docs/method.md has the table)."""
 MOST_WITH_TARGET = 30
 FEWEST_WITH_BUDGET = 2
+FEWEST_OF_KNEE = 4
+"""Batch sizes in which a knee can be seen: of three, any bend makes the middle one."""
 WITHIN = 0.03
 """The difference that does not matter to a run with a budget, where a study does not say."""
 
@@ -340,6 +342,11 @@ class Study(BaseModel):
             raise ValueError(
                 f"decide is {self.decide}, which is about batch sizes, and the scenarios are "
                 f"{', '.join(self.scenarios)}; decide best or front, or measure offline alone"
+            )
+        if self.decide == "knee" and len(self.batch_sizes) < FEWEST_OF_KNEE:
+            raise ValueError(
+                f"decide is knee, which needs {FEWEST_OF_KNEE} batch sizes, and there are "
+                f"{len(self.batch_sizes)}; give more, or decide best"
             )
         variants = sum(len(self._variants(backend)) for backend in self.backends)
         if self.decide in ("crossover", "ratio") and variants != 2:

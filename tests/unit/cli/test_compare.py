@@ -418,7 +418,7 @@ def test_runs_of_other_networks_are_refused_by_their_cells(base: Path, tmp_path:
 def test_a_run_with_a_budget_is_named(
     base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    budget = {"budget": 600.0, "decide": "best", "within": 0.03}
+    budget: dict[str, Any] = {"budget": 600.0, "decide": "best", "within": 0.03}
     compare(base, run_of(tmp_path / "new", **budget))
     said = capsys.readouterr().err
     assert said.count("had a budget: cells that it left have few repetitions") == 1

@@ -48,6 +48,8 @@ def show_run(found: "InferenceFindings", page: Path) -> None:
         console.print()
         for sentence in serving_answers(every):
             console.print(Text(sentence))
+    for sentence in found.decided:
+        console.print(Text(sentence))
     for answer in found.answers:
         if answer.best is None:
             console.print(Text(f"{answer.model}: {answer.certainty}"))
@@ -92,6 +94,7 @@ def run_as_json(run: Path, found: "InferenceFindings", page: Path) -> str:
             }
             for answer in found.answers
         ],
+        "decided": list(found.decided),
         "plausibility": [_worth(worth) for worth in found.worths],
         "servers": [_server(row) for row in found.cells if row.cell.is_server],
     }

@@ -9,6 +9,7 @@ from greenbatch.analysis.dataset.raced import decisions_of
 from greenbatch.analysis.findings.answers import answers
 from greenbatch.analysis.findings.caveats import caveats
 from greenbatch.analysis.findings.cells import CellRow, cell_rows
+from greenbatch.analysis.findings.decided import decided_sentences
 from greenbatch.analysis.findings.wording import notes
 from greenbatch.analysis.recommendation.basis import basis
 from greenbatch.analysis.recommendation.service_curves import read_service_curves
@@ -71,6 +72,30 @@ def test_the_caveats_say_that_evidence_is_unequal(run: Path, rows: list[CellRow]
 def test_a_recommendation_says_that_batch_sizes_were_skipped(run: Path) -> None:
     _, _, notes = basis(read_service_curves(open_run(run)))
     assert any("The run had a budget" in note and "--full" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("decide", "members", "said"),
+    [
+        ("front", {}, "alexnet: the Pareto front of energy and latency is decided after"),
+        ("ratio", {}, "alexnet: the ratio of the backends, by batch size is decided after"),
+        ("knee", {"budget": "12s"}, "the knee was not decided when the budget was spent"),
+    ],
+)
+def test_what_else_was_decided_is_said(
+    tmp_path: Path, decide: str, members: dict[str, str], said: str
+) -> None:
+    backends = {"backends": ["onnxruntime-cpu", "torch-cpu"], "batch_sizes": [1, 2, 4, 8]}
+    study = raced_run.design(models=["alexnet"], **backends, decide=decide, **members)
+    run = raced_run.write(tmp_path / "run", study, raced_run.machine(spread=0.003, torch=1.5))
+    sentences = decided_sentences(decisions_of(open_run(run)))
+    assert sum(said in sentence for sentence in sentences) == (2 if decide == "knee" else 1)
+    if decide == "front":
+        assert "onnxruntime-cpu at batch 1; " in sentences[0]
+
+
+def test_the_best_of_each_model_is_said_by_its_answer(run: Path) -> None:
+    assert decided_sentences(decisions_of(open_run(run))) == []
 
 
 def test_a_budget_that_was_spent_is_an_answer_that_is_not_clear(tmp_path: Path) -> None:

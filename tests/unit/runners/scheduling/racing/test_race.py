@@ -77,6 +77,16 @@ def test_a_budget_that_is_spent_ends_the_race_and_is_kept() -> None:
     assert 100 < spent_s <= 120
 
 
+@pytest.mark.parametrize("decide", ["best", "front", "knee", "crossover", "ratio"])
+@pytest.mark.parametrize("budget_s", [6, 30])
+def test_nothing_is_answered_before_every_curve_was_looked_at(decide: str, budget_s: int) -> None:
+    journal: Journal = []
+    backends = ["torch-cpu", "openvino-cpu"]
+    study = design(models=["alexnet"], decide=decide, backends=backends, budget=budget_s)
+    carry_out(study, machine(torch=1.5), journal)
+    assert {decision.outcome for decision in decisions(journal)} == {"time"}
+
+
 def test_batch_sizes_that_take_a_tenth_of_the_budget_are_left_by_name() -> None:
     journal: Journal = []
     study = design(models=["alexnet"], budget="5m", batch_sizes=[1, 8, 64, 128])
@@ -212,6 +222,7 @@ def test_a_knee_is_found() -> None:
         ({"budget": 0}, "budget is 0"),
         ({"decide": "all"}, "decide is 'all'"),
         ({"within": "3"}, "within is '3'"),
+        ({"decide": "knee", "batch_sizes": [1, 2, 4]}, "needs 4 batch sizes, and there are 3"),
         ({"decide": "knee", "scenarios": ["server"], "rates": [10]}, "decide is knee"),
     ],
 )

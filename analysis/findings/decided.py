@@ -1,0 +1,44 @@
+"""What a run with a budget decided besides the best cell of each model, in sentences."""
+
+from collections.abc import Iterable
+
+from greenbatch.records import Decision
+
+_NAMES = {
+    "best": "the best cell",
+    "front": "the Pareto front of energy and latency",
+    "knee": "the knee",
+    "crossover": "which backend needs less, by batch size",
+    "ratio": "the ratio of the backends, by batch size",
+}
+
+
+def decided_sentences(decisions: Iterable[Decision]) -> list[str]:
+    """Say how each question ended, but for those that the answers of models speak of.
+
+    Args:
+        decisions: Of a run.
+    """
+    return [
+        _sentence(one)
+        for one in decisions
+        if one.decide != "best" or not one.best or one.best[0].is_server
+    ]
+
+
+def _sentence(decision: Decision) -> str:
+    what = f"{decision.group}: {_NAMES[decision.decide]}"
+    if decision.outcome == "failed":
+        return f"{what} is not known, as no cell could be measured."
+    if decision.outcome == "time":
+        return f"{what} was not decided when the budget was spent{_named(decision, ', so far ')}."
+    within = f"to within {100 * decision.within:g} %"
+    ending = _named(decision, ": ")
+    if decision.decide == "knee" and not decision.best:
+        ending = ": there is none"
+    return f"{what} is decided after {decision.blocks} blocks, {within}{ending}."
+
+
+def _named(decision: Decision, before: str) -> str:
+    """Name the cells of an answer; nothing where it has none of its own."""
+    return before + "; ".join(cell.how for cell in decision.best) if decision.best else ""
