@@ -1,8 +1,9 @@
 """What a run with a budget decided besides the best cell of each model, in sentences."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from greenbatch.records import Decision
+from greenbatch.records import Cell, Decision
 
 _NAMES = {
     "best": "the best cell",
@@ -40,5 +41,10 @@ def _sentence(decision: Decision) -> str:
 
 
 def _named(decision: Decision, before: str) -> str:
-    """Name the cells of an answer; nothing where it has none of its own."""
-    return before + "; ".join(cell.how for cell in decision.best) if decision.best else ""
+    """Name the cells of an answer, batch sizes together; nothing where it has none of its own."""
+    sizes: dict[Cell, list[int]] = {}
+    for cell in sorted(decision.best, key=lambda one: one.batch_size):
+        curve = cell if cell.is_server else replace(cell, batch_size=1)
+        sizes.setdefault(curve, []).append(cell.batch_size)
+    named = "; ".join(curve.how_at(*some) for curve, some in sizes.items())
+    return before + named if named else ""
