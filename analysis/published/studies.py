@@ -43,10 +43,15 @@ class PublishedFigure:
 
 @dataclass(frozen=True, slots=True)
 class PublishedStudy:
-    """The figures of one study, and where they were printed."""
+    """The figures of one study, and where they were printed.
+
+    Attributes:
+        carbon_intensity: That it computes with, in g CO2e per kWh; ``None``: it does not.
+    """
 
     source: str
     figures: Sequence[PublishedFigure]
+    carbon_intensity: float | None = None
 
 
 @cache
@@ -58,7 +63,9 @@ def published_studies() -> Mapping[str, PublishedStudy]:
     found = parse_yaml(text)
     return {
         name: PublishedStudy(
-            study["source"], tuple(_figure(dict(figure)) for figure in study["figures"])
+            study["source"],
+            tuple(_figure(dict(figure)) for figure in study["figures"]),
+            study.get("carbon_intensity"),
         )
         for name, study in found.items()
     }

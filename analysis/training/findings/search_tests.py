@@ -38,6 +38,9 @@ class Dominance:
 
     def sentence(self) -> str:
         """Say how often it is ahead."""
+        if not self.better:
+            alike = f"The best so far of {self.ahead} and that of {self.other}"
+            return f"{alike} are as good behind every trial."
         behind = self.trials - self.better - self.even
         where = (
             "behind every trial"

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenbatch.analysis.dataset.described import environment_of
+from greenbatch.analysis.dataset.described import environment_of, training_study_of
 from greenbatch.analysis.dataset.flagged import mostly_disturbed
 from greenbatch.analysis.dataset.merging import separate
 from greenbatch.analysis.dataset.training_variables import is_search
 from greenbatch.analysis.findings.wording import Table
+from greenbatch.analysis.published.studies import published_studies
 from greenbatch.analysis.report.page import Files, Overview, Part, TableSection
 from greenbatch.analysis.report.render import render, scripts, write_latex, written_into
 from greenbatch.analysis.report.run_facts import machine_line
@@ -155,7 +156,8 @@ def find(
     else:
         names = list(dict.fromkeys(row.label for row in drawn(rows)))
         shown = plain_findings(dataset, rows, names, why, judge)
-    more = footprint_sections(rows, shown.searches, footprint)
+    published = published_studies().get(training_study_of(dataset).name or "")
+    more = footprint_sections(rows, shown.searches, footprint, published)
     flagged = sum(row.flags.get("disturbed", 0) for row in rows)
     disturbed = mostly_disturbed(flagged, sum(row.statuses.get("ok", 0) for row in rows))
     summary = f"{disturbed} {shown.summary}".strip()

@@ -1,8 +1,10 @@
 """Carbon footprint and cost of a training, or of a search."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from greenbatch.analysis.findings.wording import DASH, NOT_KNOWN, Table, amount
+from greenbatch.analysis.published.studies import PublishedStudy
 from greenbatch.analysis.report.page import TableSection
 from greenbatch.analysis.report.tables.tradeoffs import Footprint, assumed
 from greenbatch.analysis.statistics.intervals import Interval
@@ -12,7 +14,10 @@ from greenbatch.analysis.training.findings.searches import SearchRow
 
 
 def footprint_sections(
-    rows: Sequence[TrainingRow], searches: Sequence[SearchRow], footprint: Footprint
+    rows: Sequence[TrainingRow],
+    searches: Sequence[SearchRow],
+    footprint: Footprint,
+    published: PublishedStudy | None = None,
 ) -> list[TableSection]:
     """Say what each training emits and costs; of a search, each strategy's whole search.
 
@@ -20,11 +25,16 @@ def footprint_sections(
         rows: The cells of a run without a search.
         searches: The strategies of a search; empty where there is none.
         footprint: Intensity, price, or both; none is asked for where it is empty.
+        published: The study that is repeated: its intensity counts where no other is asked for.
 
     Raises:
         UsageError: A number is not positive, or codecarbon is missing for a place.
         UnknownNameError: The place is not known.
     """
+    given = ""
+    if footprint.carbon_intensity is None and published and published.carbon_intensity:
+        footprint = replace(footprint, carbon_intensity=published.carbon_intensity)
+        given = " The intensity is that of the study; --carbon-intensity gives another."
     if footprint.carbon_intensity is None and footprint.price is None:
         return []
     rates = rates_of(footprint.carbon_intensity, footprint.price)
@@ -66,7 +76,7 @@ def footprint_sections(
         tuple(body),
         (False, *(True for _ in wanted), False),
     )
-    return [TableSection(table, assumed(rates, footprint.currency))]
+    return [TableSection(table, assumed(rates, footprint.currency) + given)]
 
 
 def _searched(row: SearchRow) -> str:

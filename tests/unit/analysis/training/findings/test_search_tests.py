@@ -7,8 +7,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import kruskal
 
+from greenbatch.analysis.statistics.intervals import interval
 from greenbatch.analysis.training.dataset.store import compile_training
-from greenbatch.analysis.training.findings.search_tests import SearchTests, search_tests
+from greenbatch.analysis.training.findings.search_tests import (
+    Dominance,
+    SearchTests,
+    search_tests,
+)
 from greenbatch.analysis.training.findings.searches import search_rows
 from tests.fakes import training_runs
 
@@ -57,6 +62,15 @@ def test_one_search_of_each_shows_nothing(tmp_path: Path) -> None:
     found = compared(tmp_path, blocks=1)
     assert not any(one.shown for one in found.dominance)
     assert all("no significant difference" in one.sentence() for one in found.dominance)
+
+
+def test_strategies_that_find_the_same_are_called_as_good() -> None:
+    gain = interval([0.0, 0.0, 0.0], geometric=False)
+    assert gain is not None
+    one = Dominance(ahead="grid", other="random", trials=5, better=0, even=5, gain=gain)
+    assert one.sentence() == (
+        "The best so far of grid and that of random are as good behind every trial."
+    )
 
 
 def test_less_energy_is_better_where_it_is_the_objective(tmp_path: Path) -> None:

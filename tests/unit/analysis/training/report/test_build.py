@@ -384,6 +384,23 @@ def test_a_training_emits_and_costs_what_its_energy_says(tmp_path: Path) -> None
         write_report(run, carbon_intensity=-1.0)
 
 
+def test_the_study_of_del_rey_is_reckoned_with_its_own_carbon_intensity(
+    delrey: Path, tmp_path: Path
+) -> None:
+    text = words(delrey / "index.html")
+    assert "Carbon footprint and cost of a training" in text
+    assert "The intensity is that of the study" in text
+    with (delrey / "tables" / "footprint.csv").open() as file:
+        first = next(csv.DictReader(file))
+    with (delrey / "tables" / "trainings.csv").open() as file:
+        energy_j = float(next(csv.DictReader(file))["energy_J"])
+    grams, unit = first["CO₂e"].split()[:2]
+    scale = {"mg": 1e-3, "g": 1.0}[unit]
+    assert float(grams) * scale == pytest.approx(energy_j / 3.6e6 * 232, rel=0.01)
+    other = write_report(fakes.delrey_run(tmp_path, blocks=1), carbon_intensity=100)
+    assert "The intensity is that of the study" not in words(other.page)
+
+
 def test_a_search_is_charged_with_all_its_trials(tmp_path: Path) -> None:
     run = fakes.search_run(tmp_path, blocks=3)
     found = search_rows(compile_training(run))
