@@ -12,6 +12,7 @@ from greenbatch.design.known import Known
 from greenbatch.design.protocol import MeasurementProtocol
 from greenbatch.design.scaling import scaled
 from greenbatch.design.study import Study, make_study
+from greenbatch.design.training_options import Pipeline, Plateau, Transfer
 from greenbatch.design.training_scaling import scaled_training
 from greenbatch.design.training_study import Search, TrainingStudy, make_training_study
 from greenbatch.documents import DocumentError, parse_yaml
@@ -149,5 +150,8 @@ _NESTED: Mapping[str, tuple[str, Sequence[str]]] = {
         tuple(field.name for field in fields(MeasurementProtocol)),
     ),
     "search": ("member of a search", tuple(Search.model_fields)),
+    "transfer": ("member of a transfer", tuple(Transfer.model_fields)),
+    "plateau": ("member of a plateau", tuple(Plateau.model_fields)),
+    "pipeline": ("member of a pipeline", tuple(Pipeline.model_fields)),
 }
 """Members of a study whose own members can be changed, what they are called, and their names."""

@@ -72,6 +72,16 @@ def test_the_architectures_of_del_rey_are_all_there_and_what_stands_in_is_record
     assert set(study.substitutions.values()) <= set(study.models)
 
 
+def test_a_part_of_the_transfer_the_plateau_and_the_pipeline_can_be_changed() -> None:
+    changes = ["transfer.weights={}", "plateau.patience=3", "pipeline.cache_gib=0.5"]
+    study = resolve("delrey", ThisMachine(), changes=changes)
+    assert isinstance(study, TrainingStudy)
+    assert (study.transfer.weights, study.transfer.frozen_epochs) == ({}, 10)
+    assert study.plateau is not None
+    assert (study.plateau.patience, study.plateau.factor) == (3, 0.1)
+    assert study.pipeline.cache_gib == 0.5
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_can_be_shortened_to_a_hundredth(name: str) -> None:
     study = read(name, scale=0.01)
