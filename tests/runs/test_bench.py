@@ -1,6 +1,7 @@
 """Whole runs on this machine's CPU, as a user types them."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,8 @@ def test_both_runtimes_ran_where_they_were_asked_to_with_the_same_threads(run: P
         expected = "CPUExecutionProvider" if repetition.cell.backend == "onnxruntime-cpu" else "cpu"
         assert set(repetition.placement) == {expected}
     assert len({repetition.settings["threads"] for repetition in repetitions}) == 1
+    if sys.platform == "linux":
+        assert {repetition.settings["isolation"] for repetition in repetitions} == {"fork"}
 
 
 def test_traces_hold_each_iterations_latency(run: Path) -> None:

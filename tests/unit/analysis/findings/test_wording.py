@@ -43,6 +43,13 @@ def test_an_interval_wider_than_its_centre_is_not_known(shown: Callable[[Interva
         assert "…" in shown(value) or "±" in shown(value)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "known"), [(0.5, 2.0, True), (0.5, 2.01, False), (-0.1, 1.5, False)]
+)
+def test_an_interval_is_known_up_to_its_centre(low: float, high: float, known: bool) -> None:
+    assert Interval(low, 1.0, high, 3).known is known
+
+
 @pytest.mark.parametrize(("disturbed", "headed"), [(0, False), (2, False), (3, True), (4, True)])
 def test_results_are_headed_where_more_than_half_was_disturbed(
     disturbed: int, headed: bool

@@ -4,14 +4,15 @@ import os
 import signal
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from greenbatch.records import Status
-from greenbatch.runners.child import handle, main
+from greenbatch.runners.child import handle, jobs, main
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess
-from greenbatch.runners.child.messages import Fits, Ready, TryBatch
+from greenbatch.runners.child.messages import Fits, Order, Ready, TryBatch, encode
 from greenbatch.runners.training.messages import Trained
 from tests.fakes.messages import LOAD
 
@@ -86,6 +87,31 @@ def test_a_child_ends_with_its_parent() -> None:
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the child outlived its parent"
         time.sleep(0.05)
+
+
+def test_the_wait_for_the_request_is_no_part_of_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now_s=100.0)
+    lines = [b"a request", encode(Order(job="batch", backend="onnxruntime-cpu"))]
+    starts_s: list[float] = []
+
+    def passes(seconds: float) -> None:
+        clock.now_s += seconds
+
+    def readline() -> bytes:
+        passes(0.0 if len(lines) > 1 else 60.0)
+        return lines.pop()
+
+    def answer(line: bytes, send: object, born_s: float) -> None:
+        starts_s.append(clock.now_s - born_s)
+        raise ValueError("it ends here")
+
+    monkeypatch.setattr(main, "time", SimpleNamespace(perf_counter=lambda: clock.now_s))
+    monkeypatch.setattr(main, "_channel", lambda: lambda message: None)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=SimpleNamespace(readline=readline)))
+    monkeypatch.setattr(jobs, "resolve", lambda job: answer)
+    monkeypatch.setattr(jobs, "prepare", lambda backend: passes(2.0))
+    assert main.do_job(99.0) == 1
+    assert starts_s == [3.0]
 
 
 @pytest.mark.parametrize(
