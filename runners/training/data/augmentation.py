@@ -92,7 +92,7 @@ def _hsv(images: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor, torch.Ten
         torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
     )
     saturation = chroma / torch.where(value > 0, value, torch.ones_like(value))
-    return tuple(each.unsqueeze(1) for each in (hue / 6 % 1, saturation, value))  # type: ignore[return-value]
+    return tuple(each.unsqueeze(1) for each in (hue / 6, saturation, value))  # type: ignore[return-value]
 
 
 def _rgb(hue: "torch.Tensor", saturation: "torch.Tensor", value: "torch.Tensor") -> "torch.Tensor":

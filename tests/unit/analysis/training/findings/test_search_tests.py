@@ -8,13 +8,20 @@ from numpy.typing import NDArray
 from scipy.stats import kruskal
 
 from greenbatch.analysis.statistics.intervals import interval
+from greenbatch.analysis.training.dataset.contexts import Context
 from greenbatch.analysis.training.dataset.store import compile_training
 from greenbatch.analysis.training.findings.search_tests import (
     Dominance,
     SearchTests,
     search_tests,
 )
-from greenbatch.analysis.training.findings.searches import search_rows
+from greenbatch.analysis.training.findings.searches import (
+    Arrival,
+    SearchCurve,
+    SearchRow,
+    search_rows,
+)
+from greenbatch.records.provenance import Provenance
 from tests.fakes import training_runs
 
 pytestmark = pytest.mark.numeric
@@ -73,9 +80,36 @@ def test_strategies_that_find_the_same_are_called_as_good() -> None:
     )
 
 
-def test_less_energy_is_better_where_it_is_the_objective(tmp_path: Path) -> None:
-    found = compared(tmp_path, objective="energy")
-    assert all(one.gain.centre >= 0 for one in found.dominance)
+def found_by(strategy: str, energies_j: list[float]) -> SearchRow:
+    """Three searches for little energy, alike but for a joule for each block."""
+    score = np.array([[energy_j + block for energy_j in energies_j] for block in range(3)])
+    curve = SearchCurve(
+        context=Context((), ""),
+        strategy=strategy,
+        objective="energy",
+        within=0.01,
+        blocks=(0, 1, 2),
+        score=score,
+        energy_j=score.cumsum(axis=-1),
+        source=Provenance.MEASURED,
+        ok=9,
+        failed=0,
+        unknown=0,
+        unfinished=(),
+        best_trial={},
+    )
+    near = Arrival(trials={}, energy_j={}, never=())
+    return SearchRow(curve=curve, best=None, near_own=near, near_all=near, total_j=None)
+
+
+def test_less_energy_is_better_where_it_is_the_objective() -> None:
+    rows = [found_by("random", [9.0, 8.0, 4.0]), found_by("gp", [9.0, 5.0, 5.0])]
+    (found,) = search_tests(rows)
+    (one,) = found.dominance
+    assert (one.ahead, one.other) == ("gp", "random")
+    assert (one.trials, one.better, one.even) == (3, 1, 1)
+    assert one.gain.centre == pytest.approx((0 + 3 - 1) / 3)
+    assert "behind 1 of 3 trials, as good behind 1, worse behind 1." in one.sentence()
 
 
 def test_one_strategy_alone_is_not_tested(tmp_path: Path) -> None:
