@@ -126,7 +126,7 @@ def write_report(
     from greenbatch.analysis.report import build
     from greenbatch.analysis.report.findings import InferenceReport
     from greenbatch.analysis.report.tables.tradeoffs import Footprint
-    from greenbatch.analysis.training.findings.correctness import judge_of
+    from greenbatch.analysis.training.findings.judge import judge_of
     from greenbatch.analysis.training.report import build as training_build
     from greenbatch.analysis.training.report.findings import TrainingReport
 

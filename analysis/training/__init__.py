@@ -15,10 +15,7 @@ if TYPE_CHECKING:
         write_training_dataset,
     )
     from greenbatch.analysis.training.findings.answers import saving_sentence
-    from greenbatch.analysis.training.findings.correctness import (
-        Correctness,
-        CorrectnessRow,
-    )
+    from greenbatch.analysis.training.findings.correctness import Correctness, CorrectnessRow
     from greenbatch.analysis.training.findings.environments import environments, machines_compared
     from greenbatch.analysis.training.findings.factorial import Factorial
     from greenbatch.analysis.training.findings.searches import (

@@ -2,7 +2,8 @@
 
 from greenbatch import units
 from greenbatch.analysis.statistics.intervals import Interval
-from greenbatch.analysis.training.findings.correctness import Correctness, word_of
+from greenbatch.analysis.training.findings.correctness import Correctness
+from greenbatch.analysis.training.findings.judge import word_of
 
 
 def saving_sentence(found: Correctness) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, TypeVar
 
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.training_variables import cell_dims, is_search
@@ -20,7 +20,8 @@ from greenbatch.analysis.statistics.claims import (
 from greenbatch.analysis.statistics.hypothesis_tests import Groups, Test
 from greenbatch.analysis.statistics.intervals import Interval, interval, ratio
 from greenbatch.analysis.training.dataset.contexts import Context, contexts, name_of
-from greenbatch.errors import UnknownNameError, UsageError
+from greenbatch.analysis.training.findings.judge import Judge, Metric, word_of
+from greenbatch.errors import UsageError
 from greenbatch.estimates.block_adjustment import fit_blocks
 from greenbatch.records.provenance import Provenance, comparable
 
@@ -28,52 +29,6 @@ if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
     from numpy.typing import NDArray
-
-Metric = Literal["accuracy", "f1", "precision", "recall", "auc"]
-WORDS: Mapping[str, str] = {
-    "accuracy": "accuracy",
-    "f1": "F1 score",
-    "precision": "precision",
-    "recall": "recall",
-    "auc": "area under the ROC curve",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """By what correctness is judged.
-
-    Attributes:
-        metric: The best of any epoch of this.
-        within: How much less correct the greenest choice may be, as a share of the best.
-
-    Raises:
-        UnknownNameError: There is no such metric.
-        UsageError: ``within`` is not between 0 and 1.
-    """
-
-    metric: Metric = "accuracy"
-    within: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.metric not in get_args(Metric):
-            raise UnknownNameError("measure of correctness", self.metric, get_args(Metric))
-        if not 0 <= self.within < 1:
-            raise UsageError(
-                f"within is {self.within:g}; give a share from 0 to below 1, e.g. 0.01"
-            )
-
-
-BY_ACCURACY = Judge()
-
-
-def judge_of(metric: str | None, within: float | None) -> Judge:
-    """Return how correctness is judged, by accuracy and within 1 % where nothing is given."""
-    return Judge(
-        cast("Metric", metric or BY_ACCURACY.metric),
-        BY_ACCURACY.within if within is None else within,
-    )
-
 
 _OK = STATUSES.index("ok")
 _EVEN = 1e-12
@@ -394,11 +349,6 @@ def _saving(
         saved_shown=shown,
         surely_within=sure,
     ), ""
-
-
-def word_of(metric: Metric) -> str:
-    """Name a measure of correctness in a sentence."""
-    return WORDS[metric]
 
 
 def _incomparable(rows: Sequence[CorrectnessRow]) -> str:

@@ -13,12 +13,11 @@ from greenbatch.analysis.training.dataset.contexts import Context, contexts
 from greenbatch.analysis.training.findings.correctness import (
     CorrectnessRow,
     GroupTests,
-    Metric,
     correctness_row,
     correctness_rows,
     group_tests,
-    word_of,
 )
+from greenbatch.analysis.training.findings.judge import Metric, word_of
 from greenbatch.errors import UsageError
 from greenbatch.records.provenance import comparable
 

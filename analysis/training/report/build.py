@@ -17,7 +17,7 @@ from greenbatch.analysis.report.run_facts import machine_line
 from greenbatch.analysis.report.tables.tradeoffs import Footprint
 from greenbatch.analysis.training.dataset.store import open_training_with_files
 from greenbatch.analysis.training.findings.caveats import training_caveats
-from greenbatch.analysis.training.findings.correctness import BY_ACCURACY, Judge
+from greenbatch.analysis.training.findings.judge import BY_ACCURACY, Judge
 from greenbatch.analysis.training.findings.rows import training_rows
 from greenbatch.analysis.training.report.charts import drawn
 from greenbatch.analysis.training.report.figures import write_training_figures

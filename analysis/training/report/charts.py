@@ -20,7 +20,7 @@ from greenbatch.analysis.report.charts.facts import (
 )
 from greenbatch.analysis.report.charts.palette import IN_ORDER, MARKERS, on_dark
 from greenbatch.analysis.statistics.intervals import Interval, interval
-from greenbatch.analysis.training.findings.correctness import WORDS, Metric
+from greenbatch.analysis.training.findings.judge import WORDS, Metric
 from greenbatch.analysis.training.findings.rows import TrainingRow
 
 MOST_LINES = 12

@@ -10,7 +10,7 @@ from greenbatch.analysis.findings.wording import bounds
 from greenbatch.analysis.report.page import Section, TableSection
 from greenbatch.analysis.statistics.claims import Least, by_block, least
 from greenbatch.analysis.statistics.intervals import Interval, interval, ratio
-from greenbatch.analysis.training.findings.correctness import WORDS, Metric
+from greenbatch.analysis.training.findings.judge import WORDS, Metric
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.findings.searches import SearchRow
 from greenbatch.analysis.training.report.tables import share

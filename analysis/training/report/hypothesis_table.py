@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from greenbatch.analysis.findings.wording import DASH, Table, p_text
 from greenbatch.analysis.statistics.hypothesis_tests import Test
-from greenbatch.analysis.training.findings.correctness import WORDS, Correctness, GroupTests
+from greenbatch.analysis.training.findings.correctness import Correctness, GroupTests
+from greenbatch.analysis.training.findings.judge import WORDS
 from greenbatch.analysis.training.findings.search_tests import SearchTests
 
 FIGURES: Mapping[str, str] = {"energy": "energy per image seen", **WORDS, "f1": "F1"}

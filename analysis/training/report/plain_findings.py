@@ -7,7 +7,8 @@ from greenbatch.analysis.dataset.described import training_study_of
 from greenbatch.analysis.report.page import TableSection
 from greenbatch.analysis.training.findings.answers import saving_sentence
 from greenbatch.analysis.training.findings.complexity import Complexity, complexity
-from greenbatch.analysis.training.findings.correctness import BY_ACCURACY, Judge, correctness
+from greenbatch.analysis.training.findings.correctness import correctness
+from greenbatch.analysis.training.findings.judge import BY_ACCURACY, Judge
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.report.charts import by_data
 from greenbatch.analysis.training.report.factor_findings import (

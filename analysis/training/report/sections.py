@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from greenbatch.analysis.report.page import Section
-from greenbatch.analysis.training.findings.correctness import WORDS, Metric
+from greenbatch.analysis.training.findings.judge import WORDS, Metric
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.report.charts import (
     MOST_LINES,
