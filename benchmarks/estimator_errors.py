@@ -8,10 +8,13 @@ inference or of trainings.
 """
 
 import argparse
+import math
 from pathlib import Path
 
 from greenbatch.analysis import open_run
+from greenbatch.analysis.dataset.energy_basis import Basis, all_unlike
 from greenbatch.analysis.dataset.store import kind_of
+from greenbatch.analysis.findings.cells import cell_rows
 from greenbatch.analysis.findings.estimator_errors import (
     estimates,
     estimates_table,
@@ -19,7 +22,10 @@ from greenbatch.analysis.findings.estimator_errors import (
     saving_sentences,
 )
 from greenbatch.analysis.training import compile_training
+from greenbatch.analysis.training.findings.rows import training_rows
 from greenbatch.analysis.training.findings.windows import training_windows
+from greenbatch.errors import GreenbatchError, UsageError
+from greenbatch.records import Provenance
 
 TAIL_S = 1.125
 """Two gaps and a second, at 16 requests a second."""
@@ -31,18 +37,41 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--tail", type=float, default=TAIL_S, help="length of the idle tail in s")
     options = parser.parse_args()
-    print(report(options.run, options.tail))
+    try:
+        print(report(options.run, options.tail))
+    except GreenbatchError as error:
+        parser.error(str(error))
 
 
 def report(run: Path, tail_s: float = TAIL_S) -> str:
-    """Write the table of a run as Markdown, and its greatest saving by each estimator."""
+    """Write the table of a run as Markdown, and its greatest saving by each estimator.
+
+    Raises:
+        UsageError: The tail is no length, or no window of the run has an energy.
+        RunError: The run cannot be read.
+    """
+    if not 0 <= tail_s < math.inf:
+        raise UsageError(f"the idle tail is {tail_s:g} s; give a length of 0 or more")
     trainings = kind_of(run) == "training"
-    windows = (
-        training_windows(compile_training(run)) if trainings else inference_windows(open_run(run))
-    )
-    found = estimates([*windows], tail_s)
-    table = estimates_table(found, trainings=trainings)
-    return "\n".join([table.markdown(), *saving_sentences(found)])
+    if trainings:
+        dataset = compile_training(run)
+        windows = [*training_windows(dataset)]
+        bases = [Basis.of(row.energy_source) for row in training_rows(dataset)]
+    else:
+        dataset = open_run(run)
+        windows = [*inference_windows(dataset)]
+        bases = [row.basis for row in cell_rows(dataset)]
+    if not windows:
+        raise UsageError(f"no window of {run} has an energy; give a run that was metered")
+    found = estimates(windows, tail_s)
+    lines = [estimates_table(found, trainings=trainings).markdown()]
+    if why := all_unlike(bases):
+        return "\n".join(
+            [*lines, f"No saving between cells: their energies are not alike ({why})."]
+        )
+    if any(basis.source != Provenance.MEASURED for basis in bases if basis.parts):
+        lines.append("Energies are estimated, in part or whole.")
+    return "\n".join([*lines, *saving_sentences(found)])
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def batch_effects(rows: Sequence[CellRow]) -> list[BatchEffect]:
     """Test each network under each backend, then the networks of a backend together.
 
     Servers that do not sustain their rate are left out: their response times depend on the length
-    of the window. So are figures whose energies do not rest on one kind of source.
+    of the window. Energies that may not be divided are not tested, with the reason.
 
     Args:
         rows: As `greenbatch.analysis.findings.cells.cell_rows` gives them.
@@ -94,7 +94,8 @@ def batch_effects(rows: Sequence[CellRow]) -> list[BatchEffect]:
             found += _holm([_of_network(figure, members) for members in series.values()])
             pooled: dict[Hashable, list[Sequence[CellRow]]] = {}
             for (_, *place), members in series.items():
-                pooled.setdefault((*place,), []).append(members)
+                if not _unlike(figure, members):
+                    pooled.setdefault((*place,), []).append(members)
             several = [members for members in pooled.values() if len(members) > 1]
             found += _holm([_of_networks(figure, members) for members in several])
     return found
@@ -127,10 +128,16 @@ def _of_each(alone: Sequence[BatchEffect], what: str) -> Iterator[str]:
             f"{tested[0].words} of a network by ranks: even if they never overlapped, "
             f"Kruskal-Wallis would have p {_equals(least_p)}{_over(tested)}."
         )
-    elif alone:
+    untested = [effect for effect in alone if not effect.test]
+    if untested and tested:
         yield (
-            f"No test of the effect of the {what} on the {alone[0].words} of a network: "
-            f"{alone[0].reason}."
+            f"On the {untested[0].words}, {len(untested)} of {len(alone)} series are not tested: "
+            f"{untested[0].reason}."
+        )
+    elif untested:
+        yield (
+            f"No test of the effect of the {what} on the {untested[0].words} of a network: "
+            f"{untested[0].reason}."
         )
 
 
@@ -180,12 +187,16 @@ def _series(rows: Iterable[CellRow], figure: str) -> dict[tuple[Hashable, ...], 
         if row.series[figure].by_block:
             key = (cell.model, cell.backend, cell.settings, cell.precision, cell.io, traffic)
             found.setdefault(key, []).append(row)
-    alike: dict[tuple[Hashable, ...], Sequence[CellRow]] = {}
-    for series, members in found.items():
-        mixed = figure == "energy" and all_unlike(row.basis for row in members)
-        if len(members) > 1 and not mixed:
-            alike[series] = sorted(members, key=lambda row: _order(row.cell))
-    return alike
+    return {
+        series: sorted(members, key=lambda row: _order(row.cell))
+        for series, members in found.items()
+        if len(members) > 1
+    }
+
+
+def _unlike(figure: str, rows: Iterable[CellRow]) -> str:
+    """Say why figures may not be compared; empty where they may."""
+    return all_unlike(row.basis for row in rows) if figure == "energy" else ""
 
 
 def _order(cell: Cell) -> tuple[float, ...]:
@@ -205,6 +216,8 @@ def _of_network(figure: str, rows: Sequence[CellRow]) -> BatchEffect:
         levels=(*groups,),
         estimated=_estimated(figure, rows),
     )
+    if why := _unlike(figure, rows):
+        return replace(effect, reason=f"the energies of its cells are not alike ({why})")
     several = {level: of for level, of in groups.items() if len(of) >= _FEWEST_VALUES}
     if len(several) < len(groups):
         none = not several

@@ -106,8 +106,9 @@ class Timeline:
     Attributes:
         networks: None where fewer than ``FEWEST`` have year, accuracy and energy, or where their
             energies do not rest on one kind of source.
-        left_out: What to say of their weights and of those that are left out; where servers do
-            not sustain their rates, why there are no networks.
+        left_out: What to say of their weights and of those that are left out; or why there are no
+            networks: servers do not sustain their rates, energies are not alike, or too few have
+            what a reader chose.
         chosen: The batch and backend that were asked for, in words; empty: each network's best.
         traffic: Of servers, which requests arrive, in words.
     """
@@ -149,7 +150,8 @@ def timeline(
     choice = choice or TimelineChoice()
     rows = [row for row in rows if not row.cell.is_server] or list(rows)
     rows, traffic = _one_traffic(choice.of(rows))
-    unsustained = dict.fromkeys(r.cell.model for r in rows if r.flags.get("overloaded"))
+    sustained = {row.cell.model for row in rows if not row.flags.get("overloaded")}
+    unsustained = dict.fromkeys(r.cell.model for r in rows if r.cell.model not in sustained)
     years = along_models(dataset, "year")
     parameters = along_models(dataset, "parameters")
     published = along_models(dataset, "top1")
@@ -190,11 +192,15 @@ def timeline(
             )
         )
     found.sort(key=lambda network: network.year)
+    why = ""
     if len(found) < FEWEST and unsustained:
-        why = f"too few networks sustain a rate; under no policy do {', '.join(unsustained)}."
-        return Timeline(left_out=f"There is no figure of networks by year: {why}")
-    if len(found) < FEWEST or all_unlike(bases):
-        return Timeline()
+        why = f"too few networks sustain a rate; under no policy do {', '.join(unsustained)}"
+    elif len(found) < FEWEST and (choice or any(row.flags.get("overloaded") for row in rows)):
+        why = f"it takes {FEWEST} networks with year, accuracy and energy; here are {len(found)}"
+    elif len(found) >= FEWEST and (unlike := all_unlike(bases)):
+        why = f"the energies of the networks are not alike ({unlike})"
+    if why or len(found) < FEWEST:
+        return _none(choice, why)
     notes = []
     if untrained:
         notes.append(
@@ -209,6 +215,12 @@ def timeline(
         chosen=choice.words,
         traffic=traffic,
     )
+
+
+def _none(choice: TimelineChoice, why: str) -> Timeline:
+    """Return a timeline without networks, and why it has none; empty: there is nothing to say."""
+    what = " ".join(filter(None, ["networks by year", choice.words]))
+    return Timeline(left_out=f"There is no figure of {what}: {why}." if why else "")
 
 
 def _one_traffic(rows: Sequence[CellRow]) -> tuple[list[CellRow], str]:

@@ -44,7 +44,7 @@ def friedman(conditions: Mapping[str, Sequence[float]]) -> tuple[Test, float]:
             f"there are {k} conditions of {n} networks; a Friedman test needs "
             f"{FEWEST_MATCHED} or more of both"
         )
-    if not values.std(axis=0).any():
+    if not (values != values[0]).any():
         raise UsageError("the conditions do not differ in any network")
     statistic, p = stats.friedmanchisquare(*values)
     test = make_test(

@@ -110,9 +110,9 @@ def _print_json(facts: Mapping[str, object]) -> None:
 
 
 def _share(text: str) -> float:
-    number, percent, rest = text.strip().partition("%")
+    number = text.strip().removesuffix("%")
     try:
-        return float(number + rest) / (100 if percent else 1)
+        return float(number) / (1 if number == text.strip() else 100)
     except ValueError:
         raise UsageError(f"--within is {text!r}; give a share, e.g. 1% or 0.01") from None
 

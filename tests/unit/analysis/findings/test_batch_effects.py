@@ -187,7 +187,10 @@ def test_an_estimate_is_named_so_and_a_latency_is_none(pattern: CellRow) -> None
 def test_energies_of_several_sources_are_not_tested(pattern: CellRow) -> None:
     first, second = rows_of(pattern, drawn(("alexnet",), (1, 8), 4))
     unlike = replace(second, basis=replace(second.basis, others=(replace(first.basis),)))
-    assert {effect.figure for effect in batch_effects([first, unlike])} == {"latency_p50"}
+    effects = batch_effects([first, unlike])
+    assert {effect.figure for effect in effects if effect.test} == {"latency_p50"}
+    (sentence,) = effect_sentences(effects, server=False, figure="energy")
+    assert "energies of its cells are not alike" in sentence
 
 
 NETWORKS = [f"net{number}" for number in range(7)]
@@ -286,3 +289,24 @@ def test_the_table_has_the_tests_of_each_network_and_of_all(served: list[CellRow
     table = batching_table(batch_effects(served))
     assert {row[3] for row in table.rows} == {"Kruskal-Wallis", "Friedman"}
     assert {row[0] for row in table.rows if row[3] == "Friedman"} == {"3 networks"}
+
+
+@pytest.mark.parametrize("count", range(3, 9))
+def test_conditions_that_differ_in_no_network_are_refused_whatever_rounding_makes_of_their_mean(
+    count: int,
+) -> None:
+    alike = {str(number): [0.1, 0.3, 1.7] for number in range(count)}
+    with pytest.raises(UsageError, match="do not differ"):
+        friedman(alike)
+
+
+def test_series_that_are_not_tested_are_counted_beside_those_that_are(pattern: CellRow) -> None:
+    values = {
+        Cell(model, BACKEND, batch_size=size): [size * (1.0 + block / 50) for block in range(4)]
+        for model in ("alexnet", "vit_b_16")
+        for size in (1, 4, 16)
+    }
+    values[Cell("vit_b_16", BACKEND, batch_size=4)] = [4.0]
+    found = batch_effects(rows_of(pattern, values))
+    _, untested = effect_sentences(found, server=False, figure="energy")
+    assert "1 of 2 series are not tested: a cell has one repetition" in untested

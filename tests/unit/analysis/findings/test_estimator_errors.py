@@ -1,6 +1,7 @@
 """The estimators of published studies, on windows with known truth and on the authors' data."""
 
 import csv
+import math
 from pathlib import Path
 from statistics import median
 
@@ -19,7 +20,8 @@ from greenbatch.analysis.published.estimators import (
     sum_of_watts,
     with_idle_tail,
 )
-from greenbatch.records import Cell
+from greenbatch.errors import UsageError
+from greenbatch.records import Cell, EnergySource
 from tests.fakes import runs
 from tests.fakes.training_runs import plain_run
 from tests.published.trainings import HERE
@@ -106,3 +108,31 @@ def test_a_run_of_trainings_has_no_idle_tail(tmp_path: Path) -> None:
     assert "energy per image seen" in text
     assert "idle tail" not in text
     assert "your greatest saving would have read" in text
+
+
+def test_estimates_are_not_set_against_measurements_and_are_named(tmp_path: Path) -> None:
+    def write(name: str, *sources: EnergySource) -> Path:
+        records = [
+            runs.repetition(Cell("alexnet", "torch-cpu", batch_size=size), energy=[figure])
+            for size, source in enumerate(sources, 1)
+            if (figure := runs.figure(9.0 * size, source=source))
+        ]
+        study = runs.study(("alexnet",), ("torch-cpu",), (1, 2), 1)
+        return runs.write_run(tmp_path / name, records, study)
+
+    mixed = report(write("mixed", EnergySource.COUNTER, EnergySource.ESTIMATED))
+    assert "No saving between cells: their energies are not alike" in mixed
+    assert "would have read" not in mixed
+    estimated = report(write("estimated", EnergySource.ESTIMATED, EnergySource.ESTIMATED))
+    assert "Energies are estimated" in estimated
+
+
+def test_a_run_without_energy_and_a_tail_that_is_no_length_are_refused(tmp_path: Path) -> None:
+    cell = Cell("alexnet", "torch-cpu")
+    records = [runs.repetition(cell, energy=[runs.missing("package-0")])]
+    run = runs.write_run(tmp_path / "run", records, runs.study(("alexnet",), ("torch-cpu",), (1,)))
+    with pytest.raises(UsageError, match="no window of"):
+        report(run)
+    for tail_s in (-5.0, math.nan, math.inf):
+        with pytest.raises(UsageError, match="give a length of 0 or more"):
+            report(run, tail_s)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from greenbatch.analysis import open_run, write_report
+from greenbatch.analysis.dataset.energy_basis import Basis
 from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.timeline import (
     Timeline,
@@ -17,7 +18,7 @@ from greenbatch.analysis.findings.timeline import (
 from greenbatch.analysis.report.figures.timeline import timeline_figure
 from greenbatch.analysis.report.sections import timeline_sections
 from greenbatch.errors import UnknownNameError, UsageError
-from greenbatch.records import Cell
+from greenbatch.records import Cell, EnergySource, Provenance
 from tests.fakes import runs
 from tests.fakes.served_run import served_run
 from tests.fakes.training_runs import plain_run
@@ -150,3 +151,31 @@ def test_of_servers_the_batch_is_the_largest_of_the_policy(served: Path) -> None
     dataset = open_run(served)
     found = timeline(dataset, cell_rows(dataset), TimelineChoice(batch_size=4))
     assert {network.cell.served.policy for network in found.networks} == {"fixed:4"}
+
+
+def test_a_timeline_that_was_asked_for_says_why_there_is_none(run: Path) -> None:
+    dataset = open_run(run)
+    rows = [row for row in cell_rows(dataset) if row.cell.model == "alexnet"]
+    found = timeline(dataset, rows, TimelineChoice(batch_size=8))
+    assert not found.networks
+    assert "networks by year at batch 8: it takes 2 networks" in found.left_out
+    assert timeline(dataset, rows) == Timeline()
+
+
+def test_energies_that_are_not_alike_make_no_timeline_and_the_reason_is_given(run: Path) -> None:
+    dataset = open_run(run)
+    rows = [
+        replace(row, basis=Basis.of(Provenance.ESTIMATED)) if row.cell.model == "alexnet" else row
+        for row in cell_rows(dataset)
+    ]
+    assert "not alike" in timeline(dataset, rows).left_out
+
+
+def test_servers_without_energy_are_not_said_to_be_overloaded(tmp_path: Path) -> None:
+    run = served_run(
+        tmp_path / "run", EnergySource.MISSING, models=MODELS, policies=("greedy:1", "greedy:16")
+    )
+    dataset = open_run(run)
+    left_out = timeline(dataset, cell_rows(dataset)).left_out
+    assert "sustain" not in left_out
+    assert "with year, accuracy and energy; here are 0" in left_out
