@@ -189,15 +189,18 @@ def _raced(decision: Decision, rows: Sequence[CellRow]) -> Answer:
     by_time = decision.quantity == "time"
     if decision.outcome == "time":
         found = _answer(decision.model, [row for row in rows if not row.left] or rows, by_time)
-        verdict = "not decided when the budget was spent"
+        verdict = "not decided when the budget or the repetitions were spent"
         return replace(found, outcome=decision.outcome, verdict=verdict, clear=False)
     chosen = [row for row in rows if row.cell == decision.best[0]]
     found = _answer(decision.model, chosen, by_time)
     others = [row for row in rows if row.cell != decision.best[0]]
     absent = sum(not row.ok for row in others)
-    count = "the only cell" if len(others) == absent else f"{len(others) - absent} other cells"
+    measured = len(others) - absent
+    count = f"{measured} other cell{'s' * (measured != 1)}"
     skipped = f", {absent} were not measured" if absent else ""
-    if decision.outcome == "answered":
+    if not measured:
+        what = f"no other cell was measured{skipped}"
+    elif decision.outcome == "answered":
         what = f"each of {count} that were measured is shown to be worse{skipped}"
     else:
         what = f"none of {count} is better by more than {100 * decision.within:g} %{skipped}"

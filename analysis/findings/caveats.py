@@ -412,12 +412,12 @@ def _budget(rows: Sequence[CellRow], study: RecordedStudy) -> Iterator[Caveat]:
             "wide or missing, so ratios, fronts, knees, recommendations and comparisons that "
             "involve them rest on less than those of the other cells.",
         )
-    if late := sum(row.left.startswith("left: time") for row in rows):
+    if late := sum(row.left == "not measured: time" for row in rows):
         yield Caveat(
             "budget-spent",
             Severity.CAUTION,
             f"The budget of {units.duration(study.budget or 0)} was spent before {late} cells that "
-            "may be the best were measured; use a larger one, e.g. --budget 1h.",
+            "may change the answer were measured; use a larger one, e.g. --budget 1h.",
         )
     yield from _failures(rows)
 

@@ -313,7 +313,7 @@ def _row(view: CellArrays, cell: Cell, place: Place) -> CellRow:
         waiting_share=series(waiting / energies).interval(),
         as_published_j=series(view("energy_per_request_as_published", place)).interval(),
         batch_size_mean=series(view("batch_size_mean", place)).interval(),
-        left=_left(why, view("stopped_block", place)) if view.raced else "",
+        left=_left(why, view("stopped_block", place), bool(requested)) if view.raced else "",
         left_reason=str(view("stopped_reason", place)),
         series={
             "energy": energy,
@@ -326,9 +326,9 @@ def _row(view: CellArrays, cell: Cell, place: Place) -> CellRow:
     )
 
 
-def _left(why: str, block: float) -> str:
+def _left(why: str, block: float, tried: bool) -> str:
     """Say why and when a run with a budget left a cell; blocks are counted from 1."""
-    if why in ("skipped", "slow"):
+    if why in (*LEFT, "failed") and not tried:
         return f"not measured: {why}"
     if why in (*LEFT, "failed"):
         return f"left: {why.replace('_', ' ')} at block {block + 1:.0f}"

@@ -30,9 +30,9 @@ def decided_sentences(decisions: Iterable[Decision]) -> list[str]:
 def _sentence(decision: Decision) -> str:
     what = f"{decision.group}: {_NAMES[decision.decide]}"
     if decision.outcome == "failed":
-        return f"{what} is not known, as no cell could be measured."
+        return f"{what} is not known, as too few cells could be measured."
     if decision.outcome == "time":
-        return f"{what} was not decided when the budget was spent{_named(decision, ', so far ')}."
+        return f"{what} was not decided when the budget or the repetitions were spent{_named(decision, ', so far ')}."
     within = f"to within {100 * decision.within:g} %"
     ending = _named(decision, ": ")
     if decision.decide == "knee" and not decision.best:

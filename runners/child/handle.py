@@ -256,7 +256,7 @@ class ChildProcess:
                 Status.TIMEOUT,
                 f"stopped while {stage}: it {'sent nothing' if self._renews else 'took longer'} "
                 f"{'for' if self._renews else 'than'} {self._timeout_s:g} s "
-                "(the protocol's timeout_s)",
+                "(the protocol's timeout_s, or what is left of a budget)",
             ) from None
         if line is None:
             raise self._death(stage)

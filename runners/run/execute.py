@@ -124,7 +124,7 @@ def execute(
                 counted = metering_of(metering, slot.cell.backend).metering
                 records = measure(
                     slot,
-                    context,
+                    replace(context, most_s=schedule.most_s),
                     partial(
                         rest,
                         study.rules,

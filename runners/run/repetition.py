@@ -75,6 +75,8 @@ class RunContext:
         references: The files of reference logits, by `artifact_key`.
         cache: The folder for what backends compile in this run.
         starter: Starts the children.
+        most_s: How long the next repetition may take by the budget of the run, in s; ``None``:
+            there is none.
     """
 
     study: Study
@@ -86,6 +88,7 @@ class RunContext:
     references: Mapping[str, Path]
     cache: Path
     starter: Starter = field(default_factory=lambda: Starter("spawn"))
+    most_s: float | None = None
 
 
 def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> list[Record]:
@@ -389,9 +392,10 @@ def _request(
 
 
 def _timeout_s(cell: Cell, context: RunContext) -> float:
-    """The protocol's, on top of a server's window, however many requests the study asks for."""
+    """The protocol's, on top of a server's window; no more than is left of a budget."""
     window_s = context.study.window_for(cell, context.metering.slowest_period_s)
-    return context.study.rules.timeout_s + (2 * window_s if cell.is_server else 0.0)
+    timeout_s = context.study.rules.timeout_s + (2 * window_s if cell.is_server else 0.0)
+    return timeout_s if context.most_s is None else min(timeout_s, context.most_s)
 
 
 def _tail_s(cell: Cell) -> float:

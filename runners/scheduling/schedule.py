@@ -22,6 +22,10 @@ class Planned(Protocol):
         """Predicted time left, in s; ``None``: as long as `left` takes."""
 
     @property
+    def most_s(self) -> float | None:
+        """How long what comes next may take, in s; ``None``: as long as the protocol has it."""
+
+    @property
     def answered(self) -> str:
         """How much of what is asked is answered; empty where that is no question."""
 
@@ -78,6 +82,7 @@ class Schedule:
             self._take(repetition)
 
     left_s: float | None = None
+    most_s: float | None = None
     answered = ""
 
     def slots(self) -> Iterator[Slot]:

@@ -83,7 +83,8 @@ def judge_crossover(
     leaving: dict[Cell, str] = {}
     undecided: list[Cell] = []
     blocks_left: dict[Cell, float] = {}
-    for one, other in _pairs(measured.cells):
+    pairs = _pairs(measured.cells)
+    for one, other in pairs:
         both = tuple(measured.cells[i] for i in (one, other))
         if not alive.issuperset(both):
             continue
@@ -97,7 +98,7 @@ def judge_crossover(
     return Judgement(
         leaving=leaving,
         open=tuple(undecided),
-        outcome=None if undecided else "answered",
+        outcome=None if undecided or not pairs else "answered",
         blocks_left=blocks_left,
     )
 

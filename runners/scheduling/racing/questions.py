@@ -86,6 +86,8 @@ def judge_best(
     if not living.any():
         return Judgement()
     first = int(np.where(living, contest.means, np.inf).argmin())
+    if len(cells) == 1:  # however little is known of it
+        return Judgement(outcome="answered", best=(cells[0],))
     if measured.spread is None:
         near = _near(contest.means, living, max(FEWEST, -(-FEWEST_IN_ALL // groups)))
         return Judgement(open=_named(cells, near), best=(cells[first],))

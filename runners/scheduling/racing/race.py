@@ -8,6 +8,7 @@ import math
 import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from greenbatch import units
 from greenbatch.design.study import Study
@@ -16,7 +17,7 @@ from greenbatch.records import Cell, Decision, Flag, Left, Repetition, Status
 from greenbatch.records.race import WhyLeft
 from greenbatch.runners.scheduling.order import Slot, block_slots
 from greenbatch.runners.scheduling.racing.contest import spreads
-from greenbatch.runners.scheduling.racing.costs import Costs
+from greenbatch.runners.scheduling.racing.costs import Costs, curve_of
 from greenbatch.runners.scheduling.racing.curve_questions import crossing_sizes
 from greenbatch.runners.scheduling.racing.groups import JUDGES, Group, groups_of
 from greenbatch.runners.scheduling.racing.questions import Measured
@@ -92,20 +93,28 @@ class Race:
 
     def left(self) -> list[Slot]:
         """Return what is predicted to be measured yet, in no particular order."""
-        ahead = []
+        ahead: list[Slot] = []
         for group in self._open:
             for cell in group.judgement.open or tuple(group.alive - set(group.visited)):
                 further = group.judgement.blocks_left.get(cell, 1.0)
                 most = max(1, self._most - self._blocks)
                 count = most if math.isinf(further) else min(most, math.ceil(further))
                 ahead += [Slot(cell, self._blocks + k, 0) for k in range(count)]
-        return ahead
+        ahead.sort(key=lambda slot: slot.block)
+        ends_s = accumulate(self._costs.expected_s(slot.cell) for slot in ahead)
+        rest_s = self._budget_s - self._costs.spent_s
+        return [slot for slot, end_s in zip(ahead, ends_s, strict=True) if end_s <= rest_s]
 
     @property
     def left_s(self) -> float:
         """What the predicted repetitions take, at most what is left of the budget, in s."""
         ahead_s = sum(self._costs.expected_s(slot.cell) for slot in self.left())
         return max(0.0, min(ahead_s, self._budget_s - self._costs.spent_s))
+
+    @property
+    def most_s(self) -> float:
+        """What is left of the budget and a tenth of it more, in s: a prediction may be too low."""
+        return max(0.0, (1 + TENTH) * self._budget_s - self._costs.spent_s)
 
     @property
     def answered(self) -> str:
@@ -288,6 +297,8 @@ class Race:
                 self._end(group, "time" if visits else found.outcome)
             elif found.outcome:
                 group.judgement = replace(found, open=found.best, outcome=None)
+            elif not found.open and not self._next_visits(group):
+                self._end(group, "failed")  # what could be measured does not answer it
         for group in self._groups:
             if not group.visited and group.records and group.ended is None:
                 self._end(group, "failed")
@@ -297,14 +308,18 @@ class Race:
         found = group.judgement
         if not group.visited:
             outcome = "failed" if group.records else "time"
+        curves = {curve_of(cell) for cell in group.visited}
         for cell in sorted(group.alive):
             if cell in group.records:
                 continue
             if outcome == "time" and not self._fits(cell):  # it may have been the best
                 reason = f"the budget of {units.duration(self._budget_s)} has no room for it"
                 self._leave(group, cell, self._blocks, "time", reason)
+            elif outcome == "failed" or curve_of(cell) not in curves:
+                reason = "what was tried of its curve or of the other one failed"
+                self._leave(group, cell, self._blocks, "failed", reason)
             else:
-                reason = "by its neighbours on the curve it cannot be the best"
+                reason = "by its neighbours on the curve it cannot change the answer"
                 self._leave(group, cell, self._blocks, "skipped", reason)
         group.ended = outcome
         self._news.append(

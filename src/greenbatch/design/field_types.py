@@ -50,16 +50,16 @@ Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_share)]
 
 
 def _seconds(value: object) -> object:
-    """Read ``10m`` as 600.0; anything else is left to be checked."""
+    """Read ``10m`` as 600.0; what is no text is left to be checked."""
     if not isinstance(value, str):
         return value
     number = value.strip().rstrip("hmins ")
     unit = value.strip().removeprefix(number).strip()
     factor = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "": 1.0}.get(unit)
     try:
-        return float(number) * factor if factor else value
+        return float(number) * factor if factor else float(value)
     except ValueError:
-        return value
+        raise ValueError("wanted a time, e.g. 90s, 10m or 1h") from None
 
 
 Seconds = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False), BeforeValidator(_seconds)]

@@ -18,8 +18,9 @@ class Left:
         block: After which block, from 0; of a cell that was never measured, when that was decided.
         why: ``no_better``: another cell is shown not to be worse by the indifference; ``decided``:
             what it was measured for is known; ``skipped``: by its neighbours on the curve it cannot
-            be the best; ``slow``: it takes too much of the budget; ``failed``: none of its
-            repetitions was ok; ``time``: the budget was spent.
+            change the answer; ``slow``: it takes too much of the budget; ``failed``: none of its
+            repetitions was ok, or nothing that was tried of its curve; ``time``: the budget was
+            spent.
         reason: More of that, a clause.
     """
 
@@ -40,7 +41,8 @@ class Decision:
         decide: What was to be decided.
         outcome: ``answered``; ``tie``: no other cell is better than ``best`` by more than the
             indifference, and those of ``alike`` are not shown to be worse; ``time``: the budget or
-            the repetitions were spent before; ``failed``: no cell could be measured.
+            the repetitions were spent before; ``failed``: too few cells could be measured for
+            an answer.
         within: The indifference, as a share.
         quantity: What was compared: energy per image, or time per image.
         best: The answer: one cell, or those on the front; empty where there is none.

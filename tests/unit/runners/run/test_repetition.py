@@ -28,7 +28,7 @@ from greenbatch.runners.child import handle
 from greenbatch.runners.child.messages import Ended, Fits, Measured, Message, Ready, Warm, encode
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Domain, EnergyMeter, Metering, MeterOptions, Reading
-from greenbatch.runners.run.repetition import RunContext, _flags, measure
+from greenbatch.runners.run.repetition import RunContext, _flags, _timeout_s, measure
 from greenbatch.runners.scheduling.order import Slot
 from tests.fakes.messages import MEASURED
 
@@ -217,3 +217,10 @@ def test_a_cell_gets_its_gpu_and_is_an_error_where_it_computed_on_another(
             "gpu-3": True,
             "gpu-4": False,
         }
+
+
+def test_no_repetition_takes_longer_than_is_left_of_a_budget(context: RunContext) -> None:
+    rules = context.study.rules
+    assert _timeout_s(CELL, context) == rules.timeout_s
+    assert _timeout_s(CELL, replace(context, most_s=7.0)) == 7.0
+    assert _timeout_s(CELL, replace(context, most_s=1e6)) == rules.timeout_s

@@ -11,7 +11,7 @@ from greenbatch.errors import StudyError
 from greenbatch.records import Cell, Decision, Left, Repetition, decode, encode
 from greenbatch.runners.scheduling.order import Slot
 from tests.fakes import runs
-from tests.fakes.raced_run import Journal, carry_out, design, machine
+from tests.fakes.raced_run import Journal, Measured, carry_out, design, machine
 
 
 def decisions(journal: Journal) -> list[Decision]:
@@ -237,3 +237,71 @@ def test_a_budget_that_makes_no_sense_is_refused(members: dict[str, Any], said: 
 def test_a_budget_is_a_time(text: object, budget_s: float) -> None:
     study = design(budget=text)
     assert (study.budget, study.repetitions, study.max_repetitions) == (budget_s, 2, 30)
+
+
+@pytest.mark.parametrize("text", ["10x", "", "1h30m", "soon"])
+def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(StudyError, match=r"budget is '.*': wanted a time, e\.g\. 90s, 10m or 1h"):
+        design(budget=text)
+
+
+def failing(*backends: str, least: int = 1) -> Measured:
+    """Cells of these backends, from a batch size on, fail; all others are measured."""
+
+    def measured(slot: Slot) -> Repetition:
+        if slot.cell.backend in backends and slot.cell.batch_size >= least:
+            record = runs.failed(slot.cell, slot.block)
+            return replace(record, phases_s={"wall": 3.0})
+        return machine()(slot)
+
+    return measured
+
+
+@pytest.mark.parametrize("models", [["alexnet"], ["alexnet", "vit_b_16"]])
+def test_a_cell_without_another_is_answered_by_the_fewest_repetitions(models: list[str]) -> None:
+    journal: Journal = []
+    study = design(models=models, backends=["torch-cpu"], batch_sizes=[1])
+    carry_out(study, machine(), journal)
+    assert [decision.outcome for decision in decisions(journal)] == ["answered"] * len(models)
+    measured = [record for record in journal if isinstance(record, Repetition)]
+    assert len(measured) == study.repetitions * len(models)
+
+
+def test_a_single_cell_of_a_curve_is_no_answer_before_the_others_were_looked_at() -> None:
+    journal: Journal = []
+    carry_out(design(models=["alexnet"], backends=["torch-cpu"]), machine(), journal)
+    (decision,) = decisions(journal)
+    assert decision.best[0].batch_size >= 16
+
+
+@pytest.mark.parametrize("decide", ["crossover", "ratio", "knee"])
+def test_a_question_of_which_a_part_failed_is_not_answered(decide: str) -> None:
+    journal: Journal = []
+    backends = ["torch-cpu", "openvino-cpu"]
+    study = design(models=["alexnet"], backends=backends, decide=decide)
+    broken = failing("torch-cpu", least=4) if decide == "knee" else failing("torch-cpu")
+    carry_out(study, broken, journal)
+    outcomes = [decision.outcome for decision in decisions(journal)]
+    assert outcomes[0] == "failed"
+    assert len(outcomes) == 1 or outcomes[1] != "failed"
+
+
+def test_cells_of_a_curve_that_failed_are_not_said_to_be_ruled_out_by_it() -> None:
+    journal: Journal = []
+    carry_out(design(models=["alexnet"]), failing("torch-cpu"), journal)
+    assert {left.why for cell, left in lefts(journal).items() if cell.backend == "torch-cpu"} == {
+        "failed"
+    }
+
+
+def test_what_is_predicted_to_be_measured_has_room_in_the_budget() -> None:
+    journal: Journal = []
+    study = design(models=["alexnet"], budget="2m")
+    race = carry_out(study, machine(spread=1.0), journal, most=14)
+    assert 0 < len(race.left()) < 25
+    assert race.most_s == pytest.approx(1.1 * 120 - sum(_walls(journal)))
+
+
+def _walls(journal: Journal) -> list[float]:
+    found = [record for record in journal if isinstance(record, Repetition)]
+    return [record.phases_s["wall"] + record.conditions.rest_s for record in found]
