@@ -64,7 +64,7 @@ def report(run: Path, tail_s: float = TAIL_S) -> str:
     if not windows:
         raise UsageError(f"no window of {run} has an energy; give a run that was metered")
     found = estimates(windows, tail_s)
-    lines = [estimates_table(found, trainings=trainings).markdown()]
+    lines: list[str] = [estimates_table(found, trainings=trainings).markdown()]
     if why := all_unlike(bases):
         return "\n".join(
             [*lines, f"No saving between cells: their energies are not alike ({why})."]

@@ -32,7 +32,8 @@ def _sentence(decision: Decision) -> str:
     if decision.outcome == "failed":
         return f"{what} is not known, as too few cells could be measured."
     if decision.outcome == "time":
-        return f"{what} was not decided when the budget or the repetitions were spent{_named(decision, ', so far ')}."
+        so_far = _named(decision, ", so far ")
+        return f"{what} was not decided when the budget or the repetitions were spent{so_far}."
     within = f"to within {100 * decision.within:g} %"
     ending = _named(decision, ": ")
     if decision.decide == "knee" and not decision.best:
