@@ -239,18 +239,67 @@ class FrontFacts(TypedDict):
 
 
 class LevelFacts(TypedDict):
-    """The energy at a level of a factor."""
+    """A figure at a level of a factor."""
 
     factor: str
     level: str
-    energy: Bounds
+    value: Bounds
 
 
 class EffectsFacts(TypedDict):
-    """Energy at each level of each factor."""
+    """Energy (J) or correctness (%) at each level of each factor; ``words``: which."""
 
     kind: Literal["effects"]
+    unit: str
+    words: str
     levels: Sequence[LevelFacts]
+
+
+class InteractionCurve(TypedDict):
+    """The energy at the levels of one factor, at one level of another."""
+
+    label: str
+    y: Sequence[Bounds | None]
+
+
+class InteractionFacts(TypedDict):
+    """Energy at the levels of two factors together: a place for each of one, a line of the other.
+
+    Lines that are not parallel show an interaction.
+    """
+
+    kind: Literal["interaction"]
+    factor: str
+    levels: Sequence[str]
+    curves: Sequence[InteractionCurve]
+
+
+class RepetitionPoint(TypedDict):
+    """A repetition: its number from 1, its figure, and how far that is from the median."""
+
+    number: int
+    value: float
+    off: float
+    flagged: bool
+
+
+class RepetitionsRow(TypedDict):
+    """The repetitions of a choice; ``middle``: between which the middle half of them is."""
+
+    variant: int
+    label: str
+    estimated: bool
+    points: Sequence[RepetitionPoint]
+    middle: tuple[float, float] | None
+
+
+class RepetitionsFacts(TypedDict):
+    """Each repetition against the median of its choice: as a share of it (J), or in points (%)."""
+
+    kind: Literal["repetitions"]
+    unit: str
+    words: str
+    rows: Sequence[RepetitionsRow]
 
 
 ChartFacts = (
@@ -263,4 +312,6 @@ ChartFacts = (
     | BandsFacts
     | FrontFacts
     | EffectsFacts
+    | InteractionFacts
+    | RepetitionsFacts
 )

@@ -1,5 +1,5 @@
 // The figures of a training's page; included before report.js, whose words they use.
-globalThis.ownFigures = {bands, front, effects};
+globalThis.ownFigures = {bands, front, effects, interaction, repetitions};
 
 const percent = (share) => `${Number((100 * share).toPrecision(3))} %`;
 
@@ -101,23 +101,77 @@ function front({points, words}, chosen, room) {
 }
 
 // A row for each level, the levels of a factor together; names beside them.
-function effects({levels}, chosen) {
+function effects({unit, words, levels}, chosen) {
   const names = levels.map(({factor, level}) => text(`${factor.replaceAll("_", " ")} ${level}`));
   const factors = [...new Set(levels.map(({factor}) => factor))];
   const rows = levels.map(({factor}, i) => -i - 0.6 * factors.indexOf(factor));
-  const x = amounts(levels.flatMap(({energy}) => energy.slice(0, 3)), "J", chosen.log, "energy of a training");
+  const values = levels.flatMap(({value}) => value.slice(0, 3));
+  const x = unit === "%" ? shares(values.map((v) => Math.min(1, Math.max(0, v))), words) : amounts(values, unit, chosen.log, words);
   const y = {...axis(Math.min(...rows) - 0.7, 0.7, false, rows, names), showgrid: false};
   const tone = theme().accent;
   const data = factors.map((factor) => {
     const members = levels.map((one, i) => [one, rows[i], names[i]]).filter(([one]) => one.factor === factor);
     return {
       type: "scatter", mode: "lines+markers", name: "",
-      x: members.map(([one]) => one.energy[0]), y: members.map(([, row]) => row),
-      error_x: {...errors(members.map(([one]) => one.energy)), color: tone},
-      customdata: members.map(([one, , name]) => `<b>${name}</b><br>${withBounds(one.energy, "J")}`),
+      x: members.map(([one]) => one.value[0]), y: members.map(([, row]) => row),
+      error_x: {...errors(members.map(([one]) => one.value)), color: tone},
+      customdata: members.map(([one, , name]) => `<b>${name}</b><br>${worded(one.value, unit)}`),
       hovertemplate: "%{customdata}<extra></extra>",
       line: {color: tone, width: 1, dash: "dot"}, marker: {color: tone, size: 9},
     };
   });
   return {data, layout: layout(x, y, {height: 64 + 34 * levels.length, margin: {l: 110, r: 16, t: 8, b: 44}})};
+}
+
+// A place for each level of one factor, a line for each level of the other.
+function interaction({factor, levels, curves}, chosen) {
+  const symbols = ["circle", "square", "diamond", "triangle-up", "pentagon"];
+  const {accent, muted} = theme();
+  const data = curves.map((c, i) => {
+    const at = levels.map((_, place) => place).filter((place) => c.y[place]);
+    const y = at.map((place) => c.y[place]);
+    const tone = i % 2 ? muted : accent;
+    return {
+      type: "scatter", mode: "lines+markers", name: text(c.label), showlegend: true, opacity: 1 - 0.5 * Math.floor(i / 2) / Math.max(1, Math.floor(curves.length / 2)),
+      x: at, y: y.map(([centre]) => centre), error_y: {...errors(y), color: tone},
+      customdata: at.map((place, k) => `<b>${text(`${factor} ${levels[place]}, ${c.label}`)}</b><br>${withBounds(y[k], "J")}`),
+      hovertemplate: "%{customdata}<extra></extra>",
+      line: {color: tone, width: 2}, marker: {color: tone, size: 9, symbol: symbols[i % symbols.length]},
+    };
+  });
+  const places = levels.map((_, place) => place);
+  const x = {...axis(-0.4, levels.length - 0.6, false, places, levels.map(text), text(factor)), showgrid: false};
+  const values = curves.flatMap((c) => c.y.filter(Boolean).flatMap((v) => v.slice(0, 3)));
+  const legend = {orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: {size: 11, color: theme().ink}};
+  return {data, layout: layout(x, amounts(values, "J", chosen.log), {height: 320, showlegend: true, legend, margin: {l: 56, r: 10, t: 34, b: 44}})};
+}
+
+// Each repetition of a choice against the median of all of them, the middle half of them as a bar.
+function repetitions({unit, words, rows}, chosen) {
+  const shown = rows.filter((row) => chosen.variants.has(row.variant));
+  if (!shown.length) return nothing("Nothing is chosen.");
+  const signed = (off) => `${off > 0 ? "+" : ""}${Number((100 * off).toPrecision(2))}${unit === "J" ? " %" : ""}`.replace("-", "−");
+  const far = 1.15 * Math.max(0.005, ...shown.flatMap(({points}) => points.map(({off}) => Math.abs(off))));
+  const ticks = steps(-far, far, 6, false);
+  const title = unit === "J" ? "difference from the median" : "difference from the median, percentage points";
+  const x = axis(-far, far, false, ticks, ticks.map(signed), title);
+  const named = shown.every(({label}) => label.length < 25); // the key has longer ones
+  const height = (i) => -i;
+  const y = {...axis(-shown.length + 0.3, 0.7, false, shown.map((_, i) => height(i)), shown.map(({label}) => (named ? text(label) : ""))), showgrid: false};
+  const data = [{type: "scatter", mode: "lines", hoverinfo: "skip", x: [0, 0], y: [-shown.length + 0.3, 0.7], line: {color: theme().muted, width: 1}}];
+  shown.forEach((row, i) => {
+    const tone = colour(row.variant);
+    if (row.middle) data.push({type: "scatter", mode: "lines", hoverinfo: "skip", x: row.middle, y: [height(i), height(i)], line: {color: `${tone}44`, width: 12}});
+    data.push({
+      type: "scatter", mode: "markers", name: "", cliponaxis: false,
+      x: row.points.map(({off}) => off), y: row.points.map(() => height(i)),
+      customdata: row.points.map((p) => `<b>${text(row.label)}</b>, repetition ${p.number}<br>${text(words)} ${unit === "J" ? si(p.value, "J", 4) : percent(p.value)} (${signed(p.off)})${p.flagged ? "<br>flagged" : ""}`),
+      hovertemplate: "%{customdata}<extra></extra>",
+      marker: {
+        symbol: row.points.map((p) => (p.flagged ? "x" : page.styles[row.variant].symbol + (row.estimated ? "-open" : ""))),
+        size: 8, color: tone, opacity: 0.75, line: {width: row.estimated ? 1.5 : 0, color: tone},
+      },
+    });
+  });
+  return {data, layout: layout(x, y, {height: 70 + 26 * shown.length, margin: {l: named ? 110 : 20, r: 16, t: 8, b: 44}})};
 }

@@ -13,10 +13,18 @@ from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.training_variables import cell_dims
 from greenbatch.analysis.dataset.variables import PROVENANCES, STATUSES, settings_of
 from greenbatch.analysis.statistics.hypothesis_tests import Test, corrected, kruskal_wallis
-from greenbatch.analysis.statistics.intervals import Interval, interval
 from greenbatch.analysis.statistics.linear_models import Term, anova, tukey
 from greenbatch.analysis.training.dataset.contexts import Context, contexts
 from greenbatch.analysis.training.dataset.totals import counted
+from greenbatch.analysis.training.findings.judge import Metric
+from greenbatch.analysis.training.findings.levels import (
+    ByLevel,
+    ByLevels,
+    LevelStep,
+    by_level,
+    by_levels,
+    level_steps,
+)
 from greenbatch.errors import UsageError
 from greenbatch.records.provenance import Provenance
 
@@ -63,6 +71,10 @@ class Factorial:
         factors: Names of the factors.
         levels: Energy of a training in J by factor and level, over blocks: each a mean over the
             levels of the others.
+        correctness: The same of the correctness, a share; empty levels where it is not known.
+        pairs: Energy of a training in J by two factors and a level of each.
+        steps: The last level of each factor against its first one.
+        metric: By which correctness is judged.
         blocks: Repetitions in which any training has an energy.
         blocked: With the block as a term, where there are several.
         unblocked: Without it, as in the original.
@@ -71,7 +83,11 @@ class Factorial:
 
     context: Context
     factors: tuple[str, ...]
-    levels: Mapping[str, Mapping[str, Interval]]
+    levels: ByLevel
+    correctness: ByLevel
+    pairs: ByLevels
+    steps: tuple[LevelStep, ...]
+    metric: Metric
     blocks: int
     blocked: Variance
     unblocked: Variance
@@ -84,12 +100,15 @@ def factors_of(dataset: "xr.Dataset") -> tuple[str, ...]:
     return tuple(dim for dim in cell_dims(dataset) if dim in wanted and dataset.sizes[dim] > 1)
 
 
-def factorial(dataset: "xr.Dataset", factors: Sequence[str] = ()) -> list[Factorial]:
+def factorial(
+    dataset: "xr.Dataset", factors: Sequence[str] = (), metric: Metric = "accuracy"
+) -> list[Factorial]:
     """Analyse the variance of the energy of a training over factors.
 
     Args:
         dataset: As `greenbatch.analysis.training.open_training` gives it.
         factors: Dimensions of a cell; by default those of `factors_of`.
+        metric: By which correctness is judged: the best of any epoch of this.
 
     Returns:
         One analysis for each network, data set, ... that the factors leave apart. Where there is
@@ -109,21 +128,29 @@ def factorial(dataset: "xr.Dataset", factors: Sequence[str] = ()) -> list[Factor
             raise UsageError(
                 f"{name} is no dimension of the run; it has {', '.join(cell_dims(dataset))}"
             )
-    return [_factorial(context, part, chosen) for context, part in contexts(dataset, apart=chosen)]
+    parts = contexts(dataset, apart=chosen)
+    return [_factorial(context, part, chosen, metric) for context, part in parts]
 
 
-def _factorial(context: Context, part: "xr.Dataset", factors: tuple[str, ...]) -> Factorial:
+def _factorial(
+    context: Context, part: "xr.Dataset", factors: tuple[str, ...], metric: Metric
+) -> Factorial:
     ok = part["status"] == _OK
     sources = part["energy_per_image_seen_source"].where(ok, _MISSING).astype("i1").values
     bases = bases_of(part, "energy_per_image_seen_source")
     bases.refuse_unlike(bases.codes.values, "an analysis of variance")
     whole = counted(part, "energy").where(ok)
+    correct = part[f"best_{metric}"].where(ok)
     rows = [*_rows(whole, factors)]
     blocks = len({row[BLOCK] for row in rows})
     return Factorial(
         context=context,
         factors=factors,
-        levels=_levels(whole, factors),
+        levels=by_level(whole, factors),
+        correctness=by_level(correct, factors, geometric=False),
+        pairs=by_levels(whole, factors),
+        steps=tuple(level_steps(whole, correct, factors)),
+        metric=metric,
         blocks=blocks,
         blocked=_variance(rows, factors, blocks, BLOCK if blocks > 1 else None),
         unblocked=_variance(rows, factors, blocks, None),
@@ -144,19 +171,6 @@ def _rows(values: "xr.DataArray", factors: Sequence[str]) -> Iterator[Row]:
             BLOCK: int(at["repetition"]),
             _VALUE: float(values.values[place]),
         }
-
-
-def _levels(whole: "xr.DataArray", factors: Sequence[str]) -> dict[str, dict[str, Interval]]:
-    """Average over the other factors; only blocks in which a level has all of them."""
-    found: dict[str, dict[str, Interval]] = {}
-    for name in factors:
-        others = [other for other in factors if other != name]
-        means = whole.mean(others, skipna=False).transpose(name, "repetition").values
-        summaries = (
-            (label, interval(row)) for label, row in zip(whole[name].values, means, strict=True)
-        )
-        found[name] = {str(label): summary for label, summary in summaries if summary}
-    return found
 
 
 def _variance(

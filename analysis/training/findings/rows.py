@@ -42,6 +42,7 @@ class TrainingRow:
         label: What tells it from the others of the run, data apart; never empty.
         planned: Repetitions in the design.
         statuses, flags: How many repetitions ended how; how many ok ones carry each flag.
+        flagged_blocks: Blocks whose repetition is ok and has a flag.
         failures: Distinct reasons of the repetitions that are not ok.
         energy_source: ``missing``, ``measured``, ``estimated`` or ``mixed``.
         series: Of ok repetitions, by block: ``energy`` (J of a whole training over the domains
@@ -74,6 +75,7 @@ class TrainingRow:
     stopped_early: int = 0
     parameters: float | None = None
     macs: float | None = None
+    flagged_blocks: frozenset[int] = frozenset()
     curves: "Curves" = field(repr=False)
 
     @property
@@ -215,6 +217,9 @@ class _Cells:
             stopped_early=int((here["stopped"][ok] == stops.index("patience")).sum()),
             parameters=_first(here["parameters"]),
             macs=_first(here["macs"]),
+            flagged_blocks=frozenset(
+                self.blocks[i] for i in np.flatnonzero(ok & (here["flags"] > 0))
+            ),
             curves=Curves(here["accuracy"][ok], {n: v[ok] for n, v in passes_j.items()}),
         )
 

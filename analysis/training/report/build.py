@@ -50,6 +50,7 @@ TABLES = (
     "trials",
     "searches",
     "best-trials",
+    "levels",
     "anova",
     "pairs",
     "tests",

@@ -3,7 +3,7 @@
 The page's script (``templates/training.js``) turns them into plotly figures.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from greenbatch.analysis.dataset.training_variables import EPOCH_PHASES
 from greenbatch.analysis.report.charts.charts import Chart, Style
@@ -11,10 +11,8 @@ from greenbatch.analysis.report.charts.facts import (
     Across,
     Band,
     BandsFacts,
-    EffectsFacts,
     FrontFacts,
     FrontPoint,
-    LevelFacts,
     Up,
     bounded,
 )
@@ -176,28 +174,6 @@ def front_charts(
             facts: FrontFacts = {"kind": "front", "points": points, "words": word}
             charts.append(Chart(f"front-{number}", data, label, facts))
     return charts
-
-
-def effect_chart(
-    effects: Mapping[str, Mapping[str, Interval]], name: str, number: int
-) -> list[Chart]:
-    """Energy of a training at each level of a factor, over all levels of the others.
-
-    Args:
-        effects: By factor and level, in J.
-        name: What they are the effects in; may be empty.
-        number: Of the chart.
-    """
-    levels: list[LevelFacts] = [
-        {"factor": factor, "level": level, "energy": bounded(energy)}
-        for factor, found in effects.items()
-        for level, energy in found.items()
-    ]
-    if not levels:
-        return []
-    label = f"Energy of a training by {', '.join(effects)}" + (f", {name}" if name else "")
-    facts: EffectsFacts = {"kind": "effects", "levels": levels}
-    return [Chart(f"effects-{number}", name, label, facts)]
 
 
 def by_data(rows: Sequence[TrainingRow]) -> dict[str, list[TrainingRow]]:

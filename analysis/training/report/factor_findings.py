@@ -1,12 +1,13 @@
 """What the factors of a design have to say: which of them explains the energy of a training."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from greenbatch import units
-from greenbatch.analysis.findings.wording import DASH, Table, p_text
+from greenbatch.analysis.findings.wording import DASH, Table, p_text, spread
 from greenbatch.analysis.report.page import Section
 from greenbatch.analysis.statistics.hypothesis_tests import Test
+from greenbatch.analysis.statistics.intervals import Interval, bounds
 from greenbatch.analysis.training.findings.factorial import (
     BLOCK,
     Factorial,
@@ -14,17 +15,24 @@ from greenbatch.analysis.training.findings.factorial import (
     factorial,
     factors_of,
 )
-from greenbatch.analysis.training.report.charts import effect_chart
+from greenbatch.analysis.training.findings.judge import WORDS, Metric
+from greenbatch.analysis.training.findings.levels import LevelStep
+from greenbatch.analysis.training.report.factor_charts import (
+    MOST_PAIRS,
+    effect_charts,
+    interaction_charts,
+)
 from greenbatch.analysis.training.report.hypothesis_table import effect_text
+from greenbatch.analysis.training.report.tables import share
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from greenbatch.analysis.report.charts.charts import Chart
     from greenbatch.analysis.statistics.linear_models import Term
 
 _SURE = 0.05
+_NO_CHANGE = 0.0005  # of a share: 0.1 points, as it is printed
 
 ANOVA_NOTE = (
     "Analysis of variance of the energy of a training, type III with contrasts that sum to zero; p "
@@ -38,8 +46,20 @@ PAIRS_NOTE = (
 )
 
 
-def factor_analyses(dataset: "xr.Dataset") -> tuple[list[Factorial], str]:
+LEVELS_NOTE = (
+    "Means over the levels of all other factors, with 95 % intervals over repetitions: the energy "
+    "of a training by the geometric mean, the correctness by the arithmetic one."
+)
+
+
+def factor_analyses(
+    dataset: "xr.Dataset", metric: Metric = "accuracy"
+) -> tuple[list[Factorial], str]:
     """Analyse the factors of a design, where it has two or more.
+
+    Args:
+        dataset: As `greenbatch.analysis.training.open_training` gives it.
+        metric: By which correctness is judged.
 
     Returns:
         An analysis for each network and data set; and why there is none.
@@ -47,7 +67,7 @@ def factor_analyses(dataset: "xr.Dataset") -> tuple[list[Factorial], str]:
     if len(factors_of(dataset)) < 2:
         return [], ""
     try:
-        return factorial(dataset), ""
+        return factorial(dataset, metric=metric), ""
     except UsageError as error:
         text = str(error)
         return [], f"The factors are not analysed: {text}."
@@ -77,22 +97,105 @@ def factor_sentence(found: Factorial) -> str:
     )
 
 
-def factor_section(found: Sequence[Factorial], why: str) -> Section:
-    """Draw the energy at each level of each factor."""
-    charts: list[Chart] = []
-    for number, one in enumerate(found):
-        charts += effect_chart(one.levels, one.context.name, number)
-    estimated = any(one.source in ("estimated", "mixed") for one in found)
-    return Section(
-        "effects",
-        "Energy by factor: layers and settings" + (" (estimated)" if estimated else ""),
-        "Energy of a training at each level of a factor, a mean over the levels of all others; "
-        "lines are 95 % intervals over repetitions (the range of two).",
-        charts,
-        why or "There is no energy to analyse.",
-        key=False,
-        estimated=estimated,
+def step_sentences(found: Factorial) -> list[str]:
+    """Say of each factor what its last level takes and gains against its first one."""
+    name = f"For {found.context.name}: " if found.context.name else ""
+    return [f"{name}{_step(step, WORDS[found.metric])}" for step in found.steps]
+
+
+def _step(step: LevelStep, word: str) -> str:
+    name = _words(step.factor)
+    factor = _bounded(step.times, lambda value: f"{value:.3g}")
+    text = (
+        f"With {name} {step.last} instead of {step.first}, a training needs {factor} times the "
+        "energy"
     )
+    if step.gained is None:
+        return f"{text}."
+    low, high = bounds(step.gained)
+    if max(abs(low), abs(high)) < _NO_CHANGE:
+        return f"{text}, with the same best {word}."
+    points = _bounded(step.gained, lambda value: f"{100 * value:+.1f}".replace("-", "−"))
+    return f"{text}, and its best {word} changes by {points} percentage points."
+
+
+def _bounded(value: Interval, write: Callable[[float], str]) -> str:
+    if value.low is None or value.high is None:
+        return write(value.centre)
+    word = "" if value.kind == "t" else "range "
+    return f"{write(value.centre)} ({word}{write(value.low)} … {write(value.high)})"
+
+
+def factor_sections(found: Sequence[Factorial], why: str) -> list[Section]:
+    """Draw energy and correctness at each level of each factor, and the energy at pairs of them.
+
+    Returns:
+        None where there is no factor, nor a reason why it is not analysed.
+    """
+    if not found and not why:
+        return []
+    estimated = any(one.source in ("estimated", "mixed") for one in found)
+    kind = " (estimated)" if estimated else ""
+    pairs = interaction_charts(found)
+    most = max((len(one.pairs) for one in found), default=0)
+    left_out = (
+        f" Of {most} pairs the {MOST_PAIRS} whose interaction explains most are drawn."
+        if most > MOST_PAIRS
+        else ""
+    )
+    return [
+        Section(
+            "effects",
+            f"Energy and correctness by factor: layers and settings{kind}",
+            "A mean at each level of a factor over the levels of all others; lines are 95 % "
+            "intervals over repetitions (the range of two). They include what repetitions have in "
+            "common, which cancels where the sentences and tables compare levels.",
+            effect_charts(found),
+            why or "There is no energy to analyse.",
+            key=False,
+            estimated=estimated,
+        ),
+        *(
+            [
+                Section(
+                    "interaction",
+                    f"Interaction of factors{kind}",
+                    "Energy of a training at the levels of two factors together, a mean over the "
+                    "levels of all others, with 95 % intervals over repetitions (the range of "
+                    "two). On logarithmic axes lines are parallel where one factor multiplies the "
+                    "energy alike at all levels of the other; on linear axes where it adds alike, "
+                    f"which is what the analysis of variance tests.{left_out}",
+                    pairs,
+                    key=False,
+                    estimated=estimated,
+                )
+            ]
+            if pairs
+            else []
+        ),
+    ]
+
+
+def levels_table(found: Sequence[Factorial]) -> Table:
+    """Energy and correctness at each level of each factor."""
+    named = any(one.context.name for one in found)
+    word = WORDS[found[0].metric] if found else ""
+    columns = (*(("of",) if named else ()), "factor", "level", "a training", f"best {word}")
+    body = tuple(
+        (
+            *((one.context.name,) if named else ()),
+            _words(factor),
+            level,
+            spread(one.levels[factor].get(level), "J"),
+            share(one.correctness[factor].get(level)),
+        )
+        for one in found
+        for factor in one.factors
+        for level in dict.fromkeys((*one.levels[factor], *one.correctness[factor]))
+    )
+    numeric = tuple(column not in ("of", "factor", "level") for column in columns)
+    title = "Energy and correctness by factor"
+    return Table("levels", title, columns, body, numeric)
 
 
 def anova_table(found: Sequence[Factorial]) -> Table:

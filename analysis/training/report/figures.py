@@ -10,21 +10,29 @@ from greenbatch.analysis.report.charts.facts import (
     Band,
     BandsFacts,
     ChartFacts,
-    EffectsFacts,
     FrontFacts,
     FrontPoint,
+    RepetitionsRow,
 )
 from greenbatch.analysis.report.charts.palette import ACCENT, GRID, INK, MUTED
 from greenbatch.analysis.report.figures.style import DASHES, SHAPES, log_axis, save_figures
 from greenbatch.analysis.report.page import Section
 from greenbatch.analysis.statistics.intervals import sides
+from greenbatch.analysis.training.report.panels import (
+    effects,
+    interaction,
+    percent_axis,
+    repetitions,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-FIGURES = ("learning", "epochs", "front", "effects", "search", "trials")
+FIGURES = (
+    *("learning", "epochs", "front", "repetitions", "effects", "interaction", "search", "trials"),
+)
 """Every figure that a report of trainings may have, by its section's name; the report may replace
 and delete files of these names."""
 _COLUMNS = 2
@@ -84,16 +92,26 @@ def _draw(axes: "Axes", facts: ChartFacts, styles: Sequence[Style]) -> None:
     elif facts["kind"] == "front":
         _front(axes, facts, styles)
     elif facts["kind"] == "effects":
-        _effects(axes, facts)
+        effects(axes, facts)
+    elif facts["kind"] == "interaction":
+        interaction(axes, facts)
+    elif facts["kind"] == "repetitions":
+        repetitions(axes, facts, styles)
 
 
 def _height(chart: Chart) -> float:
-    return 0.6 + 0.3 * len(chart.facts["levels"]) if chart.facts["kind"] == "effects" else 2.8
+    if chart.facts["kind"] == "effects":
+        return 0.6 + 0.3 * len(chart.facts["levels"])
+    if chart.facts["kind"] == "repetitions":
+        return 0.7 + 0.25 * len(chart.facts["rows"])
+    return 2.8
 
 
-def _lines(facts: ChartFacts) -> Sequence[Band | FrontPoint]:
+def _lines(facts: ChartFacts) -> Sequence[Band | FrontPoint | RepetitionsRow]:
     if facts["kind"] == "bands":
         return facts["curves"]
+    if facts["kind"] == "repetitions":
+        return facts["rows"]
     return facts["points"] if facts["kind"] == "front" else ()
 
 
@@ -150,7 +168,7 @@ def _bands(axes: "Axes", facts: BandsFacts, styles: Sequence[Style]) -> None:
         )
     ends = [end for curve in facts["curves"] for value in curve["y"] for end in value[1:3]]
     if facts["y"]["unit"] == "%":
-        _percent(axes, ends)
+        percent_axis(axes.yaxis, axes.set_ylim, ends)
     elif facts["y"]["unit"]:
         log_axis(axes.yaxis, axes.set_ylim, ends, facts["y"]["unit"])
     axes.set_xlabel(facts["x"]["title"], color=MUTED)
@@ -204,31 +222,7 @@ def _front(axes: "Axes", facts: FrontFacts, styles: Sequence[Style]) -> None:
             )
     ends = [end for p in points for end in p["energy"][:3]]
     log_axis(axes.xaxis, axes.set_xlim, [*ends, 1.6 * max(ends)], "J", most=4)
-    _percent(axes, [end for p in points for end in p["accuracy"][:3]])
+    shares = [end for p in points for end in p["accuracy"][:3]]
+    percent_axis(axes.yaxis, axes.set_ylim, shares)
     axes.set_xlabel("energy per image seen", color=MUTED)
     axes.grid(axis="y", color=GRID, linewidth=0.7)
-
-
-def _effects(axes: "Axes", facts: EffectsFacts) -> None:
-    factors = list(dict.fromkeys(one["factor"] for one in facts["levels"]))
-    rows, names, ends = [], [], []
-    for place, one in enumerate(facts["levels"]):
-        row = -place - 0.6 * factors.index(one["factor"])
-        centre, low, high, _ = one["energy"]
-        margins = [[side] for side in sides(centre, low, high)]
-        axes.errorbar(centre, row, xerr=margins, color=ACCENT, marker="o", capsize=2)
-        rows.append(row)
-        names.append(f"{one['factor'].replace('_', ' ')} {one['level']}")
-        ends += [low, high]
-    axes.set_yticks(rows, names)
-    axes.set_ylim(min(rows) - 0.7, 0.7)
-    log_axis(axes.xaxis, axes.set_xlim, ends, "J", most=5)
-    axes.set_xlabel("energy of a training", color=MUTED)
-    axes.grid(axis="x", color=GRID, linewidth=0.7)
-
-
-def _percent(axes: "Axes", shares: Sequence[float]) -> None:
-    low, high = max(0.0, min(shares)), min(1.0, max(shares))
-    margin = 0.06 * (high - low) + 0.005
-    axes.set_ylim(max(0.0, low - margin), min(1 + margin / 2, high + margin))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")

@@ -13,12 +13,15 @@ from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.report.charts import by_data
 from greenbatch.analysis.training.report.factor_findings import (
     ANOVA_NOTE,
+    LEVELS_NOTE,
     PAIRS_NOTE,
     anova_table,
     factor_analyses,
-    factor_section,
+    factor_sections,
     factor_sentence,
+    levels_table,
     pairs_table,
+    step_sentences,
 )
 from greenbatch.analysis.training.report.findings import Card, Findings, best_cards, comparison
 from greenbatch.analysis.training.report.hypothesis_table import tests_table
@@ -80,21 +83,23 @@ def plain_findings(
         if size := complexity(members, own):
             sizes.append((data, size))
             sentences += size_sentences(data, size, several=several)
-    factors, refused = factor_analyses(dataset)
+    factors, refused = factor_analyses(dataset, metric)
     explained = [factor_sentence(one) for one in factors]
+    steps = [sentence for one in factors for sentence in step_sentences(one)]
     return Findings(
         summary=" ".join(explained or summaries),
-        sentences=[*(summaries if explained else []), *sentences],
+        sentences=[*steps, *(summaries if explained else []), *sentences],
         answers=cards,
         sections=[
             *training_sections(rows, names, front, why, metric),
-            *([factor_section(factors, refused)] if factors or refused else []),
+            *factor_sections(factors, refused),
         ],
         tables=[
             *published_sections(training_study_of(dataset), factors=factors, judged=judged),
             TableSection(trainings_table(rows), _TRAININGS_NOTE),
             TableSection(tests_table(judged), _TESTS_NOTE),
             *size_sections(rows, sizes),
+            TableSection(levels_table(factors), LEVELS_NOTE),
             TableSection(anova_table(factors), ANOVA_NOTE),
             TableSection(pairs_table(factors), PAIRS_NOTE),
         ],

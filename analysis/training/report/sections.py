@@ -14,6 +14,7 @@ from greenbatch.analysis.training.report.charts import (
     learning_charts,
     learning_curve,
 )
+from greenbatch.analysis.training.report.repetition_charts import repetition_charts
 
 
 def training_sections(
@@ -23,7 +24,7 @@ def training_sections(
     why_no_energy: str = "",
     metric: Metric = "accuracy",
 ) -> list[Section]:
-    """Learning curves, energy by epoch, and energy against correctness.
+    """Learning curves, energy by epoch, energy against correctness, and single repetitions.
 
     Args:
         rows: Cells of a run without a search.
@@ -95,6 +96,18 @@ def training_sections(
                 f"{mark}",
                 front_charts(shown, names, front, metric),
                 why,
+                estimated=estimated,
+            )
+        )
+    if spreads := repetition_charts(shown, names, metric):
+        sections.append(
+            Section(
+                "repetitions",
+                f"Spread of the repetitions{kind}",
+                "Each repetition of a choice, as its difference from their median; a bar holds the "
+                "middle half of five and more. A cross is a flagged repetition. None is left out "
+                f"of any figure.{mark}",
+                spreads,
                 estimated=estimated,
             )
         )

@@ -13,6 +13,7 @@ from greenbatch.analysis.training.findings.factorial import BLOCK, Factorial, fa
 from greenbatch.errors import UsageError
 from greenbatch.records import EnergySource, TrainingCell
 from tests.fakes import training_runs
+from tests.fakes.training_runs import LAYER_BASE_J, LAYER_BLOCK_J, LAYER_EFFECTS_J
 
 pytestmark = pytest.mark.numeric
 
@@ -147,6 +148,39 @@ def test_the_factors_effects_are_found_with_the_repetition_as_the_unit(tmp_path:
     assert means["4"] - means["1"] == pytest.approx(1800, rel=0.02)
 
 
+def test_levels_of_two_factors_and_steps_are_those_of_the_make(tmp_path: Path) -> None:
+    found = analysed(tmp_path, noise_j=5.0)
+    assert set(found.pairs) == {
+        ("conv_layers", "linear_layers"),
+        ("conv_layers", "relu"),
+        ("linear_layers", "relu"),
+    }
+    cells = found.pairs["conv_layers", "linear_layers"]
+    middle = LAYER_BASE_J + 2 * LAYER_BLOCK_J + LAYER_EFFECTS_J["relu"]["1"] / 2
+    for (conv, linear), mean in cells.items():
+        added = LAYER_EFFECTS_J["conv_layers"][conv] + LAYER_EFFECTS_J["linear_layers"][linear]
+        assert mean.centre == pytest.approx(middle + added, rel=0.01)
+    correct = {level: mean.centre for level, mean in found.correctness["conv_layers"].items()}
+    assert correct == pytest.approx({"1": 0.85, "4": 0.90})
+    steps = {step.factor: step for step in found.steps}
+    more = steps["conv_layers"]
+    assert (more.first, more.last) == ("1", "4")
+    low = middle + LAYER_EFFECTS_J["linear_layers"]["7"] / 2
+    assert more.times.centre == pytest.approx((low + 1800) / low, rel=0.01)
+    assert more.times.kind == "t"
+    assert more.gained is not None
+    assert more.gained.centre == pytest.approx(0.05)
+    relu = steps["relu"]
+    assert relu.gained is not None
+    assert relu.gained.centre == pytest.approx(0.0, abs=1e-12)
+
+
+def test_levels_are_judged_by_the_measure_that_is_asked_for(tmp_path: Path) -> None:
+    (found,) = factorial(compile_training(training_runs.factorial_run(tmp_path)), metric="f1")
+    assert found.metric == "f1"
+    assert found.correctness["conv_layers"]["4"].centre == pytest.approx(0.89)
+
+
 def test_without_blocks_what_they_share_is_in_the_residual(tmp_path: Path) -> None:
     found = analysed(tmp_path, noise_j=60.0)
     original = found.unblocked
@@ -179,6 +213,8 @@ def test_without_energy_the_analysis_says_so(tmp_path: Path) -> None:
         assert (analysis.terms, analysis.pairs, analysis.ranks) == ((), (), ())
         assert analysis.notes == ("There is no energy in it.",)
     assert found.levels == {"conv_layers": {}, "linear_layers": {}, "relu": {}}
+    assert (found.pairs, found.steps) == ({}, ())
+    assert found.correctness["conv_layers"]["4"].centre == pytest.approx(0.90)
 
 
 def test_a_combination_that_never_ended_is_named(tmp_path: Path) -> None:

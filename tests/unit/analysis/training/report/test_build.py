@@ -178,7 +178,24 @@ def test_a_factorial_names_the_layers_that_explain_the_energy(
     share = effects["conv_layers"] ** 2 / sum(e**2 for e in effects.values())
     assert float(found[1]) == pytest.approx(100 * share, abs=1.0)
     assert "without blocks: eta squared" in text
-    assert facts(page)["charts"]["effects-0"]["levels"][0]["factor"] == "conv_layers"
+    charts = facts(page)["charts"]
+    assert charts["effects-0"]["levels"][0]["factor"] == "conv_layers"
+    by_level = {
+        (one["factor"], one["level"]): one["value"][0]
+        for one in charts["effects-correct-0"]["levels"]
+    }
+    assert by_level["conv_layers", "4"] == pytest.approx(0.90)
+    lines = {curve["label"]: curve["y"] for curve in charts["interaction-0-0"]["curves"]}
+    assert charts["interaction-0-0"]["levels"] == ["1", "4"]
+    gaps = [
+        b[0] - a[0] for a, b in zip(lines["linear layers 3"], lines["linear layers 7"], strict=True)
+    ]
+    assert gaps == pytest.approx([200, 200], rel=0.1)  # the factors of the make add
+    assert re.search(
+        r"With conv layers 4 instead of 1, a training needs 2\.\d+ \(.*?\) times", text
+    )
+    assert "and its best accuracy changes by +5.0 (+5.0 … +5.0) percentage points" in text
+    assert re.search(r"With relu 1 .*? times the energy, with the same best accuracy\.", text)
 
 
 def _spread(effects: Any) -> dict[str, tuple[float, float]]:
@@ -206,6 +223,25 @@ def test_without_energy_it_says_why_and_shows_correctness(
     charts = facts(page)["charts"]
     assert {"learning-epochs-0", "trials-0"} & charts.keys()
     assert not {"learning-energy-0", "search-0", "front-0", "effects-0"} & charts.keys()
+
+
+def test_a_repetition_that_lies_apart_is_seen(tmp_path: Path, no_figures: None) -> None:
+    cell = TrainingCell("m", "digits")
+    records = []
+    for block, image_j in enumerate((0.050, 0.051, 0.049, 0.080, 0.050)):
+        flags = ("disturbed",) if block == 3 else ()
+        records += fakes.trained(cell, block, image_j=image_j, flags=flags)
+    page = write_report(fakes.write(tmp_path, records, fakes.study(["m"], 5))).page
+    (row,) = facts(page)["charts"]["repetitions-energy-0"]["rows"]
+    assert [point["off"] for point in row["points"]] == pytest.approx([0, 0.02, -0.02, 0.6, 0])
+    assert [point["number"] for point in row["points"] if point["flagged"]] == [4]
+    assert row["middle"] == pytest.approx([0, 0.02])
+    assert "Spread of the repetitions" in words(page)
+
+
+def test_two_repetitions_have_no_median_to_lie_apart_from(tmp_path: Path, no_figures: None) -> None:
+    page = write_report(fakes.delrey_run(tmp_path, blocks=2)).page
+    assert not [name for name in facts(page)["charts"] if name.startswith("repetitions")]
 
 
 def test_failures_interruptions_and_holes_are_told(tmp_path: Path, no_figures: None) -> None:
@@ -368,7 +404,7 @@ def test_the_command_tells_the_answer_and_where_the_report_is(
     assert answer["answers"]["fake-training"][0].startswith("gp came within 1 %")
 
 
-def test_a_training_emits_and_costs_what_its_energy_says(tmp_path: Path) -> None:
+def test_a_training_emits_and_costs_what_its_energy_says(tmp_path: Path, no_figures: None) -> None:
     records = [
         record
         for block in range(3)
@@ -385,7 +421,7 @@ def test_a_training_emits_and_costs_what_its_energy_says(tmp_path: Path) -> None
 
 
 def test_the_study_of_del_rey_is_reckoned_with_its_own_carbon_intensity(
-    delrey: Path, tmp_path: Path
+    delrey: Path, tmp_path: Path, no_figures: None
 ) -> None:
     text = words(delrey / "index.html")
     assert "Carbon footprint and cost of a training" in text
