@@ -198,6 +198,7 @@ def _make(
 
     A network that is ``ours`` is let go, weights and all, before its artifact is proved.
     """
+    from greenbatch.exporter.multiply_adds import count_multiply_adds
     from greenbatch.exporter.parity import BATCH_SIZES, check_parity
 
     began = time.perf_counter()
@@ -205,6 +206,7 @@ def _make(
         made = _write(take, spec, staging / f"{stem(spec.name, precision)}.onnx", report, ours)
         report(f"verifying {spec.name} at batch {', '.join(map(str, BATCH_SIZES))}")
         parity = check_parity(made.graph_path, spec, made.graph.outputs, made.wanted)
+        counted = count_multiply_adds(made.graph_path, spec.input)
         files = [made.weights_path, made.graph_path]
         if made.graph.data:
             files.append(made.graph.data)
@@ -219,6 +221,8 @@ def _make(
             opset=made.graph.opset,
             nodes=made.graph.nodes,
             parameters=made.parameters,
+            multiply_adds=counted.multiply_adds,
+            not_counted=counted.reason,
             inputs=made.graph.inputs,
             outputs=made.graph.outputs,
             weights=WeightsRecord(

@@ -88,6 +88,7 @@ def _adopt(
     on_step: Report | None,
 ) -> OwnExport:
     """Copy an ``.onnx`` file as an artifact, its batch axis proved and, where asked, freed."""
+    from greenbatch.exporter.multiply_adds import count_multiply_adds
     from greenbatch.exporter.onnx_file.inspection import inspect
     from greenbatch.exporter.rebatch.rewrite import make_dynamic
 
@@ -103,6 +104,7 @@ def _adopt(
         made = make_dynamic(path, staging / f"{stem(name, 'fp32')}.onnx", input, report)
         graph, found = made.facts.path, made.facts
         data = [graph.with_name(file) for file in found.data_files]
+        counted = count_multiply_adds(graph, found.input)
         manifest = Manifest(
             model=name,
             precision="fp32",
@@ -114,6 +116,8 @@ def _adopt(
             opset=found.opset,
             nodes=found.nodes,
             parameters=found.parameters,
+            multiply_adds=counted.multiply_adds,
+            not_counted=counted.reason,
             inputs=tensors_of(found.input),
             outputs=found.outputs,
             weights=WeightsRecord(kind="own", detail=path.name, file="", sha256=""),

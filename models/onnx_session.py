@@ -34,6 +34,7 @@ def open_session(
     threads: int | None = None,
     optimise: bool = True,
     may_be_half: bool = False,
+    profile: Path | None = None,
 ) -> "ort.InferenceSession":
     """Open a session.
 
@@ -43,6 +44,8 @@ def open_session(
         threads: As many as torch takes if left out.
         optimise: Let ONNX Runtime fuse and drop nodes.
         may_be_half: Whether the network may compute in fp16; see `CRASHING`.
+        profile: Record the kernels that run, with all their operands, in a file whose name begins
+            so; the session's ``end_profiling`` returns the name.
 
     Raises:
         PlacementError: The provider leaves nodes to another one that compute more than sizes.
@@ -55,6 +58,10 @@ def open_session(
     options.intra_op_num_threads = requested_threads() if threads is None else threads
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+        options.add_session_config_entry("session.disable_prepacking", "1")  # else lost operands
     left_out = [CRASHING] if may_be_half else []
     if provider != CPU:
         left_out.append(BIAS_QUANTISING)

@@ -1,7 +1,7 @@
 """What is known of a dataset's models, backends and domains, and how large it may be."""
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from math import prod
 from typing import TypeAlias, TypeVar
 
 from greenbatch.analysis.dataset.run_files import RunFiles
@@ -52,7 +52,7 @@ def check_values(
     Raises:
         RunError: It is too large.
     """
-    values = sum(prod(len(along[dim]) for dim in each) for each in dims)
+    values = sum(math.prod(len(along[dim]) for dim in each) for each in dims)
     if values > MOST_VALUES:
         raise RunError(
             f"the dataset of {files.path} would have {values:,} values, and at most "
@@ -126,16 +126,26 @@ def backend_facts(files: RunFiles, backends: Iterable[str]) -> dict[str, list[st
 
 
 def model_facts(files: RunFiles, models: Iterable[str]) -> dict[str, list[float | str]]:
-    """Published facts of each model and the weights that were measured.
+    """Facts of each model and the weights that were measured.
 
-    A model that the registry does not know (a user's own) has missing facts.
+    Parameters and multiply-adds are published for a model of the registry, and counted in the
+    artifact for others (a user's own); what is neither is missing.
     """
     names = list(models)
+    artifacts = [_artifact(files.study, name) for name in names]
     facts: dict[str, list[float | str]] = {
-        key: [_published(name, key) for name in names]
-        for key in ("year", "top1", "parameters", "flops")
+        "year": [_published(name, "year") for name in names],
+        "top1": [_published(name, "top1") for name in names],
+        "parameters": [
+            _either(_published(name, "parameters"), artifact.parameters)
+            for name, artifact in zip(names, artifacts, strict=True)
+        ],
+        "flops": [
+            _either(_published(name, "flops"), artifact.multiply_adds)
+            for name, artifact in zip(names, artifacts, strict=True)
+        ],
     }
-    weights = [_artifact(files.study, name).weights for name in names]
+    weights = [artifact.weights for artifact in artifacts]
     facts["weights"] = [entry.get("kind") or "unknown" for entry in weights]
     facts["weights_detail"] = [entry.get("detail") or "" for entry in weights]
     return facts
@@ -145,6 +155,12 @@ def _artifact(study: RecordedDesign, model: str) -> RecordedArtifact:
     """Return a model's artifact; of several precisions any, as they share the weights."""
     keys = [artifact_key(model, precision) for precision in PRECISIONS]
     return study.artifact(next((key for key in keys if study.artifacts.get(key)), model))
+
+
+def _either(published: float, counted: int | None) -> float:
+    if not math.isnan(published):
+        return published
+    return float(counted) if counted else float("nan")
 
 
 def _published(model: str, fact: str) -> float:

@@ -350,7 +350,11 @@ COORDINATES: dict[str, Variable] = {
     "year": Variable("1", "year of first publication"),
     "top1": Variable("percent", "published ImageNet top-1 accuracy of the pretrained weights"),
     "parameters": Variable("1", "parameters"),
-    "flops": Variable("1", "operations per image as published; a multiply-add counts as one"),
+    "flops": Variable(
+        "1",
+        "multiply-adds per image: published, or counted in the artifact of a network that is not "
+        "listed",
+    ),
     "weights": Variable("1", "kind of the weights that were measured", kind="text"),
     "weights_detail": Variable("1", "name, seed or file of the weights", kind="text"),
 }

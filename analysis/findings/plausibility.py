@@ -59,6 +59,7 @@ class EnergyWorth:
         roofline: How many times the energy at the peak of the device the best cells need; ``None``
             where no peak is known.
         peak: Of the device.
+        left_out: Networks whose number of multiply-adds is not known.
     """
 
     device_class: str
@@ -70,6 +71,7 @@ class EnergyWorth:
     systems: int
     roofline: Range | None = None
     peak: Peak | None = None
+    left_out: Sequence[str] = ()
 
     @property
     def too_little(self) -> bool:
@@ -83,7 +85,7 @@ class EnergyWorth:
 
     @property
     def sentence(self) -> str:
-        """What the joules are worth, in one or two sentences."""
+        """What the joules are worth, in one to three sentences."""
         found = (
             f"The best cells on {_WORDS[self.device_class]} need {self.best} per 10⁹ "
             f"multiply-adds ({self.boundary})"
@@ -103,6 +105,8 @@ class EnergyWorth:
                 f". That is {times} times the energy at the peak of {self.peak.device} and "
                 f"{self.peak.power_w:g} W ({self.peak.source})"
             )
+        if self.left_out:
+            found += f". The multiply-adds of {', '.join(self.left_out)} are not known"
         return f"{found}."
 
     @property
@@ -136,7 +140,8 @@ def energy_worths(
 ) -> list[EnergyWorth]:
     """Set the energy per multiply-add of a run beside published figures, by class of device.
 
-    Networks whose number of multiply-adds is not known have no part in it.
+    Multiply-adds are published for listed networks and counted at the export of others. A network
+    of which they are not known is named, and has no other part in it.
 
     Args:
         dataset: Of one run.
@@ -171,9 +176,17 @@ def energy_worths(
                 systems=len({record.system for record in records}),
                 roofline=_rooflines(chosen, per_mac, peak),
                 peak=peak,
+                left_out=_uncounted(dataset, rows),
             )
         )
     return found
+
+
+def _uncounted(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> tuple[str, ...]:
+    """Name the networks with an energy whose multiply-adds are not known."""
+    counts = dict(zip(dataset["model"].values, dataset["flops"].values, strict=True))
+    names = dict.fromkeys(row.cell.model for row in rows if row.energy_per_image_j is not None)
+    return tuple(name for name in names if not counts.get(name, 0) > 0)
 
 
 def _per_mac(dataset: "xr.Dataset", rows: Sequence[CellRow]) -> dict[Cell, float]:

@@ -30,6 +30,15 @@ def si(value: float | None, unit: str, digits: int = 3) -> str:
     return f"{mantissa} {prefix}{unit}"
 
 
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Write a number of things; the plural ends in ``s`` unless it is given.
+
+    >>> count(1, "request"), count(0, "request"), count(1200, "entry", "entries")
+    ('1 request', '0 requests', '1,200 entries')
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def duration(seconds: float) -> str:
     """Write a duration for a person: ``48 s``, ``3 min 05 s``, ``2 h 10 min``."""
     whole = max(0, round(seconds))

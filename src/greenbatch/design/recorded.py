@@ -112,6 +112,8 @@ class RecordedArtifact(Recorded):
     file: str = ""
     sha256: str = ""
     weights: dict[str, str] = Field(default_factory=dict)
+    multiply_adds: Count | None = None
+    parameters: Count | None = None
 
 
 class RecordedImages(Recorded):

@@ -63,13 +63,15 @@ WITHIN = 0.03
 
 
 class ArtifactRef(BaseModel):
-    """Which artifact a run measured, by its hash."""
+    """Which artifact a run measured, by its hash, and what an image costs in it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: str
     sha256: str
     weights: dict[str, str]
+    multiply_adds: int | None = None
+    parameters: int | None = None
 
 
 def reference(artifact: Artifact) -> ArtifactRef:
@@ -79,6 +81,8 @@ def reference(artifact: Artifact) -> ArtifactRef:
         file=artifact.manifest.file,
         sha256=artifact.manifest.sha256,
         weights={"kind": weights.kind, "detail": weights.detail, "sha256": weights.sha256},
+        multiply_adds=artifact.manifest.multiply_adds,
+        parameters=artifact.manifest.parameters,
     )
 
 

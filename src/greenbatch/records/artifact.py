@@ -280,6 +280,9 @@ class Manifest:
         data_file, data_sha256: The file with its weights, where they do not fit into the graph's
             (2 GiB); else empty.
         opset, nodes, parameters: Of the graph.
+        multiply_adds: Of one image in one forward pass; a multiply-add counts as one. ``None``
+            where they could not be counted, and in earlier manifests.
+        not_counted: Why not, as a phrase.
         inputs, outputs: Of the graph, see `TensorSpec`.
         input: How a photograph becomes its input, and what is given beside it.
         source: Where the network came from: ``torchvision``, ``timm``, ``python``, ``pt2``,
@@ -318,6 +321,8 @@ class Manifest:
     exported_at: str
     export_s: float
     input: InputSpec = field(default_factory=InputSpec)
+    multiply_adds: int | None = None
+    not_counted: str = ""
     source: str = "torchvision"
     origin: str = ""
     data_file: str = ""

@@ -52,6 +52,7 @@ def test_what_was_rewritten_is_told_a_line_each(export: Export, tmp_path: Path) 
     code, out, err = export(net(tmp_path, RESHAPED), "--dynamic-batch")
     assert (code, err) == (0, "")
     assert out.splitlines()[1:] == [
+        "  240 parameters, 240 multiply-adds per image",
         "  input image: 1 x 3 x 4 x 4 becomes batch x 3 x 4 x 4",
         "  output logits: 1 x 5 becomes batch x 5",
         "  Reshape 'flat': sizes 1x48 become -1x48",
@@ -109,7 +110,7 @@ def test_weights_drawn_for_the_proof_are_told(export: Export, tmp_path: Path) ->
 def test_a_batch_that_is_free_already_is_told(export: Export, tmp_path: Path) -> None:
     code, out, _ = export(net(tmp_path, "flat = Flatten(image)", "N"), "--dynamic-batch")
     assert code == 0
-    assert out.splitlines()[1:-1] == ["  its batch axis is free already, and nothing was rewritten"]
+    assert out.splitlines()[2:-1] == ["  its batch axis is free already, and nothing was rewritten"]
 
 
 def test_many_changes_are_cut_for_a_person_and_whole_for_a_script(
@@ -119,7 +120,7 @@ def test_many_changes_are_cut_for_a_person_and_whole_for_a_script(
     body = f"{RESHAPED.replace('flat', 'wide')} to4 = Constant<value_ints = [1, 3, 4, 4]>()"
     path = net(tmp_path, f"{body} image4 = Reshape(wide, to4) flat = Flatten(image4)")
     _, out, _ = export(path, "--dynamic-batch")
-    assert out.splitlines()[3:-1] == [
+    assert out.splitlines()[4:-1] == [
         "  Reshape 'wide': sizes 1x48 become -1x48",
         "  and 1 more; --json lists them all",
     ]
@@ -235,3 +236,18 @@ def test_detections_have_a_share_that_agrees_and_no_largest_error(
         manifest = replace(MANIFEST, outputs=outputs)
         print_export(manifest, tmp_path, up_to_date=False, notes=(), as_json=False)
         assert said in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_what_could_not_be_counted_has_its_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for manifest, told in (
+        (replace(MANIFEST, multiply_adds=2_000_000), "1 parameter, 2 M multiply-adds per image"),
+        (
+            replace(MANIFEST, not_counted="there is no rule for Odd"),
+            "1 parameter; multiply-adds not counted: there is no rule for Odd",
+        ),
+        (MANIFEST, "the artifact was made before they were counted"),
+    ):
+        print_export(manifest, tmp_path, up_to_date=False, notes=(), as_json=False)
+        assert told in capsys.readouterr().out

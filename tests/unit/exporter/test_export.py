@@ -186,6 +186,12 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_one_sentence(tmp_path: P
 
 
 @pytest.mark.slow
+def test_multiply_adds_are_those_of_torchvisions_table(exported: Path) -> None:
+    manifest = read_manifest(exported, NETWORK)
+    assert manifest.multiply_adds == pytest.approx(find(NETWORK).flops, abs=0.0005e9)  # its digits
+    assert manifest.not_counted == ""
+
+
 def test_a_second_export_does_nothing_and_does_not_import_torch(exported: Path) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in exported.iterdir()}
     code = (

@@ -70,6 +70,7 @@ def print_export(
         f"({manifest.weights.detail}), {_against(manifest)}, at batch "
         f"{', '.join(str(p.batch_size) for p in manifest.parity)}"
     )
+    echo(f"  {_cost(manifest)}")
     if not is_classifier(manifest.outputs) and not (rebatched and rebatched.was):
         for output in manifest.outputs:
             echo(f"  {_described(output, fixed=False)}")
@@ -83,6 +84,21 @@ def print_export(
         echo(f"  calibrated on {manifest.calibration}")
     for line in _rewritten(manifest, rebatched) if rebatched else ():
         echo(f"  {line}")
+
+
+def _cost(manifest: "Manifest") -> str:
+    """Say what an image costs: ``1.37 M parameters, 40.5 M multiply-adds per image``."""
+    number = manifest.parameters
+    parameters = (
+        f"{units.si(number, '').strip()} parameters"
+        if number >= 1000
+        else units.count(number, "parameter")
+    )
+    if manifest.multiply_adds is not None:
+        counted = units.si(manifest.multiply_adds, "").strip()
+        return f"{parameters}, {counted} multiply-adds per image"
+    why = manifest.not_counted or "the artifact was made before they were counted"
+    return f"{parameters}; multiply-adds not counted: {why}"
 
 
 def _against(manifest: "Manifest") -> str:
@@ -227,6 +243,9 @@ def event(
         "export_s": manifest.export_s,
         "size_bytes": Artifact(out, manifest).size_bytes,
         "nodes": manifest.nodes,
+        "parameters": manifest.parameters,
+        "multiply_adds": manifest.multiply_adds,
+        "multiply_adds_not_counted": manifest.not_counted,
         "max_rel": max(parity.max_rel for parity in manifest.parity),
         "rows_rel": max(parity.rows_rel for parity in manifest.parity),
         "weights": f"{manifest.weights.kind} ({manifest.weights.detail})",

@@ -140,3 +140,23 @@ def test_the_sentence_names_the_boundaries(tmp_path: Path) -> None:
         "package). Published: 200 mJ to 630 mJ (ResNet-50 on 4 systems, at the wall or the "
         "socket; such figures differ by 25 to 32 % when they are measured again)."
     )
+
+
+def test_a_network_of_ones_own_is_judged_by_what_its_artifact_counted(tmp_path: Path) -> None:
+    names = ["mine", "uncounted"]
+    records = [
+        repetition(Cell(name, "onnxruntime-cpu", batch_size=1), block, energy=[figure(30.0)])
+        for block in range(3)
+        for name in names
+    ]
+    design = study(names, batch_sizes=[1])
+    design["artifacts"]["mine"] |= {"multiply_adds": 500_000_000, "parameters": 1_000_000}
+    dataset = open_run(write_run(tmp_path, records, design, environment(backends=BACKENDS)))
+    assert dataset["flops"].sel(model="mine").item() == 5e8
+    assert dataset["parameters"].sel(model="mine").item() == 1e6
+    assert math.isnan(dataset["flops"].sel(model="uncounted").item())
+    (worth,) = worths(dataset)
+    energy_j = dataset["energy_per_image"].sel(model="mine").mean().item()
+    assert worth.least == pytest.approx(energy_j / 5e8)
+    assert worth.left_out == ("uncounted",)
+    assert "The multiply-adds of uncounted are not known." in worth.sentence
