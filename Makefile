@@ -7,6 +7,8 @@ REPETITIONS ?= 3
 PROFILE ?= quick
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# uv, where it is on the PATH, takes seconds where pip takes minutes.
+INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install)
 
 .PHONY: help install bench quick coverage test test-avx2 test-cpus fuzz check format gpu-check benchmarks clean
 
@@ -29,7 +31,7 @@ help:
 $(INSTALLED): pyproject.toml constraints.txt setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable .
+	$(INSTALL) --quiet --constraint constraints.txt --group dev --editable '.[bench]'
 	touch $@
 
 install: $(INSTALLED)

@@ -222,7 +222,7 @@ class OpenvinoModel:
         except ImportError as error:
             return (
                 f"the package openvino cannot be imported ({error}); install it by: "
-                "pip install openvino"
+                "pip install 'greenbatch[openvino]'"
             )
         found = openvino.Core().available_devices
         if any(_kind(name) == provider.upper() for name in found):

@@ -74,13 +74,16 @@ def do_job(born_s: float) -> int:
 
 def probe(name: str) -> str | None:
     """Say why the backend ``name`` cannot run on this machine; ``None`` if it can."""
+    from greenbatch import extras
     from greenbatch.runners import backends
 
     spec = backends.find(name)
     try:
-        return backends.resolve(spec).unavailable(spec.provider)
+        backend = backends.resolve(spec)
+        return extras.reason(backend.packages) or backend.unavailable(spec.provider)
     except ImportError as error:
-        return f"its packages cannot be imported ({error}); install {spec.runtime} again"
+        again = f"its packages cannot be imported ({error}); install {spec.runtime} again"
+        return extras.explain(error) or again
 
 
 def trial(name: str) -> "Tried":

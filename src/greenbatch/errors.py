@@ -11,6 +11,7 @@
     ├── ExportError               a network did not become a verified artifact
     │   └── ParityError           the artifact computes something else
     ├── WeightsError              weights cannot be had or do not fit
+    ├── MissingPackage            an extra of greenbatch is not installed     exit 3
     └── MeasurementError          nothing can be measured                     exit 3
         ├── BackendUnavailable    the backend cannot run on this machine
         ├── PlacementError        the graph does not run where requested
@@ -98,6 +99,12 @@ class ParityError(ExportError):
 
 class WeightsError(GreenbatchError):
     """Weights cannot be had or do not fit the network."""
+
+
+class MissingPackage(GreenbatchError):
+    """A package that an extra of greenbatch brings is not installed."""
+
+    exit_code = 3
 
 
 class MeasurementError(GreenbatchError):

@@ -1,5 +1,8 @@
 """A user's own network from its source to a dataset: exported, in two precisions, measured."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,31 +10,31 @@ import xarray as xr
 
 from tests.conftest import Gb
 
-SOURCE = """
-from torch import nn
-
-def build():
-    layers = [nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
-    return nn.Sequential(*layers, nn.Linear(32, 5)).eval()
-"""
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PATH = [path for path in (os.environ.get("PYTHONPATH"),) if path]
 QUICK = ("--provider", "cpu", "--runtime", "onnxruntime", "--profile", "quick", "--repetitions", 1)
 
 
 @pytest.mark.slow
-def test_a_callable_is_exported_in_two_precisions_and_measured(gb: Gb, tmp_path: Path) -> None:
-    (tmp_path / "own_net.py").write_text(SOURCE)
-    artifacts = ("--artifacts", tmp_path / "artifacts")
-    told = gb(
-        *("export", "own_net:build", "--input", "3x32x32", "--name", "tiny"),
-        *("--precision", "int8", "--out", tmp_path / "artifacts"),
-        env={"PYTHONPATH": str(tmp_path)},
+def test_the_example_exports_its_network_in_two_precisions_and_measures_it(tmp_path: Path) -> None:
+    few = {
+        "precisions": ["fp32", "int8"],
+        "runtimes": ["onnxruntime"],
+        "batch_sizes": [1, 4],
+        "repetitions": 1,
+        "meters": ["none"],
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", f"import own_network; own_network.main('run', **{few})"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(EXAMPLES), *PATH])},
     )
-    assert "tiny-fp32.onnx" in told.stdout
-    assert "calibrated on synthetic" in told.stdout
-    gb(
-        *("bench", "tiny", *QUICK, "--batch-sizes", "1,4", *artifacts, "--out", tmp_path / "run"),
-        *("--precision", "fp32", "--precision", "int8", "--meter", "none"),
-    )
+    assert ran.returncode == 0, ran.stderr
+    assert "mine: onnxruntime-cpu" in ran.stdout
+    assert ran.stdout.splitlines()[-1] == "report: run/report/index.html"
     with xr.open_dataset(tmp_path / "run/dataset.nc") as dataset:
         assert list(dataset["precision"].to_numpy()) == ["fp32", "int8"]
         assert (dataset["status"] == 0).all()
@@ -45,10 +48,10 @@ def test_an_onnx_file_with_a_fixed_batch_is_freed_on_the_way_and_that_is_printed
     gb: Gb, tmp_path: Path
 ) -> None:
     import torch
+    from torch import nn
 
-    scope: dict[str, object] = {}
-    exec(SOURCE, scope)
-    module = scope["build"]()  # type: ignore[operator]
+    layers = [nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    module = nn.Sequential(*layers, nn.Linear(32, 5)).eval()
     path = tmp_path / "fixed.onnx"
     torch.onnx.export(module, (torch.zeros(2, 3, 32, 32),), path, dynamo=True, verbose=False)
     ran = gb(

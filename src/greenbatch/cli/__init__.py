@@ -96,9 +96,20 @@ def main(arguments: list[str] | None = None) -> None:
             note("; ".join(["interrupted", *map(str, stop.args)]))
             sys.exit(BY_SIGNAL + (received or [signal.SIGINT])[0])
         except Exception as error:  # a full disk that nothing else reported; all else is a fault
+            _exit_for_package(error)
             _exit_for_disk(error)
             raise
         sys.exit(code or 0)
+
+
+def _exit_for_package(error: Exception) -> None:
+    """Exit with one sentence, if a package that an extra brings is not installed."""
+    from greenbatch.errors import MissingPackage
+    from greenbatch.extras import explain
+
+    if sentence := explain(error):
+        note(sentence)
+        sys.exit(MissingPackage.exit_code)
 
 
 def _exit_for_disk(error: Exception) -> None:

@@ -11,6 +11,7 @@ import typer
 from greenbatch import units
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import UnknownNameError
+from greenbatch.extras import EXTRAS, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +61,7 @@ def evaluate(
     from greenbatch.runners.host.cores import default_threads
     from greenbatch.workflows.own_networks import choose
 
+    require("gb eval", EXTRAS["bench"])
     precisions = list(dict.fromkeys(precision or ["fp32"]))
     for name in precisions:
         if name not in PRECISIONS:

@@ -14,6 +14,7 @@ import typer
 from greenbatch.cli.output.export import gpu_notes, placement_of, print_export
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import ArtifactError, ExportError, UnknownNameError, UsageError
+from greenbatch.extras import EXTRAS, require
 
 if TYPE_CHECKING:
     from greenbatch.models import ModelSpec
@@ -122,6 +123,7 @@ def export(
 
     Exit 0: all artifacts are verified. Exit 3: an export failed, or --check found damage.
     """
+    require("gb export", EXTRAS["bench"])
     if check is not None:
         if models or every or family:
             raise UsageError("--check verifies all artifacts of a folder; remove the models")

@@ -8,11 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from greenbatch import files
+from greenbatch import extras, files
 from greenbatch.errors import BackendUnavailable, ExportError, UsageError
 from greenbatch.records import Repetition, Status
 from greenbatch.workflows.exports import plan_exports
 from greenbatch.workflows.own_networks import check_runnable, choose, default_runtimes
+from greenbatch.workflows.packages import require_backends, require_runtimes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -101,6 +102,7 @@ def plan(
     Raises:
         UnknownNameError: An option, model, runtime or provider is not known.
         StudyError: The options do not make a study.
+        MissingPackage: A runtime's package is not installed.
     """
     from greenbatch.design.options import check_keywords
     from greenbatch.design.study import make_study
@@ -117,6 +119,7 @@ def plan(
         chosen, left_out = default_runtimes(backends.DEFAULT_RUNTIMES, networks)
         if left_out:
             on_step(left_out)
+    require_runtimes(chosen)
     providers = list(options.get("providers") or ())
     if not providers:
         known = backends.pair(chosen, ["cuda"])
@@ -181,6 +184,7 @@ def run_study(
 
     check_free(path)
     check_room(study)
+    require_backends(study.backends)
     if not trust:
         consent.require(study, "the study")
     with machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine:
@@ -225,6 +229,7 @@ def resume(
     study = open_study(path, ThisMachine())
     if not trust:
         consent.require(study, f"the run {path}", run=path)
+    require_backends(study.backends)
     RunDirectory.require_same(path, describe_without_meters(study))  # nothing was opened or asked
     with machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine:
         check_backends(study, listener)
@@ -352,6 +357,7 @@ def _export(
 
     if not specs:
         return
+    extras.require(f"the export of {specs[0].name}", extras.EXTRAS["bench"])
     plan = plan_exports(Path(study.artifacts_dir), options, len(specs), sources=study.sources)
     failed: list[Outcome] = []
     notes: dict[str, None] = {}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from greenbatch.records import Status, Training
 from greenbatch.workflows.inference import meters_for
+from greenbatch.workflows.packages import require_backends
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -120,6 +121,7 @@ def run_training(
     from greenbatch.runners.run.environment import describe
 
     check_free(path)
+    require_backends(study.backends)
     if not trust:
         consent.require(study, "the study")
     with machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine:
@@ -162,6 +164,7 @@ def resume_training(
     study = open_training_study(path, ThisMachine())
     if not trust:
         consent.require(study, f"the run {path}", run=path)
+    require_backends(study.backends)
     TrainingDirectory.require_same(path, describe_without_meters(study))  # no meter was opened
     with (
         machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine,

@@ -1,4 +1,4 @@
-"""The backend of one's own that docs/backends.md shows, taken from that page and used."""
+"""The example of a backend of one's own, which docs/backends.md shows."""
 
 import re
 import tomllib
@@ -28,11 +28,19 @@ def install(
 
 
 def page_example() -> tuple[str, str, str]:
-    """Return the page's code, and the name and value of its entry point."""
+    """Return the code of the example, and the name and value of its entry point."""
+    folder = ROOT / "examples" / "reference-backend"
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    ((name, value),) = project["entry-points"][third_party.GROUP].items()
+    return (folder / "reference_backend.py").read_text(), name, value
+
+
+def test_the_page_shows_the_example_as_it_is() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     (table,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-    ((name, value),) = tomllib.loads(table)["project"]["entry-points"][third_party.GROUP].items()
-    return code, name, value
+    points = tomllib.loads(table)["project"]["entry-points"][third_party.GROUP]
+    example, name, value = page_example()
+    assert (code, points) == (example, {name: value})
 
 
 def test_the_pages_example_has_thirty_lines_of_code_at_most() -> None:

@@ -1,4 +1,4 @@
-"""The meter of one's own that docs/meters.md shows, taken from that page and used."""
+"""The example of a meter of one's own, which docs/meters.md shows."""
 
 import re
 import sys
@@ -17,21 +17,30 @@ pytestmark = pytest.mark.alone
 
 ROOT = Path(__file__).parents[4]
 PAGE = (ROOT / "docs" / "meters.md").read_text()
+EXAMPLE = ROOT / "examples" / "supply-meter"
+POINTS = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]["entry-points"][
+    opening.GROUP
+]
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The page's code as a module that can be imported, and its entry point; its name."""
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    (table,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-    ((name, target),) = tomllib.loads(table)["project"]["entry-points"][opening.GROUP].items()
+def installed(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The example as a module that can be imported, and its entry point; its name."""
+    ((name, target),) = POINTS.items()
     module = target.partition(":")[0]
-    (tmp_path / f"{module}.py").write_text(code)
-    monkeypatch.syspath_prepend(tmp_path)
+    code = (EXAMPLE / f"{module}.py").read_text()
+    monkeypatch.syspath_prepend(EXAMPLE)
     monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setattr(opening, "targets", lambda: opening.METERS | {name: target})
     assert len(code.splitlines()) <= 40
     return str(name)
+
+
+def test_the_page_shows_the_example_as_it_is() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (table,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    assert tomllib.loads(table)["project"]["entry-points"][opening.GROUP] == POINTS
+    assert code == (EXAMPLE / "laptop_supply.py").read_text()
 
 
 def test_the_pages_meter_measures(installed: str, tmp_path: Path) -> None:

@@ -1,0 +1,42 @@
+# Read a run in R: install.packages(c("ncdf4", "jsonlite"))
+#
+#   Rscript examples/read_run.R docs/examples/five-models-four-runtimes-2-cores
+#
+# dataset.nc is netCDF-4 with CF attributes: every variable has units, a long_name and its labels.
+suppressPackageStartupMessages(library(ncdf4))
+
+run <- commandArgs(trailingOnly = TRUE)[1]
+file <- nc_open(file.path(run, "dataset.nc"))
+on.exit(nc_close(file))
+
+labels <- function(name) as.character(ncvar_get(file, name))
+energy <- ncvar_get(file, "energy_per_image", collapse_degen = FALSE) # J; R has the last axis first
+axes <- vapply(file$var$energy_per_image$dim, function(axis) axis$name, "")
+dimnames(energy) <- setNames(lapply(axes, labels), axes)
+cat("energy_per_image:", paste(axes, collapse = " x "), "\n")
+cat("unit:", ncatt_get(file, "energy_per_image", "units")$value, "\n")
+
+# The source of every figure: an estimate is not a measurement.
+source <- ncvar_get(file, "energy_per_image_source")
+meanings <- strsplit(ncatt_get(file, "energy_per_image_source", "flag_meanings")$value, " ")[[1]]
+values <- ncatt_get(file, "energy_per_image_source", "flag_values")$value
+print(table(factor(source, values, meanings)))
+
+# Geometric mean over repetitions with a 95 % interval (Student's t on logarithms).
+interval <- function(x) {
+  x <- log(x[is.finite(x)])
+  if (length(x) < 3) return(c(mean = exp(mean(x)), low = NA, high = NA))
+  half <- qt(0.975, length(x) - 1) * sd(x) / sqrt(length(x))
+  exp(c(mean = mean(x), low = mean(x) - half, high = mean(x) + half))
+}
+cells <- apply(energy, setdiff(axes, "repetition"), interval)
+table <- as.data.frame.table(cells["mean", , , ], responseName = "energy_j")
+table <- table[is.finite(table$energy_j), ]
+best <- do.call(rbind, lapply(split(table, table$model), function(rows) rows[which.min(rows$energy_j), ]))
+print(best, row.names = FALSE, digits = 3)
+
+# The journal has one record for each repetition, as JSON lines.
+if (requireNamespace("jsonlite", quietly = TRUE)) {
+  lines <- readLines(file.path(run, "journal.jsonl"))
+  cat(length(lines), "records in the journal\n")
+}
