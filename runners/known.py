@@ -29,6 +29,10 @@ class ThisMachine:
         """Check the name of a backend, see `greenbatch.runners.backends.find`."""
         backends.find(name)
 
+    def on_cpu(self, name: str) -> bool:
+        """Whether the device of a backend is the CPU, see `greenbatch.runners.backends.find`."""
+        return backends.find(name).device == "cpu"
+
     def setting(self, backend: str, name: str, value: str) -> None:
         """Check what is set on a backend, see `greenbatch.runners.backends.check_settings`."""
         backends.check_settings(backend, {name: value})

@@ -14,7 +14,7 @@ from greenbatch.errors import MeasurementError, UnknownNameError, UsageError
 from greenbatch.models.output_rows import take_images
 from greenbatch.records import Cell, Manifest
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
-from greenbatch.runners.backends.options import Option, Options, Setting, parse_settings
+from greenbatch.runners.backends.options import OF_ALL, Option, Options, Setting, parse_settings
 from greenbatch.runners.backends.spec import BackendSpec
 
 if TYPE_CHECKING:
@@ -280,7 +280,9 @@ def check_settings(name: str, requested: Mapping[str, str]) -> dict[str, Setting
         UnknownNameError: There is no such backend.
         StudyError: It has no such setting, or not with such a value.
     """
-    return parse_settings(name, resolve(find(name)).options, requested) if requested else {}
+    if not requested:
+        return {}
+    return parse_settings(name, {**OF_ALL, **resolve(find(name)).options}, requested)
 
 
 def resolve(spec: BackendSpec) -> type[Backend]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from greenbatch.errors import StudyError
+from greenbatch.records.cells import THREADS
 
 Setting = str | int | float | bool | None
 
@@ -17,12 +18,13 @@ class Option:
 
     Attributes:
         meaning: In a few words, with what holds when it is not set.
-        kind: ``count`` (a whole number from 0), ``flag`` (0 or 1), ``choice`` or ``text``.
+        kind: ``count`` (a whole number from 0), ``number`` (from 1), ``flag`` (0 or 1), ``choice``
+            or ``text``.
         choices: Of a ``choice``.
     """
 
     meaning: str
-    kind: Literal["count", "flag", "choice", "text"] = "text"
+    kind: Literal["count", "number", "flag", "choice", "text"] = "text"
     choices: tuple[str, ...] = ()
 
     def parse(self, text: str) -> Setting:
@@ -31,9 +33,10 @@ class Option:
         Raises:
             ValueError: It means none; the message says what was wanted.
         """
-        if self.kind == "count":
-            if not text.isdecimal():
-                raise ValueError("a whole number, not negative")
+        if self.kind in ("count", "number"):
+            least = int(self.kind == "number")
+            if not text.isdecimal() or int(text) < least:
+                raise ValueError("a whole number, " + ("1 or more" if least else "not negative"))
             return int(text)
         if self.kind == "flag":
             if text.lower() not in _FLAGS:
@@ -46,6 +49,10 @@ class Option:
 
 Options = Mapping[str, Option]
 """By name. A name that ends in a dot stands for all that begin with it."""
+
+
+OF_ALL: Options = {THREADS: Option("threads for work on the CPU; the study's --threads", "number")}
+"""What every backend takes: it comes to a backend as `greenbatch.runners.backends.Task.threads`."""
 
 
 def parse_settings(

@@ -16,6 +16,7 @@ from greenbatch.errors import MeasurementError, UnknownNameError
 from greenbatch.files import draft
 from greenbatch.models.artifacts import manifest_at
 from greenbatch.records import FACTORS, Cell
+from greenbatch.records.cells import THREADS
 from greenbatch.runners import backends
 from greenbatch.runners.child import messages, windows
 from greenbatch.runners.child.messages import Request
@@ -204,19 +205,27 @@ def task_of(load: messages.Load) -> backends.Task:
     from greenbatch.models.inputs import other_inputs
 
     manifest = manifest_at(load.manifest)
+    settings = backends.check_settings(load.cell.backend, dict(load.cell.settings))
     return backends.Task(
         cell=load.cell,
         artifact=load.artifact,
         weights=load.weights,
         manifest=manifest,
-        threads=load.threads,
+        threads=_threads(load, settings),
         images=_images(load, manifest.input, load.cell.batch_size),
         others=other_inputs(manifest.input, load.cell.batch_size, load.seed),
         allow_fallback=load.allow_fallback,
-        settings=backends.check_settings(load.cell.backend, dict(load.cell.settings)),
+        settings=settings,
         source=load.source,
         cache=load.cache,
     )
+
+
+def _threads(load: messages.Load, settings: dict[str, backends.Setting]) -> int:
+    """Take the number of threads out of a cell's settings; without one it is the study's."""
+    if THREADS in backends.resolve(backends.find(load.cell.backend)).options:
+        return load.threads  # the backend has a setting of this name, and reads it itself
+    return int(settings.pop(THREADS, None) or load.threads)
 
 
 def _images(load: messages.Load, input_spec: "InputSpec", size: int) -> "np.ndarray":

@@ -15,12 +15,13 @@ from greenbatch.cli.options import (
     Out,
     Resume,
     ShareMachine,
-    Threads,
+    ThreadsOfCells,
     Trust,
     Weights,
     parse_batch_sizes,
     parse_rates,
     parse_settings,
+    parse_threads,
 )
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import UsageError
@@ -170,7 +171,7 @@ def bench(
     ] = None,
     meter: Meters = None,
     weights: Weights = None,
-    threads: Threads = None,
+    threads: ThreadsOfCells = None,
     cpu_tdp: CpuTdp = None,
     setting: Annotated[
         list[str] | None,
@@ -292,7 +293,7 @@ def bench(
         "io": [io] if io else None,
         "meters": meter,
         "weights": weights,
-        "threads": threads,
+        "threads": parse_threads(threads) if threads is not None else None,
         "cpu_tdp_w": cpu_tdp,
         "seed": seed,
         "settings": parse_settings(setting or [], provider_option or []) or None,
@@ -351,4 +352,5 @@ def bench(
 
 def _sets_design(options: Mapping[str, Any]) -> bool:
     """Whether options say which cells are measured how often; what is decided says otherwise."""
-    return bool(options.keys() & _DESIGN) and not options.keys() & {"decide", "within"}
+    several = len(options.get("threads", ())) > 1
+    return bool(several or options.keys() & _DESIGN) and not options.keys() & {"decide", "within"}

@@ -117,10 +117,7 @@ def _nothing_compared(
     if without:
         cure = f"keep repetitions that --exclude-flag {','.join(without)} leaves out, or {cure}"
     if "threads" in names:
-        cure += (
-            ", or both numbers of threads in one run (gb bench --set "
-            "onnxruntime-cpu.intra_op_num_threads=1,2)"
-        )
+        cure += ", or both numbers of threads in one run (gb bench --threads 1,2)"
     if names:
         listed = ",".join([*sorted(allowed), *names])
         command = ["gb", "compare", str(base), str(new), "--allow-difference", listed]

@@ -46,6 +46,14 @@ Threads = Annotated[
     int | None,
     typer.Option(help="Number of threads of CPU backends. Default: the number of available cores."),
 ]
+ThreadsOfCells = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N1,N2",
+        help="Number of threads of CPU backends, e.g. 1,2. Each number is measured. Default: the "
+        "number of available cores.",
+    ),
+]
 TrainImages = Annotated[
     int | None,
     typer.Option(
@@ -89,6 +97,22 @@ def parse_batch_sizes(text: str) -> list[int]:
             sizes.append(size)
             size *= 2
     return list(dict.fromkeys(sizes))
+
+
+def parse_threads(text: str) -> list[int]:
+    """Read ``4`` or ``1,2,4``.
+
+    Raises:
+        UsageError: One is not a whole number; 0 stands for the available cores, alone.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if not part.isdecimal() or (int(part) == 0 and len(parts) > 1):
+            raise UsageError(
+                f"threads {part!r} is not a whole number of 1 or more; write --threads 4, or "
+                "--threads 1,2 to measure both"
+            )
+    return [int(part) for part in parts]
 
 
 def parse_rates(text: str) -> list[float]:

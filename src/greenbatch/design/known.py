@@ -23,6 +23,9 @@ class Known(Protocol):
     def backend(self, name: str) -> None:
         """Check the name of a backend."""
 
+    def on_cpu(self, name: str) -> bool:
+        """Whether a backend computes on the CPU."""
+
     def setting(self, backend: str, name: str, value: str) -> None:
         """Check what is set on a backend."""
 

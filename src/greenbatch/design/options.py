@@ -24,7 +24,6 @@ class _Options(TypedDict, total=False):
     seed: int
     profile: str
     protocol: Mapping[str, float]
-    threads: int
     meters: Sequence[str]
     cpu_tdp_w: float | None
 
@@ -32,6 +31,7 @@ class _Options(TypedDict, total=False):
 class StudyOptions(_Options, total=False):
     """Members of a study of inference that a user gives, see `greenbatch.design.study.Study`."""
 
+    threads: int | Sequence[int]
     io: Sequence[str]
     scenarios: Sequence[str]
     arrivals: Sequence[str]
@@ -80,6 +80,7 @@ class BenchOptions(StudyOptions, total=False):
 class TrainingOptions(_Options, total=False):
     """Members of a study of trainings, see `greenbatch.design.training_study.TrainingStudy`."""
 
+    threads: int
     data: Sequence[str]
     data_dir: str
     image_size: int | None

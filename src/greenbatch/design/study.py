@@ -37,6 +37,7 @@ from greenbatch.design.field_types import (
 from greenbatch.design.images import ImageSet
 from greenbatch.design.known import Known, known_of
 from greenbatch.design.protocol import WAIT_QUIET_S, MeasurementProtocol
+from greenbatch.design.threads import check_one_name, with_threads
 from greenbatch.documents import write_yaml
 from greenbatch.errors import UsageError
 from greenbatch.models import registry
@@ -125,7 +126,8 @@ class Study(BaseModel):
         profile: Whose rules ``protocol`` starts from.
         protocol: The rules, see `MeasurementProtocol`; a study file may give only what differs
             from its profile.
-        threads: Threads of every CPU backend; 0 is as many as the cores granted.
+        threads: Threads of every CPU backend; 0 is as many as the cores granted. Several numbers
+            are a factor: they become the setting ``threads`` of each CPU backend.
         meters: Names of meters, or ``auto``, or ``none``.
         cpu_tdp_w: Maximum power of the granted cores for the estimate, in W.
         weights: ``auto``, ``pretrained``, ``random`` or a file.
@@ -203,6 +205,11 @@ class Study(BaseModel):
     preprocessing: Literal["before", "pipeline"] = "before"
     artifacts_dir: PathText = "artifacts"
     artifacts: dict[str, ArtifactRef] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _threads_as_settings(cls, members: object, info: ValidationInfo) -> object:
+        return with_threads(members, known_of(info)) if isinstance(members, Mapping) else members
 
     @field_validator("sources")
     @classmethod
@@ -371,6 +378,7 @@ class Study(BaseModel):
     @model_validator(mode="after")
     def _known_settings(self, info: ValidationInfo) -> "Study":
         known = known_of(info)
+        check_one_name(self.settings)
         for key, values in self.settings.items():
             backend, dot, name = key.partition(".")
             if not dot or not name:

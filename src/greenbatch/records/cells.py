@@ -23,6 +23,10 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 """Texts by name, sorted by name: as a journal keeps what was set on a backend."""
 
 
+THREADS = "threads"
+"""The setting that every backend has: threads for work on the CPU."""
+
+
 class Status(StrEnum):
     """How a repetition ended; the dataset stores the position in this list."""
 

@@ -7,6 +7,9 @@ import pytest
 from greenbatch.cli import main
 from greenbatch.cli.options import parse_batch_sizes
 
+NO_THREADS = (
+    "is not a whole number of 1 or more; write --threads 4, or --threads 1,2 to measure both\n"
+)
 NO_BATCH_SIZE = (
     "is not a whole number of 1 or more; write --batch-sizes 1,8,32 or 1..128 for the powers of "
     "two between\n"
@@ -40,6 +43,8 @@ def test_batch_sizes_are_lists_and_ranges(text: str, sizes: list[int]) -> None:
         (["bench", "--batch-sizes", "0"], f"gb: batch size '0' {NO_BATCH_SIZE}"),
         (["bench", "--batch-sizes", "1,-4"], f"gb: batch size '-4' (in '1,-4') {NO_BATCH_SIZE}"),
         (["bench", "--batch-sizes", "many"], f"gb: batch size 'many' {NO_BATCH_SIZE}"),
+        (["bench", "--threads", "1,0"], f"gb: threads '0' {NO_THREADS}"),
+        (["bench", "--threads", "all"], f"gb: threads 'all' {NO_THREADS}"),
         (["bench", "--rate", "50", "--rate", "200"], f"gb: --rate {TWICE}"),
         (["study", "run", "delrey", "--scale", "1", "--scale", "1"], f"gb: --scale {TWICE}"),
         (["bench", "--provider", "cdua"], "gb: unknown provider 'cdua'; did you mean 'cuda'?\n"),

@@ -135,3 +135,52 @@ def test_bursts_too_short_for_a_rate_are_refused_before_anything_is_measured() -
     with pytest.raises(UsageError, match=r"bursts for each request at 1 requests/s"):
         make_study(members)
     make_study(members | {"rates": [100_000]})
+
+
+def test_several_numbers_of_threads_are_a_setting_of_each_backend_on_the_cpu(
+    tmp_path: Path,
+) -> None:
+    backends = ["onnxruntime-cpu", "torch-cpu", "torch-cuda"]
+    members = MEMBERS | {"backends": backends, "threads": [1, 2], "batch_sizes": [8]}
+    study = make_study(members, known=ThisMachine())
+    assert study.threads == 0
+    assert study.settings == dict.fromkeys(
+        ("onnxruntime-cpu.threads", "torch-cpu.threads"), ("1", "2")
+    )
+    assert [(cell.backend, cell.settings) for cell in study.cells()] == [
+        ("onnxruntime-cpu", (("threads", "1"),)),
+        ("onnxruntime-cpu", (("threads", "2"),)),
+        ("torch-cpu", (("threads", "1"),)),
+        ("torch-cpu", (("threads", "2"),)),
+        ("torch-cuda", ()),
+    ]
+    (tmp_path / "study.yaml").write_text(study.to_yaml())
+    assert read_study(tmp_path / "study.yaml", ThisMachine()) == study
+
+
+def test_one_number_of_threads_is_no_factor() -> None:
+    assert make_study(MEMBERS | {"threads": [2]}) == make_study(MEMBERS | {"threads": 2})
+    assert make_study(MEMBERS | {"threads": 2}).settings == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"threads": [0, 2]}, "threads has 0; wanted whole numbers of 1 or more"),
+        ({"threads": [1, "all"]}, "threads has 'all'"),
+        ({"threads": []}, "threads has no value"),
+        ({"threads": [2, 2]}, "2' is named twice"),
+        ({"threads": [1, 2], "backends": ["torch-cuda"]}, "none of torch-cuda computes on the CPU"),
+        ({"threads": [1, 2], "settings": {"torch-cpu.threads": 3}}, r"\(torch-cpu.threads\) both"),
+        (
+            {"threads": [1, 2], "settings": {"onnxruntime-cpu.intra_op_num_threads": 1}},
+            "onnxruntime-cpu.intra_op_num_threads and the threads of onnxruntime-cpu set the same",
+        ),
+        ({"settings": {"torch-cpu.threads": 0}}, "torch-cpu.threads is '0'; wanted a whole number"),
+    ],
+)
+def test_threads_that_cannot_be_a_factor_are_refused(
+    changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(StudyError, match=sentence):
+        make_study(MEMBERS | changes, known=ThisMachine())

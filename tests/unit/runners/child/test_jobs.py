@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -14,6 +14,9 @@ from greenbatch.records import Agreement, Cell, Manifest, TensorSpec
 from greenbatch.runners import backends
 from greenbatch.runners.child import jobs, reference_outputs, system, windows
 from greenbatch.runners.child.reference_outputs import agreement_of, check_arithmetic
+
+if TYPE_CHECKING:
+    from greenbatch.runners.child.messages import Load
 
 pytestmark = pytest.mark.numeric
 
@@ -167,3 +170,13 @@ def test_a_cache_is_cold_once_and_warm_ever_after(tmp_path: Path) -> None:
     (tmp_path / "kernel.so").touch()
     assert jobs._cache(tmp_path, cached=False) == "cold"
     assert jobs._cache(tmp_path, cached=True) == "warm"
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime-cpu", "torch-cpu", "openvino-cpu"])
+def test_threads_of_a_cell_come_before_those_of_the_study(backend: str) -> None:
+    load = cast("Load", SimpleNamespace(threads=4, cell=Cell("alexnet", backend)))
+    settings = backends.check_settings(backend, {"threads": "2"})
+    assert settings == {"threads": 2}
+    assert jobs._threads(load, settings) == 2
+    assert settings == {}  # a backend is not given what is none of its runtime's settings
+    assert jobs._threads(load, settings) == 4
