@@ -88,6 +88,7 @@ def write_report(
     timeline_backend: str | None = None,
     metric: str | None = None,
     within: float | None = None,
+    welch: bool = False,
 ) -> "InferenceReport | TrainingReport":
     """Compile a run and write its report.
 
@@ -108,6 +109,8 @@ def write_report(
             ``precision``, ``recall`` or ``auc``.
         within: Of trainings: how much less correct the greenest choice may be, as a share of the
             best; 0.01 where not given.
+        welch: Of trainings: test means beside ranks, by Welch's analysis of variance and Games and
+            Howell's pairs.
 
     Returns:
         ``page``, the path of ``index.html``, and ``findings``, what it shows.
@@ -135,12 +138,12 @@ def write_report(
     choice = TimelineChoice(batch_size=timeline_batch, backend=timeline_backend)
     dataset = store.load_dataset(run) if run.is_file() else None
     kind = kind_of(run) if dataset is None else dataset.attrs.get("kind")
-    judged = metric is not None or within is not None
+    judged = metric is not None or within is not None or welch
     if kind != "training":
         if judged:
             raise UsageError(
-                f"{run} is no run of trainings: it has no correctness to judge; leave metric and "
-                "within out"
+                f"{run} is no run of trainings: it has no correctness to judge; leave metric, "
+                "within and welch out"
             )
         if dataset is not None:
             return build.report_of_file(run, dataset, footprint, choice)
@@ -151,9 +154,10 @@ def write_report(
             f"a timeline {choice.words} is of networks that infer, and {run.name} is of trainings; "
             "leave out the batch and the backend of the timeline"
         )
+    judge = judge_of(metric, within, welch=welch)
     if dataset is not None:
-        return training_build.report_of_file(run, dataset, footprint, judge_of(metric, within))
-    page, trained = training_build.report_of_run(run, footprint, judge_of(metric, within))
+        return training_build.report_of_file(run, dataset, footprint, judge)
+    page, trained = training_build.report_of_run(run, footprint, judge)
     return TrainingReport(page, {trained.title: trained})
 
 

@@ -1,7 +1,7 @@
 """The dataset as plain rows: one for each cell, nothing formatted, nothing printed."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,9 +40,9 @@ class Series:
 
     by_block: Mapping[int, float] = field(default_factory=dict)
 
-    def interval(self) -> Interval | None:
+    def interval(self, *, geometric: bool = True) -> Interval | None:
         """Summarise over the repetitions."""
-        return interval(self.by_block.values())
+        return interval(self.by_block.values(), geometric=geometric)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +96,10 @@ class CellRow:
         waiting_share: Share of a server's energy that idle power takes while no batch is running.
         as_published_j: Energy per request by the estimator of the study that is repeated.
         batch_size_mean: Of the batches that a server formed.
+        utilization, memory_utilization: Share of the window in which the processors of the device
+            had work, and in which its memory was read or written; arithmetic means.
+        memory_in_use_bytes: The most device memory in use by anybody, over the repetitions.
+        temperature_c: Mean in the window, of the sensor with the highest one.
         series: The figures by block, for ratios: ``energy``, ``energy_net``, ``latency_p50``,
             ``latency_p99``, ``throughput``, ``response_p99``, ``response_mean``.
     """
@@ -131,6 +135,10 @@ class CellRow:
     waiting_share: Interval | None = None
     as_published_j: Interval | None = None
     batch_size_mean: Interval | None = None
+    utilization: Interval | None = None
+    memory_utilization: Interval | None = None
+    memory_in_use_bytes: float | None = None
+    temperature_c: Interval | None = None
     basis: Basis = field(default_factory=Basis)
     left: str = ""
     left_reason: str = ""
@@ -275,6 +283,19 @@ def _row(view: CellArrays, cell: Cell, place: Place) -> CellRow:
     def response(quantile: float) -> Series:
         return series(view("response_time", place)[:, QUANTILES.index(quantile)])
 
+    def known(name: str, summary: "Callable[[Array], Array]") -> Series:
+        """Summarise a figure of domains or sensors in each repetition, of those that have it."""
+        values = view(name, place)
+        found = np.full(len(values), np.nan)
+        if (has := np.isfinite(values).any(axis=-1)).any():
+            found[has] = summary(values[has])
+        return series(found)
+
+    def mean(name: str) -> Interval | None:
+        return known(name, lambda values: np.nanmean(values, axis=-1)).interval(geometric=False)
+
+    temperature = known("temperature_mean", lambda values: np.nanmax(values, axis=-1))
+    in_use = known("memory_device", lambda values: np.nanmax(values, axis=-1))
     return CellRow(
         cell=cell,
         planned=len(requested),
@@ -313,6 +334,10 @@ def _row(view: CellArrays, cell: Cell, place: Place) -> CellRow:
         waiting_share=series(waiting / energies).interval(),
         as_published_j=series(view("energy_per_request_as_published", place)).interval(),
         batch_size_mean=series(view("batch_size_mean", place)).interval(),
+        utilization=mean("utilization"),
+        memory_utilization=mean("memory_utilization"),
+        memory_in_use_bytes=max(in_use.by_block.values(), default=None),
+        temperature_c=temperature.interval(geometric=False),
         left=_left(why, view("stopped_block", place), bool(requested)) if view.raced else "",
         left_reason=str(view("stopped_reason", place)),
         series={

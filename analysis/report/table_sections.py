@@ -4,7 +4,7 @@ from greenbatch.analysis.findings.fairness import Fairness, factor_name
 from greenbatch.analysis.findings.wording import Table
 from greenbatch.analysis.report.findings import InferenceFindings
 from greenbatch.analysis.report.page import TableSection
-from greenbatch.analysis.report.tables import batching, paired
+from greenbatch.analysis.report.tables import batching, device, paired
 from greenbatch.analysis.report.tables.accuracy import accuracy_table
 from greenbatch.analysis.report.tables.batching import batching_table
 from greenbatch.analysis.report.tables.details import beside_ratios, fairness_table, outputs_table
@@ -83,6 +83,7 @@ def table_sections(found: InferenceFindings, footprint: Footprint | None) -> lis
             starts_table(found.starts, found.break_evens), _starts(several=several, warm=warm)
         ),
         TableSection(outputs_table(loop), _OUTPUTS),
+        TableSection(device.device_table(found.cells), device.NOTE),
         TableSection(cells_table(loop), _cells(most)),
     ]
 

@@ -10,9 +10,9 @@ from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from greenbatch.analysis.statistics.interval_methods import RESAMPLES, SEED, welch_error
+from greenbatch.analysis.statistics.interval_methods import RESAMPLES, SEED
 from greenbatch.analysis.statistics.multiple_testing import holm
-from greenbatch.confidence import CONFIDENCE, ROUNDED_NORMAL_QUANTILE, TAILS, student_quantile
+from greenbatch.confidence import ROUNDED_NORMAL_QUANTILE, TAILS, student_quantile
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def shapiro_wilk(groups: Groups) -> list[Test]:
     from scipy import stats
 
     found = []
-    for name, values in _arrays(groups, 3, several=False, spread=True).items():
+    for name, values in checked_groups(groups, 3, several=False, spread=True).items():
         n = values.size
         w, p = stats.shapiro(values)
         skew = float(stats.skew(values, bias=False))
@@ -96,7 +96,7 @@ def levene(groups: Groups) -> Test:
     import numpy as np
     from scipy import stats
 
-    arrays = _arrays(groups, 2)
+    arrays = checked_groups(groups, 2)
     distances = [np.abs(values - np.median(values)) for values in arrays.values()]
     if all(np.ptp(found) <= 1e-9 * found.max() for found in distances):  # as those of two values
         raise UsageError(
@@ -124,9 +124,9 @@ def kruskal_wallis(groups: Groups, *, effects: bool = True) -> Test:
     """
     from scipy import stats
 
-    arrays = _arrays(groups, 2)
+    arrays = checked_groups(groups, 2)
     statistic, p = stats.kruskal(*arrays.values())
-    effect = _bootstrapped(_eta_squared_h, *arrays.values()) if effects else None
+    effect = bootstrapped(_eta_squared_h, *arrays.values()) if effects else None
     degrees_of_freedom = (float(len(arrays) - 1),)
     name = "eta squared of H"
     return make_test(
@@ -158,7 +158,7 @@ def dunn(groups: Groups, *, effects: bool = True) -> list[Test]:
     import numpy as np
     from scipy import stats
 
-    arrays = _arrays(groups, 2)
+    arrays = checked_groups(groups, 2)
     ranks = stats.rankdata(np.concatenate([*arrays.values()]))
     ends = np.cumsum([values.size for values in arrays.values()])
     means = dict(zip(arrays, (part.mean() for part in np.split(ranks, ends[:-1])), strict=True))
@@ -177,71 +177,13 @@ def mann_whitney(groups: Groups) -> list[Test]:
     """Compare all pairs by the ranks within each pair; exact for few values without ties."""
     from scipy import stats
 
-    arrays = _arrays(groups, 2)
+    arrays = checked_groups(groups, 2)
     found = []
     for a, b in combinations(arrays, 2):
         u, p = stats.mannwhitneyu(arrays[a], arrays[b], alternative="two-sided")
         effect = cliffs_delta(arrays[a], arrays[b])
         found.append(make_test("Mann-Whitney", f"{a} - {b}", u, (), p, "Cliff's delta", effect))
     return corrected(found)
-
-
-def welch(groups: Groups) -> list[Test]:
-    """Compare the means of all pairs, spreads unequal; the effect is their difference."""
-    from scipy import stats
-
-    arrays = _arrays(groups, 2, spread=True)
-    found = []
-    for a, b in combinations(arrays, 2):
-        result = stats.ttest_ind(arrays[a], arrays[b], equal_var=False)
-        bounds = result.confidence_interval(CONFIDENCE)
-        difference = arrays[a].mean() - arrays[b].mean()
-        effect = Effect(float(bounds.low), float(difference), float(bounds.high), "Welch's t")
-        found.append(
-            make_test(
-                "Welch",
-                f"{a} - {b}",
-                result.statistic,
-                (float(result.df),),
-                result.pvalue,
-                "difference of means",
-                effect,
-            )
-        )
-    return corrected(found)
-
-
-def games_howell(groups: Groups) -> list[Test]:
-    """Compare the means of all pairs at once, spreads unequal.
-
-    Its p-values and intervals are of the whole family already, by the studentised range, and
-    stay as they are. Source: Games & Howell, Journal of Educational Statistics 1, 1976.
-    """
-    from scipy import stats
-
-    arrays = _arrays(groups, 2, spread=True)
-    result = stats.tukey_hsd(*arrays.values(), equal_var=False)
-    bounds = result.confidence_interval(CONFIDENCE)
-    found = []
-    for (i, a), (j, b) in combinations(enumerate(arrays), 2):
-        difference = float(result.statistic[i, j])
-        errors = [arrays[name].std(ddof=1) / arrays[name].size ** 0.5 for name in (a, b)]
-        error, free = welch_error(errors[0], arrays[a].size - 1, errors[1], arrays[b].size - 1)
-        effect = Effect(
-            float(bounds.low[i, j]), difference, float(bounds.high[i, j]), "simultaneous"
-        )
-        found.append(
-            make_test(
-                "Games-Howell",
-                f"{a} - {b}",
-                float(difference / error),
-                (float(free),),
-                result.pvalue[i, j],
-                "difference of means",
-                effect,
-            )
-        )
-    return found
 
 
 def spearman(pairs: Mapping[str, tuple[float, float]], *, rises: bool = False) -> Test:
@@ -264,7 +206,7 @@ def spearman(pairs: Mapping[str, tuple[float, float]], *, rises: bool = False) -
     from scipy import stats
 
     columns = {name: [pair[at] for pair in pairs.values()] for at, name in enumerate("xy")}
-    x, y = _arrays(columns, 4, spread=True).values()
+    x, y = checked_groups(columns, 4, spread=True).values()
     rho, p = (float(found) for found in stats.spearmanr(x, y))
     n = x.size
     if n <= 8:
@@ -341,10 +283,20 @@ def corrected(tests: Sequence[Test]) -> list[Test]:
     return [replace(test, p_holm=p) for test, p in zip(tests, corrected, strict=True)]
 
 
-def _arrays(
+def checked_groups(
     groups: Groups, least: int, *, several: bool = True, spread: bool = False
 ) -> dict[str, "Array"]:
-    """Check the groups: ``least`` finite values each, and some spread (``spread``: in each)."""
+    """Check groups before they are tested.
+
+    Args:
+        groups: The values of each.
+        least: Finite values that each needs.
+        several: Whether there have to be two or more groups.
+        spread: Whether each needs values that differ; else all together do.
+
+    Raises:
+        UsageError: Something of this is not so.
+    """
     import numpy as np
 
     if several and len(groups) < 2:
@@ -422,7 +374,16 @@ def _eta_squared_h(*samples: "Array", axis: int = -1) -> "Array":
     return found
 
 
-def _bootstrapped(statistic: "Callable[..., Array]", *samples: "Array") -> Effect | None:
+def bootstrapped(statistic: "Callable[..., Array]", *samples: "Array") -> Effect | None:
+    """Bound an effect of several samples by the percentiles of resamples within them.
+
+    Args:
+        statistic: Of samples, along the last axis (keyword ``axis``).
+        samples: The values of each group.
+
+    Returns:
+        ``None`` where no bounds can be had.
+    """
     import warnings
 
     import numpy as np

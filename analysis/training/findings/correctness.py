@@ -19,6 +19,7 @@ from greenbatch.analysis.statistics.claims import (
 )
 from greenbatch.analysis.statistics.hypothesis_tests import Groups, Test
 from greenbatch.analysis.statistics.intervals import Interval, interval, ratio
+from greenbatch.analysis.statistics.mean_tests import games_howell, welch_anova
 from greenbatch.analysis.training.dataset.contexts import Context, contexts, name_of
 from greenbatch.analysis.training.findings.judge import Judge, Metric, word_of
 from greenbatch.errors import UsageError
@@ -88,6 +89,8 @@ class GroupTests:
         levene: For equal spread; ``None`` where it cannot be had.
         kruskal: Whether any group differs, with eta squared of H.
         dunn: Which pairs do, by Holm, with Cliff's delta.
+        welch: Whether any mean differs, spreads unequal; ``None`` also where it was not asked for.
+        games_howell: Which pairs of means do; empty where they were not asked for.
         notes: Why a test has nothing to say.
     """
 
@@ -96,6 +99,8 @@ class GroupTests:
     levene: Test | None
     kruskal: Test | None
     dunn: tuple[Test, ...]
+    welch: Test | None = None
+    games_howell: tuple[Test, ...] = ()
     notes: tuple[str, ...]
 
 
@@ -154,7 +159,11 @@ class Correctness:
 
 
 def correctness(
-    dataset: "xr.Dataset", within: float = 0.01, metric: Metric = "accuracy"
+    dataset: "xr.Dataset",
+    within: float = 0.01,
+    metric: Metric = "accuracy",
+    *,
+    welch: bool = False,
 ) -> list[Correctness]:
     """Set energy per image seen against correctness.
 
@@ -162,6 +171,7 @@ def correctness(
         dataset: As `greenbatch.analysis.training.open_training` or `merge_training` gives it.
         within: How much less correct the greenest choice may be, as a share of the best.
         metric: By which correctness is judged, on the validation images: the best of any epoch.
+        welch: Test means beside ranks.
 
     Returns:
         One for each data set and machine.
@@ -170,31 +180,32 @@ def correctness(
         UsageError: The run was a search, or ``within`` is not between 0 and 1.
         UnknownNameError: There is no such metric.
     """
-    Judge(metric, within)  # checks both
+    judge = Judge(metric, within, welch)
     if is_search(dataset):
         raise UsageError("the run is a search: its trials are no choices that were repeated")
     apart = [dim for dim in cell_dims(dataset) if dim != "data"]
-    return [_correctness(c, part, within, metric) for c, part in contexts(dataset, apart)]
+    return [_correctness(context, part, judge) for context, part in contexts(dataset, apart)]
 
 
-def _correctness(
-    context: Context, part: "xr.Dataset", within: float, metric: Metric
-) -> Correctness:
+def _correctness(context: Context, part: "xr.Dataset", judge: Judge) -> Correctness:
+    metric = judge.metric
     rows = _pareto_statuses(correctness_rows(part), metric)
     known = [row for row in rows if row.energy and getattr(row, metric)]
-    saving, why = _saving(rows, within, metric)
+    saving, why = _saving(rows, judge.within, metric)
     refused = _incomparable(known)
     tests = {
         "energy": group_tests(
-            "energy", {} if refused else {r.name: [*r.energy.values()] for r in rows}
+            "energy",
+            {} if refused else {r.name: [*r.energy.values()] for r in rows},
+            welch=judge.welch,
         ),
     }
     for figure in dict.fromkeys(("accuracy", "f1", metric)):
         values = {row.name: [*getattr(row, figure).values()] for row in rows}
-        tests[figure] = group_tests(figure, values)
+        tests[figure] = group_tests(figure, values, welch=judge.welch)
     if any(row.utilization for row in rows):
         used = {row.name: [*row.utilization.values()] for row in rows}
-        tests["utilization"] = group_tests("utilization", used)
+        tests["utilization"] = group_tests("utilization", used, welch=judge.welch)
     if refused:
         tests["energy"] = replace(tests["energy"], notes=(refused,))
     means = {r.name: (_centre(r.energy_j), _centre(r.correctness(metric))) for r in known}
@@ -372,8 +383,14 @@ def _above_zero(differences: Sequence[float]) -> bool:
     return found is not None and found.kind == "t" and found.low is not None and found.low > 0
 
 
-def group_tests(figure: str, groups: Groups) -> GroupTests:
-    """Do what tests can be done; groups without values are left out, with a note."""
+def group_tests(figure: str, groups: Groups, *, welch: bool = False) -> GroupTests:
+    """Do what tests can be done; groups without values are left out, with a note.
+
+    Args:
+        figure: What is tested.
+        groups: Its values by group.
+        welch: Test means beside ranks.
+    """
     notes = [f"{name} has no {figure} and is left out." for name, v in groups.items() if not v]
     found = {name: values for name, values in groups.items() if values}
     return GroupTests(
@@ -382,6 +399,8 @@ def group_tests(figure: str, groups: Groups) -> GroupTests:
         levene=_tried(lambda: hypothesis_tests.levene(found), notes),
         kruskal=_tried(lambda: hypothesis_tests.kruskal_wallis(found), notes),
         dunn=tuple(_tried(lambda: hypothesis_tests.dunn(found), notes) or ()),
+        welch=_tried(lambda: welch_anova(found), notes) if welch else None,
+        games_howell=tuple(_tried(lambda: games_howell(found), notes) or ()) if welch else (),
         notes=tuple(dict.fromkeys(notes)),
     )
 

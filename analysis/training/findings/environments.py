@@ -117,13 +117,14 @@ class MachinesCompared:
 
 
 def environments(
-    dataset: "xr.Dataset", figure: Figure = "energy"
+    dataset: "xr.Dataset", figure: Figure = "energy", *, welch: bool = False
 ) -> list[tuple[Context, GroupTests]]:
     """Compare the machines of merged runs, each choice by itself.
 
     Args:
         dataset: As `greenbatch.analysis.training.merge_training` gives it.
         figure: ``energy`` per image seen, or the ``utilization`` of the GPU.
+        welch: Test means beside ranks.
 
     Raises:
         UsageError: The runs are not merged along ``machine``.
@@ -143,7 +144,7 @@ def environments(
                 figure="energy", shapiro=(), levene=None, kruskal=None, dunn=(), notes=(note,)
             )
         else:
-            tests = group_tests(figure, groups)
+            tests = group_tests(figure, groups, welch=welch)
         found.append((context, tests))
     return found
 

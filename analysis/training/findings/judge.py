@@ -1,4 +1,4 @@
-"""By what the correctness of trainings is judged."""
+"""By what trainings are judged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,11 +18,13 @@ WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """By what correctness is judged.
+    """By what trainings are judged.
 
     Attributes:
-        metric: The best of any epoch of this.
+        metric: By which correctness is: the best of any epoch of this.
         within: How much less correct the greenest choice may be, as a share of the best.
+        welch: Whether means are tested beside ranks: Welch's analysis of variance and Games and
+            Howell's pairs.
 
     Raises:
         UnknownNameError: There is no such metric.
@@ -31,6 +33,7 @@ class Judge:
 
     metric: Metric = "accuracy"
     within: float = 0.01
+    welch: bool = False
 
     def __post_init__(self) -> None:
         if self.metric not in get_args(Metric):
@@ -44,11 +47,12 @@ class Judge:
 BY_ACCURACY = Judge()
 
 
-def judge_of(metric: str | None, within: float | None) -> Judge:
-    """Return how correctness is judged, by accuracy and within 1 % where nothing is given."""
+def judge_of(metric: str | None, within: float | None, *, welch: bool = False) -> Judge:
+    """Return how trainings are judged, by accuracy and within 1 % where nothing is given."""
     return Judge(
         cast("Metric", metric or BY_ACCURACY.metric),
         BY_ACCURACY.within if within is None else within,
+        welch,
     )
 
 

@@ -68,25 +68,33 @@ class SearchTests:
     dominance: tuple[Dominance, ...]
 
 
-def search_tests(rows: Sequence[SearchRow]) -> list[SearchTests]:
+def search_tests(rows: Sequence[SearchRow], *, welch: bool = False) -> list[SearchTests]:
     """Test strategies against each other, over repetitions; a repetition is a whole search.
 
     Args:
         rows: As `greenbatch.analysis.training.search_rows` gives them.
+        welch: Test means beside ranks.
     """
     groups: dict[Context, list[SearchCurve]] = {}
     for row in rows:
         groups.setdefault(row.curve.context, []).append(row.curve)
-    return [_tests(context, curves) for context, curves in groups.items() if len(curves) > 1]
+    return [
+        _tests(context, curves, welch=welch)
+        for context, curves in groups.items()
+        if len(curves) > 1
+    ]
 
 
-def _tests(context: Context, curves: Sequence[SearchCurve]) -> SearchTests:
+def _tests(context: Context, curves: Sequence[SearchCurve], *, welch: bool) -> SearchTests:
     budgets = {curve.strategy: _over_budget(curve) for curve in curves}
     found = {curve.strategy: [*curve.final.values()] for curve in curves}
     means = {name: [*values.values()] for name, values in budgets.items()}
     return SearchTests(
         context=context,
-        tests=(group_tests(FOUND, found), group_tests(BUDGET, means)),
+        tests=(
+            group_tests(FOUND, found, welch=welch),
+            group_tests(BUDGET, means, welch=welch),
+        ),
         dominance=tuple(_dominance(curves)),
     )
 

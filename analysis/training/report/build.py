@@ -117,7 +117,7 @@ def report_of_file(
             sentences=machine_sentences(dataset, judge.metric),
             tables=[
                 TableSection(machines_table(dataset, parts), MACHINES_NOTE),
-                TableSection(machine_pairs_table(dataset), PAIRS_NOTE),
+                TableSection(machine_pairs_table(dataset, welch=judge.welch), PAIRS_NOTE),
                 TableSection(machine_utilization_table(dataset, parts), UTILIZATION_NOTE),
             ],
             closing="Machines are compared by energy per image seen, choice by choice.",
@@ -147,13 +147,13 @@ def find(
     caveats = training_caveats(dataset, rows)
     why = next((caveat.sentence for caveat in caveats if caveat.code == "energy-missing"), "")
     if is_search(dataset):
-        if judge != BY_ACCURACY:
+        if replace(judge, welch=False) != BY_ACCURACY:
             raise UsageError(
                 "the run is a search, which is judged by its objective and within; leave metric "
                 "and within out"
             )
         names = [str(name) for name in dataset["strategy"].values]
-        shown = search_findings(dataset, rows, names, why)
+        shown = search_findings(dataset, rows, names, why, welch=judge.welch)
     else:
         names = list(dict.fromkeys(row.label for row in drawn(rows)))
         shown = plain_findings(dataset, rows, names, why, judge)

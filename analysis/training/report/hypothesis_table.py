@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from greenbatch import units
 from greenbatch.analysis.findings.wording import DASH, Table, p_text
 from greenbatch.analysis.statistics.hypothesis_tests import Test
 from greenbatch.analysis.training.findings.correctness import Correctness, GroupTests
@@ -32,7 +33,7 @@ def tests_table(found: Sequence[Correctness]) -> Table:
             test.of.replace("_", " ") if test.name == "Spearman" else test.of,
             f"{test.statistic:.4g}",
             p_text(test.p_holm),
-            effect_text(test),
+            effect_text(test, "J" if figure == FIGURES["energy"] else "%"),
         )
         for one in found
         for figure, test in _tests(one)
@@ -79,11 +80,25 @@ def search_tests_table(found: Sequence[SearchTests]) -> Table:
     return Table("tests", "Do the strategies differ?", columns, body, numeric)
 
 
-def effect_text(test: Test) -> str:
-    """Write an effect size with its interval: ``Cliff's delta 0.8 (0.5 … 1)``."""
+def effect_text(test: Test, unit: str = "") -> str:
+    """Write an effect size with its interval: ``Cliff's delta 0.8 (0.5 … 1)``.
+
+    Args:
+        test: With the effect.
+        unit: Of a difference; ``%``: of shares, which differ by points.
+    """
     effect = test.effect
     if effect is None:
         return DASH
+    if unit and test.effect_name.startswith("difference"):
+        ends = (effect.low, effect.centre, effect.high)
+        if unit == "%":
+            low, centre, high = (f"{100 * value:+.2f}" for value in ends)
+            text = f"{test.effect_name} {centre} ({low} … {high}) points"
+        else:
+            low, centre, high = (units.si(value, unit) for value in ends)
+            text = f"{test.effect_name} {centre} ({low} … {high})"
+        return text.replace("-", "−")
     low, centre, high = (
         f"{v:.3g}".replace("-", "−") for v in (effect.low, effect.centre, effect.high)
     )
@@ -105,3 +120,6 @@ def _of_group(group: GroupTests) -> Iterator[Test]:
     if group.kruskal is not None:
         yield group.kruskal
     yield from group.dunn
+    if group.welch is not None:
+        yield group.welch
+    yield from group.games_howell

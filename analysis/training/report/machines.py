@@ -27,8 +27,8 @@ UTILIZATION_NOTE = (
 )
 
 PAIRS_NOTE = (
-    "Dunn's test of each pair of machines, corrected by Holm over the pairs of a choice, with "
-    "Cliff's delta."
+    "Each pair of machines: Dunn's test, corrected by Holm over the pairs of a choice, with "
+    "Cliff's delta; Games and Howell's test of means where it was asked for."
 )
 
 
@@ -87,16 +87,23 @@ def _only(rows: Mapping[str, TrainingRow]) -> TrainingRow | None:
     return next(iter(rows.values())) if len(rows) == 1 else None
 
 
-def machine_pairs_table(dataset: "xr.Dataset") -> Table:
-    """Which pairs of machines differ, each choice by itself (Dunn's test by Holm)."""
-    columns = ("choice", "machines", "p", "effect (95 %)")
+def machine_pairs_table(dataset: "xr.Dataset", *, welch: bool = False) -> Table:
+    """Which pairs of machines differ in energy per image seen, each choice by itself.
+
+    Args:
+        dataset: As `greenbatch.analysis.training.merge_training` gives it.
+        welch: Test means beside ranks.
+    """
+    columns = ("choice", "machines", "test", "p", "effect (95 %)")
+    compared = [] if is_search(dataset) else environments(dataset, welch=welch)
     body = [
-        (context.name or "all", test.of, p_text(test.p_holm), effect_text(test))
-        for context, tests in ([] if is_search(dataset) else environments(dataset))
-        for test in tests.dunn
+        (context.name or "all", test.of, test.name, p_text(test.p_holm), effect_text(test, "J"))
+        for context, tests in compared
+        for test in (*tests.dunn, *([tests.welch] if tests.welch else ()), *tests.games_howell)
     ]
     title = "Pairwise comparison of machines"
-    return Table("machine-pairs", title, columns, tuple(body), (False, False, True, False))
+    numeric = (False, False, False, True, False)
+    return Table("machine-pairs", title, columns, tuple(body), numeric)
 
 
 def machine_sentences(dataset: "xr.Dataset", metric: Metric = "accuracy") -> list[str]:

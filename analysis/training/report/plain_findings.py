@@ -63,7 +63,7 @@ def plain_findings(
     groups = by_data(rows)
     several = len(groups) > 1
     metric = judge.metric
-    judged = correctness(dataset, judge.within, metric)
+    judged = correctness(dataset, judge.within, metric, welch=judge.welch)
     summaries: list[str] = []
     sentences: list[str] = []
     cards: list[Card] = []

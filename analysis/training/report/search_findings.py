@@ -41,7 +41,12 @@ _UNITS = {"accuracy": "%", "energy": "J", "both": "%"}
 
 
 def search_findings(
-    dataset: "xr.Dataset", rows: Sequence[TrainingRow], names: Sequence[str], why: str
+    dataset: "xr.Dataset",
+    rows: Sequence[TrainingRow],
+    names: Sequence[str],
+    why: str,
+    *,
+    welch: bool = False,
 ) -> Findings:
     """Gather what a search shows.
 
@@ -50,9 +55,10 @@ def search_findings(
         rows: Its trials.
         names: Of the strategies, as in the legend.
         why: Why there is no energy; empty where there is.
+        welch: Test means beside ranks.
     """
     found = search_rows(dataset)
-    tested = search_tests(found)
+    tested = search_tests(found, welch=welch)
     groups = [[*members] for _, members in groupby(found, key=lambda row: row.curve.context)]
     answered = [_answer(members) for members in groups]
     sentences = [summary for summary, _ in answered[1:]]

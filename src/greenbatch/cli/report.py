@@ -59,6 +59,14 @@ def report(
             "best, e.g. 2%. Default: 1%."
         ),
     ] = None,
+    welch: Annotated[
+        bool,
+        typer.Option(
+            "--welch",
+            help="Test the means of trainings beside their ranks, for spreads that differ: Welch's "
+            "analysis of variance, and Games-Howell of each pair.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compile a run to dataset.nc and write its report.
@@ -78,6 +86,7 @@ def report(
         timeline_backend=timeline_backend,
         metric=metric,
         within=None if within is None else _share(within),
+        welch=welch,
     )
     if isinstance(report, TrainingReport):
         sentences = {

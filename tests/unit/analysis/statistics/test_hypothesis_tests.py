@@ -9,9 +9,11 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multicomp import pairwise_tukeyhsd
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.oneway import anova_oneway
 
 from greenbatch.analysis.statistics import hypothesis_tests as h
 from greenbatch.analysis.statistics.linear_models import anova, mixed_model
+from greenbatch.analysis.statistics.mean_tests import games_howell, welch, welch_anova
 from greenbatch.analysis.statistics.multiple_testing import holm
 from greenbatch.errors import UsageError
 
@@ -147,7 +149,7 @@ def test_welch_is_rs() -> None:
         "1": [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0],
         "2": [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4],
     }
-    (found,) = h.welch(groups)
+    (found,) = welch(groups)
     assert (found.statistic, found.degrees_of_freedom[0]) == pytest.approx(
         (-1.8608, 17.776), abs=5e-4
     )
@@ -155,9 +157,39 @@ def test_welch_is_rs() -> None:
     assert bounds(found.effect) == pytest.approx((-3.3654832, 0.2054832), abs=1e-7)
 
 
+def test_welchs_analysis_of_variance_is_rs_and_statsmodels() -> None:
+    # oneway.test(weight ~ group, data = PlantGrowth): F = 5.181, num df = 2.000,
+    # denom df = 17.128, p-value = 0.01739.
+    found = welch_anova(PLANTS)
+    assert found.statistic == pytest.approx(5.181, abs=5e-4)
+    assert found.degrees_of_freedom == pytest.approx((2, 17.128), abs=5e-4)
+    assert found.p == pytest.approx(0.01739, abs=5e-6)
+    expected = anova_oneway([*PLANTS.values()], use_var="unequal", welch_correction=True)
+    assert found.statistic == pytest.approx(expected.statistic, rel=1e-12)
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
+    low, high = bounds(found.effect)
+    assert found.effect is not None
+    above = 2 * (found.statistic - 1)
+    assert found.effect.centre == pytest.approx(above / (above + 30))
+    assert low < found.effect.centre < high < 1
+
+
+def test_welchs_analysis_of_two_groups_is_his_t_test() -> None:
+    pair = {name: PLANTS[name] for name in ("ctrl", "trt2")}
+    (t,) = welch(pair)
+    f = welch_anova(pair)
+    assert f.statistic == pytest.approx(t.statistic**2, rel=1e-12)
+    assert f.p == pytest.approx(t.p, rel=1e-9)
+
+
+def test_means_of_a_group_without_spread_are_not_tested() -> None:
+    with pytest.raises(UsageError, match="all values of a group are 2; a test needs values"):
+        welch_anova({"a": [2.0, 2.0], "b": [1.0, 3.0]})
+
+
 @pytest.mark.slow
 def test_games_howell_is_statsmodels() -> None:
-    found = h.games_howell(PLANTS)
+    found = games_howell(PLANTS)
     labels = [name for name, values in PLANTS.items() for _ in values]
     expected = pairwise_tukeyhsd(np.concatenate([*PLANTS.values()]), labels, use_var="unequal")
     for test, p, limits in zip(found, expected.pvalues, expected.confint, strict=True):
@@ -308,7 +340,7 @@ def test_a_mixed_model_without_a_rest_is_refused_in_a_sentence() -> None:
 
 
 def test_families_are_corrected_by_holm() -> None:
-    tests = h.welch(PLANTS)
+    tests = welch(PLANTS)
     expected = multipletests([test.p for test in tests], method="holm")[1]
     assert [test.p_holm for test in tests] == pytest.approx(list(expected))
     # R: p.adjust(c(0.01, 0.04, 0.03, 0.02, 0.05))
@@ -319,7 +351,7 @@ def test_what_cannot_be_tested_is_refused_in_a_sentence() -> None:
     with pytest.raises(UsageError, match="there is 1 group to compare; give two or more"):
         h.kruskal_wallis({"a": [1.0, 2.0]})
     with pytest.raises(UsageError, match="b has 1 finite values of 2"):
-        h.welch({"a": [1.0, 2.0], "b": [1.0, float("nan")]})
+        welch({"a": [1.0, 2.0], "b": [1.0, float("nan")]})
     with pytest.raises(UsageError, match="a test needs values that differ"):
         h.shapiro_wilk({"a": [1.0, 1.0, 1.0]})
     with pytest.raises(UsageError, match="only has one level; leave it out"):

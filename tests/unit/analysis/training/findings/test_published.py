@@ -9,13 +9,13 @@ from greenbatch.analysis.statistics.hypothesis_tests import (
     Test,
     cliffs_delta,
     dunn,
-    games_howell,
     kruskal_wallis,
     levene,
     shapiro_wilk,
     spearman,
 )
 from greenbatch.analysis.statistics.linear_models import anova, tukey
+from greenbatch.analysis.statistics.mean_tests import games_howell
 from greenbatch.analysis.training.dataset.contexts import Context
 from greenbatch.analysis.training.findings.correctness import correctness
 from greenbatch.analysis.training.findings.environments import environments, machines_compared

@@ -20,7 +20,9 @@ from greenbatch.analysis.training import (
     open_training,
     search_rows,
 )
+from greenbatch.analysis.training.findings.correctness import correctness
 from greenbatch.analysis.training.findings.rows import labels_of, training_rows
+from greenbatch.analysis.training.findings.search_tests import search_tests
 from greenbatch.cli import app
 from greenbatch.errors import RunError, UnknownNameError, UsageError
 from greenbatch.records import EnergySource, TrainingCell
@@ -292,6 +294,22 @@ def test_correctness_is_judged_by_what_is_asked_for(tmp_path: Path, no_figures: 
     assert "Pareto front: area under the ROC curve against energy" in text
     assert "highest accuracy: a with" in words(write_report(run).page)
     assert "highest F1 score: a with" in words(write_report(run, metric="f1").page)
+
+
+def test_means_are_tested_where_that_is_asked_for(tmp_path: Path, no_figures: None) -> None:
+    run = fakes.delrey_run(tmp_path, blocks=4, truths={"a": (0.1, 0.9), "b": (0.2, 0.8)})
+    (plain,) = correctness(compile_training(run))
+    assert (plain.tests["energy"].welch, plain.tests["energy"].games_howell) == (None, ())
+    page = write_report(run, welch=True).page
+    with (page.parent / "tables" / "tests.csv").open() as file:
+        lines = [line for line in csv.DictReader(file) if line["figure"] == "energy per image seen"]
+    pair = next(line for line in lines if line["test"] == "Games-Howell")
+    assert re.match(r"difference of means −(9\d|10\d)(\.\d+)? mJ", pair["effect (95 %)"])
+    assert any(line["test"] == "Welch ANOVA" for line in lines)
+    assert "Dunn" in {line["test"] for line in lines}
+    rows = search_rows(compile_training(fakes.search_run(tmp_path / "search")))
+    (found, _) = search_tests(rows, welch=True)[0].tests
+    assert [test.name for test in found.games_howell] == ["Games-Howell"] * 3
 
 
 def test_what_cannot_be_judged_is_refused(tmp_path: Path, no_figures: None) -> None:
