@@ -8,8 +8,8 @@ from greenbatch import units
 from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.comparisons import energy_ratio
-from greenbatch.analysis.findings.wording import ADJUSTED, NOT_KNOWN, bounds, one_or_count, plain
-from greenbatch.analysis.statistics.claims import by_block, least, picked_is_less
+from greenbatch.analysis.findings.wording import NOT_KNOWN, bounds, one_or_count, plain, ranked_by
+from greenbatch.analysis.statistics.claims import Least, by_block, least, picked_is_less
 from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.records import Cell, Decision, Provenance
 
@@ -37,7 +37,9 @@ class Answer:
         alike: Cells with no significant difference from the best.
         apart: Cells that share no chain of blocks with the best, and are not comparable.
         adjusted: Whether cells were measured in different blocks, so that they are ranked by means
-            adjusted for blocks. ``figure`` is of the best cell's own blocks.
+            adjusted for blocks.
+        adjusted_figure: That mean of the best cell, where ``adjusted``. ``figure`` is of the cell's
+            own blocks, as in every table.
         why_not_energy: Why the criterion is not energy.
         latency_p50_s: Of the best cell.
         saved: Its energy per image over that of batch 1 of the same variant, by block; ``None``
@@ -60,6 +62,7 @@ class Answer:
     alike: tuple[Cell, ...] = ()
     apart: tuple[Cell, ...] = ()
     adjusted: bool = False
+    adjusted_figure: float | None = None
     why_not_energy: str | None = None
     latency_p50_s: Interval | None = None
     saved: Interval | None = None
@@ -75,10 +78,12 @@ class Answer:
     @property
     def amount(self) -> str:
         """The figure alone."""
-        centre = self.figure.centre if self.figure else None
+        return self._amount(self.figure.centre if self.figure else None)
+
+    def _amount(self, figure: float | None) -> str:
         if self.criterion == "energy":
-            return units.si(centre, "J")
-        return "–" if centre is None else plain(centre)
+            return units.si(figure, "J")
+        return "–" if figure is None else plain(figure)
 
     @property
     def unit(self) -> str:
@@ -117,7 +122,7 @@ class Answer:
             names = one_or_count([cell.how for cell in self.apart])
             parts.append(f"not comparable with {names}: no chain of shared blocks connects them")
         if self.adjusted:
-            parts.append(ADJUSTED)
+            parts.append(ranked_by(f"{self._amount(self.adjusted_figure)} {self.unit}"))
         return "; ".join(filter(None, parts))
 
     @property
@@ -260,9 +265,16 @@ def _ranked(
         alike=tuple(rows[place].cell for place in found.alike),
         apart=tuple(rows[place].cell for place in found.apart),
         adjusted=found.adjusted,
+        adjusted_figure=_adjusted(found, criterion),
         latency_p50_s=best.latency_p50_s,
     )
     return answer, best, figures
+
+
+def _adjusted(found: Least, criterion: str) -> float | None:
+    if not found.adjusted:
+        return None
+    return 1 / found.means[0] if criterion == "throughput" else found.means[0]
 
 
 def _saved(

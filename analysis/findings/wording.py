@@ -9,7 +9,19 @@ from greenbatch.analysis.findings.comparisons import Ratio
 from greenbatch.analysis.findings.markdown import Markdown, escape
 from greenbatch.analysis.statistics.intervals import Interval
 
-ADJUSTED = "ranked by means adjusted for blocks, as the cells were not measured in the same ones"
+
+def ranked_by(adjusted: str) -> str:
+    """Say that cells were ranked by adjusted means, a clause.
+
+    Args:
+        adjusted: That of the best cell, with its unit.
+    """
+    return (
+        f"ranked by means adjusted for blocks ({adjusted} for the best), as the cells were not "
+        "measured in the same ones; every figure shown is the mean over a cell's own blocks"
+    )
+
+
 DASH = "–"
 """Stands where a figure is missing."""
 NOT_KNOWN = "interval not known"

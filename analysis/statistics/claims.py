@@ -74,7 +74,7 @@ class Competition:
         import numpy as np
 
         known = figures[np.isfinite(figures)]
-        positive = bool((known > 0).all())
+        positive = self._positive = bool((known > 0).all())
         self.values = np.log(figures) if positive else figures
         self.fit: BlockFit = fit_blocks(self.values)
         self._floor = LEAST_SPREAD * (1.0 if positive else float(np.abs(known).mean()))
@@ -82,6 +82,12 @@ class Competition:
         with np.errstate(divide="ignore", invalid="ignore"):
             variances = np.fmax(squares / free, self._floor**2 / 2)
         self._moderated = moderate(variances, free)
+
+    def in_unit(self, values: "Array") -> "Array":
+        """Return ``values``, or means of them, in the unit of the figures."""
+        import numpy as np
+
+        return np.exp(values) if self._positive else values
 
     def p_above(self, above: "Places", below: "Places") -> "Array":
         """Return one-sided p values that cells are above others, pair by pair.
@@ -128,6 +134,8 @@ class Least:
 
     Attributes:
         order: Cells by rising mean, adjusted for blocks; the first is the best.
+        means: These means, in that order and in the unit of the figures (the geometric mean where
+            all are positive).
         runner_up: The next one that is not below the best in the blocks that the two share.
         alike: Those with no significant difference from the best, in that order (Holm over the
             other cells).
@@ -136,6 +144,7 @@ class Least:
     """
 
     order: tuple[int, ...]
+    means: tuple[float, ...]
     runner_up: int | None
     alike: tuple[int, ...]
     apart: tuple[int, ...]
@@ -190,6 +199,7 @@ def least(figures: "Array") -> Least | None:
     corrected = holm((2 * above).tolist())
     return Least(
         order=tuple(order),
+        means=tuple(competition.in_unit(fit.means[order]).tolist()),
         runner_up=next((cell for cell in order[1:] if not elsewhere[cell]), None),
         alike=tuple(c for c, p in zip(order[1:], corrected, strict=True) if p > ALPHA),
         apart=tuple(c for c in known.tolist() if c not in order),

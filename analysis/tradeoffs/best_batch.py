@@ -12,11 +12,11 @@ from greenbatch.analysis.dataset.flagged import flags_in, with_flags
 from greenbatch.analysis.dataset.groups import is_of_servers
 from greenbatch.analysis.dataset.totals import provenance_of
 from greenbatch.analysis.dataset.variables import FLAGS, STATUSES
-from greenbatch.analysis.findings.wording import ADJUSTED, one_or_count
+from greenbatch.analysis.findings.wording import one_or_count, ranked_by
 from greenbatch.analysis.statistics.by_dimension import figure_of
 from greenbatch.analysis.statistics.claims import least
 from greenbatch.analysis.statistics.intervals import Interval, interval
-from greenbatch.analysis.statistics.quantile_claims import exists, is_shown, most_over
+from greenbatch.analysis.statistics.quantile_claims import CONFIDENCE, exists, is_shown, most_over
 from greenbatch.analysis.tradeoffs.curve_selection import free_factors, named, narrowed
 from greenbatch.analysis.tradeoffs.pareto import energy_metric
 from greenbatch.errors import UsageError
@@ -54,7 +54,9 @@ class BestBatch:
         alike: Cells with no significant difference from the best.
         apart: Cells that share no chain of blocks with the best, and are not comparable.
         adjusted: Whether cells were measured in different blocks, so that they are ranked by means
-            adjusted for blocks; ``energy_j`` is of the best cell's own blocks.
+            adjusted for blocks.
+        adjusted_energy_j: That mean of the best cell, where ``adjusted``. ``energy_j`` is of the
+            cell's own blocks, as in every table.
         candidates: Cells that have both figures.
         overloaded: Cells of servers that do not sustain the rate; none of them is an answer.
         flagged: How many repetitions of the cell, and of the next best, carry each flag, in words.
@@ -80,6 +82,7 @@ class BestBatch:
     alike: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
     adjusted: bool = False
+    adjusted_energy_j: float | None = None
     candidates: int = 0
     estimated: bool = False
     overloaded: int = 0
@@ -101,8 +104,9 @@ class BestBatch:
         figures = f"{_with_interval(self.energy_j, 'J')} of {kind} per image, {latency}"
         if not self.meets:
             return (
-                f"None of {self.candidates} cells stays within {units.si(self.max_latency_s, 's')}"
-                f"; the fastest is {self.name}: {figures}."
+                f"None of {units.count(self.candidates, 'cell')} has a mean "
+                f"{self._requested} within {units.si(self.max_latency_s, 's')}; the fastest is "
+                f"{self.name}: {figures}."
             )
         text = f"{self.name} needs least: {figures}"
         if self.max_latency_s is not None:
@@ -116,7 +120,7 @@ class BestBatch:
         if self.apart:
             apart = f"; not comparable with {one_or_count(self.apart)}: no chain of shared blocks"
         if self.adjusted:
-            apart += f"; {ADJUSTED}"
+            apart += f"; {ranked_by(units.si(self.adjusted_energy_j, 'J'))}"
         if self.runner_up is None:
             return apart
         text = f"; next is {self.runner_up}"
@@ -135,23 +139,35 @@ class BestBatch:
         return f"{text} with {more} ({interval_text}{tie}){nor}{apart}"
 
     @property
+    def _requested(self) -> str:
+        what = "latency" if self.of == "batches" else "response time"
+        return f"p{100 * self.quantile:g} {what}"
+
+    @property
     def _called(self) -> str:
         """What the latency is: a quantile that its observations do not have is no quantile."""
-        what = "latency" if self.of == "batches" else "response time"
         if exists(self.fewest, self.quantile):
-            return f"p{100 * self.quantile:g} {what}"
-        return f"{what} (slowest of {self.fewest} {self.of})"
+            return self._requested
+        what = "latency" if self.of == "batches" else "response time"
+        return f"{what} (slowest of {self._counted(self.fewest)})"
+
+    def _counted(self, number: int) -> str:
+        one, several = ("batch", "batches") if self.of == "batches" else ("request", "requests")
+        return units.count(number, one, several)
 
     @property
     def _doubt(self) -> str:
-        """What keeps the limit from being surely met; empty: nothing."""
+        """What shows that the limit is met, and what does not."""
+        observed = self._counted(self.observations)
         if not self.shown:
-            return (
-                f", though {self.observations} {self.of} do not show that the "
-                f"p{100 * self.quantile:g} is"
-            )
-        above = self.latency_s is not None and self.latency_s.kind == "t" and not self.surely
-        return ", though its upper bound is not" if above else ""
+            verb = "does" if self.observations == 1 else "do"
+            return f", though {observed} {verb} not show that the p{100 * self.quantile:g} is"
+        if self.latency_s is None or self.latency_s.kind != "t":
+            few = units.count(self.latency_s.n if self.latency_s else 0, "repetition")
+            return f", as {observed} show; {few} are too few for an interval"
+        if not self.surely:
+            return ", though its upper bound is not"
+        return f", as {observed} show at {100 * CONFIDENCE:g} % confidence"
 
 
 def best_batch(
@@ -251,6 +267,7 @@ def best_batch(
         alike=names(ranked.alike) if ranked else (),
         apart=names(ranked.apart) if ranked else (),
         adjusted=ranked is not None and ranked.adjusted,
+        adjusted_energy_j=ranked.means[0] if ranked is not None and ranked.adjusted else None,
         candidates=len(places),
         estimated=provenance_of(sources[known]).in_part_estimated,
         flagged=_flags(part, dims, [best] if second is None else [best, second]),

@@ -5,7 +5,7 @@ is over the repetitions (blocks).
 """
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -47,6 +47,8 @@ class Crossover:
         sure: Whether the difference is shown at every batch size (``always``, ``never``), or at
             both ends (``crosses``); never with fewer than three repetitions. At most 5 % of such
             claims are false: every difference that one consists of is shown at 5 %.
+        p: Of that claim: the largest of the differences that it consists of.
+        pairs: For how many pairs of curves ``sure`` is corrected, see `as_family`.
         repetitions: Blocks that have all points of both.
         flagged: How many repetitions of the curves carry each flag, in words.
     """
@@ -61,6 +63,8 @@ class Crossover:
     high: float | None = None
     between: tuple[int, int] | None = None
     sure: bool = False
+    p: float = 1.0
+    pairs: int = 1
     repetitions: int = 0
     estimated: bool = False
     flagged: str = ""
@@ -119,8 +123,24 @@ class Crossover:
         if self.repetitions < LEAST:
             count = "one repetition" if self.repetitions == 1 else "two repetitions"
             return f" ({count}: how sure is not known)"
+        if self.sure:
+            return ""
         where = "at both ends" if self.verdict == "crosses" else "at each of them"
-        return "" if self.sure else f"; the difference is not significant {where}"
+        of = f", corrected for {self.pairs} pairs of curves" if self.pairs > 1 else ""
+        return f"; the difference is not significant {where}{of}"
+
+
+def as_family(found: Sequence[Crossover]) -> list[Crossover]:
+    """Correct claims that are reported together (Holm): 5 % is the chance that any is false.
+
+    Args:
+        found: Of every pair of curves that was compared, whatever its verdict.
+    """
+    corrected = holm([one.p for one in found])
+    return [
+        replace(one, sure=one.sure and p <= ALPHA, pairs=len(found))
+        for one, p in zip(found, corrected, strict=True)
+    ]
 
 
 def crossover(
@@ -203,10 +223,11 @@ def crossover(
         between=(int(sizes[0]), int(sizes[-1])),
         repetitions=n,
         sure=bool(shown.all()),
+        p=float(p.max()),
     )
     if n >= LEAST and min(holm(p.tolist())) > ALPHA:
         reason = f"no significant difference at any batch size from {sizes[0]} to {sizes[-1]}"
-        return replace(found, verdict="unknown", reason=reason)
+        return replace(found, verdict="unknown", reason=reason, sure=False, p=1.0)
     if not changes.size:
         return replace(
             found,
@@ -228,6 +249,7 @@ def crossover(
         low=bounds[0],
         high=bounds[1],
         sure=bool(shown[0] and shown[-1]),
+        p=float(max(p[0], p[-1])),
     )
 
 

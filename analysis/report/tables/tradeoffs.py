@@ -1,6 +1,7 @@
 """Trade-offs as the report shows them: Pareto front, saturation point, knee, footprint."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from greenbatch.analysis.findings.comparisons import BestRow
 from greenbatch.analysis.findings.wording import DASH, NOT_KNOWN, Table, amount, spread
 from greenbatch.analysis.statistics.by_dimension import figure_of
 from greenbatch.analysis.statistics.claims import FRONT
-from greenbatch.analysis.tradeoffs.crossovers import crossover
+from greenbatch.analysis.tradeoffs.crossovers import as_family, crossover
 from greenbatch.analysis.tradeoffs.curve_selection import curves
 from greenbatch.analysis.tradeoffs.footprint import Rates, carbon_and_cost, rates_of
 from greenbatch.analysis.tradeoffs.pareto import energy_metric, front_of
@@ -211,7 +212,11 @@ def turning_sentences(answered: Sequence[Answer], found: Sequence[Turning]) -> l
 
 
 def crossing_sentences(dataset: "xr.Dataset", found: Sequence[Turning]) -> list[str]:
-    """Say where another backend overtakes the first one of its model; where none does, nothing."""
+    """Say where another backend overtakes the first one of its model; where none does, nothing.
+
+    The pairs of a report are one family: the chance that any crossing is called significant
+    falsely is at most 5 %.
+    """
     order = {str(model): place for place, model in enumerate(dataset["model"].values.tolist())}
 
     def alike(turning: Turning) -> tuple[str, ...]:
@@ -220,17 +225,13 @@ def crossing_sentences(dataset: "xr.Dataset", found: Sequence[Turning]) -> list[
     def place(key: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
         return order[key[0]], key
 
-    sentences = []
+    compared = []
     for _, members in groupby(sorted(found, key=lambda t: place(alike(t))), key=alike):
         first, *others = members
         for other in others:
-            try:
-                crossed = crossover(dataset, other.labels, first.labels)
-            except UsageError:  # an estimate against a measurement
-                continue
-            if crossed.verdict == "crosses":
-                sentences.append(str(crossed))
-    return sentences
+            with suppress(UsageError):  # an estimate against a measurement
+                compared.append(crossover(dataset, other.labels, first.labels))
+    return [str(one) for one in as_family(compared) if one.verdict == "crosses"]
 
 
 def footprint_table(

@@ -81,3 +81,21 @@ def test_results_that_were_mostly_disturbed_are_headed_by_that(
     words = "Most repetitions were disturbed by other work (2 of 3)"
     assert capsys.readouterr().out.startswith(words)
     assert f'<p class="summary">{words}' in page.read_text()
+
+
+@pytest.mark.parametrize(("repetitions", "interval"), [(1, "none"), (2, "range"), (3, "t")])
+def test_a_script_learns_what_the_bounds_of_an_answer_are(
+    tmp_path: Path, repetitions: int, interval: str
+) -> None:
+    records = [
+        runs.repetition(
+            Cell("alexnet", "onnxruntime-cpu"), block, energy=[runs.figure(30.0 + block)]
+        )
+        for block in range(repetitions)
+    ]
+    design = runs.study(batch_sizes=(1,), repetitions=repetitions)
+    page, findings = report_of_run(runs.write_run(tmp_path / "run", records, design))
+    (answer,) = json.loads(run_as_json(tmp_path / "run", findings, page))["answers"]
+    assert (answer["interval"], answer["repetitions"]) == (interval, repetitions)
+    assert (answer["low"] is None) == (interval == "none")
+    assert answer["adjusted_for_blocks"] is None

@@ -68,7 +68,12 @@ def show_run(found: "InferenceFindings", page: Path) -> None:
 
 
 def run_as_json(run: Path, found: "InferenceFindings", page: Path) -> str:
-    """Write where a run's files are and, for each model, the answer, for a script to read."""
+    """Write where a run's files are and, for each model, the answer, for a script to read.
+
+    ``low`` and ``high`` bound an interval of 95 % where ``interval`` is ``t``; of two repetitions
+    they are their ``range``. ``adjusted_for_blocks`` is what the best was ranked by, where that is
+    another figure.
+    """
     paths = {"run": run, "dataset": run / "dataset.nc", "report": page}
     facts = {
         **{name: str(path) for name, path in paths.items()},
@@ -84,7 +89,9 @@ def run_as_json(run: Path, found: "InferenceFindings", page: Path) -> str:
                 "unit": "J/image" if answer.criterion == "energy" else "images/s",
                 "low": answer.figure.low if answer.figure else None,
                 "high": answer.figure.high if answer.figure else None,
+                "interval": answer.figure.kind if answer.figure else "none",
                 "repetitions": answer.figure.n if answer.figure else 0,
+                "adjusted_for_blocks": answer.adjusted_figure,
                 "energy_source": answer.energy_source,
                 "clear": answer.clear,
                 "no_significant_difference": [_cell(cell) for cell in answer.alike],

@@ -222,4 +222,10 @@ def _row_as_json(row: "SearchRow") -> dict[str, object]:
 def _summary(summary: "Interval | None") -> dict[str, object] | None:
     if summary is None:
         return None
-    return {"value": summary.centre, "low": summary.low, "high": summary.high, "n": summary.n}
+    return {
+        "value": summary.centre,
+        "low": summary.low,
+        "high": summary.high,
+        "n": summary.n,
+        "interval": summary.kind,
+    }

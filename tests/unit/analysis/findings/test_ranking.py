@@ -79,8 +79,14 @@ def test_a_cell_that_left_before_the_room_warmed_is_not_the_best_for_it(tmp_path
     assert answer.margin is not None
     assert answer.margin.centre == pytest.approx(0.308 / 0.300, rel=0.01)
     assert " less" not in answer.certainty
-    assert "adjusted for blocks" in answer.certainty
+    assert answer.adjusted_figure is not None
+    assert answer.figure is not None
+    assert answer.adjusted_figure == pytest.approx(answer.figure.centre, rel=1e-9)  # in all blocks
+    assert answer.figure.centre == pytest.approx(plain[0])  # as the table has it
+    assert f"adjusted for blocks ({answer.value} for the best)" in answer.certainty
     found = best_batch(dataset)
+    assert found.adjusted_energy_j == answer.adjusted_figure
+    assert "adjusted for blocks" in str(found)
     assert (found.labels or {})["backend"] == ORT
     assert found.clear
     front = pareto(dataset)["front"].sel(batch_size=1).squeeze()

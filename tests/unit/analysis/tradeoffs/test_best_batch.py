@@ -33,9 +33,15 @@ def test_the_best_batch_heeds_the_latency_allowed(tmp_path: Path) -> None:
     assert tight.margin.centre == pytest.approx(2 ** (0.2 * 3 - 0.25 - 0.1 * 3))
     none = best_batch(dataset, max_latency=0.001)
     assert not none.meets
-    assert "None of 12 cells stays within 1 ms; the fastest is" in str(none)
+    assert "None of 12 cells has a mean p99 latency within 1 ms; the fastest is" in str(none)
     with pytest.raises(UsageError, match="give a time above 0 in s"):
         best_batch(dataset, max_latency=0.0)
+    shown = best_batch(dataset, max_latency=0.5, quantile=0.5)
+    assert shown.surely
+    assert "within 500 ms, as 300 batches show at 99 % confidence" in str(shown)
+    of_two = best_batch(dataset.isel(repetition=[0, 1]), max_latency=0.5, quantile=0.5)
+    assert not of_two.surely
+    assert "as 200 batches show; 2 repetitions are too few for an interval" in str(of_two)
 
 
 def test_a_p99_of_a_few_batches_is_the_slowest_of_them_and_shows_nothing(tmp_path: Path) -> None:

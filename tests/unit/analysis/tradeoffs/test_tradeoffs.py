@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -208,6 +209,20 @@ def test_a_curve_that_is_always_below_says_always_and_the_other_never(tmp_path: 
     assert (found.verdict, found.sure, found.batch_size) == ("always", True, None)
     assert str(found).endswith("at every batch size from 1 to 32.")
     assert crossover(dataset, B, A).verdict == "never"
+
+
+def test_crossovers_that_are_reported_together_are_one_family(tmp_path: Path) -> None:
+    found = crossover(measured(tmp_path, crossing), A, B)
+    assert found.sure
+    assert 0 < found.p <= 0.05
+    near = replace(found, p=0.03)
+    alone, *_ = crossovers.as_family([near])
+    assert alone.sure
+    assert "not significant" not in str(alone)
+    of_three = crossovers.as_family([near, replace(found, p=0.001), replace(found, p=1.0)])
+    assert [one.sure for one in of_three] == [False, True, False]
+    assert str(of_three[0]).startswith("Of the means, ")
+    assert "not significant at both ends, corrected for 3 pairs of curves" in str(of_three[0])
 
 
 def test_noise_that_hides_the_crossing_leaves_its_bounds_open(tmp_path: Path) -> None:

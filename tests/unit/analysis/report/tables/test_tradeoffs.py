@@ -27,6 +27,7 @@ from greenbatch.analysis.report.tables.tradeoffs import (
     turning_table,
     turnings,
 )
+from greenbatch.analysis.tradeoffs.crossovers import crossover
 from greenbatch.errors import UsageError
 from greenbatch.records import Cell, EnergySource, Record, Repetition
 from tests.fakes import runs
@@ -94,6 +95,25 @@ def test_where_a_larger_batch_stops_paying_is_said_for_the_best_backend(tmp_path
     assert said.startswith("alexnet on torch-cpu does not saturate up to batch 4")
     (crossed,) = crossing_sentences(dataset, found)
     assert crossed.startswith("alexnet on torch-cpu overtakes alexnet on onnxruntime-cpu")
+
+
+def test_the_crossings_of_a_report_are_one_family(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs = COSTS | {
+        replace(cell, backend="openvino-cpu"): cost
+        for cell, cost in COSTS.items()
+        if cell.backend == OTHER
+    }
+    dataset = offline(compile_dataset(run_of(tmp_path, costs)))
+    crossed = replace(crossover(dataset, OTHER, ONE), sure=True, p=0.03)
+    where = "greenbatch.analysis.report.tables.tradeoffs.crossover"
+    monkeypatch.setattr(where, lambda *_: crossed)
+    sentences = crossing_sentences(dataset, turnings(dataset))
+    assert len(sentences) == 2
+    for sentence in sentences:  # 0.03 is significant alone, and not as one of two
+        assert sentence.startswith("Of the means, ")
+        assert "corrected for 2 pairs of curves" in sentence
 
 
 def test_one_batch_size_turns_nowhere(tmp_path: Path) -> None:
