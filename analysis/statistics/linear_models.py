@@ -15,6 +15,7 @@ from greenbatch.analysis.statistics.hypothesis_tests import (
 from greenbatch.analysis.statistics.random_intercepts import fit_random_intercept
 from greenbatch.confidence import CONFIDENCE, student_quantile
 from greenbatch.errors import UsageError
+from greenbatch.extras import require
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def anova(
         Langsrud, Statistics and Computing 13, 2003, for type II; Steiger, Psychological Methods 9,
         2004, for the interval of partial eta squared from the noncentral F.
     """
+    require("an analysis of variance", ["statsmodels"])
     from statsmodels.stats.anova import anova_lm
 
     fit, names = _fitted(rows, value, factors, crossed, block)
@@ -157,6 +159,8 @@ def _fitted(
     """Fit the model; the second are the factors' names by those in the formula."""
     import numpy as np
     import pandas as pd
+
+    require("a linear model", ["statsmodels"])
     from statsmodels.formula.api import ols
 
     # Plain columns: a factor's name need not be a name in a formula.

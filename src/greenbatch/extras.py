@@ -22,6 +22,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "carbon": ("codecarbon",),
     "openvino": ("openvino",),
     "parquet": ("pyarrow",),
+    "stats": ("statsmodels",),
     "testing": ("pytest",),
     "timm": ("timm",),
     "train": ("optuna", "sklearn"),
