@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,19 +15,35 @@ from greenbatch.files import read_text, write_atomically
 from greenbatch.user_folders import runtime_folder
 
 _LIMIT_BYTES = 10_000
+_LOOK_S = 0.5  # how often a run that waits tries again
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CHILD = "greenbatch.runners.child.main"
+
+
+def boot_id() -> str:
+    """Identify the running system, from its start to its end; empty where it has no such number.
+
+    Machines that share a folder have different ones, and the containers of a machine the same.
+    """
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
 
 
 class MachineLock:
     """The lock of this machine, for the runs of one user; it ends with the process.
+
+    Its file is named by `boot_id`: machines that have one folder do not wait for each other.
 
     Attributes:
         held: Whether this run holds it; else another run measures at the same time.
     """
 
     def __init__(self, folder: Path, run: str) -> None:
-        self._lock = FileLock(folder / "measuring.lock", mode=0o600)
-        self._holder = folder / "measuring.txt"
+        name = "-".join(filter(None, ("measuring", boot_id())))
+        self._lock = FileLock(folder / f"{name}.lock", mode=0o600)
+        self._holder = folder / f"{name}.txt"
         self._run = run
         self.held = False
 
@@ -64,13 +81,18 @@ class MachineLock:
 
 @contextmanager
 def machine_for(
-    run: str, *, share: bool | None, on_step: Callable[[str], None] = lambda sentence: None
+    run: str,
+    *,
+    share: bool | None,
+    wait_s: float = 0.0,
+    on_step: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[MachineLock]:
     """Hold the lock of this machine while a run measures.
 
     Args:
         run: What measures, for whoever has to wait.
         share: Measure beside another run; ``None``: that is not offered.
+        wait_s: How long to wait for another run to end, in s.
         on_step: Receives a sentence where another run measures too.
 
     Raises:
@@ -80,7 +102,7 @@ def machine_for(
     """
     try:
         lock = MachineLock(runtime_folder(), run)
-        alone = lock.acquire()
+        alone = lock.acquire() or _wait(lock, wait_s, on_step)
     except OSError as error:
         raise MeasurementError(
             f"this machine cannot be locked for one run: {error}; set XDG_RUNTIME_DIR to a folder "
@@ -96,9 +118,26 @@ def machine_for(
         lock.release()
 
 
+def _wait(lock: MachineLock, wait_s: float, on_step: Callable[[str], None]) -> bool:
+    """Wait until this run has the lock; say whether it has."""
+    end_s = time.monotonic() + wait_s
+    holder = ""
+    while (left_s := end_s - time.monotonic()) > 0:
+        if lock.holder != holder:
+            holder = lock.holder
+            on_step(f"{holder} is measuring on this machine; waiting for it")
+        time.sleep(min(_LOOK_S, left_s))
+        if lock.acquire():
+            return True
+    return False
+
+
 def _share(lock: MachineLock, share: bool | None, on_step: Callable[[str], None]) -> None:
     if not share:
-        offer = ", or add --share-machine: its repetitions are then flagged as disturbed"
+        offer = (
+            " (--wait-machine 1h), or add --share-machine: its repetitions are then flagged as "
+            "disturbed"
+        )
         raise MeasurementError(
             f"{lock.holder} is measuring on this machine, and two runs would disturb each other; "
             f"wait for it{'' if share is None else offer}"

@@ -26,6 +26,7 @@ def compiled_code(
     study: Study,
     *,
     resumed: bool,
+    keep: bool = False,
     on_step: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[Path]:
     """Keep a folder for what the backends of a run compile, until the run is complete.
@@ -37,6 +38,7 @@ def compiled_code(
         run: The run's directory.
         study: Its design.
         resumed: Take what an earlier session compiled; else the folder is emptied.
+        keep: Leave the folder for a later part of the same run.
         on_step: Receives a sentence where something is out of the ordinary.
 
     Yields:
@@ -61,7 +63,8 @@ def compiled_code(
             yield Path(temporary)
         return
     yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    if not keep:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def of_cell(folder: Path, slug: str) -> Path:

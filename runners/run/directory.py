@@ -4,7 +4,7 @@ import json
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Generic, Self, TypeVar
@@ -35,10 +35,13 @@ class Directory(ABC, Generic[Design]):
         path: The directory.
         study: The resolved design.
         journal: What had been measured when the directory was opened.
+        on_append: Called with the lines that were written to the journal, once they are on the
+            disk.
         again: The command that measures a study file anew.
     """
 
     again: ClassVar[str]
+    on_append: Callable[[bytes], None] | None = None
 
     def __init__(self, path: Path, study: Design, journal: Journal, lock: FileLock) -> None:
         self.path = path
@@ -130,7 +133,7 @@ class Directory(ABC, Generic[Design]):
         """
         if not records:
             return
-        data = b"".join(encode(record) for record in records)
+        lines = data = b"".join(encode(record) for record in records)
         size_bytes = os.fstat(self._file).st_size
         try:
             while data:
@@ -140,6 +143,8 @@ class Directory(ABC, Generic[Design]):
             with suppress(OSError):
                 os.ftruncate(self._file, size_bytes)
             raise FileError(files.sentence(error, self.path / _JOURNAL)) from error
+        if self.on_append:
+            self.on_append(lines)
 
     @contextmanager
     def resumable(self) -> Iterator[None]:

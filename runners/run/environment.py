@@ -100,11 +100,11 @@ def describe_without_meters(study: Study | TrainingStudy) -> Environment:
     """Return those members that are known before a meter is opened; nothing is masked."""
     this_machine = machine.look()
     trains = isinstance(study, TrainingStudy)
-    versions = _versions((*PACKAGES, *(TRAINING_PACKAGES if trains else ())))
+    found = versions((*PACKAGES, *(TRAINING_PACKAGES if trains else ())))
     return {
         "machine": asdict(this_machine),
         "gpus": [asdict(gpu) for gpu in gpus.look().devices],
-        "versions": versions,
+        "versions": found,
         "backends": {name: _backend(name) for name in study.backends},
         "threads": thread_count(study.threads),
         "matters": {
@@ -112,7 +112,7 @@ def describe_without_meters(study: Study | TrainingStudy) -> Environment:
             "cores_granted": this_machine.cores_granted,
             "threads": thread_count(study.threads),
             **_modes(this_machine),
-            **{f"version of {name}": version for name, version in versions.items()},
+            **{f"version of {name}": version for name, version in found.items()},
         },
     }
 
@@ -128,7 +128,7 @@ def _backend(name: str) -> Mapping[str, str]:
     return {"runtime": spec.runtime, "provider": spec.provider, "device": spec.device}
 
 
-def _versions(packages: Collection[str]) -> dict[str, str]:
+def versions(packages: Collection[str] = PACKAGES) -> dict[str, str]:
     """Return the versions of what is measured and of what measures, by distribution."""
     found = {
         distribution.name: distribution.version

@@ -27,7 +27,7 @@ from greenbatch.runners.run.directory import RunDirectory
 from greenbatch.runners.run.reference import make_references
 from greenbatch.runners.run.repetition import RunContext, measure
 from greenbatch.runners.scheduling.order import Slot
-from greenbatch.runners.scheduling.schedule import Planned, schedule_of
+from greenbatch.runners.scheduling.schedule import Part, Planned, schedule_of
 
 _LOOK_S, _SHORT_LOOK_S = 1.0, 0.3  # the short one where nothing is waited for
 
@@ -59,8 +59,9 @@ def execute(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_step: Callable[[str], None] = lambda sentence: None,
     neighbours: Callable[[], tuple[str, ...]] = lambda: (),
+    part: Part | None = None,
 ) -> list[Repetition]:
-    """Measure what is left of a run.
+    """Measure what is left of a run, or of a part of it.
 
     Args:
         directory: Of the run; its journal grows.
@@ -69,6 +70,7 @@ def execute(
         on_progress: Called before the first repetition and after each one.
         on_step: Called with what else is done, in a sentence.
         neighbours: Names runs that measure on this machine at the same time.
+        part: Measure no more than this, and keep what was compiled for the other parts.
 
     Returns:
         Every repetition of the run, earlier ones included.
@@ -80,7 +82,7 @@ def execute(
     study = directory.study
     _check_artifacts(directory, artifacts)
     done = list(directory.journal.repetitions)
-    schedule = schedule_of(study, directory.journal)
+    schedule = schedule_of(study, directory.journal, part)
     slots = schedule.slots()
     slot = next(slots, None)
     directory.append([*schedule.decided()])  # of a run that was killed before they were written
@@ -109,7 +111,13 @@ def execute(
             traces=directory.path / "traces",
             references=references,
             cache=stack.enter_context(
-                compiled_code(directory.path, study, resumed=bool(done), on_step=on_step)
+                compiled_code(
+                    directory.path,
+                    study,
+                    resumed=bool(done),
+                    keep=part is not None,
+                    on_step=on_step,
+                )
             ),
             starter=starter,
         )

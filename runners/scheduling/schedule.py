@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from greenbatch.design.study import Study
@@ -12,6 +12,19 @@ from greenbatch.runners.scheduling.racing.race import Race
 from greenbatch.runners.scheduling.stopping import StoppingRule
 
 _REPEATED = 0.25  # of the design; a machine that is never quiet would double it
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one machine measures of a run that several machines share.
+
+    Attributes:
+        blocks: Numbers of its blocks; the other blocks are left out.
+        elsewhere: Pairs of cell and block that another machine measured.
+    """
+
+    blocks: frozenset[int]
+    elsewhere: frozenset[tuple[Cell, int]] = frozenset()
 
 
 class Planned(Protocol):
@@ -45,10 +58,16 @@ class Planned(Protocol):
         """Return what was decided since the last call, and is not in the journal yet."""
 
 
-def schedule_of(study: Study, journal: Journal) -> Planned:
-    """Return the schedule of a run: of its whole design, or a race where it has a budget."""
+def schedule_of(study: Study, journal: Journal, part: Part | None = None) -> Planned:
+    """Return the schedule of a run: of its whole design, or a race where it has a budget.
+
+    Args:
+        study: The design.
+        journal: What was measured before.
+        part: Measure no more than this; a race has no parts.
+    """
     if study.budget is None:
-        return Schedule(study, journal.repetitions)
+        return Schedule(study, journal.repetitions, part)
     return Race(study, journal.repetitions, (*journal.lefts, *journal.decisions))
 
 
@@ -62,10 +81,14 @@ class Schedule:
     Args:
         study: The design.
         done: Repetitions that were measured before.
+        part: Measure no more than this; ``None``: the whole design.
     """
 
-    def __init__(self, study: Study, done: Iterable[Repetition] = ()) -> None:
+    def __init__(
+        self, study: Study, done: Iterable[Repetition] = (), part: Part | None = None
+    ) -> None:
         self._study = study
+        self._part = part
         self._cells = sorted(set(study.cells()))
         self._rule = StoppingRule(
             study.repetitions, study.max_repetitions or study.repetitions, study.precision_target
@@ -89,7 +112,14 @@ class Schedule:
         """Yield what is to be measured; pass each to `add` before the next is taken."""
         order = orders(self._cells, self._study.seed, self._study.order)
         for block in range(self._rule.most):
-            active = [cell for cell in next(order) if self._active(cell, block)]
+            in_order = next(order)
+            if not self._is_mine(block):
+                continue
+            active = [
+                cell
+                for cell in in_order
+                if self._active(cell, block) and not self._is_elsewhere(cell, block)
+            ]
             yield from block_slots(active, block, self._finished)
             while disturbed := [cell for cell in active if self._is_repeated(cell, block)]:
                 for cell in disturbed:
@@ -126,8 +156,12 @@ class Schedule:
             ahead += (
                 Slot(cell, block, 0)
                 for block in range(min(blocks, self._rule.most))
-                if self._is_repeated(cell, block)
-                or (block not in measured and self._active(cell, block))
+                if self._is_mine(block)
+                and not self._is_elsewhere(cell, block)
+                and (
+                    self._is_repeated(cell, block)
+                    or (block not in measured and self._active(cell, block))
+                )
             )
         return ahead
 
@@ -151,6 +185,12 @@ class Schedule:
             self._stopped[record.cell] = max(record.block, self._stopped.get(record.cell, 0))
         if self._may_repeat(record.cell, record.block) and len(self._granted) < self._most_granted:
             self._granted.add((*place, self._attempts[place]))
+
+    def _is_mine(self, block: int) -> bool:
+        return self._part is None or block in self._part.blocks
+
+    def _is_elsewhere(self, cell: Cell, block: int) -> bool:
+        return self._part is not None and (cell, block) in self._part.elsewhere
 
     def _active(self, cell: Cell, block: int) -> bool:
         return block <= self._stopped.get(cell, block)

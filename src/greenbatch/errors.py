@@ -17,6 +17,7 @@
         ├── PlacementError        the graph does not run where requested
         ├── UnsupportedCell       the backend cannot do this cell
         ├── MeterUnavailable      a requested meter cannot be read
+        ├── FleetError            the machines of a fleet cannot be reached
         └── MessageError          a message between parent and child is not valid
 
 A message is one sentence that says what is wrong, what was found, what was wanted and
@@ -127,6 +128,10 @@ class UnsupportedCell(MeasurementError):
 
 class MeterUnavailable(MeasurementError):
     """A requested meter cannot be read."""
+
+
+class FleetError(MeasurementError):
+    """The machines of a fleet cannot be reached, or none of them can measure the study."""
 
 
 class MessageError(MeasurementError):

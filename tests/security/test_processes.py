@@ -244,8 +244,8 @@ def _measures_alone(process: subprocess.Popen[str], study: Path, folder: Path) -
     assert refused.returncode == 3
     assert refused.stderr == (
         f"gb: process {process.pid} (run) is measuring on this machine, and two runs would disturb "
-        "each other; wait for it, or add --share-machine: its repetitions are then flagged as "
-        "disturbed\n"
+        "each other; wait for it (--wait-machine 1h), or add --share-machine: its repetitions are "
+        "then flagged as disturbed\n"
     )
     assert not (folder / "second").exists()
     few = folder / "few.yaml"
@@ -325,6 +325,44 @@ def test_what_cannot_be_flagged_does_not_share_the_machine() -> None:
         with machine_for("b", share=True, on_step=steps.append) as second:
             assert not second.held
     assert "is measuring too; repetitions beside it are flagged as disturbed" in steps[0]
+
+
+def test_a_run_waits_for_the_machine_as_long_as_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    slept_s: list[float] = []
+    with machine_for("first", share=False) as first:
+
+        def sleep(seconds: float) -> None:
+            slept_s.append(seconds)
+            if len(slept_s) == 3:
+                first.release()
+
+        monkeypatch.setattr(time, "sleep", sleep)
+        with machine_for("second", share=False, wait_s=60.0, on_step=steps.append) as second:
+            assert second.held
+            assert len(slept_s) == 3
+    holder = f"process {os.getpid()} (first)"
+    assert steps == [f"{holder} is measuring on this machine; waiting for it"]
+    now_s = iter(range(100))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(now_s)))
+    with (
+        machine_for("first", share=False),
+        pytest.raises(MeasurementError, match=r"\(first\) is measuring .*--wait-machine 1h"),
+        machine_for("second", share=False, wait_s=10.0),
+    ):
+        pass
+
+
+def test_machines_that_have_one_folder_do_not_lock_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = MachineLock(tmp_path, "here")
+    monkeypatch.setattr(machine_lock, "boot_id", lambda: "of another machine")
+    there = MachineLock(tmp_path, "there")
+    assert here.acquire()
+    assert there.acquire()
+    here.release()
+    there.release()
 
 
 def test_a_machine_that_cannot_be_locked_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:

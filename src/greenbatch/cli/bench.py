@@ -17,11 +17,13 @@ from greenbatch.cli.options import (
     ShareMachine,
     ThreadsOfCells,
     Trust,
+    WaitMachine,
     Weights,
     parse_batch_sizes,
     parse_rates,
     parse_settings,
     parse_threads,
+    parse_wait,
 )
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import UsageError
@@ -261,6 +263,7 @@ def bench(
     resume: Resume = None,
     trust: Trust = False,
     share_machine: ShareMachine = False,
+    wait_machine: WaitMachine = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -323,7 +326,13 @@ def bench(
     if resume and (out or study):
         raise UsageError("--resume continues in the folder of the run; remove --out and --study")
     if resume:
-        resume_run(resume, as_json, trust=trust, share_machine=share_machine)
+        resume_run(
+            resume,
+            as_json,
+            trust=trust,
+            share_machine=share_machine,
+            wait_machine_s=parse_wait(wait_machine),
+        )
         return
     if study:
         design, path = read_study(study, ThisMachine()).fresh(), out or inference.fresh_path()
@@ -347,7 +356,14 @@ def bench(
     if study and not trust:
         require_consent(design, study)
     # What a new run executes now is trusted: the user allowed it, or wrote it on the command line.
-    measure(design, path, as_json, trust=True, share_machine=share_machine)
+    measure(
+        design,
+        path,
+        as_json,
+        trust=True,
+        share_machine=share_machine,
+        wait_machine_s=parse_wait(wait_machine),
+    )
 
 
 def _sets_design(options: Mapping[str, Any]) -> bool:

@@ -84,4 +84,5 @@ COMMANDS = {
         "Report what can be measured on this machine, and what cannot.",
     ),
     "study": Entry("study:study", "List, show and run studies."),
+    "fleet": Entry("fleet:fleet", "Measure a study on several machines."),
 }

@@ -33,6 +33,7 @@ def measure(
     *,
     trust: bool = False,
     share_machine: bool = False,
+    wait_machine_s: float = 0.0,
 ) -> None:
     """Measure a study in a new run, and print the answer.
 
@@ -42,6 +43,7 @@ def measure(
         as_json: Print the answer as JSON.
         trust: Run the code that the study names.
         share_machine: Measure beside another run; what is measured is flagged as disturbed.
+        wait_machine_s: How long to wait for another run on this machine to end, in s.
 
     Raises:
         MeasurementError: Nothing could be measured.
@@ -49,13 +51,32 @@ def measure(
     from greenbatch.design.study import Study
 
     if isinstance(design, Study):
-        _inference(design, path, as_json, trust=trust, share_machine=share_machine)
+        _inference(
+            design,
+            path,
+            as_json,
+            trust=trust,
+            share_machine=share_machine,
+            wait_machine_s=wait_machine_s,
+        )
     else:
-        _trainings(design, path, as_json, trust=trust, share_machine=share_machine)
+        _trainings(
+            design,
+            path,
+            as_json,
+            trust=trust,
+            share_machine=share_machine,
+            wait_machine_s=wait_machine_s,
+        )
 
 
 def resume_run(
-    path: Path, as_json: bool, *, trust: bool = False, share_machine: bool = False
+    path: Path,
+    as_json: bool,
+    *,
+    trust: bool = False,
+    share_machine: bool = False,
+    wait_machine_s: float = 0.0,
 ) -> None:
     """Resume an interrupted run of any kind, and print the answer; see `measure`.
 
@@ -66,9 +87,23 @@ def resume_run(
     from greenbatch.runners.run.directory import holds_trainings
 
     if holds_trainings(path):
-        _trainings(None, path, as_json, trust=trust, share_machine=share_machine)
+        _trainings(
+            None,
+            path,
+            as_json,
+            trust=trust,
+            share_machine=share_machine,
+            wait_machine_s=wait_machine_s,
+        )
     else:
-        _inference(None, path, as_json, trust=trust, share_machine=share_machine)
+        _inference(
+            None,
+            path,
+            as_json,
+            trust=trust,
+            share_machine=share_machine,
+            wait_machine_s=wait_machine_s,
+        )
 
 
 def require_consent(
@@ -88,7 +123,13 @@ def require_consent(
 
 
 def _inference(
-    design: "Study | None", path: Path, as_json: bool, *, trust: bool, share_machine: bool
+    design: "Study | None",
+    path: Path,
+    as_json: bool,
+    *,
+    trust: bool,
+    share_machine: bool,
+    wait_machine_s: float,
 ) -> None:
     from greenbatch.cli.output.inference import run_as_json, show_run
     from greenbatch.cli.output.progress import Display
@@ -101,10 +142,21 @@ def _inference(
     with _resumable(path, "repetitions"), Display() as display:
         if design:
             run = inference.run_study(
-                design, path, display.listener, trust=trust, share_machine=share_machine
+                design,
+                path,
+                display.listener,
+                trust=trust,
+                share_machine=share_machine,
+                wait_machine_s=wait_machine_s,
             )
         else:
-            run = inference.resume(path, display.listener, trust=trust, share_machine=share_machine)
+            run = inference.resume(
+                path,
+                display.listener,
+                trust=trust,
+                share_machine=share_machine,
+                wait_machine_s=wait_machine_s,
+            )
     if as_json:
         typer.echo(run_as_json(run.path, run.findings, run.report))
     else:
@@ -135,7 +187,13 @@ def _end(run: "Run") -> None:
 
 
 def _trainings(
-    design: "TrainingStudy | None", path: Path, as_json: bool, *, trust: bool, share_machine: bool
+    design: "TrainingStudy | None",
+    path: Path,
+    as_json: bool,
+    *,
+    trust: bool,
+    share_machine: bool,
+    wait_machine_s: float,
 ) -> None:
     from greenbatch.cli.output.searches import searches_as_json, show_searches
     from greenbatch.cli.output.training import show_trainings, trainings_as_json
@@ -148,10 +206,21 @@ def _trainings(
         listener = display.training_listener
         if design:
             run = training.run_training(
-                design, path, listener, trust=trust, share_machine=share_machine
+                design,
+                path,
+                listener,
+                trust=trust,
+                share_machine=share_machine,
+                wait_machine_s=wait_machine_s,
             )
         else:
-            run = training.resume_training(path, listener, trust=trust, share_machine=share_machine)
+            run = training.resume_training(
+                path,
+                listener,
+                trust=trust,
+                share_machine=share_machine,
+                wait_machine_s=wait_machine_s,
+            )
     if as_json:
         typer.echo(searches_as_json(run, search) if search else trainings_as_json(run))
     elif search:

@@ -71,10 +71,36 @@ Trust = Annotated[
         "installed backends and meters, files in settings.",
     ),
 ]
+WaitMachine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="How long to wait if another run is active on this machine, e.g. 30m. Default: 0, "
+        "which refuses to measure beside it.",
+    ),
+]
 Weights = Annotated[
     str | None,
     typer.Option(help="Weights: auto, pretrained, random or a .safetensors or .pth file."),
 ]
+
+
+def parse_wait(text: str | None, option: str = "--wait-machine") -> float:
+    """Read a time to wait, in s: ``30m``; ``None`` is no time.
+
+    Raises:
+        UsageError: It is no time.
+    """
+    if text is None:
+        return 0.0
+    from pydantic import TypeAdapter, ValidationError
+
+    from greenbatch.design.field_types import Wait
+
+    try:
+        return float(TypeAdapter(Wait).validate_python(text))
+    except ValidationError as error:
+        raise UsageError(f"{option} is {text!r}; write a time, e.g. 30m, or 0") from error
 
 
 def parse_batch_sizes(text: str) -> list[int]:

@@ -7,7 +7,7 @@ import typer
 
 from greenbatch.cli.command import Command, Group
 from greenbatch.cli.measuring import measure, require_consent
-from greenbatch.cli.options import AsJson, Meters, Out, ShareMachine, Trust
+from greenbatch.cli.options import AsJson, Meters, Out, ShareMachine, Trust, WaitMachine, parse_wait
 from greenbatch.cli.output.plan import plan_lines
 from greenbatch.cli.output.printing import echo
 from greenbatch.errors import UsageError
@@ -100,6 +100,7 @@ def run(
     out: Out = None,
     trust: Trust = False,
     share_machine: ShareMachine = False,
+    wait_machine: WaitMachine = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -144,4 +145,11 @@ def run(
     if not trust:
         require_consent(design, Path(name), file.members)
     fresh = design.fresh() if isinstance(design, Study) else design
-    measure(fresh, path, as_json, trust=True, share_machine=share_machine)
+    measure(
+        fresh,
+        path,
+        as_json,
+        trust=True,
+        share_machine=share_machine,
+        wait_machine_s=parse_wait(wait_machine),
+    )

@@ -17,8 +17,10 @@ from greenbatch.cli.options import (
     TrainImages,
     Trust,
     ValidationImages,
+    WaitMachine,
     named_values,
     parse_batch_sizes,
+    parse_wait,
 )
 from greenbatch.cli.output.printing import echo
 from greenbatch.errors import UsageError
@@ -116,6 +118,7 @@ def train(
     resume: Resume = None,
     trust: Trust = False,
     share_machine: ShareMachine = False,
+    wait_machine: WaitMachine = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the trainings in their order; train nothing.")
     ] = False,
@@ -152,7 +155,13 @@ def train(
                 f"--resume takes the design from {resume / 'study.yaml'} and continues in that "
                 "folder; remove all options except --json"
             )
-        resume_run(resume, as_json, trust=trust, share_machine=share_machine)
+        resume_run(
+            resume,
+            as_json,
+            trust=trust,
+            share_machine=share_machine,
+            wait_machine_s=parse_wait(wait_machine),
+        )
         return
     if not models:
         raise UsageError("no network is named; name one, e.g. gb train simple-cnn")
@@ -163,4 +172,11 @@ def train(
 
         echo(*plan_lines(design))
         return
-    measure(design, path, as_json, trust=True, share_machine=share_machine)
+    measure(
+        design,
+        path,
+        as_json,
+        trust=True,
+        share_machine=share_machine,
+        wait_machine_s=parse_wait(wait_machine),
+    )

@@ -17,7 +17,9 @@ from greenbatch.cli.options import (
     TrainImages,
     Trust,
     ValidationImages,
+    WaitMachine,
     named_values,
+    parse_wait,
 )
 from greenbatch.cli.output.printing import echo
 from greenbatch.errors import UsageError
@@ -122,6 +124,7 @@ def tune(
     resume: Resume = None,
     trust: Trust = False,
     share_machine: ShareMachine = False,
+    wait_machine: WaitMachine = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print the trials; train nothing."),
@@ -165,7 +168,13 @@ def tune(
                 f"--resume takes the design from {resume / 'study.yaml'} and continues in that "
                 "folder; remove all options except --json"
             )
-        resume_run(resume, as_json, trust=trust, share_machine=share_machine)
+        resume_run(
+            resume,
+            as_json,
+            trust=trust,
+            share_machine=share_machine,
+            wait_machine_s=parse_wait(wait_machine),
+        )
         return
     if not model:
         raise UsageError("no network is named; name one, e.g. gb tune simple-cnn")
@@ -187,7 +196,14 @@ def tune(
     if dry_run:
         echo(*plan_lines(design))
         return
-    measure(design, path, as_json, trust=True, share_machine=share_machine)
+    measure(
+        design,
+        path,
+        as_json,
+        trust=True,
+        share_machine=share_machine,
+        wait_machine_s=parse_wait(wait_machine),
+    )
 
 
 def default_space(model: str, fixed: set[str]) -> dict[str, Any]:

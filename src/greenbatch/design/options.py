@@ -7,7 +7,7 @@ from typing import TypedDict
 from greenbatch.errors import UnknownNameError
 
 _Values = Mapping[str, Sequence[str | float] | str | float]
-_OTHERS = ("models", "listener", "share_machine")
+_OTHERS = ("models", "listener", "share_machine", "wait_machine_s")
 
 
 class _Options(TypedDict, total=False):

@@ -111,6 +111,19 @@ def decode(line: bytes) -> Record:
     return _adapter().validate_python(storable(members))
 
 
+def checksum_of(line: bytes) -> str:
+    """Return the checksum that stands in a line as `encode` wrote it; it identifies the line.
+
+    Raises:
+        ValueError: There is none.
+    """
+    begin = line.find(_CHECKSUM)
+    if begin < 0:
+        raise ValueError("the line has no checksum")
+    digits = begin + len(_CHECKSUM)
+    return line[digits : digits + _DIGITS].decode("ascii")
+
+
 _CHECKSUM = b'"checksum":"'
 _DIGITS = 16
 _SCHEMA = b'"schema":%d,' % SCHEMA

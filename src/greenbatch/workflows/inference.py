@@ -157,6 +157,7 @@ def run_study(
     *,
     trust: bool = False,
     share_machine: bool = False,
+    wait_machine_s: float = 0.0,
 ) -> Run:
     """Export what is missing, measure a new run of ``study`` in ``path``, and report it.
 
@@ -166,6 +167,7 @@ def run_study(
         listener: Who wants to know what is going on.
         trust: Run the code that the study names, see `greenbatch.runners.run.consent`.
         share_machine: Measure beside another run; repetitions are flagged as disturbed.
+        wait_machine_s: How long to wait for another run on this machine to end, in s.
 
     Raises:
         StudyError: The dataset of the design could not be laid out.
@@ -187,7 +189,9 @@ def run_study(
     require_backends(study.backends)
     if not trust:
         consent.require(study, "the study")
-    with machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine:
+    with machine_for(
+        str(path), share=share_machine, wait_s=wait_machine_s, on_step=listener.on_step
+    ) as machine:
         check_backends(study, listener)
         with meters_for(study) as metering:
             artifacts = export_models(study, listener)
@@ -206,6 +210,7 @@ def resume(
     *,
     trust: bool = False,
     share_machine: bool = False,
+    wait_machine_s: float = 0.0,
 ) -> Run:
     """Go on with a run that was interrupted; what is in its journal is not measured again.
 
@@ -214,6 +219,7 @@ def resume(
         listener: Who wants to know what is going on.
         trust: Run the code that its study names, although it was not begun here.
         share_machine: Measure beside another run; repetitions are flagged as disturbed.
+        wait_machine_s: How long to wait for another run on this machine to end, in s.
 
     Raises:
         UsageError: Its study names code, the run was not begun here, and it is not trusted.
@@ -231,9 +237,11 @@ def resume(
         consent.require(study, f"the run {path}", run=path)
     require_backends(study.backends)
     RunDirectory.require_same(path, describe_without_meters(study))  # nothing was opened or asked
-    with machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine:
+    with machine_for(
+        str(path), share=share_machine, wait_s=wait_machine_s, on_step=listener.on_step
+    ) as machine:
         check_backends(study, listener)
-        artifacts = _find_artifacts(study)
+        artifacts = load_artifacts(study)
         with (
             meters_for(study) as metering,
             RunDirectory.resume(path, describe(study, metering)) as directory,
@@ -248,6 +256,7 @@ def bench(
     *,
     listener: Listener = Listener(),
     share_machine: bool = False,
+    wait_machine_s: float = 0.0,
     **options: Unpack["BenchOptions"],
 ) -> Run:
     """Measure energy and latency of models across runtimes and batch sizes, and write the report.
@@ -259,6 +268,7 @@ def bench(
         models: Names in the registry; the five study models when empty.
         listener: Is called with each step and the progress.
         share_machine: Measure beside another run; repetitions are flagged as disturbed.
+        wait_machine_s: How long to wait for another run on this machine to end, in s.
         options: See `greenbatch.design.options.BenchOptions`.
 
     Returns:
@@ -269,7 +279,14 @@ def bench(
             the nearest one.
     """
     study, path = plan(models, **options)
-    return run_study(study, path, listener, trust=True, share_machine=share_machine)
+    return run_study(
+        study,
+        path,
+        listener,
+        trust=True,
+        share_machine=share_machine,
+        wait_machine_s=wait_machine_s,
+    )
 
 
 def check_room(study: "Study") -> None:
@@ -309,7 +326,8 @@ def meters_for(study: "Study | TrainingStudy") -> "Metering":
     return open_meters(study.meters, MeterOptions(cpu_tdp_w=study.cpu_tdp_w, environ=environ))
 
 
-def _find_artifacts(study: "Study") -> Mapping[str, "Artifact"]:
+def load_artifacts(study: "Study") -> Mapping[str, "Artifact"]:
+    """Read the artifacts of a study, with the fp32 ones as reference, and check their files."""
     from greenbatch.models.artifacts import load_artifact
     from greenbatch.records import artifact_key
 
@@ -337,7 +355,7 @@ def export_models(study: "Study", listener: Listener) -> Mapping[str, "Artifact"
             onnx = study.sources[name].lower().endswith(".onnx")
             free = ["--dynamic-batch"] if onnx else []
             _export([spec], [*options, *inputs, *free], study, listener)
-    return _find_artifacts(study)
+    return load_artifacts(study)
 
 
 def _stale(spec: "ModelSpec", study: "Study") -> bool:

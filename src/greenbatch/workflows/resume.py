@@ -11,6 +11,7 @@ def resume(
     *,
     trust: bool = False,
     share_machine: bool = False,
+    wait_machine_s: float = 0.0,
 ) -> inference.Run | training.Run:
     """Resume an interrupted run; what is in its journal is not measured again.
 
@@ -21,6 +22,7 @@ def resume(
         listener: Called as the run proceeds; one for the other kind of run hears of steps alone.
         trust: Run the code that its study names, although it was not begun here.
         share_machine: Measure beside another run; what is measured is flagged as disturbed.
+        wait_machine_s: How long to wait for another run on this machine to end, in s.
 
     Returns:
         The finished run, of inference or of trainings.
@@ -38,7 +40,11 @@ def resume(
     if holds_trainings(path):
         if not isinstance(listener, training.Listener):
             listener = training.Listener(on_step=on_step)
-        return training.resume_training(path, listener, trust=trust, share_machine=share_machine)
+        return training.resume_training(
+            path, listener, trust=trust, share_machine=share_machine, wait_machine_s=wait_machine_s
+        )
     if not isinstance(listener, inference.Listener):
         listener = inference.Listener(on_step=on_step)
-    return inference.resume(path, listener, trust=trust, share_machine=share_machine)
+    return inference.resume(
+        path, listener, trust=trust, share_machine=share_machine, wait_machine_s=wait_machine_s
+    )

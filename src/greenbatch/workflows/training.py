@@ -97,6 +97,7 @@ def run_training(
     *,
     trust: bool = False,
     share_machine: bool = False,
+    wait_machine_s: float = 0.0,
 ) -> Run:
     """Do a new run of ``study`` in ``path``, and report it.
 
@@ -106,6 +107,7 @@ def run_training(
         listener: Who wants to know what is going on.
         trust: Run the code that the study names, see `greenbatch.runners.run.consent`.
         share_machine: Measure beside another run; trainings are flagged as disturbed.
+        wait_machine_s: How long to wait for another run on this machine to end, in s.
 
     Raises:
         UsageError: The study names code, and it is not trusted.
@@ -124,7 +126,9 @@ def run_training(
     require_backends(study.backends)
     if not trust:
         consent.require(study, "the study")
-    with machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine:
+    with machine_for(
+        str(path), share=share_machine, wait_s=wait_machine_s, on_step=listener.on_step
+    ) as machine:
         _preflight(study, listener)
         with (
             meters_for(study) as metering,
@@ -141,6 +145,7 @@ def resume_training(
     *,
     trust: bool = False,
     share_machine: bool = False,
+    wait_machine_s: float = 0.0,
 ) -> Run:
     """Go on with a run that was interrupted, amid a training where there is a checkpoint.
 
@@ -149,6 +154,7 @@ def resume_training(
         listener: Who wants to know what is going on.
         trust: Run the code that its study names, although it was not begun here.
         share_machine: Measure beside another run; trainings are flagged as disturbed.
+        wait_machine_s: How long to wait for another run on this machine to end, in s.
 
     Raises:
         UsageError: Its study names code, the run was not begun here, and it is not trusted.
@@ -167,7 +173,9 @@ def resume_training(
     require_backends(study.backends)
     TrainingDirectory.require_same(path, describe_without_meters(study))  # no meter was opened
     with (
-        machine_for(str(path), share=share_machine, on_step=listener.on_step) as machine,
+        machine_for(
+            str(path), share=share_machine, wait_s=wait_machine_s, on_step=listener.on_step
+        ) as machine,
         meters_for(study) as metering,
         TrainingDirectory.resume(path, describe(study, metering)) as directory,
     ):

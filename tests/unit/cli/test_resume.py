@@ -29,7 +29,9 @@ def _named_by_the_workflow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each workflow refuses to resume, and says which one it is and what it was given."""
 
     def refusing(name: str) -> Callable[..., None]:
-        def resume(path: Path, listener: object, *, trust: bool, share_machine: bool) -> None:
+        def resume(
+            path: Path, listener: object, *, trust: bool, share_machine: bool, wait_machine_s: float
+        ) -> None:
             kind = type(listener).__module__.rpartition(".")[2]
             raise RunError(f"{name} {path.name} {kind} {trust} {share_machine}")
 

@@ -26,7 +26,7 @@ class Exports:
                 yield outcomes.get(spec.name, good)
 
         monkeypatch.setattr(Fleet, "run", run)
-        monkeypatch.setattr(inference, "_find_artifacts", lambda study: {})
+        monkeypatch.setattr(inference, "load_artifacts", lambda study: {})
 
 
 def export(folder: Path, precisions: Sequence[str] = ("fp32",), seed: int = 0) -> list[str]:

@@ -1,0 +1,327 @@
+"""The client of a fleet: gives units to machines, and takes in what they send."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from greenbatch.errors import FleetError, MessageError
+from greenbatch.runners.fleet.executors import Executor
+from greenbatch.runners.fleet.home import Event, Home
+from greenbatch.runners.fleet.machines import MachineFacts
+from greenbatch.runners.fleet.messages import Assignment, Ended, FileRef, Progressed, decode
+from greenbatch.runners.fleet.planning import Sharing, Unit, dealt, units_of
+
+_LOOK_S = 2.0  # how often to look for machines that came or went
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How a fleet is run.
+
+    Attributes:
+        sharing: How machines divide the study.
+        whole: Whether a unit is the whole study.
+        machines: How many machines to wait for before the first unit.
+        come_s: How long to wait for them, in s.
+        back_s: How long to wait for a machine that was lost, in s.
+        attempts: How often a unit is tried.
+        wait_s: How long a unit waits for another run on its machine, in s.
+        trust: Run the code that the study names.
+        group_versions: Accept machines whose software differs.
+    """
+
+    sharing: Sharing
+    whole: bool = False
+    machines: int = 1
+    come_s: float = 60.0
+    back_s: float = 600.0
+    attempts: int = 3
+    wait_s: float = 3600.0
+    trust: bool = False
+    group_versions: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Whoever wants to know what is going on in a fleet.
+
+    Attributes:
+        on_event: Something happened.
+        on_progress: A machine reports where it stands.
+    """
+
+    on_event: Callable[[Event], None] = lambda event: None
+    on_progress: Callable[[Progressed], None] = lambda progress: None
+
+
+@dataclass(slots=True)
+class _Member:
+    """A machine that takes part.
+
+    Attributes:
+        group: Its group.
+        queue: Units that were given to it and have not ended.
+        lost_at_s: Since when it has not been connected; ``None``: it is.
+    """
+
+    group: str
+    queue: list[Unit] = field(default_factory=list)
+    lost_at_s: float | None = None
+
+
+class Coordinator:
+    """Runs a fleet until every unit has ended; what it knows, it knows from the home folder.
+
+    Args:
+        home: Receives the records.
+        executor: Runs the units.
+        files: Of the artifacts.
+        artifacts_dir: Where they are.
+        rules: See `Rules`.
+        listener: See `Listener`.
+        clock: Returns the time in s.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        executor: Executor,
+        files: Sequence[FileRef],
+        artifacts_dir: Path,
+        rules: Rules,
+        listener: Listener = Listener(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._home = home
+        self._executor = executor
+        self._files = tuple(files)
+        self._artifacts_dir = artifacts_dir
+        self._rules = rules
+        self._listener = listener
+        self._clock = clock
+        self._units = units_of(home.study, whole=rules.whole)
+        self._members: dict[str, _Member] = {}
+        self._refused: dict[str, str] = {}
+        self._failed: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self._versions: dict[str, str] = {}
+        self._looked_s = -_LOOK_S
+
+    def run(self) -> None:
+        """Measure what is left of the fleet's study.
+
+        Raises:
+            FleetError: No machine came, none can measure the study, or one was lost and did not
+                come back; what was measured is kept.
+        """
+        self._gather()
+        for group in dict.fromkeys(member.group for member in self._members.values()):
+            self._deal(group)
+        while self._left():
+            for line in self._executor.receive(0.2):
+                self._take(line)
+            if self._clock() - self._looked_s >= _LOOK_S:
+                self._look_round()
+
+    def _gather(self) -> None:
+        """Wait for the machines, and accept those that can measure."""
+        end_s = self._clock() + self._rules.come_s
+        while True:
+            self._admit()
+            enough = len(self._members) + len(self._refused) >= self._rules.machines
+            if self._clock() >= end_s or (enough and self._members):
+                break
+            if enough and self._clock() >= end_s - self._rules.come_s + _LOOK_S:
+                break
+            time.sleep(0.2)
+        if not self._members:
+            reasons = "; ".join(f"{name}: {why}" for name, why in self._refused.items())
+            raise FleetError(
+                f"no machine can measure the study: {reasons}"
+                if reasons
+                else f"no machine came within {self._rules.come_s:g} s; start workers, or correct "
+                "the address of the scheduler"
+            )
+
+    def _admit(self) -> list[str]:
+        """Accept machines that were not seen before; return them."""
+        self._looked_s = self._clock()
+        new = []
+        for name, seen in self._executor.machines().items():
+            if name in self._members or name in self._refused:
+                continue
+            reason = seen.unfit or (self._unlike(seen.facts) if seen.facts else "")
+            group = self._rules.sharing.group(seen.facts) if seen.facts else None
+            if not reason and (group is None or self._is_full(group)):
+                kind = seen.facts.kind if seen.facts else ""
+                reason = f"it is not needed: its kind is {kind}"
+            if reason or group is None:
+                self._refuse(name, reason)
+                continue
+            for file in self._executor.lacking(name, self._files, self._artifacts_dir):
+                self._executor.send_file(name, file, self._artifacts_dir / file.name)
+            self._members[name] = _Member(group)
+            self._note("accepted", name, reason=seen.facts.kind if seen.facts else "", group=group)
+            new.append(name)
+        return new
+
+    def _unlike(self, facts: MachineFacts) -> str:
+        """Say in which versions a machine differs from the first one; empty where it does not."""
+        if not self._versions:
+            self._versions = facts.versions
+        if self._rules.group_versions:
+            return ""
+        differing = [
+            f"{name} is {facts.versions.get(name, 'not installed')}, and "
+            f"{self._versions.get(name, 'not installed')} on the first machine"
+            for name in sorted({*facts.versions, *self._versions})
+            if facts.versions.get(name) != self._versions.get(name)
+        ]
+        if not differing:
+            return ""
+        more = f", and {len(differing) - 3} more" if len(differing) > 3 else ""
+        return (
+            f"{'; '.join(differing[:3])}{more}; install the same versions, or accept the "
+            "difference with --versions group"
+        )
+
+    def _is_full(self, group: str) -> bool:
+        limit = self._rules.sharing.limit(group)
+        members = [each for each in self._members.values() if each.group == group]
+        return limit is not None and len(members) >= limit
+
+    def _look_round(self) -> None:
+        """See which machines came or went, and give their units to others where these may."""
+        for name in self._admit():
+            self._deal(self._members[name].group)
+        connected = self._executor.machines()
+        for name in self._executor.lost():
+            member = self._members[name]
+            self._executor.withdraw(name)
+            member.queue.clear()
+            if member.lost_at_s is None:
+                self._note("lost", name)
+            member.lost_at_s = self._clock()
+        for name, member in self._members.items():
+            if member.lost_at_s is not None and name in connected:
+                member.lost_at_s = None
+                self._note("returned", name)
+                self._deal(member.group)
+        for group in {member.group for member in self._members.values()}:
+            if any(self._is_idle(name) for name in self._of(group)):
+                self._deal(group)
+        self._give_up()
+
+    def _deal(self, group: str) -> None:
+        """Give the units of a group that nobody has to its machines, evenly."""
+        names = [name for name in self._of(group) if self._members[name].lost_at_s is None]
+        left = self._left_of(group)
+        if not names or not left:
+            return
+        if not self._rules.sharing.each and any(not self._members[name].queue for name in names):
+            for name in names:  # what has not begun is dealt anew
+                back = set(self._executor.withdraw(name))
+                queue = self._members[name].queue
+                self._members[name].queue = [unit for unit in queue if unit.name not in back]
+        given = {unit for name in self._of(group) for unit in self._members[name].queue}
+        free = [unit for unit in left if unit not in given]
+        names.sort(key=lambda name: len(self._members[name].queue))
+        for name, units in dealt(free, names).items():
+            if units:
+                self._members[name].queue += units
+                self._executor.submit(name, [self._assignment(name, unit) for unit in units])
+
+    def _assignment(self, name: str, unit: Unit) -> Assignment:
+        elsewhere = self._home.elsewhere(name)
+        return Assignment(
+            fleet=self._home.fleet.id,
+            machine=name,
+            unit=unit.name,
+            study=self._home.fleet.study,
+            blocks=unit.blocks,
+            elsewhere=tuple(
+                (cell.slug, block) for cell, block in elsewhere if block in (unit.blocks or ())
+            ),
+            known=self._home.known(name),
+            files=self._files,
+            files_at=str(self._artifacts_dir),
+            wait_s=self._rules.wait_s,
+            trust=self._rules.trust,
+            environment={} if self._rules.group_versions else self._versions,
+        )
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message = decode(line)
+        except MessageError as error:
+            self._note("failed", reason=str(error))
+            return
+        if not isinstance(message, Ended):
+            self._home.take(message)
+            if isinstance(message, Progressed):
+                self._listener.on_progress(message)
+            return
+        if message.machine not in self._members:
+            return
+        member = self._members[message.machine]
+        member.queue = [unit for unit in member.queue if unit.name != message.unit]
+        if message.log:
+            self._home.log(message.machine, message.log)
+        if message.outcome == "refused":
+            self._refuse(message.machine, message.reason)
+        elif message.outcome == "finished" and self._home.complete(message):
+            if (message.machine, message.unit) not in self._home.finished():
+                self._note("finished", message.machine, message.unit)
+        else:
+            reason = message.reason or "records of it did not arrive"
+            self._failed[member.group, message.unit].append(reason)
+            self._note("failed", message.machine, message.unit, reason)
+            self._deal(member.group)
+
+    def _refuse(self, name: str, reason: str) -> None:
+        self._refused[name] = reason
+        if member := self._members.pop(name, None):
+            self._executor.withdraw(name)
+            self._deal(member.group)
+        self._note("refused", name, reason=reason)
+
+    def _give_up(self) -> None:
+        """End where nothing but machines that were lost could go on, and they do not come back."""
+        if not self._members:
+            reasons = "; ".join(f"{name}: {why}" for name, why in self._refused.items())
+            raise FleetError(f"no machine can measure the study: {reasons}")
+        lost = {n: m.lost_at_s for n, m in self._members.items() if m.lost_at_s is not None}
+        busy = any(member.queue for name, member in self._members.items() if name not in lost)
+        waited_s = self._clock() - max(lost.values(), default=0.0)
+        if lost and not busy and self._left() and waited_s > self._rules.back_s:
+            raise FleetError(
+                f"{', '.join(lost)} did not come back within {self._rules.back_s:g} s; what was "
+                "measured is kept"
+            )
+
+    def _of(self, group: str) -> list[str]:
+        return [name for name, member in self._members.items() if member.group == group]
+
+    def _is_idle(self, name: str) -> bool:
+        member = self._members[name]
+        return not member.queue and member.lost_at_s is None
+
+    def _left(self) -> list[Unit]:
+        groups = dict.fromkeys(member.group for member in self._members.values())
+        return [unit for group in groups for unit in self._left_of(group)]
+
+    def _left_of(self, group: str) -> list[Unit]:
+        """Return the units of a group that neither finished nor failed too often."""
+        groups = self._home.groups
+        done = {unit for name, unit in self._home.finished() if groups.get(name) == group}
+        return [
+            unit
+            for unit in self._units
+            if unit.name not in done and len(self._failed[group, unit.name]) < self._rules.attempts
+        ]
+
+    def _note(
+        self, what: str, machine: str = "", unit: str = "", reason: str = "", group: str = ""
+    ) -> None:
+        self._listener.on_event(self._home.note(what, machine, unit, reason, group))

@@ -1,0 +1,223 @@
+"""``gb fleet``: a study on several machines."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greenbatch.cli.command import Command, Group
+from greenbatch.cli.measuring import require_consent
+from greenbatch.cli.options import AsJson, Meters, Trust, parse_wait
+from greenbatch.cli.output.printing import echo, note
+from greenbatch.errors import MeasurementError, UsageError
+
+if TYPE_CHECKING:
+    from greenbatch.workflows.fleet.running import FleetRun
+
+PARTLY_FAILED = 4  # as of `gb bench`
+
+fleet = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Measure a study on several machines.",
+)
+
+_Folder = Annotated[Path, typer.Argument(help="Folder of the fleet.")]
+_Local = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Start N workers on this machine. Default: 1."),
+]
+_Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Use a running Dask scheduler, e.g. tcp://head:8786."),
+]
+
+
+@fleet.command("run", cls=Command)
+def run(
+    study: Annotated[str, typer.Argument(help="Preset (see 'gb study list') or study file.")],
+    local: _Local = None,
+    scheduler: _Scheduler = None,
+    machines: Annotated[
+        str,
+        typer.Option(
+            help="Division of the study. each: every machine measures everything. any: all "
+            "machines share the repetitions. KIND=N: N machines whose kind contains KIND share "
+            "them, e.g. 'EPYC 9354=4'."
+        ),
+    ] = "each",
+    unit: Annotated[
+        str,
+        typer.Option(help="What a machine measures at a time: block or study. Default: block."),
+    ] = "block",
+    expect: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Number of machines to wait for. Default: 1; with --local N."
+        ),
+    ] = None,
+    versions: Annotated[
+        str,
+        typer.Option(
+            help="Machines with other versions of the runtimes: refuse or group. Default: refuse."
+        ),
+    ] = "refuse",
+    wait: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="How long a machine waits for another run on it, e.g. 30m; 0 to refuse. "
+            "Default: 1h.",
+        ),
+    ] = "1h",
+    worker_env: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Environment variables of each local worker: a YAML list of mappings.",
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a member of the study. Repeatable."
+        ),
+    ] = None,
+    meter: Meters = None,
+    artifacts: Annotated[
+        Path | None,
+        typer.Option(help="Folder of exported artifacts. Default: the folder of the study."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the new fleet. Default: runs/<date and time>."),
+    ] = None,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a study on the machines of a cluster, and make one dataset of it."""
+    from greenbatch.cli.output.fleet import FleetDisplay
+    from greenbatch.design import presets
+    from greenbatch.design.study import Study
+    from greenbatch.runners.known import ThisMachine
+    from greenbatch.workflows import inference
+    from greenbatch.workflows.fleet import running
+
+    if unit not in ("block", "study"):
+        raise UsageError(f"--unit is {unit!r}; valid: block, study")
+    if versions not in ("refuse", "group"):
+        raise UsageError(f"--versions is {versions!r}; valid: refuse, group")
+    overrides: dict[str, object] = {
+        **({"artifacts_dir": str(artifacts)} if artifacts else {}),
+        **({"meters": meter} if meter else {}),
+    }
+    file = presets.read(study)
+    if file.is_training:
+        raise UsageError(
+            f"{study} is a training study, and a fleet measures inference; run it on one machine "
+            "with: gb study run"
+        )
+    design = presets.resolve(study, ThisMachine(), changes=changes or (), overrides=overrides)
+    assert isinstance(design, Study)
+    if not trust:
+        require_consent(design, Path(study), file.members)
+    path = out or inference.fresh_path()
+    executor = _executor(local, scheduler, worker_env)
+    options = running.FleetOptions(
+        executor=executor,
+        machines=machines,
+        whole=unit == "study",
+        expect=expect or 1,
+        wait_s=parse_wait(wait, "--wait"),
+        trust=True,  # the user allowed it, or wrote it on the command line
+        group_versions=versions == "group",
+    )
+    with FleetDisplay() as display:
+        done = running.run_fleet(design.fresh(), path, options, display.listener, display.steps)
+    _finish(done, as_json)
+
+
+@fleet.command("attach", cls=Command)
+def attach(
+    folder: _Folder,
+    local: _Local = None,
+    scheduler: _Scheduler = None,
+    worker_env: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Environment variables of each local worker."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a fleet; what is in its folder is not measured again."""
+    from greenbatch.cli.output.fleet import FleetDisplay
+    from greenbatch.workflows.fleet import running
+
+    other = local is not None or scheduler is not None
+    executor = _executor(local, scheduler, worker_env) if other else None
+    with FleetDisplay() as display:
+        done = running.attach(folder, executor, display.listener, display.steps)
+    _finish(done, as_json)
+
+
+@fleet.command("status", cls=Command)
+def status(folder: _Folder, as_json: AsJson = False) -> None:
+    """Print what each machine of a fleet has measured, and what is left."""
+    from greenbatch.cli.output.fleet import status_as_json, status_lines
+    from greenbatch.runners.fleet.home import Home
+
+    home = Home.look(folder)
+    if as_json:
+        typer.echo(status_as_json(home))
+    else:
+        echo(*status_lines(home))
+
+
+@fleet.command("logs", cls=Command)
+def logs(
+    folder: _Folder,
+    machine: Annotated[
+        str | None, typer.Argument(help="Name of a machine. Default: all of them.")
+    ] = None,
+) -> None:
+    """Print what the machines of a fleet reported."""
+    from greenbatch.errors import UnknownNameError
+    from greenbatch.runners.fleet.home import Home
+
+    home = Home.look(folder)
+    found = home.logs()
+    if machine is not None and machine not in found:
+        raise UnknownNameError("machine", machine, found)
+    for name, text in found.items():
+        if machine in (None, name):
+            echo(*(f"{name}: {line}" for line in text.splitlines()))
+
+
+def _executor(local: int | None, scheduler: str | None, worker_env: Path | None) -> dict[str, str]:
+    """Return what runs the units, from the options of a command."""
+    if local is not None and scheduler is not None:
+        raise UsageError("--local starts workers, and --scheduler uses running ones; choose one")
+    if scheduler is not None:
+        if worker_env:
+            raise UsageError("--worker-env is for the workers of --local; remove it")
+        return {"kind": "scheduler", "address": scheduler}
+    environments = str(worker_env.resolve()) if worker_env else ""
+    return {"kind": "local", "workers": str(local or 1), "worker_env": environments}
+
+
+def _finish(done: "FleetRun", as_json: bool) -> None:
+    from greenbatch.cli.output.fleet import run_as_json, run_lines
+
+    if as_json:
+        typer.echo(run_as_json(done))
+    else:
+        echo(*run_lines(done))
+    if not done.dataset:
+        reason = next(iter((*done.refused.values(), *done.failed)), "no machine measured anything")
+        raise MeasurementError(f"no repetition of {done.path} could be measured; {reason}")
+    if sum(done.machines.values()) < done.planned:
+        missing = done.planned - sum(done.machines.values())
+        why = f"; the first: {done.failed[0]}" if done.failed else ""
+        note(f"{missing} of {done.planned} repetitions are missing{why}")
+        raise typer.Exit(PARTLY_FAILED)
