@@ -20,6 +20,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
         "torchvision",
     ),
     "carbon": ("codecarbon",),
+    "fleet": ("distributed", "dask_jobqueue"),
     "openvino": ("openvino",),
     "parquet": ("pyarrow",),
     "stats": ("statsmodels",),

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch import extras
 from greenbatch.documents import DocumentError, parse_yaml
 from greenbatch.errors import UsageError
 from greenbatch.files import followed, read_bytes
@@ -28,16 +28,13 @@ def open_executor(options: Mapping[str, str], fleet: str, home: Path) -> Iterato
         home: The fleet's folder.
 
     Raises:
-        UsageError: The kind is not known, or the extra ``fleet`` is not installed.
+        UsageError: The kind is not known.
+        MissingPackage: The extra ``fleet`` is not installed.
         FleetError: Nothing answers.
     """
     kind = options.get("kind", "")
     if kind in ("local", "scheduler"):
-        if find_spec("distributed") is None:
-            raise UsageError(
-                "gb fleet needs Dask, and distributed is not installed; run: "
-                "pip install 'greenbatch[fleet]'"
-            )
+        extras.require("gb fleet", ["distributed"])
         from greenbatch.runners.fleet.executors.dask_cluster import DaskCluster
 
         if kind == "scheduler":

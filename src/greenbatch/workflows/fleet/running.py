@@ -103,8 +103,10 @@ def run_fleet(
     """
     from greenbatch.design.study import reference
     from greenbatch.workflows import inference
+    from greenbatch.workflows.packages import require_backends
 
     steps = steps or inference.Listener()
+    require_backends(study.backends)
     check_divisible(study, options.rules.sharing, whole=options.whole)
     inference.check_room(study)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
