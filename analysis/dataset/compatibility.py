@@ -10,6 +10,7 @@ from greenbatch.analysis.dataset.energy_basis import models_of_estimates
 from greenbatch.design.environment import Environment, Gpu
 from greenbatch.errors import RunError, UsageError
 from greenbatch.privacy import masked
+from greenbatch.records.estimate import facts_of_estimate
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -81,7 +82,9 @@ def facts_of(dataset: "xr.Dataset") -> Facts:
         "machine.power_limit_w": limits_w,
         "machine.threads": environment.threads,
         "domains": _domains(environment),
-        "energy.estimate": models_of_estimates(dataset),
+        "energy.estimate": [
+            str(fact) for model in models_of_estimates(dataset) for fact in facts_of_estimate(model)
+        ],
         **{f"design.{name}": study.members.get(name) for name in _DESIGN},
     }
     return Facts(_texts(identity), _texts(everywhere), _texts(in_place))

@@ -4,7 +4,7 @@ The one rule of comparisons of energy: reports, ``ds.gb``, ``gb compare`` and me
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import prod
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from greenbatch.analysis.dataset.groups import values_of
 from greenbatch.analysis.dataset.variables import PROVENANCES, SOURCES, STATUSES
 from greenbatch.errors import UsageError
 from greenbatch.records import Provenance
-from greenbatch.records.energy import model_of_estimate
+from greenbatch.records.estimate import EstimateFacts, facts_of_estimate, model_of_estimate
 from greenbatch.records.provenance import combine
 
 if TYPE_CHECKING:
@@ -36,12 +36,18 @@ class Part:
     Attributes:
         source: ``measured`` or ``estimated``; ``mixed`` of a sum whose parts are not known.
         model: What an estimate assumes (its power at rest and at full load, the hardware threads,
-            where these are from), in words; empty where it was not recorded.
+            where these are from), in words; empty where it was not recorded. Two parts are
+            compared by its ``facts``, so it may be put in other words.
+        facts: The same in numbers, see `greenbatch.records.estimate.facts_of_estimate`.
     """
 
     domain: str
     source: Provenance
-    model: str = ""
+    model: str = field(default="", compare=False)
+    facts: tuple[EstimateFacts | str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "facts", facts_of_estimate(self.model))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +82,12 @@ class Basis:
     @property
     def models(self) -> tuple[str, ...]:
         """What its estimates assume, each once."""
-        found = dict.fromkeys(part.model for part in self.parts if part.model)
-        return tuple(found | dict.fromkeys(m for other in self.others for m in other.models))
+        return each_once(
+            (
+                *(part.model for part in self.parts),
+                *(model for other in self.others for model in other.models),
+            )
+        )
 
     def without_models(self) -> "Basis":
         """Leave out what estimates assume, so that it may differ."""
@@ -111,8 +121,8 @@ def unlike(one: Basis, other: Basis) -> str:
     if mixed and _sources(one) != _sources(other):
         return f"{_kinds(one, other)}: {_differing(one, other)}"
     ours, theirs = ({part.domain: part for part in basis.parts} for basis in (one, other))
-    models = ((ours[domain].model, theirs[domain].model) for domain in ours.keys() & theirs.keys())
-    if any(a and b and a != b for a, b in models):
+    facts = ((ours[domain].facts, theirs[domain].facts) for domain in ours.keys() & theirs.keys())
+    if any(a and b and a != b for a, b in facts):
         return _differing(one, other)
     return ""
 
@@ -145,7 +155,7 @@ def _differing(one: Basis, other: Basis) -> str:
             return f"{name} counts on one side only"
         if a.source != b.source:
             return f"{name} is {a.source} against {b.source}"
-        if a.model != b.model:
+        if a.facts != b.facts:
             return (
                 f"{name} is estimated by other models (--cpu-tdp and the granted hardware threads "
                 f"decide which): {a.model or 'not recorded'} against {b.model or 'not recorded'}"
@@ -195,7 +205,16 @@ def models_of_estimates(dataset: "xr.Dataset") -> list[str]:
         return []
     estimated = values_of(dataset, "energy_source") == SOURCES.index("estimated")
     texts = dict.fromkeys(values_of(dataset, "energy_reason")[estimated].tolist())
-    return [model_of_estimate(str(text)) for text in texts if text]
+    return list(each_once(model_of_estimate(str(text)) for text in texts if text))
+
+
+def each_once(models: Iterable[str]) -> tuple[str, ...]:
+    """Leave out models that state the same as an earlier one, in whatever words."""
+    found: dict[tuple[EstimateFacts | str, ...], str] = {}
+    for model in models:
+        if facts := facts_of_estimate(model):
+            found.setdefault(facts, model)
+    return tuple(found.values())
 
 
 def bases_of(dataset: "xr.Dataset", total: str = "energy_per_image_source") -> Bases:

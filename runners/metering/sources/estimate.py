@@ -10,7 +10,7 @@ from typing import Self
 
 from greenbatch.errors import UsageError
 from greenbatch.records import EnergySource
-from greenbatch.records.energy import estimate_note
+from greenbatch.records.estimate import EstimateFacts, estimate_note
 from greenbatch.runners.metering.meter import Clock, Domain, EnergyMeter, MeterOptions, Reading
 from greenbatch.runners.metering.sources.cpu_models import (
     AVERAGE,
@@ -72,8 +72,8 @@ class EstimateMeter(EnergyMeter):
                 band_relative=relative,
                 band_power_w=cores * constant_w,
                 note=estimate_note(
-                    f"{cores:g} hardware threads at {power.rest_w:.3g} W each, up to "
-                    f"{power.full_w:.3g} W with their CPU time ({power.origin}); they may be wrong "
+                    f"{EstimateFacts(cores, power.rest_w, power.full_w)} with their CPU time "
+                    f"({power.origin}); they may be wrong "
                     f"by {power.rest_band_w / power.rest_w:.0%} at rest and "
                     f"{power.full_band_w / power.full_w:.0%} at full load"
                 ),

@@ -16,20 +16,9 @@ class EnergySource(StrEnum):
 
 
 _ROUNDED = 1 + 1e-9  # sums of parts
-_OF_AN_ESTIMATE = "estimated, not measured: "
 TDP_OPTION = "--cpu-tdp"
 TDP_HINT = f"pass {TDP_OPTION} W (cpu_tdp_w= in Python), the maximum power of the available cores"
 """What makes an estimate better that is by the average power of servers."""
-
-
-def estimate_note(model: str) -> str:
-    """Write the reason of a figure that is estimated by a model, which is stated in words."""
-    return f"{_OF_AN_ESTIMATE}{model}"
-
-
-def model_of_estimate(note: str) -> str:
-    """Return the model that `estimate_note` was given."""
-    return note.removeprefix(_OF_AN_ESTIMATE).rstrip(".")
 
 
 def _check(label: str, source: EnergySource, value: float | None, reason: str | None) -> None:

@@ -8,7 +8,14 @@ import pytest
 import xarray as xr
 
 from greenbatch.analysis import cell_rows, open_run
-from greenbatch.analysis.dataset.energy_basis import Basis, Part, all_unlike, bases_of, unlike
+from greenbatch.analysis.dataset.energy_basis import (
+    Basis,
+    Part,
+    all_unlike,
+    bases_of,
+    models_of_estimates,
+    unlike,
+)
 from greenbatch.analysis.findings.answers import answers
 from greenbatch.analysis.findings.comparisons import best_rows, comparison_rows
 from greenbatch.analysis.findings.startup import break_evens, start_ups
@@ -85,6 +92,26 @@ def test_the_rule(one: tuple[Part, ...], other: tuple[Part, ...], reason: str) -
     found = unlike(Basis(tuple(sorted(one))), Basis(tuple(sorted(other))))
     assert reason in found
     assert bool(reason) == bool(found)
+
+
+def test_an_estimate_in_other_words_is_the_same_estimate(tmp_path: Path) -> None:
+    again = f"{TWO} with their CPU time (looked up elsewhere); may be wrong by half"
+    assert not unlike(Basis((cpu(),)), Basis((cpu(again),)))
+    assert Basis.of_repetitions([Basis((cpu(),)), Basis((cpu(again),))]).others == ()
+
+    def figures(backend: str, block: int, energy_j: float) -> Sequence[EnergyFigure]:
+        return [estimate(energy_j, TWO if block else again)]
+
+    dataset = dataset_of(tmp_path / "run", figures)
+    assert len(models_of_estimates(dataset)) == 1
+    ratio = dataset.gb.relative_to(backend=A).sel(backend=B)["energy_per_image_ratio"]
+    assert ratio.values.ravel().tolist() == pytest.approx([2.0, 2.0])
+
+
+def test_estimates_that_state_no_numbers_are_compared_by_their_words() -> None:
+    assert unlike(Basis((cpu("a plug nearby"),)), Basis((cpu("another plug"),)))
+    assert unlike(Basis((cpu("a plug nearby"),)), Basis((cpu(TWO),)))
+    assert not unlike(Basis((cpu("a plug nearby"),)), Basis((cpu("a plug nearby"),)))
 
 
 def test_a_mixture_of_which_nothing_else_is_known_is_divided_by_nothing() -> None:
