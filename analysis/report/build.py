@@ -85,7 +85,8 @@ def report_of_file(
             closing=f"Cells of several {along}s are not comparable, so no table holds them "
             "together; 'gb compare' compares two runs.",
         )
-        write_atomically(folder / "index.html", render("overview.html.j2", page=overview))
+        text = render("overview.html.j2", page=overview, script=scripts((), ()))
+        write_atomically(folder / "index.html", text)
     return InferenceReport(folder / "index.html", found)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from greenbatch.analysis.findings.caveats import Caveat, Severity
 from greenbatch.analysis.findings.wording import Table
-from greenbatch.analysis.report.charts.charts import Chart
+from greenbatch.analysis.report.charts.charts import Chart, Style
 from greenbatch.analysis.report.run_facts import Facts, Group
 
 
@@ -127,6 +127,7 @@ class Overview:
         eyebrow: The line above the title.
         along: What the parts are: ``machine`` or ``run``.
         sentences: What the parts show together.
+        sections, styles: Charts of them, and how each part is drawn.
         closing: Stands at the end.
     """
 
@@ -136,5 +137,7 @@ class Overview:
     along: str
     parts: Sequence[Part]
     sentences: Sequence[str] = ()
+    sections: Sequence[Section] = ()
+    styles: Sequence[Style] = ()
     tables: Sequence[TableSection] = ()
     closing: str

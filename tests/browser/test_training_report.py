@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from greenbatch.analysis import write_report
+from greenbatch.analysis.dataset.store import store
+from greenbatch.analysis.training import merge_training
 from greenbatch.records import EnergySource
 from tests.fakes import training_runs
 
@@ -35,10 +37,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             made("hostile"), modes=("a", HOSTILE), blocks=2, study_members={"name": HOSTILE}
         ),
     }
+    hosts = [
+        training_runs.delrey_run(made(host), blocks=3, host=host, power=power)
+        for host, power in (("bench", 1.0), ("cloud", 2.0))
+    ]
+    runs["machines"] = store(merge_training(hosts), made("merged") / "both.nc")
     with pytest.MonkeyPatch.context() as patch:  # figures on paper take most of the time
-        patch.setattr(
-            "greenbatch.analysis.training.report.build.write_training_figures", lambda *_: []
-        )
+        for module in ("build", "overview"):
+            name = f"greenbatch.analysis.training.report.{module}.write_training_figures"
+            patch.setattr(name, lambda *_: [])
         return {name: write_report(run).page for name, run in runs.items()}
 
 
@@ -91,6 +98,20 @@ def test_every_chart_is_drawn_and_nothing_scrolls_sideways(
     words = browser.execute_script("return document.body.innerText")
     assert "NaN" not in words
     assert "undefined" not in words
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (390, True)])
+def test_machines_stand_side_by_side_as_bars(
+    browser: Any, pages: dict[str, Path], width: int, dark: bool
+) -> None:
+    _open(browser, pages["machines"], width, dark=dark)
+    assert _complaints(browser) == []
+    bars = browser.execute_script(
+        "return [...document.querySelectorAll('.chart')].map("
+        "c => c.querySelectorAll('.barlayer .point').length)"
+    )
+    assert bars == [10, 10]  # five networks on two machines: energy, accuracy
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
 def test_a_line_is_taken_out_of_all_charts_and_put_back(

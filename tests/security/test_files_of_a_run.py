@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from greenbatch import files
-from greenbatch.analysis.training.report.build import TABLES
 from greenbatch.analysis.training.report.figures import FIGURES
+from greenbatch.analysis.training.report.table_files import TABLES
 from greenbatch.cli import main
 from greenbatch.design.study import make_study
 from greenbatch.design.training_study import make_training_study

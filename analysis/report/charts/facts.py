@@ -302,6 +302,25 @@ class RepetitionsFacts(TypedDict):
     rows: Sequence[RepetitionsRow]
 
 
+class MachineBars(TypedDict):
+    """A figure of each choice on one machine; nothing where it was not measured."""
+
+    variant: int
+    label: str
+    estimated: bool
+    y: Sequence[Bounds | None]
+
+
+class BarsFacts(TypedDict):
+    """Choices side by side, a bar for each machine; energy (J) or a share (%)."""
+
+    kind: Literal["bars"]
+    unit: str
+    words: str
+    groups: Sequence[str]
+    series: Sequence[MachineBars]
+
+
 ChartFacts = (
     BatchFacts
     | TradeoffFacts
@@ -314,4 +333,5 @@ ChartFacts = (
     | EffectsFacts
     | InteractionFacts
     | RepetitionsFacts
+    | BarsFacts
 )

@@ -1,5 +1,5 @@
-// The figures of a training's page; included before report.js, whose words they use.
-globalThis.ownFigures = {bands, front, effects, interaction, repetitions};
+// The figures of the pages of trainings; included before report.js, whose words they use.
+globalThis.ownFigures = {bands, front, effects, interaction, repetitions, bars};
 
 const percent = (share) => `${Number((100 * share).toPrecision(3))} %`;
 
@@ -174,4 +174,27 @@ function repetitions({unit, words, rows}, chosen) {
     });
   });
   return {data, layout: layout(x, y, {height: 70 + 26 * shown.length, margin: {l: named ? 110 : 20, r: 16, t: 8, b: 44}})};
+}
+
+// Choices side by side, a bar for each machine. Bars begin at zero: the axis is never logarithmic.
+function bars({unit, words, groups, series}, chosen) {
+  const shown = series.filter((one) => chosen.variants.has(one.variant));
+  if (!shown.length) return nothing("Nothing is chosen.");
+  const values = shown.flatMap(({y}) => y.filter(Boolean).flatMap((v) => v.slice(0, 3)));
+  const up = unit === "%" ? shares([0, ...values.map((v) => Math.min(1, v))]) : amounts(values, unit, false);
+  const data = shown.map((one) => {
+    const at = groups.map((_, i) => i).filter((i) => one.y[i]);
+    const y = at.map((i) => one.y[i]);
+    const tone = colour(one.variant);
+    const label = text(one.label + (one.estimated ? " (estimated)" : ""));
+    return {
+      type: "bar", name: label, x: at, y: y.map(([centre]) => centre), error_y: {...errors(y), color: theme().ink},
+      customdata: at.map((i, k) => `<b>${text(groups[i])}</b><br>${text(words)} ${worded(y[k], unit)}`),
+      hovertemplate: `%{customdata}<extra>${label}</extra>`,
+      marker: {color: one.estimated ? `${tone}33` : tone, line: {color: tone, width: one.estimated ? 1.5 : 0}},
+    };
+  });
+  const names = groups.map((group) => text(group.length > 22 ? `${group.slice(0, 21)}…` : group));
+  const x = {...axis(-0.5, groups.length - 0.5, false, groups.map((_, i) => i), names), showgrid: false, tickangle: groups.length > 4 ? -35 : 0};
+  return {data, layout: layout(x, up, {height: 340, barmode: "group", bargap: 0.25, margin: {l: 56, r: 10, t: 8, b: groups.length > 4 ? 110 : 44}})};
 }

@@ -1,19 +1,16 @@
 """The report of a training run: one HTML file that works offline, Markdown, tables, figures."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenbatch.analysis.dataset.described import environment_of, training_study_of
+from greenbatch.analysis.dataset.described import training_study_of
 from greenbatch.analysis.dataset.flagged import mostly_disturbed
 from greenbatch.analysis.dataset.merging import separate
 from greenbatch.analysis.dataset.training_variables import is_search
-from greenbatch.analysis.findings.wording import Table
 from greenbatch.analysis.published.studies import published_studies
-from greenbatch.analysis.report.page import Files, Overview, Part, TableSection
-from greenbatch.analysis.report.render import render, scripts, write_latex, written_into
-from greenbatch.analysis.report.run_facts import machine_line
+from greenbatch.analysis.report.page import Files
+from greenbatch.analysis.report.render import render, scripts, written_into
 from greenbatch.analysis.report.tables.tradeoffs import Footprint
 from greenbatch.analysis.training.dataset.store import open_training_with_files
 from greenbatch.analysis.training.findings.caveats import training_caveats
@@ -23,19 +20,12 @@ from greenbatch.analysis.training.report.charts import drawn
 from greenbatch.analysis.training.report.figures import write_training_figures
 from greenbatch.analysis.training.report.findings import TrainingFindings, TrainingReport
 from greenbatch.analysis.training.report.footprint_table import footprint_sections
-from greenbatch.analysis.training.report.machines import (
-    MACHINES_NOTE,
-    PAIRS_NOTE,
-    UTILIZATION_NOTE,
-    machine_pairs_table,
-    machine_sentences,
-    machine_utilization_table,
-    machines_table,
-)
+from greenbatch.analysis.training.report.overview import machines_page, write_machines
 from greenbatch.analysis.training.report.page import training_page
 from greenbatch.analysis.training.report.plain_findings import plain_findings
 from greenbatch.analysis.training.report.search_findings import search_findings
-from greenbatch.analysis.training.report.tables import table_csv, trainings_csv, trials_csv
+from greenbatch.analysis.training.report.table_files import write_tables
+from greenbatch.analysis.training.report.tables import trainings_csv, trials_csv
 from greenbatch.errors import UsageError
 from greenbatch.files import remove_old_drafts, write_atomically
 from greenbatch.records import Journal
@@ -45,25 +35,6 @@ if TYPE_CHECKING:
 
 FOLDER = "report"
 NO_FOOTPRINT = Footprint()
-TABLES = (
-    "trainings",
-    "trials",
-    "searches",
-    "best-trials",
-    "levels",
-    "anova",
-    "pairs",
-    "tests",
-    "phases",
-    "device",
-    "sizes",
-    "complexity",
-    "published",
-    "footprint",
-    "settings",
-    "substitutions",
-)
-"""Every table that a report of trainings may have; it replaces and deletes files of these names."""
 
 
 def report_of_run(
@@ -97,32 +68,11 @@ def report_of_file(
         (alone,) = found.values()
         return TrainingReport(_write(folder, dataset, alone, f"../{path.name}"), found)
     names = {label: f"machine-{number}" for number, label in enumerate(parts, start=1)}
-    with written_into(folder):
+    page = machines_page(dataset, parts, found, names, judge)
+    with written_into(folder, "tables", "figures"):
         for label, part in parts.items():
             _write(folder / names[label], part, found[label], f"../../{path.name}")
-        overview = Overview(
-            title=dataset.attrs["title"],
-            source=dataset.attrs["source"],
-            eyebrow="greenbatch · energy and correctness of training",
-            along="machine",
-            parts=[
-                Part(
-                    label,
-                    f"{names[label]}/index.html",
-                    machine_line(environment_of(part)),
-                    found[label].shown.summary,
-                )
-                for label, part in parts.items()
-            ],
-            sentences=machine_sentences(dataset, judge.metric),
-            tables=[
-                TableSection(machines_table(dataset, parts), MACHINES_NOTE),
-                TableSection(machine_pairs_table(dataset, welch=judge.welch), PAIRS_NOTE),
-                TableSection(machine_utilization_table(dataset, parts), UTILIZATION_NOTE),
-            ],
-            closing="Machines are compared by energy per image seen, choice by choice.",
-        )
-        write_atomically(folder / "index.html", render("overview.html.j2", page=overview))
+        write_machines(folder, page)
     return TrainingReport(folder / "index.html", found)
 
 
@@ -171,7 +121,7 @@ def _write(folder: Path, dataset: "xr.Dataset", found: TrainingFindings, data_fi
     page = training_page(dataset, found)
     sections, looks = page.figures.sections, page.figures.styles
     with written_into(folder, "tables", "figures"):
-        _write_tables(folder / "tables", [section.table for section in page.tables])
+        write_tables(folder / "tables", [section.table for section in page.tables])
         name, text = (
             ("trials", trials_csv(dataset))
             if is_search(dataset)
@@ -189,12 +139,3 @@ def _write(folder: Path, dataset: "xr.Dataset", found: TrainingFindings, data_fi
         text = render("training.html.j2", page=page, files=files, script=script)
         write_atomically(folder / "index.html", text)
     return folder / "index.html"
-
-
-def _write_tables(folder: Path, tables: Sequence[Table]) -> None:
-    for name in TABLES:  # none of an earlier report
-        for ending in ("csv", "tex"):
-            (folder / f"{name}.{ending}").unlink(missing_ok=True)
-    write_latex(folder, tables)
-    for table in tables:
-        write_atomically(folder / f"{table.name}.csv", table_csv(table))

@@ -176,6 +176,11 @@ def front_charts(
     return charts
 
 
+def sentence_case(words: str) -> str:
+    """Begin with a capital letter, and leave the others: ``Area under the ROC curve``."""
+    return words[:1].upper() + words[1:]
+
+
 def by_data(rows: Sequence[TrainingRow]) -> dict[str, list[TrainingRow]]:
     """Group rows by their data set."""
     found: dict[str, list[TrainingRow]] = {}

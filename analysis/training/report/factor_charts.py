@@ -13,6 +13,7 @@ from greenbatch.analysis.report.charts.facts import (
 from greenbatch.analysis.training.findings.factorial import Factorial
 from greenbatch.analysis.training.findings.judge import WORDS
 from greenbatch.analysis.training.findings.levels import ByLevel
+from greenbatch.analysis.training.report.charts import sentence_case
 
 MOST_PAIRS = 6
 """Of more pairs of factors, those whose interaction explains most of the energy are drawn."""
@@ -29,7 +30,7 @@ def effect_charts(found: Sequence[Factorial]) -> list[Chart]:
         )
         for name, levels, unit, words in figures:
             title = ": ".join(filter(None, (one.context.name, words)))
-            label = f"{words.capitalize()} by {', '.join(one.factors)}, {one.context.name}"
+            label = f"{sentence_case(words)} by {', '.join(one.factors)}, {one.context.name}"
             if facts := _effects(levels, unit, words):
                 charts.append(Chart(f"{name}-{number}", title, label.rstrip(", "), facts))
     return charts

@@ -12,6 +12,7 @@ from greenbatch.analysis.report.charts.facts import (
     ChartFacts,
     FrontFacts,
     FrontPoint,
+    MachineBars,
     RepetitionsRow,
 )
 from greenbatch.analysis.report.charts.palette import ACCENT, GRID, INK, MUTED
@@ -19,6 +20,7 @@ from greenbatch.analysis.report.figures.style import DASHES, SHAPES, log_axis, s
 from greenbatch.analysis.report.page import Section
 from greenbatch.analysis.statistics.intervals import sides
 from greenbatch.analysis.training.report.panels import (
+    bars,
     effects,
     interaction,
     percent_axis,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 FIGURES = (
     *("learning", "epochs", "front", "repetitions", "effects", "interaction", "search", "trials"),
+    *("machines", "machine-utilization", "machine-correctness"),
 )
 """Every figure that a report of trainings may have, by its section's name; the report may replace
 and delete files of these names."""
@@ -97,6 +100,8 @@ def _draw(axes: "Axes", facts: ChartFacts, styles: Sequence[Style]) -> None:
         interaction(axes, facts)
     elif facts["kind"] == "repetitions":
         repetitions(axes, facts, styles)
+    elif facts["kind"] == "bars":
+        bars(axes, facts, styles)
 
 
 def _height(chart: Chart) -> float:
@@ -107,11 +112,13 @@ def _height(chart: Chart) -> float:
     return 2.8
 
 
-def _lines(facts: ChartFacts) -> Sequence[Band | FrontPoint | RepetitionsRow]:
+def _lines(facts: ChartFacts) -> Sequence[Band | FrontPoint | RepetitionsRow | MachineBars]:
     if facts["kind"] == "bands":
         return facts["curves"]
     if facts["kind"] == "repetitions":
         return facts["rows"]
+    if facts["kind"] == "bars":
+        return facts["series"]
     return facts["points"] if facts["kind"] == "front" else ()
 
 

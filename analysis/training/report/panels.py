@@ -1,15 +1,17 @@
-"""Panels of the figures on paper: levels of factors, their interactions, and single repetitions."""
+"""Panels of the figures on paper: factors, interactions, repetitions, and machines."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.analysis.report.charts.charts import Style
 from greenbatch.analysis.report.charts.facts import (
+    BarsFacts,
     EffectsFacts,
     InteractionFacts,
     RepetitionsFacts,
 )
-from greenbatch.analysis.report.charts.palette import ACCENT, GRID, MUTED
+from greenbatch.analysis.report.charts.palette import ACCENT, GRID, INK, MUTED
 from greenbatch.analysis.report.figures.style import SHAPES, log_axis
 from greenbatch.analysis.statistics.intervals import sides
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import XAxis, YAxis
 
 _LONG = 25  # letters of a name that has no room beside its row
+_LEVEL = 3  # names below an axis that have room beside each other
 _MARKERS = ("o", "s", "D", "^", "p")
 
 
@@ -118,3 +121,39 @@ def repetitions(axes: "Axes", facts: RepetitionsFacts, styles: Sequence[Style]) 
     words = "" if facts["unit"] == "J" else ", percentage points"
     axes.set_xlabel(f"difference from the median{words}", color=MUTED)
     axes.grid(axis="x", color=GRID, linewidth=0.7)
+
+
+def bars(axes: "Axes", facts: BarsFacts, styles: Sequence[Style]) -> None:
+    """Draw choices side by side, a bar for each machine; bars begin at zero."""
+    width = 0.8 / len(facts["series"])
+    ends = [0.0]
+    for place, one in enumerate(facts["series"]):
+        style = styles[one["variant"]]
+        known = [(at, value) for at, value in enumerate(one["y"]) if value]
+        margins = zip(*(sides(*value[:3]) for _, value in known), strict=True)
+        axes.bar(
+            [at - 0.4 + width * (place + 0.5) for at, _ in known],
+            [value[0] for _, value in known],
+            width=width,
+            yerr=[list(margin) for margin in margins],
+            facecolor="none" if one["estimated"] else style.light,
+            edgecolor=style.light,
+            ecolor=INK,
+            capsize=2,
+            linewidth=1.0,
+        )
+        ends += [end for _, value in known for end in value[:3]]
+    short = [name if len(name) < _LONG else f"{name[: _LONG - 2]}…" for name in facts["groups"]]
+    many = len(short) > _LEVEL
+    axes.set_xticks(
+        range(len(short)),
+        short,
+        rotation=35 if many else 0,
+        ha="right" if many else "center",
+    )
+    if facts["unit"] == "%":
+        percent_axis(axes.yaxis, axes.set_ylim, ends)
+    else:
+        axes.set_ylim(min(0.0, 1.1 * min(ends)), 1.1 * max(ends))
+        axes.yaxis.set_major_formatter(lambda value, _: units.si(value, facts["unit"]))
+    axes.grid(axis="y", color=GRID, linewidth=0.7)

@@ -11,7 +11,7 @@ from greenbatch.analysis.report.charts.facts import (
 )
 from greenbatch.analysis.training.findings.judge import WORDS, Metric
 from greenbatch.analysis.training.findings.rows import TrainingRow
-from greenbatch.analysis.training.report.charts import by_data
+from greenbatch.analysis.training.report.charts import by_data, sentence_case
 
 LEAST = 3
 """Repetitions of a choice whose spread is drawn."""
@@ -46,7 +46,7 @@ def repetition_charts(
                     "words": words,
                     "rows": found,
                 }
-                label = f"{words.capitalize()} of each repetition on {data} against the median"
+                label = f"{sentence_case(words)} of each repetition on {data} against the median"
                 name = f"repetitions-{'energy' if unit == 'J' else 'correct'}-{number}"
                 charts.append(Chart(name, f"{data}: {words}", label, facts))
     return charts

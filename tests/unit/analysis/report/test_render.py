@@ -60,6 +60,6 @@ def test_an_overview_shows_every_part() -> None:
     overview = Overview(
         title="two", source="", eyebrow="", along="run", parts=parts, closing="The end."
     )
-    html = render("overview.html.j2", page=overview)
+    html = render("overview.html.j2", page=overview, script=scripts((), ()))
     assert "2 runs side by side" in html
     assert all(f'<a href="{part.href}">{part.label}</a>' in html for part in parts)

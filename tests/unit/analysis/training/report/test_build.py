@@ -34,9 +34,9 @@ EVIL = "<script>alert(1)</script>"
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures on paper and dataset.nc, which take most of a report's time."""
-    monkeypatch.setattr(
-        "greenbatch.analysis.training.report.build.write_training_figures", lambda *_: []
-    )
+    for module in ("build", "overview"):
+        name = f"greenbatch.analysis.training.report.{module}.write_training_figures"
+        monkeypatch.setattr(name, lambda *_: [])
     monkeypatch.setattr("greenbatch.analysis.dataset.store.store", lambda _, path: path)
 
 
@@ -405,6 +405,12 @@ def test_merged_machines_stand_side_by_side(tmp_path: Path, no_figures: None) ->
     text = words(page)
     assert "mobilenet_v2 119 mJ" in text
     assert re.search(r"mobilenet_v2 119 mJ ± [\d.]+ % 2\d\d mJ", text)
+    bars = facts(page)["charts"]["machines-image-0"]
+    assert bars["groups"] == [*fakes.DELREY]
+    for one, power in zip(bars["series"], (1.0, 2.0), strict=True):
+        truths = [power * image_j for image_j, _ in fakes.DELREY.values()]
+        assert [value[0] for value in one["y"]] == pytest.approx(truths, rel=0.02)
+    assert (page.parent / "tables" / "machines.csv").exists()
     parts = [words(page.parent / f"machine-{n}" / "index.html") for n in (1, 2)]
     assert all("Least energy per image seen: mobilenet_v2" in part for part in parts)
 
