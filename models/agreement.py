@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.models.detections import matched_share
 from greenbatch.models.instructions import instruction_set
 from greenbatch.models.output_rows import Array, Outputs, by_image, row_groups
@@ -233,12 +234,13 @@ def fault_of_form(specs: Sequence[TensorSpec], outputs: Outputs, batch_size: int
         ):
             shown = "x".join("?" if size is None else str(size) for size in wanted) or "a number"
             return (
-                f"the output {spec.name} has shape {output.shape} for {batch_size} images, wanted "
-                f"is {shown}"
+                f"the output {spec.name} has shape {output.shape} for "
+                f"{units.count(batch_size, 'image')}, wanted is {shown}"
             )
         if output.dtype.kind not in "iub" and not np.isfinite(output.astype(np.float64)).all():
             wrong = int(np.count_nonzero(~np.isfinite(output.astype(np.float64))))
-            return f"the output {spec.name} has {wrong} values that are not finite"
+            which = f"{units.count(wrong, 'value')} that {'is' if wrong == 1 else 'are'} not finite"
+            return f"the output {spec.name} has {which}"
     return None
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.errors import UsageError
 from greenbatch.models.image_files import (
     CHANNELS,
@@ -115,9 +116,10 @@ def find_labelled(data: Path, classes: int) -> LabelledPhotographs:
         indices, mapping = list(range(classes)), f"{classes} folders sorted by name"
     else:
         raise UsageError(
-            f"{data} holds {len(folders)} folders and the network has {classes} classes, so their "
-            f"order is not known; add a {CLASSES_FILE} that names the folder of class k in "
-            f"line k, or a {LABELS_FILE} with lines 'file,label'"
+            f"{data} holds {len(folders)} folders and the network has "
+            f"{units.count(classes, 'class', 'classes')}, so their order is not known; add a "
+            f"{CLASSES_FILE} that names the folder of class k in line k, or a {LABELS_FILE} with "
+            "lines 'file,label'"
         )
     _check_indices(indices, names, classes, data)
     found = [

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.confidence import NORMAL_QUANTILE
 from greenbatch.errors import (
     BackendUnavailable,
@@ -123,8 +124,8 @@ def evaluate(
         duration_s = clock() - began_s
     if not images:
         raise MeasurementError(
-            f"none of the {len(paths)} images in {data} can be read, the first because: "
-            f"{next(iter(broken.values()))}"
+            f"none of the {units.count(len(paths), 'image')} in {data} can be read, the first "
+            f"because: {next(iter(broken.values()))}"
         )
     return Accuracy(
         model=manifest.model,

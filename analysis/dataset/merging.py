@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from greenbatch import units
 from greenbatch.analysis.dataset.alignment import common_coordinates, first_known, known, widened
 from greenbatch.analysis.dataset.compatibility import (
     Facts,
@@ -264,8 +265,8 @@ def _refuse_copies(parts: "Mapping[str, xr.Dataset]") -> None:
                 "other; give only the longer one"
             )
         raise RunError(
-            f"{shared} repetitions are in both {a} and {b}, to the last digit: one was copied "
-            "from the other while it was measured; give only one of them"
+            f"{units.are(shared, 'repetition')} in both {a} and {b}, to the last digit: one was "
+            "copied from the other while it was measured; give only one of them"
         )
 
 

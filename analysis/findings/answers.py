@@ -136,7 +136,7 @@ class Answer:
         word = "more" if self.margin.centre >= 1 else "less"
         gap += f" with {_change(self.margin)} {word}"
         if self.margin.kind != "t":
-            return f"{gap}; {_tooone_or_count(self.margin)}"
+            return f"{gap}; {_too_few(self.margin)}"
         others = [cell.how for cell in self.alike if cell != self.runner_up]
         if self.runner_up not in self.alike:
             return (
@@ -146,8 +146,8 @@ class Answer:
         return f"{gap}, no significant difference{nor}"
 
 
-def _tooone_or_count(value: Interval) -> str:
-    return f"{value.n} repetition{'s'[: value.n > 1]}, too few to be sure"
+def _too_few(value: Interval) -> str:
+    return f"{units.count(value.n, 'repetition')}, too few to be sure"
 
 
 def _change(factor: Interval) -> str:
@@ -201,7 +201,7 @@ def _raced(decision: Decision, rows: Sequence[CellRow]) -> Answer:
     others = [row for row in rows if row.cell != decision.best[0]]
     absent = sum(not row.ok for row in others)
     measured = len(others) - absent
-    count = f"{measured} other cell{'s' * (measured != 1)}"
+    count = units.count(measured, "other cell")
     skipped = f", {absent} were not measured" if absent else ""
     if not measured:
         what = f"no other cell was measured{skipped}"
@@ -214,7 +214,7 @@ def _raced(decision: Decision, rows: Sequence[CellRow]) -> Answer:
         outcome=decision.outcome,
         clear=decision.outcome == "answered",
         alike=decision.alike,
-        verdict=f"decided after {decision.blocks} blocks: {what}",
+        verdict=f"decided after {units.count(decision.blocks, 'block')}: {what}",
     )
 
 

@@ -193,8 +193,8 @@ def _energy(
         yield Caveat(
             "energy-incomplete",
             Severity.CAUTION,
-            f"{_repetition_count(partial)} without energy per image, because the figure of a "
-            "domain that counts is missing; no partial sum is given.",
+            f"{units.are(partial, 'repetition')} without energy per image, because the figure of "
+            "a domain that counts is missing; no partial sum is given.",
         )
     yield from _not_added(environment)
     for meter, reason in absent.items():
@@ -275,7 +275,7 @@ def image_caveats(images: ImageSet | RecordedImages | None, largest: int) -> Ite
     if broken:
         named = "; ".join(f"{name} ({reason})" for name, reason in list(broken.items())[:_NAMED])
         more = f"; and {len(broken) - _NAMED} more, see study.yaml" if len(broken) > _NAMED else ""
-        which, were = ("1 file", "was") if len(broken) == 1 else (f"{len(broken)} files", "were")
+        which, were = units.count(len(broken), "file"), "was" if len(broken) == 1 else "were"
         yield Caveat(
             "images-broken",
             Severity.CAUTION,
@@ -286,21 +286,22 @@ def image_caveats(images: ImageSet | RecordedImages | None, largest: int) -> Ite
         yield Caveat(
             "images-generated",
             Severity.NOTE,
-            f"The {count} images are made for the run, with the size of photographs and the same "
-            "work to decode; what they show means nothing.",
+            f"The {units.count(count, 'image')} are made for the run, with the size of "
+            "photographs and the same work to decode; what they show means nothing.",
         )
     elif count < largest:
         yield Caveat(
             "images-repeated",
             Severity.CAUTION,
-            f"The folder {folder} gave {count} images, fewer than the largest batch of {largest}: "
-            "there they are repeated.",
+            f"The folder {folder} gave {units.count(count, 'image')}, fewer than the largest "
+            f"batch of {largest}: there they are repeated.",
         )
     if looked_at < found:
         yield Caveat(
             "images-chosen",
             Severity.NOTE,
-            f"Of the {found} images in {folder}, {looked_at} were taken, evenly spread.",
+            f"Of the {units.count(found, 'image')} in {folder}, {looked_at} were taken, evenly "
+            "spread.",
         )
 
 
@@ -385,8 +386,8 @@ def _repetitions(rows: Sequence[CellRow]) -> Iterator[Caveat]:
         yield Caveat(
             "few-repetitions",
             Severity.CAUTION,
-            f"{few} of {len(rows)} cells have fewer than {LEAST} finished repetitions and "
-            "therefore no confidence interval.",
+            f"{few} of {units.count(len(rows), 'cell')} have fewer than {LEAST} finished "
+            "repetitions and therefore no confidence interval.",
         )
     not_run = sum(row.statuses.get("not_run", 0) for row in rows)
     if not_run:
@@ -394,7 +395,7 @@ def _repetitions(rows: Sequence[CellRow]) -> Iterator[Caveat]:
         yield Caveat(
             "incomplete",
             Severity.CAUTION,
-            f"The run is incomplete: {not_run} of {total} repetitions were not run.",
+            f"The run is incomplete: {not_run} of {units.count(total, 'repetition')} were not run.",
         )
     yield from _failures(rows)
 
@@ -407,10 +408,10 @@ def _budget(rows: Sequence[CellRow], study: RecordedStudy) -> Iterator[Caveat]:
         yield Caveat(
             "budget",
             Severity.CAUTION,
-            f"The run had a budget: {early} of {len(rows)} cells were left before the end, and "
-            f"{absent} were not measured; the table of all cells says why. Their intervals are "
-            "wide or missing, so ratios, fronts, knees, recommendations and comparisons that "
-            "involve them rest on less than those of the other cells.",
+            f"The run had a budget: {early} of {units.count(len(rows), 'cell')} were left before "
+            f"the end, and {absent} were not measured; the table of all cells says why. Their "
+            "intervals are wide or missing, so ratios, fronts, knees, recommendations and "
+            "comparisons that involve them rest on less than those of the other cells.",
         )
     if late := sum(row.left == "not measured: time" for row in rows):
         yield Caveat(
@@ -432,8 +433,8 @@ def _repeats(dataset: "xr.Dataset", study: RecordedStudy) -> Iterator[Caveat]:
         yield Caveat(
             "disturbed-attempts",
             Severity.NOTE,
-            f"{_repetition_count(again)} superseded: disturbed, and measured again at the end of "
-            "the block; the journal keeps both.",
+            f"{units.are(again, 'repetition')} superseded: disturbed, and measured again at the "
+            "end of the block; the journal keeps both.",
         )
     wide = values_of(dataset, "stopped") == STOPS.index("maximum")
     if count := int(wide.sum()):
@@ -442,8 +443,9 @@ def _repeats(dataset: "xr.Dataset", study: RecordedStudy) -> Iterator[Caveat]:
         yield Caveat(
             "target-missed",
             Severity.CAUTION,
-            f"{count} of {designed} cells are not within ± {study.precision_target or 0:.2g} of "
-            f"their mean after {study.max_repetitions} repetitions; the widest is "
+            f"{count} of {units.count(designed, 'cell')} are not within ± "
+            f"{study.precision_target or 0:.2g} of their mean after {study.max_repetitions} "
+            "repetitions; the widest is "
             f"{f'± {widest:.2g}' if widest <= 1 else 'not known within 100 %'}.",
         )
 
@@ -476,7 +478,7 @@ def _flags(rows: Sequence[CellRow]) -> Iterator[Caveat]:
         yield Caveat(
             f"flag-{name.replace('_', '-')}",
             severity,
-            f"{_repetition_count(count)} flagged as {word} ({meaning}); "
+            f"{units.are(count, 'repetition')} flagged as {word} ({meaning}); "
             f"{'it is' if count == 1 else 'they are'} included.",
         )
 
@@ -484,7 +486,3 @@ def _flags(rows: Sequence[CellRow]) -> Iterator[Caveat]:
 def _journal(dataset: "xr.Dataset") -> Iterator[Caveat]:
     if torn := dataset.attrs["journal_torn"]:
         yield Caveat("journal-torn", Severity.NOTE, f"{torn}.")
-
-
-def _repetition_count(count: int) -> str:
-    return "1 repetition is" if count == 1 else f"{count} repetitions are"

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from greenbatch import units
 from greenbatch.analysis.findings.caveats import Caveat, Severity
 from greenbatch.analysis.findings.fairness import switched_off
 from greenbatch.records import Cell, Repetition, Status
@@ -41,7 +42,7 @@ def spinning_caveats(repetitions: Iterable[Repetition]) -> Iterator[Caveat]:
     for backend, factors in slowed.items():
         runtime = backend.rpartition("-")[0].partition("-")[0]
         cure = _CURES.get(runtime, "switch its spinning off").format(backend)
-        count = f"{len(factors)} disturbed repetition{'s'[: len(factors) > 1]}"
+        count = units.count(len(factors), "disturbed repetition")
         yield Caveat(
             "spinning",
             Severity.CAUTION,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from greenbatch import units
 from greenbatch.records import Cell, Decision
 
 _NAMES = {
@@ -38,7 +39,7 @@ def _sentence(decision: Decision) -> str:
     ending = _named(decision, ": ")
     if decision.decide == "knee" and not decision.best:
         ending = ": there is none"
-    return f"{what} is decided after {decision.blocks} blocks, {within}{ending}."
+    return f"{what} is decided after {units.count(decision.blocks, 'block')}, {within}{ending}."
 
 
 def _named(decision: Decision, before: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from greenbatch import units
 from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.recommendation.choices import Choice
 from greenbatch.analysis.recommendation.limits import Limits
@@ -77,8 +78,8 @@ def of_recording(recorded: Recorded | None, limits: Limits) -> list[str]:
     notes = [*recorded.notes]
     if not recorded.whole:
         notes.append(
-            f"Of {recorded.total} requests, {judged.requests} are judged, those from "
-            f"{clock(judged.start_s)} to {clock(judged.start_s + judged.length_s)} around the "
+            f"Of {units.count(recorded.total, 'request')}, {judged.requests} are judged, those "
+            f"from {clock(judged.start_s)} to {clock(judged.start_s + judged.length_s)} around the "
             "busiest stretch; rate and energy are those of this part."
         )
     if busiest.length_s < recorded.lasts_s:

@@ -103,8 +103,8 @@ def in_words(policy: Policy) -> str:
     if not policy.wait_s:
         return f"batches of whatever waits, at most {policy.largest}, without waiting for more"
     return (
-        f"a batch as soon as {policy.largest} requests wait or the oldest has waited "
-        f"{units.si(policy.wait_s, 's')}"
+        f"a batch as soon as {units.count(policy.largest, 'request')} wait or the oldest has "
+        f"waited {units.si(policy.wait_s, 's')}"
     )
 
 
@@ -158,7 +158,8 @@ def _doubt(found: Recommendation, best: Choice) -> str:
     if found.recorded and found.limits.p99_s and not found.recorded.has_p99:
         count = len(found.recorded.instants_s)
         return (
-            f"The recording has {count} requests, too few for a 99th percentile: give 100 or more."
+            f"The recording has {units.count(count, 'request')}, too few for a 99th percentile: "
+            "give 100 or more."
         )
     near_most = bounds(best.holds_hz)[0] < found.needed_hz * (1 + RESPONSE_ERROR)
     if best.met and near_most:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
+from greenbatch import units
 from greenbatch.analysis.statistics.hypothesis_tests import (
     Effect,
     Test,
@@ -182,8 +183,9 @@ def _fitted(
     columns = model.exog.shape[1]
     if len(table) <= columns or np.linalg.matrix_rank(model.exog) < columns:
         raise UsageError(
-            f"{len(table)} values do not determine all terms of {' x '.join(factors)}; "
-            "measure every combination more than once, or leave interactions out"
+            f"{units.count(len(table), 'value')} do not determine all terms of "
+            f"{' x '.join(factors)}; measure every combination more than once, or leave "
+            "interactions out"
         )
     return model.fit(), every
 
@@ -229,8 +231,9 @@ def mixed_model(cells: Mapping[str, Mapping[int, float]]) -> MixedModel:
     free = len(rows) - len(blocks) - len(names) + 1
     if len(names) < 2 or len(blocks) < 2 or free < 1 or not all(cells.values()):
         raise UsageError(
-            f"a mixed model of {len(names)} cells in {len(blocks)} blocks with {len(rows)} values "
-            "cannot be fitted; it needs two cells and two blocks, and cells that share blocks"
+            f"a mixed model of {units.count(len(names), 'cell')} in "
+            f"{units.count(len(blocks), 'block')} with {units.count(len(rows), 'value')} cannot be "
+            "fitted; it needs two cells and two blocks, and cells that share blocks"
         )
     design = np.zeros((len(rows), len(names)))
     design[:, 0] = 1.0

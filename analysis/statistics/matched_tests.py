@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.analysis.statistics.hypothesis_tests import Test, make_test
 from greenbatch.errors import UsageError
 
@@ -41,7 +42,7 @@ def friedman(conditions: Mapping[str, Sequence[float]]) -> tuple[Test, float]:
     k, n = values.shape
     if min(k, n) < FEWEST_MATCHED:
         raise UsageError(
-            f"there are {k} conditions of {n} networks; a Friedman test needs "
+            f"there are {k} conditions of {units.count(n, 'network')}; a Friedman test needs "
             f"{FEWEST_MATCHED} or more of both"
         )
     if not (values != values[0]).any():

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.analysis.dataset.factors import cells_of
 from greenbatch.analysis.dataset.variables import LOOP
 from greenbatch.analysis.findings.cells import AccuracyFigure, CellRow
@@ -123,8 +124,8 @@ def _sentences(found: Sequence[FrontCandidate], dataset: "xr.Dataset") -> list[s
     held = {candidate.cell.model for candidate in on}
     dominated = [model for model in every if model not in held]
     first = (
-        f"{len(on)} of {len(found)} cells are on the Pareto front (of the means): no other cell of "
-        "any network is at least as accurate for as little energy and time."
+        f"{len(on)} of {units.count(len(found), 'cell')} are on the Pareto front (of the means): "
+        "no other cell of any network is at least as accurate for as little energy and time."
     )
     sentences = [first]
     if dominated:

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from greenbatch import units
 from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.dataset.factors import Labels
 from greenbatch.analysis.dataset.flagged import with_flags
@@ -101,12 +102,16 @@ class Crossover:
         if self.open:
             return (
                 f"It is not known where {self.a} and {self.b} cross in {self.what}{kind}: anywhere "
-                f"from below {first} to beyond {last}, {self.repetitions} repetitions."
+                f"from below {first} to beyond {last}, "
+                f"{units.count(self.repetitions, 'repetition')}."
             )
         low = f"{self.low:.3g}" if self.low is not None else f"below {first}"
         high = f"{self.high:.3g}" if self.high is not None else f"beyond {last}"
         word = "95 %" if self.repetitions >= LEAST else "range"
-        return f"{text} ({word}: {low} … {high}, {self.repetitions} repetitions){doubt}."
+        return (
+            f"{text} ({word}: {low} … {high}, "
+            f"{units.count(self.repetitions, 'repetition')}){doubt}."
+        )
 
     @property
     def open(self) -> bool:

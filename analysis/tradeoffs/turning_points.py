@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.analysis.dataset.flagged import with_flags
 from greenbatch.analysis.statistics.claims import ALPHA, LEAST_SPREAD, p_above_zero
 from greenbatch.analysis.statistics.interval_methods import RESAMPLES, SEED
@@ -63,7 +64,7 @@ class Knee:
         return (
             f"The knee of {self.name} in {self.what}{kind} is at batch {self.batch_size} (95 % of "
             f"resamples: {self.low} … {self.high}; {100 * (self.agreement or 0.0):.0f} % agree, "
-            f"{self.repetitions} repetitions)."
+            f"{units.count(self.repetitions, 'repetition')})."
         )
 
 
@@ -107,7 +108,7 @@ def knee(dataset: "xr.Dataset", *, metric: str = "energy_per_image", **labels: H
     size = int(curve.batch_sizes[place])
     nothing = replace(nothing, of_means=size)
     if not is_knee(x, values, place, curve_count(dataset, metric, _FEWEST)):
-        doubt = "significant" if n >= LEAST else f"sure with {n} repetition{'s'[: n != 1]}"
+        doubt = "significant" if n >= LEAST else f"sure with {units.count(n, 'repetition')}"
         reason = f"that of the means is at batch {size}, and the bend there is not {doubt}"
         return replace(nothing, reason=reason)
     drawn = resampled(values, lambda means: knee_at(x, means))
@@ -168,7 +169,8 @@ class Saturation:
         if self.open:
             return (
                 f"It is not known where {self.name} saturates ({falls}): anywhere from batch "
-                f"{self.smallest} to beyond {self.largest}, {self.repetitions} repetitions."
+                f"{self.smallest} to beyond {self.largest}, "
+                f"{units.count(self.repetitions, 'repetition')}."
             )
         if self.repetitions < 2:
             doubt = "no interval: one repetition has all points"
@@ -176,7 +178,7 @@ class Saturation:
             beyond = f"beyond {self.largest}"
             interval = f"{self.low or beyond} … {self.high or beyond}" if self.low else beyond
             word = "95 %" if self.repetitions >= LEAST else "range"
-            doubt = f"{word}: {interval}, {self.repetitions} repetitions"
+            doubt = f"{word}: {interval}, {units.count(self.repetitions, 'repetition')}"
         if self.batch_size is None:
             return (
                 f"{self.name} does not saturate up to batch {self.largest}: its {self.what}{kind} "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from greenbatch import units
 from greenbatch.errors import UsageError
 from greenbatch.exporter.precisions.drawings import drawn_inputs
 from greenbatch.models.image_folder import find_photographs, read_batches
@@ -148,9 +149,9 @@ def _photographs(folder: Path, input_spec: InputSpec, most: int) -> tuple[Array,
             break
     if found < 2 * FEWEST:
         raise UsageError(
-            f"{folder} holds {found} images that can be read ({len(broken)} that cannot), wanted "
-            f"at least {2 * FEWEST}: half calibrate, the others judge; add some, or leave out "
-            "--calibration for synthetic ones"
+            f"{folder} holds {units.count(found, 'image')} that can be read ({len(broken)} that "
+            f"cannot), wanted at least {2 * FEWEST}: half calibrate, the others judge; add some, "
+            "or leave out --calibration for synthetic ones"
         )
     data = f"folder {folder.name}" + (f", {len(broken)} unreadable" if broken else "")
     return np.concatenate(batches)[:most], data

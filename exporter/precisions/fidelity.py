@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from greenbatch import units
 from greenbatch.errors import ParityError
 from greenbatch.exporter.parity import spread
 from greenbatch.exporter.precisions.calibration import Images
@@ -127,8 +128,8 @@ def judge(name: str, fidelity: Fidelity, precision: str) -> None:
         if found is not None and found < least:
             raise ParityError(
                 f"{name} computes something else in {precision} than in fp32: the {what} is "
-                f"{found:.4f} over {fidelity.images} images ({fidelity.data}), wanted is "
-                f"{least:g} or more; {_CURES[precision]}"
+                f"{found:.4f} over {units.count(fidelity.images, 'image')} ({fidelity.data}), "
+                f"wanted is {least:g} or more; {_CURES[precision]}"
             )
 
 

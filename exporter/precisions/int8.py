@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenbatch import units
 from greenbatch.errors import ExportError
 from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.precisions.calibration import Images
@@ -150,7 +151,8 @@ def _fitting(source: Path, beside: Path) -> Path:
     kinds = [node.op_type for node in model.graph.node]
     if already := [kind for kind in kinds if kind in _QUANTISED_ALREADY]:
         raise ExportError(
-            f"{len(already)} of its {len(kinds)} nodes are quantised already ({already[0]})"
+            f"{len(already)} of its {units.count(len(kinds), 'node')} are quantised already "
+            f"({already[0]})"
         )
     if opset_of(model) >= _CHANNELS_OPSET:
         return source

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from greenbatch import units
 from greenbatch.errors import ParityError
 from greenbatch.exporter.precisions import fidelity, int8
 from greenbatch.exporter.precisions.job import (
@@ -55,7 +56,10 @@ def quantise(job: Job, processor: str) -> Converted:
     refused: ParityError | None = None
     ways: list[_Way] = []
     for method, weights in _WAYS[processor]:
-        job.report(f"quantising {job.name} ({method}, weights {weights}, {len(job.learnt)} images)")
+        job.report(
+            f"quantising {job.name} ({method}, weights {weights}, "
+            f"{units.count(len(job.learnt), 'image')})"
+        )
         _write(job, method, weights, processor)
         losses: list[float] = []
         try:
@@ -91,7 +95,9 @@ def _write(job: Job, method: str, weights: str, processor: str, floats: Path | N
 
 def _calibrated(job: Job, method: str, weights: str, here: bool) -> str:
     """Say what was calibrated on, and how."""
-    text = f"{job.learnt.data}: {len(job.learnt)} images, {method}; weights {weights}"
+    text = (
+        f"{job.learnt.data}: {units.count(len(job.learnt), 'image')}, {method}; weights {weights}"
+    )
     return text if here else f"{text}; for GPUs: signed activations, bias in float32"
 
 

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.errors import ExportError
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _sharing(module: "nn.Module", members: dict[str, object]) -> "nn.Module":
 def _misfit(name: str, needed: Sequence[str], inputs: Sequence[str]) -> ExportError:
     options = " ".join(f"--input {argument}=SHAPE" for argument in needed)
     return ExportError(
-        f"{name} takes {len(needed)} inputs ({', '.join(needed)}), and it was given {len(inputs)} "
-        f"({', '.join(inputs)}); give each of them by name with {options}, or wrap it in a module "
-        "whose forward takes the images alone"
+        f"{name} takes {units.count(len(needed), 'input')} ({', '.join(needed)}), and it was given "
+        f"{len(inputs)} ({', '.join(inputs)}); give each of them by name with {options}, or wrap "
+        "it in a module whose forward takes the images alone"
     )

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.errors import ExportError
 from greenbatch.models.outputs import flatten
 from greenbatch.models.sources.describe import error_text
@@ -94,11 +95,13 @@ def _failure(
         with contextlib.suppress(Exception):
             run(module, inputs(other))
             return ExportError(
-                f"{raises} for a batch of {count} images of {size}{beside} and runs with {other}, "
-                f"so it fixes the batch; let it take a batch of any size{cure}"
+                f"{raises} for a batch of {units.count(count, 'image')} of {size}{beside} and runs "
+                f"with {other}, so it fixes the batch; let it take a batch of any size{cure}"
             )
     if beside:
-        return ExportError(f"{raises} for a batch of {count} images of {size}{beside}{cure}")
+        return ExportError(
+            f"{raises} for a batch of {units.count(count, 'image')} of {size}{beside}{cure}"
+        )
     return ExportError(
         f"{raises} for images of {size}; give the size that it takes with --input CxHxW, or fix it"
     )

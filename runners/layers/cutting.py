@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.errors import MeasurementError
 from greenbatch.records.layers import Part
 from greenbatch.runners import backends
@@ -114,8 +115,8 @@ def _why_not(called: Sequence[Called]) -> str:
     if len(called) < 2:
         return "it runs as one operator, and one cannot be cut"
     return (
-        f"there is no place among its {len(called)} operators where a single tensor passes that "
-        "the runtime keeps"
+        f"there is no place among its {units.count(len(called), 'operator')} where a single tensor "
+        "passes that the runtime keeps"
     )
 
 

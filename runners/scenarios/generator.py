@@ -21,6 +21,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
+from greenbatch import units
 from greenbatch.errors import MeasurementError
 from greenbatch.processes import python_command
 
@@ -151,7 +152,7 @@ class Generator:
         given = max(0, self._records - 1)
         return MeasurementError(
             f"the process that lets requests arrive {how} after {given} of "
-            f"{len(self._arrivals_s)} requests; run the repetition again"
+            f"{units.count(len(self._arrivals_s), 'request')}; run the repetition again"
         )
 
 

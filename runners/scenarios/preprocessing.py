@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
+from greenbatch import units
 from greenbatch.design.images import ImageSet
 from greenbatch.errors import RunError, UnsupportedCell, UsageError
 from greenbatch.models.image_files import BrokenImage, decode, read_image
@@ -71,7 +72,9 @@ def survey(folder: Path) -> ImageSet:
     if not used or len(broken) > _MOST_BROKEN:
         name, reason = next(iter(broken.items()))
         few = f"{len(broken)}" if used else "none"
-        fault = f"{few} of the {len(used) + len(broken)} images looked at in {folder}"
+        fault = (
+            f"{few} of the {units.count(len(used) + len(broken), 'image')} looked at in {folder}"
+        )
         verb = "cannot be read" if used else "can be read"
         raise UsageError(f"{fault} {verb}, the first ({name}) because: {reason}; name another")
     return ImageSet(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from greenbatch import units
 from greenbatch.errors import MeasurementError
 from greenbatch.queueing.policies import Policy
 from greenbatch.queueing.served import Served
@@ -136,8 +137,8 @@ def serve(
     total = len(planned)
     if not planned or planned[-1] <= start_s + lead_s:
         raise MeasurementError(
-            f"{total} requests arrive, none after the lead of {lead_s:g} s, so nothing is left to "
-            "measure; ask for more requests, or for a longer time"
+            f"{units.count(total, 'request')} arrive, none after the lead of {lead_s:g} s, so "
+            "nothing is left to measure; ask for more requests, or for a longer time"
         )
     served = arrived = 0
     until_s = math.inf

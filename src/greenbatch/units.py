@@ -39,6 +39,11 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def are(number: int, noun: str, plural: str = "") -> str:
+    """Write a number of things as a subject: ``1 file is``, ``2 files are``."""
+    return f"{count(number, noun, plural)} {'is' if number == 1 else 'are'}"
+
+
 def duration(seconds: float) -> str:
     """Write a duration for a person: ``48 s``, ``3 min 05 s``, ``2 h 10 min``."""
     whole = max(0, round(seconds))

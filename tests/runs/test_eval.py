@@ -220,7 +220,7 @@ def test_the_command_says_it_in_a_line_and_names_what_was_left_out(
     assert told.stdout.startswith(
         "colours-fp32: top-1 89.66% (95 % interval 73.61% to 96.42%) over 29 images"
     )
-    assert "1 images of" in told.stderr
+    assert "1 image of" in told.stderr
     assert str(data / "1" / "0.png") in told.stderr
 
 

@@ -36,3 +36,18 @@ def test_si_writes_few_digits_without_an_exponent(value: float, text: str) -> No
 )
 def test_durations_use_two_units_at_most(seconds: float, text: str) -> None:
     assert units.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "subject"),
+    [
+        (0, "0 batches", "0 batches are"),
+        (1, "1 batch", "1 batch is"),
+        (2, "2 batches", "2 batches are"),
+        (1200, "1,200 batches", "1,200 batches are"),
+    ],
+)
+def test_a_number_of_things_agrees_with_its_noun(number: int, text: str, subject: str) -> None:
+    assert units.count(number, "batch", "batches") == text
+    assert units.are(number, "batch", "batches") == subject
+    assert units.count(number, "image").endswith("image" if number == 1 else "images")

@@ -78,7 +78,9 @@ def beside_ratios(
     for (variant, reference), clauses in pairs.items():
         for clause in filter(None, dict.fromkeys(clauses)):
             count = clauses.count(clause)
-            where = "" if count == len(clauses) else f" ({count} of {len(clauses)} rows)"
+            where = (
+                "" if count == len(clauses) else f" ({count} of {units.count(len(clauses), 'row')})"
+            )
             notes.append(f"{variant} against {reference}{where}: {clause}")
     return marks, notes
 
@@ -171,7 +173,11 @@ def _top1(rows: Sequence[CellRow]) -> str:
         if found := row.accuracy:
             if found.source == "published":
                 return f"{found.top1:.1f} % (published)"
-            images = f"{found.images} images" if found.images else "number of images not reported"
+            images = (
+                f"{units.count(found.images, 'image')}"
+                if found.images
+                else "number of images not reported"
+            )
             return f"{found.top1:.1f} % (measured here, {images})"
     return ""
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 
+from greenbatch import units
 from greenbatch.analysis.dataset.energy_basis import unlike
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.serving import policy_order
@@ -80,7 +81,9 @@ def _mean_ratio(
         return ""
     if len(ratios) == 1:
         return f"{ratios[0]:.2f}"
-    return f"{fmean(ratios):.2f} ± {stdev(ratios):.2f}, mean of {len(ratios)} networks"
+    return (
+        f"{fmean(ratios):.2f} ± {stdev(ratios):.2f}, mean of {units.count(len(ratios), 'network')}"
+    )
 
 
 def _centre(value: Interval | None) -> float:
@@ -122,4 +125,7 @@ def _spearman(rows: Sequence[CellRow]) -> str:
     if len(pairs) < _FEWEST_RANKED:
         return ""
     energies, times = zip(*pairs, strict=True)
-    return f"{float(stats.spearmanr(energies, times).statistic):.2f}, over {len(pairs)} cells"
+    return (
+        f"{float(stats.spearmanr(energies, times).statistic):.2f}, over "
+        f"{units.count(len(pairs), 'cell')}"
+    )

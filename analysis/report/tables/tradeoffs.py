@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from greenbatch import units
 from greenbatch.analysis.dataset.factors import cell_of, cells_of, designed
 from greenbatch.analysis.dataset.variables import LOOP, settings_of
 from greenbatch.analysis.findings.answers import Answer
@@ -309,7 +310,7 @@ def _bounded(centre: float, low: float, high: float, n: int, unit: str) -> str:
         return DASH
     text = amount(centre, unit)
     if low != low or high != high:
-        return f"{text} (no interval: {n} repetition{'s'[: n != 1]})"
+        return f"{text} (no interval: {units.count(n, 'repetition')})"
     if max(high - centre, centre - low) > abs(centre):
         return f"{text} ({NOT_KNOWN})"
     return f"{text} ({amount(low, unit)} … {amount(high, unit)})"

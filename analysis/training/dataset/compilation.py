@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.analysis.dataset.compilation import global_attributes
 from greenbatch.analysis.dataset.coordinates import backend_facts, counting
 from greenbatch.analysis.dataset.counted import codes_of, counted_by_backend
@@ -104,7 +105,7 @@ def training_from_files(files: RunFiles) -> "xr.Dataset":
         elif records.epochs or records.heartbeats:
             done = len(records.epochs)
             arrays["reason"][place] = (
-                f"the training has not ended: {done} epoch{'s' * (done != 1)} of it "
+                f"the training has not ended: {units.count(done, 'epoch')} of it "
                 f"{'is' if done == 1 else 'are'} on record; resume the run"
             )
     return _labelled(files, grid, variables, arrays, counts)

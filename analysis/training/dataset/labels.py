@@ -7,6 +7,7 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from greenbatch import units
 from greenbatch.analysis.dataset.coordinates import (
     NOT_SET,
     check_values,
@@ -159,6 +160,7 @@ def _check_size(files: RunFiles, along: Mapping[str, tuple[Any, ...]], dims: Ite
     if places > 10 * MOST_PLACES:  # of six such arrays; the others are smaller by far
         raise RunError(
             f"the grid of {files.path} has {places:,} places for epochs of "
-            f"{len(files.journal.trainings):,} trainings, and at most {10 * MOST_PLACES:,} can be "
-            "laid out; train what does not go together in runs of its own"
+            f"{units.count(len(files.journal.trainings), 'training')}, and at most "
+            f"{10 * MOST_PLACES:,} can be laid out; train what does not go together in runs of its "
+            "own"
         )

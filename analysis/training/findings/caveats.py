@@ -91,7 +91,8 @@ def _energy(
         yield Caveat(
             "energy-incomplete",
             Severity.CAUTION,
-            f"{_are(count)} without energy{_why(dataset)}; no partial sum is given.",
+            f"{units.are(count, 'training')} without energy{_why(dataset)}; no partial sum is "
+            "given.",
         )
     for model in models_of_estimates(dataset)[:3]:
         yield Caveat("energy-model", Severity.NOTE, f"The model of the estimate: {model}.")
@@ -135,7 +136,7 @@ def _design(study: RecordedTrainingStudy, rows: Sequence[TrainingRow]) -> Iterat
         yield Caveat(
             "incomplete",
             Severity.CAUTION,
-            f"The run is incomplete: {not_run} of {total} trainings did not end.",
+            f"The run is incomplete: {not_run} of {units.count(total, 'training')} did not end.",
         )
     if replaced := study.substitutions:
         pairs = "; ".join(f"{name} by {other}" for name, other in replaced.items())
@@ -201,7 +202,7 @@ def _flags(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
         yield Caveat(
             f"flag-{name.replace('_', '-')}",
             Severity.NOTE if name == "power_capped" else Severity.CAUTION,
-            f"{_are(count)} flagged as {word} ({meaning}); included.",
+            f"{units.are(count, 'training')} flagged as {word} ({meaning}); included.",
         )
 
 
@@ -219,7 +220,3 @@ def _absent(environment: Environment) -> Iterator[Caveat]:
     for meter, reason in environment.meters_absent.items():
         unused = f"The meter {meter} was not used: {str(reason).rstrip('.')}."
         yield Caveat(f"no-{meter}", Severity.NOTE, unused)
-
-
-def _are(count: int) -> str:
-    return "1 training is" if count == 1 else f"{count} trainings are"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from greenbatch import units
 from greenbatch.analysis.statistics.intervals import Interval, interval
 from greenbatch.analysis.training.dataset.contexts import Context
 from greenbatch.analysis.training.findings.correctness import GroupTests, group_tests
@@ -45,7 +46,7 @@ class Dominance:
         where = (
             "behind every trial"
             if self.better == self.trials
-            else f"behind {self.better} of {self.trials} trials"
+            else f"behind {self.better} of {units.count(self.trials, 'trial')}"
             + (f", as good behind {self.even}" if self.even else "")
             + (f", worse behind {behind}" if behind else "")
         )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.errors import GreenbatchError, MeasurementError
 from greenbatch.records import TrainingCell, WarmUp
 from greenbatch.runners import backends
@@ -67,9 +68,9 @@ def preflight(request: Preflight, send: Send) -> None:
         for name in request.names:
             split = _load(name, replace(request.data, cache_bytes=0), workers=0)
             summary = (
-                f"{name}: {len(split.train)} images to train on and "
-                f"{len(split.validation)} to validate with, "
-                f"{' x '.join(map(str, split.shape))}, {len(split.classes)} classes"
+                f"{name}: {units.count(len(split.train), 'image')} to train on and "
+                f"{len(split.validation)} to validate with, {' x '.join(map(str, split.shape))}, "
+                f"{units.count(len(split.classes), 'class', 'classes')}"
             )
             notes += [summary, *(f"{name}: {note}" for note in split.notes)]
         for network, weights in request.weights.items():

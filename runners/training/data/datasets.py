@@ -15,6 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from greenbatch import units
 from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.runners.training.data import folders
 from greenbatch.runners.training.data.parts import (
@@ -277,7 +278,10 @@ def _check(
             continue
         if look.broken:
             path, reason = next(iter(look.broken.items()))
-            fault = f"none of the {len(look.broken)} images to {aim} in {name} can be read"
+            fault = (
+                f"none of the {units.count(len(look.broken), 'image')} to {aim} in {name} can be "
+                "read"
+            )
             raise UsageError(f"{fault}, the first ({path}) because: {reason}; give others")
         raise UsageError(f"{name} has no image to {aim}; give more")
     if len(labels := set(train.part.labels.tolist())) < 2:

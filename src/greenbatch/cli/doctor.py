@@ -371,7 +371,7 @@ def _proposed(remedy: "Remedy") -> list[str]:
 
 
 def _applied(remedy: "Remedy") -> str:
-    opened = f"{len(remedy.counters)} counter{'s' * (len(remedy.counters) != 1)}"
+    opened = units.count(len(remedy.counters), "counter")
     return (
         f"wrote {remedy.rule_path}, and opened {opened} to the group '{remedy.group}'; "
         "a new member must log in again before it takes effect"
@@ -390,7 +390,7 @@ def _sockets(sockets: int | None, used: tuple[int, ...] | None) -> str:
 def _count(number: int | None, what: str) -> str:
     if number is None:
         return f"{what}s not known"
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return units.count(number, what)
 
 
 def _known(value: object) -> str:

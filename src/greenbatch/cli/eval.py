@@ -97,11 +97,12 @@ def _tell(name: str, result: "Accuracy", saved: Path) -> None:
     if result.top5:
         rates += f", top-5 {_percent(result.top5)}"
     echo(
-        f"{name}: {rates} over {result.images} images ({result.weights} weights; classes: "
-        f"{result.mapping}); {result.images_per_s:.3g} images/s; {saved}"
+        f"{name}: {rates} over {units.count(result.images, 'image')} ({result.weights} weights; "
+        f"classes: {result.mapping}); {result.images_per_s:.3g} images/s; {saved}"
     )
     if result.broken:
-        note(f"{result.broken} images of {result.data} were left out:")
+        were = "was" if result.broken == 1 else "were"
+        note(f"{units.count(result.broken, 'image')} of {result.data} {were} left out:")
         for reason in result.broken_files.values():
             echo(f"  {reason}", error=True)
         if result.broken > len(result.broken_files):
@@ -153,4 +154,4 @@ def _progress(name: str) -> "Iterator[Callable[[Progress], None]]":
 
 def _stand(progress: "Progress") -> str:
     left = units.duration(progress.left_s)
-    return f"{progress.done} of {progress.total} images, about {left} left"
+    return f"{progress.done} of {units.count(progress.total, 'image')}, about {left} left"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from greenbatch import units
 from greenbatch.cli.output.export import gpu_notes, placement_of, print_export
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import ArtifactError, ExportError, UnknownNameError, UsageError
@@ -184,7 +185,10 @@ def _what_is_kept(proved: int, total: int, out: Path, anew: str, force: bool) ->
     if not proved:
         return f"no artifact in {out} was made or changed; the same command starts again"
     command = "the same command without --force" if force else "the same command"
-    return f"{proved} of {total} artifacts are verified and kept in {out}; {command} {anew}"
+    return (
+        f"{proved} of {units.count(total, 'artifact')} are verified and kept in {out}; {command} "
+        f"{anew}"
+    )
 
 
 def _lower_precisions(

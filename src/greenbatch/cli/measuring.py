@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from greenbatch import units
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import MeasurementError
 from greenbatch.records import Status
@@ -180,8 +181,8 @@ def _end(run: "Run") -> None:
         cells = dict.fromkeys(f"{each.cell.model} on {each.cell.how}" for each in failed)
         named = ", ".join(list(cells)[:_NAMED]) + (", ..." if len(cells) > _NAMED else "")
         note(
-            f"{len(failed)} of {len(run.repetitions)} repetitions failed ({named}); the first: "
-            f"{failed[0].reason}"
+            f"{len(failed)} of {units.count(len(run.repetitions), 'repetition')} failed ({named}); "
+            f"the first: {failed[0].reason}"
         )
         raise typer.Exit(PARTLY_FAILED)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from greenbatch import units
 from greenbatch.cli.options import AllowDifference, names_in
 from greenbatch.cli.output.printing import echo
 from greenbatch.errors import RunError, UsageError
@@ -122,7 +123,9 @@ def _summary(dataset: "xr.Dataset") -> str:
     from greenbatch.analysis.dataset.groups import values_of
 
     cells = int((values_of(dataset, "in_design") == 1).sum())
-    size = f"{cells} cells x {dataset.sizes['repetition']} repetitions"
+    size = (
+        f"{units.count(cells, 'cell')} x {units.count(dataset.sizes['repetition'], 'repetition')}"
+    )
     dim = dataset.attrs.get("merged_along")
     if dim in ("machine", "run"):
         names = ", ".join(str(label) for label in dataset[dim].values)

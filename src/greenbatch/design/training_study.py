@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from greenbatch import units
 from greenbatch.design.checking import Lines, checked
 from greenbatch.design.field_types import (
     Kind,
@@ -189,7 +190,7 @@ class TrainingStudy(BaseModel):
         if self.transfer.frozen_epochs > self.epochs:
             raise ValueError(
                 f"transfer.frozen_epochs is {self.transfer.frozen_epochs}, more than the "
-                f"{self.epochs} epochs of a training"
+                f"{units.count(self.epochs, 'epoch')} of a training"
             )
         if known := known_of(info):
             for name in self.models:

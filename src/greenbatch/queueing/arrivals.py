@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.queueing.durations import seconds
 from greenbatch.queueing.recordings import Recording, read_recording
@@ -229,10 +230,10 @@ class Replay(Arrivals):
         instants_s = Arrivals.times(self, rate_hz, seed=seed, count=count, duration_s=duration_s)
         last_s = float(self.instants_s[-1]) * self.recorded_hz / self._rate_hz(rate_hz)
         if (count or 0) > len(self.instants_s) or (duration_s or 0.0) > last_s:
-            requested = f"{count} requests" if count else f"{duration_s:g} s"
+            requested = f"{units.count(count, 'request')}" if count else f"{duration_s:g} s"
             raise UsageError(
-                f"{self.text!r} holds {len(self.instants_s)} requests in {last_s:g} s, "
-                f"{requested} were requested; request fewer, or record more"
+                f"{self.text!r} holds {units.count(len(self.instants_s), 'request')} in {last_s:g} "
+                f"s, {requested} were requested; request fewer, or record more"
             )
         return instants_s
 

@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.analysis.findings.wording import NOT_KNOWN
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def headline(judgement: "Judgement") -> str:
     noisy = [cell for cell in judgement.cells if cell.verdict == "too noisy to tell"]
     if not noisy:
         return "not worse"
-    cells = f"{len(noisy)} of {len(judgement.cells)} cells"
+    cells = f"{len(noisy)} of {units.count(len(judgement.cells), 'cell')}"
     return f"not decided: {cells} {'is' if len(noisy) == 1 else 'are'} too noisy to tell"
 
 
@@ -32,8 +33,8 @@ def remedy(judgement: "Judgement") -> str:
         return ""
     if max(needed) > _MANY:
         return (
-            f"To decide, each run needs {max(needed)} repetitions; a quieter machine or longer "
-            "windows (--profile rigorous) need fewer."
+            f"To decide, each run needs {units.count(max(needed), 'repetition')}; a quieter "
+            "machine or longer windows (--profile rigorous) need fewer."
         )
     return f"To decide, measure both runs with --repetitions {max(needed)}."
 

@@ -49,8 +49,8 @@ def print_export(
         if rebatched and rebatched.was is not None:
             freed = (
                 f"the batch axis of {manifest.origin}, fixed at {rebatched.was}, is freed in "
-                f"{manifest.file}: changed in {len(rebatched.changes)} places, and the result was "
-                "proved against the original"
+                f"{manifest.file}: changed in {units.count(len(rebatched.changes), 'place')}, and "
+                "the result was proved against the original"
             )
             notes = [freed, *notes]
         result = event(manifest, out, "up to date" if up_to_date else "proved", notes)
@@ -77,8 +77,8 @@ def print_export(
     if kept := manifest.kept_in_fp32:
         more = f" and {len(kept) - _MOST_KEPT} more" if len(kept) > _MOST_KEPT else ""
         echo(
-            f"  kept in fp32, as they lose too much in {manifest.precision}: {len(kept)} nodes "
-            f"({', '.join(kept[:_MOST_KEPT])}{more})"
+            f"  kept in fp32, as they lose too much in {manifest.precision}: "
+            f"{units.count(len(kept), 'node')} ({', '.join(kept[:_MOST_KEPT])}{more})"
         )
     if manifest.calibration:
         echo(f"  calibrated on {manifest.calibration}")
@@ -117,7 +117,7 @@ def _against(manifest: "Manifest") -> str:
         shown.append(f"top-1 agreement {found.top1_agreement:.0%}")
     if found.equal is not None:
         shown.append(f"{found.equal:.1%} of the positions or detections the same")
-    return f"against fp32: {', '.join(shown)}, over {found.images} images"
+    return f"against fp32: {', '.join(shown)}, over {units.count(found.images, 'image')}"
 
 
 def _described(output: "TensorSpec", *, fixed: bool) -> str:
@@ -136,7 +136,10 @@ def description(facts: "OnnxFacts", given: Sequence[str]) -> Iterator[str]:
         facts: What was found.
         given: Its inputs as a user wrote them.
     """
-    yield f"{facts.path}: {facts.nodes} nodes, opset {facts.opset}, {facts.parameters:,} parameters"
+    yield (
+        f"{facts.path}: {units.count(facts.nodes, 'node')}, opset {facts.opset}, "
+        f"{units.count(facts.parameters, 'parameter')}"
+    )
     image, *others = tensors_of(facts.input)
     axes = " x ".join(_AXES[axis] for axis in facts.input.layout)
     yield f"  input {image.name}: {image.dtype} {_dims(image)} (batch x {axes})"
@@ -177,7 +180,7 @@ def gpu_notes(manifest: "Manifest", out: Path) -> list[str]:
         elif left.shape:
             sentences.append(
                 f"{manifest.model} in {manifest.precision}: {left.provider} computes "
-                f"{len(left.shape)} of {left.nodes} nodes, sizes alone, on the CPU"
+                f"{len(left.shape)} of {units.count(left.nodes, 'node')}, sizes alone, on the CPU"
             )
     if sentences and manifest.precision == "int8" and "for GPUs" not in manifest.calibration:
         sentences.append("for a GPU, export int8 with --int8-for gpu")

@@ -210,7 +210,7 @@ def summary(outcomes: Sequence[Outcome], seconds: float, fleet: Fleet) -> str:
 def _failure(failed: Sequence[Outcome], total: int) -> str:
     more = f"; and {len(failed) - 1} more" if len(failed) > 1 else ""
     return (
-        f"{len(failed)} of {total} networks did not become a verified artifact: "
+        f"{len(failed)} of {units.count(total, 'network')} did not become a verified artifact: "
         f"{failed[0].model}: {failed[0].reason}{more}"
     )
 

@@ -61,7 +61,7 @@ def headline(found: "Attribution") -> str:
     return (
         f"{run.model} on {run.backend}, {run.precision}, batch {run.batch_size}: per image "
         f"{units.si(found.time_s.centre, 's')}{_spread(found.time_s)}, {energy}; "
-        f"{len(run.blocks)} repetition{'s' if len(run.blocks) > 1 else ''}"
+        f"{units.count(len(run.blocks), 'repetition')}"
     )
 
 

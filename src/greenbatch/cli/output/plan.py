@@ -29,8 +29,9 @@ def plan_lines(design: "AnyStudy") -> list[str]:
     )
     lines = [f"block {slot.block}: {slot.cell}" for slot in order]
     lines.append(
-        f"{len(order)} repetitions of {len(design.cells())} cells, at least "
-        f"{units.duration(least_s)}: start-up, longer warm-ups and slow batches add to this"
+        f"{units.count(len(order), 'repetition')} of {units.count(len(design.cells()), 'cell')}, "
+        f"at least {units.duration(least_s)}: start-up, longer warm-ups and slow batches add to "
+        "this"
     )
     return lines
 
@@ -70,8 +71,9 @@ def _lines_of_race(design: "Study") -> list[str]:
         budget_line(design),
         *(f"block 0: {slot.cell}" for slot in first),
         (
-            f"then, of the other {len(cells) - len(first)} of {len(cells)} cells, those that may "
-            f"decide; no batch size of which a repetition takes more than {units.duration(share_s)}"
+            f"then, of the other {len(cells) - len(first)} of {units.count(len(cells), 'cell')}, "
+            "those that may decide; no batch size of which a repetition takes more than "
+            f"{units.duration(share_s)}"
         ),
         f"further blocks, at most {design.max_repetitions} in all, of the cells not decided",
         f"at most {units.duration(design.budget)} of measuring time",
@@ -103,7 +105,7 @@ def _lines_of_trainings(design: "TrainingStudy") -> list[str]:
     rules = design.rules
     least_s = trainings * (rules.rest_min_s + rules.warm_up_min_s + rules.idle_s)
     lines.append(
-        f"{trainings} trainings of up to {design.epochs} epochs, at least "
-        f"{units.duration(least_s)} plus the epochs: rests, warm-ups and idle power"
+        f"{units.count(trainings, 'training')} of up to {units.count(design.epochs, 'epoch')}, at "
+        f"least {units.duration(least_s)} plus the epochs: rests, warm-ups and idle power"
     )
     return lines

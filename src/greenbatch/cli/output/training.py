@@ -197,7 +197,7 @@ def lost_sentences(trainings: Iterable[Training]) -> list[str]:
         cost = units.si(energy.energy_j, "J") if energy.energy_j is not None else "energy unknown"
         found.append(
             f"lost of {training.cell}, repetition {training.block + 1}, in "
-            f"{training.sessions} session{'s' * (training.sessions > 1)}: {cost} in "
+            f"{units.count(training.sessions, 'session')}: {cost} in "
             f"{units.si(training.lost.duration_s, 's')} at least; no other figure includes it"
         )
     return found

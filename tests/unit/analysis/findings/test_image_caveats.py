@@ -47,7 +47,7 @@ def test_images_that_are_repeated_or_chosen_are_told() -> None:
         "images-repeated", ""
     )
     found = said(images(1000, 250, 6), 4)
-    assert found["images-chosen"] == "Of the 1000 images in /data, 256 were taken, evenly spread."
+    assert found["images-chosen"] == "Of the 1,000 images in /data, 256 were taken, evenly spread."
 
 
 def pipeline(spent_s: float, cpu_s: float, process_cpu_s: float = 4.0) -> Pipeline:

@@ -116,7 +116,7 @@ def test_what_is_cut_is_said_and_holds_the_busiest_stretch(
     part, busiest = found.recorded.judged, found.recorded.busiest
     assert part.first <= busiest.first < busiest.behind <= part.behind
     assert part.requests == 4_000
-    assert f"Of 8000 requests, 4000 are judged, those from {clock(part.start_s)}" in found.notes[0]
+    assert f"Of 8,000 requests, 4000 are judged, those from {clock(part.start_s)}" in found.notes[0]
     assert found.rate_hz == pytest.approx(part.requests / part.length_s, rel=0.01)
     assert found.rate_hz > 40.0  # not presented as what was asked for
 

@@ -495,7 +495,7 @@ def test_the_terminal_names_the_settings_that_differ(
         (AccuracyFigure(top1=60.55, source="published"), "60.5 % (published)"),
         (
             AccuracyFigure(top1=59.2, source="measured", low=57.0, high=61.0, images=2000),
-            "59.2 % (measured here, 2000 images)",
+            "59.2 % (measured here, 2,000 images)",
         ),
     ],
 )

@@ -149,7 +149,7 @@ def test_an_output_that_is_missing_misshapen_or_no_number_is_named(
     assert "no output turned" in str(fault_of_form(specs, without, 3))
     assert "scores has shape (3, 3) for 2 images" in str(fault_of_form(specs, together, 2))
     broken = {**together, "anchors": np.array([np.nan], np.float32)}
-    assert "anchors has 1 values that are not finite" in str(fault_of_form(specs, broken, 3))
+    assert "anchors has 1 value that is not finite" in str(fault_of_form(specs, broken, 3))
 
 
 def test_a_size_of_a_graph_that_is_no_multiple_of_the_batch_is_the_datas() -> None:

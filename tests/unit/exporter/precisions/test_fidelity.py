@@ -57,13 +57,13 @@ def test_the_same_logits_agree_wholly() -> None:
 def test_values_that_are_not_finite_are_an_error(bad: float) -> None:
     with pytest.raises(
         ParityError,
-        match=r"net .*in fp16.* 1 values that are not finite, as .*fp32",
+        match=r"net .*in fp16.* 1 value that is not finite, as .*fp32",
     ):
         compared(logits([1, 2]), logits([1, bad]), "fp16")
 
 
 def test_another_shape_is_an_error() -> None:
-    with pytest.raises(ParityError, match=r"in int8 .* shape \(1, 3\) for 1 images, wanted is 1x2"):
+    with pytest.raises(ParityError, match=r"in int8 .* shape \(1, 3\) for 1 image, wanted is 1x2"):
         compared(logits([1, 2]), logits([1, 2, 3]), "int8")
 
 

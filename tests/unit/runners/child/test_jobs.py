@@ -43,7 +43,7 @@ def test_outputs_that_are_not_finite_missing_or_misshapen_are_not_measured() -> 
 
     good = np.zeros((2, CLASSES))
     assert outputs(good, 2) == {"logits": pytest.approx(good)}
-    with pytest.raises(MeasurementError, match="logits has 1 values that are not finite"):
+    with pytest.raises(MeasurementError, match="logits has 1 value that is not finite"):
         outputs(np.where(np.arange(2 * CLASSES).reshape(2, -1) == 3, np.nan, 0.0), 2)
     with pytest.raises(MeasurementError, match="for 3 images, wanted is 3x10"):
         outputs(good, 3)

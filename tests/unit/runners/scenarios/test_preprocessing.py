@@ -101,7 +101,7 @@ def test_a_folder_that_gives_no_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no image is in"):
         survey(tmp_path)
     (tmp_path / "a.png").write_text("no image")
-    with pytest.raises(UsageError, match=r"none of the 1 images .* can be read, the first \(a.png"):
+    with pytest.raises(UsageError, match=r"none of the 1 image .* can be read, the first \(a.png"):
         survey(tmp_path)
 
 
