@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from greenbatch import units
 from greenbatch.errors import FileError
 
 MEGABYTE_BYTES = 1_000_000
@@ -329,8 +328,8 @@ def require_plain(folder: Path) -> None:
             raise FileError(f"cannot read {here}: {cause}; {cure}") from error
         if entries > _MOST_ENTRIES:
             raise FileError(
-                f"{folder} holds more than {units.count(_MOST_ENTRIES, 'file')}; a run has fewer: "
-                "give the directory that greenbatch wrote"
+                f"{folder} holds more than {_MOST_ENTRIES} files; a run has fewer: give the "
+                "directory that greenbatch wrote"
             )
 
 
