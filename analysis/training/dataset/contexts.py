@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-from greenbatch.analysis.dataset.training_variables import cell_dims
+from greenbatch.analysis.dataset.training_variables import FACTORS, TRIAL, cell_dims
 
 if TYPE_CHECKING:
     import xarray as xr
+
+_ENDS = (*TRIAL, "machine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +57,21 @@ def contexts(
 
 
 def name_of(labels: Mapping[str, Hashable], varying: Collection[str]) -> str:
-    """Name a cell by the labels that differ within the run.
+    """Name a cell by the labels that differ within the run; settings in the order of their names.
 
     >>> name_of({"model": "cnn", "data": "digits", "batch_size": 32}, {"model", "batch_size"})
     'cnn, batch 32'
     """
     words = {"batch_size": "batch", "data": "on", "machine": "on"}
+    found = [(dim, label) for dim, label in labels.items() if dim in varying]
+    settings = [pair for pair in found if pair[0] not in (*FACTORS, *_ENDS)]
+    ends = [pair for end in _ENDS for pair in found if pair[0] == end]
+    others = [pair for pair in found if pair[0] in FACTORS]
     parts = [
         str(label)
         if dim in ("model", "backend", "precision", "strategy")
         else f"{words.get(dim, dim.replace('_', ' '))} {label}"
-        for dim, label in sorted(labels.items(), key=lambda pair: pair[0] == "machine")
-        if dim in varying
+        for dim, label in (*others, *sorted(settings), *ends)
     ]
     return ", ".join(parts)
 

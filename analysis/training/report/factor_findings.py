@@ -100,15 +100,16 @@ def factor_sentence(found: Factorial) -> str:
 def step_sentences(found: Factorial) -> list[str]:
     """Say of each factor what its last level takes and gains against its first one."""
     name = f"For {found.context.name}: " if found.context.name else ""
-    return [f"{name}{_step(step, WORDS[found.metric])}" for step in found.steps]
+    kind = "" if found.source == "measured" else f"{found.source} "
+    return [f"{name}{_step(step, kind, WORDS[found.metric])}" for step in found.steps]
 
 
-def _step(step: LevelStep, word: str) -> str:
+def _step(step: LevelStep, kind: str, word: str) -> str:
     name = _words(step.factor)
     factor = _bounded(step.times, lambda value: f"{value:.3g}")
     text = (
         f"With {name} {step.last} instead of {step.first}, a training needs {factor} times the "
-        "energy"
+        f"{kind}energy"
     )
     if step.gained is None:
         return f"{text}."

@@ -55,7 +55,10 @@ def size_sentences(data: str, found: Complexity, *, several: bool) -> list[str]:
     simplest, most = found.simplest, found.most_complex
     if simplest and most and found.share:
         low, high = found.share.low, found.share.high
-        bounds = "" if low is None or high is None else f" ({100 * low:.3g} … {100 * high:.3g} %)"
+        word = "" if found.share.kind == "t" else "range "
+        bounds = (
+            "" if low is None or high is None else f" ({word}{100 * low:.3g} … {100 * high:.3g} %)"
+        )
         sentences.append(
             f"{on}The choice with the fewest multiplications, {simplest.label}, needs "
             f"{100 * found.share.centre:.3g} %{bounds} of the energy of a training of the choice "

@@ -9,7 +9,9 @@ from statsmodels.stats.multicomp import pairwise_tukeyhsd
 
 from greenbatch.analysis.statistics.linear_models import anova, tukey
 from greenbatch.analysis.training import compile_training
+from greenbatch.analysis.training.findings.correctness import correctness
 from greenbatch.analysis.training.findings.factorial import BLOCK, Factorial, factorial, factors_of
+from greenbatch.analysis.training.findings.rows import training_rows
 from greenbatch.errors import UsageError
 from greenbatch.records import EnergySource, TrainingCell
 from tests.fakes import training_runs
@@ -255,3 +257,21 @@ def test_what_is_no_factor_is_refused(tmp_path: Path) -> None:
         factorial(dataset, ["width"])
     (found,) = factorial(dataset, ["model"])
     assert [term.test.of for term in found.blocked.terms] == ["model", BLOCK]
+
+
+def test_a_choice_has_one_name_in_whatever_order_the_study_lists_settings(tmp_path: Path) -> None:
+    settings = {"width": ["8", "16"], "depth": ["1", "2"]}
+    records = [
+        record
+        for width in settings["width"]
+        for depth in settings["depth"]
+        for record in training_runs.trained(
+            TrainingCell("m", "digits", settings=(("width", width), ("depth", depth)))
+        )
+    ]
+    path = training_runs.write(tmp_path, records, training_runs.study(["m"], settings=settings))
+    dataset = compile_training(path)
+    (found,) = correctness(dataset)
+    names = [row.name for row in found.rows]
+    assert names == [row.label for row in training_rows(dataset)]
+    assert names[1] == "depth 2, width 8"
