@@ -26,6 +26,7 @@ from greenbatch.runners.run.cell_metering import metering_of
 from greenbatch.runners.run.directory import RunDirectory
 from greenbatch.runners.run.reference import make_references
 from greenbatch.runners.run.repetition import RunContext, measure
+from greenbatch.runners.run.shared_code import SharedCode
 from greenbatch.runners.scheduling.order import Slot
 from greenbatch.runners.scheduling.schedule import Part, Planned, schedule_of
 
@@ -120,6 +121,7 @@ def execute(
                 )
             ),
             starter=starter,
+            shared=_shared_code(study, on_step),
         )
         if not neighbours():  # beside another run the machine is not quiet, as was asked
             _wait_until_quiet(study, on_step)
@@ -153,6 +155,16 @@ def execute(
             directory.append([*schedule.decided()])
             on_progress(_progress(done, schedule, slot, repetition))
     return done
+
+
+def _shared_code(study: Study, on_step: Callable[[str], None]) -> SharedCode | None:
+    if not study.compile_cache:
+        return None
+    try:
+        return SharedCode(study)
+    except OSError as error:
+        on_step(f"the cache folder cannot be used ({error}); everything is compiled in this run")
+        return None
 
 
 def _wait_until_quiet(study: Study, on_step: Callable[[str], None]) -> None:

@@ -48,6 +48,7 @@ from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
 from greenbatch.runners.run.caches import of_cell
 from greenbatch.runners.run.cell_metering import check_device, metering_of
+from greenbatch.runners.run.shared_code import SharedCode
 from greenbatch.runners.scheduling.order import Slot
 
 DISAGREES_ABOVE = 0.05
@@ -75,6 +76,7 @@ class RunContext:
         references: The files of reference logits, by `artifact_key`.
         cache: The folder for what backends compile in this run.
         starter: Starts the children.
+        shared: What was compiled in other runs; ``None``: it is not used.
         most_s: How long the next repetition may take by the budget of the run, in s; ``None``:
             there is none.
     """
@@ -88,6 +90,7 @@ class RunContext:
     references: Mapping[str, Path]
     cache: Path
     starter: Starter = field(default_factory=lambda: Starter("spawn"))
+    shared: SharedCode | None = None
     most_s: float | None = None
 
 
@@ -110,7 +113,8 @@ def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> 
     began_s = time.perf_counter()
     repetition = _Draft(slot, context, datetime.now(UTC).isoformat(timespec="milliseconds"))
     arrays = context.traces / f".child-{repetition.name}.npz"
-    cache = of_cell(context.cache, slot.cell.slug)
+    cache, shared = of_cell(context.cache, slot.cell.slug), context.shared
+    artifact = context.artifacts[artifact_key(slot.cell.model, slot.cell.precision)]
     conditions, server_s = Conditions(), 0.0
     counted = metering_of(context.metering, slot.cell.backend)
     metering = counted.metering
@@ -121,6 +125,8 @@ def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> 
 
     try:
         make_folder(cache)
+        if shared:
+            shared.take(slot.cell, artifact, cache)
         with Recorder(metering.meters, time.perf_counter) as recorder:
             timeout_s = _timeout_s(slot.cell, context)
             environment = {**variables_of(slot.cell), **counted.environment}
@@ -152,9 +158,13 @@ def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> 
             path = context.traces / f"{repetition.name}.npz"
             with draft(path) as unfinished, unfinished.open("wb") as file:
                 write_arrays(file, trace, packed=True)
+            if shared:
+                shared.give(slot.cell, artifact, cache)
             return records
     except ChildFailed as failure:
         shutil.rmtree(cache, ignore_errors=True)
+        if shared:
+            shared.forget(slot.cell, artifact)
         return [repetition.failed(failure, conditions, phases_s())]
     finally:
         arrays.unlink(missing_ok=True)

@@ -200,6 +200,15 @@ def bench(
             "Default: fork."
         ),
     ] = None,
+    compile_cache: Annotated[
+        bool,
+        typer.Option(
+            "--compile-cache",
+            help="Keep what the backends compile across runs, and load what an earlier run "
+            "compiled from the same artifact with the same versions on this machine. The start-up "
+            "cost is then that of loading it.",
+        ),
+    ] = False,
     wait_quiet: Annotated[
         str | None,
         typer.Option(
@@ -301,6 +310,7 @@ def bench(
         "seed": seed,
         "settings": parse_settings(setting or [], provider_option or []) or None,
         "isolation": isolation,
+        "compile_cache": compile_cache or None,
         "wait_quiet": wait_quiet,
         "on_busy": on_busy,
         "probe_max_batch": probe_max_batch,

@@ -47,6 +47,7 @@ class StudyOptions(_Options, total=False):
     within: float | str
     weights: str
     isolation: str
+    compile_cache: bool
     wait_quiet: float | str | None
     on_busy: str
     allow_fallback: bool

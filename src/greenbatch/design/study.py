@@ -136,6 +136,9 @@ class Study(BaseModel):
         isolation: How the process of each repetition is started. ``fork``: from a process that has
             imported what it needs, where that is safe. ``spawn``: a fresh interpreter, which also
             has an address layout of its own.
+        compile_cache: Take what the backends compiled for the same cells in earlier runs, and keep
+            what they compile in this one, see `greenbatch.runners.run.shared_code`. Starts are
+            warm then, from the first repetition on.
         wait_quiet: How long a quiet machine is waited for before the first cell, in s (``5m``);
             ``None``: as long as the profile says, see `MeasurementProtocol`.
         on_busy: What to do with a machine that does not become quiet: ``measure`` all the same, or
@@ -194,6 +197,7 @@ class Study(BaseModel):
     weights: Annotated[PathText, Field(min_length=1)] = "auto"
     settings: Settings = Field(default_factory=dict)
     isolation: Literal["fork", "spawn"] = "fork"
+    compile_cache: Annotated[bool, Field(strict=True)] = False
     wait_quiet: Wait | None = None
     on_busy: Literal["measure", "refuse"] = "measure"
     allow_fallback: bool = False

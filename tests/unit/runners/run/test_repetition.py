@@ -29,6 +29,7 @@ from greenbatch.runners.child.messages import Ended, Fits, Measured, Message, Re
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Domain, EnergyMeter, Metering, MeterOptions, Reading
 from greenbatch.runners.run.repetition import RunContext, _flags, _timeout_s, measure
+from greenbatch.runners.run.shared_code import SharedCode
 from greenbatch.runners.scheduling.order import Slot
 from tests.fakes.messages import MEASURED
 
@@ -133,6 +134,37 @@ def test_what_a_child_measured_is_its_record(
     assert (record.warm_up, record.agreement) == (SOUND.warm_up, SOUND.agreement)
     assert record.one_off["first"].duration_s == 0.5
     assert list(read_arrays(context.traces / f"{CELL.slug}_r0.npz")) == ["latency_s"]
+
+
+class Calls(SharedCode):
+    """Notes what it is asked for, and gives a file."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def take(self, cell: Cell, artifact: Artifact, into: Path) -> bool:
+        self.calls.append("take")
+        (into / "kernel").write_text("of another run")
+        return True
+
+    def give(self, cell: Cell, artifact: Artifact, compiled: Path) -> None:
+        self.calls.append(f"give {[path.name for path in compiled.iterdir()]}")
+
+    def forget(self, cell: Cell, artifact: Artifact) -> None:
+        self.calls.append("forget")
+
+
+def test_compiled_code_is_shared_where_a_repetition_went_well(
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = Calls()
+    sharing = replace(context, shared=shared)
+    measure_with(sharing, monkeypatch, SOUND)
+    assert shared.calls == ["take", "give ['kernel']"]
+    failed = measure_with(sharing, monkeypatch, Fits())
+    assert failed.status is Status.ERROR
+    assert shared.calls[2:] == ["take", "forget"]
+    assert not list(context.cache.rglob("kernel"))
 
 
 @pytest.mark.parametrize(
