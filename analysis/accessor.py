@@ -66,7 +66,8 @@ class Accessor:
     def sel(self, **labels: Hashable) -> xr.Dataset:
         """Narrow the dataset, or a result, by labels of any factor; see `select`.
 
-        >>> ds.gb.sel(backend="onnxruntime-cpu", allow_spinning=0)  # doctest: +SKIP
+        Examples:
+            >>> ds.gb.sel(backend="onnxruntime-cpu", allow_spinning=0)  # doctest: +SKIP
         """
         return designed(select(self._any, labels))
 

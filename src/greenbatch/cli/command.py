@@ -7,13 +7,27 @@ import typer.core
 
 from greenbatch.errors import UsageError
 
+_VALUES = {"str": "TEXT", "int": "N", "float": "NUMBER", "path": "PATH", "Path": "PATH"}
+"""What stands for the value of an option in a help text, by its type."""
+
 
 class Command(typer.core.TyperCommand):
-    """Refuses an option that is given twice and takes one value; Typer would drop all but the last.
+    """Names values in capitals; refuses an option that is given twice and takes one value.
+
+    Typer would write types of Python, and would drop all values but the last.
 
     Raises:
         UsageError: One is.
     """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        for parameter in self.params:
+            if not isinstance(parameter, typer.core.TyperOption):
+                vars(parameter)["display_type"] = lambda _: ""  # its name says it
+            elif parameter.metavar is None and not parameter.is_flag:
+                kind = parameter.bare_type().removeprefix("list[").removesuffix("]")
+                parameter.metavar = _VALUES.get(kind)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse, and count what was given."""

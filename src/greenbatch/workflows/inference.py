@@ -261,9 +261,6 @@ def bench(
 ) -> Run:
     """Measure energy and latency of models across runtimes and batch sizes, and write the report.
 
-    >>> run = greenbatch.bench(["alexnet"], providers=["cpu"], batch_sizes=[1, 8])
-    >>> run.dataset().energy_per_image
-
     Args:
         models: Names in the registry; the five study models when empty.
         listener: Is called with each step and the progress.
@@ -277,6 +274,10 @@ def bench(
     Raises:
         UnknownNameError: There is no such option, model, runtime or provider; the message gives
             the nearest one.
+
+    Examples:
+        >>> run = greenbatch.bench(["alexnet"], providers=["cpu"], batch_sizes=[1, 8])
+        >>> run.dataset().energy_per_image
     """
     study, path = plan(models, **options)
     return run_study(

@@ -15,8 +15,6 @@ def resume(
 ) -> inference.Run | training.Run:
     """Resume an interrupted run; what is in its journal is not measured again.
 
-    >>> greenbatch.resume("runs/a").report
-
     Args:
         run: Its directory.
         listener: Called as the run proceeds; one for the other kind of run hears of steps alone.
@@ -32,6 +30,9 @@ def resume(
             differs.
         UsageError: Its study names code, the run was not begun here, and it is not trusted.
         MeasurementError: Another run is measuring on this machine.
+
+    Examples:
+        >>> greenbatch.resume("runs/a").report
     """
     from greenbatch.runners.run.directory import holds_trainings
 
