@@ -2,17 +2,26 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from greenbatch.errors import FleetError, MessageError
+from greenbatch.runners.fleet.control import END, START, History, drift_of, start_of
 from greenbatch.runners.fleet.executors import Executor
-from greenbatch.runners.fleet.home import Event, Home
-from greenbatch.runners.fleet.machines import MachineFacts
-from greenbatch.runners.fleet.messages import Assignment, Ended, FileRef, Progressed, decode
+from greenbatch.runners.fleet.home import Event, Home, is_control
+from greenbatch.runners.fleet.machines import MachineFacts, deviations, expectations
+from greenbatch.runners.fleet.messages import (
+    Assignment,
+    Diagnosed,
+    Ended,
+    FileRef,
+    Progressed,
+    decode,
+)
 from greenbatch.runners.fleet.planning import Sharing, Unit, dealt, units_of
 
+_CONTROL_BACK_S = 60.0  # how long the last control cell of a machine that was lost is waited for
 _LOOK_S = 2.0  # how often to look for machines that came or went
 
 
@@ -24,23 +33,37 @@ class Rules:
         sharing: How machines divide the study.
         whole: Whether a unit is the whole study.
         machines: How many machines to wait for before the first unit.
-        come_s: How long to wait for them, in s.
         back_s: How long to wait for a machine that was lost, in s.
         attempts: How often a unit is tried.
         wait_s: How long a unit waits for another run on its machine, in s.
         trust: Run the code that the study names.
         group_versions: Accept machines whose software differs.
+        kinds: What is expected of machines, by a part of the name of their kind; see
+            `greenbatch.runners.fleet.machines.deviations`.
     """
 
     sharing: Sharing
     whole: bool = False
     machines: int = 1
-    come_s: float = 60.0
     back_s: float = 600.0
     attempts: int = 3
     wait_s: float = 3600.0
     trust: bool = False
     group_versions: bool = False
+    kinds: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """The artifacts of a study.
+
+    Attributes:
+        files: Names and hashes.
+        folder: Where the client has them.
+    """
+
+    files: tuple[FileRef, ...]
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +100,11 @@ class Coordinator:
     Args:
         home: Receives the records.
         executor: Runs the units.
-        files: Of the artifacts.
-        artifacts_dir: Where they are.
+        parcel: The artifacts of the study.
         rules: See `Rules`.
         listener: See `Listener`.
+        control: The artifacts of the control cell; ``None``: the fleet has none.
+        history: What the control cells took in earlier runs.
         clock: Returns the time in s.
     """
 
@@ -88,16 +112,19 @@ class Coordinator:
         self,
         home: Home,
         executor: Executor,
-        files: Sequence[FileRef],
-        artifacts_dir: Path,
+        parcel: Parcel,
         rules: Rules,
         listener: Listener = Listener(),
+        control: Parcel | None = None,
+        history: History | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._home = home
         self._executor = executor
-        self._files = tuple(files)
-        self._artifacts_dir = artifacts_dir
+        self._parcel = parcel
+        self._control = control
+        self._history = history
+        self._first_of_kind: dict[str, MachineFacts] = {}
         self._rules = rules
         self._listener = listener
         self._clock = clock
@@ -118,21 +145,33 @@ class Coordinator:
         self._gather()
         for group in dict.fromkeys(member.group for member in self._members.values()):
             self._deal(group)
-        while self._left():
+        while self._left() or self._controls_left():
+            self._check_cancelled()
             for line in self._executor.receive(0.2):
                 self._take(line)
             if self._clock() - self._looked_s >= _LOOK_S:
                 self._look_round()
+        for name in self._members if self._control else ():
+            self._judge_control(name)
+
+    def _check_cancelled(self) -> None:
+        if self._home.cancelled:
+            self._executor.cancel()
+            self._note("cancelled")
+            raise FleetError("the fleet was cancelled; what was measured is kept")
 
     def _gather(self) -> None:
         """Wait for the machines, and accept those that can measure."""
-        end_s = self._clock() + self._rules.come_s
+        come_s = self._executor.come_s
+        end_s = self._clock() + come_s
         while True:
             self._admit()
-            enough = len(self._members) + len(self._refused) >= self._rules.machines
+            self._check_cancelled()
+            wanted = max(self._rules.machines, self._executor.awaited)
+            enough = len(self._members) + len(self._refused) >= wanted
             if self._clock() >= end_s or (enough and self._members):
                 break
-            if enough and self._clock() >= end_s - self._rules.come_s + _LOOK_S:
+            if enough and self._clock() >= end_s - come_s + _LOOK_S:
                 break
             time.sleep(0.2)
         if not self._members:
@@ -140,7 +179,7 @@ class Coordinator:
             raise FleetError(
                 f"no machine can measure the study: {reasons}"
                 if reasons
-                else f"no machine came within {self._rules.come_s:g} s; start workers, or correct "
+                else f"no machine came within {come_s:g} s; start workers, or correct "
                 "the address of the scheduler"
             )
 
@@ -151,7 +190,9 @@ class Coordinator:
         for name, seen in self._executor.machines().items():
             if name in self._members or name in self._refused:
                 continue
-            reason = seen.unfit or (self._unlike(seen.facts) if seen.facts else "")
+            reason = seen.unfit
+            if seen.facts and not reason:
+                reason = self._unexpected(seen.facts) or self._unlike(seen.facts)
             group = self._rules.sharing.group(seen.facts) if seen.facts else None
             if not reason and (group is None or self._is_full(group)):
                 kind = seen.facts.kind if seen.facts else ""
@@ -159,10 +200,13 @@ class Coordinator:
             if reason or group is None:
                 self._refuse(name, reason)
                 continue
-            for file in self._executor.lacking(name, self._files, self._artifacts_dir):
-                self._executor.send_file(name, file, self._artifacts_dir / file.name)
+            for parcel in filter(None, (self._parcel, self._control)):
+                for file in self._executor.lacking(name, parcel.files, parcel.folder):
+                    self._executor.send_file(name, file, parcel.folder / file.name)
             self._members[name] = _Member(group)
             self._note("accepted", name, reason=seen.facts.kind if seen.facts else "", group=group)
+            if seen.facts:
+                self._compare_with_kind(seen.facts)
             new.append(name)
         return new
 
@@ -185,6 +229,20 @@ class Coordinator:
             f"{'; '.join(differing[:3])}{more}; install the same versions, or accept the "
             "difference with --versions group"
         )
+
+    def _unexpected(self, facts: MachineFacts) -> str:
+        """Say how a machine deviates from what the user expects of its kind."""
+        for part, expected in self._rules.kinds.items():
+            if part.lower() in facts.kind.lower() and (found := deviations(facts, expected)):
+                return f"it is not as expected of the kind {part}: {'; '.join(found)}"
+        return ""
+
+    def _compare_with_kind(self, facts: MachineFacts) -> None:
+        """Flag a machine that differs from the first of its kind."""
+        first = self._first_of_kind.setdefault(facts.kind, facts)
+        if found := deviations(facts, expectations(first)):
+            reason = f"it differs from {first.name}, of the same kind: {'; '.join(found)}"
+            self._note("flagged", facts.name, reason=reason)
 
     def _is_full(self, group: str) -> bool:
         limit = self._rules.sharing.limit(group)
@@ -213,9 +271,59 @@ class Coordinator:
                 self._deal(group)
         self._give_up()
 
+    def _controls_left(self) -> bool:
+        """Submit the control cells that are due; say whether one is to be waited for."""
+        left = False
+        for name, member in self._members.items() if self._control else ():
+            due = self._submit_control(name)
+            if member.lost_at_s is not None:
+                left |= due and self._clock() - member.lost_at_s < _CONTROL_BACK_S
+            left |= any(is_control(unit.name) for unit in member.queue)
+        return left
+
+    def _submit_control(self, name: str) -> bool:
+        """Have a machine measure its control cell: before anything else, and after its last.
+
+        Returns:
+            Whether one is due on a machine that is not connected.
+        """
+        member = self._members[name]
+        queued = {unit.name for unit in member.queue}
+        for unit in (START, END):
+            if unit == END and (self._left_of(member.group) or member.queue):
+                return False
+            done = (name, unit.name) in self._home.finished() or unit.name in queued
+            failed = len(self._failed[name, unit.name]) >= self._rules.attempts
+            if done or failed:
+                continue
+            if member.lost_at_s is not None:
+                return True
+            member.queue.append(unit)
+            self._executor.submit(name, [self._assignment(name, unit)])
+        return False
+
+    def _judge_control(self, name: str) -> None:
+        """Flag a machine whose control cell drifted, within this run or from earlier ones."""
+        folder = self._home.control_folder(name)
+        if not (start := start_of(folder)):
+            self._note("flagged", name, reason="its control cell was not measured at the start")
+            return
+        drift = drift_of(folder)
+        if drift is None:
+            self._note("flagged", name, reason="its control cell was not measured at the end")
+        else:
+            self._note("flagged" if drift.flagged else "control", name, reason=drift.sentence)
+        if self._history:
+            design = self._home.control_key
+            if reason := self._history.judge(name, design, *start):
+                self._note("flagged", name, reason=reason)
+            self._history.add(name, design, *start)
+
     def _deal(self, group: str) -> None:
         """Give the units of a group that nobody has to its machines, evenly."""
         names = [name for name in self._of(group) if self._members[name].lost_at_s is None]
+        for name in names if self._control else ():
+            self._submit_control(name)
         left = self._left_of(group)
         if not names or not left:
             return
@@ -233,22 +341,27 @@ class Coordinator:
                 self._executor.submit(name, [self._assignment(name, unit) for unit in units])
 
     def _assignment(self, name: str, unit: Unit) -> Assignment:
-        elsewhere = self._home.elsewhere(name)
+        control = is_control(unit.name)
+        parcel = self._control if control else self._parcel
+        assert parcel
+        elsewhere = {} if control else self._home.elsewhere(name)
         return Assignment(
             fleet=self._home.fleet.id,
             machine=name,
             unit=unit.name,
-            study=self._home.fleet.study,
+            study=self._home.fleet.control if control else self._home.fleet.study,
             blocks=unit.blocks,
             elsewhere=tuple(
                 (cell.slug, block) for cell, block in elsewhere if block in (unit.blocks or ())
             ),
-            known=self._home.known(name),
-            files=self._files,
-            files_at=str(self._artifacts_dir),
+            known=self._home.known(name, control=control),
+            files=parcel.files,
+            files_at=str(parcel.folder),
             wait_s=self._rules.wait_s,
             trust=self._rules.trust,
             environment={} if self._rules.group_versions else self._versions,
+            control=control,
+            diagnose=unit == START,
         )
 
     def _take(self, line: bytes) -> None:
@@ -261,6 +374,9 @@ class Coordinator:
             self._home.take(message)
             if isinstance(message, Progressed):
                 self._listener.on_progress(message)
+            elif isinstance(message, Diagnosed):
+                for text in message.disturbances:
+                    self._note("flagged", message.machine, reason=text)
             return
         if message.machine not in self._members:
             return
@@ -275,7 +391,8 @@ class Coordinator:
                 self._note("finished", message.machine, message.unit)
         else:
             reason = message.reason or "records of it did not arrive"
-            self._failed[member.group, message.unit].append(reason)
+            whose = message.machine if is_control(message.unit) else member.group
+            self._failed[whose, message.unit].append(reason)
             self._note("failed", message.machine, message.unit, reason)
             self._deal(member.group)
 

@@ -1,10 +1,12 @@
 """The folder in which a fleet's records come together.
 
 ``fleet.json`` says what is measured how, ``machines/NAME`` is an ordinary run folder of each
-machine, and ``events.jsonl`` and ``logs/NAME.log`` say what happened. Each record is taken in once,
+machine, ``control/NAME`` that of its control cell, and ``events.jsonl`` and ``logs/NAME.log`` say
+what happened. Each record is taken in once,
 by its key, so a machine may send it as often as it likes.
 """
 
+import hashlib
 import json
 import os
 import time
@@ -24,9 +26,18 @@ from greenbatch.errors import FileError, RunError
 from greenbatch.names import check_name
 from greenbatch.records import Capacity, Cell, Idle, Record, Repetition, Status
 from greenbatch.records import journal as journals
-from greenbatch.runners.fleet.messages import Ended, Lines, Message, Opened, Progressed, Step
+from greenbatch.runners.fleet.messages import (
+    Diagnosed,
+    Ended,
+    Lines,
+    Message,
+    Opened,
+    Progressed,
+    Step,
+)
 
 _FLEET, _EVENTS, _MACHINES, _LOGS = "fleet.json", "events.jsonl", "machines", "logs"
+_CONTROL, _DOCTOR, _CANCEL = "control", "doctor", "cancel"
 _MOST_BYTES = 10 * files.MEGABYTE_BYTES
 _EVENTS_BYTES = 1000 * files.MEGABYTE_BYTES
 
@@ -43,6 +54,7 @@ class FleetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         whole: Whether a unit is the whole study, else a block.
         executor: Name of what runs the units, with its options as text.
         options: Of the run: ``wait_s``, ``trust``, ``versions``, ...
+        control: The study of the control cell, as ``study``; empty: there is none.
     """
 
     id: str
@@ -51,6 +63,7 @@ class FleetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     whole: bool
     executor: dict[str, str]
     options: dict[str, str] = {}
+    control: str = ""
     schema: int = 1
 
 
@@ -89,12 +102,19 @@ class Home:
         self.path = path
         self.fleet = fleet
         self.study = study_of(fleet.study, f"{path / _FLEET}")
+        self.control = study_of(fleet.control, f"{path / _FLEET}") if fleet.control else None
         self._lock = lock
+        self._controls: dict[str, _MachineRun] = {}
         self._machines: dict[str, _MachineRun] = {}
         self._not_needed: dict[str, set[str]] = defaultdict(set)
         self.events: list[Event] = list(_read_events(path / _EVENTS))
         for folder in sorted((path / _MACHINES).glob("*")):
             self._machines[folder.name] = _MachineRun(folder, self.study, writes=lock is not None)
+        if self.control:
+            for folder in sorted((path / _CONTROL).glob("*")):
+                self._controls[folder.name] = _MachineRun(
+                    folder, self.control, writes=lock is not None
+                )
 
     @classmethod
     def create(cls, path: Path, fleet: FleetFile) -> Self:
@@ -139,7 +159,7 @@ class Home:
 
     def close(self) -> None:
         """Close the journals and give the lock back."""
-        for run in self._machines.values():
+        for run in (*self._machines.values(), *self._controls.values()):
             run.close()
         if self._lock:
             self._lock.release()
@@ -153,10 +173,22 @@ class Home:
         """Return the run folder of a machine."""
         return self.path / _MACHINES / check_name("machine", machine)
 
-    def known(self, machine: str) -> tuple[str, ...]:
-        """Return the checksums of the journal lines that a machine sent."""
-        run = self._machines.get(machine)
+    def known(self, machine: str, *, control: bool = False) -> tuple[str, ...]:
+        """Return the checksums of the journal lines that a machine sent, of one of its runs."""
+        run = (self._controls if control else self._machines).get(machine)
         return tuple(sorted(run.checksums)) if run else ()
+
+    @property
+    def control_key(self) -> str:
+        """Identifies the design of the control cell, wherever its artifacts lie."""
+        if self.control is None:
+            return ""
+        text = self.control.model_copy(update={"artifacts_dir": "", "name": ""}).to_yaml()
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def control_folder(self, machine: str) -> Path:
+        """Return the run folder of a machine's control cell."""
+        return self.path / _CONTROL / check_name("machine", machine)
 
     def done(self, machine: str) -> dict[tuple[Cell, int], Status]:
         """Return how each repetition of a machine ended, by cell and block."""
@@ -201,10 +233,16 @@ class Home:
             FileError: The folder cannot be written.
         """
         if isinstance(message, Opened):
-            self._run(message.machine).describe(message.environment)
+            self._run_of(message).describe(message.environment)
+        elif isinstance(message, Diagnosed):
+            json.loads(message.report)
+            files.make_folder(self.path / _DOCTOR)
+            name = check_name("machine", message.machine)
+            files.write_atomically(self.path / _DOCTOR / f"{name}.json", message.report)
         elif isinstance(message, Lines):
-            elsewhere = self.elsewhere(message.machine)
-            taken = self._run(message.machine).take(message, elsewhere)
+            control = is_control(message.unit)
+            elsewhere = {} if control else self.elsewhere(message.machine)
+            taken = self._run_of(message).take(message, elsewhere)
             for checksum, what in taken.second.items():
                 if checksum not in self._not_needed[message.machine]:
                     self._not_needed[message.machine].add(checksum)
@@ -218,7 +256,8 @@ class Home:
 
     def complete(self, ended: Ended) -> bool:
         """Whether every record of a unit that finished is here."""
-        here = {*self.known(ended.machine), *self._not_needed[ended.machine]}
+        known = self.known(ended.machine, control=is_control(ended.unit))
+        here = {*known, *self._not_needed[ended.machine]}
         return set(ended.lines) <= here
 
     def log(self, machine: str, text: str) -> None:
@@ -234,10 +273,37 @@ class Home:
             for path in sorted((self.path / _LOGS).glob("*.log"))
         }
 
-    def _run(self, machine: str) -> "_MachineRun":
+    def request_cancel(self) -> None:
+        """Ask the client that takes in the records to end the fleet."""
+        files.write_atomically(self.path / _CANCEL, "")
+
+    def withdraw_cancel(self) -> None:
+        """Forget such a request."""
+        (self.path / _CANCEL).unlink(missing_ok=True)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the fleet is to end."""
+        return (self.path / _CANCEL).exists()
+
+    def _run_of(self, message: Message) -> "_MachineRun":
+        """Return the run that a message is about, begun where there is none."""
+        machine = message.machine
+        if is_control(message.unit):
+            if self.control is None:
+                raise RunError(f"{machine} sent a control cell, and the fleet has none")
+            if machine not in self._controls:
+                folder = self.control_folder(machine)
+                self._controls[machine] = _MachineRun(folder, self.control, writes=True)
+            return self._controls[machine]
         if machine not in self._machines:
             self._machines[machine] = _MachineRun(self.folder(machine), self.study, writes=True)
         return self._machines[machine]
+
+
+def is_control(unit: str) -> bool:
+    """Whether a unit is of the control cell, by its name."""
+    return unit.startswith("control-")
 
 
 class _Taken(NamedTuple):

@@ -76,6 +76,49 @@ def look() -> MachineFacts:
     )
 
 
+def deviations(facts: MachineFacts, expected: Mapping[str, object]) -> list[str]:
+    """Return how a machine deviates from what is expected of its kind, a phrase each.
+
+    Args:
+        facts: Of the machine.
+        expected: ``cores`` (granted), ``hardware_threads``, ``rapl`` (names of zones), ``governor``
+            and ``power_limits_w`` (by zone or GPU), as far as they are to be checked.
+    """
+    found: dict[str, object] = {
+        "cores": facts.cores_granted,
+        "hardware_threads": facts.hardware_threads,
+        "rapl": sorted(facts.rapl),
+        "governor": facts.governor,
+        "power_limits_w": facts.power_limits_w,
+    }
+    phrases = []
+    for name, wanted in expected.items():
+        value = found[name]
+        if name == "rapl" and isinstance(wanted, list | tuple):
+            wanted = sorted(map(str, wanted))
+        if value != wanted:
+            phrases.append(f"{name} is {_shown(value)}, expected {_shown(wanted)}")
+    return phrases
+
+
+def expectations(facts: MachineFacts) -> dict[str, object]:
+    """Return what a machine lets expect of others of its kind; see `deviations`."""
+    return {
+        "hardware_threads": facts.hardware_threads,
+        "rapl": sorted(facts.rapl),
+        "governor": facts.governor,
+        "power_limits_w": facts.power_limits_w,
+    }
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {inner:g} W" for key, inner in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value or "none")
+
+
 def fleet_name(environ: Mapping[str, str]) -> str:
     """Return what a fleet calls this machine: ``GB_MACHINE``, else its host's name."""
     given = environ.get(machine.NAME_VARIABLE) or platform.node() or "machine"

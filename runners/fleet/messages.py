@@ -44,6 +44,8 @@ class Assignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         wait_s: How long to wait for another run on the machine, in s.
         trust: Run the code that the study names; the user allowed it.
         environment: Versions that the machine must have, by distribution.
+        control: The study is that of the control cell, and has a run of its own.
+        diagnose: Send what ``gb doctor`` finds, before anything is measured.
     """
 
     fleet: str
@@ -58,6 +60,8 @@ class Assignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait_s: float = 0.0
     trust: bool = False
     environment: dict[str, str] = {}
+    control: bool = False
+    diagnose: bool = False
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True, kw_only=True):
@@ -75,6 +79,18 @@ class Opened(_Message, frozen=True):
     """
 
     environment: str
+
+
+class Diagnosed(_Message, frozen=True):
+    """What ``gb doctor`` found on the machine.
+
+    Attributes:
+        report: Its JSON.
+        disturbances: What would disturb a measurement, a sentence each.
+    """
+
+    report: str
+    disturbances: tuple[str, ...] = ()
 
 
 class Lines(_Message, frozen=True):
@@ -129,7 +145,7 @@ class Ended(_Message, frozen=True):
     log: str = ""
 
 
-Message: TypeAlias = Opened | Lines | Step | Progressed | Ended
+Message: TypeAlias = Opened | Diagnosed | Lines | Step | Progressed | Ended
 
 _encoder = msgspec.json.Encoder()
 _messages: "msgspec.json.Decoder[Message]" = msgspec.json.Decoder(Message)

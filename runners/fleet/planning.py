@@ -2,12 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from greenbatch.design.study import Study
-from greenbatch.errors import UsageError
+from greenbatch.documents import DocumentError, parse_yaml
+from greenbatch.errors import FileError, UsageError
+from greenbatch.files import followed, read_bytes
 from greenbatch.runners.fleet.machines import MachineFacts
 
 WHOLE = "whole-study"
+_KINDS_BYTES = 1_000_000
+_KIND_FACTS = ("cores", "hardware_threads", "rapl", "governor", "power_limits_w")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,27 @@ def parse_sharing(text: str) -> Sharing:
             )
         most[kind] = int(number)
     return Sharing(False, most)
+
+
+def read_kinds(path: Path) -> dict[str, dict[str, object]]:
+    """Read what is expected of machines, by a part of the name of their kind, from a YAML file.
+
+    Raises:
+        UsageError: It is no mapping of kinds to facts that are checked.
+    """
+    example = "'EPYC 9354: {cores: 64, governor: performance}'"
+    try:
+        found = parse_yaml(read_bytes(followed(path), _KINDS_BYTES))
+    except (OSError, DocumentError, FileError) as error:
+        raise UsageError(f"cannot read --kinds {path}: {error}; write e.g. {example}") from error
+    if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
+        raise UsageError(f"--kinds {path} holds no mapping of kinds; write e.g. {example}")
+    for kind, facts in found.items():
+        if unknown := sorted(map(str, facts.keys() - _KIND_FACTS)):
+            raise UsageError(
+                f"--kinds {path} names {unknown[0]!r} of {kind}; valid: {', '.join(_KIND_FACTS)}"
+            )
+    return {str(kind): dict(facts) for kind, facts in found.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
         "torchvision",
     ),
     "carbon": ("codecarbon",),
-    "fleet": ("distributed", "dask_jobqueue"),
+    "fleet": ("distributed",),
     "openvino": ("openvino",),
     "parquet": ("pyarrow",),
     "stats": ("statsmodels",),

@@ -16,6 +16,7 @@ from greenbatch.errors import FleetError
 from greenbatch.records import Repetition, encode
 from greenbatch.records.journal import checksum_of
 from greenbatch.records.journal import decode as decode_record
+from greenbatch.runners.fleet.control import control_study
 from greenbatch.runners.fleet.executors import Seen
 from greenbatch.runners.fleet.home import FleetFile, study_of
 from greenbatch.runners.fleet.machines import MachineFacts
@@ -41,9 +42,11 @@ def study(repetitions: int = 3, batch_sizes: Sequence[int] = (1, 4)) -> Study:
     return make_study(runs.study(batch_sizes=batch_sizes, repetitions=repetitions))
 
 
-def fleet_file(design: Study, machines: str = "each", *, whole: bool = False) -> FleetFile:
+def fleet_file(design: Study, machines: str = "each", *, control: bool = False) -> FleetFile:
     """What a fleet of simulated machines is."""
-    return FleetFile("0123456789ab", design.to_yaml(), machines, whole, {"kind": "simulated"})
+    text = control_study(design).to_yaml() if control else ""
+    kind = {"kind": "simulated"}
+    return FleetFile("0123456789ab", design.to_yaml(), machines, False, kind, control=text)
 
 
 def facts(name: str, cpu: str = "Example CPU 9000", **versions: str) -> MachineFacts:
@@ -71,6 +74,7 @@ class SimulatedMachine:
         alive: Whether its worker is connected.
         refuses: Why it cannot measure; empty: it can.
         fails: How many units fail before one succeeds.
+        drift: By how much its control cell changes, as a share.
     """
 
     def __init__(self, about: MachineFacts, power_w: float = 20.0) -> None:
@@ -81,6 +85,8 @@ class SimulatedMachine:
         self.fails = 0
         self.files: set[str] = set()
         self.journal: list[bytes] = []
+        self.controls: list[bytes] = []
+        self.drift = 0.0
         self.queue: list[Assignment] = []
         self.began = False
         self.measured = 0
@@ -97,7 +103,8 @@ class SimulatedMachine:
             self.fails -= 1
             return self._end(unit, "failed", "the measuring process was ended by signal 9")
         design = study_of(unit.study, "the assignment")
-        mine = [line for line in self.journal if self._is_of(line, unit)]
+        journal = self.controls if unit.control else self.journal
+        mine = [line for line in journal if self._is_of(line, unit)]
         sent: list[Message] = []
         if not self.began:
             self.began = True
@@ -112,18 +119,19 @@ class SimulatedMachine:
                 continue
             for position, cell in enumerate(order):
                 place = (cell, block)
-                if place in self._done() or (cell.slug, block) in unit.elsewhere:
+                if place in self._done(journal) or (cell.slug, block) in unit.elsewhere:
                     continue
+                power_w = self.power_w * (1 + self.drift * (unit.unit == "control-end"))
                 record = runs.repetition(
                     cell,
                     block,
-                    energy=[runs.figure(self.power_w * runs.WINDOW_S)],
+                    energy=[runs.figure(power_w * runs.WINDOW_S)],
                     position=position,
                     trace=f"{cell.slug}_r{block}.npz",
                 )
-                self.journal.append(encode(record))
-                self.measured += 1
-                sent.append(self._lines(unit, [self.journal[-1]]))
+                journal.append(encode(record))
+                self.measured += not unit.control
+                sent.append(self._lines(unit, [journal[-1]]))
                 sent.append(
                     Progressed(
                         machine=unit.machine, unit=unit.unit, done=len(self.journal), total=99
@@ -164,8 +172,9 @@ class SimulatedMachine:
         assert isinstance(record, Repetition)
         return unit.blocks is None or record.block in unit.blocks
 
-    def _done(self) -> set[tuple[object, int]]:
-        records = map(decode_record, self.journal)
+    @staticmethod
+    def _done(journal: Sequence[bytes]) -> set[tuple[object, int]]:
+        records = map(decode_record, journal)
         return {(r.cell, r.block) for r in records if isinstance(r, Repetition)}
 
     def _environment(self) -> dict[str, object]:
@@ -186,6 +195,9 @@ class SimulatedFleet:
     """
 
     name = "simulated"
+    link = ""
+    come_s = 20.0
+    awaited = 0
 
     def __init__(
         self,

@@ -30,6 +30,16 @@ class Executor(Protocol):
     """
 
     name: str
+    come_s: float
+    """How long the first machines are waited for, in s."""
+
+    @property
+    def awaited(self) -> int:
+        """The number of machines that are known to come; 0: that is not known."""
+
+    @property
+    def link(self) -> str:
+        """The address of a page that shows what runs; empty where there is none."""
 
     def machines(self) -> Mapping[str, Seen]:
         """Return the machines that can be reached now, by name.

@@ -54,15 +54,21 @@ class DaskCluster:
     Args:
         client: Connected to the scheduler.
         fleet: Identifies the fleet.
-        owned: What ends with this executor: a cluster that it started.
+        closing: What ends with this executor.
+        own: Whether the cluster ends with this process.
     """
 
     name = "dask"
+    come_s = 60.0
+    awaited = 0
 
-    def __init__(self, client: "Client", fleet: str, owned: contextlib.ExitStack) -> None:
+    def __init__(
+        self, client: "Client", fleet: str, closing: contextlib.ExitStack, *, own: bool = False
+    ) -> None:
         self._client = client
         self._fleet = fleet
-        self._owned = owned
+        self._closing = closing
+        self._own = own
         self._topic = f"greenbatch-{fleet}"
         self._inbox: queue.Queue[bytes] = queue.Queue()
         self._seen: dict[str, tuple[str, Seen]] = {}  # by worker address: machine and facts
@@ -136,15 +142,17 @@ class DaskCluster:
             owned.callback(cluster.close, timeout=10)
             client = Client(cluster, set_as_default=False)
             owned.callback(client.close, timeout=5)
-            executor = cls(client, fleet, owned)
+            executor = cls(client, fleet, owned, own=True)
             try:
                 yield executor
             finally:
                 executor.close()
 
     @property
-    def dashboard(self) -> str:
+    def link(self) -> str:
         """The address of Dask's dashboard; empty where it is off."""
+        if self._own:
+            return ""
         services = self._client.scheduler_info().get("services", {})
         return str(self._client.dashboard_link) if "dashboard" in services else ""
 
@@ -250,7 +258,7 @@ class DaskCluster:
 
     def close(self) -> None:
         """Leave; units on workers that this process did not start go on."""
-        self._owned.close()
+        self._closing.close()
 
     def _workers(self) -> dict[str, Any]:
         if self._client.status not in ("running", "newly-created"):
@@ -322,8 +330,8 @@ class DaskCluster:
 
     def _publish(self) -> None:
         """Keep the futures alive on the scheduler, whatever becomes of this client."""
-        if "cluster" in vars(self._client) and self._client.cluster is not None:
-            return  # it ends with this process
+        if self._own:
+            return
         every = [future for chain in self._futures.values() for _, future in chain]
         self._client.publish_dataset(every, name=self._topic, override=True)
 

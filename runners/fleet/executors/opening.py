@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch import extras
 from greenbatch.documents import DocumentError, parse_yaml
-from greenbatch.errors import UsageError
+from greenbatch.errors import FileError, UsageError
 from greenbatch.files import followed, read_bytes
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def open_executor(options: Mapping[str, str], fleet: str, home: Path) -> Iterato
 
     Args:
         options: ``kind`` is ``local`` (with ``workers`` and ``worker_env``), ``scheduler`` (with
-            ``address``).
+            ``address``), or ``slurm`` (with what `SlurmOptions` takes).
         fleet: Identifies the fleet.
         home: The fleet's folder.
 
@@ -46,7 +46,32 @@ def open_executor(options: Mapping[str, str], fleet: str, home: Path) -> Iterato
             with DaskCluster.local(environments, fleet) as executor:
                 yield executor
         return
-    raise UsageError(f"fleet.json names the executor {kind!r}; valid: local, scheduler")
+    if kind == "slurm":
+        from greenbatch.runners.fleet.executors.slurm_array import SlurmArrays, SlurmOptions
+
+        given = {name: text for name, text in options.items() if name != "kind"}
+        with SlurmArrays.opened(SlurmOptions(**given), fleet, home) as arrays:
+            yield arrays
+        return
+    raise UsageError(f"fleet.json names the executor {kind!r}; valid: local, scheduler, slurm")
+
+
+def check_reachable(options: Mapping[str, str], home: Path) -> None:
+    """Check that an executor can be used, before anything is exported.
+
+    Raises:
+        UsageError: What it needs is not there.
+        FleetError: It does not answer.
+    """
+    if options.get("kind") == "scheduler":
+        with open_executor(options, "probe", home):
+            return
+    if options.get("kind") == "local":
+        read_environments(options.get("worker_env", ""), int(options["workers"]))
+    if options.get("kind") == "slurm":
+        from greenbatch.runners.fleet.executors.slurm_array import require_commands
+
+        require_commands()
 
 
 def read_environments(path: str, count: int) -> list[dict[str, str]]:
@@ -65,7 +90,7 @@ def read_environments(path: str, count: int) -> list[dict[str, str]]:
         return [{} for _ in range(count)]
     try:
         found = parse_yaml(read_bytes(followed(Path(path)), _ENVIRONMENTS_BYTES))
-    except (OSError, DocumentError) as error:
+    except (OSError, DocumentError, FileError) as error:
         raise UsageError(f"cannot read --worker-env {path}: {error}; name a YAML file") from error
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise UsageError(f"--worker-env {path} holds no list of mappings; write e.g. '- {{A: b}}'")

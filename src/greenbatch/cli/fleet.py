@@ -33,6 +33,25 @@ _Scheduler = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Use a running Dask scheduler, e.g. tcp://head:8786."),
 ]
+_Slurm = Annotated[
+    bool, typer.Option("--slurm", help="Submit job arrays to the Slurm cluster of this host.")
+]
+_Partition = Annotated[
+    str | None, typer.Option(help="Partition of Slurm. Default: the cluster's default partition.")
+]
+_Constraint = Annotated[
+    str | None, typer.Option(help="Features that a node of Slurm must have, e.g. 'epyc&ib'.")
+]
+_Setup = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LINE", help="Line of shell to run on a node first, e.g. 'module load python'."
+    ),
+]
+_Sbatch = Annotated[
+    str | None,
+    typer.Option(metavar="OPTIONS", help="Further options of sbatch, e.g. '--account=lab'."),
+]
 
 
 @fleet.command("run", cls=Command)
@@ -40,6 +59,11 @@ def run(
     study: Annotated[str, typer.Argument(help="Preset (see 'gb study list') or study file.")],
     local: _Local = None,
     scheduler: _Scheduler = None,
+    slurm: _Slurm = False,
+    partition: _Partition = None,
+    constraint: _Constraint = None,
+    setup: _Setup = None,
+    sbatch: _Sbatch = None,
     machines: Annotated[
         str,
         typer.Option(
@@ -72,6 +96,21 @@ def run(
             "Default: 1h.",
         ),
     ] = "1h",
+    kinds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Expected cores, RAPL zones, power limits and governor of each kind: a YAML "
+            "mapping. A machine that deviates is refused.",
+        ),
+    ] = None,
+    control: Annotated[
+        bool,
+        typer.Option(
+            "--control/--no-control",
+            help="Measure a control cell on each machine at the start and the end.",
+        ),
+    ] = True,
     worker_env: Annotated[
         Path | None,
         typer.Option(
@@ -101,6 +140,7 @@ def run(
     from greenbatch.cli.output.fleet import FleetDisplay
     from greenbatch.design import presets
     from greenbatch.design.study import Study
+    from greenbatch.runners.fleet.planning import read_kinds
     from greenbatch.runners.known import ThisMachine
     from greenbatch.workflows import inference
     from greenbatch.workflows.fleet import running
@@ -124,7 +164,8 @@ def run(
     if not trust:
         require_consent(design, Path(study), file.members)
     path = out or inference.fresh_path()
-    executor = _executor(local, scheduler, worker_env)
+    of_slurm = _slurm(slurm, partition, constraint, setup, sbatch)
+    executor = _executor(local, scheduler, of_slurm, worker_env)
     options = running.FleetOptions(
         executor=executor,
         machines=machines,
@@ -133,6 +174,8 @@ def run(
         wait_s=parse_wait(wait, "--wait"),
         trust=True,  # the user allowed it, or wrote it on the command line
         group_versions=versions == "group",
+        control=control,
+        kinds=read_kinds(kinds) if kinds else {},
     )
     with FleetDisplay() as display:
         done = running.run_fleet(design.fresh(), path, options, display.listener, display.steps)
@@ -155,7 +198,7 @@ def attach(
     from greenbatch.workflows.fleet import running
 
     other = local is not None or scheduler is not None
-    executor = _executor(local, scheduler, worker_env) if other else None
+    executor = _executor(local, scheduler, {}, worker_env) if other else None
     with FleetDisplay() as display:
         done = running.attach(folder, executor, display.listener, display.steps)
     _finish(done, as_json)
@@ -172,6 +215,14 @@ def status(folder: _Folder, as_json: AsJson = False) -> None:
         typer.echo(status_as_json(home))
     else:
         echo(*status_lines(home))
+
+
+@fleet.command("cancel", cls=Command)
+def cancel(folder: _Folder) -> None:
+    """End what a fleet measures; what was measured is kept."""
+    from greenbatch.workflows.fleet import running
+
+    echo(running.cancel(folder))
 
 
 @fleet.command("logs", cls=Command)
@@ -194,16 +245,41 @@ def logs(
             echo(*(f"{name}: {line}" for line in text.splitlines()))
 
 
-def _executor(local: int | None, scheduler: str | None, worker_env: Path | None) -> dict[str, str]:
+def _slurm(
+    slurm: bool,
+    partition: str | None,
+    constraint: str | None,
+    setup: str | None,
+    sbatch: str | None,
+) -> dict[str, str]:
+    """Return the options of Slurm; none where it is not asked for."""
+    named = {"partition": partition, "constraint": constraint, "setup": setup, "sbatch": sbatch}
+    given = {name: text for name, text in named.items() if text is not None}
+    if given and not slurm:
+        raise UsageError(f"--{next(iter(given))} is for Slurm; add --slurm, or remove it")
+    if "sbatch" in given:
+        given["more"] = given.pop("sbatch")
+    return {"kind": "slurm", **given} if slurm else {}
+
+
+def _executor(
+    local: int | None, scheduler: str | None, slurm: dict[str, str], worker_env: Path | None
+) -> dict[str, str]:
     """Return what runs the units, from the options of a command."""
-    if local is not None and scheduler is not None:
-        raise UsageError("--local starts workers, and --scheduler uses running ones; choose one")
+    if (local is not None) + (scheduler is not None) + bool(slurm) > 1:
+        raise UsageError("--local, --scheduler and --slurm exclude each other; choose one")
+    if worker_env and (scheduler is not None or slurm):
+        raise UsageError("--worker-env is for the workers of --local; remove it")
+    if slurm:
+        return slurm
     if scheduler is not None:
-        if worker_env:
-            raise UsageError("--worker-env is for the workers of --local; remove it")
         return {"kind": "scheduler", "address": scheduler}
     environments = str(worker_env.resolve()) if worker_env else ""
-    return {"kind": "local", "workers": str(local or 1), "worker_env": environments}
+    return {
+        "kind": "local",
+        "workers": str(1 if local is None else local),
+        "worker_env": environments,
+    }
 
 
 def _finish(done: "FleetRun", as_json: bool) -> None:
@@ -218,6 +294,7 @@ def _finish(done: "FleetRun", as_json: bool) -> None:
         raise MeasurementError(f"no repetition of {done.path} could be measured; {reason}")
     if sum(done.machines.values()) < done.planned:
         missing = done.planned - sum(done.machines.values())
-        why = f"; the first: {done.failed[0]}" if done.failed else ""
+        reasons = [*done.failed, *(f"{name}: {why}" for name, why in done.refused.items())]
+        why = f"; the first: {reasons[0]}" if reasons else ""
         note(f"{missing} of {done.planned} repetitions are missing{why}")
         raise typer.Exit(PARTLY_FAILED)

@@ -113,6 +113,7 @@ def run_lines(done: "FleetRun") -> list[str]:
     width = max(map(len, done.machines), default=0)
     lines = [f"{name:{width}}  {count} repetitions" for name, count in done.machines.items()]
     lines += [f"{name:{width}}  refused: {reason}" for name, reason in done.refused.items()]
+    lines += [f"flagged: {sentence}" for sentence in done.flagged]
     if done.dataset:
         lines += [f"dataset: {done.dataset}", f"report: {done.report}"]
     return lines
@@ -126,6 +127,7 @@ def run_as_json(done: "FleetRun") -> str:
         "planned": done.planned,
         "failed": list(done.failed),
         "refused": dict(done.refused),
+        "flagged": list(done.flagged),
         "dataset": str(done.dataset) if done.dataset else None,
         "report": str(done.report) if done.report else None,
     }

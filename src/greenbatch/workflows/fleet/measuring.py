@@ -6,6 +6,7 @@ user's state folder: what was measured is not measured again, whatever became of
 """
 
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -27,6 +28,7 @@ from greenbatch.errors import (
 from greenbatch.runners.fleet.artifact_store import ArtifactStore
 from greenbatch.runners.fleet.messages import (
     Assignment,
+    Diagnosed,
     Ended,
     Lines,
     Message,
@@ -87,7 +89,7 @@ def _measure(assignment: Assignment, send: Send) -> tuple[str, ...]:
         send(Step(**about, text=sentence))
 
     folder = _folder(assignment.fleet)
-    artifacts_dir = folder / "artifacts"
+    artifacts_dir = folder / ("artifacts-control" if assignment.control else "artifacts")
     ArtifactStore().lay_out(assignment.files, artifacts_dir)
     _check_versions(assignment.environment)
     study = _study(assignment, artifacts_dir)
@@ -95,10 +97,13 @@ def _measure(assignment: Assignment, send: Send) -> tuple[str, ...]:
         consent.require(study, f"the study of the fleet {assignment.fleet}")
     label = f"fleet {assignment.fleet}, {assignment.unit}"
     with machine_for(label, share=None, wait_s=assignment.wait_s, on_step=step) as machine:
+        if assignment.diagnose:
+            send(_diagnose(assignment, step))
         check_backends(study, Listener(on_step=step))
         artifacts = load_artifacts(study)
         with meters_for(study) as metering:
-            run = folder / "runs" / assignment.machine
+            kind = "control" if assignment.control else "runs"
+            run = folder / kind / assignment.machine
             with _directory(run, study, metering) as directory:
                 if problem := consent.remember(run, study):
                     step(problem)
@@ -118,6 +123,25 @@ def _measure(assignment: Assignment, send: Send) -> tuple[str, ...]:
                         _part(assignment, study),
                     )
         return tuple(courier.lines)
+
+
+def _diagnose(assignment: Assignment, step: Callable[[str], None]) -> Diagnosed:
+    """Look at the machine as ``gb doctor`` does.
+
+    Raises:
+        Refused: Nothing can be measured on it.
+    """
+    from greenbatch.runners.doctor import examine
+
+    found = examine(step)
+    if not found.measurable:
+        raise Refused("gb doctor finds neither a backend nor a meter that can be used on it")
+    return Diagnosed(
+        machine=assignment.machine,
+        unit=assignment.unit,
+        report=json.dumps(found.as_data(), indent=2),
+        disturbances=tuple(each.text for each in found.disturbances if each.disturbs),
+    )
 
 
 def _folder(fleet: str) -> Path:

@@ -1,21 +1,21 @@
 """A study on a fleet, from the export to the dataset; what ``gb fleet run`` and ``attach`` do."""
 
-import hashlib
+import json
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import FleetError, RunError
 from greenbatch.records import Status
-from greenbatch.runners.fleet.coordination import Coordinator, Listener, Rules
+from greenbatch.runners.fleet.control import History, control_study, drift_of
+from greenbatch.runners.fleet.coordination import Coordinator, Listener, Parcel, Rules
 from greenbatch.runners.fleet.home import FleetFile, Home, read_fleet
 from greenbatch.runners.fleet.planning import check_divisible, parse_sharing
 
 if TYPE_CHECKING:
     from greenbatch.design.study import Study
-    from greenbatch.models.artifacts import Artifact
     from greenbatch.workflows.inference import Listener as StepListener
 
 DATASET = "dataset.nc"
@@ -31,6 +31,7 @@ class FleetRun:
         planned: Number of repetitions that were to be measured.
         failed: Reasons of units and repetitions that failed.
         refused: Why a machine had no part, by name.
+        flagged: What is suspicious about a machine, each with its name.
         dataset: The file of all machines; ``None``: nothing was measured.
         report: The report's page.
     """
@@ -40,6 +41,7 @@ class FleetRun:
     planned: int
     failed: tuple[str, ...]
     refused: Mapping[str, str]
+    flagged: tuple[str, ...]
     dataset: Path | None
     report: Path | None
 
@@ -56,6 +58,8 @@ class FleetOptions:
         wait_s: How long a unit waits for another run on its machine, in s.
         trust: Run the code that the study names.
         group_versions: Accept machines whose software differs.
+        control: Measure a control cell at start and end.
+        kinds: What is expected of machines; see `Rules`.
     """
 
     executor: Mapping[str, str]
@@ -65,6 +69,8 @@ class FleetOptions:
     wait_s: float = 3600.0
     trust: bool = False
     group_versions: bool = False
+    control: bool = True
+    kinds: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     @property
     def rules(self) -> Rules:
@@ -76,6 +82,7 @@ class FleetOptions:
             wait_s=self.wait_s,
             trust=self.trust,
             group_versions=self.group_versions,
+            kinds=self.kinds,
         )
 
 
@@ -101,7 +108,7 @@ def run_fleet(
         ExportError: A model did not become an artifact.
         FleetError: Nothing can be reached or measured; what was measured is kept.
     """
-    from greenbatch.design.study import reference
+    from greenbatch.runners.fleet.executors.opening import check_reachable
     from greenbatch.workflows import inference
     from greenbatch.workflows.packages import require_backends
 
@@ -114,10 +121,9 @@ def run_fleet(
             f"{path} is not empty; continue a fleet with: gb fleet attach {path}, or choose "
             "another --out"
         )
-    artifacts = inference.export_models(study, steps)
-    references = {name: reference(artifact) for name, artifact in artifacts.items()}
-    folder = str(Path(study.artifacts_dir).resolve())
-    study = study.model_copy(update={"artifacts": references, "artifacts_dir": folder})
+    check_reachable(options.executor, path)
+    study = _bound(study, steps)
+    control = _bound(control_study(study), steps) if options.control else None
     fleet = FleetFile(
         id=secrets.token_hex(6),
         study=study.to_yaml(),
@@ -129,10 +135,23 @@ def run_fleet(
             "wait_s": str(options.wait_s),
             "trust": "yes" if options.trust else "no",
             "versions": "group" if options.group_versions else "refuse",
+            "kinds": json.dumps(options.kinds),
         },
+        control=control.to_yaml() if control else "",
     )
     with Home.create(path, fleet) as home:
-        return _run(home, options, artifacts, listener or Listener(), steps)
+        return _run(home, options, listener or Listener(), steps)
+
+
+def _bound(study: "Study", steps: "StepListener") -> "Study":
+    """Export what a study needs, and bind it to these artifacts."""
+    from greenbatch.design.study import reference
+    from greenbatch.workflows import inference
+
+    artifacts = inference.export_models(study, steps)
+    references = {name: reference(artifact) for name, artifact in artifacts.items()}
+    folder = str(Path(study.artifacts_dir).resolve())
+    return study.model_copy(update={"artifacts": references, "artifacts_dir": folder})
 
 
 def attach(
@@ -157,8 +176,38 @@ def attach(
 
     options = options_of(read_fleet(path), executor)
     with Home.open(path) as home:
-        artifacts = inference.load_artifacts(home.study)
-        return _run(home, options, artifacts, listener or Listener(), steps or inference.Listener())
+        home.withdraw_cancel()
+        return _run(home, options, listener or Listener(), steps or inference.Listener())
+
+
+def cancel(path: Path) -> str:
+    """End a fleet: what runs is ended, what waits is taken back, what was measured is kept.
+
+    Args:
+        path: The fleet's folder.
+
+    Returns:
+        What was done, one sentence.
+
+    Raises:
+        RunError: There is no fleet.
+        FleetError: Its scheduler cannot be reached.
+    """
+    from greenbatch.runners.fleet.executors.opening import open_executor
+
+    fleet = read_fleet(path)
+    Home.look(path).request_cancel()
+    try:
+        home = Home.open(path)
+    except RunError:
+        return "the client of the fleet was asked to end it"
+    with home:
+        if fleet.executor.get("kind") != "local":  # whose workers ended with their client
+            with open_executor(fleet.executor, fleet.id, path) as executor:
+                executor.cancel()
+        home.note("cancelled")
+        home.withdraw_cancel()
+    return f"the fleet was cancelled; go on with: gb fleet attach {path}"
 
 
 def options_of(fleet: FleetFile, executor: Mapping[str, str] | None = None) -> FleetOptions:
@@ -171,37 +220,49 @@ def options_of(fleet: FleetFile, executor: Mapping[str, str] | None = None) -> F
         wait_s=float(fleet.options.get("wait_s", "3600")),
         trust=fleet.options.get("trust") == "yes",
         group_versions=fleet.options.get("versions") == "group",
+        control=bool(fleet.control),
+        kinds=json.loads(fleet.options.get("kinds", "{}")),
     )
-
-
-def study_hash(home: Home) -> str:
-    """Return the hash of a fleet's study, wherever its artifacts lie."""
-    text = home.study.model_copy(update={"artifacts_dir": ""}).to_yaml()
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _run(
     home: Home,
     options: FleetOptions,
-    artifacts: "Mapping[str, Artifact]",
     listener: Listener,
     steps: "StepListener",
 ) -> FleetRun:
-    from greenbatch.runners.fleet.artifact_store import files_of
     from greenbatch.runners.fleet.executors.opening import open_executor
 
-    folder = Path(home.study.artifacts_dir)
-    files = files_of(list(artifacts.values()))
+    parcel = _parcel(home.study)
+    control = _parcel(home.control) if home.control else None
     try:
         with open_executor(options.executor, home.fleet.id, home.path) as executor:
             steps.on_step(f"fleet {home.fleet.id}: waiting for machines")
-            Coordinator(home, executor, files, folder, options.rules, listener).run()
+            if executor.link:
+                steps.on_step(f"what runs is shown at {executor.link}")
+            Coordinator(home, executor, parcel, options.rules, listener, control, History()).run()
     except FleetError as error:
         if not any(home.done(machine) for machine in home.machines):
             raise
         raise FleetError(f"{error}; go on with: gb fleet attach {home.path}") from error
+    except KeyboardInterrupt:
+        command = f"gb fleet attach {home.path}"
+        if options.executor.get("kind") == "local":
+            what = f"what was measured is kept; go on with: {command}"
+        else:
+            end = f"gb fleet cancel {home.path}"
+            what = f"units on the machines go on; follow them with: {command}, or end them: {end}"
+        raise KeyboardInterrupt(what) from None
     steps.on_step("writing the dataset and the report")
     return summarize(home, options.group_versions)
+
+
+def _parcel(study: "Study") -> Parcel:
+    from greenbatch.runners.fleet.artifact_store import files_of
+    from greenbatch.workflows.inference import load_artifacts
+
+    artifacts = load_artifacts(study)
+    return Parcel(files_of(list(artifacts.values())), Path(study.artifacts_dir))
 
 
 def summarize(home: Home, group_versions: bool = False) -> FleetRun:
@@ -214,7 +275,7 @@ def summarize(home: Home, group_versions: bool = False) -> FleetRun:
     dataset, page = None, None
     if runs:
         dataset = home.path / DATASET
-        page = _write(runs, dataset, ("version",) if group_versions else ())
+        page = _write(home, runs, dataset, ("version",) if group_versions else ())
     units = [event for event in home.events if event.what == "failed"]
     groups = set(home.groups.values())
     cells = len(home.study.cells()) * home.study.repetitions
@@ -224,16 +285,26 @@ def summarize(home: Home, group_versions: bool = False) -> FleetRun:
         planned=cells * len(groups),
         failed=tuple(f"{e.machine} {e.unit}: {e.reason}" for e in units),
         refused={e.machine: e.reason for e in home.events if e.what == "refused"},
+        flagged=tuple(
+            dict.fromkeys(f"{e.machine}: {e.reason}" for e in home.events if e.what == "flagged")
+        ),
         dataset=dataset,
         report=page,
     )
 
 
-def _write(runs: list[Path], dataset: Path, allow: Collection[str]) -> Path:
+def _write(home: Home, runs: list[Path], dataset: Path, allow: Collection[str]) -> Path:
+    import numpy as np
+
     from greenbatch.analysis.dataset.store import store
     from greenbatch.analysis.runs import merge, write_report
 
     merged = merge(runs, "machine" if len(runs) > 1 else None, allow)
+    if home.control and "machine" in merged.dims:
+        drifts = [drift_of(home.control_folder(run.name)) for run in runs]
+        shares = np.array([drift.share if drift else np.nan for drift in drifts])
+        about = {"units": "1", "long_name": "change of the control cell between start and end"}
+        merged = merged.assign_coords(control_drift=("machine", shares, about))
     dataset.unlink(missing_ok=True)
     store(merged, dataset)
     return write_report(dataset).page

@@ -4,11 +4,13 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 
 from greenbatch.errors import FleetError
 from greenbatch.records.journal import read
-from greenbatch.runners.fleet.coordination import Coordinator, Listener, Rules
+from greenbatch.runners.fleet.control import History
+from greenbatch.runners.fleet.coordination import Coordinator, Listener, Parcel, Rules
 from greenbatch.runners.fleet.home import Event, Home
 from greenbatch.runners.fleet.messages import FileRef
 from greenbatch.runners.fleet.planning import parse_sharing
@@ -34,7 +36,13 @@ def three(**more: float) -> list[SimulatedMachine]:
 
 
 def run(
-    path: Path, fleet: SimulatedFleet, machines: str = "each", *, expect: int = 3, **rules: object
+    path: Path,
+    fleet: SimulatedFleet,
+    machines: str = "each",
+    *,
+    expect: int = 3,
+    control: bool = False,
+    **rules: object,
 ) -> list[Event]:
     """Run a fleet, or go on with it; return what happened."""
     events: list[Event] = []
@@ -42,20 +50,26 @@ def run(
     opened = (
         Home.open(path)
         if (path / "fleet.json").exists()
-        else Home.create(path, fleet_file(design, machines))
+        else Home.create(path, fleet_file(design, machines, control=control))
     )
     with opened as home:
-        given = {"sharing": parse_sharing(machines), "machines": expect, "come_s": 20.0} | rules
+        given = {"sharing": parse_sharing(machines), "machines": expect} | rules
         Coordinator(
             home,
             fleet,
-            FILES,
-            Path("artifacts"),
+            Parcel(FILES, Path("artifacts")),
             Rules(**given),  # type: ignore[arg-type]
             Listener(on_event=events.append),
-            Clock(),
+            Parcel((), Path("control")) if control else None,
+            History(_folder(path.parent / "history")) if control else None,
+            clock=Clock(),
         ).run()
     return events
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(exist_ok=True)
+    return path
 
 
 def measured(path: Path) -> Counter[tuple[str, str, int]]:
@@ -260,3 +274,81 @@ def test_a_scheduler_that_goes_ends_the_client_and_keeps_the_records(tmp_path: P
     found = measured(tmp_path / "home")
     assert len(found) == 18
     assert sum(machine.measured for machine in fleet.all.values()) == 18
+
+
+def test_the_control_cell_comes_first_and_last_and_its_drift_flags_the_machine(
+    tmp_path: Path,
+) -> None:
+    machines = three()[:2]
+    machines[0].drift = 0.03
+    machines[1].drift = 0.01
+    fleet = SimulatedFleet(machines)
+    events = run(tmp_path / "home", fleet, expect=2, control=True)
+    for name in "ab":
+        units = [e.unit for e in events if e.machine == name and e.what == "finished"]
+        assert (units[0], units[-1]) == ("control-start", "control-end")
+    judged = {event.machine: event for event in events if event.what in ("control", "flagged")}
+    assert judged["a"].what == "flagged"
+    assert "energy per image of the control cell changed by +3.0%" in judged["a"].reason
+    assert judged["b"].what == "control"
+    assert len(measured(tmp_path / "home")) == 2 * 6, "the control cell is in no machine's run"
+    assert len(read(tmp_path / "home/control/a/journal.jsonl").repetitions) == 6
+
+
+def test_a_machine_that_left_its_own_history_is_flagged(tmp_path: Path) -> None:
+    for number in range(5):
+        machine = SimulatedMachine(facts("a"), 20.0 + 0.01 * number)
+        events = run(tmp_path / f"{number}", SimulatedFleet([machine]), expect=1, control=True)
+        assert "flagged" not in {event.what for event in events}
+    hot = SimulatedFleet([SimulatedMachine(facts("a"), 21.0)])
+    events = run(tmp_path / "hot", hot, expect=1, control=True)
+    (flagged,) = [event for event in events if event.what == "flagged"]
+    assert "+4.9% from its mean in 5 earlier runs" in flagged.reason
+
+
+def test_control_cells_survive_kills_too(tmp_path: Path) -> None:
+    fleet = SimulatedFleet(three(), 3, drops=0.3, repeats=0.3)
+    chance = Random(4)
+
+    def before_step() -> None:
+        for machine in fleet.all.values():
+            if not machine.alive:
+                machine.alive = True
+            elif fleet.steps < 300 and chance.random() < 0.1:
+                machine.die()
+
+    fleet.before_step = before_step
+    run(tmp_path / "home", fleet, control=True, attempts=1000)
+    for name in "abc":
+        found = read(tmp_path / "home/control" / name / "journal.jsonl").repetitions
+        assert sorted(record.block for record in found) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_machine_that_is_not_as_its_kind_is_refused_or_flagged(tmp_path: Path) -> None:
+    odd = msgspec.structs.replace(facts("b"), governor="powersave")
+    machines = [SimulatedMachine(facts("a")), SimulatedMachine(odd)]
+    events = run(tmp_path / "flag", SimulatedFleet(machines), expect=2)
+    (flagged,) = [event for event in events if event.what == "flagged"]
+    assert flagged.machine == "b"
+    assert "governor is powersave, expected performance" in flagged.reason
+    machines = [SimulatedMachine(facts("a")), SimulatedMachine(odd)]
+    kinds = {"example": {"governor": "performance", "cores": 2, "rapl": ["package-0"]}}
+    events = run(tmp_path / "refuse", SimulatedFleet(machines), expect=2, kinds=kinds)
+    (refused,) = [event for event in events if event.what == "refused"]
+    assert (refused.machine, "not as expected of the kind example" in refused.reason) == ("b", True)
+
+
+def test_a_fleet_that_is_cancelled_ends_and_goes_on_when_attached(tmp_path: Path) -> None:
+    fleet = SimulatedFleet(three())
+
+    def before_step() -> None:
+        if fleet.steps == 2:
+            Home.look(tmp_path / "home").request_cancel()
+
+    fleet.before_step = before_step
+    with pytest.raises(FleetError, match="was cancelled; what was measured is kept"):
+        run(tmp_path / "home", fleet)
+    assert 0 < len(measured(tmp_path / "home")) < 18
+    Home.look(tmp_path / "home").withdraw_cancel()
+    run(tmp_path / "home", fleet)
+    assert len(measured(tmp_path / "home")) == 18
