@@ -1,5 +1,6 @@
 """What tests of whole runs share: artifacts, exported once for all workers."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -9,6 +10,11 @@ from typing import Protocol
 
 import pytest
 from filelock import FileLock
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage more rarely: a worker holds the objects of torch and of all tests."""
+    gc.set_threshold(100_000, 50, 50)
 
 
 @pytest.fixture(scope="session", autouse=True)

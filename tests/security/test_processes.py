@@ -130,6 +130,7 @@ def test_planted_modules_shadow_none_in_doctor_whose_page_is_plain_text(hostile:
 
 
 @pytest.mark.slow
+@needs_thorough
 def test_planted_modules_shadow_none_where_an_own_network_is_found(hostile: Path) -> None:
     (hostile / "nets.py").write_text("import gb_layers_of_own\n" + NETWORK)
     (hostile / "gb_layers_of_own.py").touch()

@@ -13,6 +13,7 @@ from greenbatch.models.artifacts import load_artifact, sha256
 from greenbatch.models.weights.load import WeightsApplied, load_weights
 from greenbatch.records import Manifest
 from tests.fakes.networks import SPEC, Constant, Convolutional
+from tests.thorough import needs_thorough
 
 ORIGIN = Origin(WeightsApplied("random", "seed 0"), "0" * 64)
 
@@ -72,6 +73,7 @@ def test_a_graph_that_fits_holds_its_weights(
 
 
 @pytest.mark.slow
+@needs_thorough
 def test_another_export_never_leaves_a_graph_with_anothers_weights(tmp_path: Path) -> None:
     first = export(tmp_path)
     with pytest.raises(ParityError):

@@ -460,7 +460,14 @@ LIGHT_CHANGES = {
     "light_zfnet512": 1,
 }
 # As others are, with larger or more layers.
-DEAR = {"light_bvlc_alexnet", "light_vgg19", "light_zfnet512", "light_densenet121"}
+DEAR = {
+    "light_bvlc_alexnet",
+    "light_densenet121",
+    "light_inception_v2",
+    "light_resnet50",
+    "light_vgg19",
+    "light_zfnet512",
+}
 
 
 @pytest.mark.slow
