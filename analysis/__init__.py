@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from greenbatch.analysis.dataset.store import compile_dataset, write_dataset
     from greenbatch.analysis.dataset.tidy import tidy
     from greenbatch.analysis.findings.answers import Answer
-    from greenbatch.analysis.findings.caveats import Caveat, Severity
+    from greenbatch.analysis.findings.caveat import Caveat, Severity
     from greenbatch.analysis.findings.cells import CellRow, cell_rows
     from greenbatch.analysis.findings.comparisons import (
         BestRow,

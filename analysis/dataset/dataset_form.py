@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, SupportsInt
 
+from greenbatch import units
 from greenbatch.analysis.dataset import training_variables as training
 from greenbatch.analysis.dataset import variables as inference
 from greenbatch.analysis.dataset.variables import PROVENANCES, QUANTILES, Variable, settings_of
@@ -14,7 +15,7 @@ from greenbatch.records import IO, PRECISIONS, TRAFFIC, TRAINING_PRECISIONS
 if TYPE_CHECKING:
     import xarray as xr
 
-_NEEDED = (
+NEEDED = (
     "status",
     "duration",
     "iterations",
@@ -131,6 +132,7 @@ def require_form(dataset: "xr.Dataset") -> None:
         ValueError: A variable, a dimension or a label is missing or wrong; the message is a phrase.
     """
     table: dict[str, tuple[Variable, tuple[str, ...]]]
+    servers = "traffic" in dataset.dims
     if _is_training(dataset.attrs):
         cell: tuple[str, ...] = training.cell_dims(dataset)
         table = {name: (v, v.along(cell)) for name, v in training.VARIABLES.items()}
@@ -138,19 +140,19 @@ def require_form(dataset: "xr.Dataset") -> None:
         labels: dict[str, tuple[object, ...]] = {"precision": TRAINING_PRECISIONS}
     else:
         cell = ("model", "variant")
-        servers = "traffic" in dataset.dims
         table = inference.table(servers=servers)
-        needed = [*_NEEDED, *(inference.SERVER + name for name in _NEEDED if servers)]
+        needed = [*NEEDED, *(inference.SERVER + name for name in NEEDED if servers)]
         needed = [name for name in needed if name in table or name in inference.COORDINATES]
         needed += [*inference.VARIANT, *settings_of(dataset), *(TRAFFIC if servers else ())]
         labels = {"quantile": QUANTILES}
+    if lacking := [name for name in needed if name not in dataset.variables]:
+        more = f" and {units.count(len(lacking) - 1, 'more variable')}" if len(lacking) > 1 else ""
+        raise ValueError(f"it lacks {lacking[0]}{more}")
+    if not _is_training(dataset.attrs):
         if "batch_size" not in dataset.dims:
             raise ValueError("it lacks the dimension batch_size, one of whose labels was chosen")
         if not dataset.sizes["batch_size"] and not servers:
             raise ValueError("no label is left along its dimension batch_size")
-    if lacking := [name for name in needed if name not in dataset.variables]:
-        more = f" and {len(lacking) - 1} more variables" if len(lacking) > 1 else ""
-        raise ValueError(f"it lacks {lacking[0]}{more}")
     merged = dataset.attrs.get("merged_along")
     for dim in (*cell, "repetition", *([merged] if merged in ("machine", "run") else [])):
         if dim not in dataset.dims:

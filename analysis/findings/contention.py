@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from greenbatch import units
-from greenbatch.analysis.findings.caveats import Caveat, Severity
+from greenbatch.analysis.findings.caveat import Caveat, Severity
 from greenbatch.analysis.findings.fairness import switched_off
 from greenbatch.records import Cell, Repetition, Status
 

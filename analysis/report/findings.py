@@ -9,7 +9,8 @@ from greenbatch.analysis.dataset.flagged import mostly_disturbed
 from greenbatch.analysis.dataset.raced import decisions_of
 from greenbatch.analysis.findings.answers import Answer, answers
 from greenbatch.analysis.findings.batch_effects import BatchEffect, batch_effects
-from greenbatch.analysis.findings.caveats import Caveat, caveats
+from greenbatch.analysis.findings.caveat import Caveat
+from greenbatch.analysis.findings.caveats import caveats
 from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.comparisons import (
     BestRow,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from greenbatch.analysis.findings.caveats import Caveat, Severity
+from greenbatch.analysis.findings.caveat import Caveat, Severity
 from greenbatch.analysis.findings.wording import Table
 from greenbatch.analysis.report.charts.charts import Chart, Style
 from greenbatch.analysis.report.run_facts import Facts, Group

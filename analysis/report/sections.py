@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from greenbatch.analysis.findings.caveats import Caveat
+from greenbatch.analysis.findings.caveat import Caveat
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.timeline import (
     TIMELINES,

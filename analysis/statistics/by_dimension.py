@@ -330,7 +330,12 @@ def _flagged(flags: "xr.DataArray", used: "xr.DataArray") -> "dict[str, xr.DataA
 
 def _why_missing(dataset: "xr.Dataset", source: "xr.DataArray | None") -> "xr.DataArray":
     """Return for each cell why a figure is missing."""
-    text = _first_told(dataset["reason"], "repetition")
+    import xarray as xr
+
+    if "reason" in dataset:
+        text = _first_told(dataset["reason"], "repetition")
+    else:
+        text = xr.full_like(dataset["status"].isel(repetition=0, drop=True), "", dtype=object)
     if source is not None:
         text = text.where(text != "", _first_told(dataset["energy_reason"], "repetition", "domain"))
         idle = "idle power is missing, or estimated where the energy is measured"

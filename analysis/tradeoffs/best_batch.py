@@ -306,6 +306,8 @@ def _batch_size(labels: Mapping[str, Hashable]) -> int:
 
 def _flagged(dataset: "xr.Dataset", name: str) -> "xr.DataArray":
     """Say of each repetition whether it has a flag."""
+    if "flags" not in dataset:
+        return dataset["status"] < 0
     return (dataset["flags"].astype(int) & int(FLAGS[name])) > 0
 
 

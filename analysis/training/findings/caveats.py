@@ -8,12 +8,8 @@ from greenbatch import units
 from greenbatch.analysis.dataset.described import environment_of, training_study_of
 from greenbatch.analysis.dataset.energy_basis import models_of_estimates
 from greenbatch.analysis.dataset.variables import SOURCES
-from greenbatch.analysis.findings.caveats import (
-    Caveat,
-    Severity,
-    contents_caveats,
-    process_caveats,
-)
+from greenbatch.analysis.findings.caveat import Caveat, Severity
+from greenbatch.analysis.findings.caveats import contents_caveats, process_caveats
 from greenbatch.analysis.statistics.intervals import LEAST
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.design.environment import Environment

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from greenbatch import units
-from greenbatch.analysis.findings.caveats import Caveat
+from greenbatch.analysis.findings.caveat import Caveat
 from greenbatch.analysis.findings.wording import bounds
 from greenbatch.analysis.report.page import Section, TableSection
 from greenbatch.analysis.statistics.claims import Least, by_block, least

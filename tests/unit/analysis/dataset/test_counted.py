@@ -11,7 +11,8 @@ import xarray as xr
 from greenbatch.analysis import cell_rows, open_run
 from greenbatch.analysis.dataset.counted import COUNTED, counted_domains, mask_of
 from greenbatch.analysis.dataset.store import compile_dataset
-from greenbatch.analysis.findings.caveats import Severity, caveats
+from greenbatch.analysis.findings.caveat import Severity
+from greenbatch.analysis.findings.caveats import caveats
 from greenbatch.analysis.findings.comparisons import comparison_rows
 from greenbatch.analysis.findings.startup import start_ups
 from greenbatch.analysis.training import open_training

@@ -10,7 +10,8 @@ import pytest
 
 from greenbatch.analysis.dataset.store import compile_dataset
 from greenbatch.analysis.findings.answers import answers
-from greenbatch.analysis.findings.caveats import Severity, caveats
+from greenbatch.analysis.findings.caveat import Severity
+from greenbatch.analysis.findings.caveats import caveats
 from greenbatch.analysis.findings.cells import CellRow, cell_rows
 from greenbatch.analysis.findings.comparisons import Ratio, best_rows, comparison_rows
 from greenbatch.analysis.findings.wording import spread, times

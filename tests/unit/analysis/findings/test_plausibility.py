@@ -8,7 +8,8 @@ import pytest
 
 from greenbatch.analysis import open_run
 from greenbatch.analysis.findings.answers import answers
-from greenbatch.analysis.findings.caveats import Severity, caveats
+from greenbatch.analysis.findings.caveat import Severity
+from greenbatch.analysis.findings.caveats import caveats
 from greenbatch.analysis.findings.cells import cell_rows
 from greenbatch.analysis.findings.plausibility import EnergyWorth, energy_worths
 from greenbatch.analysis.published.energy import EnergyRecord, energy_records

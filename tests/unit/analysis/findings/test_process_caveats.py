@@ -1,6 +1,7 @@
 """A driver that lists no processes is a caveat, not a machine without others."""
 
-from greenbatch.analysis.findings.caveats import Severity, process_caveats
+from greenbatch.analysis.findings.caveat import Severity
+from greenbatch.analysis.findings.caveats import process_caveats
 from greenbatch.design.environment import Environment
 
 REASON = "cannot list the processes: Function Not Found; update the NVIDIA driver to 450 or newer"

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from greenbatch.analysis import write_report
+from greenbatch.analysis import open_run, write_report
+from greenbatch.analysis.dataset.dataset_form import NEEDED
 from greenbatch.analysis.dataset.store import store
 from greenbatch.analysis.runs import merge
 from greenbatch.cli import app
+from greenbatch.errors import RunError
 from tests.fakes.traced_run import traced_run
 from tests.unit.analysis.dataset.test_merging import on, run_of
 from tests.unit.analysis.report.test_build import own
@@ -69,3 +71,28 @@ def test_machines_side_by_side_have_a_report_each_and_a_page_that_leads_to_them(
     app(["report", str(merged), "--json"], standalone_mode=False)
     told = json.loads(capsys.readouterr().out)
     assert (told["report"], list(told["answers"])) == (str(page), ["bench", "<b>../x</b>"])
+
+
+@pytest.mark.slow
+def test_a_dataset_of_few_variables_is_reported_and_asked(tmp_path: Path) -> None:
+    whole = open_run(run_of(tmp_path / "run"))
+    few = whole[[name for name in NEEDED if name in whole.data_vars]]
+    assert len(few.data_vars) < 0.2 * len(whole.data_vars)
+    path = store(few, tmp_path / "few.nc")
+    assert "repetitions measured" in own(write_report(path).page)
+    dataset = open_run(path)
+    a, b = whole["backend"].values.tolist()[:2]
+    assert (
+        dataset.gb.best_batch(model="alexnet").batch_size
+        == whole.gb.best_batch(model="alexnet").batch_size
+    )
+    found, wanted = (one.gb.relative_to(backend=a).sel(backend=b) for one in (dataset, whole))
+    name = "energy_per_image_ratio"
+    assert found[name].values.tolist() == wanted[name].values.tolist()
+
+
+def test_a_dataset_of_too_few_variables_is_named_as_that(tmp_path: Path) -> None:
+    whole = open_run(run_of(tmp_path / "run"))
+    path = store(whole[["memory_peak"]], tmp_path / "few.nc")
+    with pytest.raises(RunError, match=r"it lacks status and \d+ more variables; give a dataset"):
+        open_run(path)
