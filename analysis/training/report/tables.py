@@ -121,7 +121,7 @@ def trainings_csv(rows: Sequence[TrainingRow]) -> str:
     header += [f"setting.{name}" for name in names] + ["energy_source"]
     for name in figures:
         header += [name, f"{name}_low", f"{name}_high"]
-    header += ["parameters", "n_ok", "n_planned", "lost_s", "lost_J", "flags", "failures"]
+    header += ["parameters", "macs", "n_ok", "n_planned", "lost_s", "lost_J", "flags", "failures"]
     lines: list[Sequence[object]] = [header]
     for row in rows:
         cell, settings = row.cell, dict(row.cell.settings)
@@ -130,7 +130,7 @@ def trainings_csv(rows: Sequence[TrainingRow]) -> str:
         for series in figures.values():
             value = row.summary(series)
             line += [value.centre, value.low, value.high] if value else [None, None, None]
-        line += [row.parameters, row.ok, row.planned, row.lost_s, row.lost_j]
+        line += [row.parameters, row.macs, row.ok, row.planned, row.lost_s, row.lost_j]
         line += [
             " ".join(f"{name}:{count}" for name, count in row.flags.items()),
             "; ".join(row.failures),
