@@ -16,8 +16,6 @@ from greenbatch.records import (
     AsPublished,
     Cell,
     Conditions,
-    EnergyFigure,
-    Flag,
     Idle,
     OneOff,
     Queue,
@@ -30,7 +28,6 @@ from greenbatch.runners.child.environment import variables_of
 from greenbatch.runners.child.handle import ChildFailed, ChildProcess, reported_figures
 from greenbatch.runners.child.messages import (
     Ended,
-    Finished,
     Idling,
     Load,
     Measured,
@@ -43,15 +40,14 @@ from greenbatch.runners.child.messages import (
 from greenbatch.runners.child.reference_outputs import judged_by_itself
 from greenbatch.runners.child.starting import Starter
 from greenbatch.runners.host.cores import thread_count
-from greenbatch.runners.host.load import DISTURBED_ABOVE, HostSampler
+from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
 from greenbatch.runners.run.caches import of_cell
 from greenbatch.runners.run.cell_metering import check_device, metering_of
 from greenbatch.runners.run.shared_code import SharedCode
+from greenbatch.runners.run.window_conditions import conditions_around, repetition_flags
 from greenbatch.runners.scheduling.order import Slot
-
-DISAGREES_ABOVE = 0.05
 
 SERVER_LEAD_S = 1.0
 """Requests arrive for so long before a server's window, that its queue reaches its usual length."""
@@ -250,7 +246,7 @@ class _Draft:
         return Repetition(
             **self._common,
             status=Status.OK,
-            flags=_flags(reply, energy, conditions).names,
+            flags=repetition_flags(reply, energy, conditions).names,
             duration_s=end_s - start_s,
             iterations=figures.iterations,
             images=figures.images,
@@ -303,61 +299,6 @@ class _Draft:
         ]
 
 
-def conditions_around(
-    reply: Finished, recorder: Recorder, host: HostSampler, cores: float, before: Conditions
-) -> Conditions:
-    """Add what the machine was like in a window to the conditions before it.
-
-    Args:
-        reply: Of the child.
-        recorder: That read the meters meanwhile.
-        host: Sampled the machine's load meanwhile.
-        cores: Granted to this run.
-        before: The conditions before.
-    """
-    start_s, end_s = reply.window
-    devices = recorder.conditions(start_s, end_s, own_pids=(reply.pid,))
-    return replace(
-        before,
-        foreign_load=host.foreign_load(start_s, end_s, reply.cpu_s, cores),
-        clock_hz=_known({d.device: d.clock_hz for d in devices})
-        | _known({f"{d.device}-memory": d.memory_clock_hz for d in devices}),
-        power_limit_w=_known({d.device: d.power_limit_w for d in devices}),
-        throttle_reasons=tuple(sorted({r for d in devices for r in d.throttle_reasons})),
-        power_capped=_known({d.device: d.power_capped for d in devices}),
-        utilization=_known({d.device: d.utilization for d in devices}),
-        memory_utilization=_known({d.device: d.memory_utilization for d in devices}),
-        temperature_mean_c=_known({d.device: d.temperature_mean_c for d in devices}),
-        temperature_end_c=_known({d.device: d.temperature_end_c for d in devices}),
-        memory_device_bytes={
-            d.device: d.memory_bytes for d in devices if d.memory_bytes is not None
-        },
-        foreign_processes=(
-            *before.foreign_processes,
-            *(f"{d.device}: {other}" for d in devices for other in d.foreign_pids),
-        ),
-        processes_unknown=tuple(
-            f"{d.device}: {d.processes_unknown}" for d in devices if d.processes_unknown
-        ),
-    )
-
-
-def window_flags(energy: tuple[EnergyFigure, ...], conditions: Conditions) -> Flag:
-    """Return the flags that follow from energy and conditions of any window."""
-    flags = Flag(0)
-    if conditions.throttle_reasons:
-        flags |= Flag.THROTTLED
-    if any(conditions.power_capped.values()):
-        flags |= Flag.POWER_CAPPED
-    if (conditions.foreign_load or 0.0) > DISTURBED_ABOVE or conditions.foreign_processes:
-        flags |= Flag.DISTURBED
-    for figure in energy:
-        apart = figure.disagreement is not None and abs(figure.disagreement) > DISAGREES_ABOVE
-        if apart and figure.contradicted:
-            flags |= Flag.METER_DISAGREES
-    return flags
-
-
 def _queue(queue: Queue, window: tuple[float, float], tail_s: float, recorder: Recorder) -> Queue:
     if not tail_s:
         return queue
@@ -373,10 +314,6 @@ def _queue(queue: Queue, window: tuple[float, float], tail_s: float, recorder: R
         energy_j=mean_w * (end_s - start_s), domains=tuple(energies), tail_s=tail_s
     )
     return replace(queue, as_published=published)
-
-
-def _known(values: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _request(
@@ -428,16 +365,3 @@ def loading(cell: Cell, artifact: Artifact, study: Study) -> Load:
         allow_fallback=study.allow_fallback,
         cache=None,
     )
-
-
-def _flags(reply: Measured, energy: tuple[EnergyFigure, ...], conditions: Conditions) -> Flag:
-    flags = window_flags(energy, conditions)
-    for found, flag in (
-        (not (reply.warm_up.settled and reply.figures.steady), Flag.UNSTEADY),
-        (reply.fell_back, Flag.FALLBACK),
-        (reply.figures.overloaded, Flag.OVERLOADED),
-        (reply.figures.late, Flag.LATE),
-    ):
-        if found:
-            flags |= flag
-    return flags

@@ -33,7 +33,7 @@ from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Metering
 from greenbatch.runners.metering.sampling.sampler import Recorder
 from greenbatch.runners.run.cell_metering import check_device, metering_of
-from greenbatch.runners.run.repetition import conditions_around, window_flags
+from greenbatch.runners.run.window_conditions import conditions_around, window_flags
 from greenbatch.runners.training.child import checkpoints
 from greenbatch.runners.training.messages import (
     EpochEnded,

@@ -1,6 +1,5 @@
 """The whole job: artifacts, run, report; what ``gb bench`` and `greenbatch.bench` do."""
 
-import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from greenbatch import extras, files
-from greenbatch.errors import BackendUnavailable, ExportError, UsageError
+from greenbatch.errors import BackendUnavailable
 from greenbatch.records import Repetition, Status
-from greenbatch.workflows.exports import plan_exports
 from greenbatch.workflows.own_networks import check_runnable, choose, default_runtimes
 from greenbatch.workflows.packages import require_backends, require_runtimes
+from greenbatch.workflows.study_artifacts import export_models, keep_accuracies, load_artifacts
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from greenbatch.design.options import BenchOptions
     from greenbatch.design.study import Study
     from greenbatch.design.training_study import TrainingStudy
-    from greenbatch.exporter.parallel import Outcome
-    from greenbatch.models import ModelSpec
     from greenbatch.models.artifacts import Artifact
     from greenbatch.runners.host.machine_lock import MachineLock
     from greenbatch.runners.metering import Metering
@@ -327,91 +323,6 @@ def meters_for(study: "Study | TrainingStudy") -> "Metering":
     return open_meters(study.meters, MeterOptions(cpu_tdp_w=study.cpu_tdp_w, environ=environ))
 
 
-def load_artifacts(study: "Study") -> Mapping[str, "Artifact"]:
-    """Read the artifacts of a study, with the fp32 ones as reference, and check their files."""
-    from greenbatch.models.artifacts import load_artifact
-    from greenbatch.records import artifact_key
-
-    folder = Path(study.artifacts_dir)
-    return {
-        artifact_key(model, precision): load_artifact(folder, model, precision)
-        for model in study.models
-        for precision in dict.fromkeys(("fp32", *study.precisions))  # fp32 is the reference
-    }
-
-
-def export_models(study: "Study", listener: Listener) -> Mapping[str, "Artifact"]:
-    """Export what a study needs, in processes of their own: this one stays small and quiet."""
-    from greenbatch.models import ModelSpec, registry
-
-    listener.on_step(f"exporting {', '.join(study.models)} (up-to-date artifacts are kept)")
-    options = [f"--precision={name}" for name in study.precisions if name != "fp32"]
-    drawn = [f"--weights={study.weights}", f"--seed={study.seed}"]
-    listed = [registry.find(name) for name in study.models if name in registry.names(registry.ALL)]
-    _export([spec for spec in listed if _stale(spec, study)], [*options, *drawn], study, listener)
-    for name in study.sources:  # how much memory each takes is not known: one at a time
-        if name not in study.exported:
-            spec = ModelSpec(name=name, family="own", parameters=0, weights="")
-            inputs = [f"--input={text}" for text in study.inputs.get(name, ())]
-            onnx = study.sources[name].lower().endswith(".onnx")
-            free = ["--dynamic-batch"] if onnx else []
-            _export([spec], [*options, *inputs, *free], study, listener)
-    return load_artifacts(study)
-
-
-def _stale(spec: "ModelSpec", study: "Study") -> bool:
-    """Whether an export of this network has something to do, as far as that is known at once."""
-    from greenbatch.exporter.export import find_up_to_date
-
-    if study.precisions != ("fp32",):
-        return True
-    folder = Path(study.artifacts_dir)
-    return not find_up_to_date(spec.name, folder, weights=study.weights, seed=study.seed)
-
-
-def _export(
-    specs: "Sequence[ModelSpec]", options: Sequence[str], study: "Study", listener: Listener
-) -> None:
-    from greenbatch.exporter.parallel import Fleet
-
-    if not specs:
-        return
-    extras.require(f"the export of {specs[0].name}", extras.EXTRAS["bench"])
-    plan = plan_exports(Path(study.artifacts_dir), options, len(specs), sources=study.sources)
-    failed: list[Outcome] = []
-    notes: dict[str, None] = {}
-    with contextlib.closing(Fleet(plan).run(specs)) as running:
-        for outcome in running:
-            if outcome.exported:
-                made = f"{outcome.model} ({', '.join(outcome.exported)})"
-                listener.on_step(f"exported {made} in {outcome.seconds:.0f} s")
-            for note in outcome.notes:
-                if note not in notes:
-                    listener.on_step(note)
-                notes[note] = None
-            if not outcome.good:
-                failed.append(outcome)
-    if failed:
-        wrong_use = all(outcome.exit_code == UsageError.exit_code for outcome in failed)
-        error = UsageError if wrong_use else ExportError
-        raise error("; ".join(outcome.reason for outcome in failed))
-
-
-def _keep_accuracies(study: "Study", artifacts: Mapping[str, "Artifact"], path: Path) -> None:
-    """Copy what ``gb eval`` measured of these very artifacts into the run."""
-    from greenbatch.records.accuracy import FOLDER, parse_accuracy
-
-    for artifact in artifacts.values():
-        manifest = artifact.manifest
-        file = Path(study.artifacts_dir) / FOLDER / f"{manifest.model}-{manifest.precision}.json"
-        if not file.is_file() or (path / FOLDER / file.name).exists():
-            continue
-        text = files.read_text(file, files.MEGABYTE_BYTES)
-        if parse_accuracy(text, str(file)).artifact_sha256 == manifest.sha256:
-            files.make_folder(path / FOLDER)
-            files.write_atomically(path / FOLDER / file.name, text)
-
-
 def _measure(
     directory: "RunDirectory",
     artifacts: Mapping[str, "Artifact"],
@@ -423,7 +334,7 @@ def _measure(
     from greenbatch.runners.run.execute import execute
 
     with directory.resumable():
-        _keep_accuracies(directory.study, artifacts, directory.path)
+        keep_accuracies(directory.study, artifacts, directory.path)
         repetitions = execute(
             directory,
             artifacts,

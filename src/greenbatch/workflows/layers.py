@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from greenbatch.errors import UsageError
-from greenbatch.workflows.inference import Listener, check_backends, export_models, meters_for, plan
+from greenbatch.workflows.inference import Listener, check_backends, meters_for, plan
+from greenbatch.workflows.study_artifacts import export_models
 
 if TYPE_CHECKING:
     from greenbatch.design.options import BenchOptions, StudyOptions

@@ -9,7 +9,7 @@ import pytest
 from greenbatch.errors import ExportError, GreenbatchError, StudyError, UsageError
 from greenbatch.exporter.parallel import Fleet, Outcome
 from greenbatch.models import ModelSpec
-from greenbatch.workflows import inference
+from greenbatch.workflows import inference, study_artifacts
 
 
 class Exports:
@@ -26,7 +26,7 @@ class Exports:
                 yield outcomes.get(spec.name, good)
 
         monkeypatch.setattr(Fleet, "run", run)
-        monkeypatch.setattr(inference, "load_artifacts", lambda study: {})
+        monkeypatch.setattr(study_artifacts, "load_artifacts", lambda study: {})
 
 
 def export(folder: Path, precisions: Sequence[str] = ("fp32",), seed: int = 0) -> list[str]:
@@ -42,7 +42,7 @@ def export(folder: Path, precisions: Sequence[str] = ("fp32",), seed: int = 0) -
         seed=seed,
     )
     steps: list[str] = []
-    inference.export_models(study, inference.Listener(on_step=steps.append))
+    study_artifacts.export_models(study, inference.Listener(on_step=steps.append))
     return steps[1:]
 
 

@@ -81,7 +81,8 @@ def _measure(assignment: Assignment, send: Send) -> tuple[str, ...]:
     from greenbatch.runners.host.machine_lock import machine_for
     from greenbatch.runners.run import consent
     from greenbatch.runners.run.execute import execute
-    from greenbatch.workflows.inference import Listener, check_backends, load_artifacts, meters_for
+    from greenbatch.workflows.inference import Listener, check_backends, meters_for
+    from greenbatch.workflows.study_artifacts import load_artifacts
 
     about = {"machine": assignment.machine, "unit": assignment.unit}
 

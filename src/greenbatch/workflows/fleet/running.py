@@ -146,9 +146,9 @@ def run_fleet(
 def _bound(study: "Study", steps: "StepListener") -> "Study":
     """Export what a study needs, and bind it to these artifacts."""
     from greenbatch.design.study import reference
-    from greenbatch.workflows import inference
+    from greenbatch.workflows.study_artifacts import export_models
 
-    artifacts = inference.export_models(study, steps)
+    artifacts = export_models(study, steps)
     references = {name: reference(artifact) for name, artifact in artifacts.items()}
     folder = str(Path(study.artifacts_dir).resolve())
     return study.model_copy(update={"artifacts": references, "artifacts_dir": folder})
@@ -259,7 +259,7 @@ def _run(
 
 def _parcel(study: "Study") -> Parcel:
     from greenbatch.runners.fleet.artifact_store import files_of
-    from greenbatch.workflows.inference import load_artifacts
+    from greenbatch.workflows.study_artifacts import load_artifacts
 
     artifacts = load_artifacts(study)
     return Parcel(files_of(list(artifacts.values())), Path(study.artifacts_dir))

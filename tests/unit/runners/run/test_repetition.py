@@ -28,8 +28,9 @@ from greenbatch.runners.child import handle
 from greenbatch.runners.child.messages import Ended, Fits, Measured, Message, Ready, Warm, encode
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Domain, EnergyMeter, Metering, MeterOptions, Reading
-from greenbatch.runners.run.repetition import RunContext, _flags, _timeout_s, measure
+from greenbatch.runners.run.repetition import RunContext, _timeout_s, measure
 from greenbatch.runners.run.shared_code import SharedCode
+from greenbatch.runners.run.window_conditions import repetition_flags
 from greenbatch.runners.scheduling.order import Slot
 from tests.fakes.messages import MEASURED
 
@@ -56,9 +57,9 @@ def counted(other_energy_j: float) -> EnergyFigure:
 def test_two_ways_that_differ_by_what_their_bands_explain_do_not_disagree() -> None:
     """Power that lags behind makes short windows differ; what is common explains nothing."""
     wide = replace(counted(90.0), uncertainty_j=8.0, common_j=0.0, other_uncertainty_j=4.0)
-    assert not _flags(MEASURED, (wide,), Conditions()) & Flag.METER_DISAGREES
+    assert not repetition_flags(MEASURED, (wide,), Conditions()) & Flag.METER_DISAGREES
     common = replace(wide, common_j=7.0)
-    assert _flags(MEASURED, (common,), Conditions()) & Flag.METER_DISAGREES
+    assert repetition_flags(MEASURED, (common,), Conditions()) & Flag.METER_DISAGREES
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_two_ways_that_differ_by_what_their_bands_explain_do_not_disagree() -> N
 def test_each_doubt_has_its_flag(
     reply: Measured, other_energy_j: float, conditions: Conditions, flags: Flag
 ) -> None:
-    assert _flags(reply, (counted(other_energy_j),), conditions) == flags
+    assert repetition_flags(reply, (counted(other_energy_j),), conditions) == flags
 
 
 CELL = Cell("alexnet", "onnxruntime-cpu", batch_size=4)
