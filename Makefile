@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 # uv, where it is on the PATH, takes seconds where pip takes minutes.
 INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install)
 
-.PHONY: help install bench quick coverage test test-avx2 test-cpus fuzz check format docs gpu-check benchmarks clean
+.PHONY: help install bench quick coverage test test-avx2 test-cpus fuzz check format docs release-check gpu-check benchmarks clean
 
 help:
 	@echo "make bench       measure the five study models on this machine and write a report"
@@ -24,6 +24,7 @@ help:
 	@echo "make check       lint, types, import directions, language"
 	@echo "make format      format the code"
 	@echo "make docs        build the documentation site, strictly, into build/site"
+	@echo "make release-check  build the distribution and try it in clean environments (SETS=light)"
 	@echo "make gpu-check   check this machine's GPU in ten minutes, and write a page (OUT=gpu-check)"
 	@echo "                 (PYTHON=PATH: with this interpreter as it is, nothing is installed)"
 	@echo "make benchmarks  what the tool costs a measurement, and how far its joules are off"
@@ -108,6 +109,13 @@ docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	$(BIN)/python -m pytest -q tests/docs tests/examples
 	@echo "build/site/index.html"
+
+# The wheel alone, then with the extra 'bench', in environments of their own; the result is in dist.
+SETS ?= light,bench
+release-check: install
+	$(INSTALL) --quiet --constraint constraints.txt --group release
+	$(BIN)/towncrier build --draft --version 0.0.0 >/dev/null
+	$(BIN)/python tools/release_check.py --sets $(SETS)
 
 # PYTHON=PATH names an interpreter: it is used as it is, and nothing is installed. Ten minutes at most.
 # Exit codes of the check: 0 ok, 1 something failed, 3 nothing could run on a GPU ('make' itself exits
