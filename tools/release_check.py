@@ -47,9 +47,7 @@ CHECKS = {
         Check(("recommend", "run", "--rate", "2", "--p99", "5s", "--model", "alexnet")),
         Check(("merge", "run", "--out", "merged.nc"), printed="dataset: merged.nc"),
         Check(("meter", "--", "true"), printed="J"),
-        Check(
-            ("bench", "alexnet", "--provider", "cpu"), 3, "run: pip install 'greenbatch[bench]'"
-        ),
+        Check(("bench", "alexnet", "--provider", "cpu"), 3, "run: pip install 'greenbatch[bench]'"),
     ),
     "bench": (
         Check(("--version",), printed="greenbatch "),

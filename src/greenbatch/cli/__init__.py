@@ -29,6 +29,19 @@ class _Commands(Group):
         name, _, rest = super().resolve_command(ctx, args)
         return name, COMMANDS[str(name)].load(str(name)), rest
 
+    def format_commands(self, ctx: object, formatter: Any) -> None:
+        """List the commands below the headings of their groups, each with its whole line."""
+        width = max(map(len, COMMANDS))
+        for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
+            with formatter.section(group):
+                formatter.write_dl(
+                    [
+                        (name.ljust(width), entry.help)
+                        for name, entry in COMMANDS.items()
+                        if entry.group == group
+                    ]
+                )
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)

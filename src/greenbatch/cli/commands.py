@@ -17,11 +17,13 @@ class Entry:
     Attributes:
         home: Its function, or its group of commands, as ``module:name`` in this package.
         help: The first line of its help, which ``gb --help`` lists.
+        group: The heading of ``gb --help`` that it stands below.
         passes_on: Options after its first argument are not its own.
     """
 
     home: str
     help: str
+    group: str
     passes_on: bool = False
 
     def load(self, name: str) -> Any:
@@ -40,49 +42,50 @@ class Entry:
         return typer.main.get_command(alone)
 
 
-COMMANDS = {
-    "models": Entry(
-        "models:models",
-        "List the models with family, year, size and published accuracy.",
+COMMANDS = {  # in the order of use
+    "doctor": Entry(
+        "doctor:doctor", "Report what can be measured on this machine, and what cannot.", "Machine"
     ),
+    "bench": Entry("bench:bench", "Measure energy and latency and write a report.", "Measure"),
     "export": Entry(
         "export:export",
         "Export models to ONNX and verify each artifact against PyTorch.",
+        "Measure",
     ),
     "eval": Entry(
-        "eval:evaluate",
-        "Measure the accuracy of artifacts on labelled images.",
+        "eval:evaluate", "Measure the accuracy of artifacts on labelled images.", "Measure"
     ),
-    "bench": Entry(
-        "bench:bench",
-        "Measure energy and latency and write a report.",
+    "study": Entry("study:study", "List, show and run studies.", "Measure"),
+    "fleet": Entry("fleet:fleet", "Measure a study on several machines.", "Measure"),
+    "resume": Entry(
+        "resume:resume", "Resume an interrupted run; finished repetitions are kept.", "Measure"
     ),
-    "resume": Entry("resume:resume", "Resume an interrupted run; finished repetitions are kept."),
-    "report": Entry(
-        "report:report",
-        "Compile a run to dataset.nc and write its report.",
+    "train": Entry(
+        "train:train", "Train networks, measure each epoch and write a report.", "Measure"
     ),
-    "compare": Entry("compare:compare", "Compare two runs; exit 1 if a cell is worse."),
-    "merge": Entry("merge:merge", "Merge compatible runs into one dataset."),
-    "recommend": Entry(
-        "recommend:recommend",
-        "Recommend a backend and a batching policy for a request rate.",
-    ),
-    "layers": Entry("layers:layers", "Attribute time and energy to operators and layers."),
     "tune": Entry(
-        "tune:tune",
-        "Compare hyperparameter searches by accuracy and energy.",
+        "tune:tune", "Compare hyperparameter searches by accuracy and energy.", "Measure"
     ),
-    "train": Entry("train:train", "Train networks, measure each epoch and write a report."),
     "meter": Entry(
         "meter:meter",
         "Run a command and measure its energy on this machine.",
+        "Measure",
         passes_on=True,
     ),
-    "doctor": Entry(
-        "doctor:doctor",
-        "Report what can be measured on this machine, and what cannot.",
+    "report": Entry("report:report", "Compile a run to dataset.nc and write its report.", "Decide"),
+    "recommend": Entry(
+        "recommend:recommend",
+        "Recommend a backend and a batching policy for a request rate.",
+        "Decide",
     ),
-    "study": Entry("study:study", "List, show and run studies."),
-    "fleet": Entry("fleet:fleet", "Measure a study on several machines."),
+    "compare": Entry("compare:compare", "Compare two runs; exit 1 if a cell is worse.", "Decide"),
+    "merge": Entry("merge:merge", "Merge compatible runs into one dataset.", "Decide"),
+    "layers": Entry(
+        "layers:layers", "Attribute time and energy to operators and layers.", "Understand"
+    ),
+    "models": Entry(
+        "models:models",
+        "List the models with family, year, size and published accuracy.",
+        "Understand",
+    ),
 }

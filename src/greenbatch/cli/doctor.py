@@ -12,6 +12,7 @@ import typer
 from greenbatch import units
 from greenbatch.cli.output.printing import echo
 from greenbatch.errors import UsageError
+from greenbatch.extras import EXTRAS, install_line, missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,8 @@ _SLOW_CALL_S = 0.002
 _COSTLY_ABOVE = 0.05  # of a core: the reading then shows in what is read
 _UNREPORTED = "the kernel does not report it"
 _NOTHING = 3  # the exit code
+_GUESSED = "'gb meter' reports energy that is ESTIMATED from CPU time"
+_LIGHT = f"Here gb reads and compares runs, and {_GUESSED}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,11 @@ def summary(diagnosis: "Diagnosis") -> tuple[Mark, str]:
     if not working:
         if real:
             return "warning", f"No backend works here; only {energy} can be measured ('gb meter')."
+        if guessed and not missing(EXTRAS["bench"]):
+            return "missing", f"No backend works here; {_GUESSED}."
+        if guessed:
+            line = install_line(missing(EXTRAS["bench"]))
+            return "missing", f"No runtime is installed: run {line} to measure networks. {_LIGHT}."
         return "missing", "Nothing can be measured here: no backend works and no meter can be read."
     if real and guessed:
         return "warning", (

@@ -165,7 +165,7 @@ def test_on_a_terminal_long_lines_wrap_below_their_text_and_commands_stay_whole(
             (NO_RAPL, ESTIMATE),
             (FAILS,),
             "missing",
-            "Nothing can be measured here: no backend works and no meter can be read.",
+            "No backend works here; 'gb meter' reports energy that is ESTIMATED from CPU time.",
         ),
     ],
 )

@@ -1,12 +1,16 @@
 """The answer of a run as JSON: offline cells alone are ranked, servers stand by their traffic."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 
+from greenbatch.analysis import open_run
+from greenbatch.analysis.findings.cells import cell_rows
 from greenbatch.analysis.report.build import report_of_run
-from greenbatch.cli.output.inference import run_as_json, show_run
+from greenbatch.cli.output.console import TextConsole
+from greenbatch.cli.output.inference import cell_tables, run_as_json, show_run
 from greenbatch.records import Cell, EnergySource
 from tests.fakes import runs, served_run
 
@@ -99,3 +103,36 @@ def test_a_script_learns_what_the_bounds_of_an_answer_are(
     assert (answer["interval"], answer["repetitions"]) == (interval, repetitions)
     assert (answer["low"] is None) == (interval == "none")
     assert answer["adjusted_for_blocks"] is None
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_no_name_figure_or_flag_is_shortened_at_any_width(width: int, tmp_path: Path) -> None:
+    flags = ("unsteady", "disturbed")
+    records = [
+        runs.repetition(
+            Cell(model, backend, batch_size=batch),
+            block,
+            energy=[runs.figure(30.0 + block * 9, source=EnergySource.ESTIMATED)],
+            flags=flags,
+        )
+        for model in ("shufflenet_v2_x0_5", "alexnet")
+        for backend in ("onnxruntime-cpu", "torch-compile-cpu")
+        for batch in (1, 128)
+        for block in range(2)
+    ]
+    run = runs.write_run(
+        tmp_path / "run",
+        records,
+        runs.study(
+            ("shufflenet_v2_x0_5", "alexnet"), ("onnxruntime-cpu", "torch-compile-cpu"), (1, 128), 2
+        ),
+    )
+    console = TextConsole(width=width, record=True, file=io.StringIO())
+    for laid in cell_tables(cell_rows(open_run(run)), width):
+        console.print(laid)
+    text = console.export_text()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    for word in ("shufflenet_v2_x0_5", "torch-compile-cpu", "J/image, est.", "unsteady 2/2"):
+        assert word in text
+    assert ("±" in text) == ("Left out for the width of the terminal: intervals." not in text)

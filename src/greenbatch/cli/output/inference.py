@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from greenbatch.records import Cell
 
 _GOING = ("maximum", "ok", "busy", "response, mean")  # columns of servers that may be left out
+_PLUS_MINUS = Text("± is half of the 95 % interval over the repetitions, in percent.", "dim")
+_NO_INTERVALS = Text("Left out for the width of the terminal: intervals.", "dim")
 ROOMY = 100  # columns from which on a table may show more than the essential
 
 
@@ -38,12 +40,13 @@ def show_run(found: "InferenceFindings", page: Path) -> None:
             console.print(Text(caveat.sentence, style="yellow"))
     console.print()
     if rows:
-        console.print(cell_table(rows, console.width))
+        for laid in cell_tables(rows, console.width):
+            console.print(laid)
         console.print()
     if len(rows) < len(every):
-        table = serving_table(every, short=True)
-        console.print(Text(table.title, style="bold"))
-        for laid in fitting(table, console.width, _GOING):
+        servers = serving_table(every, short=True)
+        console.print(Text(servers.title, style="bold"))
+        for laid in fitting(servers, console.width, _GOING):
             console.print(laid)
         console.print()
         for sentence in serving_answers(every):
@@ -149,20 +152,52 @@ def _server(row: "CellRow") -> dict[str, object]:
     }
 
 
-def cell_table(rows: Sequence["CellRow"], width: int) -> Table:
+def cell_tables(rows: Sequence["CellRow"], width: int) -> list[Table | Text]:
     """Lay out a row for each cell in ``width`` columns; a failed one says how it ended.
 
-    Energy net of idle is left out where it does not fit.
+    Where that is too wide, energy net of idle is left out; then each model has a table below its
+    name; then the intervals are left out, and a line says so. Nothing else is shortened.
     """
     whole = _cell_table(rows, with_net=True)
-    fits = width >= ROOMY and TextConsole(width=1000).measure(whole).maximum <= width
-    return whole if fits else _cell_table(rows, with_net=False)
+    if width >= ROOMY and TextConsole(width=1000).measure(whole).maximum <= width:
+        return [whole, _PLUS_MINUS]
+    table = _cell_table(rows)
+    if _narrowest(table) <= width:
+        return [table, _PLUS_MINUS]
+    models = dict.fromkeys(row.cell.model for row in rows)
+    by_model = {m: [row for row in rows if row.cell.model == m] for m in models}
+    apart = {m: _cell_table(each, with_model=False) for m, each in by_model.items()}
+    below = _PLUS_MINUS
+    if max(map(_narrowest, apart.values())) > width:
+        below = _NO_INTERVALS
+        apart = {
+            m: _cell_table(each, with_model=False, with_intervals=False)
+            for m, each in by_model.items()
+        }
+    return [*(part for m, laid in apart.items() for part in (Text(m, "bold"), laid)), below]
 
 
-def _cell_table(rows: Sequence["CellRow"], *, with_net: bool) -> Table:
+def _narrowest(table: Table) -> int:
+    """Return the columns that a table takes if the last one, of flags, has a word in a line."""
+    words = [word for cell in table.columns[-1].cells for word in str(cell).split()]
+    others = [
+        max(len(str(cell)) for cell in (column.header, *column.cells))
+        for column in table.columns[:-1]
+    ]
+    return sum(others) + 2 * len(others) + max(map(len, [*words, "flags"]))
+
+
+def _cell_table(
+    rows: Sequence["CellRow"],
+    *,
+    with_net: bool = False,
+    with_model: bool = True,
+    with_intervals: bool = True,
+) -> Table:
     estimated = any(row.energy_source.in_part_estimated for row in rows)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("model", no_wrap=True)
+    if with_model:
+        table.add_column("model", no_wrap=True)
     table.add_column("batch", justify="right", no_wrap=True)
     table.add_column("backend", no_wrap=True)
     several = len({row.cell.precision for row in rows}) > 1
@@ -172,18 +207,18 @@ def _cell_table(rows: Sequence["CellRow"], *, with_net: bool) -> Table:
     for heading in headings if with_net else headings[::2]:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("images/s", justify="right", no_wrap=True)
-    table.add_column("flags")
+    table.add_column("flags", overflow="fold")
     order = {name: place for place, name in enumerate(dict.fromkeys(r.cell.model for r in rows))}
     last = None
     for row in sorted(rows, key=lambda r: (order[r.cell.model], r.cell.batch_size)):
         cell, net = row.cell, row.energy_per_image_net_j
         figures = [
-            _spread(row.energy_per_image_j, "J"),
+            _spread(row.energy_per_image_j, "J", with_intervals),
             units.si(net.centre, "J") if net else "–",
-            _spread(row.latency_p50_s, "s"),
+            _spread(row.latency_p50_s, "s", with_intervals),
         ]
         table.add_row(
-            cell.model if cell.model != last else "",
+            *([cell.model if cell.model != last else ""] if with_model else []),
             str(cell.batch_size),
             cell.variant,
             *([cell.precision] if several else []),
@@ -195,10 +230,10 @@ def _cell_table(rows: Sequence["CellRow"], *, with_net: bool) -> Table:
     return table
 
 
-def _spread(interval: "Interval | None", unit: str) -> str:
+def _spread(interval: "Interval | None", unit: str, with_interval: bool) -> str:
     if interval is None:
         return "–"
-    return units.si(interval.centre, unit) + margin(interval)
+    return units.si(interval.centre, unit) + (margin(interval) if with_interval else "")
 
 
 def _flags(row: "CellRow") -> str:
