@@ -164,8 +164,8 @@ def _inference(
         show_run(run.findings, run.report)
         echo(f"repeat this measurement: {_again(run.path)}")
         if any(row.ok and not row.cell.is_server for row in run.findings.cells):
-            command = shlex.join(["gb", "recommend", str(run.path), "--rate", "20", "--p99", "200ms"])
-            echo(f"choose a policy for requests, e.g. 20 a second within 200 ms: {command}")
+            again = shlex.join(["gb", "recommend", str(run.path)])
+            echo(f"choose a policy for a request rate: {again} --rate 20 --p99 200ms")
     if not run.measured:
         reason = next(iter(run.repetitions)).reason
         raise MeasurementError(
