@@ -230,7 +230,7 @@ def _cell_table(
     return table
 
 
-def _spread(interval: "Interval | None", unit: str, with_interval: bool) -> str:
+def _spread(interval: "Interval | None", unit: str, with_interval: bool = True) -> str:
     if interval is None:
         return "–"
     return units.si(interval.centre, unit) + (margin(interval) if with_interval else "")
