@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from statistics import fmean
 
+from greenbatch.design.artifact_reference import reference
 from greenbatch.design.protocol import MeasurementProtocol
-from greenbatch.design.study import Study, reference
+from greenbatch.design.study import Study
 from greenbatch.errors import RunError
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Capacity, Cell, Conditions, Record, Repetition, Status, artifact_key

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from greenbatch.design.study import FEWEST_OF_KNEE
+from greenbatch.design.repetition_rules import FEWEST_OF_KNEE
 from greenbatch.records import Cell
 from greenbatch.runners.scheduling.racing.contest import ALPHA, Contest, spreads
 from greenbatch.runners.scheduling.racing.questions import Judgement, Measured

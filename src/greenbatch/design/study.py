@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from greenbatch.design.artifact_reference import ArtifactRef
 from greenbatch.design.checking import Lines, checked
 from greenbatch.design.field_types import (
     Kind,
@@ -37,11 +38,11 @@ from greenbatch.design.field_types import (
 from greenbatch.design.images import ImageSet
 from greenbatch.design.known import Known, known_of
 from greenbatch.design.protocol import WAIT_QUIET_S, MeasurementProtocol
+from greenbatch.design.repetition_rules import WITHIN, check_decidable, repetition_bounds
 from greenbatch.design.threads import check_one_name, with_threads
 from greenbatch.documents import write_yaml
 from greenbatch.errors import UsageError
 from greenbatch.models import registry
-from greenbatch.models.artifacts import Artifact
 from greenbatch.queueing.arrivals import MOST_REQUESTS, is_replay, parse_arrivals
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import AS_RECORDED, Cell, Traffic, artifact_key, by_artifact_key
@@ -52,39 +53,6 @@ LARGEST_BATCH = 65536
 FEWEST_REQUESTS = 200
 Rate = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)]
 BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH, strict=True)]
-FEWEST_WITH_TARGET = 5
-"""Repetitions before an interval is looked at, where a study does not say: with three, a series
-that happens to begin alike is too often taken for a narrow one (docs/method.md has the table)."""
-MOST_WITH_TARGET = 30
-FEWEST_WITH_BUDGET = 2
-FEWEST_OF_KNEE = 4
-"""Batch sizes in which a knee can be seen: of three, any bend makes the middle one."""
-WITHIN = 0.03
-"""The difference that does not matter to a run with a budget, where a study does not say."""
-
-
-class ArtifactRef(BaseModel):
-    """Which artifact a run measured, by its hash, and what an image costs in it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    file: str
-    sha256: str
-    weights: dict[str, str]
-    multiply_adds: int | None = None
-    parameters: int | None = None
-
-
-def reference(artifact: Artifact) -> ArtifactRef:
-    """Return what a study remembers of an artifact."""
-    weights = artifact.manifest.weights
-    return ArtifactRef(
-        file=artifact.manifest.file,
-        sha256=artifact.manifest.sha256,
-        weights={"kind": weights.kind, "detail": weights.detail, "sha256": weights.sha256},
-        multiply_adds=artifact.manifest.multiply_adds,
-        parameters=artifact.manifest.parameters,
-    )
 
 
 class Study(BaseModel):
@@ -309,66 +277,32 @@ class Study(BaseModel):
 
     @model_validator(mode="after")
     def _resolved_repetitions(self) -> "Study":
-        if self.precision_target is not None and self.budget is not None:
-            raise ValueError(
-                f"precision_target is {self.precision_target:g} and budget {self.budget:g} s; the "
-                "budget decides how often a cell is measured: give one of them"
-            )
-        if self.precision_target is None and self.budget is None:
-            if self.max_repetitions is not None:
-                raise ValueError(
-                    "max_repetitions has no meaning without precision_target or budget; give both, "
-                    "or repetitions alone"
-                )
-            return self
-        usual = FEWEST_WITH_TARGET if self.budget is None else FEWEST_WITH_BUDGET
-        if "repetitions" not in self.model_fields_set:
-            fewest = min(usual, self.max_repetitions or usual)
+        given = self.repetitions if "repetitions" in self.model_fields_set else None
+        fewest, most = repetition_bounds(
+            given, self.max_repetitions, target=self.precision_target, budget=self.budget
+        )
+        if fewest is not None:
             object.__setattr__(self, "repetitions", fewest)
-        if self.repetitions < 2:
-            what = "a precision_target" if self.budget is None else "a budget"
-            raise ValueError(
-                f"repetitions is {self.repetitions}; an interval, and so {what}, needs at least 2"
-            )
-        most = self.max_repetitions or max(MOST_WITH_TARGET, self.repetitions)
-        if most < self.repetitions:
-            raise ValueError(
-                f"max_repetitions is {most} and repetitions, the fewest, {self.repetitions}; "
-                "wanted at least as many"
-            )
         object.__setattr__(self, "max_repetitions", most)
         return self
 
     @model_validator(mode="after")
     def _decidable(self) -> "Study":
         if self.budget is None:
-            given = {"decide": self.decide, "within": self.within}
-            for name in (name for name, value in given.items() if value is not None):
+            asked = {"decide": self.decide, "within": self.within}
+            for name in (name for name, value in asked.items() if value is not None):
                 raise ValueError(f"{name} has no meaning without budget; give a budget, e.g. 10m")
             return self
-        object.__setattr__(self, "decide", self.decide or "best")
+        decide = self.decide or "best"
+        object.__setattr__(self, "decide", decide)
         object.__setattr__(self, "within", self.within or WITHIN)
-        if self.order != "shuffled":
-            raise ValueError(
-                f"order is {self.order}, and a budget chooses the cells of a block; leave one out"
-            )
-        curves = self.decide in ("knee", "crossover", "ratio")
-        if curves and self.scenarios != ("offline",):
-            raise ValueError(
-                f"decide is {self.decide}, which is about batch sizes, and the scenarios are "
-                f"{', '.join(self.scenarios)}; decide best or front, or measure offline alone"
-            )
-        if self.decide == "knee" and len(self.batch_sizes) < FEWEST_OF_KNEE:
-            raise ValueError(
-                f"decide is knee, which needs {FEWEST_OF_KNEE} batch sizes, and there are "
-                f"{len(self.batch_sizes)}; give more, or decide best"
-            )
-        variants = sum(len(self._variants(backend)) for backend in self.backends)
-        if self.decide in ("crossover", "ratio") and variants != 2:
-            raise ValueError(
-                f"decide is {self.decide}, which compares two backends, and the study has "
-                f"{variants}; give two, or decide best"
-            )
+        check_decidable(
+            decide,
+            order=self.order,
+            scenarios=self.scenarios,
+            batch_sizes=len(self.batch_sizes),
+            variants=sum(len(self._variants(backend)) for backend in self.backends),
+        )
         return self
 
     @field_validator("backends")

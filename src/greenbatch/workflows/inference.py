@@ -174,7 +174,7 @@ def run_study(
         ExportError: A model did not become an artifact.
         RunError: The directory is not free.
     """
-    from greenbatch.design.study import reference
+    from greenbatch.design.artifact_reference import reference
     from greenbatch.runners.host.machine_lock import machine_for
     from greenbatch.runners.run import consent
     from greenbatch.runners.run.directory import RunDirectory, check_free

@@ -145,7 +145,7 @@ def run_fleet(
 
 def _bound(study: "Study", steps: "StepListener") -> "Study":
     """Export what a study needs, and bind it to these artifacts."""
-    from greenbatch.design.study import reference
+    from greenbatch.design.artifact_reference import reference
     from greenbatch.workflows.study_artifacts import export_models
 
     artifacts = export_models(study, steps)
