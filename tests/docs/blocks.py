@@ -17,7 +17,8 @@ _BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^>]+) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-_ENDS = {">", ">>", "|", "&&", ";", "<", "2>", "&"}
+_ENDS = {"|", "&&", ";", "&"}
+_REDIRECTIONS = {">", ">>", "<"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,9 @@ def commands_in(code: str) -> Iterator[list[str]]:
         lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
         for word in lexer:
-            if word in _ENDS:
+            if word in _REDIRECTIONS:
+                next(lexer, None)  # the file
+            elif word in _ENDS:
                 yield words
                 words = []
             else:

@@ -34,7 +34,7 @@ TESTED_ELSEWHERE = {
     "docs/meters.md": "tests/unit/runners/metering/test_third_party.py",
 }
 _TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-_PLAIN = {"export", ".", "cp", "cd", "pre-commit", "Rscript"}  # of the shell, and of others
+_PLAIN = {"eval", "export", ".", "cp", "cd", "pre-commit", "Rscript"}  # of the shell, and of others
 
 
 def _merged() -> dict[str, Any]:
@@ -89,7 +89,7 @@ SLOW_PAGES = ("docs/report.md", "docs/your-own-network.md")
 
 def parse(words: list[str]) -> None:
     """Parse a command line of ``gb`` as the command does; nothing is run."""
-    name, *arguments = words[1:]
+    name, *arguments = words[1:] or ["--help"]
     if name.startswith("-"):
         return
     command = COMMANDS[name].load(name)

@@ -1,6 +1,7 @@
 """The ``gb`` command: a file per command, and here what they share."""
 
 import errno
+import os
 import signal
 import sys
 import warnings
@@ -93,6 +94,10 @@ def main(arguments: list[str] | None = None) -> None:
     verdict is not shown either way. 128 + n: signal n ended it.
     """
     sys.stdout = sys.stdout or ClosedOutput()
+    if "_GB_COMPLETE" in os.environ:  # a shell asks for completions: it alone needs this module
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
     with interrupted_by_signals() as received:
         try:
             with warnings.catch_warnings():
@@ -144,8 +149,6 @@ def _exit_for_disk(error: Exception) -> None:
 
 def _output_ended(error: OSError) -> bool:
     """Return whether an error is that of an output which is closed, or which nobody reads."""
-    import os
-
     if error.errno != errno.EBADF:
         return error.errno == errno.EPIPE
     try:
