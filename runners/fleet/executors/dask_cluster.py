@@ -6,10 +6,11 @@ back those that have not begun. Records come as events of the scheduler while a 
 """
 
 import contextlib
+import math
 import os
 import queue
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _CONNECT_S = 10.0
+_HEARTBEAT_S = 20.0
 QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.worker.memory.monitor-interval": "10s",
@@ -40,8 +42,9 @@ QUIET = {
 _PERIODS_MS = {
     "profile": 0,
     "profile-cycle": 0,
-    "tick": 1000,
-    "ticks": 1000,
+    "tick": 0,
+    "ticks": 0,
+    "find-missing": 60_000,
     "monitor": 10_000,
     "memory_monitor": 10_000,
 }
@@ -403,3 +406,21 @@ def _quieten(dask_worker: Any) -> None:
                 callback.callback_time = period_ms
             else:
                 callback.stop()
+    # The scheduler sets the period of the heartbeat anew with each answer.
+    heartbeat = dask_worker.periodic_callbacks.get("heartbeat")
+    if heartbeat and not isinstance(heartbeat.callback, _Seldom):
+        heartbeat.callback = _Seldom(heartbeat.callback)
+
+
+class _Seldom:
+    """Calls what it wraps at most every `_HEARTBEAT_S`; a scheduler waits 5 minutes for one."""
+
+    def __init__(self, wrapped: Callable[[], object]) -> None:
+        self._wrapped = wrapped
+        self._called_s = -math.inf
+
+    def __call__(self) -> object:
+        if time.monotonic() - self._called_s < _HEARTBEAT_S:
+            return None
+        self._called_s = time.monotonic()
+        return self._wrapped()

@@ -217,6 +217,43 @@ def status(folder: _Folder, as_json: AsJson = False) -> None:
         echo(*status_lines(home))
 
 
+@fleet.command("best", cls=Command)
+def best(
+    folder: Annotated[Path, typer.Argument(help="Folder of a fleet, or a merged dataset file.")],
+    p99: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Limit of the p99 latency of a batch, e.g. 50ms."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print on which machine, with which backend and batch, a network costs the least energy."""
+    from greenbatch.analysis.dataset.store import load_dataset
+    from greenbatch.analysis.findings.machines import best_by_machine, interaction_of
+    from greenbatch.cli.output.fleet import best_as_json, best_lines
+    from greenbatch.queueing.durations import seconds
+    from greenbatch.runners.fleet.home import read_fleet
+
+    limit_s = None
+    if p99 is not None:
+        try:
+            limit_s = seconds(p99, "s")
+        except ValueError as error:
+            raise UsageError(f"--p99 is {p99!r}; write a time, e.g. 50ms") from error
+    path = folder
+    if folder.is_dir():
+        read_fleet(folder)
+        path = folder / "dataset.nc"
+        if not path.exists():
+            raise UsageError(f"{folder} has no dataset yet; go on with: gb fleet attach {folder}")
+    dataset = load_dataset(path)
+    choices = best_by_machine(dataset, limit_s=limit_s)
+    interaction = interaction_of(dataset)
+    if as_json:
+        typer.echo(best_as_json(choices, interaction))
+    else:
+        echo(*best_lines(choices, interaction))
+
+
 @fleet.command("cancel", cls=Command)
 def cancel(folder: _Folder) -> None:
     """End what a fleet measures; what was measured is kept."""

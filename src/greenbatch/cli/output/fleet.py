@@ -3,6 +3,8 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Self
 
 from rich.live import Live
@@ -15,6 +17,8 @@ from greenbatch.records import Status
 from greenbatch.workflows.inference import Listener as StepListener
 
 if TYPE_CHECKING:
+    from greenbatch.analysis.findings.machines import Interaction, MachineChoice
+    from greenbatch.analysis.statistics.intervals import Interval
     from greenbatch.runners.fleet.coordination import Listener
     from greenbatch.runners.fleet.home import Event, Home
     from greenbatch.runners.fleet.messages import Progressed
@@ -130,6 +134,46 @@ def run_as_json(done: "FleetRun") -> str:
         "flagged": list(done.flagged),
         "dataset": str(done.dataset) if done.dataset else None,
         "report": str(done.report) if done.report else None,
+    }
+    return json.dumps(members, indent=2)
+
+
+def best_lines(choices: "Sequence[MachineChoice]", interaction: "Interaction | None") -> list[str]:
+    """Say for each network which machine costs the least energy, a line per machine."""
+    lines = []
+    for model in dict.fromkeys(choice.model for choice in choices):
+        lines.append(f"{model}:")
+        for choice in (each for each in choices if each.model == model):
+            over = choice.over_best
+            ratio = f", {over.centre:.3g} times the best {_ends(over)}" if over else ""
+            lines.append(
+                f"  {choice.machine}: {units.si(choice.energy_j.centre, 'J')}/image "
+                f"{_ends(choice.energy_j)} on {choice.variant} at batch {choice.batch_size}, p99 "
+                f"{units.si(choice.latency_s, 's')}{ratio}"
+            )
+    if not choices:
+        return ["no machine has a cell with energies within the limit"]
+    if interaction:
+        depends = "depends" if interaction.p < 0.05 else "is not shown to depend"
+        lines.append(
+            f"the ratio between machines {depends} on the network: "
+            f"F({interaction.degrees_of_freedom[0]}, {interaction.degrees_of_freedom[1]}) = "
+            f"{interaction.f:.3g}, p = {interaction.p:.2g}"
+        )
+    return lines
+
+
+def _ends(found: "Interval") -> str:
+    if found.low is None or found.high is None:
+        return "(interval not known)"
+    return f"[{found.low:.3g}, {found.high:.3g}]"
+
+
+def best_as_json(choices: "Sequence[MachineChoice]", interaction: "Interaction | None") -> str:
+    """Return the same as JSON."""
+    members = {
+        "choices": [asdict(choice) for choice in choices],
+        "interaction": asdict(interaction) if interaction else None,
     }
     return json.dumps(members, indent=2)
 

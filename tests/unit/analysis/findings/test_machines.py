@@ -1,0 +1,127 @@
+"""Machines side by side, against energies that are known."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+import xarray as xr
+
+from greenbatch.analysis.dataset.store import store
+from greenbatch.analysis.findings.machines import best_by_machine, interaction_of, shared_means
+from greenbatch.analysis.runs import merge
+from greenbatch.cli import main
+from greenbatch.errors import UsageError
+from greenbatch.records import Repetition
+from tests.fakes import runs
+
+MODELS = ("alexnet", "densenet121")
+
+
+def fleet(folder: Path, factors: dict[str, dict[str, float]]) -> xr.Dataset:
+    """Runs of machines whose energy per image is a factor by network times that of the others."""
+    paths = []
+    for name, by_model in factors.items():
+
+        def scaled(record: Repetition, by_model: dict[str, float] = by_model) -> Repetition:
+            factor = by_model[record.cell.model]
+            energy = tuple(
+                replace(figure, energy_j=(figure.energy_j or 0.0) * factor)
+                for figure in record.energy
+            )
+            return replace(record, energy=energy, duration_s=(record.duration_s or 0.0) + factor)
+
+        about = runs.environment()
+        about["machine"] |= {"name": name}
+        records = runs.realistic_records(
+            models=MODELS, backends=runs.BACKENDS[:1], batch_sizes=(1, 8), spoil=scaled
+        )
+        design = runs.study(MODELS, runs.BACKENDS[:1], (1, 8))
+        paths.append(runs.write_run(folder / name, records, design, about))
+    return merge(paths, "machine")
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+    """West costs 1.5 times as much as north, whatever the network."""
+    even = {"north": dict.fromkeys(MODELS, 1.0), "west": dict.fromkeys(MODELS, 1.5)}
+    return fleet(tmp_path_factory.mktemp("alike"), even)
+
+
+def test_the_best_machine_comes_first_and_the_others_with_their_ratio(alike: xr.Dataset) -> None:
+    choices = best_by_machine(alike)
+    assert [(c.model, c.machine) for c in choices] == [
+        (model, machine) for model in MODELS for machine in ("north", "west")
+    ]
+    for best, other in (choices[:2], choices[2:]):
+        assert best.over_best is None
+        assert best.batch_size == other.batch_size == 8, "a larger batch costs less in these runs"
+        assert other.over_best is not None
+        assert other.over_best.centre == pytest.approx(1.5, rel=1e-9)
+        assert other.energy_j.centre == pytest.approx(1.5 * best.energy_j.centre, rel=1e-9)
+
+
+def test_a_limit_of_latency_leaves_the_smaller_batch(alike: xr.Dataset) -> None:
+    free = {c.model: c for c in best_by_machine(alike)}
+    limit_s = 0.9 * free["alexnet"].latency_s
+    limited = best_by_machine(alike, limit_s=limit_s)
+    assert {(c.model, c.batch_size) for c in limited} == {("alexnet", 1)}
+    assert all(choice.latency_s <= limit_s for choice in limited)
+
+
+def test_a_dataset_of_one_machine_is_refused(alike: xr.Dataset) -> None:
+    with pytest.raises(UsageError, match="--along machine"):
+        best_by_machine(alike.isel(machine=0))
+
+
+def test_the_interaction_is_found_where_networks_order_machines_differently(
+    alike: xr.Dataset, tmp_path: Path
+) -> None:
+    none = interaction_of(alike)
+    assert none is not None
+    assert none.p > 0.99, "the machines differ by one factor alone"
+    assert none.degrees_of_freedom[0] == 1
+    apart = {"north": {MODELS[0]: 1.0, MODELS[1]: 1.2}, "west": {MODELS[0]: 1.2, MODELS[1]: 1.0}}
+    found = interaction_of(fleet(tmp_path, apart))
+    assert found is not None
+    assert found.p < 1e-6
+    assert interaction_of(alike.isel(machine=[0])) is None
+
+
+def test_the_interval_of_shared_repetitions_covers_what_varies_between_machines() -> None:
+    """In 95 % of fleets, whatever share of the variance lies between the machines."""
+    draw = Random(3)
+    covered, fleets = 0, 300
+    for _ in range(fleets):
+        values: dict[str, dict[str, list[float]]] = {"small": {}, "large": {}}
+        for machine in "abcd":
+            offset = draw.gauss(0, 0.05)
+            for cell, centre in (("small", math.log(2.0)), ("large", math.log(1.0))):
+                values[cell][machine] = [
+                    math.exp(centre + offset + draw.gauss(0, 0.02)) for _ in range(3)
+                ]
+        mean, low, high = shared_means(values)["small"]
+        assert low < mean < high
+        covered += low <= 2.0 <= high
+    assert 0.91 <= covered / fleets <= 0.99
+    with pytest.raises(UsageError, match="at least two"):
+        shared_means({"small": {"a": [1.0, 1.1]}})
+
+
+def test_the_command_prints_machines_and_interaction(
+    alike: xr.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = store(alike, tmp_path / "all.nc")
+    with pytest.raises(SystemExit) as ended:
+        main(["fleet", "best", str(file)])
+    assert ended.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "alexnet:"
+    assert lines[1].startswith("  north: ")
+    assert ", 1.5 times the best [" in lines[2]
+    assert lines[-1].startswith("the ratio between machines is not shown to depend")
+    with pytest.raises(SystemExit):
+        main(["fleet", "best", str(file), "--p99", "1us", "--json"])
+    assert json.loads(capsys.readouterr().out)["choices"] == []
