@@ -151,6 +151,7 @@ class Coordinator:
                 self._take(line)
             if self._clock() - self._looked_s >= _LOOK_S:
                 self._look_round()
+        self._require_members()
         for name in self._members if self._control else ():
             self._judge_control(name)
 
@@ -405,9 +406,7 @@ class Coordinator:
 
     def _give_up(self) -> None:
         """End where nothing but machines that were lost could go on, and they do not come back."""
-        if not self._members:
-            reasons = "; ".join(f"{name}: {why}" for name, why in self._refused.items())
-            raise FleetError(f"no machine can measure the study: {reasons}")
+        self._require_members()
         lost = {n: m.lost_at_s for n, m in self._members.items() if m.lost_at_s is not None}
         busy = any(member.queue for name, member in self._members.items() if name not in lost)
         waited_s = self._clock() - max(lost.values(), default=0.0)
@@ -416,6 +415,11 @@ class Coordinator:
                 f"{', '.join(lost)} did not come back within {self._rules.back_s:g} s; what was "
                 "measured is kept"
             )
+
+    def _require_members(self) -> None:
+        if not self._members:
+            reasons = "; ".join(f"{name}: {why}" for name, why in self._refused.items())
+            raise FleetError(f"no machine can measure the study: {reasons}")
 
     def _of(self, group: str) -> list[str]:
         return [name for name, member in self._members.items() if member.group == group]

@@ -9,6 +9,7 @@ import contextlib
 import math
 import os
 import queue
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -349,8 +350,8 @@ class DaskCluster:
 
 
 def _why_unfit(answer: object) -> str:
-    if isinstance(answer, ModuleNotFoundError):
-        return f"its worker lacks the module {answer.name}; install greenbatch[fleet] there"
+    if lacking := re.search(r"No module named ['\"](\w+)", str(answer)):
+        return f"its worker lacks the module {lacking[1]}; install greenbatch[fleet] there"
     if isinstance(answer, GreenbatchError):
         return str(answer)
     reason = first_line(answer) if isinstance(answer, Exception) else repr(answer)
