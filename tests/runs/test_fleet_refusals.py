@@ -56,7 +56,7 @@ def test_where_no_scheduler_answers_nothing_is_exported(
     ("change", "words"),
     [
         ("backends=[onnxruntime-cuda]", "onnxruntime-cuda cannot run on this machine"),
-        ("meters=[rapl]", "rapl"),
+        ("meters=[rapl]", "no RAPL package"),
     ],
 )
 def test_a_study_that_no_machine_can_measure_names_machine_and_cause(
