@@ -121,7 +121,10 @@ def table(recordings: Mapping[str, Array]) -> Iterator[str]:
         settled = {n: x for n, x in recordings.items() if not drifts_at_its_end(x, tolerance)}
         for rule in RULES:
             found = [one for x in settled.values() if (one := judged(x, protocol, rule))]
-            lengths_s = [one.warm_up_s for one in found] or [float("nan")]
+            if not found:
+                yield f"| {name} | {rule} | 0 | – | – | – |"
+                continue
+            lengths_s = [one.warm_up_s for one in found]
             off = sum(abs(one.off) > tolerance for one in found)
             yield (
                 f"| {name} | {rule} | {len(found)} | {np.median(lengths_s):.1f} "

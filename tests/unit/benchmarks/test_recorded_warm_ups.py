@@ -45,3 +45,9 @@ def test_a_recording_that_ends_too_early_or_drifts_is_left_out() -> None:
     assert not drifts_at_its_end(series(0.3, 3.0), 0.05)
     lines = list(table({"steady": series(0.0, 1.0), "drifting": drifting}))
     assert any(line.startswith("| standard | left out") and "| 1 |" in line for line in lines)
+
+
+def test_a_profile_without_a_recording_has_no_figures() -> None:
+    lines = list(table({"short": series(0.0, 1.0, seconds=8.0)}))
+    assert "| rigorous | the rule | 0 | – | – | – |" in lines
+    assert not any("nan" in line for line in lines)
