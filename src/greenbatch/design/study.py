@@ -289,8 +289,8 @@ class Study(BaseModel):
     @model_validator(mode="after")
     def _decidable(self) -> "Study":
         if self.budget is None:
-            asked = {"decide": self.decide, "within": self.within}
-            for name in (name for name, value in asked.items() if value is not None):
+            requested = {"decide": self.decide, "within": self.within}
+            for name in (name for name, value in requested.items() if value is not None):
                 raise ValueError(f"{name} has no meaning without budget; give a budget, e.g. 10m")
             return self
         decide = self.decide or "best"
