@@ -146,6 +146,7 @@ def check_each_once(folder: Path, machines: str) -> None:
         assert set(places.values()) == {1}
 
 
+@needs_thorough
 def test_a_worker_the_scheduler_and_the_client_are_killed_in_turn(tmp_path: Path) -> None:
     with supervised(tmp_path, "each") as supervisor:
         for victim in ("north", "client", "scheduler"):
