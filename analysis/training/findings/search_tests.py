@@ -41,16 +41,18 @@ class Dominance:
         """Say how often it is ahead."""
         if not self.better:
             alike = f"The best so far of {self.ahead} and that of {self.other}"
-            return f"{alike} are as good behind every trial."
-        behind = self.trials - self.better - self.even
+            return f"{alike} are as good after every trial."
+        worse = self.trials - self.better - self.even
         where = (
-            "behind every trial"
+            "after every trial"
             if self.better == self.trials
-            else f"behind {self.better} of {units.count(self.trials, 'trial')}"
-            + (f", as good behind {self.even}" if self.even else "")
-            + (f", worse behind {behind}" if behind else "")
+            else f"after {self.better} of {units.count(self.trials, 'trial')}"
+            + (f", as good after {self.even}" if self.even else "")
+            + (f", worse after {worse}" if worse else "")
         )
-        sure = "" if self.shown else "; over the repetitions, no significant difference"
+        few = {1: "one search of each is", 2: "two searches of each are"}.get(self.gain.n)
+        sure = f"; {few} too few to be sure" if few else "; no significant difference over searches"
+        sure = "" if self.shown else sure
         return f"The best so far of {self.ahead} is better than that of {self.other} {where}{sure}."
 
 

@@ -190,7 +190,8 @@ def _arrived(arrival: Arrival, searches: int, within: str) -> str:
     if trials is None:
         return f"{len(arrival.trials)} of {searches} searches came within {within} of their best"
     spent = f", {units.si(energy.centre, 'J')}" if energy else ""
-    return f"within {within} of its own best after {trials.centre:.3g} trials{spent}"
+    count = "1 trial" if trials.centre == 1 else f"{trials.centre:.3g} trials"
+    return f"within {within} of its own best after {count}{spent}"
 
 
 def _sections(
