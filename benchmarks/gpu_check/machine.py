@@ -46,11 +46,12 @@ def lines(check: Check, limit_s: float) -> Iterator[Line]:
 
 
 def _missing() -> Iterator[str]:
-    """Name the required packages that are not there, or too old."""
+    """Name the packages for measuring that are not there, or too old."""
     import tomllib
 
-    project = tomllib.loads((children.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    for requirement in project["project"]["dependencies"]:
+    pyproject = tomllib.loads((children.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = pyproject["project"]
+    for requirement in [*project["dependencies"], *project["optional-dependencies"]["bench"]]:
         name = _NAME.match(requirement)[0]  # type: ignore[index]  # it begins with one
         least = _LEAST.search(requirement)
         if ";" in requirement and name == "onnxruntime":

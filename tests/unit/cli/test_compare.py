@@ -307,7 +307,7 @@ def test_all_differences_are_listed_at_once_with_the_command_to_paste(
         compare(base, new)
     listed = "threads,window"
     assert str(caught.value).endswith(f"--allow-difference {listed}")
-    assert "--set onnxruntime-cpu.intra_op_num_threads=1,2" in str(caught.value)
+    assert "gb bench --threads 1,2" in str(caught.value)
     assert shown(capsys, base, new, allow_difference=[listed])[0] == 1
     assert shown(capsys, base, new, allow_difference=["threads", "window"])[0] == 1
 

@@ -104,7 +104,7 @@ def test_inputs_find_their_arguments(
         (minus, ["input"], r"takes 2 inputs \(x, y\), and it was given 1 \(input\)"),
         (minus, ["a", "b", "c"], r"takes 2 inputs \(x, y\), and it was given 3 \(a, b, c\)"),
         (keyword_only, ["input"], "--input image=SHAPE --input shift=SHAPE"),
-        (own, ["image", "scale"], r"takes 1 inputs \(x\), and it was given 2"),
+        (own, ["image", "scale"], r"takes 1 input \(x\), and it was given 2"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused_with_the_option(

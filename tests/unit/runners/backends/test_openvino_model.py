@@ -251,7 +251,7 @@ def test_a_device_that_is_not_there_is_said_with_a_cure(make_task: MakeTask) -> 
 
 def test_a_missing_package_is_said_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    assert "pip install openvino" in str(OpenvinoModel.unavailable("cpu"))
+    assert "pip install 'greenbatch[openvino]'" in str(OpenvinoModel.unavailable("cpu"))
 
 
 def test_the_trial_runs_one_convolution() -> None:
