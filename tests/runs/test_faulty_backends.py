@@ -99,6 +99,7 @@ def test_larger_batches_are_not_tried_after_one_ran_out_of_memory(
     assert all("out of memory" in (r.reason or "") for r in tried)
 
 
+@needs_thorough
 def test_the_largest_batch_is_found_before_anything_is_measured(
     gb: Gb, tmp_path: Path, artifacts: Path
 ) -> None:

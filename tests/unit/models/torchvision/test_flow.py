@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from greenbatch.models.torchvision.flow import LastFlow
+from tests.thorough import needs_thorough
 
 
 @pytest.mark.slow
@@ -23,6 +24,7 @@ def test_the_flow_is_the_last_of_torchvisions(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The tensor attributes self.corr_block")
+@needs_thorough
 def test_its_batch_is_free_for_torch_export() -> None:
     from torchvision.models import get_model
 

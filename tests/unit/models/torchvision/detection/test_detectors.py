@@ -15,6 +15,7 @@ from greenbatch.models.spec import InputSpec, ModelSpec
 from greenbatch.models.torchvision.detection.one_stage import OneStage, one_stage
 from greenbatch.models.torchvision.detection.two_stage import TwoStage
 from greenbatch.models.weights.random_weights import draw_weights
+from tests.thorough import needs_thorough
 
 CHANNELS = 32
 CLASSES = 5
@@ -145,6 +146,7 @@ def test_masks_are_torchvisions_before_they_are_pasted() -> None:
 
 
 @pytest.mark.slow
+@needs_thorough
 def test_heatmaps_are_those_that_torchvision_seeks_its_keypoints_in() -> None:
     from torchvision.models.detection.roi_heads import heatmaps_to_keypoints
 

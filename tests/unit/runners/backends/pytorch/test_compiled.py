@@ -39,8 +39,6 @@ from pathlib import Path
 import numpy as np, psutil
 from torch import nn
 from tests.fakes import own_networks
-from tests.thorough import needs_thorough
-from tests.thorough import needs_thorough
 from greenbatch.records import Cell, InputSpec, TensorSpec
 from greenbatch.runners.backends import Task
 from greenbatch.records import InputSpec, TensorSpec
@@ -98,6 +96,7 @@ def repetition(
 
 
 @pytest.mark.slow
+@needs_thorough
 def test_torch_compile_compiles_once_and_finds_it_again_in_the_cache(tmp_path: Path) -> None:
     cold = repetition("compiled:TorchCompiled", tmp_path, freezing=True)
     warm = repetition("compiled:TorchCompiled", tmp_path, freezing=True)

@@ -24,6 +24,7 @@ from greenbatch.runners.training.messages import (
     Trained,
     TrainingLoaded,
 )
+from tests.thorough import needs_thorough
 
 SETTINGS = (("dropout", "0.5"), ("learning_rate", "0.01"), ("linear_layers", "2"))
 CELL = TrainingCell("dense", "digits", batch_size=32, settings=SETTINGS)
@@ -255,6 +256,7 @@ def test_what_was_in_force_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@needs_thorough
 def test_a_training_in_two_stages_resumes_between_and_within_them(tmp_path: Path) -> None:
     two: dict[str, Any] = {
         "frozen_epochs": 2,
