@@ -203,7 +203,7 @@ def test_a_generator_that_dies_is_told_and_not_waited_for() -> None:
 
 def test_a_generator_that_does_not_get_ready_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generator_module, "_TIMEOUT_S", 0.0)
-    with pytest.raises(MeasurementError, match="does not get ready after 0 of 1 requests"):
+    with pytest.raises(MeasurementError, match="does not get ready after 0 of 1 request"):
         Generator(np.array([1.0]))
 
 
