@@ -14,7 +14,7 @@ from greenbatch.records.journal import read
 from tests.conftest import Gb
 from tests.fakes.powercap import Powercap
 from tests.fakes.powercap_curve import PowerCurve
-from tests.thorough import examples
+from tests.thorough import examples, needs_thorough
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
@@ -58,6 +58,7 @@ def metered(folder: Path, powers_w: Mapping[str, float]) -> Iterator[Path]:
         yield file
 
 
+@needs_thorough
 def test_three_workers_give_one_dataset_with_the_energy_of_each_machine(
     gb: Gb, artifacts: Path, tmp_path: Path
 ) -> None:
