@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Gb
+from tests.thorough import needs_thorough
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
@@ -52,6 +53,7 @@ def test_where_no_scheduler_answers_nothing_is_exported(
     assert not (tmp_path / "home").exists()
 
 
+@needs_thorough
 @pytest.mark.parametrize(
     ("change", "words"),
     [
