@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Gb
-from tests.thorough import needs_thorough
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
@@ -53,7 +52,6 @@ def test_where_no_scheduler_answers_nothing_is_exported(
     assert not (tmp_path / "home").exists()
 
 
-@needs_thorough
 @pytest.mark.parametrize(
     ("change", "words"),
     [
