@@ -41,8 +41,8 @@ def busy_cores() -> Iterator[None]:
             load.wait()
 
 
-def answer(told: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    (found,) = json.loads(told.stdout)["answers"]
+def answer(completed: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    (found,) = json.loads(completed.stdout)["answers"]
     assert isinstance(found, dict)
     return found
 
@@ -53,13 +53,13 @@ def test_a_machine_that_stays_busy_is_waited_for_and_refused(
     run = tmp_path / "run"
     refused = ("--wait-quiet", "3s", "--on-busy", "refuse")
     with busy_cores():
-        told = gb(
+        completed = gb(
             *("bench", *OPTIONS, *refused, "--artifacts", artifacts, "--out", run), expect=None
         )
-    assert told.returncode != 0
-    assert "waiting up to 3 s for a quiet machine: others use" in told.stderr
-    assert re.search(r"is busy: others use \d+% .* --on-busy measure", told.stderr)
-    assert "Traceback" not in told.stderr
+    assert completed.returncode != 0
+    assert "waiting up to 3 s for a quiet machine: others use" in completed.stderr
+    assert re.search(r"is busy: others use \d+% .* --on-busy measure", completed.stderr)
+    assert "Traceback" not in completed.stderr
     assert parse((run / "journal.jsonl").read_bytes()).repetitions == ()
 
 
@@ -74,13 +74,13 @@ def test_the_answer_beside_a_busy_core_is_that_of_a_quiet_machine_or_is_not_know
     with busy_cores():
         busy = answer(measured("busy"))
     quiet = answer(measured("quiet"))
-    told = gb("report", tmp_path / "busy")
+    completed = gb("report", tmp_path / "busy")
     journal = parse((tmp_path / "busy" / "journal.jsonl").read_bytes())
     last = {record.block: record for record in journal.repetitions}
     assert all("disturbed" in record.flags for record in last.values())
 
-    assert "Most repetitions were disturbed by other work" in told.stdout
-    for text in re.findall(r"± ?(\d+(?:\.\d+)?) ?%", told.stdout):
+    assert "Most repetitions were disturbed by other work" in completed.stdout
+    for text in re.findall(r"± ?(\d+(?:\.\d+)?) ?%", completed.stdout):
         assert float(text) <= 100, "an interval that says nothing is shown as not known"
     same = busy["batch_size"] == quiet["batch_size"]
     assert same or not (busy["clear"] and quiet["clear"]), "two answers, both called sure"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from greenbatch.cli.measuring import measure, require_consent, resume_run
+from greenbatch.cli.measuring import Sharing, measure, require_consent, resume_run
 from greenbatch.cli.options import (
     Artifacts,
     AsJson,
@@ -335,14 +335,12 @@ def bench(
         raise UsageError("--dry-run shows a new run; remove it, or replace --resume by --study")
     if resume and (out or study):
         raise UsageError("--resume continues in the folder of the run; remove --out and --study")
+    sharing: Sharing = {
+        "share_machine": share_machine,
+        "wait_machine_s": parse_wait(wait_machine),
+    }
     if resume:
-        resume_run(
-            resume,
-            as_json,
-            trust=trust,
-            share_machine=share_machine,
-            wait_machine_s=parse_wait(wait_machine),
-        )
+        resume_run(resume, as_json, trust=trust, **sharing)
         return
     if study:
         design, path = read_study(study, ThisMachine()).fresh(), out or inference.fresh_path()
@@ -366,14 +364,7 @@ def bench(
     if study and not trust:
         require_consent(design, study)
     # What a new run executes now is trusted: the user allowed it, or wrote it on the command line.
-    measure(
-        design,
-        path,
-        as_json,
-        trust=True,
-        share_machine=share_machine,
-        wait_machine_s=parse_wait(wait_machine),
-    )
+    measure(design, path, as_json, trust=True, **sharing)
 
 
 def _sets_design(options: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import typer
 
@@ -27,14 +27,25 @@ _FAILED = (Status.ERROR, Status.TIMEOUT, Status.UNSUPPORTED)
 _NAMED = 3
 
 
+class Sharing(TypedDict, total=False):
+    """What to do where another run measures on this machine.
+
+    Attributes:
+        share_machine: Measure beside another run; what is measured is flagged as disturbed.
+        wait_machine_s: How long to wait for another run on this machine to end, in s.
+    """
+
+    share_machine: bool
+    wait_machine_s: float
+
+
 def measure(
     design: "AnyStudy",
     path: Path,
     as_json: bool,
     *,
     trust: bool = False,
-    share_machine: bool = False,
-    wait_machine_s: float = 0.0,
+    **sharing: Unpack[Sharing],
 ) -> None:
     """Measure a study in a new run, and print the answer.
 
@@ -43,8 +54,7 @@ def measure(
         path: The run's directory.
         as_json: Print the answer as JSON.
         trust: Run the code that the study names.
-        share_machine: Measure beside another run; what is measured is flagged as disturbed.
-        wait_machine_s: How long to wait for another run on this machine to end, in s.
+        **sharing: See `Sharing`.
 
     Raises:
         MeasurementError: Nothing could be measured.
@@ -52,32 +62,13 @@ def measure(
     from greenbatch.design.study import Study
 
     if isinstance(design, Study):
-        _inference(
-            design,
-            path,
-            as_json,
-            trust=trust,
-            share_machine=share_machine,
-            wait_machine_s=wait_machine_s,
-        )
+        _inference(design, path, as_json, trust=trust, **sharing)
     else:
-        _trainings(
-            design,
-            path,
-            as_json,
-            trust=trust,
-            share_machine=share_machine,
-            wait_machine_s=wait_machine_s,
-        )
+        _trainings(design, path, as_json, trust=trust, **sharing)
 
 
 def resume_run(
-    path: Path,
-    as_json: bool,
-    *,
-    trust: bool = False,
-    share_machine: bool = False,
-    wait_machine_s: float = 0.0,
+    path: Path, as_json: bool, *, trust: bool = False, **sharing: Unpack[Sharing]
 ) -> None:
     """Resume an interrupted run of any kind, and print the answer; see `measure`.
 
@@ -88,23 +79,9 @@ def resume_run(
     from greenbatch.runners.run.directory import holds_trainings
 
     if holds_trainings(path):
-        _trainings(
-            None,
-            path,
-            as_json,
-            trust=trust,
-            share_machine=share_machine,
-            wait_machine_s=wait_machine_s,
-        )
+        _trainings(None, path, as_json, trust=trust, **sharing)
     else:
-        _inference(
-            None,
-            path,
-            as_json,
-            trust=trust,
-            share_machine=share_machine,
-            wait_machine_s=wait_machine_s,
-        )
+        _inference(None, path, as_json, trust=trust, **sharing)
 
 
 def require_consent(
@@ -124,13 +101,7 @@ def require_consent(
 
 
 def _inference(
-    design: "Study | None",
-    path: Path,
-    as_json: bool,
-    *,
-    trust: bool,
-    share_machine: bool,
-    wait_machine_s: float,
+    design: "Study | None", path: Path, as_json: bool, *, trust: bool, **sharing: Unpack[Sharing]
 ) -> None:
     from greenbatch.cli.output.inference import run_as_json, show_run
     from greenbatch.cli.output.progress import Display
@@ -142,22 +113,9 @@ def _inference(
         note_recordings(design)
     with _resumable(path, "repetitions"), Display() as display:
         if design:
-            run = inference.run_study(
-                design,
-                path,
-                display.listener,
-                trust=trust,
-                share_machine=share_machine,
-                wait_machine_s=wait_machine_s,
-            )
+            run = inference.run_study(design, path, display.listener, trust=trust, **sharing)
         else:
-            run = inference.resume(
-                path,
-                display.listener,
-                trust=trust,
-                share_machine=share_machine,
-                wait_machine_s=wait_machine_s,
-            )
+            run = inference.resume(path, display.listener, trust=trust, **sharing)
     if as_json:
         typer.echo(run_as_json(run.path, run.findings, run.report))
     else:
@@ -196,8 +154,7 @@ def _trainings(
     as_json: bool,
     *,
     trust: bool,
-    share_machine: bool,
-    wait_machine_s: float,
+    **sharing: Unpack[Sharing],
 ) -> None:
     from greenbatch.cli.output.searches import searches_as_json, show_searches
     from greenbatch.cli.output.training import show_trainings, trainings_as_json
@@ -209,22 +166,9 @@ def _trainings(
     with _resumable(path, "trainings and epochs"), TrainingDisplay() as display:
         listener = display.training_listener
         if design:
-            run = training.run_training(
-                design,
-                path,
-                listener,
-                trust=trust,
-                share_machine=share_machine,
-                wait_machine_s=wait_machine_s,
-            )
+            run = training.run_training(design, path, listener, trust=trust, **sharing)
         else:
-            run = training.resume_training(
-                path,
-                listener,
-                trust=trust,
-                share_machine=share_machine,
-                wait_machine_s=wait_machine_s,
-            )
+            run = training.resume_training(path, listener, trust=trust, **sharing)
     if as_json:
         typer.echo(searches_as_json(run, search) if search else trainings_as_json(run))
     elif search:

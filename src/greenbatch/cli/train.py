@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from greenbatch.cli.measuring import measure, resume_run
+from greenbatch.cli.measuring import Sharing, measure, resume_run
 from greenbatch.cli.options import (
     AsJson,
     CpuTdp,
@@ -149,19 +149,17 @@ def train(
         "cpu_tdp_w": cpu_tdp,
     }
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    sharing: Sharing = {
+        "share_machine": share_machine,
+        "wait_machine_s": parse_wait(wait_machine),
+    }
     if resume:
         if options or models or out or dry_run:
             raise UsageError(
                 f"--resume takes the design from {resume / 'study.yaml'} and continues in that "
                 "folder; remove all options except --json"
             )
-        resume_run(
-            resume,
-            as_json,
-            trust=trust,
-            share_machine=share_machine,
-            wait_machine_s=parse_wait(wait_machine),
-        )
+        resume_run(resume, as_json, trust=trust, **sharing)
         return
     if not models:
         raise UsageError("no network is named; name one, e.g. gb train simple-cnn")
@@ -172,11 +170,4 @@ def train(
 
         echo(*plan_lines(design))
         return
-    measure(
-        design,
-        path,
-        as_json,
-        trust=True,
-        share_machine=share_machine,
-        wait_machine_s=parse_wait(wait_machine),
-    )
+    measure(design, path, as_json, trust=True, **sharing)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from greenbatch.cli.measuring import measure, resume_run
+from greenbatch.cli.measuring import Sharing, measure, resume_run
 from greenbatch.cli.options import (
     AsJson,
     CpuTdp,
@@ -162,19 +162,17 @@ def tune(
     }
     searched: dict[str, Any] = {key: value for key, value in search.items() if value is not None}
     members: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    sharing: Sharing = {
+        "share_machine": share_machine,
+        "wait_machine_s": parse_wait(wait_machine),
+    }
     if resume:
         if model or space or searched or members or out or dry_run:
             raise UsageError(
                 f"--resume takes the design from {resume / 'study.yaml'} and continues in that "
                 "folder; remove all options except --json"
             )
-        resume_run(
-            resume,
-            as_json,
-            trust=trust,
-            share_machine=share_machine,
-            wait_machine_s=parse_wait(wait_machine),
-        )
+        resume_run(resume, as_json, trust=trust, **sharing)
         return
     if not model:
         raise UsageError("no network is named; name one, e.g. gb tune simple-cnn")
@@ -196,14 +194,7 @@ def tune(
     if dry_run:
         echo(*plan_lines(design))
         return
-    measure(
-        design,
-        path,
-        as_json,
-        trust=True,
-        share_machine=share_machine,
-        wait_machine_s=parse_wait(wait_machine),
-    )
+    measure(design, path, as_json, trust=True, **sharing)
 
 
 def default_space(model: str, fixed: set[str]) -> dict[str, Any]:

@@ -241,7 +241,7 @@ def test_detections_have_a_share_that_agrees_and_no_largest_error(
 def test_what_could_not_be_counted_has_its_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for manifest, told in (
+    for manifest, words in (
         (replace(MANIFEST, multiply_adds=2_000_000), "1 parameter, 2 M multiply-adds per image"),
         (
             replace(MANIFEST, not_counted="there is no rule for Odd"),
@@ -250,4 +250,4 @@ def test_what_could_not_be_counted_has_its_reason(
         (MANIFEST, "the artifact was made before they were counted"),
     ):
         print_export(manifest, tmp_path, up_to_date=False, notes=(), as_json=False)
-        assert told in capsys.readouterr().out
+        assert words in capsys.readouterr().out

@@ -33,7 +33,7 @@ def _named_by_the_workflow(monkeypatch: pytest.MonkeyPatch) -> None:
             path: Path, listener: object, *, trust: bool, share_machine: bool, wait_machine_s: float
         ) -> None:
             kind = type(listener).__module__.rpartition(".")[2]
-            raise RunError(f"{name} {path.name} {kind} {trust} {share_machine}")
+            raise RunError(f"{name} {path.name} {kind} {trust} {share_machine} {wait_machine_s:g}")
 
         return resume
 
@@ -49,8 +49,34 @@ def test_every_command_resumes_every_kind_of_run(
 ) -> None:
     make, workflow = KINDS[kind]
     run = make(tmp_path / "run")
-    code, _, errors = gb(capsys, *words, run, "--share-machine")
-    assert (code, errors) == (2, f"gb: {workflow} run {workflow} False True\n")
+    code, _, errors = gb(capsys, *words, run, "--share-machine", "--wait-machine", "30m")
+    assert (code, errors) == (2, f"gb: {workflow} run {workflow} False True 1800\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "runs_study"),
+    [
+        (("bench", "alexnet", "--provider", "cpu", "--full"), (inference, "run_study")),
+        (("study", "run", "cruz-guide"), (inference, "run_study")),
+        (("train", "simple-cnn", "--data", "digits"), (training, "run_training")),
+        (("tune", "simple-cnn", "--data", "digits"), (training, "run_training")),
+    ],
+    ids=lambda words: words[0] if isinstance(words[0], str) else None,
+)
+def test_every_new_run_shares_or_waits_for_the_machine_as_asked(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    runs_study: tuple[object, str],
+) -> None:
+    def refuse(*_: object, trust: bool, share_machine: bool, wait_machine_s: float) -> None:
+        raise RunError(f"{trust} {share_machine} {wait_machine_s:g}")
+
+    monkeypatch.setattr(*runs_study, refuse)
+    asked = ("--share-machine", "--wait-machine", "30m", "--out", tmp_path / "run")
+    code, _, errors = gb(capsys, *words, *asked)
+    assert (code, errors.splitlines()[-1]) == (2, "gb: True True 1800")
 
 
 @pytest.mark.usefixtures("_named_by_the_workflow")
