@@ -1,7 +1,7 @@
 """What can be measured on this machine, what cannot and why, and what would disturb it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from greenbatch.records import EnergySource
@@ -68,11 +68,14 @@ class Diagnosis:
         }
 
 
-def examine(on_step: Callable[[str], None] = lambda sentence: None) -> Diagnosis:
-    """Look at everything; takes some seconds, most of them for the runtimes' import.
+def examine(
+    on_step: Callable[[str], None] = lambda sentence: None, names: Sequence[str] | None = None
+) -> Diagnosis:
+    """Look at everything; most of the time is for the runtimes' import and compilation.
 
     Args:
         on_step: Is called with what is being looked at.
+        names: Of the backends to try; ``None``: all that this system could have.
     """
     sysfs = machine.sysfs_root()
     on_step("looking at the machine")
@@ -84,7 +87,7 @@ def examine(on_step: Callable[[str], None] = lambda sentence: None) -> Diagnosis
     options = MeterOptions(cores=this_machine.cores_granted, environ={**os.environ, **BY_BUS})
     all_meters, cost = meters.look(this_machine, options)
     all_backends = []
-    for name in backends.worth_trying():
+    for name in backends.worth_trying() if names is None else names:
         on_step(f"trying {name}")
         all_backends.append(backends.look(name))
     return Diagnosis(

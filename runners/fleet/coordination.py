@@ -362,7 +362,7 @@ class Coordinator:
             trust=self._rules.trust,
             environment={} if self._rules.group_versions else self._versions,
             control=control,
-            diagnose=unit == START,
+            diagnose=self._home.study.backends if unit == START else (),
         )
 
     def _take(self, line: bytes) -> None:
@@ -376,7 +376,7 @@ class Coordinator:
             if isinstance(message, Progressed):
                 self._listener.on_progress(message)
             elif isinstance(message, Diagnosed):
-                for text in message.disturbances:
+                for text in message.findings:
                     self._note("flagged", message.machine, reason=text)
             return
         if message.machine not in self._members:

@@ -322,18 +322,18 @@ class _MachineRun:
         self.done: dict[tuple[Cell, int], Status] = {}
         self._keys: dict[Key, str] = {}
         self._file: int | None = None
-        journal = path / "journal.jsonl"
-        if journal.exists():
-            self._read(journal, writes=writes)
+        self._journal = path / "journal.jsonl"
+        if self._journal.exists():
+            self._read(writes=writes)
         if writes:
             files.make_folder(path / "traces")
             if not (path / "study.yaml").exists():
                 files.write_atomically(path / "study.yaml", study.to_yaml(), durable=True)
-            self._file = files.open_to_append(journal)
+            self._file = files.open_to_append(self._journal)
 
-    def _read(self, journal: Path, *, writes: bool) -> None:
+    def _read(self, *, writes: bool) -> None:
         valid = 0
-        for line in files.read_bytes(journal, journals.MOST_BYTES).splitlines(keepends=True):
+        for line in files.read_bytes(self._journal, journals.MOST_BYTES).splitlines(keepends=True):
             try:
                 if not line.endswith(b"\n"):
                     raise ValueError("it has no end")
@@ -341,8 +341,8 @@ class _MachineRun:
             except ValueError:  # the client died while it wrote; the machine sends it again
                 break
             valid += len(line)
-        if writes and valid < journal.stat().st_size:
-            os.truncate(journal, valid)
+        if writes and valid < self._journal.stat().st_size:
+            os.truncate(self._journal, valid)
 
     def describe(self, environment: str) -> None:
         """Write the environment of the machine."""
@@ -378,16 +378,7 @@ class _MachineRun:
                 files.write_atomically(path, message.traces[trace], durable=True)
             self._note(record, checksum)
             new.append(line)
-        data = b"".join(new)
-        size_bytes = os.fstat(self._file).st_size
-        try:
-            while data:
-                data = data[os.write(self._file, data) :]
-            os.fsync(self._file)
-        except OSError as error:
-            with suppress(OSError):
-                os.ftruncate(self._file, size_bytes)
-            raise FileError(files.sentence(error, self._path)) from error
+        files.append(self._file, b"".join(new), self._journal)
         return _Taken(len(new), second)
 
     def close(self) -> None:

@@ -45,7 +45,8 @@ class Assignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         trust: Run the code that the study names; the user allowed it.
         environment: Versions that the machine must have, by distribution.
         control: The study is that of the control cell, and has a run of its own.
-        diagnose: Send what ``gb doctor`` finds, before anything is measured.
+        diagnose: Backends that are tried first, as ``gb doctor`` does, in a report of the machine;
+            empty: no report.
     """
 
     fleet: str
@@ -61,7 +62,7 @@ class Assignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trust: bool = False
     environment: dict[str, str] = {}
     control: bool = False
-    diagnose: bool = False
+    diagnose: tuple[str, ...] = ()
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True, kw_only=True):
@@ -86,11 +87,11 @@ class Diagnosed(_Message, frozen=True):
 
     Attributes:
         report: Its JSON.
-        disturbances: What would disturb a measurement, a sentence each.
+        findings: What would disturb or prevent a measurement, a sentence each.
     """
 
     report: str
-    disturbances: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
 
 class Lines(_Message, frozen=True):

@@ -5,7 +5,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Generic, Self, TypeVar
 
@@ -133,16 +133,8 @@ class Directory(ABC, Generic[Design]):
         """
         if not records:
             return
-        lines = data = b"".join(encode(record) for record in records)
-        size_bytes = os.fstat(self._file).st_size
-        try:
-            while data:
-                data = data[os.write(self._file, data) :]
-            os.fsync(self._file)
-        except OSError as error:
-            with suppress(OSError):
-                os.ftruncate(self._file, size_bytes)
-            raise FileError(files.sentence(error, self.path / _JOURNAL)) from error
+        lines = b"".join(encode(record) for record in records)
+        files.append(self._file, lines, self.path / _JOURNAL)
         if self.on_append:
             self.on_append(lines)
 

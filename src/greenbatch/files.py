@@ -268,6 +268,28 @@ def open_to_append(path: Path) -> int:
     return descriptor
 
 
+def append(descriptor: int, data: bytes, path: Path) -> None:
+    """Append to a file and flush it to the disk, or leave it as it was.
+
+    Args:
+        descriptor: See `open_to_append`.
+        data: All of it is written.
+        path: The file's name, for the message.
+
+    Raises:
+        FileError: It cannot be written.
+    """
+    size_bytes = os.fstat(descriptor).st_size
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.fsync(descriptor)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, size_bytes)
+        raise FileError(sentence(error, path)) from error
+
+
 def make_folder(path: Path) -> None:
     """Create a folder of a run, and what is missing above it; one that exists stays.
 

@@ -75,6 +75,7 @@ class SimulatedMachine:
         refuses: Why it cannot measure; empty: it can.
         fails: How many units fail before one succeeds.
         drift: By how much its control cell changes, as a share.
+        examined: The backends that it was to try, by unit.
     """
 
     def __init__(self, about: MachineFacts, power_w: float = 20.0) -> None:
@@ -87,6 +88,7 @@ class SimulatedMachine:
         self.journal: list[bytes] = []
         self.controls: list[bytes] = []
         self.drift = 0.0
+        self.examined: dict[str, tuple[str, ...]] = {}
         self.queue: list[Assignment] = []
         self.began = False
         self.measured = 0
@@ -108,6 +110,8 @@ class SimulatedMachine:
         sent: list[Message] = []
         if not self.began:
             self.began = True
+            if unit.diagnose:
+                self.examined[unit.unit] = unit.diagnose
             environment = json.dumps(self._environment())
             sent.append(Opened(**about, environment=environment))
             unknown = [line for line in mine if checksum_of(line) not in unit.known]

@@ -85,6 +85,9 @@ def test_three_workers_give_one_dataset_with_the_energy_of_each_machine(
         assert float(apart.max()) < 0.005, name
     assert_apart(home / "machines/south", home / "machines/west")
     assert (home / "dataset-report/index.html").exists()
+    for name in POWERS_W:
+        tried = json.loads((home / f"doctor/{name}.json").read_text())["backends"]
+        assert [each["name"] for each in tried] == ["onnxruntime-cpu"]
     status = json.loads(gb("fleet", "status", home, "--json").stdout)
     assert set(status["machines"]) == set(POWERS_W)
     assert {each["repetitions"] for each in status["machines"].values()} == {2 * repetitions}

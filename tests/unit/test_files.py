@@ -119,3 +119,36 @@ def test_old_drafts_alone_are_removed(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (then, then))
     files.remove_old_drafts(tmp_path)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(names[1:])
+
+
+def test_what_is_appended_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old ")
+    descriptor = files.open_to_append(path)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda to, data: write(to, data[:3]))
+    files.append(descriptor, b"one and two", path)
+    os.close(descriptor)
+    assert path.read_bytes() == b"old one and two"
+
+
+@pytest.mark.parametrize("fails", ["write", "fsync"])
+def test_an_append_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old ")
+    descriptor = files.open_to_append(path)
+    write = os.write
+
+    def full(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def part(to: int, data: bytes) -> int:
+        return write(to, data[:3]) if len(data) > 3 else full()
+
+    monkeypatch.setattr(os, fails, part if fails == "write" else full)
+    with pytest.raises(FileError, match="a: the disk is full"):
+        files.append(descriptor, b"one two", path)
+    os.close(descriptor)
+    assert path.read_bytes() == b"old "

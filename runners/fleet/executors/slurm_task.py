@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from greenbatch.errors import GreenbatchError
-from greenbatch.files import open_to_append, write_atomically
+from greenbatch.files import append, open_to_append, write_atomically
 from greenbatch.runners.fleet.artifact_store import ArtifactStore
 from greenbatch.runners.fleet.machines import look
 from greenbatch.runners.fleet.messages import Ended, decode_assignment, encode
@@ -28,10 +28,11 @@ def run_task(folder: Path, task: int, start: int) -> None:
     line = (folder / f"{task}.assignment").read_bytes()
     assignment = decode_assignment(line)
     job = os.environ.get("SLURM_JOB_ID", "0")
-    descriptor = open_to_append(folder / f"{task}.{job}.{start}.messages")
+    path = folder / f"{task}.{job}.{start}.messages"
+    descriptor = open_to_append(path)
 
     def deliver(message: bytes) -> None:
-        _write(descriptor, message)
+        append(descriptor, message, path)
 
     lacking = ArtifactStore().lacking(assignment.files, assignment.files_at)
     if lacking:
@@ -59,12 +60,6 @@ def main(spool: Path, folder: Path) -> None:
         write_atomically(spool / f"{node}.facts", msgspec.json.encode(facts))
     except GreenbatchError as error:
         write_atomically(spool / f"{node}.unfit", str(error))
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
-    os.fsync(descriptor)
 
 
 if __name__ == "__main__":

@@ -127,21 +127,17 @@ def _measure(assignment: Assignment, send: Send) -> tuple[str, ...]:
 
 
 def _diagnose(assignment: Assignment, step: Callable[[str], None]) -> Diagnosed:
-    """Look at the machine as ``gb doctor`` does.
-
-    Raises:
-        Refused: Nothing can be measured on it.
-    """
+    """Look at the machine as ``gb doctor`` does, and try the backends of the fleet's study."""
     from greenbatch.runners.doctor import examine
 
-    found = examine(step)
-    if not found.measurable:
-        raise Refused("gb doctor finds neither a backend nor a meter that can be used on it")
+    found = examine(step, assignment.diagnose)
+    disturbing = [each.text for each in found.disturbances if each.disturbs]
+    failing = [f"{each.name}: {each.reason}" for each in found.backends if not each.usable]
     return Diagnosed(
         machine=assignment.machine,
         unit=assignment.unit,
         report=json.dumps(found.as_data(), indent=2),
-        disturbances=tuple(each.text for each in found.disturbances if each.disturbs),
+        findings=(*disturbing, *failing),
     )
 
 

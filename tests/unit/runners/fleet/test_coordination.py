@@ -284,6 +284,7 @@ def test_the_control_cell_comes_first_and_last_and_its_drift_flags_the_machine(
     machines[1].drift = 0.01
     fleet = SimulatedFleet(machines)
     events = run(tmp_path / "home", fleet, expect=2, control=True)
+    assert [each.examined for each in machines] == [{"control-start": study().backends}] * 2
     for name in "ab":
         units = [e.unit for e in events if e.machine == name and e.what == "finished"]
         assert (units[0], units[-1]) == ("control-start", "control-end")
