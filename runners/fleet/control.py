@@ -5,10 +5,11 @@ Green Metrics Tool runs a control workload on each of its machines and demands a
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,6 +29,11 @@ _HISTORY_BYTES = 10_000_000
 
 START = Unit("control-start", tuple(range(REPETITIONS)))
 END = Unit("control-end", tuple(range(REPETITIONS, 2 * REPETITIONS)))
+
+
+def is_control(unit: str) -> bool:
+    """Whether a unit is of the control cell, by its name."""
+    return unit.startswith("control-")
 
 
 def control_study(study: Study) -> Study:
@@ -105,6 +111,18 @@ def start_of(run: Path) -> tuple[str, float] | None:
     return (quantity, fmean(values)) if values else None
 
 
+class Verdict(NamedTuple):
+    """What is found of a control cell.
+
+    Attributes:
+        what: The event that it is: ``control``, or ``flagged``.
+        reason: One sentence.
+    """
+
+    what: str
+    reason: str
+
+
 class _Entry(msgspec.Struct, frozen=True):
     """A control cell at the start of an earlier run."""
 
@@ -165,6 +183,29 @@ class History:
 
     def _file(self, machine: str) -> Path:
         return self._folder / f"{machine}.jsonl"
+
+
+def judge(run: Path, machine: str, design: str, history: History | None) -> Iterator[Verdict]:
+    """Judge the control cell of a machine, within this run and against earlier ones.
+
+    Args:
+        run: The folder of its run.
+        machine: Its name.
+        design: Identifies the control cell.
+        history: Of earlier runs, to which this one is added; ``None``: they are not compared.
+    """
+    if not (start := start_of(run)):
+        yield Verdict("flagged", "its control cell was not measured at the start")
+        return
+    drift = drift_of(run)
+    if drift is None:
+        yield Verdict("flagged", "its control cell was not measured at the end")
+    else:
+        yield Verdict("flagged" if drift.flagged else "control", drift.sentence)
+    if history:
+        if reason := history.judge(machine, design, *start):
+            yield Verdict("flagged", reason)
+        history.add(machine, design, *start)
 
 
 def _of(found: Sequence[Repetition], unit: Unit) -> list[Repetition]:

@@ -2,15 +2,16 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from greenbatch.errors import FleetError, MessageError
-from greenbatch.runners.fleet.control import END, START, History, drift_of, start_of
+from greenbatch.runners.fleet.admission import Admission
+from greenbatch.runners.fleet.control import END, START, History, is_control, judge
+from greenbatch.runners.fleet.events import Event
 from greenbatch.runners.fleet.executors import Executor
-from greenbatch.runners.fleet.home import Event, Home, is_control
-from greenbatch.runners.fleet.machines import MachineFacts, deviations, expectations
+from greenbatch.runners.fleet.home import Home
 from greenbatch.runners.fleet.messages import (
     Assignment,
     Diagnosed,
@@ -19,38 +20,11 @@ from greenbatch.runners.fleet.messages import (
     Progressed,
     decode,
 )
-from greenbatch.runners.fleet.planning import Sharing, Unit, dealt, units_of
+from greenbatch.runners.fleet.planning import Unit, dealt, units_of
+from greenbatch.runners.fleet.rules import Rules
 
 _CONTROL_BACK_S = 60.0  # how long the last control cell of a machine that was lost is waited for
 _LOOK_S = 2.0  # how often to look for machines that came or went
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """How a fleet is run.
-
-    Attributes:
-        sharing: How machines divide the study.
-        whole: Whether a unit is the whole study.
-        machines: How many machines to wait for before the first unit.
-        back_s: How long to wait for a machine that was lost, in s.
-        attempts: How often a unit is tried.
-        wait_s: How long a unit waits for another run on its machine, in s.
-        trust: Run the code that the study names.
-        group_versions: Accept machines whose software differs.
-        kinds: What is expected of machines, by a part of the name of their kind; see
-            `greenbatch.runners.fleet.machines.deviations`.
-    """
-
-    sharing: Sharing
-    whole: bool = False
-    machines: int = 1
-    back_s: float = 600.0
-    attempts: int = 3
-    wait_s: float = 3600.0
-    trust: bool = False
-    group_versions: bool = False
-    kinds: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +98,6 @@ class Coordinator:
         self._parcel = parcel
         self._control = control
         self._history = history
-        self._first_of_kind: dict[str, MachineFacts] = {}
         self._rules = rules
         self._listener = listener
         self._clock = clock
@@ -132,7 +105,7 @@ class Coordinator:
         self._members: dict[str, _Member] = {}
         self._refused: dict[str, str] = {}
         self._failed: dict[tuple[str, str], list[str]] = defaultdict(list)
-        self._versions: dict[str, str] = {}
+        self._admission = Admission(rules)
         self._looked_s = -_LOOK_S
 
     def run(self) -> None:
@@ -153,7 +126,9 @@ class Coordinator:
                 self._look_round()
         self._require_members()
         for name in self._members if self._control else ():
-            self._judge_control(name)
+            folder = self._home.control_folder(name)
+            for found in judge(folder, name, self._home.control_key, self._history):
+                self._note(found.what, name, reason=found.reason)
 
     def _check_cancelled(self) -> None:
         if self._home.cancelled:
@@ -193,7 +168,7 @@ class Coordinator:
                 continue
             reason = seen.unfit
             if seen.facts and not reason:
-                reason = self._unexpected(seen.facts) or self._unlike(seen.facts)
+                reason = self._admission.refusal(seen.facts)
             group = self._rules.sharing.group(seen.facts) if seen.facts else None
             if not reason and (group is None or self._is_full(group)):
                 kind = seen.facts.kind if seen.facts else ""
@@ -206,44 +181,10 @@ class Coordinator:
                     self._executor.send_file(name, file, parcel.folder / file.name)
             self._members[name] = _Member(group)
             self._note("accepted", name, reason=seen.facts.kind if seen.facts else "", group=group)
-            if seen.facts:
-                self._compare_with_kind(seen.facts)
+            if seen.facts and (reason := self._admission.suspicion(seen.facts)):
+                self._note("flagged", name, reason=reason)
             new.append(name)
         return new
-
-    def _unlike(self, facts: MachineFacts) -> str:
-        """Say in which versions a machine differs from the first one; empty where it does not."""
-        if not self._versions:
-            self._versions = facts.versions
-        if self._rules.group_versions:
-            return ""
-        differing = [
-            f"{name} is {facts.versions.get(name, 'not installed')}, and "
-            f"{self._versions.get(name, 'not installed')} on the first machine"
-            for name in sorted({*facts.versions, *self._versions})
-            if facts.versions.get(name) != self._versions.get(name)
-        ]
-        if not differing:
-            return ""
-        more = f", and {len(differing) - 3} more" if len(differing) > 3 else ""
-        return (
-            f"{'; '.join(differing[:3])}{more}; install the same versions, or accept the "
-            "difference with --versions group"
-        )
-
-    def _unexpected(self, facts: MachineFacts) -> str:
-        """Say how a machine deviates from what the user expects of its kind."""
-        for part, expected in self._rules.kinds.items():
-            if part.lower() in facts.kind.lower() and (found := deviations(facts, expected)):
-                return f"it is not as expected of the kind {part}: {'; '.join(found)}"
-        return ""
-
-    def _compare_with_kind(self, facts: MachineFacts) -> None:
-        """Flag a machine that differs from the first of its kind."""
-        first = self._first_of_kind.setdefault(facts.kind, facts)
-        if found := deviations(facts, expectations(first)):
-            reason = f"it differs from {first.name}, of the same kind: {'; '.join(found)}"
-            self._note("flagged", facts.name, reason=reason)
 
     def _is_full(self, group: str) -> bool:
         limit = self._rules.sharing.limit(group)
@@ -303,23 +244,6 @@ class Coordinator:
             self._executor.submit(name, [self._assignment(name, unit)])
         return False
 
-    def _judge_control(self, name: str) -> None:
-        """Flag a machine whose control cell drifted, within this run or from earlier ones."""
-        folder = self._home.control_folder(name)
-        if not (start := start_of(folder)):
-            self._note("flagged", name, reason="its control cell was not measured at the start")
-            return
-        drift = drift_of(folder)
-        if drift is None:
-            self._note("flagged", name, reason="its control cell was not measured at the end")
-        else:
-            self._note("flagged" if drift.flagged else "control", name, reason=drift.sentence)
-        if self._history:
-            design = self._home.control_key
-            if reason := self._history.judge(name, design, *start):
-                self._note("flagged", name, reason=reason)
-            self._history.add(name, design, *start)
-
     def _deal(self, group: str) -> None:
         """Give the units of a group that nobody has to its machines, evenly."""
         names = [name for name in self._of(group) if self._members[name].lost_at_s is None]
@@ -360,7 +284,7 @@ class Coordinator:
             files_at=str(parcel.folder),
             wait_s=self._rules.wait_s,
             trust=self._rules.trust,
-            environment={} if self._rules.group_versions else self._versions,
+            environment=dict(self._admission.versions),
             control=control,
             diagnose=self._home.study.backends if unit == START else (),
         )
@@ -368,11 +292,11 @@ class Coordinator:
     def _take(self, line: bytes) -> None:
         try:
             message = decode(line)
+            self._home.take(message)
         except MessageError as error:
             self._note("failed", reason=str(error))
             return
         if not isinstance(message, Ended):
-            self._home.take(message)
             if isinstance(message, Progressed):
                 self._listener.on_progress(message)
             elif isinstance(message, Diagnosed):

@@ -2,8 +2,8 @@
 
 ``fleet.json`` says what is measured how, ``machines/NAME`` is an ordinary run folder of each
 machine, ``control/NAME`` that of its control cell, and ``events.jsonl`` and ``logs/NAME.log`` say
-what happened. Each record is taken in once,
-by its key, so a machine may send it as often as it likes.
+what happened. Each record is taken in once, by its key, so a machine may send it as often as it
+likes.
 """
 
 import hashlib
@@ -11,21 +11,20 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Container, Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import msgspec
 from filelock import FileLock, Timeout
 
 from greenbatch import files
-from greenbatch.design.study import Study, make_study
-from greenbatch.documents import parse_yaml_lines
-from greenbatch.errors import FileError, RunError
+from greenbatch.errors import RunError
 from greenbatch.names import check_name
-from greenbatch.records import Capacity, Cell, Idle, Record, Repetition, Status
-from greenbatch.records import journal as journals
+from greenbatch.records import Cell, Status
+from greenbatch.runners.fleet.control import is_control
+from greenbatch.runners.fleet.events import Event, read_events
+from greenbatch.runners.fleet.fleet_file import FLEET, FleetFile, read_fleet, study_of
+from greenbatch.runners.fleet.machine_run import MachineRun
 from greenbatch.runners.fleet.messages import (
     Diagnosed,
     Ended,
@@ -36,56 +35,9 @@ from greenbatch.runners.fleet.messages import (
     Step,
 )
 
-_FLEET, _EVENTS, _MACHINES, _LOGS = "fleet.json", "events.jsonl", "machines", "logs"
+_EVENTS, _MACHINES, _LOGS = "events.jsonl", "machines", "logs"
 _CONTROL, _DOCTOR, _CANCEL = "control", "doctor", "cancel"
-_MOST_BYTES = 10 * files.MEGABYTE_BYTES
-_EVENTS_BYTES = 1000 * files.MEGABYTE_BYTES
-
-Key = tuple[object, ...]
-
-
-class FleetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a fleet is: ``fleet.json``.
-
-    Attributes:
-        id: Identifies the fleet, 12 hex digits.
-        study: The design, bound to its artifacts, as the text of a study file.
-        machines: ``each``, ``any`` or ``KIND=N``.
-        whole: Whether a unit is the whole study, else a block.
-        executor: Name of what runs the units, with its options as text.
-        options: Of the run: ``wait_s``, ``trust``, ``versions``, ...
-        control: The study of the control cell, as ``study``; empty: there is none.
-    """
-
-    id: str
-    study: str
-    machines: str
-    whole: bool
-    executor: dict[str, str]
-    options: dict[str, str] = {}
-    control: str = ""
-    schema: int = 1
-
-
-class Event(msgspec.Struct, frozen=True):
-    """Something that happened in a fleet.
-
-    Attributes:
-        at: When, in s since 1970.
-        what: ``accepted``, ``refused``, ``begun``, ``finished``, ``failed``, ``lost``,
-            ``returned``, ``moved``, ``second``, ``control``, ``flagged``, ``cancelled``.
-        machine: Whose; empty where it is the fleet's.
-        unit: Which; empty where it is of no unit.
-        reason: Why, or what was found.
-        group: Of an accepted machine: those with one group share the repetitions of a study.
-    """
-
-    at: float
-    what: str
-    machine: str = ""
-    unit: str = ""
-    reason: str = ""
-    group: str = ""
+_LOG_BYTES = 1000 * files.MEGABYTE_BYTES
 
 
 class Home:
@@ -101,18 +53,18 @@ class Home:
     def __init__(self, path: Path, fleet: FleetFile, lock: FileLock | None) -> None:
         self.path = path
         self.fleet = fleet
-        self.study = study_of(fleet.study, f"{path / _FLEET}")
-        self.control = study_of(fleet.control, f"{path / _FLEET}") if fleet.control else None
+        self.study = study_of(fleet.study, f"{path / FLEET}")
+        self.control = study_of(fleet.control, f"{path / FLEET}") if fleet.control else None
         self._lock = lock
-        self._controls: dict[str, _MachineRun] = {}
-        self._machines: dict[str, _MachineRun] = {}
+        self._controls: dict[str, MachineRun] = {}
+        self._machines: dict[str, MachineRun] = {}
         self._not_needed: dict[str, set[str]] = defaultdict(set)
-        self.events: list[Event] = list(_read_events(path / _EVENTS))
+        self.events: list[Event] = list(read_events(path / _EVENTS))
         for folder in sorted((path / _MACHINES).glob("*")):
-            self._machines[folder.name] = _MachineRun(folder, self.study, writes=lock is not None)
+            self._machines[folder.name] = MachineRun(folder, self.study, writes=lock is not None)
         if self.control:
             for folder in sorted((path / _CONTROL).glob("*")):
-                self._controls[folder.name] = _MachineRun(
+                self._controls[folder.name] = MachineRun(
                     folder, self.control, writes=lock is not None
                 )
 
@@ -133,7 +85,7 @@ class Home:
         files.make_folder(path / _LOGS)
         lock = _locked(path)
         text = msgspec.json.format(msgspec.json.encode(fleet), indent=2)
-        files.write_atomically(path / _FLEET, text + b"\n", durable=True)
+        files.write_atomically(path / FLEET, text + b"\n", durable=True)
         return cls(path, fleet, lock)
 
     @classmethod
@@ -229,7 +181,7 @@ class Home:
             The number of records that were new.
 
         Raises:
-            JournalError: A line is not as it was written.
+            MessageError: A line is not as it was written.
             FileError: The folder cannot be written.
         """
         if isinstance(message, Opened):
@@ -269,7 +221,7 @@ class Home:
     def logs(self) -> dict[str, str]:
         """Return the logs of the machines, by name."""
         return {
-            path.stem: files.read_text(path, _EVENTS_BYTES)
+            path.stem: files.read_text(path, _LOG_BYTES)
             for path in sorted((self.path / _LOGS).glob("*.log"))
         }
 
@@ -286,7 +238,7 @@ class Home:
         """Whether the fleet is to end."""
         return (self.path / _CANCEL).exists()
 
-    def _run_of(self, message: Message) -> "_MachineRun":
+    def _run_of(self, message: Message) -> MachineRun:
         """Return the run that a message is about, begun where there is none."""
         machine = message.machine
         if is_control(message.unit):
@@ -294,168 +246,11 @@ class Home:
                 raise RunError(f"{machine} sent a control cell, and the fleet has none")
             if machine not in self._controls:
                 folder = self.control_folder(machine)
-                self._controls[machine] = _MachineRun(folder, self.control, writes=True)
+                self._controls[machine] = MachineRun(folder, self.control, writes=True)
             return self._controls[machine]
         if machine not in self._machines:
-            self._machines[machine] = _MachineRun(self.folder(machine), self.study, writes=True)
+            self._machines[machine] = MachineRun(self.folder(machine), self.study, writes=True)
         return self._machines[machine]
-
-
-def is_control(unit: str) -> bool:
-    """Whether a unit is of the control cell, by its name."""
-    return unit.startswith("control-")
-
-
-class _Taken(NamedTuple):
-    """How many records were new, and which were not needed: why, by checksum."""
-
-    new: int
-    second: dict[str, str]
-
-
-class _MachineRun:
-    """The run folder of one machine, filled from what it sends."""
-
-    def __init__(self, path: Path, study: Study, *, writes: bool) -> None:
-        self._path = path
-        self.checksums: set[str] = set()
-        self.done: dict[tuple[Cell, int], Status] = {}
-        self._keys: dict[Key, str] = {}
-        self._file: int | None = None
-        self._journal = path / "journal.jsonl"
-        if self._journal.exists():
-            self._read(writes=writes)
-        if writes:
-            files.make_folder(path / "traces")
-            if not (path / "study.yaml").exists():
-                files.write_atomically(path / "study.yaml", study.to_yaml(), durable=True)
-            self._file = files.open_to_append(self._journal)
-
-    def _read(self, *, writes: bool) -> None:
-        valid = 0
-        for line in files.read_bytes(self._journal, journals.MOST_BYTES).splitlines(keepends=True):
-            try:
-                if not line.endswith(b"\n"):
-                    raise ValueError("it has no end")
-                self._note(journals.decode(line), journals.checksum_of(line))
-            except ValueError:  # the client died while it wrote; the machine sends it again
-                break
-            valid += len(line)
-        if writes and valid < self._journal.stat().st_size:
-            os.truncate(self._journal, valid)
-
-    def describe(self, environment: str) -> None:
-        """Write the environment of the machine."""
-        json.loads(environment)
-        files.write_atomically(self._path / "environment.json", environment, durable=True)
-
-    def take(self, message: Lines, elsewhere: Container[tuple[Cell, int]]) -> "_Taken":
-        """Append lines that are new.
-
-        Args:
-            message: From the machine.
-            elsewhere: Cell and block of what other machines measured in its place.
-        """
-        assert self._file is not None
-        second: dict[str, str] = {}
-        new = []
-        for line in message.data.splitlines(keepends=True):
-            record = journals.decode(line)
-            checksum = journals.checksum_of(line)
-            if checksum in self.checksums:
-                continue
-            what = ""
-            if key_of(record) in self._keys:
-                what = f"another record of {_words(record)} came"
-            elif isinstance(record, Repetition) and (record.cell, record.block) in elsewhere:
-                what = f"another machine measured {_words(record)} already"
-            if what:
-                second[checksum] = what
-                continue
-            trace = record.trace if isinstance(record, Repetition) else None
-            if trace and trace in message.traces:
-                path = self._path / "traces" / _plain(trace)
-                files.write_atomically(path, message.traces[trace], durable=True)
-            self._note(record, checksum)
-            new.append(line)
-        files.append(self._file, b"".join(new), self._journal)
-        return _Taken(len(new), second)
-
-    def close(self) -> None:
-        """Close the journal."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-    def _note(self, record: Record, checksum: str) -> None:
-        self.checksums.add(checksum)
-        self._keys[key_of(record)] = checksum
-        if isinstance(record, Repetition):
-            place = (record.cell, record.block)
-            if self.done.get(place) is not Status.OK:
-                self.done[place] = record.status
-
-
-def key_of(record: Record) -> Key:
-    """Return what identifies a record in the run of a machine: its natural key.
-
-    Of a repetition these are block, cell and attempt.
-    """
-    if isinstance(record, Repetition):
-        return ("repetition", record.block, record.cell, record.attempt)
-    if isinstance(record, Idle):
-        # Where a block was interrupted, idle power is measured again: both are findings.
-        about = (record.backend, record.model, record.settings, record.when)
-        return ("idle", record.block, *about, record.started_at)
-    if isinstance(record, Capacity):
-        return ("capacity", record.cell)
-    return (type(record).__name__, journals.encode(record))
-
-
-def _words(record: Record) -> str:
-    if isinstance(record, Repetition):
-        return f"{record.cell} in block {record.block}"
-    return f"a record of kind {type(record).__name__.lower()}"
-
-
-def _plain(trace: str) -> str:
-    """Check the name of a trace: it becomes that of a file."""
-    if Path(trace).name != trace or trace.startswith(".") or not trace.endswith(".npz"):
-        raise FileError(f"a machine sent a trace of the name {trace!r}; wanted NAME.npz")
-    return trace
-
-
-def study_of(text: str, source: str) -> Study:
-    """Read a study from its text; names are taken as they are."""
-    members, lines = parse_yaml_lines(text.encode())
-    if not isinstance(members, dict):
-        raise RunError(f"{source} holds no study; restore the file, or begin a new fleet")
-    return make_study(members, source, lines)
-
-
-def read_fleet(path: Path) -> FleetFile:
-    """Read what the fleet in a folder is.
-
-    Raises:
-        RunError: There is none, or its file is damaged.
-    """
-    file = path / _FLEET
-    try:
-        return msgspec.json.decode(files.read_bytes(file, _MOST_BYTES), type=FleetFile)
-    except FileNotFoundError as error:
-        raise RunError(
-            f"{path} is not a fleet: it has no {_FLEET}; name a folder that 'gb fleet run' made"
-        ) from error
-    except msgspec.MsgspecError as error:
-        raise RunError(f"cannot read {file}: {error}; restore the file") from error
-
-
-def _read_events(path: Path) -> Iterator[Event]:
-    if not path.exists():
-        return
-    for line in files.read_bytes(path, _EVENTS_BYTES).splitlines():
-        with suppress(msgspec.MsgspecError):  # a torn line; it is no measurement
-            yield msgspec.json.decode(line, type=Event)
 
 
 def _append(path: Path, data: bytes) -> None:

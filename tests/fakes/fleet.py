@@ -18,7 +18,7 @@ from greenbatch.records.journal import checksum_of
 from greenbatch.records.journal import decode as decode_record
 from greenbatch.runners.fleet.control import control_study
 from greenbatch.runners.fleet.executors import Seen
-from greenbatch.runners.fleet.home import FleetFile, study_of
+from greenbatch.runners.fleet.fleet_file import FleetFile, study_of
 from greenbatch.runners.fleet.machines import MachineFacts
 from greenbatch.runners.fleet.messages import (
     Assignment,

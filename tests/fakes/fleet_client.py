@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 from greenbatch.errors import GreenbatchError
-from greenbatch.runners.fleet.coordination import Coordinator, Listener, Parcel, Rules
+from greenbatch.runners.fleet.coordination import Coordinator, Listener, Parcel
 from greenbatch.runners.fleet.executors.opening import open_executor
 from greenbatch.runners.fleet.home import Home
 from greenbatch.runners.fleet.planning import parse_sharing
+from greenbatch.runners.fleet.rules import Rules
 from tests.fakes.fleet import fleet_file, study
 
 

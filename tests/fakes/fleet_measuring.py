@@ -11,7 +11,7 @@ from itertools import islice
 
 from greenbatch.records import encode
 from greenbatch.records.journal import checksum_of, read
-from greenbatch.runners.fleet.home import study_of
+from greenbatch.runners.fleet.fleet_file import study_of
 from greenbatch.runners.fleet.messages import (
     Assignment,
     Ended,

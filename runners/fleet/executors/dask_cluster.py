@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, TypeVarTuple
 
 import msgspec
 
@@ -50,6 +50,25 @@ _PERIODS_MS = {
     "memory_monitor": 10_000,
 }
 """The same for workers that run already; 0: not at all."""
+
+
+Given = TypeVarTuple("Given")
+Answer = TypeVar("Answer")
+
+
+class _PeriodicCallback(Protocol):
+    """What is used of Tornado's class of that name."""
+
+    callback: Callable[[], object]
+    callback_time: float
+
+    def stop(self) -> None: ...
+
+
+class _Server(Protocol):
+    """What is used of Dask's workers and nannies."""
+
+    periodic_callbacks: Mapping[str, _PeriodicCallback]
 
 
 class DaskCluster:
@@ -162,7 +181,7 @@ class DaskCluster:
 
     def machines(self) -> dict[str, Seen]:
         """Return the machines of the workers that are connected; see `Executor`."""
-        addresses = list(self._workers())
+        addresses = self._workers()
         new = [address for address in addresses if address not in self._seen]
         for address, answer in self._ask(new).items():
             self._seen[address] = answer
@@ -181,8 +200,7 @@ class DaskCluster:
 
     def lacking(self, machine: str, files: Sequence[FileRef], folder: Path) -> list[FileRef]:
         """Return the files that a machine does not have; see `Executor`."""
-        found: list[FileRef] = self._on(machine, _lacking, tuple(files), str(folder))
-        return found
+        return self._on(machine, _lacking, tuple(files), str(folder))
 
     def send_file(self, machine: str, file: FileRef, path: Path) -> None:
         """Send a file to a machine in pieces; see `Executor`."""
@@ -264,10 +282,11 @@ class DaskCluster:
         """Leave; units on workers that this process did not start go on."""
         self._closing.close()
 
-    def _workers(self) -> dict[str, Any]:
+    def _workers(self) -> tuple[str, ...]:
+        """Return the addresses of the workers that are connected."""
         if self._client.status not in ("running", "newly-created"):
             raise self._gone()
-        return dict(self._client.scheduler_info(n_workers=-1)["workers"])
+        return tuple(self._client.scheduler_info(n_workers=-1)["workers"])
 
     def _gone(self) -> FleetError:
         address = getattr(self._client.scheduler, "address", "")
@@ -295,9 +314,10 @@ class DaskCluster:
             with contextlib.suppress(Exception):  # a worker without a nanny
                 self._client.run(_quieten, workers=[address], nanny=nanny, on_error="ignore")
 
-    def _on(self, machine: str, function: Any, *arguments: Any) -> Any:
+    def _on(self, machine: str, function: Callable[[*Given], Answer], *arguments: *Given) -> Answer:
+        """Call a function on a machine's worker."""
         try:
-            answer = self._client.submit(
+            answer: Answer = self._client.submit(
                 function,
                 *arguments,
                 workers=[self._address[machine]],
@@ -308,15 +328,15 @@ class DaskCluster:
             raise FleetError(f"{machine} does not answer: {first_line(error)}") from error
         return answer
 
-    def _on_event(self, event: Any) -> None:
+    def _on_event(self, event: tuple[float, object]) -> None:
         _, message = event
         self._take_event(message)
 
-    def _take_event(self, message: Any) -> None:
+    def _take_event(self, message: object) -> None:
         if isinstance(message, bytes):
             self._inbox.put(message)
 
-    def _on_done(self, machine: str, unit: str) -> Any:
+    def _on_done(self, machine: str, unit: str) -> "Callable[[Future[bytes]], None]":
         def put(future: "Future[bytes]") -> None:
             if future.status == "finished":
                 self._inbox.put(future.result())
@@ -399,7 +419,7 @@ def _end_processes(fleet: str) -> None:
     end_measuring(fleet)
 
 
-def _quieten(dask_worker: Any) -> None:
+def _quieten(dask_worker: _Server) -> None:
     """Have the background work of a worker or a nanny rest for longer."""
     for name, period_ms in _PERIODS_MS.items():
         if callback := dask_worker.periodic_callbacks.get(name):

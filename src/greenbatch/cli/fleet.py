@@ -231,7 +231,7 @@ def best(
     from greenbatch.analysis.findings.machines import best_by_machine, interaction_of
     from greenbatch.cli.output.fleet import best_as_json, best_lines
     from greenbatch.queueing.durations import seconds
-    from greenbatch.runners.fleet.home import read_fleet
+    from greenbatch.runners.fleet.fleet_file import read_fleet
 
     limit_s = None
     if p99 is not None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from greenbatch.analysis.findings.machines import Interaction, MachineChoice
     from greenbatch.analysis.statistics.intervals import Interval
     from greenbatch.runners.fleet.coordination import Listener
-    from greenbatch.runners.fleet.home import Event, Home
+    from greenbatch.runners.fleet.events import Event
+    from greenbatch.runners.fleet.home import Home
     from greenbatch.runners.fleet.messages import Progressed
     from greenbatch.workflows.fleet.running import FleetRun
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from greenbatch.errors import FleetError, RunError
 from greenbatch.records import Status
 from greenbatch.runners.fleet.control import History, control_study, drift_of
-from greenbatch.runners.fleet.coordination import Coordinator, Listener, Parcel, Rules
-from greenbatch.runners.fleet.home import FleetFile, Home, read_fleet
+from greenbatch.runners.fleet.coordination import Coordinator, Listener, Parcel
+from greenbatch.runners.fleet.fleet_file import FleetFile, read_fleet
+from greenbatch.runners.fleet.home import Home
 from greenbatch.runners.fleet.planning import check_divisible, parse_sharing
+from greenbatch.runners.fleet.rules import Rules
 
 if TYPE_CHECKING:
     from greenbatch.design.study import Study

@@ -10,10 +10,12 @@ import pytest
 from greenbatch.errors import FleetError
 from greenbatch.records.journal import read
 from greenbatch.runners.fleet.control import History
-from greenbatch.runners.fleet.coordination import Coordinator, Listener, Parcel, Rules
-from greenbatch.runners.fleet.home import Event, Home
-from greenbatch.runners.fleet.messages import FileRef
+from greenbatch.runners.fleet.coordination import Coordinator, Listener, Parcel
+from greenbatch.runners.fleet.events import Event
+from greenbatch.runners.fleet.home import Home
+from greenbatch.runners.fleet.messages import FileRef, Lines, decode, encode
 from greenbatch.runners.fleet.planning import parse_sharing
+from greenbatch.runners.fleet.rules import Rules
 from tests.fakes.fleet import SimulatedFleet, SimulatedMachine, facts, fleet_file, study
 from tests.thorough import examples
 
@@ -353,3 +355,26 @@ def test_a_fleet_that_is_cancelled_ends_and_goes_on_when_attached(tmp_path: Path
     Home.look(tmp_path / "home").withdraw_cancel()
     run(tmp_path / "home", fleet)
     assert len(measured(tmp_path / "home")) == 18
+
+
+def test_a_unit_whose_record_was_damaged_on_the_way_is_run_again(tmp_path: Path) -> None:
+    fleet = SimulatedFleet(three()[:1])
+    receive, damaged = fleet.receive, 0
+
+    def spoilt(timeout_s: float) -> list[bytes]:
+        nonlocal damaged
+        found = []
+        for each in receive(timeout_s):
+            message = decode(each)
+            if isinstance(message, Lines) and not damaged:
+                damaged += 1
+                altered = message.data.replace(b"alexnet", b"alexnot")
+                each = encode(msgspec.structs.replace(message, data=altered))
+            found.append(each)
+        return found
+
+    fleet.receive = spoilt  # type: ignore[method-assign]
+    events = run(tmp_path / "home", fleet, expect=1)
+    assert any("a sent no record" in event.reason for event in events)
+    assert len(measured(tmp_path / "home")) == 6
+    assert fleet.all["a"].measured == 6

@@ -103,3 +103,19 @@ def test_a_folder_that_is_no_fleet_or_not_free_is_refused(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="gb fleet attach"):
         Home.create(tmp_path, fleet_file(study()))
+
+
+def test_a_record_that_was_damaged_on_the_way_is_not_taken(tmp_path: Path) -> None:
+    with Home.create(tmp_path / "home", fleet_file(study())) as home:
+        with pytest.raises(MessageError, match=r"a sent no record: .*damaged"):
+            home.take(sent(line(0).replace(b"alexnet", b"alexnot")))
+        assert home.take(sent(line(0))) == 1
+
+
+def test_a_fleet_of_a_later_format_is_refused(tmp_path: Path) -> None:
+    with Home.create(tmp_path / "home", fleet_file(study())):
+        pass
+    file = tmp_path / "home/fleet.json"
+    file.write_text(file.read_text().replace('"schema": 1', '"schema": 2'))
+    with pytest.raises(RunError, match="schema 2, and this program reads schema 1"):
+        Home.look(tmp_path / "home")
