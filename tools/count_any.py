@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-CEILING = 110
+CEILING = 101
 ROOT = Path(__file__).parents[1]
 ROOMS = ("analysis", "exporter", "models", "runners", "src/greenbatch")
 

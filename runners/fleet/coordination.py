@@ -166,13 +166,13 @@ class Coordinator:
         for name, seen in self._executor.machines().items():
             if name in self._members or name in self._refused:
                 continue
-            reason = seen.unfit
-            if seen.facts and not reason:
-                reason = self._admission.refusal(seen.facts)
-            group = self._rules.sharing.group(seen.facts) if seen.facts else None
-            if not reason and (group is None or self._is_full(group)):
-                kind = seen.facts.kind if seen.facts else ""
-                reason = f"it is not needed: its kind is {kind}"
+            facts, reason = seen.facts, seen.unfit
+            group = self._rules.sharing.group(facts) if facts else None
+            if facts and not reason:
+                if group is None or self._is_full(group):
+                    reason = f"it is not needed: its kind is {facts.kind}"
+                else:
+                    reason = self._admission.refusal(facts)
             if reason or group is None:
                 self._refuse(name, reason)
                 continue
@@ -180,8 +180,8 @@ class Coordinator:
                 for file in self._executor.lacking(name, parcel.files, parcel.folder):
                     self._executor.send_file(name, file, parcel.folder / file.name)
             self._members[name] = _Member(group)
-            self._note("accepted", name, reason=seen.facts.kind if seen.facts else "", group=group)
-            if seen.facts and (reason := self._admission.suspicion(seen.facts)):
+            self._note("accepted", name, reason=facts.kind if facts else "", group=group)
+            if facts and (reason := self._admission.suspicion(facts)):
                 self._note("flagged", name, reason=reason)
             new.append(name)
         return new

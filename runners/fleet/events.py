@@ -39,3 +39,11 @@ def read_events(path: Path) -> Iterator[Event]:
     for line in files.read_bytes(path, _MOST_BYTES).splitlines():
         with suppress(msgspec.MsgspecError):  # a torn line; it is no measurement
             yield msgspec.json.decode(line, type=Event)
+
+
+def end_torn_line(path: Path) -> None:
+    """End the last line of a file whose writer died, so that the next event has a line."""
+    if path.exists():
+        events = files.read_bytes(path, _MOST_BYTES)
+        if events and not events.endswith(b"\n"):
+            files.append_to(path, b"\n")

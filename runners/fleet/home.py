@@ -8,7 +8,6 @@ likes.
 
 import hashlib
 import json
-import os
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -22,7 +21,7 @@ from greenbatch.errors import RunError
 from greenbatch.names import check_name
 from greenbatch.records import Cell, Status
 from greenbatch.runners.fleet.control import is_control
-from greenbatch.runners.fleet.events import Event, read_events
+from greenbatch.runners.fleet.events import Event, end_torn_line, read_events
 from greenbatch.runners.fleet.fleet_file import FLEET, FleetFile, read_fleet, study_of
 from greenbatch.runners.fleet.machine_run import MachineRun
 from greenbatch.runners.fleet.messages import (
@@ -59,6 +58,8 @@ class Home:
         self._controls: dict[str, MachineRun] = {}
         self._machines: dict[str, MachineRun] = {}
         self._not_needed: dict[str, set[str]] = defaultdict(set)
+        if lock:
+            end_torn_line(path / _EVENTS)
         self.events: list[Event] = list(read_events(path / _EVENTS))
         for folder in sorted((path / _MACHINES).glob("*")):
             self._machines[folder.name] = MachineRun(folder, self.study, writes=lock is not None)
@@ -171,7 +172,7 @@ class Home:
         """Write down something that happened."""
         event = Event(time.time(), what, machine, unit, reason, group)
         self.events.append(event)
-        _append(self.path / _EVENTS, msgspec.json.encode(event) + b"\n")
+        files.append_to(self.path / _EVENTS, msgspec.json.encode(event) + b"\n")
         return event
 
     def take(self, message: Message) -> int:
@@ -216,7 +217,7 @@ class Home:
         """Add lines to the log of a machine."""
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         lines = "".join(f"{stamp} {line}\n" for line in text.splitlines() if line.strip())
-        _append(self.path / _LOGS / f"{check_name('machine', machine)}.log", lines.encode())
+        files.append_to(self.path / _LOGS / f"{check_name('machine', machine)}.log", lines.encode())
 
     def logs(self) -> dict[str, str]:
         """Return the logs of the machines, by name."""
@@ -251,14 +252,6 @@ class Home:
         if machine not in self._machines:
             self._machines[machine] = MachineRun(self.folder(machine), self.study, writes=True)
         return self._machines[machine]
-
-
-def _append(path: Path, data: bytes) -> None:
-    descriptor = files.open_to_append(path)
-    try:
-        os.write(descriptor, data)
-    finally:
-        os.close(descriptor)
 
 
 def _locked(path: Path) -> FileLock:

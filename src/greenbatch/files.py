@@ -290,6 +290,15 @@ def append(descriptor: int, data: bytes, path: Path) -> None:
         raise FileError(sentence(error, path)) from error
 
 
+def append_to(path: Path, data: bytes) -> None:
+    """Open a file, or begin it, and append to it; see `append`."""
+    descriptor = open_to_append(path)
+    try:
+        append(descriptor, data, path)
+    finally:
+        os.close(descriptor)
+
+
 def make_folder(path: Path) -> None:
     """Create a folder of a run, and what is missing above it; one that exists stays.
 

@@ -260,6 +260,13 @@ def test_machines_with_other_versions_are_refused_or_accepted_as_asked(tmp_path:
     assert {name for name, _, _ in measured(tmp_path / "group")} == {"a", "b"}
 
 
+def test_a_machine_that_is_not_needed_does_not_decide_the_versions(tmp_path: Path) -> None:
+    spare = SimulatedMachine(facts("a", "Spare CPU", onnxruntime="1.30.0"))
+    fleet = SimulatedFleet([spare, SimulatedMachine(facts("b"))])
+    run(tmp_path / "home", fleet, "Example CPU=1", expect=2)
+    assert {name for name, _, _ in measured(tmp_path / "home")} == {"b"}
+
+
 def test_a_scheduler_that_goes_ends_the_client_and_keeps_the_records(tmp_path: Path) -> None:
     fleet = SimulatedFleet(three())
 
