@@ -29,15 +29,17 @@ def build() -> nn.Module:
     ).eval()
 
 
-def main(out: str = "runs/own-network", **options: object) -> None:
+def main(out: str = "runs/own-network") -> None:
     """Export, measure, and print the answer."""
     run = greenbatch.bench(
         ["own_network:build"],  # every repetition imports this file in a process of its own
         input=["3x64x64"],
         network="mine",
         providers=["cpu"],
+        batch_sizes=[1, 4, 16],
+        repetitions=3,
+        profile="quick",
         out=out,
-        **{"batch_sizes": [1, 4, 16], "repetitions": 3, "profile": "quick", **options},
     )
     for answer in run.findings.answers:
         print(f"{answer.model}: {answer.best and answer.best.how}; {answer.certainty}")

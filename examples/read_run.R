@@ -1,4 +1,4 @@
-# Read a run in R: install.packages(c("ncdf4", "jsonlite"))
+# Read a run in R: install.packages("ncdf4")
 #
 #   Rscript examples/read_run.R docs/examples/five-models-four-runtimes-2-cores
 #
@@ -7,7 +7,6 @@ suppressPackageStartupMessages(library(ncdf4))
 
 run <- commandArgs(trailingOnly = TRUE)[1]
 file <- nc_open(file.path(run, "dataset.nc"))
-on.exit(nc_close(file))
 
 labels <- function(name) as.character(ncvar_get(file, name))
 energy <- ncvar_get(file, "energy_per_image", collapse_degen = FALSE) # J; R has the last axis first
@@ -17,26 +16,27 @@ cat("energy_per_image:", paste(axes, collapse = " x "), "\n")
 cat("unit:", ncatt_get(file, "energy_per_image", "units")$value, "\n")
 
 # The source of every figure: an estimate is not a measurement.
-source <- ncvar_get(file, "energy_per_image_source")
+sources <- ncvar_get(file, "energy_per_image_source")
 meanings <- strsplit(ncatt_get(file, "energy_per_image_source", "flag_meanings")$value, " ")[[1]]
 values <- ncatt_get(file, "energy_per_image_source", "flag_values")$value
-print(table(factor(source, values, meanings)))
+print(table(source = factor(sources, values, meanings)))
 
 # Geometric mean over repetitions with a 95 % interval (Student's t on logarithms).
 interval <- function(x) {
   x <- log(x[is.finite(x)])
-  if (length(x) < 3) return(c(mean = exp(mean(x)), low = NA, high = NA))
+  if (length(x) < 3) return(c(energy_j = exp(mean(x)), low = NA, high = NA))
   half <- qt(0.975, length(x) - 1) * sd(x) / sqrt(length(x))
-  exp(c(mean = mean(x), low = mean(x) - half, high = mean(x) + half))
+  exp(c(energy_j = mean(x), low = mean(x) - half, high = mean(x) + half))
 }
-cells <- apply(energy, setdiff(axes, "repetition"), interval)
-table <- as.data.frame.table(cells["mean", , , ], responseName = "energy_j")
-table <- table[is.finite(table$energy_j), ]
-best <- do.call(rbind, lapply(split(table, table$model), function(rows) rows[which.min(rows$energy_j), ]))
-print(best, row.names = FALSE, digits = 3)
+cells <- expand.grid(dimnames(energy)[axes != "repetition"], stringsAsFactors = FALSE)
+cells <- cbind(cells, t(matrix(apply(energy, which(axes != "repetition"), interval), 3,
+                               dimnames = list(c("energy_j", "low", "high"), NULL))))
+cells <- cells[is.finite(cells$energy_j), ]
 
-# The journal has one record for each repetition, as JSON lines.
-if (requireNamespace("jsonlite", quietly = TRUE)) {
-  lines <- readLines(file.path(run, "journal.jsonl"))
-  cat(length(lines), "records in the journal\n")
-}
+# The cell with the least energy of each model.
+best <- lapply(split(cells, cells$model), function(rows) rows[which.min(rows$energy_j), ])
+print(do.call(rbind, best), row.names = FALSE, digits = 3)
+
+# The journal has a record in each line, as JSON: the package jsonlite reads them.
+cat(length(readLines(file.path(run, "journal.jsonl"))), "records in the journal\n")
+nc_close(file)

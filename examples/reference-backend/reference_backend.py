@@ -8,9 +8,9 @@ from greenbatch.runners.backends import TRIAL_SHAPE, check_trial
 
 class Reference:
     options, packages, fell_back = {}, ("onnx.reference",), False
-    told = {"threads": None, "inter_op_threads": 1, "spinning": None, "arithmetic": "fp32"}
+    known = {"threads": None, "inter_op_threads": 1, "spinning": None, "arithmetic": "fp32"}
     absent = ("layout", "graph_capture", "autotuning", "optimization")
-    settings = told | dict.fromkeys(absent, "none")
+    settings = known | dict.fromkeys(absent, "none")
 
     def __init__(self, task):
         if task.cell.precision != "fp32":

@@ -5,6 +5,7 @@ The network, the backend and the meter have tests beside those of their kind: `t
 """
 
 import ast
+import csv
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import greenbatch
 from tests.thorough import needs_thorough
 from tests.unit.cli.test_compare import run_of
 
@@ -93,10 +95,10 @@ def test_the_gate_stops_a_run_that_is_worse(tmp_path: Path, factor: float, code:
     assert "<testsuite" in (tmp_path / "energy.xml").read_text()
 
 
-@pytest.mark.skipif(shutil.which("Rscript") is None, reason="R is not installed")
-def test_r_reads_the_run_of_the_docs() -> None:
+def rows_of_r(run: Path) -> list[list[str]]:
+    """Run the script of R; return the words of each row of its table of best cells."""
     ran = subprocess.run(
-        ["Rscript", str(EXAMPLES / "read_run.R"), str(RUN)],
+        ["Rscript", str(EXAMPLES / "read_run.R"), str(run)],
         capture_output=True,
         text=True,
         check=False,
@@ -105,4 +107,34 @@ def test_r_reads_the_run_of_the_docs() -> None:
         pytest.skip("R has no package ncdf4")
     assert ran.returncode == 0, ran.stderr
     assert "unit: J" in ran.stdout
-    assert "alexnet" in ran.stdout
+    lines = ran.stdout.splitlines()
+    (head,) = (number for number, line in enumerate(lines) if "energy_j" in line)
+    return [line.split() for line in lines[head + 1 : -1]]
+
+
+needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="R is not installed")
+
+
+@needs_r
+def test_r_finds_the_best_cells_of_the_reports_table_with_their_intervals() -> None:
+    with (RUN / "report/tables/best.csv").open(newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    rows = rows_of_r(RUN)
+    assert len(rows) == len({row["model"] for row in table}) == 5
+    for batch_size, backend, _, model, *figures in rows:
+        best = min(
+            (row for row in table if row["model"] == model),
+            key=lambda row: float(row["energy_per_image_J"]),
+        )
+        assert (batch_size, backend) == (best["batch_size"], best["backend"])
+        expected = [float(best[f"energy_per_image_J{end}"]) for end in ("", "_low", "_high")]
+        assert [float(figure) for figure in figures] == pytest.approx(expected, rel=5e-3)
+
+
+@needs_r
+def test_r_reads_a_run_of_one_network(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run")
+    greenbatch.open(run)  # writes dataset.nc
+    assert [row[:5] for row in rows_of_r(run)] == [
+        ["4", "onnxruntime-cpu", "fp32", "alexnet", "0.1"]
+    ]

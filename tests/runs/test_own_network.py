@@ -12,12 +12,18 @@ from tests.conftest import Gb
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PATH = [path for path in (os.environ.get("PYTHONPATH"),) if path]
+FEWER = """
+import greenbatch, own_network
+whole = greenbatch.bench
+greenbatch.bench = lambda *models, **options: whole(*models, **options | {fewer})
+own_network.main("run")
+"""
 QUICK = ("--provider", "cpu", "--runtime", "onnxruntime", "--profile", "quick", "--repetitions", 1)
 
 
 @pytest.mark.slow
 def test_the_example_exports_its_network_in_two_precisions_and_measures_it(tmp_path: Path) -> None:
-    few = {
+    fewer = {
         "precisions": ["fp32", "int8"],
         "runtimes": ["onnxruntime"],
         "batch_sizes": [1, 4],
@@ -25,7 +31,7 @@ def test_the_example_exports_its_network_in_two_precisions_and_measures_it(tmp_p
         "meters": ["none"],
     }
     ran = subprocess.run(
-        [sys.executable, "-c", f"import own_network; own_network.main('run', **{few})"],
+        [sys.executable, "-c", FEWER.format(fewer=fewer)],
         capture_output=True,
         text=True,
         check=False,

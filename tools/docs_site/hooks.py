@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
@@ -12,12 +12,17 @@ from tools.docs_site.cli_pages import cli_page  # noqa: E402
 from tools.docs_site.schema_pages import schema_page  # noqa: E402
 from tools.docs_site.script_pages import scripts_page  # noqa: E402
 
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
+
 _SHIM = ROOT / "tools/docs_site/iframe-worker/iframe-worker.min.js"  # npm, iframe-worker 1.0.4
 _SHIM_URI = "assets/javascripts/iframe-worker.min.js"
 _FROM_ELSEWHERE = "https://unpkg.com/iframe-worker/shim"
 
 
-def on_files(files: Any, config: Any) -> Any:
+def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
     """Add the pages that are made from the code, and those of files outside of ``docs/``."""
     from mkdocs.structure.files import File
 
@@ -38,14 +43,14 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
-def on_post_page(output: str, page: Any, config: Any) -> str:
+def on_post_page(output: str, page: "Page", config: "MkDocsConfig") -> str:
     """Load the search's worker from the site itself, so that it works without a network."""
     from mkdocs.utils import get_relative_url
 
     return output.replace(_FROM_ELSEWHERE, get_relative_url(_SHIM_URI, page.url))
 
 
-def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+def on_page_markdown(markdown: str, page: "Page", config: "MkDocsConfig", files: "Files") -> str:
     """Rewrite the links of a page of ``docs/``."""
     uri = page.file.src_uri
     if page.file.generated_by:
