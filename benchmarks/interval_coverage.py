@@ -131,12 +131,12 @@ def rates(samples: int) -> None:
         for case in DRAWS if not change else ("normal",):
             for cells in (1, CELLS):
                 row = [_rates(DRAWS[case], change, cells, n, samples) for n in SIZES]
-                told = (
+                texts = (
                     " / ".join(f"{100 * share:.1f}" for share in part)
                     for part in zip(*row, strict=True)
                 )
                 truth = f"one cell + {change:.0%}" if change else "identical"
-                print(f"| {truth} | {case} | {cells} | " + " | ".join(told) + " |", flush=True)
+                print(f"| {truth} | {case} | {cells} | " + " | ".join(texts) + " |", flush=True)
 
 
 def _rates(draw: Draw, change: float, cells: int, n: int, samples: int) -> Array:

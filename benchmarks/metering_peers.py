@@ -4,7 +4,7 @@
 
 TOOL: greenbatch, zeus or codecarbon. HARDWARE: gpu or rapl; the simulated RAPL lies below
 ``$GB_SYSFS``. Lines of JSON in and out: ``"start"`` is answered by the instant at which the tool
-had begun; ``"end"`` by the instant at which it was told to stop, and its energy. The window lies
+had begun; ``"end"`` by the instant at which it was asked to stop, and its energy. The window lies
 between the two. Instants are of `time.perf_counter`, which on Linux is the same in every process.
 
 Neither peer has an option for the place of RAPL's files: for this process alone, the constant
@@ -64,8 +64,8 @@ def zeus(hardware: str) -> Iterator[Tool]:
     def end() -> tuple[float | None, float | None, str | None]:
         seen = monitor.end_window("window", sync_execution=False)
         kinds = (seen.gpu_energy,) if hardware == "gpu" else (seen.cpu_energy, seen.dram_energy)
-        told = [value for kind in kinds if kind for value in kind.values()]
-        return (sum(told), None, None) if told else (None, None, "it tells no energy")
+        energies = [value for kind in kinds if kind for value in kind.values()]
+        return (sum(energies), None, None) if energies else (None, None, "it reports no energy")
 
     yield start, end
 
@@ -99,12 +99,12 @@ def codecarbon(hardware: str) -> Iterator[Tool]:
 
     def end() -> tuple[float | None, float | None, str | None]:
         tracker.stop()
-        told = tracker.final_emissions_data
+        totals = tracker.final_emissions_data
         kind = devices.GPU if hardware == "gpu" else devices.CPU
         used = [device for device in tracker._hardware if isinstance(device, kind)]
         if not used or (hardware == "rapl" and used[0]._mode != "intel_rapl"):
             return None, None, f"it does not read the simulated {hardware}"
-        kwh = told.gpu_energy if hardware == "gpu" else told.cpu_energy
+        kwh = totals.gpu_energy if hardware == "gpu" else totals.cpu_energy
         return kwh * _JOULES_PER_KWH, None, None
 
     yield start, end

@@ -100,7 +100,7 @@ def cell_rate(artifact: Artifact, model: str, size: int) -> float:
 def tool_rate(artifact: Artifact, size: int) -> float:
     """Run `benchmark_app`; return its throughput in images/s."""
     shape = ",".join(map(str, (size, *artifact.manifest.input.shape)))
-    told = _output(
+    printed = _output(
         [
             *(sys.executable, "-c", TOOL, "-m", str(artifact.path), "-d", "CPU"),
             *("-hint", "latency", "-infer_precision", "f32"),
@@ -118,9 +118,9 @@ def tool_rate(artifact: Artifact, size: int) -> float:
             ),
         ]
     )
-    found = re.search(r"Throughput:\s+([\d.]+) FPS", told)
+    found = re.search(r"Throughput:\s+([\d.]+) FPS", printed)
     if found is None:
-        raise SystemExit(f"benchmark_app told no throughput:\n{told}")
+        raise SystemExit(f"benchmark_app reported no throughput:\n{printed}")
     return float(found.group(1))
 
 

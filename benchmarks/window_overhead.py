@@ -113,16 +113,16 @@ def print_ratios(backend: str, artifacts: Path, rounds: int, processes: int) -> 
     """Print a backend's ratios, a line for each batch size."""
     command = [sys.executable, __file__, "--compare", backend, "--rounds", str(rounds)]
     command += ["--artifacts", str(artifacts)]
-    told = []
+    answers = []
     for process in range(processes):
         # torch.compile shares what it compiled within a process: the cell is to compile its own.
         bare_first = process % 2 and "compile" not in backend
         order = ["--bare-first"] if bare_first else []
         answer = subprocess.run([*command, *order], check=True, stdout=subprocess.PIPE).stdout
-        told.append(json.loads(answer.splitlines()[-1]))
+        answers.append(json.loads(answer.splitlines()[-1]))
     for number, batch_size in enumerate(BATCH_SIZES):
-        ratios = [ratio for process in told for ratio in process[number][0]]
-        bare_s = median(process[number][1] for process in told)
+        ratios = [ratio for process in answers for ratio in process[number][0]]
+        bare_s = median(process[number][1] for process in answers)
         low, high = scipy.stats.bootstrap((ratios,), np.median, rng=0).confidence_interval
         print(
             f"  {backend:18} batch {batch_size:2}: median {median(ratios):.3f} (95 % interval "

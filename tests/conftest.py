@@ -64,9 +64,9 @@ def gb() -> Gb:
         environment = {**os.environ, **(env or {})}
         if env and "PYTHONPATH" in env and "PYTHONPATH" in os.environ:
             environment["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
-        told = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        assert expect is None or told.returncode == expect, told.stdout + told.stderr
-        return told
+        ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert expect is None or ran.returncode == expect, ran.stdout + ran.stderr
+        return ran
 
     return run
 

@@ -81,8 +81,8 @@ def _land(browser: Any, page: Path, width: int = 1400, *, dark: bool = False) ->
 def _drawn(browser: Any) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
-    told = "return document.documentElement.dataset.drawn"
-    WebDriverWait(browser, 30).until(lambda b: b.execute_script(told) == "yes")
+    drawn = "return document.documentElement.dataset.drawn"
+    WebDriverWait(browser, 30).until(lambda b: b.execute_script(drawn) == "yes")
 
 
 def _show(browser: Any, name: str) -> None:

@@ -156,11 +156,11 @@ def test_energy_axes_go_linear(browser: Any, pages: dict[str, Path]) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
     _open(browser, pages["trainings"])
-    told = "return document.getElementById('front-0').layout.xaxis.type"
-    assert browser.execute_script(told) == "log"
+    scale = "return document.getElementById('front-0').layout.xaxis.type"
+    assert browser.execute_script(scale) == "log"
     chosen = browser.find_element(By.CSS_SELECTOR, "input[name=scale][value=log]")
     chosen.send_keys(Keys.ARROW_RIGHT)
-    WebDriverWait(browser, 10).until(lambda b: b.execute_script(told) == "linear")
+    WebDriverWait(browser, 10).until(lambda b: b.execute_script(scale) == "linear")
 
 
 def test_a_hostile_name_is_text_where_plotly_writes_it(

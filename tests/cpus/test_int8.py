@@ -74,12 +74,12 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
             exact[network, form] = logits.logits_of(path, some, network, optimise=False)
             got[network, form] = np.empty(0, np.float32)
     command = [*EMULATOR, sys.executable, logits.__file__, str(folder)]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
     for network, form in got:
         index = (SATURATING, *int8.WEIGHTS).index(form)
         got[network, form] = np.load(folder / f"{network}.{index}.npy")
-    return Emulated(told.stdout.strip(), got, exact, fp32)
+    return Emulated(ran.stdout.strip(), got, exact, fp32)
 
 
 def export(folder: Path, network: str) -> Artifact:

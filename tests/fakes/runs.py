@@ -346,6 +346,6 @@ def hostile_run(
     members = study(("alexnet",), backends, batch_sizes)
     settings = {f"{backend}.mode": [text] for backend in backends}
     members |= {"name": text, "about": text, "artifacts_dir": text, "settings": settings}
-    told = environment(meters_absent={"nvml": text})
-    told["machine"] |= {"hostname": text, "cpu": text, "kernel": text}
-    return write_run(path, records, members, told)
+    described = environment(meters_absent={"nvml": text})
+    described["machine"] |= {"hostname": text, "cpu": text, "kernel": text}
+    return write_run(path, records, members, described)

@@ -441,8 +441,8 @@ def delrey_run(
     members |= {"backends": ["torch-cuda"]} if gpu else {}
     machine = runs.environment()["machine"] | {"hostname": host}
     gpus = [{"name": gpu, "uuid": f"GPU-{host}"}] if gpu else []
-    told = environment(machine=machine, gpus=gpus) | dict(environment_members or {})
-    return write(path, records, members | dict(study_members or {}), told)
+    described = environment(machine=machine, gpus=gpus) | dict(environment_members or {})
+    return write(path, records, members | dict(study_members or {}), described)
 
 
 def _busy(share: float, block: int) -> Conditions:

@@ -17,7 +17,7 @@ from tests.fakes import runs
 
 def unlike_run(path: Path) -> Path:
     """A run whose second backend spins, starts dearly, and fails at one batch size."""
-    told: dict[str, str | int | float | bool | None] = dict.fromkeys(FACTORS, "none")
+    settings: dict[str, str | int | float | bool | None] = dict.fromkeys(FACTORS, "none")
     records: list[Record] = []
     for record in runs.realistic_records(models=("alexnet",), batch_sizes=(1, 4, 16)):
         if isinstance(record, Repetition):
@@ -28,7 +28,7 @@ def unlike_run(path: Path) -> Path:
             first = OneOff(duration_s=0.1, energy=(runs.figure(2.0, window_s=0.1),))
             record = replace(
                 record,
-                settings=told | {"spinning": other, "layout": None, "torch": "2.15.0"},
+                settings=settings | {"spinning": other, "layout": None, "torch": "2.15.0"},
                 one_off={"load": start, "first": first},
                 cache=("cold" if cold else "warm") if other else None,
                 agreement=Agreement(images=8, max_rel=2.5e-6 if other else 1e-7, cosine=0.99999),

@@ -47,9 +47,9 @@ TEXTS = st.lists(st.sampled_from(["0", "1", "default", "fast"]), min_size=1, uni
     )
 )
 def test_the_rows_of_a_dataset_are_the_cells_of_its_study(
-    told: dict[tuple[str, str], list[str]],
+    values_of: dict[tuple[str, str], list[str]],
 ) -> None:
-    texts = {f"{backend}.{name}": values for (backend, name), values in told.items()}
+    texts = {f"{backend}.{name}": values for (backend, name), values in values_of.items()}
     members = runs.study(("alexnet",), runs.BACKENDS, (1, 4), 1, settings=texts)
     # The names are no runtime's own, so the study is made without asking for them.
     cells = Study.model_construct(**{k: members[k] for k in _FACTORS}, settings=texts).cells()

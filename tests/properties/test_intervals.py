@@ -49,7 +49,7 @@ def written(path: Path, batches_s: Sequence[float], factor: float = 1.0) -> Path
     return write_run(path, records, study(("alexnet",), backends, (1,), len(batches_s)))
 
 
-def told(*arguments: str) -> dict[str, object]:
+def printed_by(*arguments: str) -> dict[str, object]:
     found: dict[str, object] = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     return found
 
@@ -98,14 +98,16 @@ def test_the_report_the_accessor_compare_and_recommend_say_the_same(
             assert [factor * bound for bound in bounds] == pytest.approx(report, nan_ok=True)
 
         # A base without any spread leaves Welch's interval that of the new run's cell.
-        compared = told("compare", str(base), str(run))["cells"]
+        compared = printed_by("compare", str(base), str(run))["cells"]
         assert isinstance(compared, list)
         ratio = next(c["ratio"] for c in compared if CELL.backend in c["cell"])
         said = scaled((ratio["low"], ratio["centre"], ratio["high"]), BASE_J)
         assert said == pytest.approx(report, nan_ok=True)
 
         # Requests at batch 1 are held at the rate that is the cell's throughput.
-        models = told("recommend", str(run), "--rate", "1", "--backend", CELL.backend)["models"]
+        models = printed_by("recommend", str(run), "--rate", "1", "--backend", CELL.backend)[
+            "models"
+        ]
         assert isinstance(models, list)
         held = models[0]["largest_rate_hz"]
         assert (held["kind"], held["repetitions"]) == (throughput.kind, n)

@@ -35,14 +35,14 @@ def run(tmp_path_factory: pytest.TempPathFactory, gb: Gb, artifacts: Path) -> Pa
     """A run of two models on two runtimes."""
     path = tmp_path_factory.mktemp("runs") / "a"
     options = "--provider cpu --runtime onnxruntime --runtime torch --batch-sizes 1,8"
-    told = gb(
+    ran = gb(
         "bench",
         *SMALL_MODELS,
         *options.split(),
         *("--repetitions", 1, "--profile", "quick", "--weights", "random"),
         *("--artifacts", artifacts, "--out", path),
     )
-    assert str(path / "report/index.html") in told.stdout.replace("\n", "")
+    assert str(path / "report/index.html") in ran.stdout.replace("\n", "")
     return path
 
 
@@ -100,14 +100,14 @@ def test_a_complete_run_is_resumed_by_measuring_nothing(run: Path, gb: Gb) -> No
 
 
 def test_a_script_can_read_the_answer(run: Path, gb: Gb) -> None:
-    told = json.loads(gb("report", run, "--json").stdout)
-    assert Path(told["dataset"]).is_file()
-    assert Path(told["report"]).is_file()
+    result = json.loads(gb("report", run, "--json").stdout)
+    assert Path(result["dataset"]).is_file()
+    assert Path(result["report"]).is_file()
     with xr.open_dataset(run / "dataset.nc") as dataset:
         logs = xr.ufuncs.log(dataset["energy_per_image"])
         energy = xr.ufuncs.exp(logs.mean("repetition"))
-        assert {answer["model"] for answer in told["answers"]} == {*SMALL_MODELS}
-        for answer in told["answers"]:
+        assert {answer["model"] for answer in result["answers"]} == {*SMALL_MODELS}
+        for answer in result["answers"]:
             least = float(energy.sel(model=answer["model"]).min())
             assert answer["value"] == pytest.approx(least)
             assert answer["energy_source"] == "estimated"
@@ -115,8 +115,8 @@ def test_a_script_can_read_the_answer(run: Path, gb: Gb) -> None:
 
 
 def test_a_directory_that_is_a_run_is_not_measured_over(run: Path, gb: Gb) -> None:
-    told = gb("bench", "squeezenet1_1", "--provider", "cpu", "--out", run, expect=2)
-    assert "already holds a run" in told.stderr
+    ran = gb("bench", "squeezenet1_1", "--provider", "cpu", "--out", run, expect=2)
+    assert "already holds a run" in ran.stderr
 
 
 def test_an_artifact_that_changed_stops_a_resume(run: Path, gb: Gb, tmp_path: Path) -> None:
@@ -129,9 +129,9 @@ def test_an_artifact_that_changed_stops_a_resume(run: Path, gb: Gb, tmp_path: Pa
     study = yaml.safe_load((copy / "study.yaml").read_text())
     study["artifacts"]["squeezenet1_1"]["sha256"] = "0" * 64
     (copy / "study.yaml").write_text(yaml.safe_dump(study))
-    told = gb("bench", "--resume", copy, expect=2)
-    assert "the artifact of squeezenet1_1 is" in told.stderr
-    assert "000000000000" in told.stderr
+    ran = gb("bench", "--resume", copy, expect=2)
+    assert "the artifact of squeezenet1_1 is" in ran.stderr
+    assert "000000000000" in ran.stderr
 
 
 def test_another_version_stops_a_resume(run: Path, gb: Gb, tmp_path: Path) -> None:
@@ -142,8 +142,8 @@ def test_another_version_stops_a_resume(run: Path, gb: Gb, tmp_path: Path) -> No
     environment = json.loads((copy / "environment.json").read_text())
     environment["matters"]["version of torch"] = "1.0"
     (copy / "environment.json").write_text(json.dumps(environment))
-    told = gb("bench", "--resume", copy, expect=2)
-    assert "version of torch was '1.0' and is" in told.stderr
+    ran = gb("bench", "--resume", copy, expect=2)
+    assert "version of torch was '1.0' and is" in ran.stderr
 
 
 def test_a_corrupt_artifact_is_named(run: Path, gb: Gb, tmp_path: Path, artifacts: Path) -> None:
@@ -160,8 +160,8 @@ def test_a_corrupt_artifact_is_named(run: Path, gb: Gb, tmp_path: Path, artifact
     with (folder / "squeezenet1_1-fp32.onnx").open("r+b") as file:
         file.seek(5000)
         file.write(b"rot")
-    told = gb("bench", "--resume", copy, expect=2)
-    assert "squeezenet1_1-fp32.onnx is not the file that was verified" in told.stderr
+    ran = gb("bench", "--resume", copy, expect=2)
+    assert "squeezenet1_1-fp32.onnx is not the file that was verified" in ran.stderr
 
 
 def test_without_a_meter_latency_is_measured_and_energy_is_missing(
@@ -188,8 +188,8 @@ def test_a_repetition_that_takes_too_long_costs_only_itself(
         f"artifacts_dir: {artifacts}\n"
         "protocol: {timeout_s: 0.5}\n"
     )
-    told = gb("bench", "--study", study, "--out", tmp_path / "a", expect=3)
-    assert "could be measured" in told.stderr
+    ran = gb("bench", "--study", study, "--out", tmp_path / "a", expect=3)
+    assert "could be measured" in ran.stderr
     repetitions = parse((tmp_path / "a/journal.jsonl").read_bytes()).repetitions
     assert [repetition.status for repetition in repetitions] == [Status.TIMEOUT] * 2
     assert (tmp_path / "a/report/index.html").is_file()

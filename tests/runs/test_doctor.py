@@ -24,8 +24,8 @@ def test_a_machine_with_a_gpu_and_rapl_is_told_whole(gb: Gb, tmp_path: Path) -> 
     tree.add("intel-rapl:0", "package-0")
     env = gpu.environment() | tree.environment() | {"CXX": str(tmp_path / "no-compiler")}
     with tree.running({"intel-rapl:0": PowerCurve(50.0)}):
-        told = gb("doctor", "--json", env=env)
-    data = json.loads(told.stdout)
+        ran = gb("doctor", "--json", env=env)
+    data = json.loads(ran.stdout)
     assert data["measurable"]
     assert data["domains"] == {"gpu-0": "counter", "package-0": "counter"}
     assert {"onnxruntime-cpu", "torch-cpu"} <= set(data["working_backends"])
@@ -37,4 +37,4 @@ def test_a_machine_with_a_gpu_and_rapl_is_told_whole(gb: Gb, tmp_path: Path) -> 
     assert 0 < data["sampler_cost"]["share"] < 1
     (gpus,) = [d for d in data["disturbances"] if d["code"] == "gpu"]
     assert "4711" in gpus["text"]
-    assert told.stderr == ""
+    assert ran.stderr == ""

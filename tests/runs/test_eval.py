@@ -193,11 +193,11 @@ def test_the_command_measures_each_precision_and_keeps_the_record(
     write_artifact(folder)
     write_artifact(folder, precision="int8")
     (data / "1" / "0.png").write_text("no image")
-    told = gb(
+    ran = gb(
         *("eval", "colours", "--data", data, "--artifacts", folder, "--json"),
         *("--precision", "fp32", "--precision", "int8", "--batch-size", "4"),
     )
-    events = [json.loads(line) for line in told.stdout.splitlines()]
+    events = [json.loads(line) for line in ran.stdout.splitlines()]
     assert [event["precision"] for event in events] == ["fp32", "int8"]
     for event in events:
         kept = json.loads(Path(event.pop("file")).read_text())
@@ -216,12 +216,12 @@ def test_the_command_says_it_in_a_line_and_names_what_was_left_out(
 ) -> None:
     write_artifact(tmp_path / "artifacts")
     (data / "1" / "0.png").write_text("no image")
-    told = gb("eval", "colours", "--data", data, "--artifacts", tmp_path / "artifacts")
-    assert told.stdout.startswith(
+    ran = gb("eval", "colours", "--data", data, "--artifacts", tmp_path / "artifacts")
+    assert ran.stdout.startswith(
         "colours-fp32: top-1 89.66% (95 % interval 73.61% to 96.42%) over 29 images"
     )
-    assert "1 image of" in told.stderr
-    assert str(data / "1" / "0.png") in told.stderr
+    assert "1 image of" in ran.stderr
+    assert str(data / "1" / "0.png") in ran.stderr
 
 
 @pytest.mark.slow
@@ -240,8 +240,8 @@ def test_wrong_use_is_one_sentence(
 ) -> None:
     write_artifact(tmp_path / "artifacts")
     given = [str(data) if argument == "DATA" else argument for argument in arguments]
-    told = gb("eval", "colours", "--artifacts", tmp_path / "artifacts", *given, expect=code)
-    assert told.stderr.startswith("gb: ")
-    assert says in told.stderr
-    assert told.stderr.count("\n") == 1
+    ran = gb("eval", "colours", "--artifacts", tmp_path / "artifacts", *given, expect=code)
+    assert ran.stderr.startswith("gb: ")
+    assert says in ran.stderr
+    assert ran.stderr.count("\n") == 1
     assert not (tmp_path / "artifacts" / "accuracy").exists()

@@ -67,11 +67,11 @@ def test_three_workers_give_one_dataset_with_the_energy_of_each_machine(
     study.write_text(STUDY.replace("REPETITIONS", str(repetitions)))
     home = tmp_path / "fleet"
     with metered(tmp_path, POWERS_W) as variables:
-        told = gb(
+        ran = gb(
             *("fleet", "run", study, "--artifacts", artifacts, "--out", home),
             *("--local", 3, "--worker-env", variables, "--json"),
         )
-    found = json.loads(told.stdout)
+    found = json.loads(ran.stdout)
     assert found["repetitions"] == dict.fromkeys(POWERS_W, 2 * repetitions)
     with xr.open_dataset(home / "dataset.nc") as opened:
         dataset = opened.load()

@@ -33,10 +33,10 @@ def study(tmp_path: Path, artifacts: Path) -> Path:
     return file
 
 
-def sentence(told: "subprocess.CompletedProcess[str]") -> str:
+def sentence(ran: "subprocess.CompletedProcess[str]") -> str:
     """Return the last line of standard error, which must be gb's own."""
-    assert "Traceback" not in told.stderr, told.stderr
-    last = told.stderr.splitlines()[-1]
+    assert "Traceback" not in ran.stderr, ran.stderr
+    last = ran.stderr.splitlines()[-1]
     assert last.startswith("gb: ")
     return last
 
@@ -45,10 +45,10 @@ def test_where_no_scheduler_answers_nothing_is_exported(
     gb: Gb, study: Path, tmp_path: Path
 ) -> None:
     options = ("--scheduler", "tcp://127.0.0.1:9", "--out", tmp_path / "home")
-    told = gb("fleet", "run", study, *options, expect=3)
-    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in sentence(told)
-    assert "'dask scheduler'" in sentence(told)
-    assert "exporting" not in told.stderr
+    ran = gb("fleet", "run", study, *options, expect=3)
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in sentence(ran)
+    assert "'dask scheduler'" in sentence(ran)
+    assert "exporting" not in ran.stderr
     assert not (tmp_path / "home").exists()
 
 
@@ -67,9 +67,9 @@ def test_a_study_that_no_machine_can_measure_names_machine_and_cause(
     sysfs.mkdir()
     variables.write_text(json.dumps([{"GB_MACHINE": "lab-1", "GB_SYSFS": str(sysfs)}]))
     options = ("--local", 1, "--worker-env", variables, "--no-control", "--set", change)
-    told = gb("fleet", "run", study, *options, "--out", tmp_path / "home", expect=3)
-    assert "no machine can measure the study: lab-1: " in sentence(told)
-    assert words in sentence(told)
+    ran = gb("fleet", "run", study, *options, "--out", tmp_path / "home", expect=3)
+    assert "no machine can measure the study: lab-1: " in sentence(ran)
+    assert words in sentence(ran)
 
 
 @pytest.fixture
@@ -104,5 +104,5 @@ def test_a_worker_without_greenbatch_is_named_with_what_to_install(
     gb: Gb, study: Path, tmp_path: Path, scheduler: str
 ) -> None:
     options = ("--scheduler", scheduler, "--no-control", "--out", tmp_path / "home")
-    told = gb("fleet", "run", study, *options, expect=3)
-    assert "lacks the module greenbatch; install greenbatch[fleet] there" in sentence(told)
+    ran = gb("fleet", "run", study, *options, expect=3)
+    assert "lacks the module greenbatch; install greenbatch[fleet] there" in sentence(ran)

@@ -46,12 +46,12 @@ def runs(
         *("--policy", "greedy:4", "--requests", "30", "--preprocessing", "pipeline"),
     )
     for name, more in (("before", ()), ("pipeline", server)):
-        told = gb(
+        ran = gb(
             *("bench", MODEL, *OPTIONS, *more, "--images", photos),
             *("--artifacts", artifacts, "--out", folder / name),
         )
-        assert f"gb: 1 file of 4 in {photos} could not be read" in told.stderr
-        assert "gave 3 images, fewer than the largest batch of 4" in told.stderr
+        assert f"gb: 1 file of 4 in {photos} could not be read" in ran.stderr
+        assert "gave 3 images, fewer than the largest batch of 4" in ran.stderr
     return {name: folder / name for name in ("before", "pipeline")}
 
 
@@ -114,17 +114,17 @@ def test_a_run_is_not_resumed_with_other_images(
     kept = (photos / "1.jpg").read_bytes()
     shutil.copy(photos / "0.jpg", photos / "1.jpg")
     try:
-        told = gb("bench", "--resume", run, expect=2)
+        ran = gb("bench", "--resume", run, expect=2)
     finally:
         (photos / "1.jpg").write_bytes(kept)
-    assert "are not the 3 that the study was made with" in told.stderr
+    assert "are not the 3 that the study was made with" in ran.stderr
     assert (run / "journal.jsonl").read_text() == ""
 
 
 def test_a_folder_without_images_is_refused_before_anything_is_measured(
     gb: Gb, tmp_path: Path
 ) -> None:
-    told = gb("bench", MODEL, *OPTIONS, "--images", tmp_path, "--out", tmp_path / "x", expect=2)
-    assert f"no image is in {tmp_path}" in told.stderr
-    assert told.stderr.count("\n") == 1
+    ran = gb("bench", MODEL, *OPTIONS, "--images", tmp_path, "--out", tmp_path / "x", expect=2)
+    assert f"no image is in {tmp_path}" in ran.stderr
+    assert ran.stderr.count("\n") == 1
     assert not (tmp_path / "x").exists()

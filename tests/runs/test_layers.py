@@ -23,13 +23,13 @@ def test_shares_add_up_and_net_energy_is_nothing_where_idle_draws_the_same(
     powercap = Powercap(tmp_path / "sys")
     powercap.add("intel-rapl:0", "package-0")
     with powercap.running({"intel-rapl:0": PowerCurve(PACKAGE_W)}):
-        told = gb(
+        ran = gb(
             *("layers", "shufflenet_v2_x0_5", *QUICK, "--check", 2, "--weights", "random"),
             *("--meter", "rapl", "--artifacts", artifacts, "--json"),
             *("--csv", tmp_path / "rows.csv", "--raw", tmp_path / "raw.json"),
             env=powercap.environment(),
         )
-    found = json.loads(told.stdout)
+    found = json.loads(ran.stdout)
     for rows in ("operators", "by_operator", "by_layer"):
         assert sum(row["share"] for row in found[rows]) == pytest.approx(1, abs=1e-9)
         assert all(row["share"] >= 0 for row in found[rows]), rows
@@ -54,14 +54,14 @@ def test_shares_add_up_and_net_energy_is_nothing_where_idle_draws_the_same(
 
 @needs_thorough
 @pytest.mark.slow
-def test_torch_tells_its_modules_and_its_check_says_that_it_was_not_cut(
+def test_torch_reports_its_modules_and_its_check_says_that_it_was_not_cut(
     gb: Gb, artifacts: Path
 ) -> None:
-    told = gb(
+    printed = gb(
         *("layers", "shufflenet_v2_x0_5", *QUICK, "--runtime", "torch", "--weights", "random"),
         *("--meter", "none", "--artifacts", artifacts),
     ).stdout
-    assert "aten::conv2d" in told
-    assert "between operators" in told
-    assert "net energy not known: no meter was read" in told.replace("\n", " ")
-    assert "it was not checked by parts" in told
+    assert "aten::conv2d" in printed
+    assert "between operators" in printed
+    assert "net energy not known: no meter was read" in printed.replace("\n", " ")
+    assert "it was not checked by parts" in printed

@@ -92,7 +92,7 @@ def test_the_table_goes_to_standard_error_and_the_commands_output_is_its_own(
 
 @needs_compiler
 def test_a_trace_holds_every_read(gb: Gb, gpu: nvml.FakeNvml, tmp_path: Path) -> None:
-    command = ("meter", "--meter", "nvml", "--interval", 0.01, "--output", tmp_path / "told.txt")
+    command = ("meter", "--meter", "nvml", "--interval", 0.01, "--output", tmp_path / "energy.txt")
     for name in ("trace.csv", "trace.npz"):
         gb(*command, "--trace", tmp_path / name, "--", "sleep", 0.5, env=gpu.environment())
     with (tmp_path / "trace.csv").open() as file:
@@ -104,7 +104,7 @@ def test_a_trace_holds_every_read(gb: Gb, gpu: nvml.FakeNvml, tmp_path: Path) ->
     assert energies_j == sorted(energies_j)
     with np.load(tmp_path / "trace.npz") as arrays:
         assert arrays["gpu-0_t_s"][0] <= 0 < arrays["gpu-0_t_s"][1]
-    assert "gpu-0" in (tmp_path / "told.txt").read_text()
+    assert "gpu-0" in (tmp_path / "energy.txt").read_text()
 
 
 def test_the_exit_code_is_the_commands(gb: Gb) -> None:

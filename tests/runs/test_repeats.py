@@ -24,7 +24,7 @@ def test_a_run_stops_at_its_target_says_so_and_says_how_to_measure_it_again(
     gb: Gb, tmp_path: Path, artifacts: Path
 ) -> None:
     run = tmp_path / "a run"
-    told = gb(
+    ran = gb(
         *("bench", *OPTIONS, "--precision-target", "99%"), "--artifacts", artifacts, "--out", run
     )
     journal = parse((run / "journal.jsonl").read_bytes())
@@ -34,7 +34,7 @@ def test_a_run_stops_at_its_target_says_so_and_says_how_to_measure_it_again(
     assert all(stop.half_width is not None and stop.half_width <= 0.99 for stop in stops)
 
     (line,) = (
-        line for line in told.stdout.splitlines() if line.startswith("repeat this measurement: ")
+        line for line in ran.stdout.splitlines() if line.startswith("repeat this measurement: ")
     )
     command = shlex.split(line.removeprefix("repeat this measurement: "))
     assert command[:3] == ["gb", "study", "run"]
@@ -50,23 +50,23 @@ def test_a_run_with_a_budget_decides_says_so_and_is_resumed_without_another_repe
     gb: Gb, tmp_path: Path, artifacts: Path
 ) -> None:
     run, budget = tmp_path / "run", ("--budget", "20s", "--within", "50%")
-    told = gb("bench", *OPTIONS[:13], *budget, "--artifacts", artifacts, "--out", run)
-    assert "measuring for at most 20 s to find the best cell of each model" in told.stderr
-    assert "answer known for" in told.stderr
+    ran = gb("bench", *OPTIONS[:13], *budget, "--artifacts", artifacts, "--out", run)
+    assert "measuring for at most 20 s to find the best cell of each model" in ran.stderr
+    assert "answer known for" in ran.stderr
     journal = parse((run / "journal.jsonl").read_bytes())
     (decision,) = journal.decisions
     assert decision.spent_s <= 1.1 * 20 + 1  # the last repetition may take a tenth more
     assert {left.cell for left in journal.lefts} <= set(read_study(run / "study.yaml").cells())
     words = "not decided" if decision.outcome == "time" else "decided after"
-    assert f"; {words}" in told.stdout.replace("\n", " ")
+    assert f"; {words}" in ran.stdout.replace("\n", " ")
     before = (run / "journal.jsonl").read_bytes()
     gb("bench", "--resume", run)
     assert (run / "journal.jsonl").read_bytes() == before
 
 
 def test_a_dry_run_shows_the_cells_and_measures_nothing(gb: Gb, tmp_path: Path) -> None:
-    told = gb("bench", *OPTIONS, "--precision-target", "2%", "--dry-run", "--out", tmp_path / "run")
-    lines = told.stdout.splitlines()
+    ran = gb("bench", *OPTIONS, "--precision-target", "2%", "--dry-run", "--out", tmp_path / "run")
+    lines = ran.stdout.splitlines()
     assert len(lines) == 2 * 2 + 1
     assert lines[0].startswith("block 0: shufflenet_v2_x0_5 on onnxruntime-cpu at batch ")
     assert "4 repetitions of 2 cells, at least " in lines[-1]

@@ -26,14 +26,14 @@ MODEL = "shufflenet_v2_x0_5"
 def run(tmp_path_factory: pytest.TempPathFactory, gb: Gb, artifacts: Path) -> Path:
     """Two policies at a low and at an impossible rate, and the closed loop beside them."""
     path = tmp_path_factory.mktemp("server") / "a"
-    told = gb(
+    ran = gb(
         *("bench", MODEL, "--provider", "cpu", "--runtime", "onnxruntime"),
         *("--scenario", "offline", "--scenario", "server", "--batch-sizes", "4"),
         *("--policy", "greedy:4", "--policy", "dynamic:4:20ms", "--rate", "20,20000"),
         *("--requests", 60, "--repetitions", 1, "--profile", "quick", "--meter", "none"),
         *("--weights", "random", "--artifacts", artifacts, "--out", path),
     )
-    assert "Warning" not in told.stderr
+    assert "Warning" not in ran.stderr
     return path
 
 
@@ -119,13 +119,13 @@ def test_a_run_killed_among_requests_loses_only_the_repetition_that_ran(
     _wait(lambda: not any(psutil.pid_exists(pid) for pid in family))
 
     kept = journal.read_bytes()
-    told = subprocess.run(
+    ran = subprocess.run(
         [sys.executable, "-m", "greenbatch.cli", "bench", "--resume", run],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
+    assert ran.returncode == 0, ran.stderr
     assert journal.read_bytes().startswith(kept)
     repetitions = parse(journal.read_bytes()).repetitions
     assert [(r.block, str(r.status)) for r in repetitions] == [(0, "ok"), (1, "ok"), (2, "ok")]
@@ -159,6 +159,6 @@ def _wait(until: Callable[[], bool], timeout_s: float = 120.0) -> None:
 def test_what_cannot_be_meant_is_one_sentence(
     gb: Gb, tmp_path: Path, options: tuple[str, ...], sentence: str
 ) -> None:
-    told = gb("bench", MODEL, "--provider", "cpu", *options, "--out", tmp_path / "x", expect=2)
-    assert sentence in told.stderr
-    assert told.stderr.count("\n") == 1
+    ran = gb("bench", MODEL, "--provider", "cpu", *options, "--out", tmp_path / "x", expect=2)
+    assert sentence in ran.stderr
+    assert ran.stderr.count("\n") == 1

@@ -57,9 +57,9 @@ def meter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Powercap]:
 def whole(meter: Powercap, gb: Gb, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupted."""
     run = tmp_path_factory.mktemp("whole") / "run"
-    told = gb("train", *DESIGN, "--out", run, env=meter.environment())
-    assert "simple-cnn" in told.stdout
-    assert "counter" in told.stdout
+    ran = gb("train", *DESIGN, "--out", run, env=meter.environment())
+    assert "simple-cnn" in ran.stdout
+    assert "counter" in ran.stdout
     return run
 
 
@@ -125,8 +125,8 @@ def test_a_killed_training_goes_on_and_what_was_lost_is_apart(
     before = journal_of(run)
     assert not before.trainings
 
-    told = gb("train", "--resume", run, env=meter.environment())
-    assert "at least; no other figure includes it" in told.stdout
+    ran = gb("train", "--resume", run, env=meter.environment())
+    assert "at least; no other figure includes it" in ran.stdout
     after, reference = journal_of(run), journal_of(whole)
     scores = [(e.epoch, e.train_loss, e.loss, e.accuracy, e.f1) for e in after.epochs]
     assert scores == [(e.epoch, e.train_loss, e.loss, e.accuracy, e.f1) for e in reference.epochs]

@@ -86,11 +86,11 @@ def own_study(**members: object) -> Study:
 def test_reading_a_run_or_a_study_imports_nothing_that_it_names(
     stranger: Path, arguments: str
 ) -> None:
-    told = gb_in(stranger, *arguments.split())
+    ran = gb_in(stranger, *arguments.split())
     assert imported(stranger) == ""
-    assert "Traceback" not in told.stderr
+    assert "Traceback" not in ran.stderr
     # That the run has no server, for `recommend`, is an answer too.
-    assert told.returncode == 0 or (arguments.startswith("recommend") and told.stderr)
+    assert ran.returncode == 0 or (arguments.startswith("recommend") and ran.stderr)
 
 
 # Commands that measure --------------------------------------------------------------------------
@@ -110,11 +110,11 @@ def test_reading_a_run_or_a_study_imports_nothing_that_it_names(
 def test_code_that_a_study_or_a_run_names_is_refused_with_its_name_and_the_cure(
     stranger: Path, arguments: str
 ) -> None:
-    told = gb_in(stranger, *arguments.split())
+    ran = gb_in(stranger, *arguments.split())
     assert imported(stranger) == ""
-    assert told.returncode == 2
-    assert told.stderr.startswith("gb: the ")
-    assert told.stderr.endswith(
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("gb: the ")
+    assert ran.stderr.endswith(
         f" names what would run on this machine or be contacted from it: {NAMED}; look at it "
         "first, and if you trust it, add --trust (in Python: trust=True)\n"
     )
@@ -134,9 +134,9 @@ def test_what_the_user_allows_or_writes_on_the_command_line_runs(
     stranger: Path, arguments: list[str]
 ) -> None:
     (stranger / "plain.yaml").write_text(STUDY.replace('sources: {cool: "evilmod:build"}', ""))
-    told = gb_in(stranger, *arguments)
+    ran = gb_in(stranger, *arguments)
     assert imported(stranger) != ""
-    assert "calling evilmod:build raises SystemExit: built" in told.stderr
+    assert "calling evilmod:build raises SystemExit: built" in ran.stderr
 
 
 def test_a_source_that_reads_like_an_option_is_refused(stranger: Path) -> None:
@@ -219,8 +219,8 @@ def test_an_own_run_resumes_without_consent_and_reads_no_cache_in_it(tmp_path: P
         "models: [nets_build]\nsources: {nets_build: 'nets:build'}\nbackends: [torch-cpu]\n"
         "batch_sizes: [1, 2]\nrepetitions: 1\nprofile: quick\nprotocol: {window_s: 0.2}\n"
     )
-    told = gb_in(tmp_path, "bench", "--study", "s.yaml", "--trust", "--out", "run")
-    assert told.returncode == 0, told.stderr
+    ran = gb_in(tmp_path, "bench", "--study", "s.yaml", "--trust", "--out", "run")
+    assert ran.returncode == 0, ran.stderr
     journal = tmp_path / "run/journal.jsonl"
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
     (tmp_path / "run/cache").mkdir()
@@ -228,9 +228,9 @@ def test_an_own_run_resumes_without_consent_and_reads_no_cache_in_it(tmp_path: P
     refused = gb_in(tmp_path, "bench", "--resume", "copy")
     assert refused.returncode == 2
     assert "the callable nets:build" in refused.stderr
-    told = gb_in(tmp_path, "bench", "--resume", "run")
-    assert told.returncode == 0, told.stderr
-    assert "run/cache is not read" in told.stderr
+    ran = gb_in(tmp_path, "bench", "--resume", "run")
+    assert ran.returncode == 0, ran.stderr
+    assert "run/cache is not read" in ran.stderr
     assert len(parse(journal.read_bytes()).repetitions) == 2
 
 

@@ -23,8 +23,8 @@ figure = st.floats(min_value=1e-12, max_value=1e12)
 @pytest.mark.parametrize("run", GOLDEN, ids=lambda path: path.name)
 def test_every_golden_run_gives_a_whole_report(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run")
-    told = CliRunner().invoke(app, ["report", str(tmp_path / "run")], catch_exceptions=False)
-    assert told.exit_code == 0
+    ran = CliRunner().invoke(app, ["report", str(tmp_path / "run")], catch_exceptions=False)
+    assert ran.exit_code == 0
     report = tmp_path / "run" / "report"
     assert {"index.html", "report.md", "figures", "tables"} <= {p.name for p in report.iterdir()}
     assert (report / "figures" / "energy.pdf").is_file()

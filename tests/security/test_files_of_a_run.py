@@ -112,12 +112,12 @@ def refused(arguments: list[str], place: str, capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
         main(arguments)
-    told = capsys.readouterr()
+    captured = capsys.readouterr()
     assert end.value.code == 2
-    assert told.out == ""
-    assert told.err.startswith("gb: ")
-    assert told.err.count("\n") == 1
-    assert f"has a symbolic link, '{place}'" in told.err
+    assert captured.out == ""
+    assert captured.err.startswith("gb: ")
+    assert captured.err.count("\n") == 1
+    assert f"has a symbolic link, '{place}'" in captured.err
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -361,10 +361,10 @@ def test_a_checksum_that_does_not_match_blames_nobody(tmp_path: Path) -> None:
     file = tmp_path / "journal.jsonl"
     line = encode(repetition())
     file.write_bytes(line.replace(b'"block":0', b'"block":1') + line)
-    with pytest.raises(JournalError) as told:
+    with pytest.raises(JournalError) as caught:
         journals.read(file)
-    assert "it was changed or damaged after it was written" in str(told.value)
-    assert "somebody" not in str(told.value)
+    assert "it was changed or damaged after it was written" in str(caught.value)
+    assert "somebody" not in str(caught.value)
 
 
 DIGITS = "0123456789ab"

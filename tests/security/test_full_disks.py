@@ -67,11 +67,11 @@ def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def one_sentence(told: subprocess.CompletedProcess[str], code: int) -> str:
+def one_sentence(ran: subprocess.CompletedProcess[str], code: int) -> str:
     """Return the last line on standard error, which is no traceback's."""
-    assert told.returncode == code, told.stderr
-    assert "Traceback" not in told.stderr
-    last = told.stderr.strip().splitlines()[-1]
+    assert ran.returncode == code, ran.stderr
+    assert "Traceback" not in ran.stderr
+    last = ran.stderr.strip().splitlines()[-1]
     assert last.startswith("gb: ")
     return last
 
@@ -82,11 +82,11 @@ def test_a_report_on_a_full_disk_says_what_is_there(
 ) -> None:
     run = shutil.copytree(whole[kind], tmp_path / "run")
     before = names(run)
-    told = limited(3_000, [*GB, "report", str(run)])
-    last = one_sentence(told, 2)
+    ran = limited(3_000, [*GB, "report", str(run)])
+    last = one_sentence(ran, 2)
     assert "the file would exceed the limit on file sizes; raise the limit" in last
     assert f"{run / 'report/index.html'} is not written" in last
-    assert "the dataset is not kept" in told.stderr
+    assert "the dataset is not kept" in ran.stderr
     assert {Path(name).parts[0] for name in {*names(run)} - {*before}} <= {"report"}
     assert not [name for name in names(run) if "draft" in name]
 
@@ -99,8 +99,8 @@ def test_an_earlier_report_outlives_one_that_fails(
     page = run / "report/index.html"
     page.parent.mkdir()
     page.write_text("earlier")
-    told = limited(3_000, [*GB, "report", str(run)])
-    assert f"{page} is that of an earlier report" in one_sentence(told, 2)
+    ran = limited(3_000, [*GB, "report", str(run)])
+    assert f"{page} is that of an earlier report" in one_sentence(ran, 2)
     assert page.read_text() == "earlier"
 
 
@@ -120,11 +120,11 @@ def test_a_report_on_a_file_system_that_takes_nothing(
         mount = f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder}"
         cause = "the file system is read-only; remount it or choose another folder"
     copy = f"cp -r {whole[kind]} {run} &&" if place == "tmpfs" else ""
-    told = mounted(mount, folder, f"{copy} {' '.join(GB)} report {run}; echo $?; find {run}")
-    code, *left = told.stdout.splitlines()
+    ran = mounted(mount, folder, f"{copy} {' '.join(GB)} report {run}; echo $?; find {run}")
+    code, *left = ran.stdout.splitlines()
     assert code == "2"
-    assert "Traceback" not in told.stderr
-    assert f"{cause}, or copy the run" in told.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in ran.stderr
+    assert f"{cause}, or copy the run" in ran.stderr.strip().splitlines()[-1]
     assert not [name for name in left if name.endswith(".draft")]
 
 
@@ -146,8 +146,8 @@ def test_a_dataset_that_cannot_be_kept_is_compiled_in_memory(
 
 def test_a_merge_on_a_full_disk_leaves_nothing(whole: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "out.nc"
-    told = limited(3_000, [*GB, "merge", str(whole["inference"]), "--out", str(out)])
-    assert f"cannot write {out}: the file would exceed" in one_sentence(told, 2)
+    ran = limited(3_000, [*GB, "merge", str(whole["inference"]), "--out", str(out)])
+    assert f"cannot write {out}: the file would exceed" in one_sentence(ran, 2)
     assert names(tmp_path) == []
 
 
@@ -165,9 +165,9 @@ with RunDirectory.create(Path(sys.argv[1]), study, {}) as run:
 
 
 def test_a_journal_on_a_full_disk_ends_with_a_whole_line(tmp_path: Path) -> None:
-    told = limited(20_000, [sys.executable, "-c", WRITER, str(tmp_path / "run")])
+    ran = limited(20_000, [sys.executable, "-c", WRITER, str(tmp_path / "run")])
     file = tmp_path / "run/journal.jsonl"
-    assert f"FileError: cannot write {file}: the file would exceed" in told.stderr
+    assert f"FileError: cannot write {file}: the file would exceed" in ran.stderr
     journal = journals.read(file)
     assert journal.torn is None
     blocks = [record.block for record in journal.repetitions]
@@ -192,10 +192,10 @@ def _directory(path: Path) -> RunDirectory:
 )
 def test_a_run_that_cannot_be_written_says_how_it_goes_on(tmp_path: Path, error: Exception) -> None:
     run = _directory(tmp_path / "run")
-    with run, pytest.raises(MeasurementError) as told, run.resumable():
+    with run, pytest.raises(MeasurementError) as caught, run.resumable():
         raise error
-    assert str(told.value).endswith(f"go on with: gb resume {tmp_path / 'run'}")
-    assert told.value.exit_code == 3
+    assert str(caught.value).endswith(f"go on with: gb resume {tmp_path / 'run'}")
+    assert caught.value.exit_code == 3
 
 
 def test_what_is_not_of_the_disk_is_left_as_it_is(tmp_path: Path) -> None:
@@ -219,15 +219,15 @@ def test_a_torn_line_is_cut_off_through_the_open_file(tmp_path: Path) -> None:
 def test_a_training_on_a_full_disk_goes_on_when_there_is_room(tmp_path: Path) -> None:
     run = tmp_path / "run"
     design = "train dense --data digits --epochs 1 --repetitions 1 --profile quick --meter none"
-    told = limited(8_000, [*GB, *design.split(), "--out", str(run)])
-    last = one_sentence(told, 3)
+    ran = limited(8_000, [*GB, *design.split(), "--out", str(run)])
+    last = one_sentence(ran, 3)
     assert last.endswith(f"what was measured is kept, go on with: gb resume {run}")
     assert "cannot write" in last
     assert not [name for name in names(run) if "draft" in name]
-    told = subprocess.run(
+    ran = subprocess.run(
         [*GB, "bench", "--resume", str(run)], capture_output=True, text=True, check=False
     )
-    assert told.returncode == 0, told.stderr
+    assert ran.returncode == 0, ran.stderr
     (training,) = journals.read(run / "journal.jsonl").trainings
     assert training.status == "ok"
 
@@ -243,16 +243,16 @@ def test_a_bench_on_a_full_disk_goes_on_when_there_is_room(artifacts: Path, tmp_
         "protocol: {window_s: 0.2, idle_s: 0.1}\n"
     )
     bench = f"{' '.join(GB)} bench"
-    told = mounted(
+    ran = mounted(
         f"mount -t tmpfs -o size=36k none {run.parent}",
         run.parent,
         f"{bench} --study {study} --out {run}; echo $?; find {run}; cp -r {run} {kept}",
     )
-    code, *left = told.stdout.splitlines()
-    assert code == "3", told.stderr
-    assert "Traceback" not in told.stderr
-    assert "the disk is full; free some space" in told.stderr
-    assert told.stderr.strip().endswith(f"go on with: gb resume {run}")
+    code, *left = ran.stdout.splitlines()
+    assert code == "3", ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "the disk is full; free some space" in ran.stderr
+    assert ran.stderr.strip().endswith(f"go on with: gb resume {run}")
     assert not [name for name in left if name.endswith(".draft")]
     assert journals.read(kept / "journal.jsonl").torn is None
     last = subprocess.run(
@@ -333,9 +333,9 @@ def test_the_command_makes_a_sentence_of_a_full_disk_wherever_it_is_met(
     with pytest.raises(SystemExit) as end:
         cli.main([])
     assert end.value.code == 2
-    told = capsys.readouterr().err
-    assert told.startswith("gb: cannot write some/file: ")
-    assert told.count("\n") == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("gb: cannot write some/file: ")
+    assert errors.count("\n") == 1
 
 
 def test_the_command_lets_other_faults_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,11 +350,11 @@ def test_the_command_lets_other_faults_be_seen(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_standard_output_on_a_full_disk_is_one_sentence() -> None:
     with Path("/dev/full").open("w") as full:
-        told = subprocess.run(
+        ran = subprocess.run(
             [*GB, "models"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
-    assert told.stderr == "gb: cannot write the output: the disk is full; free some space\n"
-    assert told.returncode == 2
+    assert ran.stderr == "gb: cannot write the output: the disk is full; free some space\n"
+    assert ran.returncode == 2
 
 
 def test_a_report_that_meets_a_file_in_its_way_is_refused(

@@ -112,9 +112,9 @@ def test_an_unfit_name_in_a_journal_with_right_checksums_is_refused() -> None:
     lines = _renamed(good, "../../x") + encode(good)
     with pytest.raises(JournalError, match=r"line 1: .*the model's name '\.\./\.\./x' is unfit"):
         parse(lines)
-    told = parse(encode(good) + _renamed(good, "../../x"))
-    assert len(told.repetitions) == 1
-    assert told.torn is not None
+    journal = parse(encode(good) + _renamed(good, "../../x"))
+    assert len(journal.repetitions) == 1
+    assert journal.torn is not None
 
 
 def test_an_unfit_name_in_a_run_is_one_sentence(

@@ -79,8 +79,8 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """Return all that a command prints, standard error behind standard output."""
     with pytest.raises(SystemExit):
         main([str(argument) for argument in arguments])
-    told = capsys.readouterr()
-    return told.out + told.err
+    captured = capsys.readouterr()
+    return captured.out + captured.err
 
 
 @given(st.text())
@@ -124,18 +124,18 @@ def test_no_command_lets_a_run_act_on_the_terminal(
         ("export", ACTING),
         ("meter", "--", ACTING),
     ):
-        told = said(capsys, *arguments)
-        assert told, arguments
-        assert not ACTS.search(told), arguments
-        assert not any(line.startswith("forged") for line in told.splitlines()), arguments
+        printed = said(capsys, *arguments)
+        assert printed, arguments
+        assert not ACTS.search(printed), arguments
+        assert not any(line.startswith("forged") for line in printed.splitlines()), arguments
 
 
 def test_what_looks_like_markup_is_printed_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = runs.hostile_run(tmp_path / "run", "[a]b[/x]:smile:")
-    told = "".join(said(capsys, "report", run).split())
-    assert "(mode=[a]b[/x]:smile:)" in told
+    printed = "".join(said(capsys, "report", run).split())
+    assert "(mode=[a]b[/x]:smile:)" in printed
 
 
 def test_a_console_shows_strings_and_texts_in_tables_titles_and_columns_as_text() -> None:
@@ -157,9 +157,9 @@ def test_a_console_shows_strings_and_texts_in_tables_titles_and_columns_as_text(
 def test_warnings_and_notes_stay_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     printing.note(f"cannot read {ACTING}")
     printing.echo(ACTING, "second")
-    told = capsys.readouterr()
-    assert (told.err.count("\n"), told.out.count("\n")) == (1, 2)
-    assert not ACTS.search(told.err + told.out)
+    captured = capsys.readouterr()
+    assert (captured.err.count("\n"), captured.out.count("\n")) == (1, 2)
+    assert not ACTS.search(captured.err + captured.out)
 
 
 def test_a_warning_of_a_library_is_shown_as_text(
@@ -172,9 +172,9 @@ def test_a_warning_of_a_library_is_shown_as_text(
 
     monkeypatch.setattr("greenbatch.analysis.write_report", warn)
     warnings.simplefilter("always")
-    told = said(capsys, "report", tmp_path)
-    assert "gb: warning: " in told
-    assert not ACTS.search(told)
+    printed = said(capsys, "report", tmp_path)
+    assert "gb: warning: " in printed
+    assert not ACTS.search(printed)
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -191,10 +191,10 @@ def test_progress_shows_cells_and_reasons_as_text(
         display.listener.on_step(ACTING)
         display.listener.on_progress(Progress(1, 2, 1.0, slot, failed))
     styled = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", capsys.readouterr().err)  # Rich's own
-    told = styled.replace("\r", "") if terminal else styled
-    assert "[a][/x][red]" in told
-    assert not ACTS.search(told)
-    assert not any(line.startswith("forged") for line in told.splitlines())
+    printed = styled.replace("\r", "") if terminal else styled
+    assert "[a][/x][red]" in printed
+    assert not ACTS.search(printed)
+    assert not any(line.startswith("forged") for line in printed.splitlines())
 
 
 # Markdown
@@ -271,19 +271,19 @@ def structure(text: str) -> list[str]:
 @pytest.mark.parametrize("start", ["", "# ", "\n\n> ", "\n- ", "\n```\n"])
 def test_a_hostile_run_has_the_same_markdown_as_a_quiet_one(tmp_path: Path, start: str) -> None:
     """But for its words: no link, image, HTML, code, heading or block is added."""
-    told = []
+    reports = []
     for name, text in (("quiet", "plain"), ("hostile", start + MARKS)):
         run = runs.hostile_run(tmp_path / name, text)
         write_report(run)
-        told.append((run / "report" / "report.md").read_text())
-    quiet, hostile = told
+        reports.append((run / "report" / "report.md").read_text())
+    quiet, hostile = reports
     assert "somebody" in hostile
     assert structure(hostile) == structure(quiet)
     assert not addresses(hostile)
 
 
 def test_a_hostile_run_of_trainings_has_the_same_markdown_as_a_quiet_one(tmp_path: Path) -> None:
-    told = []
+    reports = []
     for name, text in (("quiet", "plain"), ("hostile", MARKS)):
         run = training_runs.plain_run(
             tmp_path / name,
@@ -292,8 +292,8 @@ def test_a_hostile_run_of_trainings_has_the_same_markdown_as_a_quiet_one(tmp_pat
             study_members={"name": text, "about": text},
         )
         write_report(run)
-        told.append((run / "report" / "report.md").read_text())
-    quiet, hostile = told
+        reports.append((run / "report" / "report.md").read_text())
+    quiet, hostile = reports
     assert "somebody" in hostile
     assert structure(hostile) == structure(quiet)
 

@@ -80,10 +80,10 @@ def test_the_environment_holds_neither_the_hosts_name_nor_whole_uuids(
     absent = {"wall": f"cannot read http://p/?key=SECRET: {home}/x", "nvml": f"{UUID!r} hides all"}
     study = make_study({"backends": ["torch-cpu"], "batch_sizes": [8], "models": ["alexnet"]})
     with nvml.no_library():
-        told = json.dumps(environment.describe(study, Metering((), absent)))
+        described = json.dumps(environment.describe(study, Metering((), absent)))
     for secret in ("ada", "SECRET", UUID, socket.gethostname() + '"'):
-        assert secret not in told
-    assert "GPU-1a2b3c4d" in told
+        assert secret not in described
+    assert "GPU-1a2b3c4d" in described
 
 
 def test_a_machine_has_an_id_that_tells_it_from_its_twins(
@@ -125,8 +125,8 @@ def test_a_study_keeps_paths_without_the_home_folder_and_finds_them_again(home: 
 @pytest.mark.usefixtures("no_figures")
 def test_a_report_of_an_older_run_masks_what_its_files_hold(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path / "run")
-    told = runs.environment(gpus=[{"name": "Example", "uuid": UUID}])
-    (run / "environment.json").write_text(json.dumps(told))
+    described = runs.environment(gpus=[{"name": "Example", "uuid": UUID}])
+    (run / "environment.json").write_text(json.dumps(described))
     study = yaml.safe_load((run / "study.yaml").read_text())
     study["meters"] = ["wall:http://p/?auth_key=SECRET#power=w"]
     (run / "study.yaml").write_text(yaml.safe_dump(study))

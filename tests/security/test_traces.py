@@ -151,11 +151,11 @@ def test_a_damaged_trace_costs_its_own_curve_with_a_reason(
     first, second = sorted((run / "traces").iterdir())
     first.unlink()
     DAMAGES[damage](first)
-    with pytest.warns(UserWarning, match="1 of 2 traces of power are not shown") as told:
+    with pytest.warns(UserWarning, match="1 of 2 traces of power are not shown") as warned:
         found = power_traces(run, read_run(run).journal.repetitions)
     assert [trace.block for trace in found] == [1]
-    assert f"cannot read {first}: it is damaged (" in str(told[0].message)
-    assert "\n" not in str(told[0].message)
+    assert f"cannot read {first}: it is damaged (" in str(warned[0].message)
+    assert "\n" not in str(warned[0].message)
     with pytest.raises(FileError, match="it is damaged"):
         arrays.stored_arrays(first)
     with pytest.raises(RunError, match="leave the trace out"):
@@ -167,10 +167,10 @@ def test_a_damaged_trace_costs_its_own_curve_with_a_reason(
 @pytest.mark.slow
 def test_the_report_of_a_run_with_a_damaged_trace_is_written(run: Path, gb: Gb) -> None:
     flipped(sorted((run / "traces").iterdir())[0])
-    told = gb("report", run).stderr
+    printed = gb("report", run).stderr
     assert (run / "report/index.html").exists()
-    assert told.startswith("gb: warning: 1 of 2 traces of power are not shown: cannot read ")
-    assert told.count("\n") == 1
+    assert printed.startswith("gb: warning: 1 of 2 traces of power are not shown: cannot read ")
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -74,8 +74,8 @@ def test_mypy_finds_a_misspelt_keyword_and_a_value_of_a_wrong_type(
         ]
     )
     assert not problem
-    told = [
+    lines = [
         line for line in found.splitlines() if f"{snippet.name}:" in line and " error: " in line
     ]
-    assert [line.rpartition(snippet.name)[2].split(":")[1] for line in told] == ["3", "4"], found
-    assert '"reptitions"' in told[0]
+    assert [line.rpartition(snippet.name)[2].split(":")[1] for line in lines] == ["3", "4"], found
+    assert '"reptitions"' in lines[0]

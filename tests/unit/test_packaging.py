@@ -43,7 +43,7 @@ def test_a_wheel_built_from_the_sdist_works_outside_the_checkout(tmp_path: Path)
         "import greenbatch.models.registry as r, greenbatch.cli as c; print(r.__file__);"
         "c.main(['models', '--json'])"
     )
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
@@ -51,20 +51,20 @@ def test_a_wheel_built_from_the_sdist_works_outside_the_checkout(tmp_path: Path)
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(site)},
     ).stdout
-    assert told.startswith(str(site))
-    assert "shufflenet_v2_x0_5" in told
+    assert printed.startswith(str(site))
+    assert "shufflenet_v2_x0_5" in printed
 
 
 def test_an_archive_without_its_repository_has_a_version(tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-m", "setuptools_scm"],
         capture_output=True,
         text=True,
         check=True,
         cwd=tmp_path,
     ).stdout
-    assert told == "0.1.0.dev0\n"
+    assert printed == "0.1.0.dev0\n"
 
 
 def test_versions_are_pinned_by_name_and_number_alone() -> None:

@@ -18,13 +18,13 @@ COMMAND_LINES = [[], *([name] for name in COMMANDS), ["study", "run"]]
 
 def imported_by(code: str) -> set[str]:
     """Return the modules that a fresh interpreter has loaded after ``code``."""
-    told = subprocess.run(
+    ran = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print('{MODULES}', *sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
     )
-    return set(told.stdout.partition(MODULES)[2].split())
+    return set(ran.stdout.partition(MODULES)[2].split())
 
 
 def test_the_public_names_are_these() -> None:

@@ -177,7 +177,7 @@ def _variance(
     rows: Sequence[Row], factors: Sequence[str], blocks: int, block: str | None
 ) -> Variance:
     notes: list[str] = []
-    # Unreplicated, interactions and noise cannot be told apart.
+    # Unreplicated, interactions and noise cannot be distinguished.
     crossed = blocks > 1 or len(factors) == 1
     if not rows:
         notes.append("There is no energy in it.")

@@ -37,10 +37,10 @@ def test_opening_a_run_registers_the_accessor(example: Path) -> None:
         "ds = greenbatch.open(Path(sys.argv[1])); "
         "print(before, hasattr(ds, 'gb'))"
     )
-    told = subprocess.run(
+    ran = subprocess.run(
         [sys.executable, "-c", code, str(example)], capture_output=True, text=True, check=True
     )
-    assert told.stdout.split() == ["False", "True"]
+    assert ran.stdout.split() == ["False", "True"]
 
 
 @pytest.mark.slow

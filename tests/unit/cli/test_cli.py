@@ -24,8 +24,8 @@ def gb(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str
     """Run the command in this process; return its exit code, output and errors."""
     with pytest.raises(SystemExit) as exit_:
         main([str(argument) for argument in arguments])
-    told = capsys.readouterr()
-    return int(exit_.value.code or 0), told.out, told.err
+    captured = capsys.readouterr()
+    return int(exit_.value.code or 0), captured.out, captured.err
 
 
 @pytest.mark.parametrize(

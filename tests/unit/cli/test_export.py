@@ -1,4 +1,4 @@
-"""``gb export`` of one's own: what was rewritten is told, what is unfit costs one sentence."""
+"""``gb export`` of one's own: what was rewritten is reported, what is unfit costs one sentence."""
 
 import json
 from collections.abc import Callable
@@ -27,9 +27,9 @@ def export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Export:
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
             main(["export", *map(str, arguments), "--out", str(tmp_path / "out")])
-        told = capsys.readouterr()
+        captured = capsys.readouterr()
         assert isinstance(ended.value.code, int)
-        return ended.value.code, told.out, told.err
+        return ended.value.code, captured.out, captured.err
 
     return run
 

@@ -40,12 +40,12 @@ def test_servers_are_not_ranked_with_offline_cells(tmp_path: Path) -> None:
     }
     run = runs.write_run(tmp_path / "run", [*offline, *served], study)
     page, findings = report_of_run(run)
-    told = json.loads(run_as_json(run, findings, page))
-    (answer,) = told["answers"]
+    result = json.loads(run_as_json(run, findings, page))
+    (answer,) = result["answers"]
     assert answer["batch_size"] in (1, 8)
-    assert {server["policy"] for server in told["servers"]} == {"greedy:16", "fixed:4"}
-    assert all(server["rate"] == "200" for server in told["servers"])
-    cheapest = min(server["energy_per_request_j"] for server in told["servers"])
+    assert {server["policy"] for server in result["servers"]} == {"greedy:16", "fixed:4"}
+    assert all(server["rate"] == "200" for server in result["servers"])
+    cheapest = min(server["energy_per_request_j"] for server in result["servers"])
     assert cheapest < answer["value"], "a server would have been the answer"
 
 
@@ -67,9 +67,9 @@ def test_an_energy_that_is_estimated_in_part_is_called_estimated(
     study = runs.study(backends=("onnxruntime-cpu", "torch-cpu"), batch_sizes=(1,))
     page, findings = report_of_run(runs.write_run(tmp_path / "run", records, study))
     show_run(findings, page)
-    told = capsys.readouterr().out
-    assert "J/image, est." in told
-    assert "400 mJ per image (estimated)" in told
+    printed = capsys.readouterr().out
+    assert "J/image, est." in printed
+    assert "400 mJ per image (estimated)" in printed
 
 
 def test_results_that_were_mostly_disturbed_are_headed_by_that(

@@ -16,9 +16,9 @@ from tests.unit.cli.test_cli import gb
 def test_runs_become_one_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     a, b = run_of(tmp_path / "a"), run_of(tmp_path / "b", 1.1)
     out = tmp_path / "both.nc"
-    code, told, errors = gb(capsys, "merge", a, b, "--out", out)
+    code, printed, errors = gb(capsys, "merge", a, b, "--out", out)
     assert (code, errors) == (0, "")
-    assert told == f"repetitions of a, b: 8 cells x 4 repetitions\ndataset: {out}\n"
+    assert printed == f"repetitions of a, b: 8 cells x 4 repetitions\ndataset: {out}\n"
     with xr.open_dataset(out) as dataset:
         assert dataset.sizes["repetition"] == 4
 
@@ -26,12 +26,12 @@ def test_runs_become_one_file(capsys: pytest.CaptureFixture[str], tmp_path: Path
 @pytest.mark.slow
 def test_machines_and_runs_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     a, b = run_of(tmp_path / "a"), run_of(tmp_path / "b", 1.1, environment=on("other"))
-    _, told, _ = gb(capsys, "merge", a, b, "--out", tmp_path / "m.nc")
-    assert told.startswith("2 machines side by side (bench, other): 16 cells x 2 repetitions")
-    _, told, _ = gb(capsys, "merge", a, b, "--apart", "--out", tmp_path / "r.nc")
-    assert told.startswith("2 runs side by side (a, b): 16 cells x 2 repetitions")
-    _, told, _ = gb(capsys, "merge", a, "--out", tmp_path / "one.nc")
-    assert told.startswith("one run, as it is: 8 cells x 2 repetitions")
+    _, printed, _ = gb(capsys, "merge", a, b, "--out", tmp_path / "m.nc")
+    assert printed.startswith("2 machines side by side (bench, other): 16 cells x 2 repetitions")
+    _, printed, _ = gb(capsys, "merge", a, b, "--apart", "--out", tmp_path / "r.nc")
+    assert printed.startswith("2 runs side by side (a, b): 16 cells x 2 repetitions")
+    _, printed, _ = gb(capsys, "merge", a, "--out", tmp_path / "one.nc")
+    assert printed.startswith("one run, as it is: 8 cells x 2 repetitions")
 
 
 @pytest.mark.slow
@@ -44,9 +44,9 @@ def test_a_difference_is_refused_and_what_is_allowed_is_said(
     assert code == 2
     assert "incompatible runs: threads is '2' in a and '8' in b" in errors
     assert not out.exists()
-    code, told, _ = gb(capsys, "merge", a, b, "--out", out, "--allow-difference", "threads")
+    code, printed, _ = gb(capsys, "merge", a, b, "--out", out, "--allow-difference", "threads")
     assert code == 0
-    assert "differs, as allowed: threads is '2' in a and '8' in b" in told
+    assert "differs, as allowed: threads is '2' in a and '8' in b" in printed
 
 
 def test_nothing_is_written_over(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -77,9 +77,9 @@ def test_traces_are_written_beside_the_dataset(
         (run / "traces").mkdir()
         name = Cell("alexnet", "torch-cpu", batch_size=4).slug
         np.savez(run / "traces" / f"{name}_r1.npz", latency_s=np.array([0.1, 0.2]))
-    code, told, _ = gb(capsys, "merge", a, b, "--out", out, "--traces", "netcdf")
+    code, printed, _ = gb(capsys, "merge", a, b, "--out", out, "--traces", "netcdf")
     assert code == 0
-    assert told.endswith(f"traces: {tmp_path / 'both-traces.nc'}\n")
+    assert printed.endswith(f"traces: {tmp_path / 'both-traces.nc'}\n")
     with xr.open_dataset(tmp_path / "both-traces.nc") as traces:
         assert traces["run"].values.tolist() == ["a", "b"]
         assert traces["latency"].values.tolist() == [0.1, 0.2, 0.1, 0.2]

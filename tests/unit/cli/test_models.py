@@ -16,8 +16,8 @@ def gb(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, s
     """Run ``gb models`` in this process; return its exit code, output and errors."""
     with pytest.raises(SystemExit) as exit_:
         main(["models", *arguments])
-    told = capsys.readouterr()
-    return int(exit_.value.code or 0), told.out, told.err
+    captured = capsys.readouterr()
+    return int(exit_.value.code or 0), captured.out, captured.err
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, Any]:
+def recommended(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, Any]:
     code, out, _ = gb(capsys, "recommend", *arguments, "--json")
     return code, json.loads(out)
 
@@ -63,7 +63,7 @@ def test_the_answer_is_the_first_sentence_and_the_table_stands_below(
 def test_json_holds_the_answer_of_every_model_with_its_bounds(
     capsys: pytest.CaptureFixture[str], run: Path
 ) -> None:
-    code, found = told(capsys, run, "--rate", 40, "--p99", "200ms", "--mean", "0.1s")
+    code, found = recommended(capsys, run, "--rate", 40, "--p99", "200ms", "--mean", "0.1s")
     assert (code, found["met"]) == (0, True)
     assert [one["model"] for one in found["models"]] == ["alexnet", "shufflenet_v2_x0_5"]
     one = found["models"][0]
@@ -84,7 +84,7 @@ def test_json_holds_the_answer_of_every_model_with_its_bounds(
 def test_what_cannot_be_met_exits_1_and_names_the_nearest(
     capsys: pytest.CaptureFixture[str], run: Path
 ) -> None:
-    code, found = told(capsys, run, "--rate", 40, "--p99", "1ms", "--model", "alexnet")
+    code, found = recommended(capsys, run, "--rate", 40, "--p99", "1ms", "--model", "alexnet")
     one = found["models"][0]
     assert (code, found["met"], one["met"], one["best"]["met"]) == (1, False, False, False)
     assert one["best"]["p99_s"]["centre"] == one["fastest"]["p99_s"]["centre"]
@@ -94,7 +94,7 @@ def test_what_cannot_be_met_exits_1_and_names_the_nearest(
 def test_a_rate_too_high_exits_1_and_tells_the_largest(
     capsys: pytest.CaptureFixture[str], run: Path
 ) -> None:
-    code, found = told(capsys, run, "--rate", 1e5, "--model", "alexnet")
+    code, found = recommended(capsys, run, "--rate", 1e5, "--model", "alexnet")
     one = found["models"][0]
     assert (code, one["best"]) == (1, None)
     torch_hz = 1 / (0.012 * 0.87 * (0.7 + 0.6 / 16))  # `runs.image_s` at batch 16
@@ -106,9 +106,9 @@ def test_backends_can_be_chosen_and_a_dataset_file_does_as_well(
     capsys: pytest.CaptureFixture[str], run: Path
 ) -> None:
     arguments = ("--rate", 20, "--backend", "torch-cpu", "--model", "alexnet")
-    code, found = told(capsys, run, *arguments)
+    code, found = recommended(capsys, run, *arguments)
     assert (code, found["models"][0]["best"]["backend"]) == (0, "torch-cpu")
-    assert told(capsys, write_dataset(run), *arguments) == (code, found)
+    assert recommended(capsys, write_dataset(run), *arguments) == (code, found)
 
 
 @pytest.mark.slow
@@ -167,7 +167,7 @@ def test_a_night_and_a_day_that_cannot_be_met_exit_1_and_name_the_busiest_stretc
 ) -> None:
     path = _night_and_day(tmp_path / "day.csv")
     arguments = ("--arrivals", f"replay:{path}#at", "--p99", "60ms", "--model", "alexnet")
-    code, found = told(capsys, run, *arguments)
+    code, found = recommended(capsys, run, *arguments)
     (one,) = found["models"]
     assert (code, found["exit_code"], one["verdict"]) == (1, 1, "not met")
     assert one["recording"]["requests"] == one["recording"]["judged"]["requests"] == 24_000
@@ -183,11 +183,11 @@ def test_what_is_not_shown_either_way_has_an_exit_code_of_its_own(
     capsys: pytest.CaptureFixture[str], run: Path
 ) -> None:
     arguments = ("--rate", 20, "--model", "alexnet", "--backend", "torch-cpu")
-    _, free = told(capsys, run, *arguments)
+    _, free = recommended(capsys, run, *arguments)
     limit_s = free["models"][0]["fastest"]["p99_s"]["centre"]
     for share, expected, verdict in ((2.0, 0, "met"), (1.02, 5, "not shown"), (0.5, 1, "not met")):
         limit = ("--p99", f"{1e3 * share * limit_s:.3f}ms")
-        code, found = told(capsys, run, *arguments, *limit)
+        code, found = recommended(capsys, run, *arguments, *limit)
         assert (code, found["models"][0]["verdict"]) == (expected, verdict)
         _, _, errors = gb(capsys, "recommend", run, *arguments, *limit)
         assert errors.startswith("gb: not shown either way for alexnet") == (code == 5)
@@ -215,13 +215,13 @@ def test_traces_of_another_run_beside_a_dataset_file_are_not_used(
             times_s = np.array([0.001] * 90 + [5.0] * 10)
             np.savez(traces / f"{slug}_r{block}.npz", latency_s=times_s)
     arguments = ("--rate", 5, "--model", "alexnet", "--backend", "torch-cpu")
-    own = told(capsys, beside, *arguments)  # the journal is the same: these are its traces
+    own = recommended(capsys, beside, *arguments)  # the journal is the same: these are its traces
     (folder / "journal.jsonl").write_bytes(b"".join(lines[:-1]))
-    foreign = told(capsys, beside, *arguments)
-    assert foreign == told(capsys, alone, *arguments)
+    foreign = recommended(capsys, beside, *arguments)
+    assert foreign == recommended(capsys, alone, *arguments)
     assert own != foreign
     (folder / "journal.jsonl").unlink()  # a folder that is no run
-    assert told(capsys, beside, *arguments) == foreign
+    assert recommended(capsys, beside, *arguments) == foreign
 
 
 @pytest.mark.slow
@@ -229,7 +229,7 @@ def test_at_80_columns_no_backend_and_no_policy_is_cut(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("--rate", 40, "--p99", "200ms", "--model", "alexnet")
-    _, found = told(capsys, run, *arguments)
+    _, found = recommended(capsys, run, *arguments)
     monkeypatch.setattr(console.open_console, "__defaults__", (80,))
     _, out, _ = gb(capsys, "recommend", run, *arguments)
     lines = out.splitlines()

@@ -175,14 +175,14 @@ def test_what_was_lost_is_said_apart() -> None:
 
 
 def test_a_line_says_how_a_training_went() -> None:
-    def told(last: Training) -> str:
+    def line_of(last: Training) -> str:
         return line(Progress(1, 12, 90.0, cell(), (0, 4), last))
 
-    assert told(training(cell(), stopped="patience")) == (
+    assert line_of(training(cell(), stopped="patience")) == (
         "[ 1/12] dense on digits with torch-cpu, batch 32: 4 s, 50 images/s, stopped early, "
         "about 1 min 30 s left"
     )
-    assert "error: the loss is infinite" in told(failed(cell()))
+    assert "error: the loss is infinite" in line_of(failed(cell()))
 
 
 def test_the_answer_can_be_read_by_a_script(
@@ -195,9 +195,9 @@ def test_the_answer_can_be_read_by_a_script(
     journal = parse((tmp_path / "journal.jsonl").read_bytes())
     findings = TrainingFindings("fake", [], [], [], Findings(summary=""), journal)
     run = Run(tmp_path, ended, tmp_path / "report/index.html", findings)
-    told = json.loads(trainings_as_json(run))
-    assert told["trainings"][0]["energy_j"]["value"] == 172.0
-    assert told["failed"] == ["the loss is infinite"]
+    result = json.loads(trainings_as_json(run))
+    assert result["trainings"][0]["energy_j"]["value"] == 172.0
+    assert result["failed"] == ["the loss is infinite"]
     show_trainings(run)
     out = capsys.readouterr().out
     assert "a training failed: the loss is infinite" in out

@@ -22,8 +22,8 @@ def gb(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str
     """Run the command in this process; return its exit code, output and errors."""
     with pytest.raises(SystemExit) as exit_:
         main([str(argument) for argument in arguments])
-    told = capsys.readouterr()
-    return int(exit_.value.code or 0), told.out, told.err
+    captured = capsys.readouterr()
+    return int(exit_.value.code or 0), captured.out, captured.err
 
 
 def test_a_space_reads_as_choices_or_as_a_range() -> None:
@@ -88,21 +88,21 @@ def test_what_a_network_takes_is_searched_where_nothing_else_is_said() -> None:
 def test_a_tuning_that_cannot_be_done_is_one_sentence(
     arguments: tuple[object, ...], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, _, told = gb(capsys, "tune", *arguments)
+    code, _, errors = gb(capsys, "tune", *arguments)
     assert code == 2
-    assert sentence in told
-    assert told.count("\n") == 1
+    assert sentence in errors
+    assert errors.count("\n") == 1
 
 
 def test_options_of_gb_tune_make_the_study(capsys: pytest.CaptureFixture[str]) -> None:
-    code, told, _ = gb(
+    code, out, _ = gb(
         capsys,
         *("tune", "dense", "--data", "digits", "--strategy", "grid", "--strategy", "tpe"),
         *("--trials", 5, "--space", "learning_rate=0.001..0.1:log", "--set", "optimizer=sgd"),
         *("--repetitions", 2, "--epochs", 3, "--batch-size", 64, "--dry-run"),
     )
     assert code == 0
-    *blocks, last = told.splitlines()
+    *blocks, last = out.splitlines()
     assert len(blocks) == 2
     assert "dense on digits with torch-cpu, batch 64, optimizer sgd" in blocks[0]
     assert blocks[0].endswith("search of learning_rate; trials, in turns: grid 4, tpe 5")
@@ -112,15 +112,15 @@ def test_options_of_gb_tune_make_the_study(capsys: pytest.CaptureFixture[str]) -
 def test_without_options_learning_rate_batch_and_the_networks_layers_are_searched(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    code, told, _ = gb(capsys, "tune", "simple-cnn", "--dry-run")
+    code, out, _ = gb(capsys, "tune", "simple-cnn", "--dry-run")
     assert code == 0
-    assert told.splitlines()[0] == (
+    assert out.splitlines()[0] == (
         "block 0: simple-cnn on digits with torch-cpu; search of learning_rate, batch_size, "
         "linear_layers, conv_layers, relu, dropout; trials, in turns: grid 16, random 16, gp 16"
     )
-    code, told, _ = gb(capsys, "tune", "simple-cnn", "--batch-size", 8, "--dry-run")
+    code, out, _ = gb(capsys, "tune", "simple-cnn", "--batch-size", 8, "--dry-run")
     assert code == 0
-    assert "torch-cpu, batch 8; search of learning_rate, linear_layers" in told
+    assert "torch-cpu, batch 8; search of learning_rate, linear_layers" in out
 
 
 def searched(path: Path, **more: Any) -> tuple[Run, Search]:
@@ -134,22 +134,22 @@ def test_each_strategy_has_a_row_with_what_it_found_and_what_that_took(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show_searches(*searched(tmp_path / "run"))
-    told = capsys.readouterr().out
-    rows = {line.split()[0]: line for line in told.splitlines() if line.split()}
+    printed = capsys.readouterr().out
+    rows = {line.split()[0]: line for line in printed.splitlines() if line.split()}
     # The fake's gp has 0.90 as its best from the third trial on, within 1 %.
     assert "90.3 %" in rows["gp"]
     assert "85.3 %" in rows["grid"]
     for strategy in ("grid", "random", "gp"):
         assert "428 J" in rows[strategy]  # 50 J + 51 J + ... + 57 J
-    assert "best: accuracy 90.6%: simple-cnn on digits" in told
-    assert "trial 3 of gp (repetition 3)" in told
-    assert "index.html" in told
+    assert "best: accuracy 90.6%: simple-cnn on digits" in printed
+    assert "trial 3 of gp (repetition 3)" in printed
+    assert "index.html" in printed
 
 
 def test_the_same_is_there_for_a_script(tmp_path: Path) -> None:
-    told = json.loads(searches_as_json(*searched(tmp_path / "run", failures=True)))
+    result = json.loads(searches_as_json(*searched(tmp_path / "run", failures=True)))
     gp, random = (
-        next(row for row in told["strategies"] if row["strategy"] == name)
+        next(row for row in result["strategies"] if row["strategy"] == name)
         for name in ("gp", "random")
     )
     assert gp["trials_until_near_own_best"]["value"] == 3
@@ -158,7 +158,7 @@ def test_the_same_is_there_for_a_script(tmp_path: Path) -> None:
     assert random["trials_failed"] == 4
     assert random["never_near_best_of_all"] == 4
     assert random["trials_until_near_best_of_all"] is None
-    (best,) = told["best"]
+    (best,) = result["best"]
     assert (best["strategy"], best["trial"], best["repetition"]) == ("gp", 3, 3)
     assert best["accuracy"] == pytest.approx(0.906)
     assert set(best["settings"]) == {"learning_rate", "optimizer"}
@@ -182,9 +182,9 @@ def test_of_two_objectives_every_trial_that_no_other_beats_is_told(
 
 def test_networks_are_told_apart(tmp_path: Path) -> None:
     run = searched(tmp_path / "run", models=("dense", "simple-cnn"), blocks=2)
-    told = json.loads(searches_as_json(*run))
-    assert [row["model"] for row in told["strategies"]] == ["dense"] * 3 + ["simple-cnn"] * 3
-    assert [best["model"] for best in told["best"]] == ["dense", "simple-cnn"]
+    result = json.loads(searches_as_json(*run))
+    assert [row["model"] for row in result["strategies"]] == ["dense"] * 3 + ["simple-cnn"] * 3
+    assert [best["model"] for best in result["best"]] == ["dense", "simple-cnn"]
 
 
 @pytest.mark.slow
@@ -194,6 +194,6 @@ def test_an_estimate_is_named_and_a_missing_energy_is_no_zero(
     show_searches(*searched(tmp_path / "a", source=EnergySource.ESTIMATED))
     assert "est." in capsys.readouterr().out
     show_searches(*searched(tmp_path / "b", source=EnergySource.MISSING))
-    told = capsys.readouterr().out
-    assert "est." not in told
-    assert "0 J" not in told
+    printed = capsys.readouterr().out
+    assert "est." not in printed
+    assert "0 J" not in printed

@@ -38,8 +38,8 @@ def gb(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str
     """Run the command in this process; return its exit code, output and errors."""
     with pytest.raises(SystemExit) as exit_:
         main([str(argument) for argument in arguments])
-    told = capsys.readouterr()
-    return int(exit_.value.code or 0), told.out, told.err
+    captured = capsys.readouterr()
+    return int(exit_.value.code or 0), captured.out, captured.err
 
 
 def inference(name: str, **options: Any) -> Study:
@@ -102,9 +102,9 @@ def test_the_strict_study_of_batching_ends_within_a_day(capsys: pytest.CaptureFi
         cell.served.rate: design.window_for(cell, None) for cell in design.cells() if cell.is_server
     }
     assert lengths_s == {"1": 120, "16": 120, "128": 2000 / 128}  # 125 s at 16 requests/s
-    code, told, _ = gb(capsys, "study", "run", "yarally-batching-strict", "--dry-run")
+    code, out, _ = gb(capsys, "study", "run", "yarally-batching-strict", "--dry-run")
     assert code == 0
-    hours = int(told.splitlines()[-1].partition("at least ")[2].partition(" h")[0])
+    hours = int(out.splitlines()[-1].partition("at least ")[2].partition(" h")[0])
     assert 12 <= hours <= 18  # start-up adds up to half a minute to each of 800 repetitions
 
 
@@ -189,10 +189,10 @@ def test_a_fault_in_a_file_is_one_sentence_with_its_line(
 ) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(text)
-    code, _, told = gb(capsys, "study", "run", path, "--dry-run")
+    code, _, errors = gb(capsys, "study", "run", path, "--dry-run")
     assert code == 2
-    assert sentence in told
-    assert told.count("\n") == 1
+    assert sentence in errors
+    assert errors.count("\n") == 1
 
 
 def test_the_line_is_that_of_the_value_in_a_long_list(tmp_path: Path) -> None:
@@ -208,9 +208,9 @@ def test_a_dry_run_prints_the_order_and_the_least_time_and_measures_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, told, _ = gb(capsys, "study", "run", "yarally-batching", "--provider", "cpu", "--dry-run")
+    code, out, _ = gb(capsys, "study", "run", "yarally-batching", "--provider", "cpu", "--dry-run")
     assert code == 0
-    lines = told.splitlines()
+    lines = out.splitlines()
     assert len(lines) == 26
     assert lines[0].startswith("block 0: ")
     assert "25 repetitions of 25 cells, at least 3 h" in lines[-1]
@@ -222,10 +222,10 @@ def test_a_preset_that_asks_for_what_the_machine_lacks_ends_with_3(
 ) -> None:
     monkeypatch.setenv("GB_NVML", str(tmp_path / "none.so"))
     options = ("--scale", "0.01", "--weights", "random", "--out", tmp_path / "run")
-    code, _, told = gb(capsys, "study", "run", "alizadeh-runtimes", *options)
+    code, _, errors = gb(capsys, "study", "run", "alizadeh-runtimes", *options)
     assert code == 3
-    assert "cuda" in told.lower()
-    assert len(told.splitlines()) == 2  # what is being checked, and the sentence
+    assert "cuda" in errors.lower()
+    assert len(errors.splitlines()) == 2  # what is being checked, and the sentence
     assert not (tmp_path / "run").exists()
 
 

@@ -29,8 +29,8 @@ def gb(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str
     """Run the command in this process; return its exit code, output and errors."""
     with pytest.raises(SystemExit) as exit_:
         main([str(argument) for argument in arguments])
-    told = capsys.readouterr()
-    return int(exit_.value.code or 0), told.out, told.err
+    captured = capsys.readouterr()
+    return int(exit_.value.code or 0), captured.out, captured.err
 
 
 @pytest.fixture
@@ -141,10 +141,10 @@ def test_an_option_that_cannot_be_meant_is_refused(
 def test_a_search_that_cannot_be_done_is_one_sentence(
     change: str, sentence: str, own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, _, told = gb(capsys, "study", "run", own, "--set", change, "--dry-run")
+    code, _, errors = gb(capsys, "study", "run", own, "--set", change, "--dry-run")
     assert code == 2
-    assert sentence in told
-    assert told.count("\n") == 1
+    assert sentence in errors
+    assert errors.count("\n") == 1
 
 
 def test_a_fault_in_a_file_comes_with_its_line(own: Path) -> None:
@@ -157,9 +157,9 @@ def test_weights_and_artifacts_are_not_for_trainings(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for option in ("--weights", "--artifacts"):
-        code, _, told = gb(capsys, "study", "run", own, option, "random", "--dry-run")
+        code, _, errors = gb(capsys, "study", "run", own, option, "random", "--dry-run")
         assert code == 2
-        assert f"remove {option}" in told
+        assert f"remove {option}" in errors
 
 
 def test_what_is_shown_is_the_file_that_would_run_it(
@@ -177,9 +177,9 @@ def test_what_is_shown_is_the_file_that_would_run_it(
 def test_a_dry_run_tells_the_searches_of_each_block_and_how_many_trainings(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, told, _ = gb(capsys, "study", "run", own, "--dry-run")
+    code, out, _ = gb(capsys, "study", "run", own, "--dry-run")
     assert code == 0
-    *blocks, last = told.splitlines()
+    *blocks, last = out.splitlines()
     assert len(blocks) == 3
     assert blocks[0].startswith("block 0: simple-cnn on digits with torch-cpu")
     assert blocks[0].endswith("trials, in turns: grid 8, gp 40")  # 2 x 4 points, no more

@@ -1,4 +1,4 @@
-"""An ``.onnx`` of somebody else's is data: what is unsafe or unfit is told in a sentence."""
+"""An ``.onnx`` of somebody else's is data: what is unsafe or unfit is refused in one sentence."""
 
 import os
 import socket

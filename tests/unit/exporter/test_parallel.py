@@ -211,9 +211,9 @@ def gb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         monkeypatch.setattr(Fleet, "run", closable)
         with pytest.raises(SystemExit) as ended:
             main(["export", *arguments, "--out", str(tmp_path)])
-        told = capsys.readouterr()
+        captured = capsys.readouterr()
         assert isinstance(ended.value.code, int)
-        return ended.value.code, told.out, told.err
+        return ended.value.code, captured.out, captured.err
 
     return run
 
@@ -270,13 +270,13 @@ def test_the_table_is_whole_on_a_terminal(
 
 def test_json_is_a_line_for_each_and_one_sentence_of_error(gb: Gb) -> None:
     code, out, err = gb("alexnet", "vit_b_16", "densenet121", "--json", bad=("vit_b_16",))
-    told = [json.loads(line) for line in out.splitlines()]
+    result = [json.loads(line) for line in out.splitlines()]
     assert code == 3
-    assert [line["verdict"] for line in told] == ["proved", "failed", "proved"]
-    assert [line["notes"] for line in told] == [["so"], [], []]
-    assert told[1]["reason"] == "no good; [give] it up"
-    assert told[0]["max_rel"] == 1e-6
-    assert all(line["memory_peak_bytes"] == 10**9 for line in told)
+    assert [line["verdict"] for line in result] == ["proved", "failed", "proved"]
+    assert [line["notes"] for line in result] == [["so"], [], []]
+    assert result[1]["reason"] == "no good; [give] it up"
+    assert result[0]["max_rel"] == 1e-6
+    assert all(line["memory_peak_bytes"] == 10**9 for line in result)
     assert err == (
         "gb: 1 of 3 networks did not become a verified artifact: vit_b_16: no good; [give] it up\n"
     )
@@ -292,12 +292,12 @@ def test_what_is_up_to_date_gets_no_process(
         screen, "find_up_to_date", lambda name, *_, **__: there if name == "alexnet" else None
     )
     code, out, _ = gb("alexnet", "vit_b_16", "--json")
-    told = [json.loads(line) for line in out.splitlines()]
-    assert [(line["model"], line["up_to_date"]) for line in told] == [
+    result = [json.loads(line) for line in out.splitlines()]
+    assert [(line["model"], line["up_to_date"]) for line in result] == [
         ("alexnet", True),
         ("vit_b_16", False),
     ]
-    assert told[0]["memory_peak_bytes"] is None
+    assert result[0]["memory_peak_bytes"] is None
     code, out, _ = gb("alexnet", "vit_b_16", "--json", "--force")
     assert [json.loads(line)["up_to_date"] for line in out.splitlines()] == [False, False]
     code, out, err = gb("alexnet", "vit_b_16")

@@ -159,9 +159,9 @@ def test_the_command_prints_a_line_each_and_exits_3_on_damage(
     with pytest.raises(SystemExit) as ended:
         main(["export", "--check", str(folder), "--json"])
     assert ended.value.code == 3
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(line["model"], line["ok"]) for line in told] == [("tiny", False), (None, False)]
-    assert [line["left_to_cpu"] for line in told] == [None, None]
+    result = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["model"], line["ok"]) for line in result] == [("tiny", False), (None, False)]
+    assert [line["left_to_cpu"] for line in result] == [None, None]
     with pytest.raises(SystemExit) as ended:
         main(["export", "alexnet", "--check", str(folder)])
     assert ended.value.code == 2

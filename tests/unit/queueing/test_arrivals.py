@@ -1,4 +1,4 @@
-"""Arrivals: the rate is the one asked for, seeds repeat them, and nonsense is told."""
+"""Arrivals: the rate is the one asked for, seeds repeat them, and nonsense is refused."""
 
 import math
 from pathlib import Path

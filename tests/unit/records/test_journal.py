@@ -103,8 +103,8 @@ def test_a_schema_of_the_future_is_refused_though_its_checksum_fits() -> None:
     members = json.loads(encode(RECORDS[3]))
     del members["checksum"]
     members["schema"] = 2
-    told = members | {"checksum": _checksum(members)}
-    line = json.dumps(told, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    record = members | {"checksum": _checksum(members)}
+    line = json.dumps(record, sort_keys=True, separators=(",", ":")).encode() + b"\n"
     with pytest.raises(ValueError, match="schema 2 is not known"):
         decode(line)
 

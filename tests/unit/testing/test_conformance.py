@@ -109,11 +109,11 @@ def suite(tmp_path: Path, artifacts: Path, monkeypatch: pytest.MonkeyPatch) -> S
     return run
 
 
-def ended(told: str, word: str) -> dict[str, set[str]]:
+def ended(printed: str, word: str) -> dict[str, set[str]]:
     """Return the checks that ended so, by the runtime that they checked."""
     found = defaultdict(set)
     pattern = rf"^{word} \S*::(\w+)\[(\w+)-cpu"
-    for check, runtime in re.findall(pattern, told, re.MULTILINE):
+    for check, runtime in re.findall(pattern, printed, re.MULTILINE):
         found[runtime].add(check)
     return found
 
@@ -121,9 +121,9 @@ def ended(told: str, word: str) -> dict[str, set[str]]:
 @pytest.mark.slow
 def test_the_pages_backend_passes(suite: Suite) -> None:
     code, _, _ = page_example()
-    told = suite({"reference": code})
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert ended(told.stdout, "PASSED")["reference"] == FAULTS.keys() | UNBROKEN
+    ran = suite({"reference": code})
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ended(ran.stdout, "PASSED")["reference"] == FAULTS.keys() | UNBROKEN
 
 
 @pytest.mark.slow
@@ -136,9 +136,9 @@ def test_each_check_sees_the_fault_that_it_is_for(suite: Suite) -> None:
             assert old in broken, f"{check}: the page has no {old!r}"
             broken = broken.replace(old, new)
         codes[check] = broken
-    told = suite(codes)
-    failed = ended(told.stdout, "FAILED")
-    assert {check for check in FAULTS if check not in failed[check]} == set(), told.stdout
+    ran = suite(codes)
+    failed = ended(ran.stdout, "FAILED")
+    assert {check for check in FAULTS if check not in failed[check]} == set(), ran.stdout
 
 
 @pytest.mark.slow
@@ -149,5 +149,5 @@ def test_a_run_that_names_no_backend_says_so(suite: Suite) -> None:
 def test_a_run_of_other_tests_has_no_such_option(tmp_path: Path) -> None:
     (tmp_path / "test_other.py").write_text("def test_nothing(): pass\n")
     command = [sys.executable, "-m", "pytest", "-q", "--backend", "torch-cpu", "test_other.py"]
-    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "unrecognized arguments: --backend" in told.stderr
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "unrecognized arguments: --backend" in ran.stderr

@@ -71,8 +71,8 @@ def test_measured_accuracy_is_the_artifact_s_own_in_percent(tmp_path: Path) -> N
     assert at(dataset, "accuracy_top5", "int8") == pytest.approx(80.0)
     assert at(dataset, "accuracy_images", "int8") == 400
     assert ACCURACIES[int(at(dataset, "accuracy_source", "int8"))] == "measured"
-    (told,) = json.loads(dataset.attrs["accuracy"])
-    assert (told["data"], told["images"], told["precision"]) == ("imagenette", 400, "int8")
+    (result,) = json.loads(dataset.attrs["accuracy"])
+    assert (result["data"], result["images"], result["precision"]) == ("imagenette", 400, "int8")
 
 
 def test_published_accuracy_stands_for_pretrained_fp32_alone(tmp_path: Path) -> None:
@@ -112,10 +112,10 @@ def test_the_accuracy_of_another_artifact_is_left_out_and_said(tmp_path: Path) -
 def test_rows_carry_value_interval_and_source(tmp_path: Path) -> None:
     rows = {row.cell.precision: row.accuracy for row in cell_rows(compiled(tmp_path, MEASURED))}
     assert rows["fp32"] == AccuracyFigure(top1=find("alexnet").top1 or 0.0, source="published")
-    told = rows["int8"]
-    assert told is not None
-    assert (told.source, told.images) == ("measured", 400)
-    assert (told.low, told.top1, told.high) == pytest.approx((50.0, 55.0, 60.0))
+    accuracy = rows["int8"]
+    assert accuracy is not None
+    assert (accuracy.source, accuracy.images) == ("measured", 400)
+    assert (accuracy.low, accuracy.top1, accuracy.high) == pytest.approx((50.0, 55.0, 60.0))
 
 
 @pytest.mark.slow
@@ -141,7 +141,9 @@ def test_a_record_survives_its_file() -> None:
 )
 def test_a_damaged_record_is_refused_in_one_sentence(change: dict[str, Any], cause: str) -> None:
     text = json.dumps(json.loads(MEASURED.to_json()) | change)
-    with pytest.raises(ArtifactError, match="cannot read the accuracy a.json: .*" + cause) as told:
+    with pytest.raises(
+        ArtifactError, match="cannot read the accuracy a.json: .*" + cause
+    ) as caught:
         parse_accuracy(text, "a.json")
-    assert str(told.value).endswith("delete it, or run 'gb eval' again")
-    assert "\n" not in str(told.value)
+    assert str(caught.value).endswith("delete it, or run 'gb eval' again")
+    assert "\n" not in str(caught.value)

@@ -329,9 +329,9 @@ def test_a_directory_that_is_no_run_is_refused_in_one_sentence(
         study.write_text("schema: 9\n")
     else:
         (run / "environment.json").write_text("{")
-    with pytest.raises(RunError, match=message) as told:
+    with pytest.raises(RunError, match=message) as caught:
         open_run(run)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_line_damaged_in_the_middle_is_refused(tmp_path: Path) -> None:
@@ -354,5 +354,5 @@ def test_importing_analysis_loads_nothing_heavy() -> None:
         " 'jinja2', 'yaml'}; "
         "print(sorted(heavy & set(sys.modules)), callable(a.open_run))"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.startswith("[]"), told.stdout
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("[]"), ran.stdout

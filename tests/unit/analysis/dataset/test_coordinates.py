@@ -217,8 +217,8 @@ def test_the_best_batch_and_the_curves_are_of_variants(tmp_path: Path) -> None:
 
 def test_the_csv_has_a_column_for_each_setting(tmp_path: Path) -> None:
     lines = list(csv.DictReader(io.StringIO(cells_csv(cell_rows(compiled(tmp_path))))))
-    told = [(line["setting.allow_spinning"], line["setting.channels_last"]) for line in lines]
-    assert told == [("1", "")] * 2 + [("0", "")] * 2 + [("", "0")] * 2
+    settings = [(line["setting.allow_spinning"], line["setting.channels_last"]) for line in lines]
+    assert settings == [("1", "")] * 2 + [("0", "")] * 2 + [("", "0")] * 2
 
 
 def test_the_largest_batch_is_of_the_variant_and_widens_no_dimension(tmp_path: Path) -> None:

@@ -424,8 +424,8 @@ def test_what_may_differ_and_where_to_are_checked(tmp_path: Path, a: Path) -> No
 @pytest.mark.slow
 def test_the_parts_of_a_merged_dataset_keep_their_environment(tmp_path: Path, a: Path) -> None:
     b = run_of(tmp_path / "b", environment=on("other"))
-    told = json.loads(merge([a, b]).attrs["parts"])
-    machines = [json.loads(part["attributes"]["environment"])["machine"] for part in told]
+    result = json.loads(merge([a, b]).attrs["parts"])
+    machines = [json.loads(part["attributes"]["environment"])["machine"] for part in result]
     assert [machine["hostname"] for machine in machines] == ["bench", "other"]
 
 

@@ -32,12 +32,12 @@ def record(backend: str, batch_size: Any = 1, **settings: Any) -> Repetition:
     return replace(runs.repetition(cell), settings=TOLD | settings)
 
 
-def told(*records: Repetition) -> list[InForce]:
+def settings_of(*records: Repetition) -> list[InForce]:
     return list(fairness(records).variants)
 
 
 def between(a: Repetition, b: Repetition) -> list[str]:
-    return [str(mismatch) for mismatch in mismatches(*told(a, b))]
+    return [str(mismatch) for mismatch in mismatches(*settings_of(a, b))]
 
 
 def test_every_factor_has_a_nature() -> None:
@@ -96,14 +96,16 @@ def test_the_runtimes_own_choice_is_a_mismatch_within_one_runtime() -> None:
 
 
 def test_a_value_that_is_not_told_is_an_unknown_and_not_a_difference() -> None:
-    found = mismatches(*told(record("torch-cpu", spinning=None), record("onnxruntime-cpu")))
+    found = mismatches(*settings_of(record("torch-cpu", spinning=None), record("onnxruntime-cpu")))
     assert found == [Mismatch("spinning", Kind.UNKNOWN, "not reported by torch-cpu")]
-    both = mismatches(*told(record("a-cpu", spinning=None), record("b-cpu", spinning=None)))
+    both = mismatches(*settings_of(record("a-cpu", spinning=None), record("b-cpu", spinning=None)))
     assert [str(mismatch) for mismatch in both] == ["spinning: not reported by either"]
 
 
 def test_a_librarys_default_is_not_known_to_be_on() -> None:
-    found = mismatches(*told(record("torch-cpu", spinning="OpenMP's default"), record("b-cpu")))
+    found = mismatches(
+        *settings_of(record("torch-cpu", spinning="OpenMP's default"), record("b-cpu"))
+    )
     assert found == [Mismatch("spinning", Kind.UNKNOWN, "OpenMP's default against on")]
 
 
@@ -121,7 +123,9 @@ def test_a_library_that_both_loaded_in_other_versions_is_a_mismatch() -> None:
 
 
 def test_an_option_of_a_provider_is_no_version() -> None:
-    (found,) = told(record("onnxruntime-cpu", **{"provider.level": "1.2.3", "onnxruntime": "1.31"}))
+    (found,) = settings_of(
+        record("onnxruntime-cpu", **{"provider.level": "1.2.3", "onnxruntime": "1.31"})
+    )
     assert found.libraries == ("onnxruntime",)
 
 
@@ -130,7 +134,7 @@ def test_a_value_that_differs_between_cells_of_a_backend_is_listed() -> None:
         record("torch-cpu", batch_size=1, threads=1),
         record("torch-cpu", batch_size=4, threads=2),
     ]
-    (found,) = told(*records)
+    (found,) = settings_of(*records)
     assert found.text("threads") == "1 or 2"
 
 
@@ -175,7 +179,7 @@ def test_backends_stand_in_the_studys_order_not_in_that_of_the_shuffled_journal(
 def test_precisions_of_a_backend_are_apart_where_a_run_has_several() -> None:
     half = record("torch-cpu", arithmetic="fp16")
     half = replace(half, cell=replace(half.cell, precision="fp16"))
-    assert [v.label for v in told(record("torch-cpu"), half)] == [
+    assert [v.label for v in settings_of(record("torch-cpu"), half)] == [
         "torch-cpu fp32",
         "torch-cpu fp16",
     ]

@@ -84,6 +84,6 @@ def test_without_preprocessing_in_the_window_nothing_is_said(tmp_path: Path, sha
     records: list[Record] = [runs.repetition(CELL, block) for block in range(3)]
     run = runs.write_run(tmp_path, records, runs.study(batch_sizes=(4,)))
     dataset = compile_dataset(run)
-    if shares == "absent":  # compiled before they were told
+    if shares == "absent":  # compiled before they were recorded
         dataset = dataset.drop_vars(["preprocessing_time_share", "preprocessing_cpu_share"])
     assert "preprocessing-inside" not in {caveat.code for caveat in caveats(dataset)}

@@ -243,9 +243,9 @@ def test_one_repetition_has_shares_but_no_interval() -> None:
 
 def test_json_and_csv_hold_every_operator(tmp_path: Path) -> None:
     found = attribute(THREE)
-    told = json.loads(layers.layers_as_json(found, 1))
-    assert told["schema_version"] == 1
-    assert [row["name"] for row in told["by_layer"]] == ["features", "head", BETWEEN]
+    result = json.loads(layers.layers_as_json(found, 1))
+    assert result["schema_version"] == 1
+    assert [row["name"] for row in result["by_layer"]] == ["features", "head", BETWEEN]
     path = tmp_path / "rows.csv"
     layers.write_csv(found, path)
     with path.open() as file:
@@ -265,8 +265,8 @@ def test_the_tables_tell_the_window_its_rows_and_what_they_rest_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     layers.show(attribute(THREE), 1)
-    told = " ".join(capsys.readouterr().out.split())
-    assert told.startswith("tiny on onnxruntime-cpu, fp32, batch 4: per image 24.9 ms")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.startswith("tiny on onnxruntime-cpu, fp32, batch 4: per image 24.9 ms")
     for line in (
         "features 2 60.0% 14.9 ms 300 mJ ± ",
         "between operators 10.0% 2.49 ms 50 mJ ± ",
@@ -276,7 +276,7 @@ def test_the_tables_tell_the_window_its_rows_and_what_they_rest_on(
         "attributed by their share of the time, not measured: ± is what metering leaves, and how",
         "take together 105.0% (105.0% to 105.0%) of its time and 105.0% (105.0% to 105.0%) of its",
     ):
-        assert line in told, told
+        assert line in printed, printed
 
 
 def test_the_page_works_offline_and_has_a_bar_for_each_layer(tmp_path: Path) -> None:

@@ -111,10 +111,10 @@ def test_what_no_cell_has_is_refused_with_what_there_is(
     dataset = open_run(run)
     with pytest.raises(UnknownNameError, match="did you mean 'torch-cpu'"):
         timeline(dataset, cell_rows(dataset), TimelineChoice(backend="torch-cp"))
-    code, _, told = gb(capsys, "report", run, "--timeline-batch", 7)
-    assert (code, told.count("\n")) == (2, 1)
-    assert "no cell has batch 7" in told
-    assert told.endswith("the run has 1, 8\n")
+    code, _, errors = gb(capsys, "report", run, "--timeline-batch", 7)
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "no cell has batch 7" in errors
+    assert errors.endswith("the run has 1, 8\n")
     trainings = plain_run(tmp_path / "trainings")
     with pytest.raises(UsageError, match="trainings is of trainings"):
         write_report(trainings, timeline_batch=8)

@@ -69,8 +69,8 @@ def test_machines_side_by_side_have_a_report_each_and_a_page_that_leads_to_them(
         assert target.parent.parent == page.parent
         assert "16 of 16 repetitions measured" in own(target)
     app(["report", str(merged), "--json"], standalone_mode=False)
-    told = json.loads(capsys.readouterr().out)
-    assert (told["report"], list(told["answers"])) == (str(page), ["bench", "<b>../x</b>"])
+    result = json.loads(capsys.readouterr().out)
+    assert (result["report"], list(result["answers"])) == (str(page), ["bench", "<b>../x</b>"])
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A file of torch.save is told from one of torch.jit.save by its content, and never unpickled."""
+"""A file of torch.save is recognised by its content, beside torch.jit.save; never unpickled."""
 
 from argparse import Namespace
 from pathlib import Path

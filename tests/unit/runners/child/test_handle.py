@@ -81,8 +81,8 @@ def test_a_child_ends_with_its_parent() -> None:
     import subprocess
     import sys
 
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    pid = int(told.stdout)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    pid = int(ran.stdout)
     deadline = time.monotonic() + 10
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the child outlived its parent"

@@ -116,5 +116,5 @@ def test_what_cannot_be_read_again_says_nothing() -> None:
 def answer(printed: str, errors: IO[bytes] | int) -> bool:
     """Ask a process that has printed something to its standard error."""
     command = [sys.executable, "-c", VAGUE, printed]
-    told = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, check=True)
-    return told.stdout.strip() == b"True"
+    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, check=True)
+    return ran.stdout.strip() == b"True"

@@ -1,4 +1,4 @@
-"""Which meters a run gets, and what it is told about the others."""
+"""Which meters a run gets, and what it reports of the others."""
 
 import subprocess
 import sys

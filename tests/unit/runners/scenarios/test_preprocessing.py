@@ -238,12 +238,12 @@ def test_what_was_preprocessed_is_told_for_the_window_alone(folder: Path) -> Non
     run = preprocessor.before(Fed(None), lambda: None, 2)  # type: ignore[arg-type]
     for _ in range(4):
         run()  # they begin at 0, 6, 12 and 18
-    told = preprocessor.total(6.0, 18.0)
-    assert told.images == 4
-    assert told.decode_s == 2 * 2
-    assert told.transform_s == 2 * (5 - 2)
-    assert 0 < told.cpu_s <= told.process_cpu_s
-    assert told.cpu_s < preprocessor.total(0.0, 24.0).cpu_s
+    total = preprocessor.total(6.0, 18.0)
+    assert total.images == 4
+    assert total.decode_s == 2 * 2
+    assert total.transform_s == 2 * (5 - 2)
+    assert 0 < total.cpu_s <= total.process_cpu_s
+    assert total.cpu_s < preprocessor.total(0.0, 24.0).cpu_s
     assert preprocessor.total(18.5, 30.0).images == 0
 
 

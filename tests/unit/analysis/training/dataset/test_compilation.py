@@ -40,7 +40,7 @@ def one(dataset: xr.Dataset, name: str, **more: object) -> float:
     return float(dataset[name].sel(AT | more).item())
 
 
-def told(dataset: xr.Dataset, name: str, **more: object) -> str:
+def text_at(dataset: xr.Dataset, name: str, **more: object) -> str:
     return str(dataset[name].sel(AT | more).item())
 
 
@@ -164,7 +164,7 @@ def test_failures_and_what_is_not_finished_keep_their_epochs_and_their_cost(
     dataset = compile_training(training_runs.troubled_run(tmp_path))
     status = [STATUSES[code] for code in dataset["status"].sel(model="simple-cnn").values.flat]
     assert status == ["error", "ok", "not_run"]
-    assert told(dataset, "reason").startswith("the loss is nan")
+    assert text_at(dataset, "reason").startswith("the loss is nan")
     assert one(dataset, "sessions", repetition=1) == 2
     # Failed: two epochs of 50 J, and 5 J behind the checkpoint.
     assert one(dataset, "lost_energy") == 5.0
@@ -181,7 +181,7 @@ def test_failures_and_what_is_not_finished_keep_their_epochs_and_their_cost(
     # Not finished: the last beat that no checkpoint followed is what is lost.
     assert one(dataset, "lost_energy", repetition=2) == 7.0
     assert one(dataset, "spent_energy", repetition=2) == pytest.approx(107.0)
-    assert "has not ended: 2 epochs of it are on record" in told(dataset, "reason", repetition=2)
+    assert "has not ended: 2 epochs of it are on record" in text_at(dataset, "reason", repetition=2)
     # No energy is no zero.
     missing = dataset["energy_per_image_seen"].sel(model="dense-linear", repetition=1)
     assert math.isnan(missing.item())
@@ -360,4 +360,4 @@ def test_an_estimate_says_what_it_assumes_and_a_hole_why(tmp_path: Path) -> None
     )
     whole = Phase(duration_s=1.0, images=10, energy=(why,))
     dataset = compiled(tmp_path, *training_runs.trained(CELL, whole=whole))
-    assert told(dataset, "energy_reason", domain="package-0") == "the counter stood still"
+    assert text_at(dataset, "energy_reason", domain="package-0") == "the counter stood still"

@@ -55,8 +55,8 @@ def facts(page: Path) -> dict[str, Any]:
     """What the page's script draws."""
     found = re.search(r'id="figures">(.*?)</script>', page.read_text(), re.DOTALL)
     assert found
-    told: dict[str, Any] = json.loads(found[1])
-    return told
+    printed: dict[str, Any] = json.loads(found[1])
+    return printed
 
 
 def test_the_answer_of_a_comparison_names_the_greenest_and_the_most_accurate(delrey: Path) -> None:
@@ -420,10 +420,10 @@ def test_the_command_tells_the_answer_and_where_the_report_is(
     tmp_path: Path, no_figures: None
 ) -> None:
     run = fakes.search_run(tmp_path)
-    told = CliRunner().invoke(app, ["report", str(run)])
-    assert told.exit_code == 0, told.output
-    assert "fake-training: gp came within 1 % of the best accuracy" in told.output
-    assert f"report: {run / 'report' / 'index.html'}" in told.output
+    ran = CliRunner().invoke(app, ["report", str(run)])
+    assert ran.exit_code == 0, ran.output
+    assert "fake-training: gp came within 1 % of the best accuracy" in ran.output
+    assert f"report: {run / 'report' / 'index.html'}" in ran.output
     answer = json.loads(CliRunner().invoke(app, ["report", str(run), "--json"]).output)
     assert answer["answers"]["fake-training"][0].startswith("gp came within 1 %")
 

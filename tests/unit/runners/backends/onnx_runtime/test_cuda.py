@@ -280,9 +280,9 @@ def test_tensorrt_leaves_what_it_cannot_to_cuda_when_it_may(ort: FakeOrt) -> Non
 
 def test_nodes_that_the_provider_cannot_run_are_refused_by_name(ort: FakeOrt) -> None:
     ort.on_cpu = ("conv", "relu", "flat", "scaled")
-    with pytest.raises(PlacementError) as told:
+    with pytest.raises(PlacementError) as caught:
         load()
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "CUDAExecutionProvider left nodes of tiny.onnx (4 of 9 to CPUExecutionProvider: "
         "Conv 'conv', Relu 'relu', Reshape 'flat' and 1 more); "
         "pass --allow-fallback to measure the mixture and record it"
@@ -301,9 +301,9 @@ def test_nodes_that_compute_sizes_alone_may_be_on_the_cpu_and_are_named(ort: Fak
 
 def test_a_node_that_no_provider_has_a_kernel_for_is_named(ort: FakeOrt) -> None:
     ort.nowhere = "relu"
-    with pytest.raises(PlacementError) as told:
+    with pytest.raises(PlacementError) as caught:
         load(precision="bf16")
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "neither CUDAExecutionProvider nor the CPU has a kernel for Relu 'relu' of tiny.onnx; "
         "choose another precision, or measure this one with torch"
     )
@@ -333,9 +333,9 @@ def test_an_option_that_is_taken_but_not_listed_is_refused(
 ) -> None:
     listed = {"CUDAExecutionProvider": {"use_tf32": "0", "device_id": "0"}}
     monkeypatch.setattr(Session, "get_provider_options", lambda self: listed)
-    with pytest.raises(StudyError) as told:
+    with pytest.raises(StudyError) as caught:
         load(provider__nonsense="7")
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "CUDAExecutionProvider has no option 'nonsense'; it has device_id, use_tf32"
     )
     load(provider__use_tf32="0")
@@ -361,9 +361,9 @@ def test_with_a_fallback_allowed_they_run_and_it_is_recorded(ort: FakeOrt) -> No
 
 def test_an_option_that_the_provider_refuses_is_told_with_a_cure(ort: FakeOrt) -> None:
     ort.known = tuple(PROVIDERS["cuda"].defaults("fp32", 1, None))
-    with pytest.raises(StudyError) as told:
+    with pytest.raises(StudyError) as caught:
         load(provider__nonsense="7")
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "CUDAExecutionProvider refuses nonsense=7: Unknown option: nonsense; see its page under "
         "https://onnxruntime.ai/docs/execution-providers for names and values"
     )

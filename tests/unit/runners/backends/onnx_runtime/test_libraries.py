@@ -31,10 +31,10 @@ def test_all_that_the_cuda_provider_lacks_is_the_driver() -> None:
 
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         pytest.skip("this platform has no onnxruntime-gpu wheel")
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", CODE], capture_output=True, text=True, check=True
     ).stdout.strip()
-    assert told == "None" or "(libcuda.so.1: cannot open shared object file" in told
+    assert printed == "None" or "(libcuda.so.1: cannot open shared object file" in printed
 
 
 def test_the_table_installs_the_tensorrt_that_the_provider_was_linked_with() -> None:

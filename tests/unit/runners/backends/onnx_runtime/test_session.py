@@ -103,13 +103,13 @@ def test_what_is_set_is_in_force(network: Path) -> None:
     )
     backend.run()
     np.testing.assert_allclose(only_output(backend), expected(), rtol=1e-5)
-    told = backend.settings
-    assert told["threads"] == told["inter_op_threads"] == 2
-    assert told["spinning"] is False
-    assert told["optimization"] == "ORT_ENABLE_EXTENDED"
-    assert told["execution_mode"] == "parallel"
-    assert told["dynamic_block_base"] == "4"
-    assert told["denormal_as_zero"] is True
+    settings = backend.settings
+    assert settings["threads"] == settings["inter_op_threads"] == 2
+    assert settings["spinning"] is False
+    assert settings["optimization"] == "ORT_ENABLE_EXTENDED"
+    assert settings["execution_mode"] == "parallel"
+    assert settings["dynamic_block_base"] == "4"
+    assert settings["denormal_as_zero"] is True
 
 
 def test_operators_that_wait_for_each_other_do_not_count_as_parallel(network: Path) -> None:
@@ -138,8 +138,8 @@ def test_the_optimiser_that_crashes_is_left_out_of_fp16_on_the_cpu(
     options = session_options(
         ort, precision=precision, threads=1, settings={}, may_run_on_cpu=may_run_on_cpu
     )
-    told = in_force(ort, PROVIDERS["cpu"], precision, options, {})
-    assert (told["optimization"] == f"ORT_ENABLE_ALL without {CRASHING}") is left_out
+    settings = in_force(ort, PROVIDERS["cpu"], precision, options, {})
+    assert (settings["optimization"] == f"ORT_ENABLE_ALL without {CRASHING}") is left_out
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,16 @@ def test_what_the_cpu_does_not_have_is_refused(network: Path, name: str, words: 
 def test_nodes_without_their_provider_are_refused_with_names_and_cause(network: Path) -> None:
     if cuda_driver.unavailable() is None or "cuda" not in _built_in():
         pytest.skip("wants the CUDA provider and no CUDA device")
-    with pytest.raises(PlacementError) as told:
+    with pytest.raises(PlacementError) as caught:
         OnnxSession(task(network, "onnxruntime-cuda"))
-    assert str(told.value).startswith(
+    assert str(caught.value).startswith(
         "CUDAExecutionProvider left nodes of double.onnx (2 of 2 to CPUExecutionProvider: "
         "Add 'node_add', Softplus 'node_softplus') because the library of CUDAExecutionProvider "
         "cannot be loaded ("
     )
-    assert str(told.value).endswith("or pass --allow-fallback to measure the mixture and record it")
+    assert str(caught.value).endswith(
+        "or pass --allow-fallback to measure the mixture and record it"
+    )
 
 
 def test_a_provider_that_does_not_start_is_replaced_if_that_is_allowed(network: Path) -> None:

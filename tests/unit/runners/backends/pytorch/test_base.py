@@ -1,4 +1,4 @@
-"""PyTorch's backends compute the artifact's network, as they are told, and say what is in force."""
+"""PyTorch's backends compute the artifact's network, with the settings that they report."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,10 +178,10 @@ def test_an_exported_program_is_built_again_with_the_artifacts_weights(
 
 
 def test_every_factor_is_told_but_those_of_the_process(task: Sourced) -> None:
-    told = in_force(task)
-    assert set(FACTORS) - set(told) == {"affinity", "transfers"}
-    assert told["graph_capture"] == told["autotuning"] == told["optimization"] == "none"
-    assert told["torch"] == torch.__version__
+    settings = in_force(task)
+    assert set(FACTORS) - set(settings) == {"affinity", "transfers"}
+    assert settings["graph_capture"] == settings["autotuning"] == settings["optimization"] == "none"
+    assert settings["torch"] == torch.__version__
 
 
 def test_threads_are_those_of_the_study_unless_they_are_set(task: Sourced) -> None:
@@ -226,7 +226,7 @@ def test_tf32_is_off_and_cudnn_searches_unless_it_is_set(
     task: Sourced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is asked of CUDA's libraries can be seen without a GPU."""
-    monkeypatch.setattr(base, "_ON_CUDA", ())  # let a CPU backend be told
+    monkeypatch.setattr(base, "_ON_CUDA", ())  # let a CPU backend take one
     for settings, tf32, search in (({}, False, False), (FLIPPED, True, True), ({}, False, False)):
         in_force(task, **settings)
         assert torch.backends.cuda.matmul.allow_tf32 is tf32

@@ -1,4 +1,4 @@
-"""What torch compiles is compiled, kept where it is told, and computes the network."""
+"""What torch compiles is compiled, kept in the folder that is named, and computes the network."""
 
 import copy
 import json
@@ -87,11 +87,11 @@ def repetition(
     target: str, cache: Path | None, precision: str = "fp32", **settings: Any
 ) -> dict[str, Any]:
     order = json.dumps([target, str(cache) if cache else None, precision, settings])
-    told = subprocess.run(
+    ran = subprocess.run(
         [sys.executable, "-c", REPETITION, order], capture_output=True, text=True, check=False
     )
-    assert told.returncode == 0, told.stderr[-2000:]
-    members: dict[str, Any] = json.loads(told.stdout.splitlines()[-1])
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    members: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
     return members
 
 

@@ -36,8 +36,8 @@ def gpu(tmp_path: Path, library: Path) -> Iterator[nvml.FakeNvml]:
 def _measure(
     gpu: nvml.FakeNvml, fault: Callable[[float], None], window_s: float = 1.0
 ) -> tuple[EnergyFigure, float]:
-    """Measure a window into which ``fault``, told the window's start, puts something."""
-    # read more often than by default: what happens between two reads cannot be told from less power
+    """Measure a window into which ``fault`` puts something; it is given the start of the window."""
+    # read often: what happens between two reads cannot be distinguished from less power
     with NvmlMeter.open(OPTIONS) as meter, Recorder([meter], interval_s=0.005) as recorder:
         start_s = recorder.begin()
         fault(start_s)

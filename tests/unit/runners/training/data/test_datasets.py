@@ -319,9 +319,9 @@ def test_without_a_network_a_download_ends_in_one_sentence_with_what_to_do(
     monkeypatch.setattr("urllib.request.urlopen", offline)
     with pytest.raises(UsageError) as caught:
         datasets.prepare(name, tmp_path)
-    told = str(caught.value)
-    assert told.startswith(f"cannot have {name}: it is not whole in {tmp_path}")
-    assert "Name or service not known" in told
-    assert "connect to the network once" in told
-    assert "\n" not in told
+    printed = str(caught.value)
+    assert printed.startswith(f"cannot have {name}: it is not whole in {tmp_path}")
+    assert "Name or service not known" in printed
+    assert "connect to the network once" in printed
+    assert "\n" not in printed
     assert caught.value.exit_code == 2

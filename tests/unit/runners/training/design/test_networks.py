@@ -47,14 +47,14 @@ def losses(
     """Train on one batch over and over; return the loss of each step."""
     torch.manual_seed(0)  # of dropout
     adam = optimizer({"learning_rate": rate}, network.parameters())
-    told = []
+    history = []
     for _ in range(steps):
         adam.zero_grad()
         loss = nn.functional.cross_entropy(network(images), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
-        told.append(loss.item())
-    return told
+        history.append(loss.item())
+    return history
 
 
 def parameters(network: nn.Module) -> int:
@@ -81,8 +81,8 @@ def test_each_of_the_eight_variants_of_the_layer_study_learns_the_digits(
     assert count(network, nn.Conv2d) == convolutions
     assert count(network, nn.ReLU) == relu * convolutions
     assert count(network, nn.MaxPool2d) == min(convolutions, 3)  # 8x8, 4x4, 2x2, 1x1
-    told = losses(network, *digits, steps=30, rate="0.005")
-    assert told[-1] < 0.5 * told[0]
+    history = losses(network, *digits, steps=30, rate="0.005")
+    assert history[-1] < 0.5 * history[0]
 
 
 @pytest.mark.parametrize("factors", list(product((3, 7), (1, 4))))
@@ -179,8 +179,8 @@ def test_published_networks_learn_the_digits(
 ) -> None:
     images, labels = (part[:16] for part in digits)
     network = building.build(name, {"dropout": "0"}, (1, side, side), 10, seed=0)
-    told = losses(network, resized(images, side), labels, steps=6)
-    assert told[-1] < 0.95 * told[0]
+    history = losses(network, resized(images, side), labels, steps=6)
+    assert history[-1] < 0.95 * history[0]
 
 
 @pytest.mark.slow
@@ -190,8 +190,8 @@ def test_the_networks_of_del_rey_learn_the_digits_at_a_size_of_64(
 ) -> None:
     images, labels = (part[:8] for part in digits)
     network = building.build(name, {"head": "delrey"}, (1, 64, 64), 10, seed=0)
-    told = losses(network, resized(images, 64), labels, steps=5, rate="0.0003")
-    assert told[-1] < 0.9 * told[0]
+    history = losses(network, resized(images, 64), labels, steps=5, rate="0.0003")
+    assert history[-1] < 0.9 * history[0]
 
 
 @pytest.mark.parametrize(
@@ -302,8 +302,10 @@ def test_every_network_that_is_named_is_found_without_importing_torch() -> None:
         "[datasets.find(name) for name in datasets.names()];"
         "print([n for n in ('torch', 'torchvision', 'timm', 'sklearn') if n in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    history = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert history.stdout.strip() == "[]"
 
 
 def test_dense_linear_is_dense_with_widths_in_equal_steps() -> None:

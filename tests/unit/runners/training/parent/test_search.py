@@ -1,4 +1,4 @@
-"""Strategies: what they propose, what they are told, and that they are really wired."""
+"""Strategies: what they propose, what results they are given, and that they are really wired."""
 
 import itertools
 import math
@@ -53,14 +53,14 @@ def goodness(proposal: dict[str, str]) -> float:
 
 def go_on(design: Search, strategy: str, trials: int, seed: int = 1) -> list[TrialResult]:
     """Do the first trials of a search; every fifth one fails."""
-    told: list[TrialResult] = []
+    results: list[TrialResult] = []
     for number in range(trials):
-        proposal = propose(design, strategy, told, seed)
+        proposal = propose(design, strategy, results, seed)
         assert proposal is not None
         figures = (goodness(proposal), float(proposal["linear_layers"]))
         values = figures if design.objective == "both" else figures[:1]
-        told.append(TrialResult(proposal, None if number % 5 == 4 else values))
-    return told
+        results.append(TrialResult(proposal, None if number % 5 == 4 else values))
+    return results
 
 
 def ended(energy_j: float | None = 12.5, **members: Any) -> Training:
@@ -112,10 +112,10 @@ def test_a_grid_visits_each_point_once_in_an_order_of_its_seed_and_ends() -> Non
     assert grid_size(design) == 8
     visits = {}
     for seed in (1, 2):
-        told: list[TrialResult] = []
-        while (proposal := propose(design, "grid", told, seed)) is not None:
-            told.append(TrialResult(proposal, (0.5,)))
-        visits[seed] = [tuple(trial.settings[name] for name in design.space) for trial in told]
+        results: list[TrialResult] = []
+        while (proposal := propose(design, "grid", results, seed)) is not None:
+            results.append(TrialResult(proposal, (0.5,)))
+        visits[seed] = [tuple(trial.settings[name] for name in design.space) for trial in results]
         assert sorted(visits[seed]) == list(
             itertools.product(["0", "1"], ["0.1", "0.2", "0.3", "0.4"])
         )
@@ -125,10 +125,10 @@ def test_a_grid_visits_each_point_once_in_an_order_of_its_seed_and_ends() -> Non
 
 def test_others_go_on_where_the_grid_is_exhausted() -> None:
     design = search(space={"relu": [0, 1]})
-    told = [TrialResult({"relu": text}, (0.5,)) for text in ("0", "1")]
-    assert propose(design, "grid", told, 0) is None
+    results = [TrialResult({"relu": text}, (0.5,)) for text in ("0", "1")]
+    assert propose(design, "grid", results, 0) is None
     for strategy in ("random", "gp", "tpe"):
-        assert propose(design, strategy, told, 0) in ({"relu": "0"}, {"relu": "1"})
+        assert propose(design, strategy, results, 0) in ({"relu": "0"}, {"relu": "1"})
 
 
 @pytest.mark.slow
@@ -142,8 +142,8 @@ def test_a_strategy_proposes_within_the_space_and_the_same_when_told_the_same(
             search(objective, strategies=(strategy,))
         return
     design = search(objective)
-    told = go_on(design, strategy, 8)
-    for trial in told:
+    results = go_on(design, strategy, 8)
+    for trial in results:
         proposal = trial.settings
         assert list(proposal) == list(SPACE)
         assert 0.001 <= float(proposal["learning_rate"]) <= 0.1
@@ -152,9 +152,9 @@ def test_a_strategy_proposes_within_the_space_and_the_same_when_told_the_same(
         assert proposal["batch_size"] in ("16", "32")
         assert proposal["optimizer"] == "adam"
     for count in (0, 5, 7):  # as a resumed run would ask
-        assert propose(design, strategy, told[:count], 1) == told[count].settings
+        assert propose(design, strategy, results[:count], 1) == results[count].settings
     assert [trial.settings for trial in go_on(design, strategy, 3, seed=2)] != [
-        trial.settings for trial in told[:3]
+        trial.settings for trial in results[:3]
     ]
     assert capfd.readouterr() == ("", "")
 
@@ -172,26 +172,26 @@ def test_random_trials_are_spread_evenly_over_a_range_or_over_its_decades(
     ends: dict[str, Any], middle: float
 ) -> None:
     design = search(space={"width": ends}, trials=100)
-    told: list[TrialResult] = []
+    results: list[TrialResult] = []
     for _ in range(100):
-        proposal = propose(design, "random", told, 0)
+        proposal = propose(design, "random", results, 0)
         assert proposal is not None
-        told.append(TrialResult(proposal, (0.5,)))
-    below = sum(float(trial.settings["width"]) < middle for trial in told)
+        results.append(TrialResult(proposal, (0.5,)))
+    below = sum(float(trial.settings["width"]) < middle for trial in results)
     assert 35 <= below <= 65  # a half, within three standard deviations
 
 
 @pytest.mark.parametrize("strategy", ["gp", "tpe"])
 def test_what_failed_is_not_proposed_for_ever(strategy: str) -> None:
     design = search(space={"relu": [0, 1]}, trials=40)
-    told = [TrialResult({"relu": "1"}, (0.5 + number / 1e4,)) for number in range(10)]
-    told += [TrialResult({"relu": "0"}, None)]
+    results = [TrialResult({"relu": "1"}, (0.5 + number / 1e4,)) for number in range(10)]
+    results += [TrialResult({"relu": "0"}, None)]
     proposals = []
     for _ in range(8):  # what was never seen well looks worth a try each time
-        proposal = propose(design, strategy, told, 3)
+        proposal = propose(design, strategy, results, 3)
         assert proposal is not None
         proposals.append(proposal["relu"])
-        told.append(TrialResult(proposal, None if proposal["relu"] == "0" else (0.5,)))
+        results.append(TrialResult(proposal, None if proposal["relu"] == "0" else (0.5,)))
     assert "1" in proposals
 
 
