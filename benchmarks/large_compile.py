@@ -209,9 +209,11 @@ def _write(run: Path, design: list[Cell], repetitions: int, **factors: object) -
     (run / "study.yaml").write_text(yaml.safe_dump(study))
 
 
-def records(design: list[Cell], repetitions: int) -> Iterator[Record]:
+def records(
+    design: list[Cell], repetitions: int, draw: random.Random | None = None
+) -> Iterator[Record]:
     """Draw the records of a run, shuffled within each block."""
-    draw = random.Random(0)
+    draw = draw or random.Random(0)
     backends = list(dict.fromkeys(cell.backend for cell in design))
     for block in range(repetitions):
         for backend in backends:

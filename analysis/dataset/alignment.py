@@ -38,31 +38,44 @@ def widened(
     wide = [_completed(part, servers=servers) for part in parts.values()]
     wide = [_with_settings(part, settings, wide) for part in wide]
     labels = {
-        dim: np.array(
-            _union(part[dim].values.tolist() for part in wide),
-            dtype=np.result_type(*(part[dim].dtype for part in wide)),
+        str(dim): np.array(
+            _union(part.variables[dim].values.tolist() for part in wide),
+            dtype=np.result_type(*(part.variables[dim].dtype for part in wide)),
         )
         for dim in wide[0].dims
         if dim != but
     }
-    attrs = {dim: wide[0][dim].attrs for dim in wide[0].dims}
-    variables = table(servers=servers)
+    attrs = {dim: wide[0].variables[dim].attrs for dim in wide[0].dims}
     found = []
     for part in wide:
-        coords = {
-            name: "" if coord.dtype.kind in "OUT" else _nothing(coord.dtype)
-            for name, coord in part.coords.items()
-            if name not in part.dims
-        }
-        typed = {
-            name: "" if variable.kind == "text" else part[name].dtype.type(variable.missing)
-            for name, (variable, _) in variables.items()
-        }
-        part = part.reindex(labels, fill_value=typed | coords)
+        # A file's width of texts would cut longer ones.
+        part = _with_labels(part, labels).drop_encoding()
         for dim, attributes in attrs.items():
-            part[dim].attrs.update(attributes)
-        found.append(part.drop_encoding())  # a file's width of texts would cut longer ones
+            part.variables[dim].attrs.update(attributes)
+        found.append(part)
     return found, settings
+
+
+def _with_labels(part: "xr.Dataset", labels: "Mapping[str, np.ndarray]") -> "xr.Dataset":
+    """Give a dataset these labels, holes where it has none; a copy of one that has them all."""
+    import numpy as np
+
+    own = {dim: part.variables[dim].values for dim in labels}
+    if all(
+        own[dim].dtype == wanted.dtype and np.array_equal(own[dim], wanted)
+        for dim, wanted in labels.items()
+    ):
+        return part.copy()
+    coords = {
+        name: "" if coord.dtype.kind in "OUT" else _nothing(coord.dtype)
+        for name, coord in part.coords.items()
+        if name not in part.dims
+    }
+    typed = {
+        name: "" if variable.kind == "text" else part[name].dtype.type(variable.missing)
+        for name, (variable, _) in table(servers="traffic" in part.dims).items()
+    }
+    return part.reindex(labels, fill_value=typed | coords)
 
 
 def _common_settings(parts: "Mapping[str, xr.Dataset]") -> dict[str, str]:
@@ -93,6 +106,8 @@ def _completed(part: "xr.Dataset", *, servers: bool) -> "xr.Dataset":
         }
         part = part.assign_coords(none)
     variables, later = table(servers=servers), {}
+    if [*variables] == [*part.data_vars]:
+        return part
     for name in variables.keys() - part.keys():
         variable, dims = variables[name]
         shape = [part.sizes[dim] for dim in dims]
@@ -114,7 +129,7 @@ def _with_settings(
         if name not in part.coords:
             attrs = next(one[name].attrs for one in parts if name in one.coords)
             lacking[name] = ("variant", np.full(part.sizes["variant"], ""), attrs)
-    return part.assign_coords(lacking)
+    return part.assign_coords(lacking) if lacking else part
 
 
 def _nothing(dtype: "np.dtype[np.generic]") -> float | int:
@@ -127,11 +142,15 @@ def common_coordinates(
     """Part the coordinates into those that the datasets agree about and the names of the rest."""
     kept, differing = {}, []
     for name in (name for name in parts[0].coords if name not in parts[0].dims):
+        variables = [part.variables[name] for part in parts]
+        if all(alike(variables[0], other) for other in variables[1:]):
+            kept[name] = parts[0][name]
+            continue
         arrays = [part[name] for part in parts]
         missing = "" if arrays[0].dtype.kind in "OUT" else _nothing(arrays[0].dtype)
         found, agreed = arrays[0], True
         for other in arrays[1:]:
-            if alike(found, other):
+            if alike(found.variable, other.variable):
                 continue
             ours, theirs = known(found, missing), known(other, missing)
             agreed &= not bool((ours & theirs & (found != other)).any())
@@ -143,8 +162,8 @@ def common_coordinates(
     return kept, differing
 
 
-def alike(array: "xr.DataArray", other: "xr.DataArray") -> bool:
-    """Say whether two arrays have the same type and values, without a step by step comparison."""
+def alike(array: "xr.Variable", other: "xr.Variable") -> bool:
+    """Say whether two variables have one type and equal values, as fast as can be."""
     import numpy as np
 
     if (array.dims, array.dtype) != (other.dims, other.dtype):

@@ -57,7 +57,8 @@ def read_dataset_file(path: Path) -> "xr.Dataset":
     stated = dataset.attrs.pop(CONTENTS, None)
     try:
         require_attributes(dataset.attrs)
-        kept = dataset[[name for name in dataset.variables if name in known_names(dataset)]]
+        known = known_names(dataset)
+        kept = dataset[[name for name in dataset.variables if name in known]]
         found = upgraded(kept) if is_earlier(kept.attrs) else kept
         require_form(found)
     except ValueError as error:

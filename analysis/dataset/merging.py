@@ -184,20 +184,15 @@ def _repeated(
     for name in differing:
         allowed.append(f"{name} differs, and is that of {next(iter(parts))}")
         kept[name] = wide[0][name]
-    measured = [name for name in wide[0].data_vars if "repetition" in wide[0][name].dims]
-    merged = xr.concat(
-        [part[measured] for part in wide],
-        "repetition",
-        data_vars="all",
-        coords="minimal",
-        compat="override",
-        join="exact",
-        combine_attrs="override",
-    )
-    for name in map(str, wide[0].data_vars):
-        if name not in measured:
-            merged[name] = _agreed(name, [part[name] for part in wide], [*parts])
-    merged = merged.assign_coords(kept)[[*wide[0].data_vars]]
+    joined = {
+        name: _joined([part.variables[name] for part in wide], "repetition")
+        if "repetition" in wide[0].variables[name].dims
+        else _agreed(name, [part[name] for part in wide], [*parts])
+        for name in map(str, wide[0].data_vars)
+    }
+    dims = {name: wide[0][name] for name in wide[0].dims}
+    rows = _joined([part.variables["repetition"] for part in wide], "repetition")
+    merged = xr.Dataset(joined, {**dims, "repetition": rows, **kept})
     merged = _of_runs(merged, [*parts], counts)
     merged.attrs = merged_attributes(parts, "repetition", settings, allowed)
     study = json.loads(str(merged.attrs["study"])) | {"repetitions": int(starts[-1])}
@@ -230,7 +225,7 @@ def _agreed(name: str, arrays: "Sequence[xr.DataArray]", runs: Sequence[str]) ->
         arrays = arrays[::-1]
     found = arrays[0]
     for other, run in zip(arrays[1:], runs[1:], strict=True):
-        if alike(found, other):
+        if alike(found.variable, other.variable):
             continue
         differ = known(found, missing) & known(other, missing) & (found != other)
         if bool(differ.any()) and not name.startswith("stopped"):
@@ -278,6 +273,24 @@ def _refuse_copies(parts: "Mapping[str, xr.Dataset]") -> None:
         )
 
 
+def _joined(variables: "Sequence[xr.Variable]", dim: str) -> "xr.Variable":
+    """Put variables behind one another along a dimension, of which they may have none.
+
+    It is what `xarray.concat` does, without the alignment of datasets that are aligned already,
+    which would take most of the time of a merge.
+    """
+    import numpy as np
+    import xarray as xr
+
+    first = variables[0]
+    if dim in first.dims:
+        values = [one.transpose(*first.dims).values for one in variables]
+        joined = np.concatenate(values, axis=first.dims.index(dim))
+        return xr.Variable(first.dims, joined, first.attrs)
+    stacked = np.stack([one.transpose(*first.dims).values for one in variables])
+    return xr.Variable((dim, *first.dims), stacked, first.attrs)
+
+
 def _stacked(
     parts: "Mapping[str, xr.Dataset]", dim: Literal["machine", "run"], allowed: list[str]
 ) -> "xr.Dataset":
@@ -287,18 +300,11 @@ def _stacked(
 
     wide, settings = widened(parts)
     kept, differing = common_coordinates(wide)
-    wide = [part.drop_vars([*kept]) for part in wide]
+    names = [*wide[0].data_vars, *differing]
+    joined = {name: _joined([part.variables[name] for part in wide], dim) for name in names}
     labels = xr.Variable(dim, np.array([*parts]), {"units": "1", "long_name": "run that it is of"})
-    merged = xr.concat(
-        wide,
-        dim,
-        data_vars="all",
-        coords=differing,
-        compat="override",
-        join="exact",
-        combine_attrs="override",
-    )
-    merged = merged.assign_coords({**kept, dim: labels})
+    dims = {name: wide[0][name] for name in wide[0].dims}
+    merged = xr.Dataset(joined, {**dims, **kept, dim: labels}).set_coords(differing)
     merged.attrs = merged_attributes(parts, dim, settings, allowed, side_by_side=True)
     return merged
 
