@@ -21,21 +21,22 @@ class Diagnosis:
     """All that was found.
 
     Attributes:
-        machine, gpus, meters, backends, disturbances: A part of the page each.
+        machine, gpus, meters, disturbances: A part of the page each.
+        backends: Another; ``None`` where they were not tried.
         sampler_cost: What reading the meters takes.
     """
 
     machine: Machine
     gpus: Gpus
     meters: tuple[MeterState, ...]
-    backends: tuple[BackendState, ...]
+    backends: tuple[BackendState, ...] | None
     disturbances: tuple[Disturbance, ...]
     sampler_cost: SamplerCost
 
     @property
     def working_backends(self) -> tuple[str, ...]:
         """Those that can be measured."""
-        return tuple(backend.name for backend in self.backends if backend.usable)
+        return tuple(backend.name for backend in self.backends or () if backend.usable)
 
     @property
     def domains(self) -> dict[str, EnergySource]:
@@ -49,22 +50,27 @@ class Diagnosis:
         }
 
     @property
-    def measurable(self) -> bool:
-        """Whether anything can be measured: latency by a backend, or energy by a meter."""
-        return bool(self.working_backends) or any(
-            meter.usable and meter.measures for meter in self.meters
-        )
+    def measurable(self) -> bool | None:
+        """Whether anything can be measured: latency by a backend, or energy by a meter.
+
+        ``None``: no meter can be read, and no backend was tried.
+        """
+        if self.working_backends or any(each.usable and each.measures for each in self.meters):
+            return True
+        return None if self.backends is None else False
 
     def as_data(self) -> dict[str, object]:
         """Return everything for JSON; ``schema_version`` changes when a member does."""
         return {
             "schema_version": SCHEMA_VERSION,
             "measurable": self.measurable,
-            "working_backends": self.working_backends,
+            "working_backends": None if self.backends is None else self.working_backends,
             "domains": self.domains,
             **asdict(self),
             "meters": [asdict(each) | {"usable": each.usable} for each in self.meters],
-            "backends": [asdict(each) | {"usable": each.usable} for each in self.backends],
+            "backends": None
+            if self.backends is None
+            else [asdict(each) | {"usable": each.usable} for each in self.backends],
         }
 
 
@@ -75,7 +81,8 @@ def examine(
 
     Args:
         on_step: Is called with what is being looked at.
-        names: Of the backends to try; ``None``: all that this system could have.
+        names: Of the backends to try; ``None``: all that this system could have. None is tried if
+            there are no names, and the diagnosis leaves them out.
     """
     sysfs = machine.sysfs_root()
     on_step("looking at the machine")
@@ -94,7 +101,7 @@ def examine(
         machine=this_machine,
         gpus=all_gpus,
         meters=all_meters,
-        backends=tuple(all_backends),
+        backends=tuple(all_backends) if names is None or names else None,
         disturbances=disturbing,
         sampler_cost=cost,
     )

@@ -21,7 +21,7 @@ CPU_S = 60
 LARGEST_FILE_BYTES = 200_000_000
 _FORKS = multiprocessing.get_context("forkserver")
 _PRELOADED = (
-    "greenbatch.cli",
+    "greenbatch.cli.application",
     "greenbatch.workflows.inference",
     "greenbatch.analysis.report.build",
     "greenbatch.analysis.training.report.build",

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import greenbatch
 from greenbatch.analysis import cell_rows, open_run
 from greenbatch.analysis.recommendation import recommend as recommendation
-from greenbatch.cli import app
+from greenbatch.cli.application import app
 from greenbatch.records import Cell
 from tests.fakes.runs import figure, repetition, study, write_run
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from greenbatch.analysis.statistics.hypothesis_tests import Effect
 from greenbatch.analysis.statistics.interval_methods import MEANS
 from greenbatch.analysis.statistics.intervals import Interval, bounded, interval, sides
-from greenbatch.cli import app
+from greenbatch.cli.application import app
 
 GOLDEN = sorted(path.parent for path in (Path(__file__).parents[1] / "golden").rglob("study.yaml"))
 figure = st.floats(min_value=1e-12, max_value=1e12)

@@ -329,7 +329,7 @@ def test_a_file_of_a_run_that_is_too_large_is_one_sentence(
 
 
 def main_raising(arguments: list[str]) -> None:
-    from greenbatch.cli import app
+    from greenbatch.cli.application import app
 
     app(args=arguments, prog_name="gb", standalone_mode=False)
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from greenbatch import cli, files
+from greenbatch import files
 from greenbatch.analysis import open_run, write_report
 from greenbatch.analysis.training import open_training
+from greenbatch.cli import application
 from greenbatch.design.study import make_study
 from greenbatch.errors import FileError, MeasurementError, RunError
 from greenbatch.records import Status
@@ -329,9 +330,9 @@ def test_the_command_makes_a_sentence_of_a_full_disk_wherever_it_is_met(
     def fail(**_: object) -> None:
         raise OSError(code, os.strerror(code), "some/file")
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(application, "app", fail)
     with pytest.raises(SystemExit) as end:
-        cli.main([])
+        application.run([])
     assert end.value.code == 2
     errors = capsys.readouterr().err
     assert errors.startswith("gb: cannot write some/file: ")
@@ -342,9 +343,9 @@ def test_the_command_lets_other_faults_be_seen(monkeypatch: pytest.MonkeyPatch) 
     def fail(**_: object) -> None:
         raise OSError(errno.EBADF, "Bad file descriptor")
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(application, "app", fail)
     with pytest.raises(OSError, match="Bad file descriptor"):
-        cli.main([])
+        application.run([])
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

@@ -57,6 +57,10 @@ def test_nothing_heavy_is_imported_before_it_is_used(code: str) -> None:
     assert imported_by(code).isdisjoint(HEAVY.split())
 
 
+def test_the_list_of_commands_is_printed_without_typer() -> None:
+    assert "typer" not in imported_by(HELP.format(["--help"]))
+
+
 def test_nothing_but_records_and_rules_is_imported_with_the_rooms() -> None:
     rooms = (
         "import greenbatch.analysis, greenbatch.exporter, greenbatch.design.presets"

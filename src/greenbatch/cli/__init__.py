@@ -1,162 +1,33 @@
-"""The ``gb`` command: a file per command, and here what they share."""
+"""The ``gb`` command: a file per command, and here the entry."""
 
-import errno
 import os
-import signal
 import sys
-import warnings
-from typing import Annotated, Any
-
-import typer
-
-from greenbatch.cli.command import Group
-from greenbatch.cli.commands import COMMANDS
-from greenbatch.cli.output.printing import ClosedOutput, abandon, note
-from greenbatch.cli.signals import BY_SIGNAL, interrupted_by_signals
-from greenbatch.errors import FileError, GreenbatchError
-
-# Typer has click inside or beside it, by its version; this base class is the same in both.
-_USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
-
-
-class _Commands(Group):
-    """Imports the command that is named, and no other.
-
-    Lets an interruption through to `main`; Typer would make an exit code of it, unsaid.
-    """
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Put the command in place of what stands for it."""
-        name, _, rest = super().resolve_command(ctx, args)
-        return name, COMMANDS[str(name)].load(str(name)), rest
-
-    def format_commands(self, ctx: object, formatter: Any) -> None:
-        """List the commands below the headings of their groups, each with its whole line."""
-        width = max(map(len, COMMANDS))
-        for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
-            with formatter.section(group):
-                formatter.write_dl(
-                    [
-                        (name.ljust(width), entry.help)
-                        for name, entry in COMMANDS.items()
-                        if entry.group == group
-                    ]
-                )
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as stop:  # a command may have said in it what is kept
-            raise typer.Abort(*stop.args) from stop
-
-
-app = typer.Typer(
-    cls=_Commands,
-    name="gb",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,  # plain help: it is there at once
-    pretty_exceptions_enable=False,
-    help="Which runtime, precision and batch size costs the least energy per image?",
-)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        import greenbatch
-
-        typer.echo(f"greenbatch {greenbatch.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
-    ] = False,
-) -> None:
-    """Hold the options that stand before a command."""
-
-
-def _unused() -> None:
-    """Stand for a command until it is named."""
-
-
-for _name, _entry in COMMANDS.items():
-    app.command(_name, help=_entry.help)(_unused)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit.
 
-    0: done. 1: a measured verdict of worse. 2: wrong use. 3: nothing could be measured. 5: a
-    verdict is not shown either way. 128 + n: signal n ended it.
+    0: done. 1: a measured verdict of worse. 2: wrong use. 3: nothing could be measured. 4: part of
+    the repetitions failed. 5: a verdict is not shown either way. 128 + n: signal n ended it.
     """
-    sys.stdout = sys.stdout or ClosedOutput()
-    if "_GB_COMPLETE" in os.environ:  # a shell asks for completions: it alone needs this module
-        from typer.completion import completion_init  # type: ignore[attr-defined]
+    given = sys.argv[1:] if arguments is None else arguments
+    if given == ["--help"] and "_GB_COMPLETE" not in os.environ and _print_help():
+        sys.exit(0)
+    from greenbatch.cli.application import run
 
-        completion_init()
-    with interrupted_by_signals() as received:
-        try:
-            with warnings.catch_warnings():
-                warnings.showwarning = _show_warning
-                code = app(args=arguments, prog_name="gb", standalone_mode=False)
-                sys.stdout.flush()
-        except GreenbatchError as error:
-            note(str(error))
-            sys.exit(error.exit_code)
-        except _USAGE_ERROR as error:
-            note(f"{error.format_message().rstrip('.')}; see 'gb --help'")
-            sys.exit(2)
-        except (KeyboardInterrupt, typer.Abort) as stop:
-            note("; ".join(["interrupted", *map(str, stop.args)]))
-            sys.exit(BY_SIGNAL + (received or [signal.SIGINT])[0])
-        except Exception as error:  # a full disk that nothing else reported; all else is a fault
-            _exit_for_package(error)
-            _exit_for_disk(error)
-            raise
-        sys.exit(code or 0)
+    run(given)
 
 
-def _exit_for_package(error: Exception) -> None:
-    """Exit with one sentence, if a package that an extra brings is not installed."""
-    from greenbatch.errors import MissingPackage
-    from greenbatch.extras import explain
+def _print_help() -> bool:
+    """Print the help without loading Typer; return whether that could be done."""
+    from greenbatch.cli.commands import front_page
 
-    if sentence := explain(error):
-        note(sentence)
-        sys.exit(MissingPackage.exit_code)
-
-
-def _exit_for_disk(error: Exception) -> None:
-    """Exit with one sentence, if a disk that is full, read-only or faulty is the cause.
-
-    Or an output that is closed, or that nobody reads any more.
-    """
-    from greenbatch.files import disk_error, sentence
-
-    found = error if isinstance(error, OSError) and _output_ended(error) else disk_error(error)
-    if found:
-        note(sentence(found, found.filename or "the output"))
-        try:
-            sys.stdout.flush()
-        except OSError:
-            abandon(sys.stdout)
-        sys.exit(FileError.exit_code)
-
-
-def _output_ended(error: OSError) -> bool:
-    """Return whether an error is that of an output which is closed, or which nobody reads."""
-    if error.errno != errno.EBADF:
-        return error.errno == errno.EPIPE
     try:
-        os.fstat(1)
-    except OSError:
-        return True
-    return False  # another file, whose fault is to be seen
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    note(f"warning: {message}")
+        page = front_page()
+        if page is None or sys.stdout is None:
+            return False
+        sys.stdout.write(page)
+        sys.stdout.flush()
+    except OSError:  # the other way says what is wrong with the output
+        return False
+    return True

@@ -1,17 +1,20 @@
 """The commands of ``gb``: a table of names, so that one alone is imported, when it is used."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
+import os
+from typing import Any, NamedTuple
 
-import typer
+ABOUT = "Which runtime, precision and batch size costs the least energy per image?"
+OPTIONS = {
+    "--version": "Show the version.",
+    "--glossary": "Explain the terms of the help and of the reports.",
+    "--man": "Print the manual page, e.g. for: gb --man | man -l -",
+    "--help": "Show this message and exit.",
+}
+TERMS = "Cell, block, window, domain and other terms: gb --glossary"
+_COLUMNS = 80  # from which on no line of the page is too long
 
-from greenbatch.cli.command import Command
 
-
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A command by name.
 
     Attributes:
@@ -28,8 +31,13 @@ class Entry:
 
     def load(self, name: str) -> Any:
         """Import the command; return what parses and runs it."""
+        from importlib import import_module
+
+        import typer
+
+        from greenbatch.cli.command import Command
+
         module, attribute = self.home.split(":")
-        found: typer.Typer | Callable[..., None]
         found = getattr(import_module(f"{__package__}.{module}"), attribute)
         if isinstance(found, typer.Typer):
             return typer.main.get_command(found)
@@ -89,3 +97,36 @@ COMMANDS = {  # in the order of use
         "Understand",
     ),
 }
+
+
+def grouped() -> dict[str, dict[str, str]]:
+    """Return the help lines of the commands by group, in the order of use."""
+    groups: dict[str, dict[str, str]] = {}
+    for name, entry in COMMANDS.items():
+        groups.setdefault(entry.group, {})[name] = entry.help
+    return groups
+
+
+def front_page() -> str | None:
+    """Return what ``gb --help`` prints, made without Typer, whose import takes 0.1 s and more.
+
+    ``None``: lines must be wrapped, and Typer is to do it.
+    """
+    if _columns() < _COLUMNS:
+        return None
+    lines = ["Usage: gb [OPTIONS] COMMAND [ARGS]...", "", f"  {ABOUT}"]
+    for title, entries in {"Options": OPTIONS, **grouped()}.items():
+        width = max(map(len, OPTIONS if title == "Options" else COMMANDS))
+        lines += ["", f"{title}:", *(f"  {n:{width}}  {text}" for n, text in entries.items())]
+    return "\n".join([*lines, "", f"  {TERMS}", ""])
+
+
+def _columns() -> int:
+    """Return the width of the terminal, as `shutil.get_terminal_size` finds it."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(1).columns or _COLUMNS
+    except OSError:
+        return _COLUMNS

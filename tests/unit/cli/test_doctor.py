@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from greenbatch.cli import main
-from greenbatch.cli.doctor import show, summary
+from greenbatch.cli.output.doctor import show, summary
 from greenbatch.records import EnergySource
 from greenbatch.runners.doctor import Diagnosis
 from greenbatch.runners.doctor.backends import BackendState
@@ -68,7 +68,7 @@ DIAGNOSIS = Diagnosis(
     backends=(WORKS, FAILS, FAILS_TOO),
     disturbances=(
         Disturbance(code="load", disturbs=True, text="others use 50%"),
-        Disturbance(code="power_source", disturbs=None, text="no one tells"),
+        Disturbance(code="power_source", disturbs=None, text="not reported"),
     ),
     sampler_cost=SamplerCost(share=0.0123, meters=("nvml", "estimate")),
 )
@@ -76,6 +76,9 @@ DIAGNOSIS = Diagnosis(
 ESTIMATED = "Energy would be ESTIMATED from CPU time, not measured."
 
 PAGE = """\
+Here gb can measure latency and energy of gpu-0 with torch-cpu. The CPU's energy would be \
+ESTIMATED, not measured.
+
 Machine
   ok         processor         Example CPU 9000, 1 socket, 8 cores, 16 hardware threads
   ok         cores granted     1.5 of 16
@@ -110,10 +113,7 @@ Backends
 
 Disturbances now
   warning    load              others use 50%
-  not known  power source      no one tells
-
-Here gb can measure latency and energy of gpu-0 with torch-cpu. The CPU's energy would be \
-ESTIMATED, not measured.
+  not known  power source      not reported
 """
 
 
@@ -169,7 +169,7 @@ def test_on_a_terminal_long_lines_wrap_below_their_text_and_commands_stay_whole(
         ),
     ],
 )
-def test_the_last_line_says_what_can_be_measured(
+def test_the_first_line_says_what_can_be_measured(
     meters: tuple[MeterState, ...], backends: tuple[BackendState, ...], mark: str, sentence: str
 ) -> None:
     diagnosis = replace(DIAGNOSIS, meters=meters, backends=backends)
@@ -187,7 +187,7 @@ def test_it_exits_with_3_where_nothing_can_be_measured(
     code: int,
 ) -> None:
     found = replace(DIAGNOSIS, meters=(NO_RAPL, ESTIMATE), backends=backends)
-    monkeypatch.setattr("greenbatch.runners.doctor.examine", lambda on_step: found)
+    monkeypatch.setattr("greenbatch.runners.doctor.examine", lambda on_step, names: found)
     for arguments in (["doctor"], ["doctor", "--json"]):
         with pytest.raises(SystemExit) as exit_:
             main(arguments)
@@ -199,6 +199,44 @@ def test_it_exits_with_3_where_nothing_can_be_measured(
     assert data["domains"] == {"cpu-estimate": "estimated"}
     assert data["meters"][0]["commands"] == ["sudo mend"]
     assert [m["usable"] for m in data["meters"]] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("meters", "mark", "energy"),
+    [
+        ((NVML, ESTIMATE), "ok", "Here gb can measure the energy of gpu-0."),
+        ((NO_RAPL, ESTIMATE), "warning", ESTIMATED),
+        ((NO_RAPL,), "missing", "Energy would be missing: no meter can be read."),
+    ],
+)
+def test_without_trials_the_verdict_is_about_energy_and_nothing_is_said_of_backends(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    meters: tuple[MeterState, ...],
+    mark: str,
+    energy: str,
+) -> None:
+    found = replace(DIAGNOSIS, meters=meters, backends=None)
+    assert summary(found)[0] == mark
+    tried = []
+
+    def examine(_: object, names: object) -> Diagnosis:
+        tried.append(names)
+        return found
+
+    monkeypatch.setattr("greenbatch.runners.doctor.examine", examine)
+    for arguments in (["doctor", "--quick"], ["doctor", "--quick", "--json"]):
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        assert not exit_.value.code
+    page, _, data = capsys.readouterr().out.partition("{")
+    first = f"{energy} No backend was tried; 'gb doctor' without --quick tries them."
+    assert page.splitlines()[0] == first
+    assert "Backends" not in page
+    result = json.loads("{" + data)
+    assert (result["backends"], result["working_backends"]) == (None, None)
+    assert result["measurable"] is (True if mark == "ok" else None)
+    assert tried == [(), ()]
 
 
 @pytest.mark.parametrize("arguments", [["--apply"], ["--group", "x"]])

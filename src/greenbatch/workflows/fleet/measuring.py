@@ -132,7 +132,7 @@ def _diagnose(assignment: Assignment, step: Callable[[str], None]) -> Diagnosed:
 
     found = examine(step, assignment.diagnose)
     disturbing = [each.text for each in found.disturbances if each.disturbs]
-    failing = [f"{each.name}: {each.reason}" for each in found.backends if not each.usable]
+    failing = [f"{each.name}: {each.reason}" for each in found.backends or () if not each.usable]
     return Diagnosed(
         machine=assignment.machine,
         unit=assignment.unit,

@@ -26,7 +26,7 @@ from greenbatch.analysis.report.figures.figures import write_figures
 from greenbatch.analysis.report.findings import find
 from greenbatch.analysis.report.tables.details import outputs_table
 from greenbatch.analysis.report.tables.startup import slow_starts, verdict
-from greenbatch.cli import app
+from greenbatch.cli.application import app
 from greenbatch.cli.output.inference import show_run
 from greenbatch.errors import RunError, UsageError
 from greenbatch.records import FACTORS, Cell, EnergySource, Record, Repetition

@@ -10,7 +10,7 @@ from greenbatch.analysis import open_run, write_report
 from greenbatch.analysis.dataset.dataset_form import NEEDED
 from greenbatch.analysis.dataset.store import store
 from greenbatch.analysis.runs import merge
-from greenbatch.cli import app
+from greenbatch.cli.application import app
 from greenbatch.errors import RunError
 from tests.fakes.traced_run import traced_run
 from tests.unit.analysis.dataset.test_merging import on, run_of

@@ -23,7 +23,7 @@ from greenbatch.analysis.training import (
 from greenbatch.analysis.training.findings.correctness import correctness
 from greenbatch.analysis.training.findings.rows import labels_of, training_rows
 from greenbatch.analysis.training.findings.search_tests import search_tests
-from greenbatch.cli import app
+from greenbatch.cli.application import app
 from greenbatch.errors import RunError, UnknownNameError, UsageError
 from greenbatch.records import EnergySource, TrainingCell
 from tests.fakes import training_runs as fakes
