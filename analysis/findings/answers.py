@@ -201,14 +201,14 @@ def _raced(decision: Decision, rows: Sequence[CellRow]) -> Answer:
     others = [row for row in rows if row.cell != decision.best[0]]
     absent = sum(not row.ok for row in others)
     measured = len(others) - absent
-    count = units.count(measured, "other cell")
-    skipped = f", {absent} were not measured" if absent else ""
+    skipped = f"; {absent} not measured" if absent else ""
     if not measured:
         what = f"no other cell was measured{skipped}"
     elif decision.outcome == "answered":
-        what = f"each of {count} that were measured is shown to be worse{skipped}"
+        what = f"each other cell that was measured ({measured}) is shown to be worse{skipped}"
     else:
-        what = f"none of {count} is better by more than {100 * decision.within:g} %{skipped}"
+        by = f"better by more than {100 * decision.within:g} %"
+        what = f"no other cell that was measured ({measured}) is {by}{skipped}"
     return replace(
         found,
         outcome=decision.outcome,

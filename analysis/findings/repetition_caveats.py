@@ -34,20 +34,7 @@ _FLAG_SEVERITIES = {"fallback": Severity.SERIOUS, "power_capped": Severity.NOTE}
 
 def repetition_caveats(rows: Sequence[CellRow]) -> Iterator[Caveat]:
     """Say that repetitions are few, that some were not run, and which cells failed."""
-    planned = rows[0].planned if rows else 0
-    if planned < LEAST:
-        count = {0: "No repetition was", 1: "One repetition was"}.get(
-            planned, "Two repetitions were"
-        )
-        shown = "no spread is known" if planned < 2 else "ranges are shown, not intervals"
-        yield Caveat("few-repetitions", Severity.CAUTION, f"{count} requested, so {shown}.")
-    elif few := sum(0 < row.ok < LEAST for row in rows):
-        yield Caveat(
-            "few-repetitions",
-            Severity.CAUTION,
-            f"{few} of {units.count(len(rows), 'cell')} have fewer than {LEAST} finished "
-            "repetitions and therefore no confidence interval.",
-        )
+    yield from few_repetitions(rows[0].planned if rows else 0, [row.ok for row in rows], "cell")
     not_run = sum(row.statuses.get("not_run", 0) for row in rows)
     if not_run:
         total = sum(row.planned for row in rows)
@@ -59,6 +46,29 @@ def repetition_caveats(rows: Sequence[CellRow]) -> Iterator[Caveat]:
     yield from _failures(rows)
 
 
+def few_repetitions(planned: int, finished: Sequence[int], noun: str) -> Iterator[Caveat]:
+    """Say that repetitions are too few for intervals, of inference or of training.
+
+    Args:
+        planned: Repetitions in the design.
+        finished: How many ended well, for each of what was repeated.
+        noun: What was repeated, e.g. ``cell``.
+    """
+    if planned < LEAST:
+        count = {0: "No repetition was", 1: "One repetition was"}.get(
+            planned, "Two repetitions were"
+        )
+        shown = "no spread is known" if planned < 2 else "ranges are shown, not intervals"
+        yield Caveat("few-repetitions", Severity.CAUTION, f"{count} requested, so {shown}.")
+    elif few := sum(0 < ok < LEAST for ok in finished):
+        yield Caveat(
+            "few-repetitions",
+            Severity.CAUTION,
+            f"{few} of {units.count(len(finished), noun)} {'has' if few == 1 else 'have'} fewer "
+            f"than {LEAST} finished repetitions and therefore no confidence interval.",
+        )
+
+
 def budget_caveats(rows: Sequence[CellRow], study: RecordedStudy) -> Iterator[Caveat]:
     """Say which cells a run with a budget measured less than others, or not at all."""
     early = sum(row.ok > 0 and bool(row.left) for row in rows)
@@ -67,17 +77,18 @@ def budget_caveats(rows: Sequence[CellRow], study: RecordedStudy) -> Iterator[Ca
         yield Caveat(
             "budget",
             Severity.CAUTION,
-            f"The run had a budget: {early} of {units.count(len(rows), 'cell')} were left before "
-            f"the end, and {absent} were not measured; the table of all cells says why. Their "
-            "intervals are wide or missing, so ratios, fronts, knees, recommendations and "
+            f"The run had a budget: of {units.count(len(rows), 'cell')}, it left {early} before "
+            f"the end and did not measure {absent}; the table of all cells says why. The intervals "
+            "of these are wide or missing, so ratios, fronts, knees, recommendations and "
             "comparisons that involve them rest on less than those of the other cells.",
         )
     if late := sum(row.left == "not measured: time" for row in rows):
         yield Caveat(
             "budget-spent",
             Severity.CAUTION,
-            f"The budget of {units.duration(study.budget or 0)} was spent before {late} cells that "
-            "may change the answer were measured; use a larger one, e.g. --budget 1h.",
+            f"The budget of {units.duration(study.budget or 0)} had no time for "
+            f"{units.count(late, 'cell')} that may change the answer; use a larger one, e.g. "
+            "--budget 1h.",
         )
     yield from _failures(rows)
 
@@ -102,7 +113,8 @@ def repeat_caveats(dataset: "xr.Dataset", study: RecordedStudy) -> Iterator[Cave
         yield Caveat(
             "target-missed",
             Severity.CAUTION,
-            f"{count} of {units.count(designed, 'cell')} are not within ± "
+            f"{count} of {units.count(designed, 'cell')} {'is' if count == 1 else 'are'} not "
+            "within ± "
             f"{study.precision_target or 0:.2g} of their mean after {study.max_repetitions} "
             "repetitions; the widest is "
             f"{f'± {widest:.2g}' if widest <= 1 else 'not known within 100 %'}.",

@@ -48,7 +48,7 @@ def machine_line(environment: Environment) -> str:
     parts = [gpu if isinstance(gpu, str) else gpu.name or "GPU" for gpu in environment.gpus]
     parts.append(machine.cpu or "")
     if machine.cores:
-        parts.append(f"{units.count(machine.cores, 'core')}")
+        parts.append(units.count(machine.cores, "core"))
     if machine.memory_bytes:
         parts.append(f"{machine.memory_bytes / (1 << 30):.3g} GiB")
     return ", ".join(part for part in parts if part)

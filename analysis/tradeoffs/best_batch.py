@@ -163,8 +163,8 @@ class BestBatch:
             verb = "does" if self.observations == 1 else "do"
             return f", though {observed} {verb} not show that the p{100 * self.quantile:g} is"
         if self.latency_s is None or self.latency_s.kind != "t":
-            few = units.count(self.latency_s.n if self.latency_s else 0, "repetition")
-            return f", as {observed} show; {few} are too few for an interval"
+            few = units.are(self.latency_s.n if self.latency_s else 0, "repetition")
+            return f", as {observed} show; {few} too few for an interval"
         if not self.surely:
             return ", though its upper bound is not"
         return f", as {observed} show at {100 * CONFIDENCE:g} % confidence"

@@ -10,7 +10,7 @@ from greenbatch.analysis.dataset.energy_basis import models_of_estimates
 from greenbatch.analysis.dataset.variables import SOURCES
 from greenbatch.analysis.findings.caveat import Caveat, Severity
 from greenbatch.analysis.findings.caveats import contents_caveats, process_caveats
-from greenbatch.analysis.statistics.intervals import LEAST
+from greenbatch.analysis.findings.repetition_caveats import few_repetitions
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.design.environment import Environment
 from greenbatch.design.recorded import RecordedTrainingStudy
@@ -112,21 +112,8 @@ def _design(study: RecordedTrainingStudy, rows: Sequence[TrainingRow]) -> Iterat
             "repetitions and times: it shows that the study runs here, and its figures do not "
             "repeat those of the full study.",
         )
-    planned = rows[0].planned if rows else 0
-    if planned < LEAST:
-        count = {0: "No repetition was", 1: "One repetition was"}.get(
-            planned, "Two repetitions were"
-        )
-        shown = "no spread is known" if planned < 2 else "ranges are shown, not intervals"
-        yield Caveat("few-repetitions", Severity.CAUTION, f"{count} requested, so {shown}.")
-    elif few := sum(0 < row.ok < LEAST for row in rows):
-        what = "trials" if study.search else "cells"
-        yield Caveat(
-            "few-repetitions",
-            Severity.CAUTION,
-            f"{few} of {len(rows)} {what} {'has' if few == 1 else 'have'} fewer than {LEAST} "
-            "finished repetitions and therefore no confidence interval.",
-        )
+    noun = "trial" if study.search else "cell"
+    yield from few_repetitions(rows[0].planned if rows else 0, [row.ok for row in rows], noun)
     if not_run := sum(row.statuses.get("not_run", 0) for row in rows):
         total = sum(row.planned for row in rows)
         yield Caveat(
@@ -158,8 +145,8 @@ def _failures(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
         which = "; ".join(cells[:3]) + more
         yield Caveat("failed", Severity.CAUTION, f"Failed: {which} ({how}{each}): {why}.")
     if len(alike) > _NAMED:
-        more = f"{len(alike) - _NAMED} more kinds of failure are in journal.jsonl."
-        yield Caveat("failed-more", Severity.CAUTION, more)
+        more = units.are(len(alike) - _NAMED, "more kind of failure", "more kinds of failure")
+        yield Caveat("failed-more", Severity.CAUTION, f"{more} in journal.jsonl.")
 
 
 def _losses(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
@@ -184,8 +171,9 @@ def _early(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
         yield Caveat(
             "stopped-early",
             Severity.NOTE,
-            f"Patience ended {early} trainings early, after {min(counts)} to {max(counts)} epochs: "
-            "energy of a training depends on where it stopped, energy per image seen does not.",
+            f"Patience ended {units.count(early, 'training')} early; trainings took {min(counts)} "
+            f"to {max(counts)} epochs. Energy of a training depends on where it stopped, energy "
+            "per image seen does not.",
         )
 
 

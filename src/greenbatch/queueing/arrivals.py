@@ -230,7 +230,7 @@ class Replay(Arrivals):
         instants_s = Arrivals.times(self, rate_hz, seed=seed, count=count, duration_s=duration_s)
         last_s = float(self.instants_s[-1]) * self.recorded_hz / self._rate_hz(rate_hz)
         if (count or 0) > len(self.instants_s) or (duration_s or 0.0) > last_s:
-            requested = f"{units.count(count, 'request')}" if count else f"{duration_s:g} s"
+            requested = units.count(count, "request") if count else f"{duration_s:g} s"
             raise UsageError(
                 f"{self.text!r} holds {units.count(len(self.instants_s), 'request')} in {last_s:g} "
                 f"s, {requested} were requested; request fewer, or record more"

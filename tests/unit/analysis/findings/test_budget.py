@@ -1,5 +1,6 @@
 """A run with a budget: cells that it left keep their figures, and are not ranked as equals."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,8 +65,8 @@ def test_the_caveats_say_that_evidence_is_unequal(run: Path, rows: list[CellRow]
     found = {caveat.code: caveat.sentence for caveat in caveats(open_run(run))}
     early = sum(row.ok > 0 for row in rows) - 1
     absent = sum(not row.ok for row in rows)
-    assert f"{early} of {len(rows)} cells were left before the end" in found["budget"]
-    assert f"{absent} were not measured" in found["budget"]
+    assert f"of {len(rows)} cells, it left {early} before the end" in found["budget"]
+    assert f"did not measure {absent};" in found["budget"]
     assert not found.keys() & {"incomplete", "few-repetitions", "budget-spent"}
 
 
@@ -113,4 +114,24 @@ def test_cells_for_which_no_time_was_left_are_counted(tmp_path: Path) -> None:
     late = sum(row.left == "not measured: time" for row in cell_rows(dataset))
     assert late > 10
     sentences = {caveat.code: caveat.sentence for caveat in caveats(dataset)}
-    assert f"The budget of 30 s was spent before {late} cells" in sentences["budget-spent"]
+    assert f"The budget of 30 s had no time for {late} cells" in sentences["budget-spent"]
+
+
+@pytest.mark.parametrize("rivals", [0, 1, 2])
+def test_a_decision_says_how_many_other_cells_were_measured(
+    rows: list[CellRow], run: Path, rivals: int
+) -> None:
+    (decision,) = decisions_of(open_run(run))
+    best = next(row for row in rows if row.cell == decision.best[0])
+    others = [row for row in rows if row.ok and row is not best][:rivals]
+    absent = next(row for row in rows if not row.ok)
+    certainties = {}
+    for outcome in ("answered", "tie"):
+        (answer,) = answers([best, *others, absent], [replace(decision, outcome=outcome)])
+        certainties[outcome] = answer.certainty
+    if not rivals:
+        assert "no other cell was measured; 1 not measured" in certainties["tie"]
+        return
+    assert f"each other cell that was measured ({rivals}) is" in certainties["answered"]
+    assert f"no other cell that was measured ({rivals}) is better by more" in certainties["tie"]
+    assert all("1 not measured" in text for text in certainties.values())

@@ -265,6 +265,17 @@ def test_every_doubt_is_said(tmp_path: Path) -> None:
     assert "few-repetitions" in found
 
 
+@pytest.mark.parametrize(("fewer", "have"), [(1, "1 of 2 cells has"), (2, "2 of 2 cells have")])
+def test_cells_that_lack_repetitions_are_counted(fewer: int, have: str, tmp_path: Path) -> None:
+    records: list[Record] = [
+        runs.repetition(Cell("alexnet", backend), block)
+        for place, backend in enumerate((ORT, TORCH))
+        for block in range(2 if place < fewer else 3)
+    ]
+    sentence = codes(tmp_path, records, backends=[ORT, TORCH])["few-repetitions"]
+    assert sentence.startswith(f"{have} fewer than 3 finished repetitions")
+
+
 def test_few_repetitions_are_said_as_designed(tmp_path: Path) -> None:
     records: list[Record] = [runs.repetition(Cell("alexnet", ORT))]
     assert codes(tmp_path, records, repetitions=1)["few-repetitions"].startswith(

@@ -42,6 +42,8 @@ def test_the_best_batch_heeds_the_latency_allowed(tmp_path: Path) -> None:
     of_two = best_batch(dataset.isel(repetition=[0, 1]), max_latency=0.5, quantile=0.5)
     assert not of_two.surely
     assert "as 200 batches show; 2 repetitions are too few for an interval" in str(of_two)
+    of_one = best_batch(dataset.isel(repetition=[0]), max_latency=0.5, quantile=0.5)
+    assert "as 100 batches show; 1 repetition is too few for an interval" in str(of_one)
 
 
 def test_a_p99_of_a_few_batches_is_the_slowest_of_them_and_shows_nothing(tmp_path: Path) -> None:

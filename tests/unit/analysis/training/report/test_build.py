@@ -335,13 +335,13 @@ def test_trainings_that_stopped_early_are_told_and_drawn_to_where_all_went(
     cell = TrainingCell("simple-cnn", "digits")
     records = [
         record
-        for block, epochs in enumerate((3, 5, 4))
-        for record in fakes.trained(cell, block, epochs=epochs, stopped="patience")
+        for block, (epochs, stopped) in enumerate(((3, "patience"), (9, "epochs"), (4, "patience")))
+        for record in fakes.trained(cell, block, epochs=epochs, stopped=stopped)
     ]
     page = write_report(fakes.write(tmp_path, records, fakes.study(epochs=9, patience=1))).page
     text = words(page)
-    assert "Patience ended 3 trainings early, after 3 to 5 epochs" in text
-    assert "3 to 5, 3 early" in text
+    assert "Patience ended 2 trainings early; trainings took 3 to 9 epochs" in text
+    assert "3 to 9, 2 early" in text
     (curve,) = facts(page)["charts"]["learning-epochs-0"]["curves"]
     assert curve["x"] == [1, 2, 3]
 
