@@ -1,5 +1,6 @@
 """Findings as words: numbers with their units, and tables of finished text."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,6 +80,29 @@ def spread(value: Interval | None, unit: str) -> str:
         word = f"{word} " if word else ""
         return f"{centre} ({word}{amount(value.low, unit)} … {amount(value.high, unit)})"
     return f"{centre} ± {_percent(value.relative)}" + (f" ({word})" if word else "")
+
+
+def share(value: Interval | None) -> str:
+    """Write a share and its bounds in percent, which end at 0 and 100: ``97.2 % (96.9 … 97.5)``."""
+    return _with_bounds(value, 100.0, "%", (0.0, 1.0))
+
+
+def degrees(value: Interval | None) -> str:
+    """Write a temperature and its bounds: ``61.0 °C (58.5 … 63.5)``."""
+    return _with_bounds(value, 1.0, "°C", (-math.inf, math.inf))
+
+
+def _with_bounds(
+    value: Interval | None, factor: float, unit: str, limits: tuple[float, float]
+) -> str:
+    if value is None:
+        return DASH
+    centre = f"{factor * value.centre:.1f} {unit}"
+    if value.low is None or value.high is None:
+        return centre
+    word = "" if value.kind == "t" else "range "
+    low, high = max(limits[0], value.low), min(limits[1], value.high)
+    return f"{centre} ({word}{factor * low:.1f} … {factor * high:.1f})"
 
 
 def margin(value: Interval, digits: int = 0) -> str:

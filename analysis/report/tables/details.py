@@ -144,7 +144,7 @@ def _cosine(rows: Sequence[CellRow]) -> str:
 
 def _equal(rows: Sequence[CellRow]) -> str:
     found = [row.agreement_equal for row in rows if row.agreement_equal is not None]
-    return f"{min(found):.1%}" if found else ""
+    return f"{100 * min(found):.1f} %" if found else ""
 
 
 def _peak(rows: Sequence[CellRow], name: str) -> str:

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from greenbatch import units
 from greenbatch.analysis.findings.cells import CellRow
-from greenbatch.analysis.findings.wording import DASH, Table
-from greenbatch.analysis.statistics.intervals import Interval
+from greenbatch.analysis.findings.wording import DASH, Table, degrees, share
 
 NOTE = (
     "Means over the window, and over repetitions with a 95 % interval (the range of two): the "
@@ -51,28 +50,13 @@ def _load(row: CellRow) -> str:
     return f"{served.policy}, {served.arrivals}{rate}"
 
 
-def share_text(value: Interval | None) -> str:
-    """Write a share with its bounds: ``56.1 % (55.0 … 57.2)``."""
-    return _bounded(value, 100.0, "%")
-
-
-def _bounded(value: Interval | None, factor: float, unit: str) -> str:
-    if value is None:
-        return DASH
-    centre = f"{factor * value.centre:.1f} {unit}"
-    if value.low is None or value.high is None:
-        return centre
-    word = "" if value.kind == "t" else "range "
-    return f"{centre} ({word}{factor * value.low:.1f} … {factor * value.high:.1f})"
-
-
 def _memory(row: CellRow) -> str:
     return DASH if row.memory_in_use_bytes is None else units.si(row.memory_in_use_bytes, "B")
 
 
 _FIGURES: Mapping[str, Callable[[CellRow], str]] = {
-    "busy": lambda row: share_text(row.utilization),
-    "memory busy": lambda row: share_text(row.memory_utilization),
+    "busy": lambda row: share(row.utilization),
+    "memory busy": lambda row: share(row.memory_utilization),
     "most memory in use": _memory,
-    "mean temperature": lambda row: _bounded(row.temperature_c, 1.0, "°C"),
+    "mean temperature": lambda row: degrees(row.temperature_c),
 }

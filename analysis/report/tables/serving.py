@@ -124,7 +124,7 @@ def _named(row: CellRow) -> str:
 
 
 def _percent(share: Interval | None) -> str:
-    return DASH if share is None else f"{share.centre:.0%}"
+    return DASH if share is None else f"{100 * share.centre:.0f} %"
 
 
 def _source(rows: Sequence[CellRow]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from greenbatch import units
-from greenbatch.analysis.findings.wording import DASH, Table, p_text, spread
+from greenbatch.analysis.findings.wording import DASH, Table, p_text, share, spread
 from greenbatch.analysis.report.page import Section
 from greenbatch.analysis.statistics.hypothesis_tests import Test
 from greenbatch.analysis.statistics.intervals import Interval, bounds
@@ -23,7 +23,6 @@ from greenbatch.analysis.training.report.factor_charts import (
     interaction_charts,
 )
 from greenbatch.analysis.training.report.hypothesis_table import effect_text
-from greenbatch.analysis.training.report.tables import share
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from greenbatch.analysis.statistics.linear_models import Term
 
 _SURE = 0.05
-_NO_CHANGE = 0.0005  # of a share: 0.1 points, as it is printed
+_NO_CHANGE = 0.0005  # a share: less is printed as 0.0 percentage points
 
 ANOVA_NOTE = (
     "Analysis of variance of the energy of a training, type III with contrasts that sum to zero; p "

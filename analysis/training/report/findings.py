@@ -6,14 +6,13 @@ from pathlib import Path
 
 from greenbatch import units
 from greenbatch.analysis.findings.caveat import Caveat
-from greenbatch.analysis.findings.wording import bounds
+from greenbatch.analysis.findings.wording import bounds, share
 from greenbatch.analysis.report.page import Section, TableSection
 from greenbatch.analysis.statistics.claims import Least, by_block, least
 from greenbatch.analysis.statistics.intervals import Interval, interval, ratio
 from greenbatch.analysis.training.findings.judge import WORDS, Metric
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.findings.searches import SearchRow
-from greenbatch.analysis.training.report.tables import share
 from greenbatch.records import Journal
 
 

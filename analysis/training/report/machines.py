@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from greenbatch.analysis.dataset.training_variables import is_search
-from greenbatch.analysis.findings.wording import DASH, Table, p_text, spread
+from greenbatch.analysis.findings.wording import DASH, Table, p_text, share, spread
 from greenbatch.analysis.training.findings.environments import environments, machines_compared
 from greenbatch.analysis.training.findings.judge import Metric
 from greenbatch.analysis.training.findings.rows import TrainingRow, training_rows
 from greenbatch.analysis.training.report.hypothesis_table import effect_text
-from greenbatch.analysis.training.report.tables import share
 
 if TYPE_CHECKING:
     import xarray as xr

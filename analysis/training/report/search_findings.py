@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch import units
 from greenbatch.analysis.dataset.described import training_study_of
-from greenbatch.analysis.findings.wording import DASH, Table, spread
+from greenbatch.analysis.findings.wording import DASH, Table, share, spread
 from greenbatch.analysis.report.charts.charts import Chart
 from greenbatch.analysis.report.charts.facts import Across, Band, BandsFacts, bounded
 from greenbatch.analysis.report.page import Section, TableSection
@@ -30,7 +30,6 @@ from greenbatch.analysis.training.report.hypothesis_table import (
     search_tests_table,
 )
 from greenbatch.analysis.training.report.published_table import published_sections
-from greenbatch.analysis.training.report.tables import share
 from greenbatch.records.provenance import Provenance, combine
 
 if TYPE_CHECKING:

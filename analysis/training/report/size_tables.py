@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from greenbatch import units
-from greenbatch.analysis.findings.wording import DASH, Table, p_text, spread
+from greenbatch.analysis.findings.wording import DASH, Table, degrees, p_text, share, spread
 from greenbatch.analysis.report.page import TableSection
 from greenbatch.analysis.training.findings.complexity import Complexity
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.report.hypothesis_table import effect_text
-from greenbatch.analysis.training.report.tables import Factors, share
+from greenbatch.analysis.training.report.tables import Factors
 
 _PHASES_NOTE = (
     "Gross energy of a training by phase, over all its epochs. Studies that meter the training "
@@ -90,7 +90,7 @@ def _loop_share(row: TrainingRow) -> str:
         value.centre if (value := row.summary(f"{name}_energy")) else 0.0
         for name in ("train", "validation", "checkpoint")
     ]
-    return f"{sums[0] / sum(sums):.1%}".replace("%", " %") if sum(sums) > 0 else DASH
+    return f"{100 * sums[0] / sum(sums):.1f} %" if sum(sums) > 0 else DASH
 
 
 def _device_table(rows: Sequence[TrainingRow]) -> Table:
@@ -102,7 +102,7 @@ def _device_table(rows: Sequence[TrainingRow]) -> Table:
             share(row.summary("utilization")),
             share(row.summary("memory_utilization")),
             spread(row.summary("memory_device"), "B"),
-            _degrees(row),
+            degrees(row.summary("temperature")),
         )
         for row in rows
         if any(row.series[name] for name in names)
@@ -110,11 +110,6 @@ def _device_table(rows: Sequence[TrainingRow]) -> Table:
     columns = (*factors.columns, "GPU busy", "memory busy", "most memory", "mean temperature")
     numeric = tuple(column not in factors.text_columns for column in columns)
     return Table("device", "The device in a training", columns, body, numeric)
-
-
-def _degrees(row: TrainingRow) -> str:
-    mean = row.summary("temperature")
-    return DASH if mean is None else f"{mean.centre:.1f} °C"
 
 
 def _size_table(rows: Sequence[TrainingRow]) -> Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from greenbatch import units
 from greenbatch.analysis.dataset.training_variables import cell_dims
 from greenbatch.analysis.dataset.variables import STATUSES
-from greenbatch.analysis.findings.wording import DASH, Table, spread
+from greenbatch.analysis.findings.wording import DASH, Table, share, spread
 from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.analysis.training.dataset.compilation import hyperparameters_of
 from greenbatch.analysis.training.dataset.totals import counted
@@ -175,18 +175,6 @@ def trials_csv(dataset: "xr.Dataset") -> str:
 def table_csv(table: Table) -> str:
     """Write a table's own text as CSV."""
     return csv_text([table.columns, *table.rows])
-
-
-def share(value: Interval | None) -> str:
-    """Write a share and its bounds in percent: ``97.2 % (96.9 … 97.5)``."""
-    if value is None:
-        return DASH
-    centre = f"{100 * value.centre:.1f} %"
-    if value.low is None or value.high is None:
-        return centre
-    word = "" if value.kind == "t" else "range "
-    low, high = (100 * min(1.0, max(0.0, end)) for end in (value.low, value.high))
-    return f"{centre} ({word}{low:.1f} … {high:.1f})"
 
 
 def epochs(row: TrainingRow) -> str:

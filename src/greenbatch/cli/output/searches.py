@@ -162,11 +162,11 @@ def _settings_text(trial: BestTrial) -> str:
 
 
 def _plain(name: str, value: float) -> str:
-    return f"energy {units.si(value, 'J')}" if name == "energy" else f"{name} {value:.1%}"
+    return f"energy {units.si(value, 'J')}" if name == "energy" else f"{name} {100 * value:.1f} %"
 
 
 def _figure(summary: "Interval | None", objective: str) -> str:
-    from greenbatch.analysis.training.report.tables import share
+    from greenbatch.analysis.findings.wording import share
 
     return _spread(summary, "J") if objective == "energy" else share(summary)
 

@@ -13,7 +13,7 @@ from greenbatch.analysis.findings.serving import policy_of, serving_panels
 from greenbatch.analysis.report.charts.servers import policy_charts, serving_charts
 from greenbatch.analysis.report.findings import find
 from greenbatch.analysis.report.inference_page import inference_page
-from greenbatch.analysis.report.tables.serving import serving_answers
+from greenbatch.analysis.report.tables.serving import serving_answers, serving_table
 from greenbatch.records import EnergySource, Provenance
 from tests.fakes import runs
 from tests.fakes.served_run import BUSY_W, POLICIES, served_run
@@ -66,6 +66,14 @@ def test_the_power_while_a_batch_runs_is_that_of_the_machine(rows: list[CellRow]
         assert row.power_busy_w.centre == pytest.approx(BUSY_W, rel=1e-6)
         assert row.power_w
         assert runs.IDLE_W < row.power_w.centre <= BUSY_W * (1 + 1e-9)
+
+
+def test_shares_of_a_server_are_whole_percent(rows: list[CellRow]) -> None:
+    table = serving_table(rows)
+    shown = [entries[table.columns.index("busy")] for entries in table.rows]
+    busy = [row.busy.centre for row in rows if row.busy]
+    assert sorted(shown) == sorted(f"{round(100 * share)} %" for share in busy)
+    assert len(shown) > 1
 
 
 def test_energy_and_response_are_drawn_over_the_policies_by_kind_and_size(

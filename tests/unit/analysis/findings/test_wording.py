@@ -43,6 +43,15 @@ def test_an_interval_wider_than_its_centre_is_not_known(shown: Callable[[Interva
         assert "…" in shown(value) or "±" in shown(value)
 
 
+def test_bounds_of_a_share_end_at_0_and_100_percent() -> None:
+    assert wording.share(Interval(-0.02, 0.03, 0.08, 3)) == "3.0 % (0.0 … 8.0)"
+    assert wording.share(Interval(0.92, 0.97, 1.02, 3)) == "97.0 % (92.0 … 100.0)"
+    assert wording.share(Interval(0.5, 0.55, 0.6, 2, "range")) == "55.0 % (range 50.0 … 60.0)"
+    assert wording.share(Interval(None, 0.55, None, 1)) == "55.0 %"
+    assert wording.share(None) == wording.DASH
+    assert wording.degrees(Interval(-0.5, 61.0, 122.5, 3)) == "61.0 °C (-0.5 … 122.5)"
+
+
 @pytest.mark.parametrize(
     ("low", "high", "known"), [(0.5, 2.0, True), (0.5, 2.01, False), (-0.1, 1.5, False)]
 )
