@@ -1,6 +1,7 @@
 """What every page is made of: templates rendered, files written whole or not at all."""
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from greenbatch.files import (
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
+
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=%|°C|[nµmkMG]?(?:J|W|Wh|s|B|Hz)\b)")
 
 
 @contextmanager
@@ -107,10 +110,15 @@ def environment(html: bool) -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=None if html else finalize,
+        finalize=_with_units if html else finalize,
     )
     found.globals |= {"policy": _policy, "themes": THEMES}
     return found
+
+
+def _with_units(value: object) -> object:
+    """Keep a number and its unit in one line of a page; scripts and other markup stay as is."""
+    return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", value) if type(value) is str else value
 
 
 def _policy(*scripts: str) -> "Markup":

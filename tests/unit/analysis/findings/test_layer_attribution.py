@@ -285,7 +285,7 @@ def test_the_page_works_offline_and_has_a_bar_for_each_layer(tmp_path: Path) -> 
     assert "<script" not in page
     assert page.count('<td class="name">features.0</td>') == 1
     assert page.count('<td class="name">head</td>') == 1
-    assert "per image 24.9 ms" in page
+    assert "per image 24.9\xa0ms" in page
     assert "features.0 .. features.1" in page
     assert max(float(width) for width in re.findall(r"width:([0-9.]+)%\"></i>", page)) == 100
 

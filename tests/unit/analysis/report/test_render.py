@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from jinja2 import UndefinedError
+from markupsafe import Markup
 
 from greenbatch.analysis import compile_dataset
 from greenbatch.analysis.dataset.run_files import read_run
@@ -53,6 +54,18 @@ def test_a_title_is_text_on_a_page_and_in_markdown(page: InferencePage) -> None:
     html = render("report.html.j2", page=named, files=FILES, script=script)
     assert "<h1>&lt;b&gt;*a*&lt;/b&gt;</h1>" in html
     assert r"&lt;b>\*a\*&lt;/b>" in render("report.md.j2", page=named, files=FILES)
+
+
+def test_a_number_and_its_unit_stay_in_one_line_of_a_page() -> None:
+    text = "5.1 J, 12 ms to 3 µs, 7 % of 81 W, 2 GB; 3 Wide 4 samples, a W <"
+    shown = (
+        environment(html=True)
+        .from_string("<p>{{ text }}</p><i>{{ done }}</i>1 J")
+        .render(text=text, done=Markup("1 J"))
+    )
+    kept = "5.1\xa0J, 12\xa0ms to 3\xa0µs, 7\xa0% of 81\xa0W, 2\xa0GB"
+    assert shown == f"<p>{kept}; 3 Wide 4 samples, a W &lt;</p><i>1 J</i>1 J"
+    assert environment(html=False).from_string("{{ text }}").render(text="5 J") == "5 J"
 
 
 def test_an_overview_shows_every_part() -> None:
