@@ -27,8 +27,9 @@ UTILIZATION_NOTE = (
 
 PAIRS_NOTE = (
     "Each pair of machines: Dunn's test, corrected by Holm over the pairs of a choice, with "
-    "Cliff's delta; Games and Howell's test of means where it was asked for."
+    "Cliff's delta."
 )
+MEANS_NOTE = " Of means: Welch's analysis of variance, and Games and Howell's test of each pair."
 
 
 def machines_table(dataset: "xr.Dataset", parts: "Mapping[str, xr.Dataset]") -> Table:

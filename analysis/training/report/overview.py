@@ -16,6 +16,7 @@ from greenbatch.analysis.training.report.findings import TrainingFindings
 from greenbatch.analysis.training.report.machine_charts import machine_sections
 from greenbatch.analysis.training.report.machines import (
     MACHINES_NOTE,
+    MEANS_NOTE,
     PAIRS_NOTE,
     UTILIZATION_NOTE,
     machine_pairs_table,
@@ -49,7 +50,10 @@ def machines_page(
     rows = {label: one.rows for label, one in found.items()}
     tables = [
         TableSection(machines_table(dataset, parts), MACHINES_NOTE),
-        TableSection(machine_pairs_table(dataset, welch=judge.welch), PAIRS_NOTE),
+        TableSection(
+            machine_pairs_table(dataset, welch=judge.welch),
+            PAIRS_NOTE + (MEANS_NOTE if judge.welch else ""),
+        ),
         TableSection(machine_utilization_table(dataset, parts), UTILIZATION_NOTE),
     ]
     return Overview(

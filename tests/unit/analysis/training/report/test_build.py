@@ -21,8 +21,10 @@ from greenbatch.analysis.training import (
     search_rows,
 )
 from greenbatch.analysis.training.findings.correctness import correctness
+from greenbatch.analysis.training.findings.judge import Judge
 from greenbatch.analysis.training.findings.rows import labels_of, training_rows
 from greenbatch.analysis.training.findings.search_tests import search_tests
+from greenbatch.analysis.training.report.overview import machines_page
 from greenbatch.cli.application import app
 from greenbatch.errors import RunError, UnknownNameError, UsageError
 from greenbatch.records import EnergySource, TrainingCell
@@ -312,6 +314,19 @@ def test_means_are_tested_where_that_is_asked_for(tmp_path: Path, no_figures: No
     assert [test.name for test in found.games_howell] == ["Games-Howell"] * 3
 
 
+def test_tests_of_means_between_machines_are_explained(tmp_path: Path) -> None:
+    runs = [
+        fakes.delrey_run(
+            tmp_path / host, blocks=3, host=host, power=power, truths={"a": (0.1, 0.9)}
+        )
+        for host, power in (("bench", 1.0), ("cloud", 2.0))
+    ]
+    page = machines_page(merge_training(runs), {}, {}, {}, Judge(welch=True))
+    pairs = next(section for section in page.tables if section.table.name == "machine-pairs")
+    assert {row[2] for row in pairs.table.rows} == {"Dunn", "Welch ANOVA", "Games-Howell"}
+    assert "Welch's analysis of variance, and Games and Howell's test" in pairs.note
+
+
 def test_what_cannot_be_judged_is_refused(tmp_path: Path, no_figures: None) -> None:
     run = fakes.delrey_run(tmp_path / "plain", blocks=1)
     with pytest.raises(UnknownNameError, match="unknown measure of correctness 'f2'"):
@@ -404,6 +419,7 @@ def test_merged_machines_stand_side_by_side(tmp_path: Path, no_figures: None) ->
     assert page == tmp_path / "both-report" / "index.html"
     text = words(page)
     assert "mobilenet_v2 119 mJ" in text
+    assert "Games and Howell" not in text
     assert re.search(r"mobilenet_v2 119 mJ ± [\d.]+ % 2\d\d mJ", text)
     bars = facts(page)["charts"]["machines-image-0"]
     assert bars["groups"] == [*fakes.DELREY]
