@@ -34,7 +34,7 @@ def test_a_run_stops_at_its_target_says_so_and_says_how_to_measure_it_again(
     assert all(stop.half_width is not None and stop.half_width <= 0.99 for stop in stops)
 
     (line,) = (
-        line for line in ran.stdout.splitlines() if line.startswith("repeat this measurement: ")
+        line for line in ran.stderr.splitlines() if line.startswith("repeat this measurement: ")
     )
     command = shlex.split(line.removeprefix("repeat this measurement: "))
     assert command[:3] == ["gb", "study", "run"]

@@ -117,14 +117,14 @@ def test_planted_modules_shadow_none_in_doctor_whose_page_is_plain_text(hostile:
     assert imported(hostile) == ""
     assert completed.returncode == 0, completed.stderr
     lines = completed.stdout.splitlines()
-    assert [line for line in lines if line and not line.startswith(" ")][:-1] == [
+    assert [line for line in lines if line and not line.startswith(" ")][1:] == [
         "Machine",
         "GPUs",
         "Meters",
         "Backends",
         "Disturbances now",
     ]
-    assert lines[-1].startswith("Here gb can measure latency")
+    assert lines[0].startswith("Here gb can measure latency")
     assert "\x1b" not in completed.stdout
     assert completed.stderr == ""
 

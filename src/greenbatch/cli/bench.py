@@ -357,10 +357,6 @@ def bench(
 
         echo(*plan_lines(design))
         return
-    if design.budget:
-        from greenbatch.cli.output.plan import budget_line
-
-        note(budget_line(design))
     if study and not trust:
         require_consent(design, study)
     # What a new run executes now is trusted: the user allowed it, or wrote it on the command line.

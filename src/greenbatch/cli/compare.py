@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from greenbatch.cli.options import AllowDifference, names_in
+from greenbatch.cli.output.next_steps import suggest, suggest_again
 from greenbatch.cli.output.printing import note
 from greenbatch.errors import RunError, UsageError
 from greenbatch.files import write_output
@@ -39,6 +40,7 @@ _WORDS = {
 NOT_DECIDED = 5
 """Exit code of a comparison that is too noisy, where that is to fail."""
 _SHOWN = 3
+_MORE = 10  # repetitions; a run has 3 by default
 
 
 def compare(
@@ -91,6 +93,11 @@ def compare(
         typer.echo(comparisons.markdown_text(judgement, what), nl=False)
     else:
         comparisons.print_table(judgement, what)
+        if judgement.decided:
+            suggest("see every cell of the new run", "gb", "report", new)
+        else:
+            purpose = "too noisy: measure both runs with more repetitions, e.g."
+            suggest_again(new, purpose, repetitions=str(_MORE))
     if fail_on_noise and not judgement.decided:
         return NOT_DECIDED
     return int(judgement.worse)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import typer
 
 from greenbatch import units
-from greenbatch.cli.output.printing import echo, note
+from greenbatch.cli.output.next_steps import suggest_again, suggest_policy
+from greenbatch.cli.output.printing import note
 from greenbatch.errors import MeasurementError
 from greenbatch.records import Status
 
@@ -104,13 +105,15 @@ def _inference(
     design: "Study | None", path: Path, as_json: bool, *, trust: bool, **sharing: Unpack[Sharing]
 ) -> None:
     from greenbatch.cli.output.inference import run_as_json, show_run
+    from greenbatch.cli.output.plan import opening_line
     from greenbatch.cli.output.progress import Display
     from greenbatch.workflows import inference
 
+    if design:
+        note(opening_line(design))
+        note_recordings(design)
     if design and design.images:
         _note_images(design)
-    if design:
-        note_recordings(design)
     with _resumable(path, "repetitions"), Display() as display:
         if design:
             run = inference.run_study(design, path, display.listener, trust=trust, **sharing)
@@ -120,10 +123,8 @@ def _inference(
         typer.echo(run_as_json(run.path, run.findings, run.report))
     else:
         show_run(run.findings, run.report)
-        echo(f"repeat this measurement: {_again(run.path)}")
-        if any(row.ok and not row.cell.is_server for row in run.findings.cells):
-            again = shlex.join(["gb", "recommend", str(run.path)])
-            echo(f"choose a policy for a request rate: {again} --rate 20 --p99 200ms")
+        suggest_again(run.path)
+        suggest_policy(run.path, run.findings.cells)
     if not run.measured:
         reason = next(iter(run.repetitions)).reason
         raise MeasurementError(
@@ -171,10 +172,12 @@ def _trainings(
             run = training.resume_training(path, listener, trust=trust, **sharing)
     if as_json:
         typer.echo(searches_as_json(run, search) if search else trainings_as_json(run))
-    elif search:
-        show_searches(run, search)
     else:
-        show_trainings(run)
+        if search:
+            show_searches(run, search)
+        else:
+            show_trainings(run)
+        suggest_again(run.path)
     if not run.measured:
         reason = next((each.reason for each in run.trainings), "there was none")
         raise MeasurementError(
@@ -192,15 +195,6 @@ def _resumable(path: Path, what: str) -> Iterator[None]:
             raise
         command = shlex.join(["gb", "resume", str(path)])
         raise KeyboardInterrupt(f"finished {what} are kept; resume with: {command}") from None
-
-
-def _again(run: Path) -> str:
-    """Return the command that measures the study of a run anew."""
-    from greenbatch.design.files import read_study
-
-    file = run / "study.yaml"
-    artifacts = read_study(file).artifacts_dir
-    return shlex.join(["gb", "study", "run", str(file), "--artifacts", artifacts])
 
 
 def _note_images(design: "Study") -> None:

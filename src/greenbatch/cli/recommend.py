@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenbatch.cli.compare import NOT_DECIDED
+from greenbatch.cli.output.next_steps import suggest_serving
 from greenbatch.cli.output.printing import note
 from greenbatch.errors import FileError, RunError, UnknownNameError, UsageError
 from greenbatch.files import require_plain
@@ -97,6 +98,8 @@ def recommend(
         typer.echo(as_json_text(found, arrivals, seed))
     else:
         _print(found, arrivals)
+        if run.is_dir():
+            suggest_serving(run, found, arrivals)
     code = exit_code(one.verdict for one in found)
     if code == NOT_DECIDED:
         doubted = ", ".join(one.model for one in found if one.verdict == "not shown")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from greenbatch.cli.options import AsJson
+from greenbatch.cli.output.next_steps import suggest_again, suggest_policy
 from greenbatch.cli.output.printing import echo
 from greenbatch.errors import UsageError
 
@@ -99,6 +100,8 @@ def report(
             for label, (first, *others) in sentences.items():
                 echo(f"{label}: {first}", *(f"  {one}" for one in others))
             echo(f"report: {report.page}")
+            if run.is_dir():
+                suggest_again(run)
     elif run.is_file():
         summaries = {label: found.summary for label, found in report.findings.items()}
         if as_json:
@@ -106,12 +109,16 @@ def report(
         else:
             echo(*(f"{label}: {summary}" for label, summary in summaries.items()))
             echo(f"report: {report.page}")
+            if len(report.findings) == 1:
+                suggest_policy(run, next(iter(report.findings.values())).cells)
     else:
         (found,) = report.findings.values()
         if as_json:
             typer.echo(run_as_json(run, found, report.page))
         else:
             show_run(found, report.page)
+            if not suggest_policy(run, found.cells):
+                suggest_again(run)
 
 
 def _print_json(facts: Mapping[str, object]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from greenbatch.errors import BackendUnavailable
 from greenbatch.records import Repetition, Status
+from greenbatch.workflows.energy_worth import energy_worth
 from greenbatch.workflows.own_networks import check_runnable, choose, default_runtimes
 from greenbatch.workflows.packages import require_backends, require_runtimes
 from greenbatch.workflows.study_artifacts import export_models, keep_accuracies, load_artifacts
@@ -185,19 +186,22 @@ def run_study(
     require_backends(study.backends)
     if not trust:
         consent.require(study, "the study")
-    with machine_for(
-        str(path), share=share_machine, wait_s=wait_machine_s, on_step=listener.on_step
-    ) as machine:
+    with (
+        machine_for(
+            str(path), share=share_machine, wait_s=wait_machine_s, on_step=listener.on_step
+        ) as machine,
+        meters_for(study) as metering,
+    ):
+        listener.on_step(energy_worth(metering))
         check_backends(study, listener)
-        with meters_for(study) as metering:
-            artifacts = export_models(study, listener)
-            check_runnable(study, artifacts)
-            references = {name: reference(artifact) for name, artifact in artifacts.items()}
-            study = study.model_copy(update={"artifacts": references})
-            with RunDirectory.create(path, study, describe(study, metering)) as directory:
-                if problem := consent.remember(path, study):
-                    listener.on_step(problem)
-                return _measure(directory, artifacts, metering, listener, machine)
+        artifacts = export_models(study, listener)
+        check_runnable(study, artifacts)
+        references = {name: reference(artifact) for name, artifact in artifacts.items()}
+        study = study.model_copy(update={"artifacts": references})
+        with RunDirectory.create(path, study, describe(study, metering)) as directory:
+            if problem := consent.remember(path, study):
+                listener.on_step(problem)
+            return _measure(directory, artifacts, metering, listener, machine)
 
 
 def resume(

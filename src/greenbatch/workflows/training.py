@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from greenbatch.records import Status, Training
+from greenbatch.workflows.energy_worth import energy_worth
 from greenbatch.workflows.inference import meters_for
 from greenbatch.workflows.packages import require_backends
 
@@ -126,14 +127,15 @@ def run_training(
     require_backends(study.backends)
     if not trust:
         consent.require(study, "the study")
-    with machine_for(
-        str(path), share=share_machine, wait_s=wait_machine_s, on_step=listener.on_step
-    ) as machine:
+    with (
+        machine_for(
+            str(path), share=share_machine, wait_s=wait_machine_s, on_step=listener.on_step
+        ) as machine,
+        meters_for(study) as metering,
+    ):
+        listener.on_step(energy_worth(metering))
         _preflight(study, listener)
-        with (
-            meters_for(study) as metering,
-            TrainingDirectory.create(path, study, describe(study, metering)) as directory,
-        ):
+        with TrainingDirectory.create(path, study, describe(study, metering)) as directory:
             if problem := consent.remember(path, study):
                 listener.on_step(problem)
             return _train(directory, metering, listener, machine)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from greenbatch.errors import BackendUnavailable
+from greenbatch.workflows import inference
 from tests.unit.cli.test_cli import gb
 
 BUDGET = "measuring for at most 15 min 00 s to find the best cell of each model, to within 3 %"
@@ -50,3 +52,20 @@ def test_a_study_file_has_the_budget_that_it_states(
     shown = [gb(capsys, "bench", "--study", path, "--dry-run")[1] for path in (plain, budget)]
     assert "9 repetitions of 3 cells" in shown[0]
     assert "at most 2 min 00 s to find the best cell of each model, to within 10 %" in shown[1]
+
+
+def test_a_run_says_first_what_is_measured_how_long_and_what_its_energy_is_worth(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(*_: object) -> None:
+        raise BackendUnavailable("that far")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(inference, "check_backends", check)
+    options = ("--batch-sizes", "1,2", "--provider", "cpu", "--runtime", "onnxruntime")
+    code, out, errors = gb(capsys, "bench", "alexnet", *options, "--meter", "estimate")
+    assert (code, out) == (3, "")
+    design, energy, last = errors.splitlines()
+    assert design.startswith("gb: measuring 6 repetitions of 2 cells, at least ")
+    assert energy.startswith("energy of cpu-estimate is estimated, not measured: ")
+    assert last == "gb: that far"

@@ -361,9 +361,12 @@ def noisy_pair(folder: Path, noise: float) -> list[Path]:
 def test_a_gate_that_is_not_decided_says_so_and_fails_on_request(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    noisy = noisy_pair(tmp_path, 0.1)
-    code, out = shown(capsys, *noisy)
+    base, new = noisy = noisy_pair(tmp_path, 0.1)
+    code = compare(base, new)
+    out, errors = capsys.readouterr()
     assert code == 0
+    assert errors.startswith("too noisy: measure both runs with more repetitions, e.g.: gb study ")
+    assert errors.endswith(" --set repetitions=10\n")
     assert out.startswith("Not decided: 2 of 2 cells are too noisy to tell.\n")
     assert shown(capsys, *noisy, markdown=True)[1].startswith("### greenbatch: not decided: 2 of 2")
     code, out = shown(capsys, *noisy, as_json=True, fail_on_noise=True)
@@ -423,3 +426,4 @@ def test_a_run_with_a_budget_is_named(
     said = capsys.readouterr().err
     assert said.count("had a budget: cells that it left have few repetitions") == 1
     assert str(tmp_path / "new") in said
+    assert said.endswith(f"see every cell of the new run: gb report {tmp_path / 'new'}\n")

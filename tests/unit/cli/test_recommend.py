@@ -46,7 +46,9 @@ def test_the_answer_is_the_first_sentence_and_the_table_stands_below(
     code, out, errors = gb(
         capsys, "recommend", run, "--rate", 40, "--p99", "200ms", "--model", "alexnet"
     )
-    assert (code, errors) == (0, "")
+    assert code == 0
+    assert errors.startswith(f"measure this policy: gb study run {run / 'study.yaml'} --")
+    assert errors.count("\n") == 1
     lines = out.splitlines()
     assert lines[0] == "alexnet, 40 requests/s (poisson), p99 at most 200 ms"
     assert lines[1].startswith("Simplest of the choices with the least energy within that: ")

@@ -3,14 +3,16 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from greenbatch.design.presets import AnyStudy
     from greenbatch.design.study import Study
     from greenbatch.design.training_study import TrainingStudy
+    from greenbatch.runners.scheduling.order import Slot
 
 
 def plan_lines(design: "AnyStudy") -> list[str]:
     """Return a design's cells in their order, and the least time that they take."""
-    from greenbatch import units
     from greenbatch.design.study import Study
     from greenbatch.runners.scheduling.order import slots
 
@@ -19,6 +21,25 @@ def plan_lines(design: "AnyStudy") -> list[str]:
     if design.budget:
         return _lines_of_race(design)
     order = slots(design.cells(), design.repetitions, design.seed, kind=design.order)
+    return [*(f"block {slot.block}: {slot.cell}" for slot in order), _size(design, order)]
+
+
+def opening_line(design: "Study") -> str:
+    """Say what will be measured, and how long that takes."""
+    from greenbatch.runners.scheduling.order import slots
+
+    if design.budget:
+        return budget_line(design)
+    order = slots(design.cells(), design.repetitions, design.seed, kind=design.order)
+    return (
+        f"measuring {_size(design, order)}. Artifacts that are missing are exported first; the "
+        "time left is shown when the first repetition has ended"
+    )
+
+
+def _size(design: "Study", order: "Sequence[Slot]") -> str:
+    from greenbatch import units
+
     rules = design.rules
     least_s = sum(
         rules.rest_min_s
@@ -27,13 +48,11 @@ def plan_lines(design: "AnyStudy") -> list[str]:
         + rules.idle_s * (slot.idle_before + slot.idle_after)
         for slot in order
     )
-    lines = [f"block {slot.block}: {slot.cell}" for slot in order]
-    lines.append(
+    return (
         f"{units.count(len(order), 'repetition')} of {units.count(len(design.cells()), 'cell')}, "
         f"at least {units.duration(least_s)}: start-up, longer warm-ups and slow batches add to "
         "this"
     )
-    return lines
 
 
 _DECIDED = {
