@@ -131,8 +131,8 @@ def _of_each(alone: Sequence[BatchEffect], what: str) -> Iterator[str]:
     untested = [effect for effect in alone if not effect.test]
     if untested and tested:
         yield (
-            f"On the {untested[0].words}, {len(untested)} of {len(alone)} series are not tested: "
-            f"{untested[0].reason}."
+            f"On the {untested[0].words}, of {len(alone)} series {len(untested)} could not be "
+            f"tested: {untested[0].reason}."
         )
     elif untested:
         yield (

@@ -156,7 +156,7 @@ def image_caveats(images: ImageSet | RecordedImages | None, largest: int) -> Ite
         yield Caveat(
             "images-generated",
             Severity.NOTE,
-            f"The {units.count(count, 'image')} are made for the run, with the size of "
+            f"{units.are(count, 'image')} made for the run, with the size of "
             "photographs and the same work to decode; what they show means nothing.",
         )
     elif count < largest:

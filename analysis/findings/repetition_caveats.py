@@ -41,7 +41,7 @@ def repetition_caveats(rows: Sequence[CellRow]) -> Iterator[Caveat]:
         yield Caveat(
             "incomplete",
             Severity.CAUTION,
-            f"The run is incomplete: {not_run} of {units.count(total, 'repetition')} were not run.",
+            f"The run is incomplete: {units.part(not_run, total, 'repetition', 'were')} not run.",
         )
     yield from _failures(rows)
 
@@ -64,8 +64,8 @@ def few_repetitions(planned: int, finished: Sequence[int], noun: str) -> Iterato
         yield Caveat(
             "few-repetitions",
             Severity.CAUTION,
-            f"{few} of {units.count(len(finished), noun)} {'has' if few == 1 else 'have'} fewer "
-            f"than {LEAST} finished repetitions and therefore no confidence interval.",
+            f"{units.part(few, len(finished), noun, 'have')} fewer than {LEAST} finished "
+            "repetitions and therefore no confidence interval.",
         )
 
 
@@ -113,8 +113,7 @@ def repeat_caveats(dataset: "xr.Dataset", study: RecordedStudy) -> Iterator[Cave
         yield Caveat(
             "target-missed",
             Severity.CAUTION,
-            f"{count} of {units.count(designed, 'cell')} {'is' if count == 1 else 'are'} not "
-            "within ± "
+            f"{units.part(count, designed, 'cell')} not within ± "
             f"{study.precision_target or 0:.2g} of their mean after {study.max_repetitions} "
             "repetitions; the widest is "
             f"{f'± {widest:.2g}' if widest <= 1 else 'not known within 100 %'}.",

@@ -124,7 +124,7 @@ def _sentences(found: Sequence[FrontCandidate], dataset: "xr.Dataset") -> list[s
     held = {candidate.cell.model for candidate in on}
     dominated = [model for model in every if model not in held]
     first = (
-        f"{len(on)} of {units.count(len(found), 'cell')} are on the Pareto front (of the means): "
+        f"{units.part(len(on), len(found), 'cell')} on the Pareto front (of the means): "
         "no other cell of any network is at least as accurate for as little energy and time."
     )
     sentences = [first]

@@ -95,9 +95,8 @@ class BestBatch:
     def _sentence(self) -> str:
         if self.energy_j is None or self.latency_s is None:
             if self.overloaded:
-                return (
-                    f"{self.name} sustains the rate in no cell: {self.overloaded} are overloaded."
-                )
+                cells = units.are(self.overloaded, "cell")
+                return f"{self.name} sustains the rate in no cell: {cells} overloaded."
             return f"{self.name} has no cell with both energy and latency."
         kind = ("net energy" if self.net else "energy") + (" (estimated)" if self.estimated else "")
         latency = f"{self._called} {_with_interval(self.latency_s, 's')}"

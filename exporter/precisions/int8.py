@@ -151,8 +151,7 @@ def _fitting(source: Path, beside: Path) -> Path:
     kinds = [node.op_type for node in model.graph.node]
     if already := [kind for kind in kinds if kind in _QUANTISED_ALREADY]:
         raise ExportError(
-            f"{len(already)} of its {units.count(len(kinds), 'node')} are quantised already "
-            f"({already[0]})"
+            f"{units.part(len(already), len(kinds), 'node')} quantised already ({already[0]})"
         )
     if opset_of(model) >= _CHANNELS_OPSET:
         return source

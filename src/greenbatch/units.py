@@ -44,6 +44,19 @@ def are(number: int, noun: str, plural: str = "") -> str:
     return f"{count(number, noun, plural)} {'is' if number == 1 else 'are'}"
 
 
+_VERBS = {"are": "is", "were": "was", "have": "has"}
+
+
+def part(number: int, total: int, noun: str, verb: str = "are") -> str:
+    """Write some of all things as a subject, which the verb follows in number.
+
+    >>> part(1, 12, "cell", "have"), part(2, 12, "cell"), part(1, 1, "cell", "were")
+    ('1 of 12 cells has', '2 of 12 cells are', '1 of 1 cell was')
+    """
+    verb = _VERBS[verb] if number == 1 else verb
+    return f"{number:,} of {count(total, noun)} {verb}"
+
+
 def duration(seconds: float) -> str:
     """Write a duration for a person: ``48 s``, ``3 min 05 s``, ``2 h 10 min``."""
     whole = max(0, round(seconds))

@@ -151,7 +151,7 @@ def test_a_damaged_trace_costs_its_own_curve_with_a_reason(
     first, second = sorted((run / "traces").iterdir())
     first.unlink()
     DAMAGES[damage](first)
-    with pytest.warns(UserWarning, match="1 of 2 traces of power are not shown") as warned:
+    with pytest.warns(UserWarning, match="1 of 2 power traces is not shown") as warned:
         found = power_traces(run, read_run(run).journal.repetitions)
     assert [trace.block for trace in found] == [1]
     assert f"cannot read {first}: it is damaged (" in str(warned[0].message)
@@ -169,7 +169,7 @@ def test_the_report_of_a_run_with_a_damaged_trace_is_written(run: Path, gb: Gb) 
     flipped(sorted((run / "traces").iterdir())[0])
     printed, follows = gb("report", run).stderr.splitlines()
     assert (run / "report/index.html").exists()
-    assert printed.startswith("gb: warning: 1 of 2 traces of power are not shown: cannot read ")
+    assert printed.startswith("gb: warning: 1 of 2 power traces is not shown: cannot read ")
     assert follows.startswith("choose a policy for a request rate: gb recommend ")
 
 

@@ -51,3 +51,19 @@ def test_a_number_of_things_agrees_with_its_noun(number: int, text: str, subject
     assert units.count(number, "batch", "batches") == text
     assert units.are(number, "batch", "batches") == subject
     assert units.count(number, "image").endswith("image" if number == 1 else "images")
+
+
+@pytest.mark.parametrize(
+    ("number", "total", "verb", "text"),
+    [
+        (0, 3, "are", "0 of 3 cells are"),
+        (1, 3, "are", "1 of 3 cells is"),
+        (1, 1, "were", "1 of 1 cell was"),
+        (1, 1200, "have", "1 of 1,200 cells has"),
+        (1100, 1200, "have", "1,100 of 1,200 cells have"),
+    ],
+)
+def test_a_verb_follows_the_number_of_the_part(
+    number: int, total: int, verb: str, text: str
+) -> None:
+    assert units.part(number, total, "cell", verb) == text

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbatch import units
 from greenbatch.arrays import read_arrays
 from greenbatch.errors import FileError
 from greenbatch.records import Cell, EnergySource, Repetition, Status
@@ -81,7 +82,7 @@ def power_traces(run: Path, repetitions: Iterable[Repetition]) -> list[PowerTrac
             )
     if damaged:
         warnings.warn(
-            f"{len(damaged)} of {len(measured)} traces of power are not shown: {damaged[0]}",
+            f"{units.part(len(damaged), len(measured), 'power trace')} not shown: {damaged[0]}",
             stacklevel=2,
         )
     return found

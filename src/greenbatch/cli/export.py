@@ -185,10 +185,7 @@ def _what_is_kept(proved: int, total: int, out: Path, anew: str, force: bool) ->
     if not proved:
         return f"no artifact in {out} was made or changed; the same command starts again"
     command = "the same command without --force" if force else "the same command"
-    return (
-        f"{proved} of {units.count(total, 'artifact')} are verified and kept in {out}; {command} "
-        f"{anew}"
-    )
+    return f"{units.part(proved, total, 'artifact')} verified and kept in {out}; {command} {anew}"
 
 
 def _lower_precisions(

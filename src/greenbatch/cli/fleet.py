@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from greenbatch import units
 from greenbatch.cli.command import Command, Group
 from greenbatch.cli.measuring import require_consent
 from greenbatch.cli.options import AsJson, Meters, Trust, parse_wait
@@ -333,5 +334,5 @@ def _finish(done: "FleetRun", as_json: bool) -> None:
         missing = done.planned - sum(done.machines.values())
         reasons = [*done.failed, *(f"{name}: {why}" for name, why in done.refused.items())]
         why = f"; the first: {reasons[0]}" if reasons else ""
-        note(f"{missing} of {done.planned} repetitions are missing{why}")
+        note(f"{units.part(missing, done.planned, 'repetition')} missing{why}")
         raise typer.Exit(PARTLY_FAILED)

@@ -21,8 +21,8 @@ def headline(judgement: "Judgement") -> str:
     noisy = [cell for cell in judgement.cells if cell.verdict == "too noisy to tell"]
     if not noisy:
         return "not worse"
-    cells = f"{len(noisy)} of {units.count(len(judgement.cells), 'cell')}"
-    return f"not decided: {cells} {'is' if len(noisy) == 1 else 'are'} too noisy to tell"
+    cells = units.part(len(noisy), len(judgement.cells), "cell")
+    return f"not decided: {cells} too noisy to tell"
 
 
 def remedy(judgement: "Judgement") -> str:

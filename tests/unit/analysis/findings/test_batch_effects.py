@@ -309,4 +309,4 @@ def test_series_that_are_not_tested_are_counted_beside_those_that_are(pattern: C
     values[Cell("vit_b_16", BACKEND, batch_size=4)] = [4.0]
     found = batch_effects(rows_of(pattern, values))
     _, untested = effect_sentences(found, server=False, figure="energy")
-    assert "1 of 2 series are not tested: a cell has one repetition" in untested
+    assert "of 2 series 1 could not be tested: a cell has one repetition" in untested

@@ -259,7 +259,7 @@ def test_every_doubt_is_said(tmp_path: Path) -> None:
         "Failed: alexnet on onnxruntime-cpu at batch 1 (oom 1×): "
         "the child was killed for memory at 3.1 GB."
     )
-    assert "1 of 3 repetitions were not run" in found["incomplete"]
+    assert "1 of 3 repetitions was not run" in found["incomplete"]
     assert "throttled" in found["flag-throttled"]
     assert "0.5 s (profile quick)" in found["window-short"]
     assert "few-repetitions" in found

@@ -82,7 +82,7 @@ def test_a_server_is_judged_by_its_requests_and_never_wins_overloaded(tmp_path: 
     overloaded["flags"] |= FLAGS["overloaded"]
     none = best_batch(overloaded, rate="40", max_latency=0.1)
     assert none.labels is None
-    assert "sustains the rate in no cell" in str(none)
+    assert f"sustains the rate in no cell: {none.overloaded} cells are overloaded." in str(none)
 
 
 @pytest.mark.parametrize("limit", ["50ms", 0.0, -1])

@@ -168,7 +168,7 @@ def test_a_network_that_is_quantised_already_is_not_quantised_again(tmp_path: Pa
         )
 
     fp32 = networks.artifact(tmp_path, quantised)
-    with pytest.raises(ExportError, match="2 of its 4 nodes are quantised already"):
+    with pytest.raises(ExportError, match="2 of 4 nodes are quantised already"):
         convert(fp32, "int8", tmp_path / "out.onnx")
 
 

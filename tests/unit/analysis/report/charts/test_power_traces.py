@@ -79,6 +79,6 @@ def test_without_power_there_is_no_trace(tmp_path: Path) -> None:
     damaged = replace(repetition, trace="damaged.npz")
     (tmp_path / "traces" / "damaged.npz").write_bytes(b"PK\x03\x04 not a zip")
     failed = runs.failed(CELL)
-    with pytest.warns(UserWarning, match=r"1 of 4 traces of power are not shown: .*damaged\.npz"):
+    with pytest.warns(UserWarning, match=r"1 of 4 power traces is not shown: .*damaged\.npz"):
         found = power_traces(tmp_path, [repetition, lost, outside, damaged, failed])
     assert found == []
