@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from greenbatch.analysis.dataset.counted import codes_of, counted_code
 from greenbatch.analysis.dataset.device_conditions import CONDITIONS
-from greenbatch.analysis.dataset.variables import CACHES, FLAGS, SOURCES, STATUSES
-from greenbatch.records import EnergyFigure, OneOff, Pipeline, Queue, Repetition
+from greenbatch.analysis.dataset.variables import CACHES, FLAGS
+from greenbatch.records import (
+    EnergyFigure,
+    EnergySource,
+    OneOff,
+    Pipeline,
+    Queue,
+    Repetition,
+    Status,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +33,8 @@ if TYPE_CHECKING:
 
 _Number: TypeAlias = float | int | None
 _NOWHERE = -1
-_STATUS = {status: code for code, status in enumerate(STATUSES)}
-_SOURCE = {source: code for code, source in enumerate(SOURCES)}
+_STATUS = {status: code for code, status in enumerate(Status)}
+_SOURCE = {source: code for code, source in enumerate(EnergySource)}
 _CACHE = {cache: code for code, cache in enumerate(CACHES)}
 
 _SCALARS: Mapping[str, Callable[[Repetition], _Number]] = {
@@ -227,7 +235,10 @@ def _numbers(values: Iterable[float | None]) -> "NDArray[np.float64]":
     """Return numbers as an array, NaN where there is none."""
     import numpy as np
 
-    return np.array([*values], dtype=np.float64)
+    found = [*values]
+    if found and found[0] is None and found.count(None) == len(found):
+        return np.full(len(found), np.nan)  # a quarter of the time
+    return np.array(found, dtype=np.float64)
 
 
 def _texts(values: Iterable[str]) -> "AnyArray":

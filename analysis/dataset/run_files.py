@@ -4,7 +4,8 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,14 +63,16 @@ def read_run(run: Path) -> RunFiles:
         JournalError: The journal is damaged before its last line.
         ArtifactError: A record of accuracy is damaged.
     """
-    stamp = digest(run)  # first: a journal that grows meanwhile then looks newer, not older
+    sizes = _sizes(run)  # first: a journal that grows meanwhile then looks newer, not older
     study = _study(run / STUDY)
     environment = _environment(run / ENVIRONMENT)
-    journal = _journal(run / JOURNAL)
+    with ThreadPoolExecutor(1) as beside:
+        stamp = beside.submit(_hash, sizes)
+        journal = _journal(run / JOURNAL)
     if journal.torn:
         warnings.warn(journal.torn, stacklevel=2)
     accuracies = tuple(parse_accuracy(_bytes(path), str(path)) for path in _accuracies(run))
-    return RunFiles(run, study, environment, journal, stamp, accuracies)
+    return RunFiles(run, study, environment, journal, stamp.result(), accuracies)
 
 
 def read_study(run: Path) -> AnyRecordedStudy:
@@ -87,18 +90,30 @@ def digest(run: Path) -> str:
 
     Content rather than modification times: these do not survive a copy or a checkout.
     """
+    return _hash(_sizes(run))
+
+
+def _sizes(run: Path) -> dict[Path, int]:
+    """Return the size in bytes of each file that a dataset is made of."""
     _require_run(run)
-    total = hashlib.sha256()
+    sizes = {}
     for path in (run / STUDY, run / ENVIRONMENT, run / JOURNAL, *_accuracies(run)):
         with _opened(path) as file:
-            left = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            if left > (limit_bytes := MOST_BYTES if path.name == JOURNAL else _MOST_BYTES):
-                raise RunError(
-                    f"{path} is larger than {limit_bytes / 1e6:.0f} MB, which no such file of a "
-                    "run is; restore the file"
-                )
-            total.update(f"{path.name} {left}\n".encode())
+            sizes[path] = file.seek(0, os.SEEK_END)
+        if sizes[path] > (limit_bytes := MOST_BYTES if path.name == JOURNAL else _MOST_BYTES):
+            raise RunError(
+                f"{path} is larger than {limit_bytes / 1e6:.0f} MB, which no such file of a run "
+                "is; restore the file"
+            )
+    return sizes
+
+
+def _hash(sizes: Mapping[Path, int]) -> str:
+    """Hash the files as long as they were."""
+    total = hashlib.sha256()
+    for path, left in sizes.items():
+        total.update(f"{path.name} {left}\n".encode())
+        with _opened(path) as file:
             while left and (data := file.read(min(left, _CHUNK_BYTES))):
                 total.update(data)
                 left -= len(data)

@@ -27,6 +27,7 @@ _BINARY = getattr(os, "O_BINARY", 0)
 _CLOSED_IN_CHILDREN = getattr(os, "O_CLOEXEC", 0)
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{16}\.draft")
 _OLD_S = 3600.0
+_BUFFER_BYTES = 1 << 20  # a line of a journal is longer than half of Python's own
 _MOST_ENTRIES = 1_000_000
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -104,7 +105,7 @@ def open_regular(path: Path) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise FileError(f"cannot read {path}: it is not a regular file; replace it by one")
-    return os.fdopen(descriptor, "rb")
+    return os.fdopen(descriptor, "rb", _BUFFER_BYTES)
 
 
 def followed(path: Path) -> Path:

@@ -1,6 +1,7 @@
 """The one form of the names that files are called by: of models, backends and artifacts."""
 
 import re
+from functools import lru_cache
 
 MOST_CHARACTERS = 128
 
@@ -20,10 +21,15 @@ def check_name(kind: str, name: str) -> str:
     Raises:
         ValueError: It has another form.
     """
-    if not _FORM.fullmatch(name):
+    if not _has_form(name):
         shown = name if len(name) <= MOST_CHARACTERS else f"{name[:MOST_CHARACTERS]}..."
         raise ValueError(
             f"the {kind}'s name {shown!r} is unfit for files; use up to {MOST_CHARACTERS} of A-Z, "
             "a-z, 0-9, '_', '.', '+', '@' and '-', beginning with a letter, a digit or '_'"
         )
     return name
+
+
+@lru_cache(maxsize=4096)  # each line of a journal has the same few
+def _has_form(name: str) -> bool:
+    return _FORM.fullmatch(name) is not None

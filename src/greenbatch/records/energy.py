@@ -21,18 +21,25 @@ TDP_HINT = f"pass {TDP_OPTION} W (cpu_tdp_w= in Python), the maximum power of th
 """What makes an estimate better that is by the average power of servers."""
 
 
-def _check(label: str, source: EnergySource, value: float | None, reason: str | None) -> None:
+def _check(
+    quantity: str, domain: str, source: EnergySource, value: float | None, reason: str | None
+) -> None:
     if source is EnergySource.MISSING:
         if value is not None or not reason:
-            raise ValueError(f"{label} is missing: it has no value and needs a reason")
+            raise ValueError(
+                f"{quantity} of {domain} is missing: it has no value and needs a reason"
+            )
     elif value is None or not math.isfinite(value) or value < 0:
-        raise ValueError(f"{label} is {value} with source {source}; it is finite and not negative")
+        raise ValueError(
+            f"{quantity} of {domain} is {value} with source {source}; it is finite and not negative"
+        )
 
 
-def _check_common(label: str, common: float, uncertainty: float | None) -> None:
+def _check_common(quantity: str, domain: str, common: float, uncertainty: float | None) -> None:
     if not 0 <= common <= (uncertainty or 0.0) * _ROUNDED:
         raise ValueError(
-            f"the common part of the uncertainty of {label} is {common}; wanted 0 to {uncertainty}"
+            f"the common part of the uncertainty of {quantity} of {domain} is {common}; wanted 0 "
+            f"to {uncertainty}"
         )
 
 
@@ -76,10 +83,10 @@ class EnergyFigure:
     reason: str | None = None
 
     def __post_init__(self) -> None:
-        _check(f"energy of {self.domain}", self.source, self.energy_j, self.reason)
+        _check("energy", self.domain, self.source, self.energy_j, self.reason)
         if self.energy_j is not None and self.uncertainty_j is None:
             raise ValueError(f"energy of {self.domain} needs an uncertainty")
-        _check_common(f"energy of {self.domain}", self.common_j, self.uncertainty_j)
+        _check_common("energy", self.domain, self.common_j, self.uncertainty_j)
 
     @property
     def disagreement(self) -> float | None:
@@ -130,8 +137,8 @@ class IdleFigure:
     reason: str | None = None
 
     def __post_init__(self) -> None:
-        _check(f"idle power of {self.domain}", self.source, self.power_w, self.reason)
-        _check_common(f"idle power of {self.domain}", self.common_w, self.uncertainty_w)
+        _check("idle power", self.domain, self.source, self.power_w, self.reason)
+        _check_common("idle power", self.domain, self.common_w, self.uncertainty_w)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

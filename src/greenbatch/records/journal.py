@@ -287,5 +287,5 @@ def _share(record: Record, seen: dict[Any, Any]) -> None:
     object.__setattr__(record, "cell", seen.setdefault(record.cell, record.cell))
     for name, own in (("settings", record.settings), ("placement", record.placement)):
         # With the types, for 1 and True are equal.
-        key = (name, *own.items(), *map(type, own.values()))
+        key = (name, *own, *own.values(), *map(type, own.values()))
         object.__setattr__(record, name, seen.setdefault(key, own))
