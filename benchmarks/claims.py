@@ -98,7 +98,7 @@ def bends(random: Random, energy: Array, latency: Array) -> bool:
     line = 1 - FALL * x[:, None] / x[-1]
     for curve in energy[: curves * sizes].reshape(curves, sizes, -1):
         values = line * curve[:, np.isfinite(curve).all(0)]
-        place = knee_at(x, values.mean(1)) if values.size else -1
+        place = int(knee_at(x, values.mean(1))) if values.size else -1
         if place >= 0 and is_knee(x, values, place, curves):
             return True
     return False

@@ -16,7 +16,7 @@ from greenbatch.analysis.dataset.flagged import with_flags
 from greenbatch.analysis.statistics.claims import ALPHA, LEAST_SPREAD, p_above_zero
 from greenbatch.analysis.statistics.intervals import LEAST, limits
 from greenbatch.analysis.statistics.multiple_testing import holm
-from greenbatch.analysis.tradeoffs.curve_selection import curve_of
+from greenbatch.analysis.tradeoffs.curve_selection import Curve, curve_of
 from greenbatch.analysis.tradeoffs.turning_points import quantity_named, resampled
 from greenbatch.confidence import TAILS
 from greenbatch.errors import UnknownNameError, UsageError
@@ -174,8 +174,6 @@ def crossover(
         UnknownNameError: There is no such label, metric or method.
         UsageError: Several curves are left, or an estimate would be compared with a measurement.
     """
-    import numpy as np
-
     what = quantity_named(metric)
     if method not in ("inversion", "bootstrap"):
         raise UnknownNameError("method", method, ("inversion", "bootstrap"))
@@ -184,6 +182,23 @@ def crossover(
     ]
     one, two = (curve_of(dataset, side, metric, "a crossover") for side in given)
     _refuse_unpaired(*given)
+    return crossover_of(one, two, what, method)
+
+
+def crossover_of(one: Curve, two: Curve, what: str, method: Method = "inversion") -> Crossover:
+    """Find where two curves cross; see `crossover`.
+
+    Args:
+        one, two: As `greenbatch.analysis.tradeoffs.curve_selection.curve_of` gives them, with
+            blocks that are pairs.
+        what: Their quantity, in words.
+        method: As for `crossover`.
+
+    Raises:
+        UsageError: They are one curve, or an estimate would be compared with a measurement.
+    """
+    import numpy as np
+
     if one.name == two.name:
         raise UsageError(
             f"both curves are {one.name}; a crossover is of two curves: give labels that differ"
@@ -270,7 +285,7 @@ def _refuse_unpaired(a: Labels, b: Labels) -> None:
 
 
 def _zero(x: "Array", y: "Array") -> float:
-    """Where the last change of sign of a broken line is; infinite where there is none."""
+    """Where the last change of sign of a broken line is; NaN where there is none."""
     import numpy as np
 
     below = y < 0
@@ -310,6 +325,6 @@ def _drawn(x: "Array", moved: "Array") -> tuple[float | None, float | None]:
         # Without a crossing it lies before the first batch size, or beyond the last.
         return -math.inf if (means[-1] < 0) == turned else math.inf
 
-    found = resampled(moved, crossing)
+    found = resampled(moved, lambda means: np.array([crossing(line) for line in means.T]))
     low, high = np.quantile(found, TAILS, method="inverted_cdf").tolist()
     return (2**low if math.isfinite(low) else None, 2**high if math.isfinite(high) else None)

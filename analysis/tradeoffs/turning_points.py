@@ -13,7 +13,7 @@ from greenbatch.analysis.dataset.flagged import with_flags
 from greenbatch.analysis.statistics.claims import ALPHA, LEAST_SPREAD, p_above_zero
 from greenbatch.analysis.statistics.interval_methods import RESAMPLES, SEED
 from greenbatch.analysis.statistics.intervals import LEAST, limits
-from greenbatch.analysis.tradeoffs.curve_selection import curve_count, curve_of
+from greenbatch.analysis.tradeoffs.curve_selection import Curve, curve_count, curve_of
 from greenbatch.confidence import TAILS
 from greenbatch.errors import UnknownNameError, UsageError
 
@@ -90,10 +90,26 @@ def knee(dataset: "xr.Dataset", *, metric: str = "energy_per_image", **labels: H
         UnknownNameError: There is no such label or metric.
         UsageError: Several curves are left, or its energies rest on different things.
     """
-    import numpy as np
-
     what = quantity_named(metric)
     curve = curve_of(dataset, labels, metric, "a knee")
+    return knee_of(curve, what, knee_count(dataset, metric))
+
+
+def knee_count(dataset: "xr.Dataset", metric: str = "energy_per_image") -> int:
+    """Count the curves of a dataset that may have a knee, at least 1; see `knee_of`."""
+    return curve_count(dataset, metric, _FEWEST)
+
+
+def knee_of(curve: Curve, what: str, curves: int) -> Knee:
+    """Find the knee of a curve; see `knee`.
+
+    Args:
+        curve: As `greenbatch.analysis.tradeoffs.curve_selection.curve_of` gives it.
+        what: The quantity, in words.
+        curves: Among which this one is claimed to have a knee.
+    """
+    import numpy as np
+
     x, values = np.log2(curve.batch_sizes), curve.whole
     n = values.shape[1]
     nothing = Knee(
@@ -107,7 +123,7 @@ def knee(dataset: "xr.Dataset", *, metric: str = "energy_per_image", **labels: H
         return replace(nothing, reason="the curve does not fall and then flatten")
     size = int(curve.batch_sizes[place])
     nothing = replace(nothing, of_means=size)
-    if not is_knee(x, values, place, curve_count(dataset, metric, _FEWEST)):
+    if not is_knee(x, values, place, curves):
         doubt = "significant" if n >= LEAST else f"sure with {units.count(n, 'repetition')}"
         reason = f"that of the means is at batch {size}, and the bend there is not {doubt}"
         return replace(nothing, reason=reason)
@@ -212,12 +228,22 @@ def saturation(
         UsageError: ``percent`` is out of range; several curves are left; or its energies rest on
             different things.
     """
-    import numpy as np
-
     if not 0 < percent < 100:
         raise UsageError(f"saturation at {percent:g} % cannot be; give a percentage, such as 5")
     what = quantity_named(metric)
-    curve = curve_of(dataset, labels, metric, "saturation")
+    return saturation_of(curve_of(dataset, labels, metric, "saturation"), what, percent)
+
+
+def saturation_of(curve: Curve, what: str, percent: float) -> Saturation:
+    """Find where a curve saturates; see `saturation`.
+
+    Args:
+        curve: As `greenbatch.analysis.tradeoffs.curve_selection.curve_of` gives it.
+        what: The quantity, in words.
+        percent: Above 0 and below 100.
+    """
+    import numpy as np
+
     values = curve.whole
     n = values.shape[1]
     nothing = Saturation(
@@ -277,12 +303,12 @@ def quantity_named(metric: str) -> str:
     return _QUANTITIES[metric]
 
 
-def resampled(values: "Array", statistic: "Callable[[Array], float]") -> "Array":
+def resampled(values: "Array", statistic: "Callable[[Array], Array]") -> "Array":
     """Compute a statistic of the means over blocks, for blocks drawn whole.
 
     Args:
         values: Shape (batch size, block).
-        statistic: Of the means, shape (batch size,).
+        statistic: Of means, shape (batch size, resample): one value for each resample.
 
     Returns:
         One value for each of ``RESAMPLES`` resamples.
@@ -293,8 +319,7 @@ def resampled(values: "Array", statistic: "Callable[[Array], float]") -> "Array"
     picks = np.random.default_rng(SEED).integers(0, n, (RESAMPLES, n))
     # Few blocks have few distinct resamples: each is worked out once.
     kinds, which = np.unique(np.sort(picks, axis=1), axis=0, return_inverse=True)
-    found = np.array([statistic(values[:, pick].mean(1)) for pick in kinds])
-    return found[which.reshape(-1)]
+    return statistic(values[:, kinds].mean(2))[which.reshape(-1)]
 
 
 def is_knee(x: "Array", values: "Array", place: int, curves: int = 1) -> bool:
@@ -313,14 +338,19 @@ def is_knee(x: "Array", values: "Array", place: int, curves: int = 1) -> bool:
     return p * (len(x) - 2) * curves <= ALPHA
 
 
-def knee_at(x: "Array", y: "Array") -> int:
-    """Return the position of a curve's knee by kneedle's rule, -1 where there is none."""
+def knee_at(x: "Array", y: "Array") -> "Array":
+    """Return the positions of curves' knees by kneedle's rule, -1 where there is none.
+
+    Args:
+        x: Shape (batch size,).
+        y: The curves, shape (batch size, ...).
+    """
     import numpy as np
 
-    if y[0] <= y.min():
-        return -1
-    across = (x - x[0]) / (x[-1] - x[0])
-    fallen = (y.max() - y) / (y.max() - y.min())
-    distance = fallen - across
-    place = int(np.argmax(distance))
-    return place if distance[place] > 0 and 0 < place < len(x) - 1 else -1
+    across = ((x - x[0]) / (x[-1] - x[0])).reshape(-1, *[1] * (y.ndim - 1))
+    low, high = y.min(0), y.max(0)
+    falls = y[0] > low
+    distance = (high - y) / np.where(falls, high - low, 1.0) - across
+    place = np.argmax(distance, axis=0)
+    shown = falls & (distance.max(0) > 0) & (place > 0) & (place < len(x) - 1)
+    return np.where(shown, place, -1).astype(np.float64)

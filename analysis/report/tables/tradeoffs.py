@@ -4,7 +4,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greenbatch import units
 from greenbatch.analysis.dataset.factors import cell_of, cells_of, designed
@@ -15,11 +15,18 @@ from greenbatch.analysis.findings.comparisons import BestRow
 from greenbatch.analysis.findings.wording import DASH, NOT_KNOWN, Table, amount, spread
 from greenbatch.analysis.statistics.by_dimension import figure_of
 from greenbatch.analysis.statistics.claims import FRONT
-from greenbatch.analysis.tradeoffs.crossovers import as_family, crossover
-from greenbatch.analysis.tradeoffs.curve_selection import curves
+from greenbatch.analysis.tradeoffs.crossovers import as_family, crossover_of
+from greenbatch.analysis.tradeoffs.curve_selection import Curve, curve_of, curves
 from greenbatch.analysis.tradeoffs.footprint import Rates, carbon_and_cost, rates_of
 from greenbatch.analysis.tradeoffs.pareto import energy_metric, front_of
-from greenbatch.analysis.tradeoffs.turning_points import Knee, Saturation, knee, saturation
+from greenbatch.analysis.tradeoffs.turning_points import (
+    Knee,
+    Saturation,
+    knee_count,
+    knee_of,
+    quantity_named,
+    saturation_of,
+)
 from greenbatch.errors import UsageError
 from greenbatch.records import Cell
 
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
 
 PERCENT_PER_DOUBLING = 5.0
 """A saving below which energy per image is called saturated."""
+_METRIC = "energy_per_image"
 
 
 _NEEDED = (
@@ -62,6 +70,7 @@ class Turning:
     """Saturation point and knee of one curve of energy per image over the batch size."""
 
     labels: Mapping[str, Hashable]
+    curve: Curve
     variant: str
     saturation: Saturation
     knee: Knee
@@ -145,16 +154,19 @@ def turnings(dataset: "xr.Dataset") -> list[Turning]:
     found = []
     if dataset.sizes["batch_size"] < 2:
         return []
+    what, may_have_knee = quantity_named(_METRIC), knee_count(dataset, _METRIC)
     for labels in curves(dataset):
         try:
-            turning = Turning(
-                labels=labels,
-                variant=cell_of({**labels, "batch_size": 1}, settings_of(dataset)).variant,
-                saturation=saturation(dataset, PERCENT_PER_DOUBLING, **_named(labels)),
-                knee=knee(dataset, **_named(labels)),
-            )
+            curve = curve_of(dataset, labels, _METRIC, "a knee")
         except UsageError:  # points that rest on different things are no curve
             continue
+        turning = Turning(
+            labels=labels,
+            curve=curve,
+            variant=cell_of({**labels, "batch_size": 1}, settings_of(dataset)).variant,
+            saturation=saturation_of(curve, what, PERCENT_PER_DOUBLING),
+            knee=knee_of(curve, what, may_have_knee),
+        )
         if not turning.saturation.reason:
             found.append(turning)
     order = {str(model): place for place, model in enumerate(dataset["model"].values.tolist())}
@@ -231,7 +243,7 @@ def crossing_sentences(dataset: "xr.Dataset", found: Sequence[Turning]) -> list[
         first, *others = members
         for other in others:
             with suppress(UsageError):  # an estimate against a measurement
-                compared.append(crossover(dataset, other.labels, first.labels))
+                compared.append(crossover_of(other.curve, first.curve, quantity_named(_METRIC)))
     return [str(one) for one in as_family(compared) if one.verdict == "crosses"]
 
 
@@ -333,7 +345,3 @@ def _knee(found: Knee) -> str:
     if found.low is None or found.high is None:
         return str(found.batch_size)
     return f"{found.batch_size} ({found.low} … {found.high})"
-
-
-def _named(labels: Mapping[str, Hashable]) -> dict[str, Any]:
-    return {str(name): label for name, label in labels.items()}

@@ -107,7 +107,7 @@ def test_the_crossings_of_a_report_are_one_family(
     }
     dataset = offline(compile_dataset(run_of(tmp_path, costs)))
     crossed = replace(crossover(dataset, OTHER, ONE), sure=True, p=0.03)
-    where = "greenbatch.analysis.report.tables.tradeoffs.crossover"
+    where = "greenbatch.analysis.report.tables.tradeoffs.crossover_of"
     monkeypatch.setattr(where, lambda *_: crossed)
     sentences = crossing_sentences(dataset, turnings(dataset))
     assert len(sentences) == 2
