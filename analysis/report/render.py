@@ -15,6 +15,7 @@ from greenbatch.analysis.findings.markdown import finalize
 from greenbatch.analysis.findings.wording import Table
 from greenbatch.analysis.report.charts.charts import Style
 from greenbatch.analysis.report.charts.palette import THEMES
+from greenbatch.analysis.report.glossary import glossary
 from greenbatch.analysis.report.page import Section
 from greenbatch.analysis.report.tables.latex import latex
 from greenbatch.errors import FileError, RunError
@@ -112,7 +113,7 @@ def environment(html: bool) -> "Environment":
         keep_trailing_newline=True,
         finalize=_with_units if html else finalize,
     )
-    found.globals |= {"policy": _policy, "themes": THEMES}
+    found.globals |= {"policy": _policy, "themes": THEMES, "glossary": glossary}
     return found
 
 

@@ -1,8 +1,10 @@
 """The report in a real browser, without network: drawn whole, every control working, no error."""
 
 import base64
+import csv
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +235,7 @@ def test_a_model_is_chosen_by_the_keyboard_alone(browser: Any, pages: dict[str, 
 
     _open(browser, pages["estimated"])
     reached = []
-    for _ in range(13):
+    for _ in range(24):  # the figures of two models have a button each
         browser.switch_to.active_element.send_keys(Keys.TAB)
         active = browser.switch_to.active_element
         reached.append(
@@ -529,3 +531,60 @@ def test_a_script_that_gets_into_the_page_does_not_run(
     assert browser.execute_script("return document.baseURI").startswith("file:")
     said = [entry["message"] for entry in browser.get_log("browser")]
     assert sum("Content Security Policy" in message for message in said) >= 3
+
+
+@pytest.mark.parametrize("kind", ["estimated", "servers", "hostile"])
+def test_the_data_of_a_figure_are_saved_as_csv(
+    browser: Any, pages: dict[str, Path], tmp_path: Path, kind: str
+) -> None:
+    _land(browser, pages[kind])
+    options = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", options)
+    charts = browser.execute_script("return page.charts")
+    buttons = browser.execute_script(
+        "return [...document.querySelectorAll('button[data-figure]')].map(b => b.dataset.figure)"
+    )
+    assert sorted(buttons) == sorted(charts)
+    by_kind = {facts["kind"]: name for name, facts in reversed(charts.items())}
+    for name in by_kind.values():  # the browser takes ten files of a page at once
+        facts = charts[name]
+        button = browser.execute_script(
+            "return document.querySelector(`button[data-figure='${arguments[0]}']`)", name
+        )
+        browser.execute_script("arguments[0].click()", button)
+        rows = _saved(tmp_path, name)
+        points = sum(
+            len(curve.get("sizes") or curve.get("points") or ())
+            for curve in facts.get("curves", ())
+        )
+        assert len(rows) == (points or len(facts.get("points", ())) or len(rows))
+        if facts["kind"] == "energy":
+            first = facts["curves"][0]
+            ends = ("", "_low", "_high", "_interval")
+            values = [rows[0][f"energy_per_image_J{end}"] for end in ends]
+            assert values == [str(part) for part in first["y"][0]]
+            assert rows[0]["batch_size"] == str(first["sizes"][0])
+        assert all(None not in row and None not in row.values() for row in rows)
+    assert not _complaints(browser)
+
+
+def _saved(folder: Path, name: str) -> list[dict[str, str]]:
+    """Wait for the file of a figure; return its rows."""
+    for _ in range(400):
+        if found := [*folder.glob(f"{name}*.csv")]:
+            with found[0].open(newline="", encoding="utf-8") as file:
+                return list(csv.DictReader(file))
+        time.sleep(0.05)
+    raise AssertionError(f"the data of {name} were not saved")
+
+
+def test_the_terms_are_in_the_page(browser: Any, pages: dict[str, Path]) -> None:
+    _land(browser, pages["missing"])
+    shown = "return document.getElementById('glossary').checkVisibility()"
+    assert not browser.execute_script(shown)
+    browser.execute_script("document.querySelector('a[href=\"#glossary\"]').click()")
+    assert browser.execute_script(shown)
+    terms = browser.execute_script(
+        "return [...document.querySelectorAll('#glossary dt')].map(t => t.textContent)"
+    )
+    assert {"cell", "block", "window", "Pareto front"} <= set(terms)

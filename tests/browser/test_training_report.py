@@ -1,5 +1,6 @@
 """The page of a training run in a real browser, without network."""
 
+import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,21 @@ def test_a_hostile_name_is_text_where_plotly_writes_it(
     browser.execute_script("Plotly.Fx.hover('front-0', [{curveNumber: 2, pointNumber: 0}])")
     label = browser.execute_script("return document.querySelector('#front-0').textContent")
     assert "<img src=x" in label
+
+
+@pytest.mark.parametrize("name", ["trainings", "factors", "search"])
+def test_the_data_of_a_figure_have_a_row_for_each_point(
+    browser: Any, pages: dict[str, Path], name: str
+) -> None:
+    """That they are saved as a file is tested with the reports of inference."""
+    browser.get(pages[name].as_uri())
+    texts = browser.execute_script(
+        "return Object.entries(page.charts).map(([name, facts]) => [name, figureCsv(facts)])"
+    )
+    assert texts
+    for chart, text in texts:
+        head, *rows = csv.reader(text.splitlines())
+        assert rows, chart
+        assert len(set(head)) == len(head), chart
+        assert {len(row) for row in rows} == {len(head)}, chart
+        assert any(name.endswith(("_J", "_s", "_share", "share")) for name in head), (chart, head)

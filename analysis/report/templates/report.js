@@ -266,7 +266,7 @@ function byPolicy({kind, policies, curves}, chosen) {
   const short = policies.length <= MOST_NAMED;
   const names = policies.map((policy) => text(short ? policy.replace(":", "\n") : policy).replace("\n", "<br>"));
   const places = policies.map((_, place) => place);
-  const x = {...axis(-0.5, policies.length - 0.5, false, places, names, ""), tickangle: short ? 0 : -90, showgrid: false};
+  const x = {...axis(-0.5, policies.length - 0.5, false, places, names, "batching policy"), tickangle: short ? 0 : -90, showgrid: false};
   const values = shown.flatMap((c) => c.points.flatMap((p) => value(p).slice(0, 3)));
   return {data, layout: layout(x, amounts(values, unit, chosen.log))};
 }
@@ -325,7 +325,7 @@ function timeline({view, points, fronts}, chosen, room) {
   const marks = steps(Math.min(...years) - 1, last, 6, false).filter(Number.isInteger);
   const across = view === "front"
     ? watts(`energy per ${points[0].per}${kind}`)
-    : {...axis(Math.min(...years) - 2.5, last + 1.5, false, marks, marks.map(String)), showgrid: false};
+    : {...axis(Math.min(...years) - 2.5, last + 1.5, false, marks, marks.map(String), "year of publication"), showgrid: false};
   const up = view === "energy" ? watts("") : percent();
   const named = points.map((p) => (points.length <= 14 || p.front ? p.model : ""));
   const spots = placed(points.map((p, i) => [x(p), y(p)[0], width(p) / 2, named[i]]), across, up, room);
