@@ -310,3 +310,19 @@ def test_series_that_are_not_tested_are_counted_beside_those_that_are(pattern: C
     found = batch_effects(rows_of(pattern, values))
     _, untested = effect_sentences(found, server=False, figure="energy")
     assert "of 2 series 1 could not be tested: a cell has one repetition" in untested
+
+
+def test_a_network_whose_energies_are_not_alike_has_no_part_in_the_test_of_all(
+    pattern: CellRow,
+) -> None:
+    models = ("alexnet", "densenet121", "vit_b_16", "convnext_base")
+    rows = rows_of(pattern, drawn(models, (1, 4, 16), 4))
+    unlike = replace(pattern.basis, others=(pattern.basis,))
+    mixed = [
+        replace(row, basis=unlike)
+        if (row.cell.model, row.cell.batch_size) == ("alexnet", 4)
+        else row
+        for row in rows
+    ]
+    together = {e.figure: e.networks for e in batch_effects(mixed) if e.networks > 1}
+    assert (together["energy"], together["latency_p50"]) == (3, 4)

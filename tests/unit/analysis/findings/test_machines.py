@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 import xarray as xr
+from statsmodels.formula.api import ols
 
 from greenbatch.analysis.dataset.store import store
 from greenbatch.analysis.findings.machines import best_by_machine, interaction_of, shared_means
@@ -88,6 +90,24 @@ def test_the_interaction_is_found_where_networks_order_machines_differently(
     assert found is not None
     assert found.p < 1e-6
     assert interaction_of(alike.isel(machine=[0])) is None
+
+
+def test_the_interaction_is_that_of_statsmodels(alike: xr.Dataset) -> None:
+    noisy = alike.copy()
+    draw = np.random.default_rng(7)
+    energies = noisy["energy_per_image"]
+    noisy["energy_per_image"] = energies * np.exp(draw.normal(0, 0.05, energies.shape))
+    noisy["energy_per_image"][{"repetition": 0, "batch_size": 0}] = np.nan
+    table = noisy["energy_per_image"].to_dataframe().reset_index().dropna()
+    small = ols("np.log(energy_per_image) ~ C(model) * C(batch_size) + C(machine)", table).fit()
+    large = ols(
+        "np.log(energy_per_image) ~ C(model) * C(batch_size) + C(machine) * C(model)", table
+    ).fit()
+    f, p, more = large.compare_f_test(small)
+    found = interaction_of(noisy)
+    assert found is not None
+    assert found.degrees_of_freedom == (int(more), int(large.df_resid))
+    assert [found.f, found.p] == pytest.approx([f, p], rel=1e-9)
 
 
 def test_the_interval_of_shared_repetitions_covers_what_varies_between_machines() -> None:

@@ -84,6 +84,12 @@ def test_a_cell_that_left_before_the_room_warmed_is_not_the_best_for_it(tmp_path
     assert answer.adjusted_figure == pytest.approx(answer.figure.centre, rel=1e-9)  # in all blocks
     assert answer.figure.centre == pytest.approx(plain[0])  # as the table has it
     assert f"adjusted for blocks ({answer.value} for the best)" in answer.certainty
+    rows = [replace(row, energy_per_image_j=None) for row in cell_rows(dataset)]
+    (by_speed,) = answers([row for row in rows if row.cell == cells[0]])
+    assert by_speed.figure is not None
+    (ranked,) = answers(rows)
+    assert (ranked.best, ranked.adjusted) == (cells[0], True)
+    assert ranked.adjusted_figure == pytest.approx(by_speed.figure.centre, rel=1e-9)
     found = best_batch(dataset)
     assert found.adjusted_energy_j == answer.adjusted_figure
     assert "adjusted for blocks" in str(found)

@@ -143,6 +143,7 @@ def test_an_estimate_is_never_compared_with_a_measurement(tmp_path: Path) -> Non
     alike = crossover(dataset, A, B, metric="latency")  # theirs are equal
     assert (alike.verdict, alike.winner) == ("unknown", None)
     assert "no significant difference at any batch size" in str(alike)
+    assert (alike.sure, alike.p) == (False, 1.0)
     alone = best_batch(dataset, backend=B)
     assert alone.estimated
     assert "(estimated)" in str(alone)

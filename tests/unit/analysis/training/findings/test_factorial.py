@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from statsmodels.stats.multicomp import pairwise_tukeyhsd
 
 from greenbatch.analysis.statistics.linear_models import anova, tukey
 from greenbatch.analysis.training import compile_training
 from greenbatch.analysis.training.findings.correctness import correctness
 from greenbatch.analysis.training.findings.factorial import BLOCK, Factorial, factorial, factors_of
+from greenbatch.analysis.training.findings.levels import by_level
 from greenbatch.analysis.training.findings.rows import training_rows
 from greenbatch.errors import UsageError
 from greenbatch.records import EnergySource, TrainingCell
@@ -197,6 +199,17 @@ def test_without_blocks_what_they_share_is_in_the_residual(tmp_path: Path) -> No
         for one in (found.blocked, original)
     ]
     assert f[1] < f[0]
+
+
+def test_a_level_has_the_blocks_in_which_all_of_it_was_trained() -> None:
+    values = xr.DataArray(
+        [[[1.0, 2.0, 4.0], [3.0, np.nan, 4.0]], [[5.0, 6.0, 4.0], [7.0, 8.0, 4.0]]],
+        dims=("a", "b", "repetition"),
+        coords={"a": ["x", "y"], "b": ["p", "q"], "repetition": [0, 1, 2]},
+    )
+    means = by_level(values, ("a", "b"), geometric=False)
+    assert [(m.centre, m.n) for m in means["a"].values()] == [(3.0, 2), (17 / 3, 3)]
+    assert [(m.centre, m.n) for m in means["b"].values()] == [(11 / 3, 3), (4.5, 2)]
 
 
 def test_with_one_repetition_interactions_stand_for_the_noise(tmp_path: Path) -> None:

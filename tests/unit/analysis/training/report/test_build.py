@@ -24,6 +24,7 @@ from greenbatch.analysis.training.findings.correctness import correctness
 from greenbatch.analysis.training.findings.judge import Judge
 from greenbatch.analysis.training.findings.rows import labels_of, training_rows
 from greenbatch.analysis.training.findings.search_tests import search_tests
+from greenbatch.analysis.training.report.machine_charts import machine_sections
 from greenbatch.analysis.training.report.overview import machines_page
 from greenbatch.cli.application import app
 from greenbatch.errors import RunError, UnknownNameError, UsageError
@@ -312,6 +313,25 @@ def test_means_are_tested_where_that_is_asked_for(tmp_path: Path, no_figures: No
     rows = search_rows(compile_training(fakes.search_run(tmp_path / "search")))
     (found, _) = search_tests(rows, welch=True)[0].tests
     assert [test.name for test in found.games_howell] == ["Games-Howell"] * 3
+
+
+def test_of_the_bars_of_machines_those_of_estimated_energies_are_hollow(tmp_path: Path) -> None:
+    rows = {
+        source.value: training_rows(
+            compile_training(
+                fakes.delrey_run(
+                    tmp_path / source, blocks=2, truths={"a": (0.1, 0.9)}, source=source
+                )
+            )
+        )
+        for source in (EnergySource.COUNTER, EnergySource.ESTIMATED)
+    }
+    hollow = {
+        section.name: [one["estimated"] for one in section.charts[0].facts["series"]]
+        for section in machine_sections(rows)
+        if section.charts[0].facts["kind"] == "bars"
+    }
+    assert hollow == {"machines": [False, True], "machine-correctness": [False, False]}
 
 
 def test_tests_of_means_between_machines_are_explained(tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ def test_bars_have_their_heights_and_estimates_are_hollow(axes: Axes) -> None:
     assert [bar.get_height() for bar in lab] == [0.1]
     assert [bar.get_height() for bar in cloud] == [0.2, 0.4]
     assert [to_rgba(bar.get_facecolor())[3] for bar in (lab[0], cloud[0])] == [1.0, 0.0]
+    middles = [bar.get_x() + bar.get_width() / 2 for bar in (*lab, *cloud)]
+    assert middles == pytest.approx([-0.2, 0.2, 1.2])  # the two of a choice around its name
     assert axes.get_ylim() == pytest.approx((0.0, 0.55))
 
 
