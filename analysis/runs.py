@@ -89,6 +89,7 @@ def write_report(
     metric: str | None = None,
     within: float | None = None,
     welch: bool = False,
+    figures: bool = False,
 ) -> "InferenceReport | TrainingReport":
     """Compile a run and write its report.
 
@@ -111,6 +112,8 @@ def write_report(
             best; 0.01 where not given.
         welch: Of trainings: test means beside ranks, by Welch's analysis of variance and Games and
             Howell's pairs.
+        figures: Of a dataset of several machines or runs of inference: write figures for print
+            (SVG, PDF, PNG) of each; a single run always has them.
 
     Returns:
         ``page``, the path of ``index.html``, and ``findings``, what it shows.
@@ -146,7 +149,7 @@ def write_report(
                 "within and welch out"
             )
         if dataset is not None:
-            return build.report_of_file(run, dataset, footprint, choice)
+            return build.report_of_file(run, dataset, footprint, choice, figures=figures)
         page, found = build.report_of_run(run, footprint, choice)
         return InferenceReport(page, {found.title: found})
     if choice:

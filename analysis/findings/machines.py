@@ -1,9 +1,9 @@
 """Machines side by side: which one for a target, and whether networks order them alike."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from greenbatch.analysis.dataset.variables import STATUSES
 from greenbatch.analysis.statistics.intervals import Interval, interval, ratio_of_runs
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
 
+_RANDOM = "t on logarithms, the machine as random effect"
 _OFFLINE = ("model", "variant", "batch_size")
 
 
@@ -150,9 +151,63 @@ def interaction_of(dataset: "xr.Dataset") -> Interaction | None:
     return Interaction(float(value), float(f_distribution.sf(value, more, free)), (more, free))
 
 
+@dataclass(frozen=True, slots=True)
+class KindMean:
+    """Energy per image of a cell over machines of one kind.
+
+    Attributes:
+        kind: Names processor, cores and GPUs.
+        model, variant: Labels of the dataset.
+        batch_size: In images.
+        energy_j: Geometric mean per image in J, with the 95 % interval of `shared_means`.
+        machines, repetitions: How many have the cell.
+    """
+
+    kind: str
+    model: str
+    variant: str
+    batch_size: int
+    energy_j: Interval
+    machines: int
+    repetitions: int
+
+
+def means_by_kind(dataset: "xr.Dataset", kinds: Mapping[str, str]) -> list[KindMean]:
+    """Summarise each cell over the machines of one kind, for kinds of two machines or more.
+
+    Args:
+        dataset: Along ``machine``, of inference.
+        kinds: The kind of each machine, by its label.
+
+    Returns:
+        By kind, in the order of the dataset. A kind without energies, or whose repetitions do not
+        differ, is left out.
+    """
+    found: list[KindMean] = []
+    for kind in dict.fromkeys(kinds.values()):
+        names = [name for name, one in kinds.items() if one == kind]
+        rows = _rows(dataset.sel(machine=names)) if len(names) > 1 else []
+        values: dict[tuple[str, str, int], dict[str, list[float]]] = {}
+        for machine, model, (variant, batch), energy_j in rows:
+            by_machine = values.setdefault((model, variant, batch), {})
+            by_machine.setdefault(machine, []).append(energy_j)
+        try:
+            means = shared_means(values)
+        except UsageError:
+            continue
+        for cell, (mean, low, high) in means.items():
+            count = sum(map(len, values[cell].values()))
+            energies = Interval(low, mean, high, count, _RANDOM)
+            found.append(KindMean(kind, *cell, energies, len(values[cell]), count))
+    return found
+
+
+_Cell = TypeVar("_Cell", bound=Hashable)
+
+
 def shared_means(
-    values: Mapping[str, Mapping[str, Sequence[float]]],
-) -> dict[str, tuple[float, float, float]]:
+    values: Mapping[_Cell, Mapping[str, Sequence[float]]],
+) -> dict[_Cell, tuple[float, float, float]]:
     """Return mean and 95 % interval of each cell where machines of one kind share the repetitions.
 
     A machine is a random effect: the interval holds for another machine of the kind too.
@@ -174,17 +229,18 @@ def shared_means(
     if count < 2:
         raise UsageError("machines that share repetitions are at least two; there is one")
     y = np.log([value for *_, value in rows])
-    names = list(dict.fromkeys(cell for cell, *_ in rows))
-    design = np.array([[float(cell == name) for name in names] for cell, *_ in rows])
+    design = _dummies([cell for cell, *_ in rows])
     fit = fit_random_intercept(y, design, _dummies([machine for _, machine, _ in rows]))
     quantile = student_quantile(count - 1)
     return {
-        name: (
+        cell: (
             math.exp(centre),
             math.exp(centre - quantile * error),
             math.exp(centre + quantile * error),
         )
-        for name, centre, error in zip(names, fit.estimates, fit.errors, strict=True)
+        for cell, centre, error in zip(
+            dict.fromkeys(cell for cell, *_ in rows), fit.estimates, fit.errors, strict=True
+        )
     }
 
 
@@ -207,8 +263,9 @@ def _rows(dataset: "xr.Dataset") -> list[tuple[str, str, tuple[str, int], float]
 def _dummies(levels: Sequence[object]) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
     import numpy as np
 
-    distinct = list(dict.fromkeys(levels))
-    return np.array([[float(level == one) for one in distinct] for level in levels])
+    codes: dict[object, int] = {}
+    found = [codes.setdefault(level, len(codes)) for level in levels]
+    return np.eye(len(codes))[found]
 
 
 def _rest(

@@ -10,16 +10,18 @@ from greenbatch.analysis.dataset.described import environment_of
 from greenbatch.analysis.dataset.merging import separate
 from greenbatch.analysis.dataset.store import open_with_files
 from greenbatch.analysis.dataset.tidy import tidy
+from greenbatch.analysis.findings.machines import means_by_kind
 from greenbatch.analysis.findings.timeline import TimelineChoice
 from greenbatch.analysis.report.charts.power_traces import PowerTrace, power_traces
-from greenbatch.analysis.report.figures.figures import write_figures
+from greenbatch.analysis.report.figures.figures import remove_figures, write_figures
 from greenbatch.analysis.report.findings import InferenceFindings, InferenceReport, find
 from greenbatch.analysis.report.inference_page import inference_page
-from greenbatch.analysis.report.page import Files, Overview, Part
+from greenbatch.analysis.report.page import Files, Overview, Part, TableSection
 from greenbatch.analysis.report.render import render, scripts, write_latex, written_into
 from greenbatch.analysis.report.run_facts import machine_line
 from greenbatch.analysis.report.tables.batching import batching_csv
 from greenbatch.analysis.report.tables.csv_files import best_csv, cells_csv, comparison_csv
+from greenbatch.analysis.report.tables.machines import KINDS_NOTE, kinds_table
 from greenbatch.analysis.report.tables.paired import paired_csv
 from greenbatch.analysis.report.tables.tradeoffs import Footprint
 from greenbatch.files import draft, remove_old_drafts, write_atomically
@@ -48,6 +50,8 @@ def report_of_file(
     dataset: "xr.Dataset",
     footprint: Footprint,
     choice: TimelineChoice | None = None,
+    *,
+    figures: bool = False,
 ) -> InferenceReport:
     """Write the report of a dataset file beside it.
 
@@ -56,6 +60,7 @@ def report_of_file(
         dataset: It holds.
         footprint: What the reader wants to know of a million images.
         choice: At which batch and backend to show a second timeline.
+        figures: Write the figures on paper of each machine or run too; they take most of the time.
     """
     folder = path.with_name(f"{path.stem}-report")
     parts = separate(dataset)
@@ -65,9 +70,12 @@ def report_of_file(
         return InferenceReport(_write(folder, dataset, alone, footprint, f"../{path.name}"), found)
     names = dict(zip(parts, distinct([_folder_name(label) for label in parts]), strict=True))
     along = dataset.attrs["merged_along"]
+    lines = {label: machine_line(environment_of(part)) for label, part in parts.items()}
+    kinds = means_by_kind(dataset, lines) if along == "machine" else []
     with written_into(folder):
         for label, part in parts.items():
-            _write(folder / names[label], part, found[label], footprint, f"../../{path.name}")
+            file = f"../../{path.name}"
+            _write(folder / names[label], part, found[label], footprint, file, figures=figures)
         overview = Overview(
             title=dataset.attrs["title"],
             source=dataset.attrs["source"],
@@ -77,17 +85,19 @@ def report_of_file(
                 Part(
                     label,
                     f"{names[label]}/index.html",
-                    machine_line(environment_of(part)),
+                    lines[label],
                     found[label].summary,
                 )
-                for label, part in parts.items()
+                for label in parts
             ],
+            tables=[TableSection(kinds_table(kinds), KINDS_NOTE)] if kinds else [],
             closing=f"Cells of several {along}s are not comparable, so no table holds them "
-            "together; 'gb compare' compares two runs.",
+            "together; 'gb compare' compares two runs."
+            + ("" if figures else " 'gb report --figures' writes figures for print too."),
         )
         text = render("overview.html.j2", page=overview, script=scripts((), ()))
         write_atomically(folder / "index.html", text)
-    return InferenceReport(folder / "index.html", found)
+    return InferenceReport(folder / "index.html", found, kinds)
 
 
 def _folder_name(label: str) -> str:
@@ -101,9 +111,11 @@ def _write(
     footprint: Footprint | None,
     data_file: str,
     traces: Sequence[PowerTrace] = (),
+    *,
+    figures: bool = True,
 ) -> Path:
     page = inference_page(dataset, found, traces, footprint)
-    with written_into(folder, "tables", "figures"):
+    with written_into(folder, "tables", *(["figures"] if figures else [])):
         for name, text in (
             ("cells", cells_csv(found.cells)),
             ("comparison", comparison_csv(found.comparisons)),
@@ -113,13 +125,17 @@ def _write(
         ):
             write_atomically(folder / "tables" / f"{name}.csv", text)
         write_latex(folder / "tables", [section.table for section in page.tables])
-        drawn = write_figures(
-            found.cells,
-            folder / "figures",
-            found.tradeoffs.pareto_status,
-            found.tradeoffs.timelines,
-            found.tradeoffs.candidates,
-        )
+        drawn: list[Path] = []
+        if figures:
+            drawn = write_figures(
+                found.cells,
+                folder / "figures",
+                found.tradeoffs.pareto_status,
+                found.tradeoffs.timelines,
+                found.tradeoffs.candidates,
+            )
+        else:
+            remove_figures(folder / "figures")
         files = Files(
             data=data_file,
             figures=[f"figures/{path.name}" for path in drawn if path.suffix == ".svg"],

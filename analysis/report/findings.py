@@ -21,6 +21,7 @@ from greenbatch.analysis.findings.comparisons import (
 from greenbatch.analysis.findings.contention import spinning_caveats
 from greenbatch.analysis.findings.decided import decided_sentences
 from greenbatch.analysis.findings.fairness import Fairness, fairness
+from greenbatch.analysis.findings.machines import KindMean
 from greenbatch.analysis.findings.paired_networks import PairedNetworks, paired_networks
 from greenbatch.analysis.findings.plausibility import EnergyWorth, energy_worths
 from greenbatch.analysis.findings.serving import ServingPanel, serving_panels
@@ -124,10 +125,12 @@ class InferenceReport:
     Attributes:
         page: Path of ``index.html``.
         findings: By machine or run; those of a single run by its title.
+        kinds: Of several machines: each cell over those of one kind.
     """
 
     page: Path
     findings: Mapping[str, InferenceFindings]
+    kinds: Sequence[KindMean] = ()
 
 
 def find(

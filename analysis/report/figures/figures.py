@@ -12,7 +12,14 @@ from greenbatch.analysis.report.charts.curves import Curve, curve_labels, curves
 from greenbatch.analysis.report.charts.palette import MUTED, colours, markers
 from greenbatch.analysis.report.figures.accuracy import accuracy_figure
 from greenbatch.analysis.report.figures.serving import policy_figure, serving_figure
-from greenbatch.analysis.report.figures.style import DASHES, SHAPES, log_axis, plain, save_figures
+from greenbatch.analysis.report.figures.style import (
+    DASHES,
+    ENDINGS,
+    SHAPES,
+    log_axis,
+    plain,
+    save_figures,
+)
 from greenbatch.analysis.report.figures.timeline import timeline_figure
 from greenbatch.analysis.statistics.intervals import Interval, bounds, sides
 from greenbatch.analysis.tradeoffs.accuracy_front import FrontCandidate
@@ -24,6 +31,17 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 _COLUMNS = 3
+FIGURES = (
+    "energy",
+    "latency",
+    "tradeoff",
+    "serving-energy",
+    "serving-response",
+    "serving",
+    "accuracy",
+    *TIMELINES,
+)
+"""Names of the files, without their endings."""
 
 
 def write_figures(
@@ -67,6 +85,12 @@ def write_figures(
         },
         folder,
     )
+
+
+def remove_figures(folder: Path) -> None:
+    """Remove the figures of an earlier report: they must not stand beside another one."""
+    for path in (folder / f"{name}.{ending}" for name in FIGURES for ending in ENDINGS):
+        path.unlink(missing_ok=True)
 
 
 def energy_figure(rows: Sequence[CellRow]) -> "Figure | None":

@@ -43,7 +43,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-_ENDINGS: dict[str, dict[str, Any]] = {
+ENDINGS: dict[str, dict[str, Any]] = {
     "svg": {"metadata": {"Date": None}},
     "pdf": {"metadata": {"CreationDate": None}},
     "png": {"dpi": 160},
@@ -74,7 +74,7 @@ def save_figures(makers: Mapping[str, "Callable[[], Figure | None]"], folder: Pa
                 figure.draw_without_rendering()
                 figure.set_layout_engine(None)
                 edges = figure.get_tightbbox().padded(0.12)
-            for ending, options in _ENDINGS.items():
+            for ending, options in ENDINGS.items():
                 path = folder / f"{name}.{ending}"
                 if figure is None:  # one of an earlier report must not stand for this run
                     path.unlink(missing_ok=True)

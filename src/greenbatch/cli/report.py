@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -68,6 +69,14 @@ def report(
             "analysis of variance, and Games-Howell of each pair.",
         ),
     ] = False,
+    figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures",
+            help="Write figures for print (SVG, PDF, PNG) of each machine of a merged dataset too. "
+            "Default: only of a single run.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compile a run to dataset.nc and write its report.
@@ -88,6 +97,7 @@ def report(
         metric=metric,
         within=None if within is None else _share(within),
         welch=welch,
+        figures=figures,
     )
     if isinstance(report, TrainingReport):
         sentences = {
@@ -105,7 +115,14 @@ def report(
     elif run.is_file():
         summaries = {label: found.summary for label, found in report.findings.items()}
         if as_json:
-            _print_json({"dataset": str(run), "report": str(report.page), "answers": summaries})
+            _print_json(
+                {
+                    "dataset": str(run),
+                    "report": str(report.page),
+                    "answers": summaries,
+                    "kinds": [asdict(one) for one in report.kinds],
+                }
+            )
         else:
             echo(*(f"{label}: {summary}" for label, summary in summaries.items()))
             echo(f"report: {report.page}")

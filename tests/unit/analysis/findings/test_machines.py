@@ -12,7 +12,12 @@ import xarray as xr
 from statsmodels.formula.api import ols
 
 from greenbatch.analysis.dataset.store import store
-from greenbatch.analysis.findings.machines import best_by_machine, interaction_of, shared_means
+from greenbatch.analysis.findings.machines import (
+    best_by_machine,
+    interaction_of,
+    means_by_kind,
+    shared_means,
+)
 from greenbatch.analysis.runs import merge
 from greenbatch.cli import main
 from greenbatch.errors import UsageError
@@ -145,3 +150,42 @@ def test_the_command_prints_machines_and_interaction(
     with pytest.raises(SystemExit):
         main(["fleet", "best", str(file), "--p99", "1us", "--json"])
     assert json.loads(capsys.readouterr().out)["choices"] == []
+
+
+def test_machines_of_one_kind_are_summarised_together_and_others_are_not(
+    tmp_path: Path,
+) -> None:
+    factors = {"north": 1.0, "south": 1.02, "west": 0.98, "other": 3.0}
+    dataset = fleet(tmp_path, {name: dict.fromkeys(MODELS, f) for name, f in factors.items()})
+    kinds = dict.fromkeys(("north", "south", "west"), "Example CPU") | {"other": "Another CPU"}
+    found = means_by_kind(dataset, kinds)
+    assert {one.kind for one in found} == {"Example CPU"}, "a mean over one machine is none"
+    assert [(one.model, one.batch_size) for one in found] == [
+        (m, b) for m in MODELS for b in (1, 8)
+    ]
+    assert {one.machines for one in found} == {3}
+    for one in found:
+        cell = dataset["energy_per_image"].sel(model=one.model, batch_size=one.batch_size)
+        ours = cell.sel(variant=one.variant, machine=["north", "south", "west"])
+        assert one.energy_j.centre == pytest.approx(float(np.exp(np.log(ours).mean())), rel=1e-9)
+        assert one.repetitions == ours.size
+        low, high = one.energy_j.low, one.energy_j.high
+        assert low is not None
+        assert high is not None
+        assert high / low == pytest.approx(math.exp(2 * 4.303 * 0.02 / math.sqrt(3)), rel=0.05)
+
+
+@pytest.mark.slow
+def test_the_report_of_machines_of_one_kind_has_their_mean(
+    alike: xr.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = store(alike, tmp_path / "all.nc")
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(file), "--json"])
+    assert not ended.value.code
+    shown = json.loads(capsys.readouterr().out)["kinds"]
+    assert {one["machines"] for one in shown} == {2}, "their processors are alike"
+    assert {one["kind"] for one in shown} == {"Example CPU 9000, 2 cores, 8 GiB"}
+    page = (tmp_path / "all-report/index.html").read_text()
+    assert "Energy per image over machines of one kind" in page
+    assert not (tmp_path / "all-report/north/figures").exists(), "--figures writes them"
