@@ -98,12 +98,12 @@ def recommend(
         typer.echo(as_json_text(found, arrivals, seed))
     else:
         _print(found, arrivals)
-        if run.is_dir():
-            suggest_serving(run, found, arrivals)
     code = exit_code(one.verdict for one in found)
     if code == NOT_DECIDED:
         doubted = ", ".join(one.model for one in found if one.verdict == "not shown")
         note(f"not shown either way for {doubted}; give a margin to the limits, or measure more")
+    if not as_json and run.is_dir():
+        suggest_serving(run, found, arrivals)
     return code
 
 
