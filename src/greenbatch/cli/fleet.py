@@ -186,15 +186,31 @@ def run(
 @fleet.command("attach", cls=Command)
 def attach(
     folder: _Folder,
-    local: _Local = None,
-    scheduler: _Scheduler = None,
+    local: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Start N workers on this machine. Default: what the fleet began with.",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Use a running Dask scheduler, e.g. tcp://head:8786. Default: what the fleet "
+            "began with.",
+        ),
+    ] = None,
     worker_env: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Environment variables of each local worker."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a fleet; what is in its folder is not measured again."""
+    """Go on with a fleet; what is in its folder is not measured again.
+
+    The study and the options are those that the fleet began with, those of Slurm included.
+    """
     from greenbatch.cli.output.fleet import FleetDisplay
     from greenbatch.workflows.fleet import running
 
