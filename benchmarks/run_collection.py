@@ -3,8 +3,8 @@
 Writes the journals of simulated runs: 10 runs on each of 20 machines of five kinds, each of 4
 networks on 2 backends at 6 batch sizes, in 5 blocks (48,000 records in all, with the members of
 real ones). Children of their own then merge the runs (at first each is compiled, later its
-``dataset.nc`` is read), write the report of the merged dataset, and open the merged file and the
-single runs lazily. Printed are wall time, CPU time and peak memory of each.
+``dataset.nc`` is read), write the report of the merged dataset, and open the merged file lazily,
+with the mean energy of each cell (needs dask). Printed are wall time, CPU time and peak memory of each.
 
     python -m benchmarks.run_collection [--machines 20] [--runs 10] [--keep FOLDER]
 """
@@ -39,6 +39,11 @@ STEPS = {
     "merge, each run apart": MERGE.format(along="run", name="apart"),
     "report": (
         "from greenbatch.analysis.runs import write_report; write_report(home / 'merged.nc')"
+    ),
+    "open lazily, and one mean": (
+        "found = xarray.open_dataset(home / 'merged.nc', chunks={}); "
+        "assert found['energy_per_image'].chunks; "
+        "found['energy_per_image'].mean('repetition').compute()"
     ),
 }
 CHILD = """
