@@ -4,7 +4,8 @@ Writes the journals of simulated runs: 10 runs on each of 20 machines of five ki
 networks on 2 backends at 6 batch sizes, in 5 blocks (48,000 records in all, with the members of
 real ones). Children of their own then merge the runs (at first each is compiled, later its
 ``dataset.nc`` is read), write the report of the merged dataset, and open the merged file lazily,
-with the mean energy of each cell (needs dask). Printed are wall time, CPU time and peak memory of each.
+with the mean energy of each cell (needs dask). Printed are wall time, CPU time and peak memory of
+each.
 
     python -m benchmarks.run_collection [--machines 20] [--runs 10] [--keep FOLDER]
 """
