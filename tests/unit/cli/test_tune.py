@@ -141,7 +141,7 @@ def test_each_strategy_has_a_row_with_what_it_found_and_what_that_took(
     assert "85.3 %" in rows["grid"]
     for strategy in ("grid", "random", "gp"):
         assert "428 J" in rows[strategy]  # 50 J + 51 J + ... + 57 J
-    assert "best: accuracy 90.6%: simple-cnn on digits" in printed
+    assert "best: accuracy 90.6 %: simple-cnn on digits" in printed
     assert "trial 3 of gp (repetition 3)" in printed
     assert "index.html" in printed
 

@@ -64,10 +64,10 @@ def test_all_files_are_there(report: Path) -> None:
 @pytest.mark.slow
 def test_the_page_asks_for_nothing_outside_itself(report: Path) -> None:
     page = own(report / "index.html")
-    assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!data:|figures/)", page)
+    assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!data:|figures/|#)", page)
     outside = re.sub(r"<noscript>.*?</noscript>", "", page, flags=re.DOTALL)
     assert "figures/energy.svg" in page
-    assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!data:)", outside)
+    assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!data:|#)", outside)
     assert "default-src 'none'" in page
     assert report.joinpath("index.html").read_text().count("* plotly.js (basic - minified) v") == 1
 

@@ -127,7 +127,7 @@ def test_what_was_not_recorded_is_missing_and_not_zero(tmp_path: Path) -> None:
 def test_the_table_of_the_device_has_the_hottest_sensor(cells: list[TrainingRow]) -> None:
     tables = {section.table.name: section.table for section in size_sections(cells, [])}
     model, busy, _, _, temperature = tables["device"].rows[0]
-    assert (model, temperature) == ("a", "71.0 °C")
+    assert (model, temperature) == ("a", "71.0 °C (68.5 … 73.5)")
     assert busy.startswith("29.0 %")
 
 

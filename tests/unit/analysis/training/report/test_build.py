@@ -89,7 +89,7 @@ def test_every_file_of_the_report_is_there_and_drawn(delrey: Path) -> None:
 
 def test_the_page_asks_for_nothing_outside_itself(delrey: Path) -> None:
     text = re.sub(r"<script.*?</script>", "", (delrey / "index.html").read_text(), flags=re.DOTALL)
-    assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!data:|figures/)", text)
+    assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!data:|figures/|#)", text)
     assert "default-src 'none'" in text
 
 
