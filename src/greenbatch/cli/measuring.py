@@ -105,15 +105,13 @@ def _inference(
     design: "Study | None", path: Path, as_json: bool, *, trust: bool, **sharing: Unpack[Sharing]
 ) -> None:
     from greenbatch.cli.output.inference import run_as_json, show_run
-    from greenbatch.cli.output.plan import opening_line
     from greenbatch.cli.output.progress import Display
     from greenbatch.workflows import inference
 
     if design:
-        note(opening_line(design))
         note_recordings(design)
-    if design and design.images:
-        _note_images(design)
+        if design.images:
+            _note_images(design)
     with _resumable(path, "repetitions"), Display() as display:
         if design:
             run = inference.run_study(design, path, display.listener, trust=trust, **sharing)

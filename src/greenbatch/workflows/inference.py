@@ -74,10 +74,12 @@ class Listener:
     """Whoever wants to know what is going on; each is called with one argument.
 
     Attributes:
+        on_design: What a new run will measure, once the machine is free for it.
         on_step: A sentence about a step: probing, exporting, ...
         on_progress: Where the measuring stands.
     """
 
+    on_design: Callable[["Study"], None] = lambda study: None
     on_step: Callable[[str], None] = lambda sentence: None
     on_progress: Callable[["Progress"], None] = lambda progress: None
 
@@ -192,6 +194,7 @@ def run_study(
         ) as machine,
         meters_for(study) as metering,
     ):
+        listener.on_design(study)
         listener.on_step(energy_worth(metering))
         check_backends(study, listener)
         artifacts = export_models(study, listener)

@@ -66,6 +66,6 @@ def test_a_run_says_first_what_is_measured_how_long_and_what_its_energy_is_worth
     code, out, errors = gb(capsys, "bench", "alexnet", *options, "--meter", "estimate")
     assert (code, out) == (3, "")
     design, energy, last = errors.splitlines()
-    assert design.startswith("gb: planned: 6 repetitions of 2 cells, at least ")
+    assert design.startswith("gb: measuring 6 repetitions of 2 cells, at least ")
     assert energy.startswith("energy of cpu-estimate is estimated, not measured: ")
     assert last == "gb: that far"

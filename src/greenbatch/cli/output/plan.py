@@ -32,7 +32,7 @@ def opening_line(design: "Study") -> str:
         return budget_line(design)
     order = slots(design.cells(), design.repetitions, design.seed, kind=design.order)
     return (
-        f"planned: {_size(design, order)}. Artifacts that are missing are exported first; the "
+        f"measuring {_size(design, order)}. Artifacts that are missing are exported first; the "
         "time left is shown when the first repetition has ended"
     )
 

@@ -9,6 +9,8 @@ from rich.text import Text
 
 from greenbatch import units
 from greenbatch.cli.output.console import TextConsole
+from greenbatch.cli.output.plan import opening_line
+from greenbatch.cli.output.printing import note
 from greenbatch.records import Repetition, Status
 from greenbatch.workflows.inference import Listener
 
@@ -44,7 +46,11 @@ class Display:
     @property
     def listener(self) -> Listener:
         """What the workflow calls."""
-        return Listener(on_step=self._step, on_progress=self._progress)
+        return Listener(
+            on_design=lambda study: note(opening_line(study)),
+            on_step=self._step,
+            on_progress=self._progress,
+        )
 
     def _step(self, sentence: str) -> None:
         self._stop()
