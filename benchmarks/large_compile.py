@@ -72,7 +72,6 @@ CHILD = """
 import gc, pathlib, resource, sys, time
 import netCDF4, pandas, xarray, greenbatch.analysis.dataset.store
 run = pathlib.Path(sys.argv[1])
-gc.disable()  # as compiling does
 wall_s, cpu_s = time.perf_counter(), time.process_time()
 {0}
 print(
@@ -104,7 +103,8 @@ def main() -> None:
         cpu_s: dict[str, list[float]] = {step: [] for step in STEPS}
         for _ in range(options.rounds):
             for step, code in STEPS.items():
-                cpu_s[step].append(timed(step, code, run))
+                # Without collections of garbage, as compiling is.
+                cpu_s[step].append(timed(step, f"gc.disable()\n{code}", run))
         bare_s = statistics.median(cpu_s["decode"])
         for step, found_s in cpu_s.items():
             print(f"{step}: {statistics.median(found_s) / bare_s:.2f} times the bare decoding")
@@ -115,11 +115,17 @@ def main() -> None:
 
 
 def timed(step: str, code: str, run: Path) -> float:
-    """Run a step in a child, print what it took, and return its CPU time in s."""
+    """Run a step in a child, print what it took, and return its CPU time in s.
+
+    Args:
+        step: Its name.
+        code: Python, in which ``run`` is the folder.
+        run: The folder.
+    """
     found = subprocess.run(
         [sys.executable, "-c", CHILD.format(code), str(run)],
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
     )
     wall_s, cpu_s, peak = map(float, found.stdout.split())

@@ -14,14 +14,12 @@ import argparse
 import itertools
 import json
 import random
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import yaml
 
-from benchmarks.large_compile import records
+from benchmarks.large_compile import records, timed
 from greenbatch.records import Cell, encode
 
 KINDS = ("Example CPU 9000", "Example CPU 7000", "Sample CPU 500", "Sample CPU 700", "CPU 1")
@@ -32,33 +30,21 @@ REPETITIONS = 5
 MERGE = """
 from greenbatch.analysis.dataset.store import store
 from greenbatch.analysis.runs import merge
-store(merge(sorted((home / "runs").iterdir()), {along!r}), home / "{name}.nc")
+store(merge(sorted((run / "runs").iterdir()), {along!r}), run / "{name}.nc")
 """
 STEPS = {
     "merge, compiling each run": MERGE.format(along=None, name="first"),
     "merge of stored datasets": MERGE.format(along=None, name="merged"),
     "merge, each run apart": MERGE.format(along="run", name="apart"),
     "report": (
-        "from greenbatch.analysis.runs import write_report; write_report(home / 'merged.nc')"
+        "from greenbatch.analysis.runs import write_report; write_report(run / 'merged.nc')"
     ),
     "open lazily, and one mean": (
-        "found = xarray.open_dataset(home / 'merged.nc', chunks={}); "
+        "found = xarray.open_dataset(run / 'merged.nc', chunks={}); "
         "assert found['energy_per_image'].chunks; "
         "found['energy_per_image'].mean('repetition').compute()"
     ),
 }
-CHILD = """
-import pathlib, resource, sys, time
-import netCDF4, pandas, xarray, greenbatch.analysis.dataset.store
-home = pathlib.Path(sys.argv[1])
-wall_s, cpu_s = time.perf_counter(), time.process_time()
-{0}
-print(
-    time.perf_counter() - wall_s,
-    time.process_time() - cpu_s,
-    resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-)
-"""
 
 
 def main() -> None:
@@ -77,20 +63,7 @@ def main() -> None:
         size_mb = sum(path.stat().st_size for path in home.glob("runs/*/journal.jsonl")) / 1e6
         print(f"{options.machines * options.runs} runs, {size_mb:,.0f} MB of journals")
         for step in options.only or STEPS:
-            timed(step, home)
-
-
-def timed(step: str, home: Path) -> None:
-    """Take a step in a child, and print what it took."""
-    found = subprocess.run(
-        [sys.executable, "-c", CHILD.format(STEPS[step]), str(home)],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    wall_s, cpu_s, peak = map(float, found.stdout.split())
-    peak_mb = peak * (1 if sys.platform == "darwin" else 1024) / 1e6
-    print(f"{step}: {wall_s:.1f} s ({cpu_s:.1f} s of CPU), {peak_mb:,.0f} MB at most", flush=True)
+            timed(step, STEPS[step], home)
 
 
 def write_run(path: Path, machine: int, run: int) -> None:

@@ -5,11 +5,7 @@ import sys
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and exit.
-
-    0: done. 1: a measured verdict of worse. 2: wrong use. 3: nothing could be measured. 4: part of
-    the repetitions failed. 5: a verdict is not shown either way. 128 + n: signal n ended it.
-    """
+    """Run the command and exit with one of `greenbatch.cli.commands.EXIT_CODES`."""
     given = sys.argv[1:] if arguments is None else arguments
     if given == ["--help"] and "_GB_COMPLETE" not in os.environ and _print_help():
         sys.exit(0)

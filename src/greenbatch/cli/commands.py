@@ -10,6 +10,15 @@ OPTIONS = {
     "--man": "Print the manual page, e.g. for: gb --man | man -l -",
     "--help": "Show this message and exit.",
 }
+EXIT_CODES = {
+    "0": "done",
+    "1": "a measured verdict of worse",
+    "2": "wrong use",
+    "3": "nothing could be measured",
+    "4": "part of the repetitions failed",
+    "5": "a verdict is not shown either way",
+    "128 + n": "signal n ended it",
+}
 TERMS = "Cell, block, window, domain and other terms: gb --glossary"
 _COLUMNS = 80  # from which on no line of the page is too long
 

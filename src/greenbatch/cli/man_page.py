@@ -1,15 +1,11 @@
 """The manual page of ``gb``, made from its commands."""
 
-import re
 from collections.abc import Iterable, Iterator
 
 import typer.core
 
 import greenbatch
-from greenbatch.cli import main
-from greenbatch.cli.commands import ABOUT, COMMANDS, OPTIONS, TERMS, grouped
-
-_CODE = re.compile(r"(\d[\d +n]*): (.+?)\.(?= \d|$)")
+from greenbatch.cli.commands import ABOUT, COMMANDS, EXIT_CODES, OPTIONS, TERMS, grouped
 
 
 def man_page() -> str:
@@ -29,7 +25,7 @@ def man_page() -> str:
         lines += [f".SS {_text(group)}", *_entries(members.items())]
     for name, entry in COMMANDS.items():
         lines += [f".SH {_text(f'gb {name}'.upper())}", *_command(f"gb {name}", entry.load(name))]
-    lines += [".SH EXIT STATUS", *_entries(_exit_codes()), ".SH TERMS", _text(TERMS)]
+    lines += [".SH EXIT STATUS", *_entries(EXIT_CODES.items()), ".SH TERMS", _text(TERMS)]
     return "\n".join(lines) + "\n"
 
 
@@ -52,12 +48,6 @@ def _command(
 def _entries(entries: Iterable[tuple[str, str]]) -> Iterator[str]:
     for name, text in entries:
         yield from (".TP", rf"\fB{_text(name)}\fR", _text(text))
-
-
-def _exit_codes() -> list[tuple[str, str]]:
-    """Return the codes and what they mean, from the text of the entry."""
-    *_, codes = (main.__doc__ or "").split("\n\n")
-    return _CODE.findall(" ".join(codes.split()))
 
 
 def _text(text: str) -> str:
