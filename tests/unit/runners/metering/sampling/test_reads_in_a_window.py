@@ -69,7 +69,7 @@ def _focused(meter: CountedMeter, length_s: float) -> tuple[float, float]:
         start_s = time.perf_counter() + 0.2
         end_s = start_s + length_s
         recorder.focus(start_s, end_s)
-        time.sleep(length_s + 0.25)
+        time.sleep(end_s - time.perf_counter() + 4 * meter.interval_s)  # a look comes with a read
         return start_s, end_s
 
 
