@@ -3,14 +3,18 @@
 Draws designs of 5 to 60 cells, has `greenbatch.runners.scheduling.racing` choose what is measured,
 and prints the tables of docs/budget.md.
 
-    python benchmarks/racing.py [--designs 1000]
+    python benchmarks/racing.py [--designs 1000] [--unlike 0.7]
+    python benchmarks/racing.py --short 0.25
+
+With ``--short`` the budget is that share of the time of a full design with three repetitions, and
+what is printed is how many questions are answered in it.
 """
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from statistics import NormalDist, median
@@ -19,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greenbatch.design.study import Study, make_study
-from greenbatch.records import Cell, Decision, EnergyFigure, EnergySource, Repetition, Status
+from greenbatch.records import Cell, Decision, EnergyFigure, EnergySource, Left, Repetition, Status
 from greenbatch.records.repetition import Conditions
 from greenbatch.runners.scheduling.order import Slot
 from greenbatch.runners.scheduling.racing.race import Race
@@ -61,9 +65,13 @@ class Truth:
         for model in self.study.models:
             yield [cell for cell in self.cost_s if cell.model == model]
 
-    def errs(self, model: str, chosen: Cell) -> bool:
-        """Whether a choice is worse than the best of its network by more than the indifference."""
-        least = min(cost for cell, cost in self.cost_s.items() if cell.model == model)
+    def errs(self, model: str, chosen: Cell, left_out: Collection[Cell] = ()) -> bool:
+        """Whether a choice is worse than the best of its network by more than the indifference.
+
+        ``left_out`` are cells that a run names as too slow for its budget.
+        """
+        costs_s = {cell: s for cell, s in self.cost_s.items() if cell not in left_out}
+        least = min(cost_s for cell, cost_s in costs_s.items() if cell.model == model)
         return self.cost_s[chosen] > least * (1 + WITHIN)
 
     def wall_s(self, cell: Cell, idles: int = 0) -> float:
@@ -178,27 +186,32 @@ class Outcome:
 def race(truth: Truth, random: Random) -> Outcome:
     """Have the scheduler measure a design until it is done."""
     schedule, machine = Race(truth.study), Machine(truth, random)
-    decisions: list[Decision] = []
     seen = set()
     spent_s = 0.0
     for slot in schedule.slots():
         record = schedule.add(machine(slot), slot.attempt)
         spent_s += record.phases_s["wall"] + record.conditions.rest_s
         seen.add(slot.cell)
-    decisions = [record for record in schedule.decided() if isinstance(record, Decision)]
+    news = schedule.decided()
+    decisions = [record for record in news if isinstance(record, Decision)]
+    slow = {record.cell for record in news if isinstance(record, Left) and record.why == "slow"}
     return Outcome(
         truth,
-        tuple(truth.errs(one.model, one.best[0]) for one in decisions),
+        tuple(truth.errs(one.model, one.best[0], slow) for one in decisions),
         tuple(one.outcome for one in decisions),
         spent_s,
         len(seen) / len(truth.cost_s),
     )
 
 
-def raced(number: int, unlike: float) -> Outcome:
+def raced(number: int, unlike: float, short: float | None) -> Outcome:
     """Draw a design and have it raced; its number is the seed."""
     random = np.random.default_rng([18, number])
-    return race(drawn(random, number, unlike), random)
+    truth = drawn(random, number, unlike)
+    if short is not None:
+        study = truth.study.model_copy(update={"budget": short * full_s(truth, 3)})
+        truth = replace(truth, study=study)
+    return race(truth, random)
 
 
 def full_s(truth: Truth, repetitions: int) -> float:
@@ -270,17 +283,34 @@ def _row(found: Sequence[Outcome], spread: float | None, shape: str, random: Ran
     return f"{line}| {equal} | {to_equal:.2f} | {median(sure):g} | {median(ratios):.2f} |"
 
 
+def answered(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Write how many questions were answered, by the number of networks of a design."""
+    yield "| networks of a design | designs | questions | answered | wrong, of those | time spent |"
+    yield "|--:|--:|--:|--:|--:|--:|"
+    for count in sorted({len(one.truth.study.models) for one in outcomes}):
+        of_it = [one for one in outcomes if len(one.truth.study.models) == count]
+        ends = [pair for one in of_it for pair in zip(one.outcomes, one.errors, strict=True)]
+        wrong = [error for end, error in ends if end in ("answered", "tie")]
+        spent = median(one.spent_s / (one.truth.study.budget or 0.0) for one in of_it)
+        yield (
+            f"| {count} | {len(of_it)} | {len(ends)} | {len(wrong) / len(ends):.0%} "
+            f"| {sum(wrong) / max(1, len(wrong)):.1%} | {spent:.0%} |"
+        )
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--designs", type=int, default=1000)
     parser.add_argument("--unlike", type=float, default=0.0, help="Spread of the log spreads.")
+    parser.add_argument("--short", type=float, help="Budget as a share of a full design's time.")
     options = parser.parse_args()
     began_s = time.monotonic()
     with ProcessPoolExecutor() as workers:
-        one = partial(raced, unlike=options.unlike)
+        one = partial(raced, unlike=options.unlike, short=options.short)
         outcomes = list(workers.map(one, range(options.designs), chunksize=10))
-    for line in rows(outcomes, np.random.default_rng(18)):
+    table = rows(outcomes, np.random.default_rng(18))
+    for line in table if options.short is None else answered(outcomes):
         print(line, flush=True)
     ends = [end for one in outcomes for end in one.outcomes]
     print({end: ends.count(end) for end in sorted(set(ends))})

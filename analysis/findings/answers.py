@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch import units
 from greenbatch.analysis.dataset.energy_basis import all_unlike
-from greenbatch.analysis.findings.cells import CellRow
+from greenbatch.analysis.findings.cells import SLOW, CellRow
 from greenbatch.analysis.findings.comparisons import energy_ratio
 from greenbatch.analysis.findings.wording import NOT_KNOWN, bounds, one_or_count, plain, ranked_by
 from greenbatch.analysis.statistics.claims import Least, by_block, least, picked_is_less
@@ -201,7 +201,10 @@ def _raced(decision: Decision, rows: Sequence[CellRow]) -> Answer:
     others = [row for row in rows if row.cell != decision.best[0]]
     absent = sum(not row.ok for row in others)
     measured = len(others) - absent
-    skipped = f"; {absent} not measured" if absent else ""
+    slow = sum(row.left == SLOW for row in others)
+    skipped = f"; {absent - slow} not measured" if absent > slow else ""
+    # The others cannot change the answer, by the curve; of these nothing is known.
+    skipped += f"; {slow} not looked at, as too slow for the budget" if slow else ""
     if not measured:
         what = f"no other cell was measured{skipped}"
     elif decision.outcome == "answered":

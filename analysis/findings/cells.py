@@ -351,6 +351,10 @@ def _row(view: CellArrays, cell: Cell, place: Place) -> CellRow:
     )
 
 
+SLOW = "not measured: slow"
+"""`CellRow.left` of a cell whose batches take too long for the budget."""
+
+
 def _left(why: str, block: float, tried: bool) -> str:
     """Say why and when a run with a budget left a cell; blocks are counted from 1."""
     if why in (*LEFT, "failed") and not tried:

@@ -9,7 +9,7 @@ from greenbatch import units
 from greenbatch.analysis.dataset.groups import values_of
 from greenbatch.analysis.dataset.variables import STOPS
 from greenbatch.analysis.findings.caveat import Caveat, Severity
-from greenbatch.analysis.findings.cells import CellRow
+from greenbatch.analysis.findings.cells import SLOW, CellRow
 from greenbatch.analysis.statistics.intervals import LEAST
 from greenbatch.design.recorded import RecordedStudy
 
@@ -89,6 +89,14 @@ def budget_caveats(rows: Sequence[CellRow], study: RecordedStudy) -> Iterator[Ca
             f"The budget of {units.duration(study.budget or 0)} had no time for "
             f"{units.count(late, 'cell')} that may change the answer; use a larger one, e.g. "
             "--budget 1h.",
+        )
+    if slow := sum(row.left == SLOW for row in rows):
+        yield Caveat(
+            "budget-slow",
+            Severity.CAUTION,
+            f"In {units.count(slow, 'cell')} a batch takes too long for the budget of "
+            f"{units.duration(study.budget or 0)}: the answers hold for the other batch sizes; use "
+            "a larger one, e.g. --budget 1h.",
         )
     yield from _failures(rows)
 

@@ -34,8 +34,8 @@ class Costs:
         """Of how many batches a repetition consists at the least."""
         return self._batches
 
-    def see(self, record: Repetition) -> None:
-        """Take in a repetition, however it ended."""
+    def see(self, record: Repetition) -> float:
+        """Take in a repetition, however it ended; return what it took, in s."""
         wall_s = record.phases_s.get("wall", 0.0) + record.conditions.rest_s
         self.spent_s += wall_s
         if record.status is Status.OK:
@@ -43,6 +43,7 @@ class Costs:
             if not record.cell.is_server:
                 sizes = self._latencies_s[curve_of(record.cell)]
                 sizes.setdefault(record.cell.batch_size, record.latency_s["0.5"])
+        return wall_s
 
     def batch_s(self, cell: Cell) -> float | None:
         """Predict how long a batch takes, from the nearest measured one of the curve, in s.

@@ -49,6 +49,7 @@ class Group:
         alive: Cells that have not left; those that were never measured are among them.
         judgement: After the last block.
         ended: How it ended; ``None``: it has not.
+        spent_s: By its repetitions so far, with their starts and rests.
     """
 
     name: str
@@ -57,6 +58,12 @@ class Group:
     alive: set[Cell] = field(default_factory=set)
     judgement: Judgement = field(default_factory=Judgement)
     ended: str | None = None
+    spent_s: float = 0.0
+
+    @property
+    def blocks(self) -> int:
+        """In how many blocks something of it was measured."""
+        return len({block for each in self.records.values() for block in each})
 
     @property
     def visited(self) -> list[Cell]:

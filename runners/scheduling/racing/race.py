@@ -8,7 +8,7 @@ import math
 import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, count
 
 from greenbatch import units
 from greenbatch.design.study import Study
@@ -97,9 +97,9 @@ class Race:
         for group in self._open:
             for cell in group.judgement.open or tuple(group.alive - set(group.visited)):
                 further = group.judgement.blocks_left.get(cell, 1.0)
-                most = max(1, self._most - self._blocks)
-                count = most if math.isinf(further) else min(most, math.ceil(further))
-                ahead += [Slot(cell, self._blocks + k, 0) for k in range(count)]
+                most = max(1, self._most - group.blocks)
+                blocks = most if math.isinf(further) else min(most, math.ceil(further))
+                ahead += [Slot(cell, self._blocks + k, 0) for k in range(blocks)]
         ahead.sort(key=lambda slot: slot.block)
         ends_s = accumulate(self._costs.expected_s(slot.cell) for slot in ahead)
         rest_s = self._budget_s - self._costs.spent_s
@@ -133,7 +133,7 @@ class Race:
         return self._study.max_repetitions or self._study.repetitions
 
     def _run(self) -> Iterator[Slot]:
-        for block in range(self._most):
+        for block in count():
             self._blocks = block
             measured: list[Cell] = []
             for wave in self._waves(block):
@@ -150,18 +150,41 @@ class Race:
 
     def _waves(self, block: int) -> Iterator[Sequence[Cell]]:
         """Yield the cells of a block, part by part: later parts depend on the earlier ones."""
+        going = [group for group in self._open if group.blocks < self._most]
         if block == 0:
             curves = [curve for group in self._groups for curve in group.curves.values()]
-            yield [curve[0] for curve in curves]
+            wave = [curve[0] for curve in curves]
+            yield wave
             self._leave_slow_ones()
         else:
-            yield [cell for group in self._open for cell in group.judgement.open]
-        while True:
-            further = [cell for group in self._open for cell in self._next_visits(group)]
-            further = [cell for cell in further if self._fits(cell)]
-            if not further:
-                return
-            yield further
+            wave = self._in_turn([group.judgement.open for group in going])
+            yield wave
+        begun = bool(wave)
+        while wave := self._in_turn(map(self._next_visits, going), begun=begun):
+            yield wave
+            begun = True
+
+    def _in_turn(self, requested: Iterable[Sequence[Cell]], *, begun: bool = False) -> list[Cell]:
+        """Return the cells that are measured next, of those that each open question asks for.
+
+        What is left of the budget is shared equally by the open questions. One that would exceed
+        its share waits until the others have ended; if all would, the cheapest goes on.
+
+        Args:
+            requested: Cells of one question each.
+            begun: Whether something was measured in this block; else the cheapest does not wait.
+        """
+        able = [found for cells in requested if (found := [*filter(self._fits, cells)])]
+        ended_s = sum(group.spent_s for group in self._groups if group.ended is not None)
+        share_s = (self._budget_s - ended_s) / max(1, len(self._open))
+
+        def spent_s(cells: Sequence[Cell]) -> float:
+            return self._group[cells[0]].spent_s + sum(map(self._costs.expected_s, cells))
+
+        within = [cells for cells in able if spent_s(cells) <= share_s]
+        if able and not within and not begun:
+            within = [min(able, key=spent_s)]
+        return [cell for cells in within for cell in cells]
 
     def _wave_slots(self, wave: Sequence[Cell], block: int, offset: int) -> list[Slot]:
         rng = random.Random(f"{self._study.seed} {block} {offset}")
@@ -242,7 +265,7 @@ class Race:
 
     def _take(self, record: Repetition) -> None:
         group = self._group[record.cell]
-        self._costs.see(record)
+        group.spent_s += self._costs.see(record)
         blocks = group.records.setdefault(record.cell, {})
         other = blocks.get(record.block)
         if other is None or other.status is not Status.OK or record.status is Status.OK:
@@ -291,7 +314,7 @@ class Race:
             why: WhyLeft = "no_better" if self._decide in ("best", "front") else "decided"
             for cell, reason in sorted(found.leaving.items()):
                 self._leave(group, cell, block, why, reason)
-            enough = block + 1 >= self._study.repetitions
+            enough = group.blocks >= self._study.repetitions
             visits = self._next_visits(group) if found.outcome else []
             if found.outcome and enough and not any(map(self._fits, visits)):
                 self._end(group, "time" if visits else found.outcome)
@@ -332,7 +355,7 @@ class Race:
                 quantity=group.quantity,
                 best=found.best,
                 alike=found.alike,
-                blocks=1 + max((b for each in group.records.values() for b in each), default=-1),
+                blocks=group.blocks,
                 spent_s=self._costs.spent_s,
             )
         )

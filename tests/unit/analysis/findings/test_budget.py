@@ -9,7 +9,7 @@ from greenbatch.analysis import open_run
 from greenbatch.analysis.dataset.raced import decisions_of
 from greenbatch.analysis.findings.answers import answers
 from greenbatch.analysis.findings.caveats import caveats
-from greenbatch.analysis.findings.cells import CellRow, cell_rows
+from greenbatch.analysis.findings.cells import SLOW, CellRow, cell_rows
 from greenbatch.analysis.findings.decided import decided_sentences
 from greenbatch.analysis.findings.wording import notes
 from greenbatch.analysis.recommendation.basis import basis
@@ -115,6 +115,21 @@ def test_cells_for_which_no_time_was_left_are_counted(tmp_path: Path) -> None:
     assert late > 10
     sentences = {caveat.code: caveat.sentence for caveat in caveats(dataset)}
     assert f"The budget of 30 s had no time for {late} cells" in sentences["budget-spent"]
+
+
+def test_an_answer_names_the_cells_that_were_too_slow_to_be_looked_at(tmp_path: Path) -> None:
+    study = raced_run.design(models=["alexnet"], budget="5m", batch_sizes=[1, 8, 64, 128])
+    measured = raced_run.machine(spread=0.001, image_s=0.05, torch=1.3, openvino=1.6)
+    dataset = open_run(raced_run.write(tmp_path / "run", study, measured))
+    rows = cell_rows(dataset)
+    assert {row.cell.batch_size for row in rows if row.left == SLOW} == {64, 128}
+    (answer,) = answers(rows, decisions_of(dataset))
+    assert "; 6 not looked at, as too slow for the budget" in answer.certainty
+    assert "6 not measured" not in answer.certainty
+    sentences = {caveat.code: caveat.sentence for caveat in caveats(dataset)}
+    assert sentences["budget-slow"].startswith(
+        "In 6 cells a batch takes too long for the budget of 5 min 00 s: the answers hold for the"
+    )
 
 
 @pytest.mark.parametrize("rivals", [0, 1, 2])

@@ -77,6 +77,28 @@ def test_a_budget_that_is_spent_ends_the_race_and_is_kept() -> None:
     assert 100 < spent_s <= 120
 
 
+def unlike(slot: Slot) -> Repetition:
+    """A large network whose batches take a hundred times as long as those of a small one."""
+    image_s = {"alexnet": 0.002, "vit_b_16": 0.2}[slot.cell.model]
+    return machine(spread=0.005, image_s=image_s, torch=1.3, openvino=1.6)(slot)
+
+
+def test_a_budget_too_small_for_all_questions_answers_the_cheap_ones() -> None:
+    whole: Journal = []
+    study = design(budget=150)
+    carry_out(study, unlike, whole)
+    outcomes = {decision.model: decision.outcome for decision in decisions(whole)}
+    assert outcomes["alexnet"] in ("answered", "tie")
+    assert outcomes["vit_b_16"] == "time"
+    # What the small one left is spent on the large one.
+    large = [r for r in whole if isinstance(r, Repetition) and r.cell.model == "vit_b_16"]
+    assert sum(r.phases_s["wall"] + r.conditions.rest_s for r in large) > 150 / 2
+    for cut in range(5, len(whole), 7):
+        journal = list(whole[:cut])
+        carry_out(study, unlike, journal)
+        assert [encode(record) for record in journal] == [encode(record) for record in whole]
+
+
 @pytest.mark.parametrize("decide", ["best", "front", "knee", "crossover", "ratio"])
 @pytest.mark.parametrize("budget_s", [6, 30])
 def test_nothing_is_answered_before_every_curve_was_looked_at(decide: str, budget_s: int) -> None:
