@@ -8,6 +8,8 @@ from greenbatch.analysis.dataset.described import environment_of, study_of
 from greenbatch.analysis.findings.answers import Answer
 from greenbatch.analysis.findings.batch_effects import effect_sentences
 from greenbatch.analysis.findings.caveats import window_s
+from greenbatch.analysis.findings.serving_answers import serving_answers
+from greenbatch.analysis.findings.wording import Table
 from greenbatch.analysis.report.charts.charts import Style, styles
 from greenbatch.analysis.report.charts.power_traces import PowerTrace
 from greenbatch.analysis.report.findings import InferenceFindings
@@ -27,7 +29,7 @@ from greenbatch.analysis.report.sections import (
 from greenbatch.analysis.report.serving_sections import serving_sections
 from greenbatch.analysis.report.table_sections import table_sections
 from greenbatch.analysis.report.tables.published import published_sections
-from greenbatch.analysis.report.tables.serving import serving_answers
+from greenbatch.analysis.report.tables.serving import FEW_ANSWERS, serving_answer_table
 from greenbatch.analysis.report.tables.tradeoffs import (
     Footprint,
     crossing_sentences,
@@ -48,12 +50,14 @@ class Answers:
     Attributes:
         summary: In one sentence; empty where only servers were measured.
         servers: A sentence for each model and traffic, after those on what a budget decided.
+        side_by_side: The models and their traffic where they are too many for sentences.
         by_model: A card each.
         worths: What the joules are worth, a text for each class of device.
     """
 
     summary: str
     servers: Sequence[str]
+    side_by_side: Table | None
     by_model: Sequence[Answer]
     worths: Sequence[str]
 
@@ -111,6 +115,8 @@ def inference_page(
     """
     study = study_of(dataset)
     environment = environment_of(dataset)
+    served = serving_answers(found.cells)
+    sentences = [answer.sentence for answer in served] if len(served) <= FEW_ANSWERS else []
     names = (dataset[coordinate].values.tolist() for coordinate in ("backend", "runtime"))
     runtimes = dict(zip(*names, strict=True))
     return InferencePage(
@@ -123,7 +129,8 @@ def inference_page(
         ),
         answers=Answers(
             summary=found.summary if _has_loop(found) else found.disturbed,
-            servers=[*found.decided, *serving_answers(found.cells)],
+            servers=[*found.decided, *sentences],
+            side_by_side=serving_answer_table(served) if served and not sentences else None,
             by_model=found.answers,
             worths=[worth.sentence for worth in found.worths],
         ),

@@ -71,7 +71,7 @@ def own_study(**members: object) -> Study:
     "arguments",
     [
         "report base",
-        "report base --json",
+        pytest.param("report base --json", marks=needs_thorough),
         "compare base new",
         "merge base new --out merged.nc",
         "recommend base --rate 10 --p99 1s",
@@ -124,10 +124,13 @@ def test_code_that_a_study_or_a_run_names_is_refused_with_its_name_and_the_cure(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["study", "run", "s.yaml", "--trust"],
+        pytest.param(["study", "run", "s.yaml", "--trust"], marks=needs_thorough),
         ["bench", "--study", "s.yaml", "--trust"],
         ["bench", "evilmod:build", "--provider", "cpu", "--meter", "none"],
-        ["study", "run", "plain.yaml", "--set", "sources={cool: 'evilmod:build'}"],
+        pytest.param(
+            ["study", "run", "plain.yaml", "--set", "sources={cool: 'evilmod:build'}"],
+            marks=needs_thorough,
+        ),
     ],
 )
 def test_what_the_user_allows_or_writes_on_the_command_line_runs(

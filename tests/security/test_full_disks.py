@@ -29,7 +29,8 @@ from tests.unit.records.test_records import IDLE, repetition
 
 pytestmark = pytest.mark.slow
 KINDS = ("inference", "training")
-PLACES = ("tmpfs", "read-only")
+BY_DAY = [("tmpfs", "inference"), ("read-only", "training")]
+BY_NIGHT = [("tmpfs", "training"), ("read-only", "inference")]
 GB = (sys.executable, "-m", "greenbatch.cli")
 
 
@@ -77,7 +78,7 @@ def one_sentence(ran: subprocess.CompletedProcess[str], code: int) -> str:
     return last
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [KINDS[0], pytest.param(KINDS[1], marks=needs_thorough)])
 def test_a_report_on_a_full_disk_says_what_is_there(
     kind: str, whole: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -92,7 +93,7 @@ def test_a_report_on_a_full_disk_says_what_is_there(
     assert not [name for name in names(run) if "draft" in name]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param(KINDS[0], marks=needs_thorough), KINDS[1]])
 def test_an_earlier_report_outlives_one_that_fails(
     kind: str, whole: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -105,8 +106,9 @@ def test_an_earlier_report_outlives_one_that_fails(
     assert page.read_text() == "earlier"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("place", "kind"), [*BY_DAY, *(pytest.param(*each, marks=needs_thorough) for each in BY_NIGHT)]
+)
 def test_a_report_on_a_file_system_that_takes_nothing(
     kind: str, place: str, whole: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -1,16 +1,14 @@
-"""Servers: response time and energy of a request, by policy and rate, as a table and a sentence."""
+"""Servers: response time and energy of a request, by policy and rate, as tables."""
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import groupby
 
-from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.findings.cells import CellRow
+from greenbatch.analysis.findings.serving_answers import ServingAnswer, in_order
 from greenbatch.analysis.findings.wording import DASH, Table, notes, spread
-from greenbatch.analysis.statistics.claims import by_block, least
-from greenbatch.analysis.statistics.intervals import LEAST, Interval
-from greenbatch.queueing.policies import parse_policy
+from greenbatch.analysis.statistics.intervals import Interval
 
-_MOST_NAMED = 3
+FEW_ANSWERS = 3
+"""So many of servers are sentences, and more are a table."""
 
 
 def serving_table(rows: Sequence[CellRow], *, short: bool = False) -> Table:
@@ -22,7 +20,7 @@ def serving_table(rows: Sequence[CellRow], *, short: bool = False) -> Table:
         rows: As `cell_rows` gives them.
         short: Only what fits a terminal.
     """
-    servers = sorted((row for row in rows if row.cell.is_server), key=_traffic)
+    servers = in_order(rows)
     factors = {
         "model": [row.cell.model for row in servers],
         "backend": [row.cell.variant for row in servers],
@@ -80,47 +78,37 @@ def _title(factors: Mapping[str, Sequence[str]], shown: Collection[str]) -> str:
     return "Energy per request and response time of servers" + (f" ({common})" if common else "")
 
 
-def serving_answers(rows: Sequence[CellRow]) -> list[str]:
-    """Say for each model and traffic which policy takes least energy per request, if that is shown.
+def serving_answer_table(found: Sequence[ServingAnswer]) -> Table:
+    """Show the answers side by side: a line for each model and traffic.
 
-    Only policies that sustained the rate in every repetition, and energies of one kind of source,
-    are compared.
+    Args:
+        found: As `serving_answers` gives them.
     """
-    servers = sorted((row for row in rows if row.cell.is_server), key=_traffic)
-    sentences = []
-    for (model, arrivals, rate), members in groupby(servers, key=_load):
-        of_traffic = list(members)
-        sustained = [row for row in of_traffic if row.ok and not row.flags.get("overloaded")]
-        known = [(row, row.energy_per_image_j) for row in sustained]
-        able = [(row, energy) for row, energy in known if energy is not None]
-        where = f"{model} at {rate} requests/s ({arrivals})"
-        if not sustained and any(row.ok for row in of_traffic):
-            sentences.append(f"{where}: no policy sustained the rate.")
-        elif able and not all_unlike(row.basis for row, _ in able):
-            sentences.append(f"{where}: {_answer([row for row, _ in able])}")
-    return sentences
-
-
-def _answer(rows: Sequence[CellRow]) -> str:
-    found = least(by_block([row.series["energy"].by_block for row in rows]))
-    row = rows[found.best if found else 0]
-    source = "" if row.energy_source == "measured" else f" ({row.energy_source})"
-    few = "" if row.ok >= LEAST else ": too few repetitions to be sure"
-    tie = ""
-    if found and found.alike:
-        others = [rows[place] for place in found.alike]
-        names = ", ".join(_named(other) for other in others[:_MOST_NAMED])
-        more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
-        tie = f" (no significant difference from {names}{more}{few})"
-    return (
-        f"least energy per request{source} with {_named(row)}{tie}, "
-        f"{spread(row.energy_per_image_j, 'J')}, mean response "
-        f"{spread(row.response_mean_s, 's')}, 99th percentile {spread(row.response_p99_s, 's')}."
+    best = [answer.best for answer in found]
+    energy = f"energy/request{_source([row for row in best if row])}"
+    factors = {
+        "model": [answer.model for answer in found],
+        "arrivals": [answer.arrivals for answer in found],
+        "requests/s": [answer.rate for answer in found],
+    }
+    if len(set(factors["arrivals"])) == 1:
+        del factors["arrivals"]
+    columns = factors | {
+        "policy": [row.cell.served.policy if row else "none sustained it" for row in best],
+        "backend": [row.cell.variant if row else DASH for row in best],
+        energy: [_joules(row.energy_per_image_j) if row else DASH for row in best],
+        "response, mean": [_seconds(row.response_mean_s) if row else DASH for row in best],
+        "p99": [_seconds(row.response_p99_s) if row else DASH for row in best],
+        "no significant difference from": [answer.ties or "none" for answer in found],
+    }
+    figures = ("requests/s", energy, "response, mean", "p99")
+    return Table(
+        "serving-answers",
+        "Least energy per request of the policies that sustained the rate",
+        tuple(columns),
+        tuple(zip(*columns.values(), strict=True)),
+        tuple(name in figures for name in columns),
     )
-
-
-def _named(row: CellRow) -> str:
-    return f"{row.cell.served.policy} on {row.cell.variant}"
 
 
 def _percent(share: Interval | None) -> str:
@@ -146,15 +134,3 @@ def _seconds(time: Interval | None) -> str:
 
 def _number(value: Interval | None) -> str:
     return DASH if value is None else f"{value.centre:.3g}"
-
-
-def _load(row: CellRow) -> tuple[str, str, str]:
-    return row.cell.model, row.cell.served.arrivals, row.cell.served.rate
-
-
-def _traffic(row: CellRow) -> tuple[str, str, float, str, str, int]:
-    traffic = row.cell.served
-    policy = parse_policy(traffic.policy)
-    rate_hz = traffic.rate_hz or 0.0
-    variant = row.cell.variant
-    return row.cell.model, traffic.arrivals, rate_hz, variant, policy.kind, policy.largest

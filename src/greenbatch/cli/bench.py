@@ -12,12 +12,14 @@ from greenbatch.cli.options import (
     AsJson,
     CpuTdp,
     Meters,
+    OnBusy,
     Out,
     Resume,
     ShareMachine,
     ThreadsOfCells,
     Trust,
     WaitMachine,
+    WaitQuiet,
     Weights,
     parse_batch_sizes,
     parse_rates,
@@ -209,22 +211,8 @@ def bench(
             "cost is then that of loading it.",
         ),
     ] = False,
-    wait_quiet: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="How long to wait before the first cell until nothing else loads the machine, "
-            "e.g. 5m; 0 for no wait. Default: 1m; 5m with --profile rigorous; 0 with "
-            "--profile quick.",
-        ),
-    ] = None,
-    on_busy: Annotated[
-        str | None,
-        typer.Option(
-            help="What to do with a machine that does not become quiet: measure (repetitions are "
-            "flagged) or refuse. Default: measure."
-        ),
-    ] = None,
+    wait_quiet: WaitQuiet = None,
+    on_busy: OnBusy = None,
     probe_max_batch: Annotated[
         int | None,
         typer.Option(

@@ -34,6 +34,13 @@ Out = Annotated[
 Resume = Annotated[
     Path | None, typer.Option(help="Resume the run in this folder; same as 'gb resume'.")
 ]
+OnBusy = Annotated[
+    str | None,
+    typer.Option(
+        help="What to do with a machine that does not become quiet: measure (repetitions are "
+        "flagged) or refuse. Default: measure."
+    ),
+]
 ShareMachine = Annotated[
     bool,
     typer.Option(
@@ -77,6 +84,15 @@ WaitMachine = Annotated[
         metavar="TIME",
         help="How long to wait if another run is active on this machine, e.g. 30m. Default: 0, "
         "which refuses to measure beside it.",
+    ),
+]
+WaitQuiet = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="How long to wait before the first cell until nothing else loads the machine, "
+        "e.g. 5m; 0 for no wait. Default: 1m; 5m with the profile rigorous; 0 with the profile "
+        "quick.",
     ),
 ]
 Weights = Annotated[

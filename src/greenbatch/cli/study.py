@@ -7,7 +7,18 @@ import typer
 
 from greenbatch.cli.command import Command, Group
 from greenbatch.cli.measuring import measure, require_consent
-from greenbatch.cli.options import AsJson, Meters, Out, ShareMachine, Trust, WaitMachine, parse_wait
+from greenbatch.cli.options import (
+    AsJson,
+    Meters,
+    OnBusy,
+    Out,
+    ShareMachine,
+    Trust,
+    WaitMachine,
+    WaitQuiet,
+    Weights,
+    parse_wait,
+)
 from greenbatch.cli.output.plan import plan_lines
 from greenbatch.cli.output.printing import echo
 from greenbatch.errors import UsageError
@@ -86,10 +97,7 @@ def run(
     provider: _Provider = None,
     data: _Data = None,
     scale: _Scale = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Weights: auto, pretrained, random or a .safetensors or .pth file."),
-    ] = None,
+    weights: Weights = None,
     meter: Meters = None,
     artifacts: Annotated[
         Path | None,
@@ -101,6 +109,8 @@ def run(
     trust: Trust = False,
     share_machine: ShareMachine = False,
     wait_machine: WaitMachine = None,
+    wait_quiet: WaitQuiet = None,
+    on_busy: OnBusy = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -116,17 +126,20 @@ def run(
     from greenbatch.runners.known import ThisMachine
     from greenbatch.workflows import inference
 
-    overrides: dict[str, object] = {
-        **({"artifacts_dir": str(artifacts)} if artifacts else {}),
-        **({"weights": weights} if weights else {}),
-        **({"meters": meter} if meter else {}),
+    of_inference = {
+        "artifacts_dir": str(artifacts) if artifacts else None,
+        "weights": weights,
+        "wait_quiet": wait_quiet,
+        "on_busy": on_busy,
     }
+    given: dict[str, object] = {key: value for key, value in of_inference.items() if value}
     file = presets.read(name)
-    if file.is_training and (weights or artifacts):
+    if file.is_training and given:
+        option = next(iter(given)).removesuffix("_dir").replace("_", "-")
         raise UsageError(
-            f"{name} is a training study, which has weights of its own; remove "
-            f"{'--weights' if weights else '--artifacts'}"
+            f"{name} is a training study, and --{option} is for studies of inference; remove it"
         )
+    overrides = {**given, **({"meters": meter} if meter else {})}
     design = presets.resolve(
         name,
         ThisMachine(),

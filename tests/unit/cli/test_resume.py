@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import greenbatch
+from greenbatch.design.study import Study
 from greenbatch.errors import RunError
 from greenbatch.workflows import inference, training
 from tests.fakes import runs, training_runs
@@ -77,6 +78,30 @@ def test_every_new_run_shares_or_waits_for_the_machine_as_asked(
     asked = ("--share-machine", "--wait-machine", "30m", "--out", tmp_path / "run")
     code, _, errors = gb(capsys, *words, *asked)
     assert (code, errors.splitlines()[-1]) == (2, "gb: True True 1800")
+
+
+def test_a_study_may_wait_for_a_quiet_machine_or_refuse_a_busy_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(study: Study, *_: object, **__: object) -> None:
+        raise RunError(f"{study.on_busy} {study.wait_quiet}")
+
+    monkeypatch.setattr(inference, "run_study", refuse)
+    asked = ("--on-busy", "refuse", "--wait-quiet", "7m", "--out", tmp_path / "run")
+    code, _, errors = gb(capsys, "study", "run", "cruz-guide", *asked)
+    assert (code, errors.splitlines()[-1]) == (2, "gb: refuse 420.0")
+
+
+@pytest.mark.parametrize("option", ["--on-busy", "--wait-quiet", "--weights", "--artifacts"])
+def test_a_study_of_trainings_has_no_options_of_inference(
+    capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    code, _, errors = gb(capsys, "study", "run", "yarally-training-layers", option, "refuse")
+    assert code == 2
+    assert errors == (
+        f"gb: yarally-training-layers is a training study, and {option} is for studies of "
+        "inference; remove it\n"
+    )
 
 
 @pytest.mark.usefixtures("_named_by_the_workflow")

@@ -28,7 +28,12 @@ ROOMY = 100  # columns from which on a table may show more than the essential
 
 def show_run(found: "InferenceFindings", page: Path) -> None:
     """Print a run's caveats, table and answers, and the path of its report."""
-    from greenbatch.analysis.report.tables.serving import serving_answers, serving_table
+    from greenbatch.analysis.findings.serving_answers import serving_answers
+    from greenbatch.analysis.report.tables.serving import (
+        FEW_ANSWERS,
+        serving_answer_table,
+        serving_table,
+    )
     from greenbatch.analysis.report.tables.startup import slow_starts
 
     console = open_console()
@@ -49,8 +54,16 @@ def show_run(found: "InferenceFindings", page: Path) -> None:
         for laid in fitting(servers, console.width, _GOING):
             console.print(laid)
         console.print()
-        for sentence in serving_answers(every):
-            console.print(Text(sentence))
+        served = serving_answers(every)
+        if len(served) <= FEW_ANSWERS:
+            for one in served:
+                console.print(Text(one.sentence))
+        else:
+            answered = serving_answer_table(served)
+            console.print(Text(answered.title, style="bold"))
+            for laid in fitting(answered, console.width, _GOING):
+                console.print(laid)
+            console.print()
     for sentence in found.decided:
         console.print(Text(sentence))
     for answer in found.answers:

@@ -10,10 +10,11 @@ from greenbatch.analysis import open_run, write_report
 from greenbatch.analysis.dataset.energy_basis import Basis
 from greenbatch.analysis.findings.cells import CellRow, Series, cell_rows
 from greenbatch.analysis.findings.serving import policy_of, serving_panels
+from greenbatch.analysis.findings.serving_answers import serving_answers
 from greenbatch.analysis.report.charts.servers import policy_charts, serving_charts
 from greenbatch.analysis.report.findings import find
 from greenbatch.analysis.report.inference_page import inference_page
-from greenbatch.analysis.report.tables.serving import serving_answers, serving_table
+from greenbatch.analysis.report.tables.serving import serving_answer_table, serving_table
 from greenbatch.records import EnergySource, Provenance
 from tests.fakes import runs
 from tests.fakes.served_run import BUSY_W, POLICIES, served_run
@@ -115,6 +116,11 @@ def energies_of(rows: list[CellRow], energies_j: dict[str, tuple[float, ...]]) -
     return changed
 
 
+def answered(rows: list[CellRow]) -> str:
+    (answer,) = serving_answers(rows)
+    return answer.sentence
+
+
 def test_policies_that_do_not_differ_significantly_are_named_beside_the_least(
     rows: list[CellRow],
 ) -> None:
@@ -126,7 +132,7 @@ def test_policies_that_do_not_differ_significantly_are_named_beside_the_least(
             "fixed:16": (0.406, 0.437, 0.421),
         },
     )
-    (sentence,) = serving_answers(tied)
+    sentence = answered(tied)
     assert "no significant difference from" in sentence
     assert all(policy_of(row) in sentence for row in tied)
     (panel,) = serving_panels(tied)
@@ -134,7 +140,7 @@ def test_policies_that_do_not_differ_significantly_are_named_beside_the_least(
     clear = energies_of(
         rows, {"greedy:16": (0.413, 0.421, 0.429), "fixed:16": (0.513, 0.521, 0.529)}
     )
-    (sentence,) = serving_answers(clear)
+    sentence = answered(clear)
     assert "with greedy:16 on onnxruntime-cpu, 421 mJ" in sentence
     (panel,) = serving_panels(clear)
     assert sorted(panel.pareto_status.values()) == ["dominated", "front"]
@@ -146,6 +152,36 @@ def test_where_nobody_holds_the_rate_all_are_shown_and_marked(rows: list[CellRow
         assert len(panel.pareto_status) == len(POLICIES)
         assert set(panel.pareto_status.values()) == {"overloaded"}
         assert panel.left_out == ()
+
+
+def test_many_answers_are_a_table_with_the_figures_of_the_sentences(tmp_path: Path) -> None:
+    run = served_run(tmp_path / "run", rates_hz=(10.0, 20.0, 40.0, 200.0))
+    rows = cell_rows(open_run(run))
+    found = serving_answers(rows)
+    table = serving_answer_table(found)
+    assert [row[:2] for row in table.rows] == [("alexnet", f"{r}") for r in (10, 20, 40, 200)]
+    for answer, row in zip(found, table.rows, strict=True):
+        assert answer.best
+        for text in (*row[2:7], answer.ties):
+            assert text in answer.sentence, text
+        assert row[-1] == (answer.ties or "none")
+    write_report(run)
+    page, markdown = ((run / "report" / name).read_text() for name in ("index.html", "report.md"))
+    for text in (page, markdown):
+        assert table.title in text
+        assert not any(answer.sentence in text for answer in found)
+
+
+def test_a_rate_that_no_policy_sustains_has_a_line_that_says_so(rows: list[CellRow]) -> None:
+    late = [
+        replace(row, flags={"overloaded": 3}) if row.cell.served.rate == "200" else row
+        for row in rows
+    ]
+    found = serving_answers(late)
+    assert found[1].sentence.endswith("no policy sustained the rate.")
+    (_, line) = serving_answer_table(found).rows
+    assert line[2] == "none sustained it"
+    assert set(line[3:-1]) == {"–"}
 
 
 def test_energies_of_two_sources_are_not_set_against_each_other(rows: list[CellRow]) -> None:

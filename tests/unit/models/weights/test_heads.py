@@ -6,13 +6,18 @@ import torch
 from greenbatch.models import find, synthetic_images
 from greenbatch.models.build import build
 from greenbatch.models.weights.random_weights import draw_weights
+from tests.thorough import needs_thorough
 
 OTHER_SEED = 7
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn"]
+    "name",
+    [
+        "ssdlite320_mobilenet_v3_large",
+        pytest.param("fasterrcnn_mobilenet_v3_large_320_fpn", marks=needs_thorough),
+    ],
 )
 def test_each_image_has_detections_and_no_head_gives_as_many_as_it_can(name: str) -> None:
     spec = find(name)

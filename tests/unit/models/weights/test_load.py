@@ -17,8 +17,13 @@ from greenbatch.models.registry import STUDY
 from greenbatch.models.weights import checkpoints
 from greenbatch.models.weights.load import Weights, load_weights
 from tests.fakes.networks import SPEC, Convolutional
+from tests.thorough import needs_thorough
 
-LARGE = {"vit_b_16", "convnext_base", "densenet121"}
+LARGE = {
+    "vit_b_16": [pytest.mark.slow, needs_thorough],
+    "convnext_base": [pytest.mark.slow],
+    "densenet121": [pytest.mark.slow],
+}
 
 
 @pytest.fixture
@@ -29,10 +34,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "torch" / "hub" / "checkpoints"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[pytest.mark.slow] if n in LARGE else []) for n in STUDY],
-)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=LARGE.get(n, [])) for n in STUDY])
 def test_random_logits_vary_with_a_spread_near_one(name: str) -> None:
     spec = find(name)
     if name in {"convnext_base", "densenet121"}:  # smaller images, for those that take any

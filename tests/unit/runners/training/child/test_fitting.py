@@ -218,7 +218,7 @@ def test_data_of_one_class_are_refused_before_anything_is_trained(tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["amp-bf16", "amp-fp16"])
+@pytest.mark.parametrize("precision", [pytest.param("amp-bf16", marks=needs_thorough), "amp-fp16"])
 def test_mixed_precision_trains_and_goes_on(tmp_path: Path, precision: str) -> None:
     cell = TrainingCell("dense", "digits", precision=precision, settings=SETTINGS)
     sent = fit(request(tmp_path, cell, epochs=2))

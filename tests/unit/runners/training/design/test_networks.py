@@ -16,6 +16,7 @@ from greenbatch.runners.training.child.architectures import hidden_widths
 from greenbatch.runners.training.data import datasets
 from greenbatch.runners.training.design import networks
 from greenbatch.runners.training.design.hyperparameters import optimizer
+from tests.thorough import needs_thorough
 
 DIGITS = (1, 8, 8)
 CIFAR = (3, 32, 32)
@@ -184,7 +185,9 @@ def test_published_networks_learn_the_digits(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DELREY)
+@pytest.mark.parametrize(
+    "name", [*DELREY[:2], *(pytest.param(name, marks=needs_thorough) for name in DELREY[2:])]
+)
 def test_the_networks_of_del_rey_learn_the_digits_at_a_size_of_64(
     digits: tuple[torch.Tensor, torch.Tensor], name: str
 ) -> None:

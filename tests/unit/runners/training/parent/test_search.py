@@ -29,6 +29,7 @@ from greenbatch.runners.training.parent.search import (
     result_of,
     values_of,
 )
+from tests.thorough import needs_thorough
 
 SPACE: dict[str, Any] = {
     "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
@@ -266,7 +267,7 @@ def test_an_energy_that_is_not_known_ends_a_search_for_it_and_no_other() -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["gp", "tpe"])
+@pytest.mark.parametrize("strategy", [pytest.param("gp", marks=needs_thorough), "tpe"])
 def test_bayesian_strategies_need_fewer_trials_than_random_for_the_same_bound(
     strategy: str,
 ) -> None:
