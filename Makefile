@@ -42,9 +42,9 @@ bench: install
 	$(BIN)/gb bench --provider $(PROVIDER) --batch-sizes $(BATCH_SIZES) \
 		--repetitions $(REPETITIONS) --profile $(PROFILE)
 
-# One for each core, two at least, with a thread each: pools of threads on the same cores wait for each
-# other, spinning.
-WORKERS ?= $(shell n=$$(nproc); echo $$((n < 2 ? 2 : n < 6 ? n : 6)))
+# One more than there are cores, as some of them wait, with a thread each: pools of threads on the same
+# cores wait for each other, spinning.
+WORKERS ?= $(shell n=$$(nproc); echo $$((n < 2 ? 3 : n < 6 ? n + 1 : 6)))
 PARALLEL := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 QUICK := not slow and not alone and not browser and not emulated
@@ -63,13 +63,13 @@ coverage: install
 	done
 	$(BIN)/coverage report --format total
 
-# Several at a time; then what measures time: in tests/unit, which mostly wait, two at a time; then
+# Several at a time; then what measures time: in tests/unit, which mostly wait, four at a time; then
 # whole runs, which need the machine to themselves. All use the same artifacts.
 test: install
 	@GB_TEST_ARTIFACTS=$$(mktemp -d) && export GB_TEST_ARTIFACTS && \
 	trap 'rm -rf "$$GB_TEST_ARTIFACTS"' EXIT && set -x && \
 	$(PARALLEL) -m "not alone and not emulated" --no-loadscope-reorder && \
-	$(BIN)/python -m pytest -m alone --numprocesses 2 --dist loadfile tests/unit && \
+	$(BIN)/python -m pytest -m alone --numprocesses 4 --dist loadfile tests/unit && \
 	$(BIN)/python -m pytest -m alone --ignore tests/unit
 
 # What 'make test' runs with this processor's own kernels and threads is run with those of others:

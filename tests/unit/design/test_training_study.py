@@ -159,7 +159,7 @@ def test_weights_and_artifacts_are_not_for_trainings(
     for option in ("--weights", "--artifacts"):
         code, _, errors = gb(capsys, "study", "run", own, option, "random", "--dry-run")
         assert code == 2
-        assert f"remove {option}" in errors
+        assert f"{option} is for studies of inference; remove it" in errors
 
 
 def test_what_is_shown_is_the_file_that_would_run_it(
