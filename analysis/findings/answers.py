@@ -8,6 +8,7 @@ from greenbatch import units
 from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.findings.cells import SLOW, CellRow
 from greenbatch.analysis.findings.comparisons import energy_ratio
+from greenbatch.analysis.findings.decided import further
 from greenbatch.analysis.findings.wording import NOT_KNOWN, bounds, one_or_count, plain, ranked_by
 from greenbatch.analysis.statistics.claims import Least, by_block, least, picked_is_less
 from greenbatch.analysis.statistics.intervals import Interval, ratio
@@ -194,7 +195,7 @@ def _raced(decision: Decision, rows: Sequence[CellRow]) -> Answer:
     by_time = decision.quantity == "time"
     if decision.outcome == "time":
         found = _answer(decision.model, [row for row in rows if not row.left] or rows, by_time)
-        verdict = "not decided when the budget or the repetitions were spent"
+        verdict = f"not decided when the budget or the repetitions were spent{further(decision)}"
         return replace(found, outcome=decision.outcome, verdict=verdict, clear=False)
     chosen = [row for row in rows if row.cell == decision.best[0]]
     found = _answer(decision.model, chosen, by_time)

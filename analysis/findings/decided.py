@@ -34,12 +34,22 @@ def _sentence(decision: Decision) -> str:
         return f"{what} is not known, as too few cells could be measured."
     if decision.outcome == "time":
         so_far = _named(decision, ", so far ")
-        return f"{what} was not decided when the budget or the repetitions were spent{so_far}."
+        late = f"was not decided when the budget or the repetitions were spent{further(decision)}"
+        return f"{what} {late}{so_far}."
     within = f"to within {100 * decision.within:g} %"
     ending = _named(decision, ": ")
     if decision.decide == "knee" and not decision.best:
         ending = ": there is none"
     return f"{what} is decided after {units.count(decision.blocks, 'block')}, {within}{ending}."
+
+
+def further(decision: Decision) -> str:
+    """Say how much longer it would take to decide a question, a clause; empty if not known."""
+    if decision.further_s is None:
+        return ""
+    minutes = max(1, round(decision.further_s / 60))
+    more = f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+    return f" (by the spread of the repetitions, about {more} more would decide it)"
 
 
 def _named(decision: Decision, before: str) -> str:

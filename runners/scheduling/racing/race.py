@@ -357,8 +357,18 @@ class Race:
                 alike=found.alike,
                 blocks=group.blocks,
                 spent_s=self._costs.spent_s,
+                further_s=self._further_s(group) if outcome == "time" else None,
             )
         )
+
+    def _further_s(self, group: Group) -> float | None:
+        """Predict the measuring time that would decide a question, in s."""
+        blocks = group.judgement.blocks_left
+        if not blocks or math.isinf(max(blocks.values())):  # the spread is not known
+            return None
+        ahead = [(cell, max(1.0, further)) for cell, further in blocks.items()]
+        ahead += [(cell, 1.0) for cell in self._next_visits(group)]
+        return sum(further * self._costs.expected_s(cell) for cell, further in ahead)
 
     def _leave(self, group: Group, cell: Cell, block: int, why: WhyLeft, reason: str) -> None:
         group.alive.discard(cell)

@@ -49,6 +49,8 @@ class Decision:
         alike: Cells that are not shown to be worse.
         blocks: How many were measured.
         spent_s: Measuring time of the whole run until then, in s.
+        further_s: Of one that was not decided: the measuring time that is predicted to decide it,
+            from the spread of its repetitions, in s; ``None`` where that is not known.
     """
 
     group: str
@@ -61,4 +63,5 @@ class Decision:
     alike: tuple[Cell, ...] = ()
     blocks: int = 0
     spent_s: float = 0.0
+    further_s: float | None = None
     kind: Literal["decision"] = "decision"

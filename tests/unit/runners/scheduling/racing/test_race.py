@@ -77,6 +77,24 @@ def test_a_budget_that_is_spent_ends_the_race_and_is_kept() -> None:
     assert 100 < spent_s <= 120
 
 
+def test_a_question_that_was_not_decided_says_how_much_longer_it_would_take() -> None:
+    whole: Journal = []
+    measured = machine(spread=0.05, torch=1.3, openvino=1.6)
+    carry_out(design(budget="1h", models=["alexnet"]), measured, whole)
+    (decision,) = decisions(whole)
+    assert decision.outcome in ("answered", "tie")
+    assert decision.further_s is None
+    needed_s, predicted = decision.spent_s, []
+    for budget_s in (120, 150, 200):
+        journal: Journal = []
+        carry_out(design(budget=budget_s, models=["alexnet"]), measured, journal)
+        (late,) = decisions(journal)
+        assert late.outcome == "time"
+        assert late.further_s
+        predicted.append((late.spent_s + late.further_s) / needed_s)
+    assert all(1 / 5 < share < 5 for share in predicted), predicted
+
+
 def unlike(slot: Slot) -> Repetition:
     """A large network whose batches take a hundred times as long as those of a small one."""
     image_s = {"alexnet": 0.002, "vit_b_16": 0.2}[slot.cell.model]
