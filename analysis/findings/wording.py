@@ -142,16 +142,17 @@ def times(ratio: Ratio) -> str:
     value = ratio.interval
     if value is None:
         return f"withheld: {ratio.reason}" if ratio.reason else DASH
-    text = f"{_factor(value.centre)}×"
+    text = f"{factor(value.centre)}×"
     if value.low is None or value.high is None:
         return text
     if not value.known:
         return f"{text} ({NOT_KNOWN})"
     word = "" if value.kind == "t" else "range "
-    return f"{text} ({word}{_factor(value.low)} … {_factor(value.high)})"
+    return f"{text} ({word}{factor(value.low)} … {factor(value.high)})"
 
 
-def _factor(value: float) -> str:
+def factor(value: float) -> str:
+    """Write a ratio to two decimals, ``1.00``; a very small or large one to three digits."""
     return f"{value:.2f}" if 0.1 <= value < 99.5 else plain(value)
 
 

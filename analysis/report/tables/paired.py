@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from greenbatch.analysis.findings.paired_networks import MOST_WAYS, PairedNetworks
-from greenbatch.analysis.findings.wording import Table, p_text
+from greenbatch.analysis.findings.wording import Table, factor, p_text
 from greenbatch.csv_text import csv_text
 from greenbatch.records import Cell
 
@@ -29,7 +29,7 @@ def paired_table(found: Sequence[PairedNetworks]) -> Table:
             named(pair.one),
             pair.words,
             str(pair.networks),
-            f"{pair.mean_ratio:.3g}×",
+            f"{factor(pair.mean_ratio)}×",
             f"{pair.higher} of {pair.networks}",
             f"{pair.test.statistic:g}",
             p_text(pair.test.p_holm),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from greenbatch import units
-from greenbatch.analysis.findings.wording import DASH, Table, p_text, share, spread
+from greenbatch.analysis.findings.wording import DASH, Table, factor, p_text, share, spread
 from greenbatch.analysis.report.page import Section
 from greenbatch.analysis.statistics.hypothesis_tests import Test
 from greenbatch.analysis.statistics.intervals import Interval, bounds
@@ -105,10 +105,9 @@ def step_sentences(found: Factorial) -> list[str]:
 
 def _step(step: LevelStep, kind: str, word: str) -> str:
     name = _words(step.factor)
-    factor = _bounded(step.times, lambda value: f"{value:.3g}")
     text = (
-        f"With {name} {step.last} instead of {step.first}, a training needs {factor} times the "
-        f"{kind}energy"
+        f"With {name} {step.last} instead of {step.first}, a training needs "
+        f"{_bounded(step.times, factor)} times the {kind}energy"
     )
     if step.gained is None:
         return f"{text}."

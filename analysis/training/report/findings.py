@@ -301,7 +301,7 @@ def _too_few(value: Interval) -> str:
 
 def _change(factor: Interval) -> str:
     """Write a ratio above 1 as a change: ``3.8 % (1.2 … 6.4)``."""
-    return _bounded(factor, lambda value: f"{100 * (value - 1):.3g}", " %")
+    return _bounded(factor, lambda value: f"{100 * (value - 1):.1f}", " %")
 
 
 def times(factor: Interval) -> str:
