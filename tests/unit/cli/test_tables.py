@@ -1,8 +1,11 @@
 """Tables in a terminal."""
 
+import pytest
+
 from greenbatch.analysis.findings.wording import Table
+from greenbatch.analysis.statistics.intervals import interval
 from greenbatch.cli.output.console import TextConsole
-from greenbatch.cli.output.tables import fitting
+from greenbatch.cli.output.tables import fitting, plus_minus
 
 
 def test_a_heading_is_broken_before_an_entry_is_cut() -> None:
@@ -16,3 +19,21 @@ def test_a_heading_is_broken_before_an_entry_is_cut() -> None:
             for line in fitting(table, width, ()):
                 console.print(line)
         assert all(entry in shown.get() for entry in entries), width
+
+
+@pytest.mark.parametrize(
+    ("counts", "meaning"),
+    [
+        ([1, 1], None),
+        ([3, 5], "± is the wider side of the 95 % interval over the repetitions, in percent."),
+        ([1, 2], "± is the wider side of the range of two repetitions, in percent."),
+        (
+            [2, 3],
+            "± is the wider side of the 95 % interval over the repetitions, in percent; "
+            + "of two repetitions, that of their range.",
+        ),
+    ],
+)
+def test_a_table_says_what_its_plus_and_minus_are(counts: list[int], meaning: str | None) -> None:
+    figures = [interval([1.0, 1.1, 1.2, 1.1, 1.0][:count]) for count in counts]
+    assert [text.plain for text in plus_minus([*figures, None])] == ([meaning] if meaning else [])

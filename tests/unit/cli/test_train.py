@@ -153,6 +153,19 @@ def test_a_failed_repetition_is_counted_and_adds_to_no_figure() -> None:
     assert "error 1/2" in shown([row])
 
 
+def test_energies_have_the_mean_of_the_report_and_accuracies_a_plain_one() -> None:
+    of = cell()
+    (row,) = rows(
+        *(epoch(of, 0, block, accuracy=0.5 + 0.2 * block) for block in range(2)),
+        *(training(of, block, joules=8.0 * 9**block) for block in range(2)),
+    )
+    assert row.energy_j is not None
+    assert row.accuracy is not None
+    assert row.energy_j.centre == pytest.approx(24.0)  # 40 is the mean that the report has not
+    assert row.accuracy.centre == pytest.approx(0.6)
+    assert "24 J (interval not known)" in shown([row])
+
+
 def test_missing_energy_is_a_dash_and_says_missing() -> None:
     of = cell()
     (row,) = rows(epoch(of, 0), training(of, whole=phase(None, 4.0)))

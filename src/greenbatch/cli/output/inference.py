@@ -11,7 +11,7 @@ from rich.text import Text
 from greenbatch import units
 from greenbatch.analysis.findings.wording import margin
 from greenbatch.cli.output.console import TextConsole, open_console
-from greenbatch.cli.output.tables import fitting
+from greenbatch.cli.output.tables import fitting, plus_minus
 
 if TYPE_CHECKING:
     from greenbatch.analysis.findings.cells import CellRow
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from greenbatch.records import Cell
 
 _GOING = ("maximum", "ok", "busy", "response, mean")  # columns of servers that may be left out
-_PLUS_MINUS = Text("± is half of the 95 % interval over the repetitions, in percent.", "dim")
 _NO_INTERVALS = Text("Left out for the width of the terminal: intervals.", "dim")
 ROOMY = 100  # columns from which on a table may show more than the essential
 
@@ -171,23 +170,25 @@ def cell_tables(rows: Sequence["CellRow"], width: int) -> list[Table | Text]:
     Where that is too wide, energy net of idle is left out; then each model has a table below its
     name; then the intervals are left out, and a line says so. Nothing else is shortened.
     """
+    figures = ((row.energy_per_image_j, row.latency_p50_s) for row in rows)
+    meaning = plus_minus(figure for both in figures for figure in both)
     whole = _cell_table(rows, with_net=True)
     if width >= ROOMY and TextConsole(width=1000).measure(whole).maximum <= width:
-        return [whole, _PLUS_MINUS]
+        return [whole, *meaning]
     table = _cell_table(rows)
     if _narrowest(table) <= width:
-        return [table, _PLUS_MINUS]
+        return [table, *meaning]
     models = dict.fromkeys(row.cell.model for row in rows)
     by_model = {m: [row for row in rows if row.cell.model == m] for m in models}
     apart = {m: _cell_table(each, with_model=False) for m, each in by_model.items()}
-    below = _PLUS_MINUS
+    below = meaning
     if max(map(_narrowest, apart.values())) > width:
-        below = _NO_INTERVALS
+        below = [_NO_INTERVALS]
         apart = {
             m: _cell_table(each, with_model=False, with_intervals=False)
             for m, each in by_model.items()
         }
-    return [*(part for m, laid in apart.items() for part in (Text(m, "bold"), laid)), below]
+    return [*(part for m, laid in apart.items() for part in (Text(m, "bold"), laid)), *below]
 
 
 def _narrowest(table: Table) -> int:

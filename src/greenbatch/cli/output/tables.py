@@ -1,7 +1,7 @@
 """Tables of a report on the terminal: names are whole, and what does not fit is left out."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import JustifyMethod
 
     from greenbatch.analysis.findings import wording
+    from greenbatch.analysis.statistics.intervals import Interval
 
 _WIDE = 10_000
 _INTERVAL = re.compile(r" ± \S+ %| \([^()]*…[^()]*\)| \(interval not known\)")
@@ -58,6 +59,21 @@ def _without(table: "wording.Table", name: str) -> "wording.Table":
         rows=tuple(map(rest, table.rows)),
         numeric=rest(table.numeric),
     )
+
+
+def plus_minus(found: "Iterable[Interval | None]") -> list[Text]:
+    """Say what ± stands for in a table of these figures; nothing where there is none."""
+    kinds = {value.kind for value in found if value and value.relative is not None}
+    if not kinds:
+        return []
+    parts = {
+        frozenset({"t"}): "95 % interval over the repetitions, in percent.",
+        frozenset({"range"}): "range of two repetitions, in percent.",
+    }
+    both = (
+        "95 % interval over the repetitions, in percent; of two repetitions, that of their range."
+    )
+    return [Text(f"± is the wider side of the {parts.get(frozenset(kinds), both)}", style="dim")]
 
 
 def _without_intervals(table: "wording.Table") -> "wording.Table":

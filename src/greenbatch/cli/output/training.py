@@ -11,6 +11,7 @@ from rich.text import Text
 from greenbatch import units
 from greenbatch.analysis.findings.wording import margin
 from greenbatch.cli.output.console import open_console
+from greenbatch.cli.output.tables import plus_minus
 from greenbatch.records import (
     Epoch,
     Phase,
@@ -89,8 +90,8 @@ def _row(
         planned=len(every),
         ok=len(ok),
         epochs=(min(map(len, parts)), max(map(len, parts))) if parts else None,
-        accuracy=_interval([max(e.accuracy for e in part) for part in parts]),
-        f1=_interval([max(e.f1 for e in part) for part in parts]),
+        accuracy=_interval([max(e.accuracy for e in part) for part in parts], geometric=False),
+        f1=_interval([max(e.f1 for e in part) for part in parts], geometric=False),
         energy_j=_interval([total.energy_j for total in totals]),
         sources=tuple(dict.fromkeys(str(s) for total in totals for s in total.sources)),
         train_j=_interval([_per_image(part, lambda e: e.train) for part in parts]),
@@ -100,12 +101,12 @@ def _row(
     )
 
 
-def _interval(values: Sequence[float | None]) -> "Interval | None":
-    """Summarise one figure over repetitions; nothing, where one of them lacks it."""
+def _interval(values: Sequence[float | None], *, geometric: bool = True) -> "Interval | None":
+    """Summarise one figure as the report does; nothing, where a repetition lacks it."""
     from greenbatch.analysis.statistics.intervals import interval
 
     known = [value for value in values if value is not None]
-    return interval(known, geometric=False) if known and len(known) == len(values) else None
+    return interval(known, geometric=geometric) if known and len(known) == len(values) else None
 
 
 def _per_image(part: Sequence[Epoch], phase_of: Callable[[Epoch], Phase]) -> float | None:
@@ -122,6 +123,8 @@ def show_trainings(run: "Run") -> None:
     rows = _rows_of(run)
     console.print()
     console.print(training_table(rows))
+    for meaning in plus_minus(row.energy_j or row.duration_s for row in rows):
+        console.print(meaning)
     console.print()
     for sentence in lost_sentences(run.trainings):
         console.print(Text(sentence, style="yellow"), soft_wrap=True)
