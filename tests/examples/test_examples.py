@@ -115,6 +115,7 @@ def rows_of_r(run: Path) -> list[list[str]]:
 needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="R is not installed")
 
 
+@pytest.mark.slow
 @needs_r
 def test_r_finds_the_best_cells_of_the_reports_table_with_their_intervals() -> None:
     with (RUN / "report/tables/best.csv").open(newline="", encoding="utf-8") as file:
@@ -131,6 +132,7 @@ def test_r_finds_the_best_cells_of_the_reports_table_with_their_intervals() -> N
         assert [float(figure) for figure in figures] == pytest.approx(expected, rel=5e-3)
 
 
+@pytest.mark.slow
 @needs_r
 def test_r_reads_a_run_of_one_network(tmp_path: Path) -> None:
     run = run_of(tmp_path / "run")

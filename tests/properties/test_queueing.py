@@ -55,6 +55,7 @@ def test_a_batch_starts_at_the_first_instant_that_the_policy_allows(
         free_s, first = end_s, first + size
 
 
+@pytest.mark.slow
 @given(_arrivals, st.lists(_sixteenths, min_size=60, max_size=60))
 def test_single_requests_wait_as_lindley_says(arrivals_s: np.ndarray, times: list[float]) -> None:
     # W(n+1) = max(0, W(n) + S(n) - gap): Lindley 1952, "The theory of queues with a single server"

@@ -75,6 +75,7 @@ def test_a_study_file_that_the_user_linked_to_is_read(tmp_path: Path) -> None:
     assert load(tmp_path / "here.yaml").members == {"models": ["alexnet"]}
 
 
+@pytest.mark.slow
 def test_an_option_of_a_study_is_read_within_the_same_limits() -> None:
     with pytest.raises(StudyError, match="is not YAML"):
         resolve("yarally-batching", ThisMachine(), changes=[f"models={NESTED}"])

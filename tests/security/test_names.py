@@ -117,6 +117,7 @@ def test_an_unfit_name_in_a_journal_with_right_checksums_is_refused() -> None:
     assert journal.torn is not None
 
 
+@pytest.mark.slow
 def test_an_unfit_name_in_a_run_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

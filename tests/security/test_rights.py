@@ -138,6 +138,7 @@ def test_commands_are_not_searched_in_a_path_of_somebody_elses(
     assert not (tmp_path / "planted-ran").exists()
 
 
+@pytest.mark.slow
 def test_the_sudo_line_imports_nothing_from_the_current_folder(tmp_path: Path) -> None:
     for module in ("typer", "re", "psutil", "greenbatch"):
         (tmp_path / f"{module}.py").write_text(f"open({str(tmp_path / 'planted-ran')!r}, 'w')\n")

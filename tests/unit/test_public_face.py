@@ -61,6 +61,7 @@ def test_the_list_of_commands_is_printed_without_typer() -> None:
     assert "typer" not in imported_by(HELP.format(["--help"]))
 
 
+@pytest.mark.slow
 def test_nothing_but_records_and_rules_is_imported_with_the_rooms() -> None:
     rooms = (
         "import greenbatch.analysis, greenbatch.exporter, greenbatch.design.presets"

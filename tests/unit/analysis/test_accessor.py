@@ -83,6 +83,7 @@ def test_the_accessor_gives_what_the_functions_give(example: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_curve_that_is_listed_has_an_answer(example: Path) -> None:
     gb = greenbatch.open(example).gb
     curves = list(gb.curves())
@@ -91,6 +92,7 @@ def test_every_curve_that_is_listed_has_an_answer(example: Path) -> None:
         assert str(labels["model"]) in str(gb.knee(**labels))
 
 
+@pytest.mark.slow
 def test_results_are_labelled_and_can_be_stored(example: Path, tmp_path: Path) -> None:
     gb = greenbatch.open(example).gb
     found = {
@@ -110,6 +112,7 @@ def test_results_are_labelled_and_can_be_stored(example: Path, tmp_path: Path) -
             assert dataset.attrs["energy_provenance"] == "measured"
 
 
+@pytest.mark.slow
 def test_settings_that_a_backend_does_not_have_need_no_label(tmp_path: Path) -> None:
     golden = Path(__file__).parents[2] / "golden" / "run-settings"
     gb = greenbatch.open(shutil.copytree(golden, tmp_path / "run")).gb

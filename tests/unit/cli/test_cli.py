@@ -97,6 +97,7 @@ def test_an_unreadable_study_file_is_named(
     assert errors.startswith(f"gb: the study file {path} is not YAML in line 2: ")
 
 
+@pytest.mark.slow
 def test_cuda_without_a_gpu_is_refused_with_cause_and_cure(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

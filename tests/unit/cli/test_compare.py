@@ -108,6 +108,7 @@ def test_a_higher_latency_is_worse_and_a_higher_throughput_better(
         assert (code, json.loads(out)["cells"][0]["verdict"]) == expected
 
 
+@pytest.mark.slow
 def test_json_holds_everything(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
 ) -> None:
@@ -147,6 +148,7 @@ def test_unlike_runs_are_refused_with_the_difference_named(
         compare(base, new)
 
 
+@pytest.mark.slow
 def test_a_difference_that_is_meant_is_allowed_by_name(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
 ) -> None:
@@ -251,6 +253,7 @@ def rewritten(run: Path, change: Callable[[Repetition], Repetition]) -> None:
     journal.write_bytes(b"".join(encode(change(record)) for record in records))
 
 
+@pytest.mark.slow
 def test_estimates_by_other_models_are_refused_with_the_command_that_compares_them(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -264,6 +267,7 @@ def test_estimates_by_other_models_are_refused_with_the_command_that_compares_th
     assert shown(capsys, base, new, allow_difference=["energy.estimate"])[0] == 1
 
 
+@pytest.mark.slow
 def test_the_hardware_threads_granted_must_be_alike(tmp_path: Path) -> None:
     base = estimated(tmp_path / "base", "2 threads at 0.74 W")
     new = estimated(tmp_path / "new", "8 threads at 0.74 W", 1.64, cores_granted=8)
@@ -272,6 +276,7 @@ def test_the_hardware_threads_granted_must_be_alike(tmp_path: Path) -> None:
     assert str(caught.value).endswith("--allow-difference energy.estimate,cores_granted")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "difference"),
     [
@@ -298,6 +303,7 @@ def test_what_sets_the_power_of_the_machine_must_be_alike(
         compare(base, new)
 
 
+@pytest.mark.slow
 def test_all_differences_are_listed_at_once_with_the_command_to_paste(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
 ) -> None:
@@ -312,6 +318,7 @@ def test_all_differences_are_listed_at_once_with_the_command_to_paste(
     assert shown(capsys, base, new, allow_difference=["threads", "window"])[0] == 1
 
 
+@pytest.mark.slow
 def test_flags_stand_beside_the_verdict_and_can_be_left_out(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
 ) -> None:
@@ -358,6 +365,7 @@ def noisy_pair(folder: Path, noise: float) -> list[Path]:
     return found
 
 
+@pytest.mark.slow
 def test_a_gate_that_is_not_decided_says_so_and_fails_on_request(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -373,6 +381,7 @@ def test_a_gate_that_is_not_decided_says_so_and_fails_on_request(
     assert (code, json.loads(out)["decided"]) == (5, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "remedy"),
     [
@@ -387,6 +396,7 @@ def test_what_would_decide_is_said(
     assert re.search(remedy, " ".join(out.split()))
 
 
+@pytest.mark.slow
 def test_a_decided_gate_is_none_of_noise(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, base: Path
 ) -> None:
@@ -411,6 +421,7 @@ def test_wrong_use_is_refused(tmp_path: Path, base: Path) -> None:
         compare(base, run_of(tmp_path / "new", 1.01), junit=tmp_path / "no" / "junit.xml")
 
 
+@pytest.mark.slow
 def test_runs_of_other_networks_are_refused_by_their_cells(base: Path, tmp_path: Path) -> None:
     new = run_of(tmp_path / "new", batch_sizes=(2, 8))
     with pytest.raises(RunError, match=r"no cell in common, e\.g\. alexnet.*batch 1.*batch 2") as e:
@@ -418,6 +429,7 @@ def test_runs_of_other_networks_are_refused_by_their_cells(base: Path, tmp_path:
     assert "--allow-difference" not in str(e.value)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_budget_is_named(
     base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ def test_servers_are_not_ranked_with_offline_cells(tmp_path: Path) -> None:
     assert cheapest < answer["value"], "a server would have been the answer"
 
 
+@pytest.mark.slow
 def test_an_energy_that_is_estimated_in_part_is_called_estimated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +73,7 @@ def test_an_energy_that_is_estimated_in_part_is_called_estimated(
     assert "400 mJ per image (estimated)" in printed
 
 
+@pytest.mark.slow
 def test_results_that_were_mostly_disturbed_are_headed_by_that(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +89,7 @@ def test_results_that_were_mostly_disturbed_are_headed_by_that(
     assert f'<p class="summary">{words}' in page.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("repetitions", "interval"), [(1, "none"), (2, "range"), (3, "t")])
 def test_a_script_learns_what_the_bounds_of_an_answer_are(
     tmp_path: Path, repetitions: int, interval: str

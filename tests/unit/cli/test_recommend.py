@@ -83,6 +83,7 @@ def test_json_holds_the_answer_of_every_model_with_its_bounds(
     assert {choice["backend"] for choice in one["elsewhere"]} == others
 
 
+@pytest.mark.slow
 def test_what_cannot_be_met_exits_1_and_names_the_nearest(
     capsys: pytest.CaptureFixture[str], run: Path
 ) -> None:
@@ -200,6 +201,7 @@ def test_what_is_not_shown_either_way_has_an_exit_code_of_its_own(
     ]
 
 
+@pytest.mark.slow
 def test_traces_of_another_run_beside_a_dataset_file_are_not_used(
     capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path
 ) -> None:

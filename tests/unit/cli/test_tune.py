@@ -130,6 +130,7 @@ def searched(path: Path, **more: Any) -> tuple[Run, Search]:
     return Run(path, (), path / "report" / "index.html", find(dataset, files.journal)), search
 
 
+@pytest.mark.slow
 def test_each_strategy_has_a_row_with_what_it_found_and_what_that_took(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

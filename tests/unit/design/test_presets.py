@@ -217,6 +217,7 @@ def test_a_dry_run_prints_the_order_and_the_least_time_and_measures_nothing(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_preset_that_asks_for_what_the_machine_lacks_ends_with_3(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from greenbatch.models.weights.load import Weights, WeightsApplied, load_weights
 from greenbatch.records import Manifest
 from tests.fakes.networks import SPEC, Brief, Constant, Convolutional, Frozen, Infinite, Unrolled
 
+pytestmark = pytest.mark.slow
 ORIGIN = Origin(WeightsApplied("random", "seed 0"), "0" * 64)
 NETWORK = "shufflenet_v2_x0_5"
 
@@ -101,7 +102,6 @@ def test_weights_file_holds_what_the_network_computes_with(
     assert path.stat().st_mode == (folder / manifest.file).stat().st_mode
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "error", "says"),
     [
@@ -122,7 +122,6 @@ def test_a_faulty_network_is_an_error_and_leaves_no_file(
     assert visible(tmp_path) == []
 
 
-@pytest.mark.slow
 def test_an_artifact_that_computes_something_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +143,6 @@ def test_an_artifact_that_computes_something_else_is_refused(
     assert visible(tmp_path) == []
 
 
-@pytest.mark.slow
 def test_a_failed_export_leaves_an_older_artifact_as_it_was(
     tmp_path: Path,
 ) -> None:
@@ -156,7 +154,6 @@ def test_a_failed_export_leaves_an_older_artifact_as_it_was(
     assert load_artifact(tmp_path, "tiny").manifest == manifest
 
 
-@pytest.mark.slow
 def test_weights_that_no_manifest_names_are_removed(tmp_path: Path) -> None:
     module = Convolutional()
     names = set()
@@ -169,7 +166,6 @@ def test_weights_that_no_manifest_names_are_removed(tmp_path: Path) -> None:
     assert (tmp_path / "tiny-mine.safetensors").exists()
 
 
-@pytest.mark.slow
 def test_leftovers_of_a_killed_export_are_removed(tmp_path: Path) -> None:
     left = tmp_path / ".tiny.export-abc"
     left.mkdir()
@@ -185,7 +181,6 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_one_sentence(tmp_path: P
         export_module(Constant(), SPEC, tmp_path / "file" / "artifacts", ORIGIN)
 
 
-@pytest.mark.slow
 def test_multiply_adds_are_those_of_torchvisions_table(exported: Path) -> None:
     manifest = read_manifest(exported, NETWORK)
     assert manifest.multiply_adds == pytest.approx(find(NETWORK).flops, abs=0.0005e9)  # its digits
@@ -206,7 +201,6 @@ def test_a_second_export_does_nothing_and_does_not_import_torch(exported: Path) 
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".onnx", ".safetensors", ".json"])
 def test_a_damaged_artifact_is_noticed_and_made_again(
     tmp_path: Path, exported: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
@@ -238,7 +232,6 @@ def test_a_damaged_artifact_is_noticed_and_made_again(
     assert load_artifact(exported, NETWORK)  # what was there stays until the new one is right
 
 
-@pytest.mark.slow
 def test_auto_keeps_random_weights_until_published_ones_are_there(
     tmp_path: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,7 +281,6 @@ def test_a_missing_artifact_is_an_error_with_the_cure(tmp_path: Path) -> None:
         load_artifact(tmp_path, "alexnet")
 
 
-@pytest.mark.slow
 def test_two_exports_at_once_leave_one_intact_artifact(tmp_path: Path) -> None:
     code = (
         "import sys; from tests.fakes.networks import SPEC, Convolutional as C;"

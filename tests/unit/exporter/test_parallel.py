@@ -96,6 +96,7 @@ def span(folder: Path, name: str) -> tuple[float, float]:
     return began, ended
 
 
+@pytest.mark.slow
 def test_each_network_has_its_outcome_and_a_failing_one_stops_no_other(tmp_path: Path) -> None:
     names = ("a", "fails", "killed", "silent", "b")
     outcomes = {o.model: o for o in Fleet(plan_of(tmp_path)).run(specs(*names))}
@@ -113,6 +114,7 @@ def test_each_network_has_its_outcome_and_a_failing_one_stops_no_other(tmp_path:
         assert outcome.memory_peak_bytes > 1 << 20
 
 
+@pytest.mark.slow
 def test_no_more_are_at_work_than_was_said(tmp_path: Path) -> None:
     names = ("a", "b", "c", "d")
     fleet = Fleet(plan_of(tmp_path, jobs=2))
@@ -126,6 +128,7 @@ def test_no_more_are_at_work_than_was_said(tmp_path: Path) -> None:
         assert sum(b <= began < e for b, e in spans) <= 2
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_into_memory_together_runs_one_after_the_other(tmp_path: Path) -> None:
     large = specs("large1", "large2", gib=4)
     assert len(list(Fleet(plan_of(tmp_path, memory_gib=8)).run([*large, *specs("small")]))) == 3
@@ -134,6 +137,7 @@ def test_what_does_not_fit_into_memory_together_runs_one_after_the_other(tmp_pat
     assert span(tmp_path, "small")[0] < first[1], "a small one fits beside"
 
 
+@pytest.mark.slow
 def test_one_that_needs_more_than_there_is_runs_alone(tmp_path: Path) -> None:
     chosen = [*specs("small"), *specs("huge", gib=50), *specs("small2")]
     outcomes = list(Fleet(plan_of(tmp_path, memory_gib=4)).run(chosen))

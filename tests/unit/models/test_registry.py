@@ -125,6 +125,7 @@ def test_an_input_without_statistics_for_each_channel_is_refused() -> None:
         InputSpec(shape=(3, 8))
 
 
+@pytest.mark.slow
 @given(
     batch_size=st.integers(1, 5),
     more=st.integers(0, 3),

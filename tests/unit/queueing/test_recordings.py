@@ -108,6 +108,7 @@ _texts = st.text(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(_texts, st.floats(0, 1e5), _texts), min_size=2, max_size=20))
 def test_whatever_stands_beside_the_instants_they_are_read(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, float, str]]

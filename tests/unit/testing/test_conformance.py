@@ -146,6 +146,7 @@ def test_a_run_that_names_no_backend_says_so(suite: Suite) -> None:
     assert "--backend mine-cpu" in suite({}).stdout
 
 
+@pytest.mark.slow
 def test_a_run_of_other_tests_has_no_such_option(tmp_path: Path) -> None:
     (tmp_path / "test_other.py").write_text("def test_nothing(): pass\n")
     command = [sys.executable, "-m", "pytest", "-q", "--backend", "torch-cpu", "test_other.py"]

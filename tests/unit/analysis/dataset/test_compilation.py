@@ -342,6 +342,7 @@ def test_a_line_damaged_in_the_middle_is_refused(tmp_path: Path) -> None:
         open_run(run)
 
 
+@pytest.mark.slow
 def test_importing_analysis_loads_nothing_heavy() -> None:
     code = (
         "import sys, greenbatch.analysis as a; "

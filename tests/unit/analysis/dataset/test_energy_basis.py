@@ -124,6 +124,7 @@ def test_what_is_missing_decides_nothing_about_the_others() -> None:
     assert "differ" in all_unlike([Basis((GPU,), (Basis((cpu(),)),))])
 
 
+@pytest.mark.slow
 def test_cells_that_are_estimated_in_the_same_part_are_compared_everywhere(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path / "run", mixed)
     rows = cell_rows(dataset)
@@ -142,6 +143,7 @@ def test_cells_that_are_estimated_in_the_same_part_are_compared_everywhere(tmp_p
     assert len(best_rows(rows)) == 2
 
 
+@pytest.mark.slow
 def test_repetitions_on_other_grounds_are_not_averaged_into_one_ratio(tmp_path: Path) -> None:
     # Each cell has an estimate in one block of its own: both are mixed, and no pair is alike.
     def figures(backend: str, block: int, energy_j: float) -> Sequence[EnergyFigure]:

@@ -119,6 +119,7 @@ def test_types_and_attributes_survive_the_merge(tmp_path: Path, a: Path) -> None
             assert str(both[name].attrs) == str(single[name].attrs), (along, name)
 
 
+@pytest.mark.slow
 def test_runs_on_several_machines_stand_along_machine(tmp_path: Path, a: Path) -> None:
     b = run_of(tmp_path / "b", 1.2, environment=on("other"), batch_sizes=(4, 16), blocks=3)
     both = merge([a, b])

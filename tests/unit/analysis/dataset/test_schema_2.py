@@ -35,6 +35,7 @@ def means(row: CellRow) -> list[float | None]:
     return [found.centre if found else None for found in intervals]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dataset-schema-1", "dataset-schema-2"])
 def test_an_earlier_dataset_opens_with_the_same_means(tmp_path: Path, name: str) -> None:
     dataset = greenbatch.open(unpacked(tmp_path, name))
@@ -47,6 +48,7 @@ def test_an_earlier_dataset_opens_with_the_same_means(tmp_path: Path, name: str)
             assert found[: len(wanted[slug])] == wanted[slug], slug
 
 
+@pytest.mark.slow
 def test_what_was_a_dimension_goes_along_a_variant_or_its_traffic(tmp_path: Path) -> None:
     dataset = greenbatch.open(unpacked(tmp_path, "dataset-schema-2"))
     assert dataset["energy"].dims == (

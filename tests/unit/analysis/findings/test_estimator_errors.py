@@ -76,6 +76,7 @@ def test_on_the_authors_trainings_the_headline_reads_98_8_instead_of_81_4_percen
     assert "would have read 98.8 % (mobilenet_v2 on Local ML Engineer/Gamer against" in wrong
 
 
+@pytest.mark.slow
 def test_a_run_of_inference_is_estimated_from_its_windows_and_idle_power(tmp_path: Path) -> None:
     cells = {Cell("alexnet", "torch-cpu", batch_size=size): size * 10.0 for size in (1, 2)}
     records = [
@@ -110,6 +111,7 @@ def test_a_run_of_trainings_has_no_idle_tail(tmp_path: Path) -> None:
     assert "your greatest saving would have read" in text
 
 
+@pytest.mark.slow
 def test_estimates_are_not_set_against_measurements_and_are_named(tmp_path: Path) -> None:
     def write(name: str, *sources: EnergySource) -> Path:
         records = [
@@ -127,6 +129,7 @@ def test_estimates_are_not_set_against_measurements_and_are_named(tmp_path: Path
     assert "Energies are estimated" in estimated
 
 
+@pytest.mark.slow
 def test_a_run_without_energy_and_a_tail_that_is_no_length_are_refused(tmp_path: Path) -> None:
     cell = Cell("alexnet", "torch-cpu")
     records = [runs.repetition(cell, energy=[runs.missing("package-0")])]

@@ -83,6 +83,7 @@ def test_a_dataset_of_one_machine_is_refused(alike: xr.Dataset) -> None:
         best_by_machine(alike.isel(machine=0))
 
 
+@pytest.mark.slow
 def test_the_interaction_is_found_where_networks_order_machines_differently(
     alike: xr.Dataset, tmp_path: Path
 ) -> None:
@@ -115,6 +116,7 @@ def test_the_interaction_is_that_of_statsmodels(alike: xr.Dataset) -> None:
     assert [found.f, found.p] == pytest.approx([f, p], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_interval_of_shared_repetitions_covers_what_varies_between_machines() -> None:
     """In 95 % of fleets, whatever share of the variance lies between the machines."""
     draw = Random(3)
@@ -135,6 +137,7 @@ def test_the_interval_of_shared_repetitions_covers_what_varies_between_machines(
         shared_means({"small": {"a": [1.0, 1.1]}})
 
 
+@pytest.mark.slow
 def test_the_command_prints_machines_and_interaction(
     alike: xr.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +155,7 @@ def test_the_command_prints_machines_and_interaction(
     assert json.loads(capsys.readouterr().out)["choices"] == []
 
 
+@pytest.mark.slow
 def test_machines_of_one_kind_are_summarised_together_and_others_are_not(
     tmp_path: Path,
 ) -> None:

@@ -62,6 +62,7 @@ def worths(dataset: "xr.Dataset") -> list[EnergyWorth]:
     return energy_worths(dataset, rows, answers(rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "record",
     [record for record in energy_records() if record.device_class in ("cpu", "gpu")],
@@ -91,6 +92,7 @@ def test_an_estimate_far_below_every_published_figure_is_a_serious_caveat(tmp_pa
     assert "--cpu-tdp" in caveat.sentence
 
 
+@pytest.mark.slow
 def test_the_limit_is_half_of_the_least_published(tmp_path: Path) -> None:
     least_j = 0.80  # RK3399 at the wall
     (above,) = worths(measured(tmp_path / "above", {1: 0.51 * least_j / 1.01}))

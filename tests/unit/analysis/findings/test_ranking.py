@@ -61,6 +61,7 @@ def noise(seed: int, spread: float) -> Callable[[], float]:
     return lambda: math.exp(random.normal(0, spread))
 
 
+@pytest.mark.slow
 def test_a_cell_that_left_before_the_room_warmed_is_not_the_best_for_it(tmp_path: Path) -> None:
     """0.300 J against 0.308 J in the same blocks; the second one ran in the cool five alone."""
     draw = noise(1, 0.004)
@@ -158,6 +159,7 @@ def test_the_next_cell_is_named_though_the_best_cell_failed_once(tmp_path: Path)
     assert len(answer.alike) == 1
 
 
+@pytest.mark.slow
 def test_a_saving_against_batch_1_allows_for_the_choice_among_many(tmp_path: Path) -> None:
     wrong = 0
     for seed in range(12):
@@ -208,6 +210,7 @@ def test_cells_that_share_no_block_are_said_to_be_not_comparable(tmp_path: Path)
     assert "not comparable with" in str(best_batch(dataset))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.001, 0.05], ids=["clear", "tied"])
 def test_json_terminal_report_and_accessor_give_one_answer(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], spread: float
@@ -245,6 +248,7 @@ def test_json_terminal_report_and_accessor_give_one_answer(
         assert knee.batch_size == turning.knee.batch_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("blocks", "doubted"), [(1, True), (2, True), (3, False)])
 def test_the_first_sentence_knows_that_few_repetitions_show_nothing(
     tmp_path: Path, blocks: int, doubted: bool

@@ -90,6 +90,7 @@ def test_energy_and_response_are_drawn_over_the_policies_by_kind_and_size(
     assert "greedy:1" not in second["policies"]  # it does not sustain the rate
 
 
+@pytest.mark.slow
 def test_a_response_time_is_no_estimate_where_the_energy_is(tmp_path: Path) -> None:
     run = served_run(tmp_path / "run", EnergySource.ESTIMATED, rates_hz=(40.0,))
     panels = serving_panels(cell_rows(open_run(run)))
@@ -154,6 +155,7 @@ def test_where_nobody_holds_the_rate_all_are_shown_and_marked(rows: list[CellRow
         assert panel.left_out == ()
 
 
+@pytest.mark.slow
 def test_many_answers_are_a_table_with_the_figures_of_the_sentences(tmp_path: Path) -> None:
     run = served_run(tmp_path / "run", rates_hz=(10.0, 20.0, 40.0, 200.0))
     rows = cell_rows(open_run(run))
@@ -244,6 +246,7 @@ def test_without_energy_there_is_no_figure_and_no_control(tmp_path: Path) -> Non
     assert not (report.parent / "figures" / "serving.svg").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_a_run_of_the_closed_loop_has_no_such_section(tmp_path: Path) -> None:
     page = write_report(runs.realistic_run(tmp_path / "run", models=("alexnet",))).page

@@ -97,6 +97,7 @@ def test_a_chosen_timeline_stands_beside_that_of_the_best_cells(
     assert f"## Accuracy and energy by year of publication, at batch 1 on {ONE}\n" in text
 
 
+@pytest.mark.slow
 def test_the_figure_on_paper_says_what_was_chosen(run: Path) -> None:
     dataset = open_run(run)
     figure = timeline_figure(timeline(dataset, cell_rows(dataset), TimelineChoice(batch_size=1)))
@@ -105,6 +106,7 @@ def test_the_figure_on_paper_says_what_was_chosen(run: Path) -> None:
     assert timeline_figure(Timeline()) is None
 
 
+@pytest.mark.slow
 def test_what_no_cell_has_is_refused_with_what_there_is(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +126,7 @@ def late(row: CellRow) -> CellRow:
     return replace(row, flags={"overloaded": 3})
 
 
+@pytest.mark.slow
 def test_servers_are_shown_under_the_traffic_that_most_networks_sustain(served: Path) -> None:
     dataset = open_run(served)
     rows = cell_rows(dataset)
@@ -171,6 +174,7 @@ def test_energies_that_are_not_alike_make_no_timeline_and_the_reason_is_given(ru
     assert "not alike" in timeline(dataset, rows).left_out
 
 
+@pytest.mark.slow
 def test_servers_without_energy_are_not_said_to_be_overloaded(tmp_path: Path) -> None:
     run = served_run(
         tmp_path / "run", EnergySource.MISSING, models=MODELS, policies=("greedy:1", "greedy:16")

@@ -65,6 +65,7 @@ def test_a_limit_is_met_only_beyond_the_error_of_the_prediction(
         assert first.startswith("Not shown whether") == (verdict == "not shown")
 
 
+@pytest.mark.slow
 def test_no_seed_turns_a_yes_into_a_no() -> None:
     middle_s = p99_s(0.02, 0.9)
     for step in range(8):
@@ -73,6 +74,7 @@ def test_no_seed_turns_a_yes_into_a_no() -> None:
         assert not {"met", "not met"} <= verdicts
 
 
+@pytest.mark.slow
 def test_of_equal_energies_the_policy_that_does_not_wait_is_recommended(tmp_path: Path) -> None:
     # Nearly all energy is that of the idle machine: batches save next to nothing.
     run = server_run(tmp_path / "run", {"onnxruntime-cpu": 20.0}, idle_w=19.0)
@@ -88,6 +90,7 @@ def test_of_equal_energies_the_policy_that_does_not_wait_is_recommended(tmp_path
     assert not found.clear
 
 
+@pytest.mark.slow
 def test_backends_that_failed_in_a_dear_block_gain_nothing_by_it(tmp_path: Path) -> None:
     def spoil(record: Record) -> Record:
         if not isinstance(record, Repetition) or record.block != 0:
@@ -107,6 +110,7 @@ def test_backends_that_failed_in_a_dear_block_gain_nothing_by_it(tmp_path: Path)
     assert min(energies) < found.least.energy_j.centre  # each by its own blocks
 
 
+@pytest.mark.slow
 def test_what_saves_more_than_the_error_is_worth_a_wait(tmp_path: Path) -> None:
     found = asked(server_run(tmp_path / "run"), 50.0, p99_s=0.1)
     assert found.best is not None
@@ -117,6 +121,7 @@ def test_what_saves_more_than_the_error_is_worth_a_wait(tmp_path: Path) -> None:
     assert saved.high < 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_hz", [20.0, 40.0])
 def test_no_shorter_wait_costs_as_little_as_the_one_that_is_recommended(
     rate_hz: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

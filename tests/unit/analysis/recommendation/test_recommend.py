@@ -314,6 +314,7 @@ def test_a_rate_is_held_only_if_every_repetition_holds_it(plain: Path) -> None:
     assert not candidate.can_hold(holds_hz / 1.005)  # the slowest is 1 % below
 
 
+@pytest.mark.slow
 def test_interpolated_sizes_are_told_and_never_beyond_the_largest(tmp_path: Path) -> None:
     found = asked(server_run(tmp_path / "run", sizes=(1, 8)), 50.0, p99_s=0.08)
     assert found.best is not None
@@ -383,6 +384,7 @@ def _without_energy_of_one(path: Path) -> Path:
     return server_run(path, {"torch-cpu": 40.0, "onnxruntime-cpu": 20.0}, spoil=spoil)
 
 
+@pytest.mark.slow
 def test_without_idle_power_energy_is_that_of_the_batches_and_said_so(tmp_path: Path) -> None:
     found = asked(server_run(tmp_path / "run", idle_w=None), 50.0)
     assert found.best is not None
@@ -393,6 +395,7 @@ def test_without_idle_power_energy_is_that_of_the_batches_and_said_so(tmp_path: 
     assert "batches alone" in answer(found)[1]
 
 
+@pytest.mark.slow
 def test_one_repetition_gives_no_interval_and_no_verdict(tmp_path: Path) -> None:
     found = asked(server_run(tmp_path / "run", blocks=1), 50.0, p99_s=0.05)
     text = " ".join([*answer(found), *found.notes])
@@ -413,6 +416,7 @@ def test_with_one_batch_size_no_other_is_judged(tmp_path: Path, size: int, polic
     assert found.runner_up is None
 
 
+@pytest.mark.slow
 def test_failed_repetitions_are_left_out_and_counted(tmp_path: Path) -> None:
     def spoil(record: Record) -> Record:
         if not isinstance(record, Repetition):

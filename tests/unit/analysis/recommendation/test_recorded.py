@@ -86,6 +86,7 @@ def test_a_peak_of_less_than_a_hundredth_of_the_requests_is_no_exception(
     assert answer(found)[0].startswith("Nothing meets p99 at most 50 ms in the busiest ")
 
 
+@pytest.mark.slow
 def test_a_steady_recording_is_answered_as_its_process_is(curves: list[ServiceCurve]) -> None:
     found = judged(curves, arriving((20_000, 50.0)), p99_s=0.05)
     assert found.verdict == "met"
@@ -106,6 +107,7 @@ def test_a_99th_percentile_of_fewer_than_100_requests_is_not_shown(
     assert judged(curves, replay, mean_s=1.0).verdict == "met"
 
 
+@pytest.mark.slow
 def test_what_is_cut_is_said_and_holds_the_busiest_stretch(
     curves: list[ServiceCurve], monkeypatch: pytest.MonkeyPatch
 ) -> None:

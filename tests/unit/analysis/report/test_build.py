@@ -103,6 +103,7 @@ def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_names_and_reasons_are_escaped(tmp_path: Path) -> None:
     evil = "<img src=x onerror=alert(1)></script>"
@@ -111,6 +112,7 @@ def test_names_and_reasons_are_escaped(tmp_path: Path) -> None:
     assert page.count("</script>") == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_without_energy_the_page_says_why_and_draws_latency(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path, EnergySource.MISSING, models=("alexnet",))
@@ -154,6 +156,7 @@ def test_a_hostile_name_stays_text_in_markdown_latex_and_figures(tmp_path: Path)
     assert any(evil in text for text in texts)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_parquet_is_written_where_pyarrow_is_and_else_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -315,6 +318,7 @@ def test_a_million_images_are_priced_from_the_command(tmp_path: Path) -> None:
         app(["report", str(run), "--price", "-1"], standalone_mode=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_a_run_with_nothing_measured_still_has_a_report(tmp_path: Path) -> None:
     records: list[Record] = []

@@ -28,6 +28,7 @@ def _curves_of(section: Section) -> Any:
     return json.loads(json.dumps(section.charts[0].facts))["curves"]
 
 
+@pytest.mark.slow
 def test_charts_hold_net_energy_where_idle_power_is_known(tmp_path: Path) -> None:
     records = runs.realistic_records(models=("alexnet",), batch_sizes=(1, 4))
     no_idle = [r for r in records if not (isinstance(r, Idle) and r.backend == "torch-cpu")]

@@ -21,6 +21,7 @@ from greenbatch.estimates.moderated_variance import moderate
 pytestmark = pytest.mark.numeric
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 10])
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_claim_about_equal_cells_is_false_in_five_percent_at_most(name: str, n: int) -> None:
@@ -49,6 +50,7 @@ def test_many_cells_that_vary_alike_lend_their_degrees_of_freedom() -> None:
     assert stats.t.isf(0.025 / 39, 2) > 25  # what each pair alone would need
 
 
+@pytest.mark.slow
 def test_a_cell_that_varies_more_keeps_its_own_spread() -> None:
     random = np.random.default_rng(1)
     spread = np.r_[0.2, np.full(39, 0.002)][:, None]

@@ -339,6 +339,7 @@ def test_a_mixed_model_without_a_rest_is_refused_in_a_sentence() -> None:
         )
 
 
+@pytest.mark.slow
 def test_families_are_corrected_by_holm() -> None:
     tests = welch(PLANTS)
     expected = multipletests([test.p for test in tests], method="holm")[1]

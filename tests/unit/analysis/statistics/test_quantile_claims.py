@@ -22,6 +22,7 @@ def test_as_many_are_needed_as_in_mlperfs_loadgen(quantile: float) -> None:
         assert not is_shown(under + over - 1, over, quantile)
 
 
+@pytest.mark.slow
 def test_a_claim_is_wrong_in_one_of_a_hundred_at_most() -> None:
     """Where 1.05 % of the observations are over the limit, the p99 is over it."""
     rng = np.random.default_rng(0)

@@ -17,6 +17,7 @@ from tests.fakes.served_run import served_run
 pytestmark = pytest.mark.numeric
 
 
+@pytest.mark.slow
 def test_the_best_batch_heeds_the_latency_allowed(tmp_path: Path) -> None:
     dataset = measured(tmp_path, crossing)  # latency 0.01 s x batch, p99 1.3 times that
     assert best_batch(dataset).labels is not None
@@ -64,6 +65,7 @@ def test_many_batches_of_which_none_is_over_the_limit_show_it(tmp_path: Path) ->
     assert (found.observations, found.shown) == (600, True)
 
 
+@pytest.mark.slow
 def test_a_server_is_judged_by_its_requests_and_never_wins_overloaded(tmp_path: Path) -> None:
     run = served_run(tmp_path / "served", policies=("greedy:16", "fixed:16", "greedy:1"))
     dataset = servers_of(open_run(run))
@@ -94,6 +96,7 @@ def test_a_limit_that_is_no_time_is_refused(tmp_path: Path, limit: object) -> No
         best_batch(dataset, scenario="server")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [40, 40.0, "40"])
 def test_a_number_may_stand_for_its_text(tmp_path: Path, rate: object) -> None:
     dataset = open_run(served_run(tmp_path / "served", policies=("greedy:16",)))

@@ -26,6 +26,7 @@ def merged(folder: Path) -> xr.Dataset:
     return greenbatch.open(*paths, along="machine")
 
 
+@pytest.mark.slow
 def test_blocks_of_two_machines_are_not_paired(tmp_path: Path) -> None:
     dataset = merged(tmp_path)
     first, second = (str(label) for label in dataset["machine"].values)
@@ -34,6 +35,7 @@ def test_blocks_of_two_machines_are_not_paired(tmp_path: Path) -> None:
     assert dataset.gb.crossover(A, B, machine=first).repetitions == 3
 
 
+@pytest.mark.slow
 def test_a_curve_does_not_cross_itself(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path / "run", models=("alexnet",))
     with pytest.raises(UsageError, match=f"both curves are alexnet on {A}"):

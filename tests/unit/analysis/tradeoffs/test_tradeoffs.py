@@ -105,6 +105,7 @@ def test_reasons_are_not_told_before_they_are_asked_for(
     assert asked.called
 
 
+@pytest.mark.slow
 def test_missing_energy_is_missing_with_the_runs_own_reason(tmp_path: Path) -> None:
     missing = EnergySource.MISSING
     dataset = measured(tmp_path, crossing, sources=(missing, missing))
@@ -127,6 +128,7 @@ def test_a_failed_repetition_gives_its_own_reason(tmp_path: Path) -> None:
     assert reason.sel(batch_size=1).item() == "not measured"
 
 
+@pytest.mark.slow
 def test_an_estimate_is_never_compared_with_a_measurement(tmp_path: Path) -> None:
     dataset = measured(tmp_path, crossing, sources=(COUNTER, EnergySource.ESTIMATED))
     for ask in (
@@ -275,6 +277,7 @@ def test_a_curve_without_a_knee_has_none(
     assert reason in str(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [3, 5])
 def test_a_straight_line_with_noise_has_no_knee(tmp_path: Path, blocks: int) -> None:
     def line(backend: str, batch: int) -> float:
@@ -289,6 +292,7 @@ def test_a_straight_line_with_noise_has_no_knee(tmp_path: Path, blocks: int) -> 
     assert sum(one.of_means is not None for one in found) > 10  # what kneedle's rule alone says
 
 
+@pytest.mark.slow
 def test_curves_that_differ_by_noise_alone_have_no_crossover(tmp_path: Path) -> None:
     claims = 0
     for seed in range(12):
@@ -437,6 +441,7 @@ def test_what_cannot_be_meant_is_refused_in_one_sentence(
         ask(measured(tmp_path, crossing))
 
 
+@pytest.mark.slow
 def test_a_dataset_may_have_further_dimensions_and_be_narrowed(tmp_path: Path) -> None:
     dataset = measured(tmp_path, crossing)
     rates = xr.concat([dataset, dataset], xr.DataArray([10.0, 20.0], dims="rate", name="rate"))

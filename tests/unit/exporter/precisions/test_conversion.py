@@ -24,7 +24,7 @@ from greenbatch.models.output_rows import Array
 from greenbatch.records import TensorSpec
 from tests.fakes.networks import SPEC, Attention, Convolutional, exported
 
-pytestmark = pytest.mark.numeric
+pytestmark = [pytest.mark.numeric, pytest.mark.slow]
 
 HALF = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 TYPES = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}

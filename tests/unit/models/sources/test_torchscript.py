@@ -69,6 +69,7 @@ def test_torchscript_of_a_callable_is_converted_and_this_is_reported(name: str) 
     assert {"stem.weight", "head.bias", "norm.running_mean"} <= names
 
 
+@pytest.mark.slow
 def test_a_file_is_converted_to_what_it_computes(saved: Path) -> None:
     with pytest.warns(SourceWarning, match="network is TorchScript"):
         network = load(parse_source(str(saved)), INPUT)

@@ -34,6 +34,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "torch" / "hub" / "checkpoints"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(n, marks=LARGE.get(n, [])) for n in STUDY])
 def test_random_logits_vary_with_a_spread_near_one(name: str) -> None:
     spec = find(name)
@@ -189,6 +190,7 @@ def test_a_publisher_that_never_answers_is_given_up(
             checkpoints.fetch_checkpoint(SPEC, timeout_s=0.2)
 
 
+@pytest.mark.slow
 def test_a_download_is_checked_cached_and_used(
     offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +239,7 @@ def test_the_cache_is_the_one_of_torch(tmp_path: Path, monkeypatch: pytest.Monke
         assert str(checkpoints._folder()) == f"{torch.hub.get_dir()}/checkpoints"
 
 
+@pytest.mark.slow
 def test_names_of_old_densenet_checkpoints_are_understood(tmp_path: Path) -> None:
     import re
 

@@ -22,6 +22,7 @@ IMAGES = 12
 HALF_MAX = 65504
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -264,6 +264,7 @@ def test_other_devices_are_measured_with_host_memory_only(make_task: MakeTask) -
         OpenvinoModel(make_task(name="openvino-gpu", io="device"))
 
 
+@pytest.mark.slow
 def test_importing_openvino_through_the_backend_reports_to_nobody(tmp_path: Path) -> None:
     script = (
         "import sys\n"

@@ -242,6 +242,7 @@ def test_where_no_machine_can_measure_each_reason_is_named(tmp_path: Path) -> No
         run(tmp_path / "home", SimulatedFleet(machines), expect=2)
 
 
+@pytest.mark.slow
 def test_where_no_machine_comes_it_is_said(tmp_path: Path) -> None:
     with pytest.raises(FleetError, match="no machine came within 20 s"):
         run(tmp_path / "home", SimulatedFleet([]))
@@ -305,6 +306,7 @@ def test_the_control_cell_comes_first_and_last_and_its_drift_flags_the_machine(
     assert len(read(tmp_path / "home/control/a/journal.jsonl").repetitions) == 6
 
 
+@pytest.mark.slow
 def test_a_machine_that_left_its_own_history_is_flagged(tmp_path: Path) -> None:
     for number in range(5):
         machine = SimulatedMachine(facts("a"), 20.0 + 0.01 * number)
@@ -316,6 +318,7 @@ def test_a_machine_that_left_its_own_history_is_flagged(tmp_path: Path) -> None:
     assert "+4.9% from its mean in 5 earlier runs" in flagged.reason
 
 
+@pytest.mark.slow
 def test_control_cells_survive_kills_too(tmp_path: Path) -> None:
     fleet = SimulatedFleet(three(), 3, drops=0.3, repeats=0.3)
     chance = Random(4)

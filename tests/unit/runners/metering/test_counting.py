@@ -253,6 +253,7 @@ def test_around_a_window_no_gpu_is_asked_but_the_one_that_counts(node: nvml.Fake
         assert metering.meters[0].read()["gpu-0"].reason is None, "a part closes nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not nvml.has_compiler(), reason="no C compiler")
 @pytest.mark.parametrize(("busy", "foreign"), [("own_pid_0", (4242,)), ("own_pid_1", ())])
 def test_a_cell_sees_who_else_computes_on_its_gpu(

@@ -74,6 +74,7 @@ def test_anything_else_is_compiled_anew(
     assert not later.take(cell, graph, empty(tmp_path / "second"))
 
 
+@pytest.mark.slow
 def test_another_version_or_machine_is_compiled_for_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +122,7 @@ def test_networks_whose_code_is_not_known_are_compiled_in_each_run(tmp_path: Pat
     assert code.entry(Cell("own", "openvino-cpu"), artifact()) is not None
 
 
+@pytest.mark.slow
 def test_entries_that_nobody_uses_and_drafts_of_killed_runs_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ class Machine:
         self.runs += 1
 
 
+@pytest.mark.slow
 def test_the_window_holds_energy_and_latency_of_the_same_iterations() -> None:
     machine = Machine(lambda n: 0.03)
     window = offline.measure(machine.run, machine.clock, window_s=0.5, iterations=2)
@@ -36,6 +37,7 @@ def test_the_window_holds_energy_and_latency_of_the_same_iterations() -> None:
     assert window.end_s - window.start_s >= 0.5
 
 
+@pytest.mark.slow
 def test_a_slow_cell_still_gets_its_iterations() -> None:
     machine = Machine(lambda n: 4.0)
     window = offline.measure(machine.run, machine.clock, window_s=0.5, iterations=3)

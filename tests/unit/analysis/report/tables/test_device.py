@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from greenbatch.analysis import cell_rows, open_run
 from greenbatch.analysis.report.findings import find
 from greenbatch.analysis.report.table_sections import table_sections
@@ -37,6 +39,7 @@ def _run(path: Path, shares: dict[int, tuple[float, ...]]) -> Path:
     return runs.write_run(path, records, study, runs.environment())
 
 
+@pytest.mark.slow
 def test_each_cell_has_the_share_of_the_window_in_which_its_device_had_work(
     tmp_path: Path,
 ) -> None:

@@ -56,6 +56,7 @@ def test_speeds_of_runtimes_are_means_over_the_networks_of_a_family(pattern: Cel
     assert found["the same, networks with LayerNorm"][1] == "–"
 
 
+@pytest.mark.slow
 def test_policies_stand_in_their_order(tmp_path: Path) -> None:
     run = served_run(tmp_path / "run", models=("convnext_base",), rates_hz=(40.0,))
     found = here("yarally-batching", cell_rows(open_run(run)))

@@ -261,6 +261,7 @@ def test_a_run_without_domains_has_no_zero(tmp_path: Path) -> None:
     assert math.isnan(one(open_training(tmp_path), "spent_energy"))
 
 
+@pytest.mark.slow
 def test_an_empty_run_is_a_grid_of_holes(tmp_path: Path) -> None:
     dataset = compiled(tmp_path, batch_sizes=[16, 32])
     assert dataset["status"].shape == (1, 1, 1, 1, 2, 3)
@@ -269,6 +270,7 @@ def test_an_empty_run_is_a_grid_of_holes(tmp_path: Path) -> None:
     assert open_training(write_training_dataset(tmp_path)).sizes["batch_size"] == 2
 
 
+@pytest.mark.slow
 def test_the_dataset_is_made_again_when_the_journal_has_grown(tmp_path: Path) -> None:
     training_runs.write(tmp_path, training_runs.trained(CELL, 0))
     first = open_training(tmp_path)
@@ -298,6 +300,7 @@ def test_greenbatch_open_takes_both_kinds_and_what_needs_inference_says_so(tmp_p
         greenbatch.open(training, inference)
 
 
+@pytest.mark.slow
 def test_machines_stand_side_by_side(tmp_path: Path) -> None:
     a = training_runs.delrey_run(tmp_path / "a", blocks=2)
     fewer = {name: training_runs.DELREY[name] for name in ("vgg16", "resnet50")}
@@ -317,6 +320,7 @@ def test_machines_stand_side_by_side(tmp_path: Path) -> None:
     assert parts["cloud"].equals(open_training(b))
 
 
+@pytest.mark.slow
 def test_a_merged_dataset_survives_its_file(tmp_path: Path) -> None:
     from greenbatch.analysis.dataset.store import store
 

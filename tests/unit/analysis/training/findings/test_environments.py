@@ -119,6 +119,7 @@ def test_one_machine_is_refused(tmp_path: Path) -> None:
         machines_compared(dataset)
 
 
+@pytest.mark.slow
 def test_the_page_of_several_machines_says_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ def test_tukeys_comparisons_are_rs() -> None:
         assert found[name].p_holm == found[name].p
 
 
+@pytest.mark.slow
 def test_tukeys_comparisons_of_one_factor_are_statsmodels() -> None:
     found = tukey(WARP_ROWS, "y", ["tension"], "tension")
     expected = pairwise_tukeyhsd(
@@ -125,6 +126,7 @@ def test_tukeys_comparisons_of_one_factor_are_statsmodels() -> None:
         assert test.p == pytest.approx(p, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_factors_effects_are_found_with_the_repetition_as_the_unit(tmp_path: Path) -> None:
     found = analysed(tmp_path)
     assert found.factors == ("conv_layers", "linear_layers", "relu")
@@ -152,6 +154,7 @@ def test_the_factors_effects_are_found_with_the_repetition_as_the_unit(tmp_path:
     assert means["4"] - means["1"] == pytest.approx(1800, rel=0.02)
 
 
+@pytest.mark.slow
 def test_levels_of_two_factors_and_steps_are_those_of_the_make(tmp_path: Path) -> None:
     found = analysed(tmp_path, noise_j=5.0)
     assert set(found.pairs) == {
@@ -179,12 +182,14 @@ def test_levels_of_two_factors_and_steps_are_those_of_the_make(tmp_path: Path) -
     assert relu.gained.centre == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_levels_are_judged_by_the_measure_that_is_asked_for(tmp_path: Path) -> None:
     (found,) = factorial(compile_training(training_runs.factorial_run(tmp_path)), metric="f1")
     assert found.metric == "f1"
     assert found.correctness["conv_layers"]["4"].centre == pytest.approx(0.89)
 
 
+@pytest.mark.slow
 def test_without_blocks_what_they_share_is_in_the_residual(tmp_path: Path) -> None:
     found = analysed(tmp_path, noise_j=60.0)
     original = found.unblocked
@@ -212,6 +217,7 @@ def test_a_level_has_the_blocks_in_which_all_of_it_was_trained() -> None:
     assert [(m.centre, m.n) for m in means["b"].values()] == [(11 / 3, 3), (4.5, 2)]
 
 
+@pytest.mark.slow
 def test_with_one_repetition_interactions_stand_for_the_noise(tmp_path: Path) -> None:
     found = analysed(tmp_path, blocks=1)
     analysis = found.blocked
@@ -262,6 +268,7 @@ def test_estimates_and_measurements_do_not_meet(tmp_path: Path) -> None:
         factorial(dataset)
 
 
+@pytest.mark.slow
 def test_what_is_no_factor_is_refused(tmp_path: Path) -> None:
     dataset = compile_training(training_runs.delrey_run(tmp_path, blocks=2))
     with pytest.raises(UsageError, match="no setting, batch size or precision varies"):

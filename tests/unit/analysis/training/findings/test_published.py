@@ -114,6 +114,7 @@ def test_assumptions_are_tested_as_published() -> None:
     assert levene(groups).statistic == pytest.approx(10.7011022536, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_games_howell_is_as_published() -> None:
     found = games_howell(grouped(kept(model="mobilenet_v2"), "machine", "energy_j"))
     by_pair = {frozenset(test.of.split(" - ")): test for test in found}
@@ -138,6 +139,7 @@ def test_figures_rise_with_the_complexity_as_published(
     assert spearman(pairs).statistic == pytest.approx(rho, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("machine", "rho"),
     [(LOCAL_N, 0.663795), (LOCAL_ML, 0.758752), (CLOUD, 0.854621)],
@@ -151,6 +153,7 @@ def test_energy_rises_with_correctness_as_published(
     assert every.statistic == pytest.approx(rho, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_dataset_of_three_machines_gives_the_published_tests(tmp_path: Path) -> None:
     dataset = delrey_dataset(tmp_path)
     found = {str(one.context): one for one in correctness(dataset, metric="f1")}
@@ -164,6 +167,7 @@ def test_a_dataset_of_three_machines_gives_the_published_tests(tmp_path: Path) -
     assert all(test.p_holm < 0.05 for test in of_mobilenet.dunn)
 
 
+@pytest.mark.slow
 def test_the_headline_is_81_percent_and_by_the_faulty_energy_98(tmp_path: Path) -> None:
     """ArXiv 2307.05520: 98.83 % in its first versions, 81.38 % since the third."""
     (right,) = machines_compared(delrey_dataset(tmp_path / "right"), "f1", "median")
@@ -223,6 +227,7 @@ def test_layers_explain_the_energy_of_a_training_as_published(
         assert found[name].test.degrees_of_freedom == (1, 3064)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "differences"),
     [

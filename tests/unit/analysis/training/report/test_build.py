@@ -166,6 +166,7 @@ def test_one_search_of_each_strategy_is_called_too_few(tmp_path: Path, no_figure
     assert "95 %:" not in text
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_told_with_its_reason(tmp_path: Path, no_figures: None) -> None:
     text = words(write_report(fakes.search_run(tmp_path, failures=True)).page)
     assert "random, trial 1 on digits (error 4×): the loss is nan in step 17 of epoch 2" in text
@@ -288,6 +289,7 @@ def test_a_tie_is_called_one(tmp_path: Path, no_figures: None) -> None:
     assert re.search("No significant difference in accuracy from [ab]: [ab]", text)
 
 
+@pytest.mark.slow
 def test_correctness_is_judged_by_what_is_asked_for(tmp_path: Path, no_figures: None) -> None:
     run = fakes.delrey_run(tmp_path, blocks=3, truths={"a": (0.1, 0.9), "b": (0.2, 0.6)})
     text = words(write_report(run, metric="auc", within=0.4).page)
@@ -299,6 +301,7 @@ def test_correctness_is_judged_by_what_is_asked_for(tmp_path: Path, no_figures: 
     assert "highest F1 score: a with" in words(write_report(run, metric="f1").page)
 
 
+@pytest.mark.slow
 def test_means_are_tested_where_that_is_asked_for(tmp_path: Path, no_figures: None) -> None:
     run = fakes.delrey_run(tmp_path, blocks=4, truths={"a": (0.1, 0.9), "b": (0.2, 0.8)})
     (plain,) = correctness(compile_training(run))
@@ -334,6 +337,7 @@ def test_of_the_bars_of_machines_those_of_estimated_energies_are_hollow(tmp_path
     assert hollow == {"machines": [False, True], "machine-correctness": [False, False]}
 
 
+@pytest.mark.slow
 def test_tests_of_means_between_machines_are_explained(tmp_path: Path) -> None:
     runs = [
         fakes.delrey_run(
@@ -497,6 +501,7 @@ def test_the_study_of_del_rey_is_reckoned_with_its_own_carbon_intensity(
     assert "The intensity is that of the study" not in words(other.page)
 
 
+@pytest.mark.slow
 def test_a_search_is_charged_with_all_its_trials(tmp_path: Path) -> None:
     run = fakes.search_run(tmp_path, blocks=3)
     found = search_rows(compile_training(run))

@@ -29,6 +29,7 @@ def test_every_study_is_a_preset() -> None:
     assert published_studies().keys() <= set(presets())
 
 
+@pytest.mark.slow
 def test_layers_stand_beside_the_published_ones(tmp_path: Path) -> None:
     dataset = compile_training(training_runs.factorial_run(tmp_path))
     study = named(dataset, "yarally-training-layers")
@@ -44,6 +45,7 @@ def test_layers_stand_beside_the_published_ones(tmp_path: Path) -> None:
     assert float(over.split()[0]) == pytest.approx((base + 2040) / base, rel=0.03)
 
 
+@pytest.mark.slow
 def test_architectures_stand_beside_the_published_ones(tmp_path: Path) -> None:
     run = training_runs.delrey_run(tmp_path, blocks=5)
     write_report(run)

@@ -26,6 +26,7 @@ print(libraries.missing_library(onnxruntime, PROVIDERS["cuda"]))
 """
 
 
+@pytest.mark.slow
 def test_all_that_the_cuda_provider_lacks_is_the_driver() -> None:
     import onnxruntime
 

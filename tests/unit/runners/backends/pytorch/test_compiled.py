@@ -129,6 +129,7 @@ def test_a_network_that_falls_back_to_eager_is_refused(
         compiled(own_networks.build(), tmp_path).run()
 
 
+@pytest.mark.slow
 def test_a_network_that_breaks_into_graphs_is_refused(tmp_path: Path) -> None:
     class Broken(own_networks.Small):
         def forward(self, images: torch.Tensor) -> torch.Tensor:

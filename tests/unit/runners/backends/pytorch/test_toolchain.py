@@ -53,6 +53,7 @@ def test_a_toolkit_that_lacks_headers_is_named_by_the_compilers_words(
     assert "\n" not in reason
 
 
+@pytest.mark.slow
 def test_a_driver_without_its_link_library_is_named_before_a_cell_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

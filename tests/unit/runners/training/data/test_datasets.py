@@ -65,6 +65,7 @@ def test_the_digits_are_split_four_to_one_within_each_class_and_nothing_is_in_bo
     assert twins <= 2  # scikit-learn's digits hold hardly any image twice
 
 
+@pytest.mark.slow
 def test_the_seed_makes_the_split() -> None:
     first, again, other = load("digits"), load("digits"), load("digits", seed=1)
     assert torch.equal(tensors(first.train)[0], tensors(again.train)[0])
@@ -92,6 +93,7 @@ def test_images_that_are_not_normalised_are_of_0_to_1() -> None:
     assert "not normalised: values of 0 to 1" in split.notes
 
 
+@pytest.mark.slow
 def test_images_are_resized_without_aliasing() -> None:
     large = load("digits", image_size=32, train_images=50)
     assert large.shape == (1, 32, 32)

@@ -197,6 +197,7 @@ def test_the_networks_of_del_rey_learn_the_digits_at_a_size_of_64(
     assert history[-1] < 0.9 * history[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "published"),
     [("mobilenet_v2", 3504872), ("squeezenet1_1", 1235496), ("nasnet-mobile", 5289978)],
@@ -250,6 +251,7 @@ def shares(network: nn.Module) -> Iterator[float]:
     return (part.p for part in network.modules() if isinstance(part, nn.Dropout))
 
 
+@pytest.mark.slow
 def test_dropout_is_set_where_a_network_has_it_and_else_before_its_last_layer() -> None:
     shape = (3, 32, 32)
     assert set(shares(building.build("mobilenet_v2", {}, shape, 10, 0))) == {0.2}
