@@ -7,6 +7,8 @@ from greenbatch.analysis.statistics.intervals import interval
 from greenbatch.cli.output.console import TextConsole
 from greenbatch.cli.output.tables import fitting, plus_minus
 
+OF_INTERVALS = "± is the wider side of the 95 % interval over the repetitions, in percent"
+
 
 def test_a_heading_is_broken_before_an_entry_is_cut() -> None:
     columns = ("", "backend", "energy/request (measured)", "p99, busiest", "busy")
@@ -25,13 +27,9 @@ def test_a_heading_is_broken_before_an_entry_is_cut() -> None:
     ("counts", "meaning"),
     [
         ([1, 1], None),
-        ([3, 5], "± is the wider side of the 95 % interval over the repetitions, in percent."),
+        ([3, 5], f"{OF_INTERVALS}."),
         ([1, 2], "± is the wider side of the range of two repetitions, in percent."),
-        (
-            [2, 3],
-            "± is the wider side of the 95 % interval over the repetitions, in percent; "
-            + "of two repetitions, that of their range.",
-        ),
+        ([2, 3], f"{OF_INTERVALS}; of two repetitions, that of their range."),
     ],
 )
 def test_a_table_says_what_its_plus_and_minus_are(counts: list[int], meaning: str | None) -> None:

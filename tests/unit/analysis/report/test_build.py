@@ -33,6 +33,8 @@ from greenbatch.records import FACTORS, Cell, EnergySource, Record, Repetition
 from tests.fakes import runs
 from tests.fakes.unlike_run import unlike_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -47,7 +49,6 @@ def own(page: Path) -> str:
     return text[:start] + text[text.index("</script>", start) :]
 
 
-@pytest.mark.slow
 def test_all_files_are_there(report: Path) -> None:
     names = {str(path.relative_to(report)) for path in report.rglob("*") if path.is_file()}
     drawn = ("energy", "latency", "tradeoff", "accuracy", "timeline")
@@ -61,7 +62,6 @@ def test_all_files_are_there(report: Path) -> None:
     assert names == {"index.html", "report.md"} | figures | tables
 
 
-@pytest.mark.slow
 def test_the_page_asks_for_nothing_outside_itself(report: Path) -> None:
     page = own(report / "index.html")
     assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!data:|figures/|#)", page)
@@ -72,7 +72,6 @@ def test_the_page_asks_for_nothing_outside_itself(report: Path) -> None:
     assert report.joinpath("index.html").read_text().count("* plotly.js (basic - minified) v") == 1
 
 
-@pytest.mark.slow
 def test_an_estimate_is_said_before_any_figure_in_page_and_markdown(report: Path) -> None:
     said = "Energy is estimated from CPU time"
     page, text = own(report / "index.html"), (report / "report.md").read_text()
@@ -80,7 +79,6 @@ def test_an_estimate_is_said_before_any_figure_in_page_and_markdown(report: Path
     assert 0 < text.index(said) < text.index("Least energy per image")
 
 
-@pytest.mark.slow
 def test_drawn_estimates_are_named(report: Path) -> None:
     svg = (report / "figures" / "energy.svg").read_text()
     ElementTree.fromstring(svg)
@@ -88,13 +86,11 @@ def test_drawn_estimates_are_named(report: Path) -> None:
     assert "(estimated)" not in (report / "figures" / "latency.svg").read_text()
 
 
-@pytest.mark.slow
 def test_the_csv_of_cells_has_a_line_for_each_cell(report: Path) -> None:
     with (report / "tables" / "cells.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 5 * 2 * 3
 
 
-@pytest.mark.slow
 def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
     rows = cell_rows(compile_dataset(runs.realistic_run(tmp_path, models=("alexnet",))))
     for folder in ("a", "b"):
@@ -103,7 +99,6 @@ def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_names_and_reasons_are_escaped(tmp_path: Path) -> None:
     evil = "<img src=x onerror=alert(1)></script>"
@@ -112,7 +107,6 @@ def test_names_and_reasons_are_escaped(tmp_path: Path) -> None:
     assert page.count("</script>") == 3
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_without_energy_the_page_says_why_and_draws_latency(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path, EnergySource.MISSING, models=("alexnet",))
@@ -122,7 +116,6 @@ def test_without_energy_the_page_says_why_and_draws_latency(tmp_path: Path) -> N
     assert 'id="latency-0"' in page
 
 
-@pytest.mark.slow
 def test_figures_of_an_earlier_report_do_not_outlive_it(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path, models=("alexnet",))
     write_report(run)
@@ -131,7 +124,6 @@ def test_figures_of_an_earlier_report_do_not_outlive_it(tmp_path: Path) -> None:
     assert not (run / "report" / "figures" / "energy.svg").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_every_table_for_papers_is_escaped_and_none_outlives_its_run(tmp_path: Path) -> None:
     write_report(runs.realistic_run(tmp_path, models=("alexnet",)), price=0.3)
@@ -144,7 +136,6 @@ def test_every_table_for_papers_is_escaped_and_none_outlives_its_run(tmp_path: P
     assert not (tables / "front.tex").exists()
 
 
-@pytest.mark.slow
 def test_a_hostile_name_stays_text_in_markdown_latex_and_figures(tmp_path: Path) -> None:
     evil = r"<b>\input{x} $\frac_$ % & #"
     run = runs.hostile_run(tmp_path, evil)
@@ -156,7 +147,6 @@ def test_a_hostile_name_stays_text_in_markdown_latex_and_figures(tmp_path: Path)
     assert any(evil in text for text in texts)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_parquet_is_written_where_pyarrow_is_and_else_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -195,7 +185,6 @@ SURE = ("overtakes", "no significant difference", "95 %", "includes 1")
 """Words that only an interval allows."""
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     ("more", "said", "unsaid"),
@@ -299,7 +288,6 @@ def test_a_run_that_lacks_something_is_told_of_truly(
         assert not re.search(r"\b(nan|NaN|inf|Infinity|None)\b", shown)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_a_million_images_are_priced_from_the_command(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path, models=("alexnet",), batch_sizes=(1,))
@@ -318,7 +306,6 @@ def test_a_million_images_are_priced_from_the_command(tmp_path: Path) -> None:
         app(["report", str(run), "--price", "-1"], standalone_mode=False)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_a_run_with_nothing_measured_still_has_a_report(tmp_path: Path) -> None:
     records: list[Record] = []
@@ -401,7 +388,6 @@ def test_agreement_memory_and_the_largest_batch_share_a_table(unlike: Path) -> N
     assert first[5:] == ["–", "–"]
 
 
-@pytest.mark.slow
 def test_a_run_from_before_says_what_was_not_recorded_and_shows_nothing_empty(report: Path) -> None:
     text = (report / "report.md").read_text()
     assert "Not recorded: inter op threads, affinity, spinning" in text
@@ -513,7 +499,6 @@ def test_accuracy_says_whether_it_was_measured_here(
     assert {line[-1] for line in table.rows} == {said}
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_a_long_table_is_folded_and_a_short_one_is_not(tmp_path: Path) -> None:
     run = runs.realistic_run(tmp_path, batch_sizes=(1, 2, 4, 8, 16), blocks=1)

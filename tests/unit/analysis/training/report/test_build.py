@@ -31,6 +31,8 @@ from greenbatch.errors import RunError, UnknownNameError, UsageError
 from greenbatch.records import EnergySource, TrainingCell
 from tests.fakes import training_runs as fakes
 
+pytestmark = pytest.mark.slow
+
 EVIL = "<script>alert(1)</script>"
 
 
@@ -166,13 +168,11 @@ def test_one_search_of_each_strategy_is_called_too_few(tmp_path: Path, no_figure
     assert "95 %:" not in text
 
 
-@pytest.mark.slow
 def test_a_failed_trial_is_told_with_its_reason(tmp_path: Path, no_figures: None) -> None:
     text = words(write_report(fakes.search_run(tmp_path, failures=True)).page)
     assert "random, trial 1 on digits (error 4×): the loss is nan in step 17 of epoch 2" in text
 
 
-@pytest.mark.slow
 def test_a_factorial_names_the_layers_that_explain_the_energy(
     tmp_path: Path, no_figures: None
 ) -> None:
@@ -217,7 +217,6 @@ def test_estimates_are_said_first_and_drawn_hollow(tmp_path: Path, no_figures: N
     assert all(curve["estimated"] for curve in curves)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", [fakes.plain_run, fakes.factorial_run, fakes.search_run])
 def test_without_energy_it_says_why_and_shows_correctness(
     tmp_path: Path, no_figures: None, make: Any
@@ -289,7 +288,6 @@ def test_a_tie_is_called_one(tmp_path: Path, no_figures: None) -> None:
     assert re.search("No significant difference in accuracy from [ab]: [ab]", text)
 
 
-@pytest.mark.slow
 def test_correctness_is_judged_by_what_is_asked_for(tmp_path: Path, no_figures: None) -> None:
     run = fakes.delrey_run(tmp_path, blocks=3, truths={"a": (0.1, 0.9), "b": (0.2, 0.6)})
     text = words(write_report(run, metric="auc", within=0.4).page)
@@ -301,7 +299,6 @@ def test_correctness_is_judged_by_what_is_asked_for(tmp_path: Path, no_figures: 
     assert "highest F1 score: a with" in words(write_report(run, metric="f1").page)
 
 
-@pytest.mark.slow
 def test_means_are_tested_where_that_is_asked_for(tmp_path: Path, no_figures: None) -> None:
     run = fakes.delrey_run(tmp_path, blocks=4, truths={"a": (0.1, 0.9), "b": (0.2, 0.8)})
     (plain,) = correctness(compile_training(run))
@@ -337,7 +334,6 @@ def test_of_the_bars_of_machines_those_of_estimated_energies_are_hollow(tmp_path
     assert hollow == {"machines": [False, True], "machine-correctness": [False, False]}
 
 
-@pytest.mark.slow
 def test_tests_of_means_between_machines_are_explained(tmp_path: Path) -> None:
     runs = [
         fakes.delrey_run(
@@ -414,7 +410,6 @@ def test_settings_that_differ_are_marked(tmp_path: Path, no_figures: None) -> No
     assert "amp no" in text
 
 
-@pytest.mark.slow
 def test_files_of_an_earlier_report_do_not_outlive_it(tmp_path: Path) -> None:
     run = fakes.plain_run(tmp_path, batch_sizes=(32,), models=("simple-cnn",), blocks=1)
     stale = [run / "report" / name for name in ("figures/front.svg", "tables/anova.csv")]
@@ -432,7 +427,6 @@ def test_a_report_that_cannot_be_written_says_what_to_do(tmp_path: Path, no_figu
         write_report(run)
 
 
-@pytest.mark.slow
 def test_merged_machines_stand_side_by_side(tmp_path: Path, no_figures: None) -> None:
     runs = [
         fakes.delrey_run(tmp_path / host, blocks=3, host=host, power=power)
@@ -455,7 +449,6 @@ def test_merged_machines_stand_side_by_side(tmp_path: Path, no_figures: None) ->
     assert all("Least energy per image seen: mobilenet_v2" in part for part in parts)
 
 
-@pytest.mark.slow
 def test_the_command_tells_the_answer_and_where_the_report_is(
     tmp_path: Path, no_figures: None
 ) -> None:
@@ -501,7 +494,6 @@ def test_the_study_of_del_rey_is_reckoned_with_its_own_carbon_intensity(
     assert "The intensity is that of the study" not in words(other.page)
 
 
-@pytest.mark.slow
 def test_a_search_is_charged_with_all_its_trials(tmp_path: Path) -> None:
     run = fakes.search_run(tmp_path, blocks=3)
     found = search_rows(compile_training(run))
