@@ -45,9 +45,11 @@ bench: install
 # One more than there are cores, as some of them wait, with a thread each: pools of threads on the same
 # cores wait for each other, spinning.
 WORKERS ?= $(shell n=$$(nproc); echo $$((n < 2 ? 3 : n < 6 ? n + 1 : 6)))
-PARALLEL := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+PARALLEL = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 QUICK := not slow and not alone and not browser and not emulated
+# None of these waits.
+quick: WORKERS = $(shell n=$$(nproc); echo $$((n < 2 ? 2 : n < 6 ? n : 6)))
 quick: install
 	$(PARALLEL) -q -m "$(QUICK)"
 
