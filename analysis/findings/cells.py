@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
+SLOW = "not measured: slow"
+"""`CellRow.left` of a cell whose batches take too long for the budget."""
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -349,10 +352,6 @@ def _row(view: CellArrays, cell: Cell, place: Place) -> CellRow:
             **latency,
         },
     )
-
-
-SLOW = "not measured: slow"
-"""`CellRow.left` of a cell whose batches take too long for the budget."""
 
 
 def _left(why: str, block: float, tried: bool) -> str:

@@ -33,8 +33,9 @@ def serving_table(rows: Sequence[CellRow], *, short: bool = False) -> Table:
     shown = {
         name: texts for name, texts in factors.items() if name in always or len(set(texts)) > 1
     }
+    energy, energies = _energies(servers)
     figures = {
-        f"energy/request{_source(servers)}": [_joules(row.energy_per_image_j) for row in servers],
+        energy: energies,
         "as published": [_joules(row.as_published_j) for row in servers],
         "net of idle": [_joules(row.energy_per_image_net_j) for row in servers],
         "waiting's share": [_percent(row.waiting_share) for row in servers],
@@ -85,7 +86,7 @@ def serving_answer_table(found: Sequence[ServingAnswer]) -> Table:
         found: As `serving_answers` gives them.
     """
     best = [answer.best for answer in found]
-    energy = f"energy/request{_source([row for row in best if row])}"
+    energy, energies = _energies(best)
     factors = {
         "model": [answer.model for answer in found],
         "arrivals": [answer.arrivals for answer in found],
@@ -96,10 +97,12 @@ def serving_answer_table(found: Sequence[ServingAnswer]) -> Table:
     columns = factors | {
         "policy": [row.cell.served.policy if row else "none sustained it" for row in best],
         "backend": [row.cell.variant if row else DASH for row in best],
-        energy: [_joules(row.energy_per_image_j) if row else DASH for row in best],
+        energy: energies,
         "response, mean": [_seconds(row.response_mean_s) if row else DASH for row in best],
         "p99": [_seconds(row.response_p99_s) if row else DASH for row in best],
-        "no significant difference from": [answer.ties or "none" for answer in found],
+        "no significant difference from": [
+            answer.ties or "none" if answer.best else DASH for answer in found
+        ],
     }
     figures = ("requests/s", energy, "response, mean", "p99")
     return Table(
@@ -115,9 +118,19 @@ def _percent(share: Interval | None) -> str:
     return DASH if share is None else f"{100 * share.centre:.0f} %"
 
 
-def _source(rows: Sequence[CellRow]) -> str:
-    sources = {row.energy_source for row in rows} - {"missing"}
-    return f" ({sources.pop()})" if len(sources) == 1 and sources != {"measured"} else ""
+def _energies(rows: Sequence[CellRow | None]) -> tuple[str, list[str]]:
+    """Return heading and entries of a column; how an energy was obtained is in one of them."""
+    sources = {row.energy_source for row in rows if row} - {"missing"}
+    same = next(iter(sources)) if len(sources) == 1 else ""
+    heading = "energy/request" + (f" ({same})" if same and same != "measured" else "")
+
+    def entry(row: CellRow | None) -> str:
+        if row is None:
+            return DASH
+        own = "" if same or row.energy_source in ("measured", "missing") else row.energy_source
+        return _joules(row.energy_per_image_j) + (f" ({own})" if own else "")
+
+    return heading, [*map(entry, rows)]
 
 
 def _joules(energy: Interval | None) -> str:

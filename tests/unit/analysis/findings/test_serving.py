@@ -183,7 +183,24 @@ def test_a_rate_that_no_policy_sustains_has_a_line_that_says_so(rows: list[CellR
     assert found[1].sentence.endswith("no policy sustained the rate.")
     (_, line) = serving_answer_table(found).rows
     assert line[2] == "none sustained it"
-    assert set(line[3:-1]) == {"–"}
+    assert set(line[3:]) == {"–"}
+
+
+def test_how_an_energy_was_obtained_is_in_its_column_or_beside_it(rows: list[CellRow]) -> None:
+    kind = Provenance.ESTIMATED
+    mixed = [
+        replace(row, energy_source=kind, basis=Basis.of(kind))
+        if row.cell.served.rate == "40"
+        else row
+        for row in rows
+    ]
+    for table in (serving_table(mixed), serving_answer_table(serving_answers(mixed))):
+        energy, rate = (table.columns.index(name) for name in ("energy/request", "requests/s"))
+        shown = {row[rate]: row[energy].rpartition("(")[2] for row in table.rows}
+        assert shown["40"] == "estimated)"
+        assert "estimated" not in shown["200"]
+    estimated = [replace(row, energy_source=kind, basis=Basis.of(kind)) for row in rows]
+    assert "energy/request (estimated)" in serving_table(estimated).columns
 
 
 def test_energies_of_two_sources_are_not_set_against_each_other(rows: list[CellRow]) -> None:
