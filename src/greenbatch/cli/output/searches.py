@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from greenbatch import units
+from greenbatch.analysis.findings import wording
 from greenbatch.cli.output.console import open_console
+from greenbatch.cli.output.tables import fitting
 from greenbatch.records import Epoch, Training, TrainingCell
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ def show_searches(run: "Run", search: "Search") -> None:
         if caveat.severity != "note":
             console.print(Text(caveat.sentence, style="yellow"))
     console.print()
-    console.print(search_table(run.findings.shown.searches))
+    found = search_table(run.findings.shown.searches)
+    console.print(Text(found.title, style="bold"))
+    for laid in fitting(found, console.width, ("searches", "failed")):
+        console.print(laid)
     console.print()
     for trial in best:
         console.print(Text(_settings_text(trial)), soft_wrap=True)
@@ -82,36 +86,31 @@ def searches_as_json(run: "Run", search: "Search") -> str:
 _UNITS = {"energy": "energy_j"}
 
 
-def search_table(rows: Sequence["SearchRow"]) -> Table:
-    """Lay out a row for each strategy: what it found, and what that took."""
+def search_table(rows: Sequence["SearchRow"]) -> wording.Table:
+    """Show a row for each strategy: what it found, and what that took."""
     curve = rows[0].curve
-    named = any(row.curve.context.name for row in rows)
-    near = f"within {100 * curve.within:.3g} %"
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    if named:
-        table.add_column("searched")
-    table.add_column("strategy", no_wrap=True)
     best = {"both": "best area"}.get(curve.objective, f"best {curve.objective}")
-    table.add_column(best, no_wrap=True)
-    table.add_column(f"trials until {near} of its best", justify="right")
-    table.add_column(f"energy until then{_estimated(rows)}", justify="right")
-    table.add_column("trials until near the best of all", justify="right")
-    table.add_column(f"energy in all{_estimated(rows)}", justify="right")
-    table.add_column("searches", justify="right")
-    table.add_column("failed trials", justify="right")
-    for row in rows:
-        table.add_row(
-            *([row.curve.context.name] if named else []),
-            row.strategy,
-            _figure(row.best, curve.objective),
-            _trials(row.near_own),
-            _energy(row.near_own),
-            _trials(row.near_all),
-            _spread(row.total_j, "J"),
-            str(row.searches),
-            f"{row.curve.failed} of {row.curve.ok + row.curve.failed}",
-        )
-    return table
+    columns = {
+        "searched": [row.curve.context.name for row in rows],
+        "strategy": [row.strategy for row in rows],
+        best: [_figure(row.best, curve.objective) for row in rows],
+        "trials to its best": [_trials(row.near_own) for row in rows],
+        f"energy until then{_estimated(rows)}": [_energy(row.near_own) for row in rows],
+        "trials to the best of all": [_trials(row.near_all) for row in rows],
+        f"energy in all{_estimated(rows)}": [_spread(row.total_j, "J") for row in rows],
+        "searches": [str(row.searches) for row in rows],
+        "failed": [f"{row.curve.failed} of {row.curve.ok + row.curve.failed}" for row in rows],
+    }
+    if not any(columns["searched"]):
+        del columns["searched"]
+    names = ("searched", "strategy", best)
+    return wording.Table(
+        "searches",
+        f"Trials until within {100 * curve.within:.3g} % of the best, and their energy",
+        tuple(columns),
+        tuple(zip(*columns.values(), strict=True)),
+        tuple(name not in names for name in columns),
+    )
 
 
 def best_trials(search: "Search", journal: "Journal | None") -> list[BestTrial]:

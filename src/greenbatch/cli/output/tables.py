@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from greenbatch.analysis.statistics.intervals import Interval
 
 _WIDE = 10_000
-_INTERVAL = re.compile(r" ± \S+ %| \([^()]*…[^()]*\)| \(interval not known\)")
+_INTERVAL = re.compile(r" ± \S+ %(?: \(range\))?| \([^()]*…[^()]*\)| \(interval not known\)")
 _T = TypeVar("_T")
 
 
