@@ -573,7 +573,9 @@ def test_the_data_of_a_figure_are_saved_as_csv(
 def _saved(folder: Path, name: str) -> list[dict[str, str]]:
     """Wait for the file of a figure; return its rows."""
     for _ in range(400):
-        if found := [*folder.glob(f"{name}*.csv")]:
+        # The browser first makes an empty file of that name, and writes to another one.
+        found = [path for path in folder.glob(f"{name}*.csv") if path.stat().st_size]
+        if found and not [*folder.glob("*.crdownload")]:
             with found[0].open(newline="", encoding="utf-8") as file:
                 return list(csv.DictReader(file))
         time.sleep(0.05)
