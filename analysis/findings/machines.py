@@ -97,12 +97,13 @@ def _best(
     best: tuple[MachineChoice, list[float]] | None = None
     ok = one["status"] == STATUSES.index("ok")
     energies = one["energy_per_image"].where(ok).transpose("variant", "batch_size", ...)
-    latencies = one["latency"].where(ok).sel(quantile=quantile).mean("repetition")
+    latencies = one["latency"].where(ok).sel(quantile=quantile)
     for variant in one["variant"].values.tolist():
         for batch in one["batch_size"].values.tolist():
             cell = {"variant": variant, "batch_size": batch}
             values = [v for v in energies.sel(cell).values.tolist() if not math.isnan(v)]
-            latency_s = float(latencies.sel(cell))
+            latency = interval(latencies.sel(cell).values.tolist())
+            latency_s = latency.centre if latency else math.nan
             energy = interval(values)
             if energy is None or (limit_s is not None and not latency_s <= limit_s):
                 continue

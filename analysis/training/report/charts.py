@@ -103,10 +103,12 @@ def learning_curve(row: TrainingRow) -> tuple[list[float], list[float], list[Int
     summaries = [interval(accuracy[:, place], geometric=False) for place in range(last)]
     passes_j = [row.curves.energy_j[name][:, :last] for name in EPOCH_PHASES]
     spent_j = np.sum(passes_j, axis=0).cumsum(axis=-1)
-    means_j = spent_j.mean(axis=0) if np.isfinite(spent_j).all() else []
+    until_j = [interval(spent_j[:, place]) for place in range(last)]
     return (
         [float(place + 1) for place in range(last)],
-        [float(f"{value:.6g}") for value in means_j],
+        [float(f"{one.centre:.6g}") for one in until_j if one]
+        if np.isfinite(spent_j).all()
+        else [],
         [summary for summary in summaries if summary],
     )
 

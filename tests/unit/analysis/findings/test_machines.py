@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -76,6 +77,14 @@ def test_a_limit_of_latency_leaves_the_smaller_batch(alike: xr.Dataset) -> None:
     limited = best_by_machine(alike, limit_s=limit_s)
     assert {(c.model, c.batch_size) for c in limited} == {("alexnet", 1)}
     assert all(choice.latency_s <= limit_s for choice in limited)
+
+
+def test_a_latency_is_the_mean_that_every_table_has(alike: xr.Dataset) -> None:
+    for choice in best_by_machine(alike):
+        cell = alike.sel(machine=choice.machine, model=choice.model, batch_size=choice.batch_size)
+        values = cell.sel(variant=choice.variant, quantile=0.99)["latency"].to_numpy().ravel()
+        assert choice.latency_s == pytest.approx(statistics.geometric_mean(values), rel=1e-12)
+        assert choice.latency_s != pytest.approx(statistics.fmean(values), rel=1e-12)
 
 
 def test_a_dataset_of_one_machine_is_refused(alike: xr.Dataset) -> None:
