@@ -7,7 +7,8 @@ and prints the tables of docs/budget.md.
     python benchmarks/racing.py --short 0.25
 
 With ``--short`` the budget is that share of the time of a full design with three repetitions, and
-what is printed is how many questions are answered in it.
+what is printed is how many questions are answered in it, and how well the time is predicted that
+the others would take.
 """
 
 import argparse
@@ -174,6 +175,8 @@ class Outcome:
         outcomes: How each question ended.
         spent_s: Measuring time.
         visited: Share of the cells that were measured at all.
+        further_s: Predicted for each question that was not decided.
+        predicted: That of a single question over what it took, when the race went on.
     """
 
     truth: Truth
@@ -181,6 +184,8 @@ class Outcome:
     outcomes: tuple[str, ...]
     spent_s: float
     visited: float
+    further_s: tuple[float | None, ...]
+    predicted: float | None = None
 
 
 def race(truth: Truth, random: Random) -> Outcome:
@@ -201,6 +206,7 @@ def race(truth: Truth, random: Random) -> Outcome:
         tuple(one.outcome for one in decisions),
         spent_s,
         len(seen) / len(truth.cost_s),
+        tuple(one.further_s for one in decisions),
     )
 
 
@@ -208,10 +214,16 @@ def raced(number: int, unlike: float, short: float | None) -> Outcome:
     """Draw a design and have it raced; its number is the seed."""
     random = np.random.default_rng([18, number])
     truth = drawn(random, number, unlike)
-    if short is not None:
-        study = truth.study.model_copy(update={"budget": short * full_s(truth, 3)})
-        truth = replace(truth, study=study)
-    return race(truth, random)
+    if short is None:
+        return race(truth, random)
+    study = truth.study.model_copy(update={"budget": short * full_s(truth, 3)})
+    outcome = race(replace(truth, study=study), random)
+    further_s = outcome.further_s[0]
+    if further_s is None or len(outcome.further_s) > 1:
+        return outcome
+    whole = raced(number, unlike, None)  # the same draws, without a limit
+    left_s = whole.spent_s - outcome.spent_s
+    return replace(outcome, predicted=further_s / left_s if left_s > 0 else None)
 
 
 def full_s(truth: Truth, repetitions: int) -> float:
@@ -295,6 +307,12 @@ def answered(outcomes: Sequence[Outcome]) -> Iterator[str]:
         yield (
             f"| {count} | {len(of_it)} | {len(ends)} | {len(wrong) / len(ends):.0%} "
             f"| {sum(wrong) / max(1, len(wrong)):.1%} | {spent:.0%} |"
+        )
+    if found := [one.predicted for one in outcomes if one.predicted is not None]:
+        low, middle, high = np.quantile(found, (0.25, 0.5, 0.75))
+        yield (
+            f"\nPredicted time over what it took, of {len(found)} designs of one network: median "
+            f"{middle:.2f}, quartiles {low:.2f} and {high:.2f}"
         )
 
 

@@ -29,7 +29,7 @@ from greenbatch.analysis.report.sections import (
 from greenbatch.analysis.report.serving_sections import serving_sections
 from greenbatch.analysis.report.table_sections import table_sections
 from greenbatch.analysis.report.tables.published import published_sections
-from greenbatch.analysis.report.tables.serving import FEW_ANSWERS, serving_answer_table
+from greenbatch.analysis.report.tables.serving import side_by_side
 from greenbatch.analysis.report.tables.tradeoffs import (
     Footprint,
     crossing_sentences,
@@ -49,8 +49,8 @@ class Answers:
 
     Attributes:
         summary: In one sentence; empty where only servers were measured.
-        servers: A sentence for each model and traffic, after those on what a budget decided.
-        side_by_side: The models and their traffic where they are too many for sentences.
+        servers: What a budget decided, then a sentence for each model and traffic.
+        side_by_side: Instead of those sentences, where they would be too many.
         by_model: A card each.
         worths: What the joules are worth, a text for each class of device.
     """
@@ -116,7 +116,7 @@ def inference_page(
     study = study_of(dataset)
     environment = environment_of(dataset)
     served = serving_answers(found.cells)
-    sentences = [answer.sentence for answer in served] if len(served) <= FEW_ANSWERS else []
+    table = side_by_side(served)
     names = (dataset[coordinate].values.tolist() for coordinate in ("backend", "runtime"))
     runtimes = dict(zip(*names, strict=True))
     return InferencePage(
@@ -129,8 +129,8 @@ def inference_page(
         ),
         answers=Answers(
             summary=found.summary if _has_loop(found) else found.disturbed,
-            servers=[*found.decided, *sentences],
-            side_by_side=serving_answer_table(served) if served and not sentences else None,
+            servers=[*found.decided, *(one.sentence for one in served if not table)],
+            side_by_side=table,
             by_model=found.answers,
             worths=[worth.sentence for worth in found.worths],
         ),

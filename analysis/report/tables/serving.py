@@ -7,8 +7,7 @@ from greenbatch.analysis.findings.serving_answers import ServingAnswer, in_order
 from greenbatch.analysis.findings.wording import DASH, Table, notes, spread
 from greenbatch.analysis.statistics.intervals import Interval
 
-FEW_ANSWERS = 3
-"""So many of servers are sentences, and more are a table."""
+_FEW_ANSWERS = 3
 
 
 def serving_table(rows: Sequence[CellRow], *, short: bool = False) -> Table:
@@ -77,6 +76,11 @@ def _title(factors: Mapping[str, Sequence[str]], shown: Collection[str]) -> str:
         same["requests/s"] += " requests/s"
     common = ", ".join(same.values())
     return "Energy per request and response time of servers" + (f" ({common})" if common else "")
+
+
+def side_by_side(found: Sequence[ServingAnswer]) -> Table | None:
+    """Return the table of answers where they are too many for a sentence each."""
+    return serving_answer_table(found) if len(found) > _FEW_ANSWERS else None
 
 
 def serving_answer_table(found: Sequence[ServingAnswer]) -> Table:

@@ -89,7 +89,7 @@ def learning_charts(rows: Sequence[TrainingRow], names: Sequence[str]) -> list[C
 
 
 def learning_curve(row: TrainingRow) -> tuple[list[float], list[float], list[Interval]]:
-    """Return epochs from 1, mean energy spent until each ended (J), and the accuracy there.
+    """Return epochs from 1, energy until each ended (J, geometric mean), and the accuracy there.
 
     The energy is empty where that of an epoch is missing.
     """

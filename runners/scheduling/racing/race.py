@@ -168,11 +168,11 @@ class Race:
         """Return the cells that are measured next, of those that each open question asks for.
 
         What is left of the budget is shared equally by the open questions. One that would exceed
-        its share waits until the others have ended; if all would, the cheapest goes on.
+        its share waits for the others; if all would, the one that takes least in all goes on.
 
         Args:
             requested: Cells of one question each.
-            begun: Whether something was measured in this block; else the cheapest does not wait.
+            begun: Whether something is measured in this block; else one of them does not wait.
         """
         able = [found for cells in requested if (found := [*filter(self._fits, cells)])]
         ended_s = sum(group.spent_s for group in self._groups if group.ended is not None)

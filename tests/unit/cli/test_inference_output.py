@@ -138,4 +138,7 @@ def test_no_name_figure_or_flag_is_shortened_at_any_width(width: int, tmp_path: 
     assert max(map(len, text.splitlines())) <= width
     for word in ("shufflenet_v2_x0_5", "torch-compile-cpu", "J/image, est.", "unsteady 2/2"):
         assert word in text
-    assert ("±" in text) == ("Left out for the width of the terminal: intervals." not in text)
+    words = " ".join(text.split())
+    shown = "Left out for the width of the terminal: intervals." not in words
+    assert ("±" in words) == shown
+    assert ("± is the wider side of the range of two repetitions, in percent." in words) == shown

@@ -34,4 +34,18 @@ def test_a_heading_is_broken_before_an_entry_is_cut() -> None:
 )
 def test_a_table_says_what_its_plus_and_minus_are(counts: list[int], meaning: str | None) -> None:
     figures = [interval([1.0, 1.1, 1.2, 1.1, 1.0][:count]) for count in counts]
-    assert [text.plain for text in plus_minus([*figures, None])] == ([meaning] if meaning else [])
+    unknown = interval([1.0, 9.0])  # has no ±
+    texts = plus_minus([*figures, unknown, None])
+    assert [text.plain for text in texts] == ([meaning] if meaning else [])
+
+
+def test_a_range_is_left_out_whole() -> None:
+    table = Table(
+        "t", "T", ("trials", "energy"), (("3.5 ± 14 % (range)", "24 J ± 2.1 %"),), (True,) * 2
+    )
+    laid, footer = fitting(table, 20, ())
+    console = TextConsole(width=40)
+    with console.capture() as capture:
+        console.print(laid)
+    assert capture.get().split() == ["trials", "energy", "3.5", "24", "J"]
+    assert "intervals" in str(footer)

@@ -215,3 +215,16 @@ def test_the_answer_can_be_read_by_a_script(
     out = capsys.readouterr().out
     assert "a training failed: the loss is infinite" in out
     assert f"report: {tmp_path}/report/index.html" in out
+
+
+def test_the_table_says_what_its_plus_and_minus_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = cell()
+    ended = tuple(training(of, block, joules=172.0 + block) for block in range(2))
+    records: list[Record] = [*(epoch(of, 0, block) for block in range(2)), *ended]
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(map(encode, records)))
+    journal = parse((tmp_path / "journal.jsonl").read_bytes())
+    findings = TrainingFindings("fake", [], [], [], Findings(summary=""), journal)
+    show_trainings(Run(tmp_path, ended, tmp_path / "report/index.html", findings))
+    assert "± is the wider side of the range of two repetitions" in capsys.readouterr().out

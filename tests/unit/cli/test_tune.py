@@ -9,6 +9,8 @@ import pytest
 from greenbatch.analysis.training import open_training_with_files
 from greenbatch.analysis.training.report.build import find
 from greenbatch.cli import main
+from greenbatch.cli.output import searches
+from greenbatch.cli.output.console import TextConsole
 from greenbatch.cli.output.searches import best_trials, searches_as_json, show_searches
 from greenbatch.cli.tune import default_space, read_space
 from greenbatch.design.training_study import Search
@@ -145,6 +147,21 @@ def test_each_strategy_has_a_row_with_what_it_found_and_what_that_took(
     assert "best: accuracy 90.6 %: simple-cnn on digits" in printed
     assert "trial 3 of gp (repetition 3)" in printed
     assert "index.html" in printed
+
+
+@pytest.mark.slow
+def test_a_narrow_terminal_has_no_broken_entries_and_says_what_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searches, "open_console", lambda: TextConsole(width=100))
+    run, search = searched(tmp_path / "run")
+    show_searches(run, search)
+    printed = capsys.readouterr().out
+    assert "Left out for the width of the terminal: intervals" in printed
+    lines = [line for line in printed.splitlines() if line.startswith(("grid", "random", "gp"))]
+    assert len(lines) == 3
+    assert not any("±" in line for line in lines)
+    assert all(line.rstrip().endswith(" of 32") for line in lines), lines
 
 
 def test_the_same_is_there_for_a_script(tmp_path: Path) -> None:

@@ -28,11 +28,7 @@ ROOMY = 100  # columns from which on a table may show more than the essential
 def show_run(found: "InferenceFindings", page: Path) -> None:
     """Print a run's caveats, table and answers, and the path of its report."""
     from greenbatch.analysis.findings.serving_answers import serving_answers
-    from greenbatch.analysis.report.tables.serving import (
-        FEW_ANSWERS,
-        serving_answer_table,
-        serving_table,
-    )
+    from greenbatch.analysis.report.tables.serving import serving_table, side_by_side
     from greenbatch.analysis.report.tables.startup import slow_starts
 
     console = open_console()
@@ -54,15 +50,14 @@ def show_run(found: "InferenceFindings", page: Path) -> None:
             console.print(laid)
         console.print()
         served = serving_answers(every)
-        if len(served) <= FEW_ANSWERS:
-            for one in served:
-                console.print(Text(one.sentence))
-        else:
-            answered = serving_answer_table(served)
+        if answered := side_by_side(served):
             console.print(Text(answered.title, style="bold"))
             for laid in fitting(answered, console.width, _GOING):
                 console.print(laid)
             console.print()
+        else:
+            for one in served:
+                console.print(Text(one.sentence))
     for sentence in found.decided:
         console.print(Text(sentence))
     for answer in found.answers:

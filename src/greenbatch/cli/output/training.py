@@ -123,7 +123,8 @@ def show_trainings(run: "Run") -> None:
     rows = _rows_of(run)
     console.print()
     console.print(training_table(rows))
-    for meaning in plus_minus(row.energy_j or row.duration_s for row in rows):
+    figures = [(row.energy_j, row.train_j, row.validation_j, row.duration_s) for row in rows]
+    for meaning in plus_minus(figure for row in figures for figure in row):
         console.print(meaning)
     console.print()
     for sentence in lost_sentences(run.trainings):

@@ -228,6 +228,8 @@ def test_two_ways_are_compared_over_networks_by_the_signed_rank_test(pattern: Ce
     assert (first.networks, first.higher) == (7, 6)
     assert len(paired_table(found).rows) == len(found) == len(paired_csv(found).splitlines()) - 1
     assert paired_table(found).rows[0][:3] == ("1", "one fp16", "one fp32")
+    even = replace(found[0], mean_ratio=0.9996)
+    assert "1.00×" in paired_table([even]).rows[0]
 
 
 def test_of_many_ways_each_is_compared_with_the_first(

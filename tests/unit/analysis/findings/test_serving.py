@@ -15,6 +15,7 @@ from greenbatch.analysis.report.charts.servers import policy_charts, serving_cha
 from greenbatch.analysis.report.findings import find
 from greenbatch.analysis.report.inference_page import inference_page
 from greenbatch.analysis.report.tables.serving import serving_answer_table, serving_table
+from greenbatch.cli.output.inference import show_run
 from greenbatch.records import EnergySource, Provenance
 from tests.fakes import runs
 from tests.fakes.served_run import BUSY_W, POLICIES, served_run
@@ -156,7 +157,9 @@ def test_where_nobody_holds_the_rate_all_are_shown_and_marked(rows: list[CellRow
 
 
 @pytest.mark.slow
-def test_many_answers_are_a_table_with_the_figures_of_the_sentences(tmp_path: Path) -> None:
+def test_many_answers_are_a_table_with_the_figures_of_the_sentences(
+    tmp_path: Path, no_figures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = served_run(tmp_path / "run", rates_hz=(10.0, 20.0, 40.0, 200.0))
     rows = cell_rows(open_run(run))
     found = serving_answers(rows)
@@ -169,8 +172,13 @@ def test_many_answers_are_a_table_with_the_figures_of_the_sentences(tmp_path: Pa
         assert row[-1] == (answer.ties or "none")
     write_report(run)
     page, markdown = ((run / "report" / name).read_text() for name in ("index.html", "report.md"))
-    for text in (page, markdown):
-        assert table.title in text
+    assert f'<p class="summary">{table.title}</p>' in page
+    assert page.count("no significant difference from</th>") == 1
+    assert f"{table.title}:\n\n{table.markdown()}" in markdown
+    show_run(find(open_run(run), None), run / "report/index.html")
+    printed = capsys.readouterr().out
+    assert table.title in printed
+    for text in (page, markdown, " ".join(printed.split())):
         assert not any(answer.sentence in text for answer in found)
 
 

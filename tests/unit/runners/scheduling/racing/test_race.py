@@ -10,6 +10,7 @@ import pytest
 from greenbatch.errors import StudyError
 from greenbatch.records import Cell, Decision, Left, Repetition, decode, encode
 from greenbatch.runners.scheduling.order import Slot
+from greenbatch.runners.scheduling.racing.race import Race
 from tests.fakes import runs
 from tests.fakes.raced_run import Journal, Measured, carry_out, design, machine
 
@@ -115,6 +116,23 @@ def test_a_budget_too_small_for_all_questions_answers_the_cheap_ones() -> None:
         journal = list(whole[:cut])
         carry_out(study, unlike, journal)
         assert [encode(record) for record in journal] == [encode(record) for record in whole]
+
+
+def test_what_ended_questions_took_is_not_shared_again() -> None:
+    race = Race(design(models=["alexnet", "resnet18", "vit_b_16"], budget="5m"))
+    ended, small, large = race._groups
+    ended.ended, ended.spent_s = "answered", 120.0
+    small.spent_s = large.spent_s = 80.0  # of 90 s each
+    assert race._costs.expected_s(small.cells[0]) == 5
+    assert race._in_turn([small.cells[:2], large.cells[:3]]) == [*small.cells[:2]]
+    assert race._in_turn([large.cells[:3]], begun=True) == []
+    assert race._in_turn([small.cells[:4], large.cells[:3]]) == [*large.cells[:3]]
+
+
+def test_no_question_has_more_blocks_than_the_study_allows() -> None:
+    journal: Journal = []
+    carry_out(design(budget="10h", max_repetitions=4), machine(spread=0.3), journal)
+    assert [(one.outcome, one.blocks) for one in decisions(journal)] == [("time", 4)] * 2
 
 
 @pytest.mark.parametrize("decide", ["best", "front", "knee", "crossover", "ratio"])
