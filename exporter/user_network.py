@@ -74,6 +74,8 @@ def export_own(
         raise UsageError(
             f"--dynamic-batch rewrites .onnx files, and {source.text} is none; leave it out"
         )
+    if on_step:
+        on_step(f"loading {source.text}")
     network = load(source, input, name, weights, seed)
     origin = Origin(network.applied, _NO_RECIPE, source.spelled)
     return OwnExport(export_module(network.module, network.spec, folder, origin, on_step=on_step))
@@ -93,6 +95,7 @@ def _adopt(
     from greenbatch.exporter.rebatch.rewrite import make_dynamic
 
     report = on_step or (lambda step: None)
+    report(f"reading {path.name}")
     facts = inspect(path, input)
     if facts.batch is not None and not dynamic_batch:
         raise UsageError(

@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import sys
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 from greenbatch import units
 from greenbatch.cli.output.export import gpu_notes, placement_of, print_export
 from greenbatch.cli.output.printing import echo, note
+from greenbatch.cli.output.steps import Steps
 from greenbatch.errors import ArtifactError, ExportError, UnknownNameError, UsageError
 from greenbatch.extras import EXTRAS, require
 
@@ -30,8 +30,7 @@ def export(
         list[str] | None,
         typer.Argument(
             help="Models, package.module:callable, timm:NAME, hf:NAME, .pt2, TorchScript or .onnx "
-            "files. "
-            "Default: the five study models."
+            "files. Default: the five study models."
         ),
     ] = None,
     every: Annotated[
@@ -259,7 +258,7 @@ def _export_own(
     from greenbatch.models.sources.input_option import parse_inputs
     from greenbatch.runners.run.consent import remember_export
 
-    with warnings.catch_warnings(record=True) as caught:
+    with Steps() as steps, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         exported = export_own(
             source,
@@ -269,6 +268,7 @@ def _export_own(
             weights=weights,
             seed=seed,
             dynamic_batch=dynamic_batch,
+            on_step=steps.show,
         )
     remember_export(out, exported.manifest)
     print_export(
@@ -297,9 +297,16 @@ def _export_lower(
     path = out / f"{name}-{precision}.json"
     before = path.read_bytes() if path.exists() else None
     try:
-        manifest = export_lower(
-            name, precision, out, calibration=calibration, force=force, processor=int8_for
-        )
+        with Steps() as steps:
+            manifest = export_lower(
+                name,
+                precision,
+                out,
+                calibration=calibration,
+                force=force,
+                on_step=steps.show,
+                processor=int8_for,
+            )
     except (ArtifactError, ExportError) as error:
         note(str(error))
         return ExportError.exit_code
@@ -337,11 +344,11 @@ def _export_one(name: str, out: Path, weights: str, seed: int, force: bool, as_j
 
     manifest_path = out / f"{name}-fp32.json"
     before = manifest_path.read_bytes() if manifest_path.exists() else None
-    if not as_json and sys.stderr.isatty():
-        typer.echo(f"{name} ...\r", nl=False, err=True)
-    with warnings.catch_warnings(record=True) as caught:
+    with Steps() as steps, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        manifest = export_model(name, out, weights=weights, seed=seed, force=force)
+        manifest = export_model(
+            name, out, weights=weights, seed=seed, force=force, on_step=steps.show
+        )
     notes = [*_notes(caught), *gpu_notes(manifest, out)]
     up_to_date = before is not None and before == manifest_path.read_bytes()
     print_export(manifest, out, up_to_date=up_to_date, notes=notes, as_json=as_json)

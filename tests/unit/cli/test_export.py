@@ -1,6 +1,8 @@
 """``gb export`` of one's own: what was rewritten is reported, what is unfit costs one sentence."""
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +60,24 @@ def test_what_was_rewritten_is_told_a_line_each(export: Export, tmp_path: Path) 
         "  Reshape 'flat': sizes 1x48 become -1x48",
         f"measure: gb bench net --artifacts {tmp_path / 'out'}",
     ]
+
+
+def test_a_terminal_shows_the_steps_and_a_pipe_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    for terminal in (True, False):
+        screen = io.StringIO()
+        monkeypatch.setattr(screen, "isatty", lambda terminal=terminal: terminal)
+        monkeypatch.setattr(sys, "stderr", screen)
+        with pytest.raises(SystemExit):
+            main(
+                ["export", str(net(tmp_path, RESHAPED)), "--dynamic-batch", "--out", str(tmp_path)]
+            )
+        shown.append(screen.getvalue())
+    on_terminal, in_pipe = shown
+    assert " proving net-fp32.onnx" in on_terminal
+    assert not in_pipe
 
 
 def test_what_was_understood_of_a_file_is_printed_with_the_command(
