@@ -10,11 +10,13 @@ from greenbatch.exporter.rebatch.frozen import find_culprit
 from greenbatch.exporter.torch_to_onnx import TRACED_BATCH
 from greenbatch.models import ModelSpec
 from greenbatch.models.agreement import (
+    FEWEST_CHANNELS,
     FEWEST_EQUAL,
     LARGEST_RELATIVE,
     Difference,
     compare,
     fault_of_form,
+    lost_channels,
 )
 from greenbatch.models.inputs import synthetic_inputs
 from greenbatch.models.onnx_session import open_session
@@ -166,7 +168,11 @@ def check_parity(
 
 
 def _near(found: Difference, bound: float) -> bool:
-    return found.max_rel <= bound and (found.equal is None or found.equal >= FEWEST_EQUAL["fp32"])
+    return (
+        found.max_rel <= bound
+        and (found.equal is None or found.equal >= FEWEST_EQUAL["fp32"])
+        and (found.channels is None or found.channels >= FEWEST_CHANNELS)
+    )
 
 
 def _apart(found: Difference, than: str, bound: float) -> str:
@@ -176,6 +182,8 @@ def _apart(found: Difference, than: str, bound: float) -> str:
             f"outputs differ from {than} by {found.max_rel:.1e} of the largest value, allowed are "
             f"{bound:.0e}"
         )
+    if found.channels is not None and found.channels < FEWEST_CHANNELS:
+        return f"{lost_channels(found.channels)}, against {than}"
     return (
         f"{found.equal:.1%} of the positions or detections are those of {than}, wanted are at "
         f"least {FEWEST_EQUAL['fp32']:.0%}"

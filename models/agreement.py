@@ -1,6 +1,6 @@
 """How near the outputs of two runtimes, or of two precisions, are for the same images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,22 @@ differ by as much: by rounding, which the reference shows in itself.
 _WEAK = 0.01
 """Noise over an output's largest value from which on its digits are mostly rounding."""
 
+FEWEST_CHANNELS = 0.99
+"""Bound of `Difference.channels`, of every precision: of less than a hundred channels none is lost.
+
+A detector's output may hold boxes in pixels beside scores between 0 and 1. A step of int8 that fits
+the boxes rounds each score to 0, and the cosine of the whole stays at 0.999.
+"""
+
+_LEAST_CHANNEL = 2e-5
+"""A channel's largest value over its output's, from which on it is compared by itself.
+
+Rounding in fp32 is up to 1e-5 of an output's largest value.
+"""
+_LOST_CHANNEL = 0.5
+"""Cosine similarity below which a channel is lost: most of it is error."""
+_FEWEST_IN_CHANNEL = 16
+
 _SAME = 1e-5
 """Relative difference of a position that was scaled as a floating-point number: rounding alone."""
 
@@ -77,6 +93,8 @@ class Difference:
             ``None`` where there are none.
         output: The one that has ``cosine``; empty where no output holds values, and nothing of
             them differs.
+        channels: Lowest share of an output's channels that are not lost; ``None`` where no output
+            has channels. They are the slices along its first and its last axis.
         weak: Outputs whose values for these images are mostly noise of rounding, so that agreement
             proves little; they do not count in ``cosine``.
     """
@@ -88,6 +106,7 @@ class Difference:
     top1_agreement: float | None
     equal: float | None = None
     output: str = ""
+    channels: float | None = None
     weak: tuple[str, ...] = ()
 
 
@@ -132,6 +151,7 @@ def compare(
 
     apart: list[NDArray[np.float64]] = []
     relative, cosines, equal = {}, {}, {}
+    channels: list[float] = []
     weak = []
     for spec in specs:
         if spec.counted:
@@ -156,6 +176,8 @@ def compare(
             cosines[spec.name] = 1.0
         else:
             cosines[spec.name] = _cosine(wanted, found)
+            least = max(_LEAST_CHANNEL * largest, _ABOVE_NOISE * LARGEST_RELATIVE * of_noise)
+            channels.extend(_channels_kept(spec, reference[spec.name], got[spec.name], least))
     for group in row_groups(specs):
         equal[group[0].name] = matched_share(group, reference, got, ROW_TOLERANCE[precision])
     worst = min(cosines, key=cosines.__getitem__, default="")
@@ -168,6 +190,7 @@ def compare(
         top1_agreement=_top1(specs, reference, got) if is_classifier(specs) else None,
         equal=min(equal.values(), default=None),
         output=worst,
+        channels=min(channels, default=None),
         weak=tuple(weak),
     )
 
@@ -190,6 +213,40 @@ def _cosine(wanted: "NDArray[np.float64]", found: "NDArray[np.float64]") -> floa
     cosines = (wanted * found).sum(axis=1) / np.maximum(lengths, least)
     both_zero = ~wanted.any(axis=1) & ~found.any(axis=1)
     return float(np.where(both_zero, 1.0, cosines).min(initial=1.0))
+
+
+def _channels_kept(
+    spec: TensorSpec, wanted: Array, found: Array, least: float
+) -> "Iterator[float]":
+    """Yield the share of channels that are not lost, along the first and along the last axis.
+
+    Args:
+        spec: Of the output.
+        wanted, found: The output, of the same shape.
+        least: Absolute value that a channel must exceed in ``wanted`` to be compared.
+    """
+    import numpy as np
+
+    every = list(range(wanted.ndim))
+    own = [axis for axis in every if axis != spec.batch_axis]
+    if len(own) < 2:  # one channel: its cosine is that of the output
+        return
+    for axis in (own[0], own[-1]):
+        others = tuple(other for other in every if other != axis)
+        if wanted.size < _FEWEST_IN_CHANNEL * wanted.shape[axis] or not wanted.size:
+            continue
+        compared = np.maximum(wanted.max(axis=others), -wanted.min(axis=others)) > least
+
+        def product(one: Array, other: Array, axis: int = axis) -> "NDArray[np.float64]":
+            sums: NDArray[np.float64] = np.einsum(
+                one, every, other, every, [axis], dtype=np.float64, casting="unsafe"
+            )
+            return sums
+
+        lengths = np.sqrt(product(wanted, wanted) * product(found, found))
+        kept = product(wanted, found) >= _LOST_CHANNEL * np.maximum(lengths, np.finfo(float).tiny)
+        if compared.any():
+            yield float(kept[compared].mean())
 
 
 def _top1(
@@ -257,12 +314,22 @@ def fault(found: Difference, precision: str) -> str | None:
             f"the lowest cosine similarity of an image's {found.output} is {found.cosine:.3f}, "
             f"wanted is at least {LOWEST_COSINE[precision]:g}"
         )
+    if found.channels is not None and not found.channels >= FEWEST_CHANNELS:
+        return lost_channels(found.channels)
     if found.equal is not None and not found.equal >= FEWEST_EQUAL[precision]:
         return (
             f"{found.equal:.1%} of the positions or detections are the same, wanted are at least "
             f"{FEWEST_EQUAL[precision]:.0%}"
         )
     return None
+
+
+def lost_channels(kept: float) -> str:
+    """Say in a few words that channels are lost."""
+    return (
+        f"{1 - kept:.1%} of an output's channels are lost, such as scores beside boxes in pixels, "
+        f"allowed are {1 - FEWEST_CHANNELS:.0%}"
+    )
 
 
 def arithmetic_fault(found: Difference, model: str) -> str | None:

@@ -12,6 +12,7 @@ from greenbatch.exporter.precisions import convert
 from greenbatch.exporter.precisions.int8 import WEIGHTS
 from greenbatch.exporter.publishing import Report, locked, publish, staging_folder
 from greenbatch.exporter.recipe import EXPORTER, RECIPE_SCHEMA, versions
+from greenbatch.models.agreement import FEWEST_CHANNELS
 from greenbatch.models.artifacts import Artifact, load_artifact, sha256, stem
 from greenbatch.models.instructions import instruction_set
 from greenbatch.records import Manifest
@@ -99,6 +100,7 @@ def _recipe(fp32: Artifact, precision: str, calibration: Path | None, processor:
         "schema": RECIPE_SCHEMA,
         "fp32": fp32.manifest.sha256,
         "precision": precision,
+        "channels": FEWEST_CHANNELS,
         "calibration": [[str(path), path.stat().st_size] for path in images if path.is_file()],
         "onnxruntime": versions().get("onnxruntime"),
         **({"weights": WEIGHTS} if precision == "int8" else {}),

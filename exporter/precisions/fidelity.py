@@ -10,7 +10,13 @@ from greenbatch.exporter.parity import spread
 from greenbatch.exporter.precisions.calibration import Images
 from greenbatch.exporter.precisions.running import open_session, run, run_batch
 from greenbatch.models import agreement
-from greenbatch.models.agreement import FEWEST_EQUAL, LOWEST_COSINE, arithmetic_fault, fault_of_form
+from greenbatch.models.agreement import (
+    FEWEST_CHANNELS,
+    FEWEST_EQUAL,
+    LOWEST_COSINE,
+    arithmetic_fault,
+    fault_of_form,
+)
 from greenbatch.models.onnx_session import CPU
 from greenbatch.models.output_rows import Outputs, joined, part
 from greenbatch.records import Fidelity, Parity, TensorSpec
@@ -45,11 +51,13 @@ class Bound:
         cosine: Lowest cosine similarity of an image's output that is allowed.
         top1_agreement: Lowest share of images with the same first class that is allowed.
         equal: Lowest share of an output's positions, or of its detections, that are the same.
+        channels: Lowest share of an output's channels that are not lost.
     """
 
     cosine: float
     top1_agreement: float
     equal: float
+    channels: float = FEWEST_CHANNELS
 
 
 _TOP1_AGREEMENT = {"fp16": 0.9, "bf16": 0.6, "int8": 0.4}
@@ -106,6 +114,7 @@ def compare(
         top1_agreement=found.top1_agreement,
         equal=found.equal,
         output=found.output,
+        channels=found.channels,
     )
 
 
@@ -124,6 +133,7 @@ def judge(name: str, fidelity: Fidelity, precision: str) -> None:
         ),
         ("share of equal first classes", fidelity.top1_agreement, bound.top1_agreement),
         ("share of equal positions or detections", fidelity.equal, bound.equal),
+        ("share of an output's channels that are not lost", fidelity.channels, bound.channels),
     ):
         if found is not None and found < least:
             raise ParityError(
@@ -140,6 +150,7 @@ def loss(fidelity: Fidelity, precision: str) -> float:
         (fidelity.cosine, bound.cosine),
         (fidelity.top1_agreement, bound.top1_agreement),
         (fidelity.equal, bound.equal),
+        (fidelity.channels, bound.channels),
     )
     return max((1 - found) / (1 - least) for found, least in pairs if found is not None)
 

@@ -10,7 +10,13 @@ from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.onnx_file.reading import save, with_outputs
 from greenbatch.exporter.rebatch.mixing import first_mixing, images_reached
 from greenbatch.exporter.rebatch.weights import draw, with_constants
-from greenbatch.models.agreement import Difference, compare, fault_of_form
+from greenbatch.models.agreement import (
+    FEWEST_CHANNELS,
+    Difference,
+    compare,
+    fault_of_form,
+    lost_channels,
+)
 from greenbatch.models.inputs import synthetic_inputs, tensors_of
 from greenbatch.models.onnx_session import open_session
 from greenbatch.models.output_rows import (
@@ -194,7 +200,11 @@ def _bounds(model: "onnx.ModelProto", specs: Sequence[TensorSpec]) -> tuple[floa
 
 
 def _near(found: Difference, bound: float) -> bool:
-    return found.max_rel <= bound and (found.equal is None or found.equal >= FEWEST_EQUAL)
+    return (
+        found.max_rel <= bound
+        and (found.equal is None or found.equal >= FEWEST_EQUAL)
+        and (found.channels is None or found.channels >= FEWEST_CHANNELS)
+    )
 
 
 def _apart(found: Difference, than: str, bound: float) -> str:
@@ -204,6 +214,8 @@ def _apart(found: Difference, than: str, bound: float) -> str:
             f"an output differs from {than} by {found.max_rel:.1e} of its largest value, allowed "
             f"are {bound:.0e}"
         )
+    if found.channels is not None and found.channels < FEWEST_CHANNELS:
+        return f"{lost_channels(found.channels)}, against {than}"
     return (
         f"{found.equal:.1%} of the positions or rows of an output are those of {than}, wanted are "
         f"at least {FEWEST_EQUAL:.0%}"

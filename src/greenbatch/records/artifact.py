@@ -257,6 +257,9 @@ class Fidelity:
             ``None`` where there are none.
         output: The output that has ``cosine``; empty where all are positions, and in earlier
             manifests.
+        channels: Lowest share of an output's channels that are not lost, see
+            `greenbatch.models.agreement.Difference`; ``None`` where no output has channels, and
+            in earlier manifests.
     """
 
     images: int
@@ -268,6 +271,7 @@ class Fidelity:
     top1_agreement: float | None = None
     equal: float | None = None
     output: str = ""
+    channels: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

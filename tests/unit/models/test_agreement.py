@@ -1,5 +1,7 @@
 """How near the outputs of two runtimes are, and where that proves little."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,52 @@ def test_scores_of_classes_are_one_output_with_a_row_for_each_image(
 ) -> None:
     assert is_classifier((spec,)) is is_one
     assert not is_classifier((spec, spec))
+
+
+CORNERS, SCORED = 4, 18
+
+
+def detections(channels_last: bool) -> tuple[TensorSpec, np.ndarray]:
+    """Boxes in pixels beside scores, of 3 images with 40 places each."""
+    random = np.random.default_rng(0)
+    boxes = random.uniform(0, 320, (3, CORNERS, 40))
+    scores = random.uniform(0, 0.03, (3, SCORED, 40))
+    values = np.concatenate([boxes, scores], axis=1).astype(np.float32)
+    spec = TensorSpec(name="out", dtype="float32", dims=("batch", CORNERS + SCORED, 40))
+    if not channels_last:
+        return spec, values
+    return replace(spec, dims=("batch", 40, CORNERS + SCORED)), values.transpose(0, 2, 1)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_scores_that_are_lost_beside_boxes_are_a_fault(precision: str, channels_last: bool) -> None:
+    spec, wanted = detections(channels_last)
+    lost = np.where(wanted < 0.1, 0, wanted)
+    found = compare((spec,), {"out": wanted}, {"out": lost}, precision)
+    assert found.cosine > 0.999
+    assert found.channels == pytest.approx(CORNERS / (CORNERS + SCORED))
+    assert "81.8% of an output's channels are lost" in str(fault(found, precision))
+    near = compare((spec,), {"out": wanted}, {"out": wanted * 0.9999}, precision)
+    assert (near.channels, fault(near, precision)) == (1, None)
+
+
+def test_a_channel_of_rounding_alone_and_one_of_hundreds_may_be_lost() -> None:
+    random = np.random.default_rng(0)
+    spec = TensorSpec(name="out", dtype="float32", dims=("batch", 200, 8, 8))
+    wanted = random.uniform(0, 1, (2, 200, 8, 8))
+    wanted[:, :100] *= 1e-6  # nothing but rounding beside the others
+    wanted[:, 100] *= 1e-3
+    lost = np.where(wanted < 1e-3, 0, wanted)
+    found = compare((spec,), {"out": wanted}, {"out": lost}, "int8")
+    assert found.channels == 0.99  # of those that are more than rounding, one
+    assert fault(found, "int8") is None
+    lost[:, 101] = 0
+    assert fault(compare((spec,), {"out": wanted}, {"out": lost}, "int8"), "int8") is not None
+
+
+def test_scores_of_classes_have_no_channels() -> None:
+    assert difference(np.eye(40), np.eye(40)).channels is None
 
 
 def test_first_classes_are_compared_where_there_are_classes() -> None:

@@ -117,6 +117,8 @@ def _against(manifest: "Manifest") -> str:
         shown.append(f"top-1 agreement {found.top1_agreement:.0%}")
     if found.equal is not None:
         shown.append(f"{found.equal:.1%} of the positions or detections the same")
+    if found.channels is not None and found.channels < 1:
+        shown.append(f"{found.channels:.1%} of the channels not lost")
     return f"against fp32: {', '.join(shown)}, over {units.count(found.images, 'image')}"
 
 

@@ -234,6 +234,42 @@ def test_nodes_that_lose_accuracy_in_8_bits_are_kept_in_float32(
     assert sum(map(bool, products)) >= 2  # the others multiply in 8 bits all the same
 
 
+def detector() -> onnx.ModelProto:
+    """Joins boxes in pixels with scores between 0 and 1, as the detectors of the YOLO family do."""
+    node = networks.node
+    return networks.model(
+        [
+            *networks.stem(),
+            node("Conv", "features coordinates", "corners"),
+            node("Mul", "corners pixels", "boxes"),
+            node("Conv", "features classes", "logits"),
+            node("Sigmoid", "logits", "scores"),
+            node("Concat", "boxes scores", "out", axis=1),
+        ],
+        [("out", networks.FLOAT, ["N", 7, 16, 16])],
+        [
+            networks.weights("coordinates", 4, 8, 1, 1),
+            networks.weights("classes", 3, 8, 1, 1),
+            networks.constant("pixels", 1e3),
+        ],
+    )
+
+
+@pytest.mark.parametrize("processor", ["cpu", "gpu"])
+def test_scores_beside_boxes_in_pixels_are_there_in_8_bits(processor: str, tmp_path: Path) -> None:
+    """One scale for both would round each score to 0, with a cosine of 0.999 for the whole."""
+    fp32 = networks.artifact(tmp_path, detector)
+    path = tmp_path / "out.onnx"
+    found = convert(fp32, "int8", path, processor=processor)
+    types = {node.name: node.op_type for node in onnx.load(path).graph.node}
+    assert [types[name] for name in found.kept] == ["Concat"]
+    assert found.fidelity.channels == 1
+    images = draw_images(fp32.manifest.input, count=8)[0]
+    specs = fp32.manifest.outputs
+    wanted, got = (run(each, images, specs, "net")["out"][:, 4:] for each in (fp32.path, path))
+    assert cosine(wanted, got) > 0.99
+
+
 def test_with_all_nodes_kept_a_quantised_network_is_the_one_before(tmp_path: Path) -> None:
     """Each Relu is there again, which the quantiser leaves to the ranges of its roundings."""
     fp32 = networks.artifact(tmp_path, uneven)
