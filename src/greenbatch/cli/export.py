@@ -13,7 +13,6 @@ import typer
 from greenbatch import units
 from greenbatch.cli.output.export import gpu_notes, placement_of, print_export
 from greenbatch.cli.output.printing import echo, note
-from greenbatch.cli.output.steps import Steps
 from greenbatch.errors import ArtifactError, ExportError, UnknownNameError, UsageError
 from greenbatch.extras import EXTRAS, require
 
@@ -254,6 +253,7 @@ def _export_own(
     dynamic_batch: bool,
     as_json: bool,
 ) -> str:
+    from greenbatch.cli.output.steps import Steps
     from greenbatch.exporter.user_network import export_own
     from greenbatch.models.sources.input_option import parse_inputs
     from greenbatch.runners.run.consent import remember_export
@@ -292,6 +292,7 @@ def _export_lower(
     as_json: bool,
 ) -> int:
     """Make a lower precision of what is there in fp32; say why where it cannot be."""
+    from greenbatch.cli.output.steps import Steps
     from greenbatch.exporter.precisions.export import export_lower
 
     path = out / f"{name}-{precision}.json"
@@ -340,6 +341,7 @@ def _export_many(
 
 
 def _export_one(name: str, out: Path, weights: str, seed: int, force: bool, as_json: bool) -> None:
+    from greenbatch.cli.output.steps import Steps
     from greenbatch.exporter import export_model
 
     manifest_path = out / f"{name}-fp32.json"
