@@ -10,13 +10,11 @@ from greenbatch.exporter.rebatch.frozen import find_culprit
 from greenbatch.exporter.torch_to_onnx import TRACED_BATCH
 from greenbatch.models import ModelSpec
 from greenbatch.models.agreement import (
-    FEWEST_CHANNELS,
     FEWEST_EQUAL,
     LARGEST_RELATIVE,
-    Difference,
+    apart,
     compare,
     fault_of_form,
-    lost_channels,
 )
 from greenbatch.models.inputs import synthetic_inputs
 from greenbatch.models.onnx_session import open_session
@@ -139,19 +137,18 @@ def check_parity(
         order = list(_ORDER[:batch_size])
         got = alone[order[0]] if batch_size == 1 else run(order)
         rows = compare(outputs, joined(outputs, [alone[image] for image in order]), got)
-        if not _near(rows, rows_bound):
+        if wrong := apart(rows, "its image run alone", rows_bound, FEWEST_EQUAL["fp32"]):
             raise ParityError(
                 f"images of a batch affect each other in the exported {spec.name}: at batch size "
-                f"{batch_size} {_apart(rows, 'its image run alone', rows_bound)}{_where(path)}; "
-                "its network must treat each image by itself"
+                f"{batch_size} {wrong}{_where(path)}; its network must treat each image by itself"
             )
         right = joined(outputs, [wanted[image] for image in order])
         compared.append((batch_size, compare(outputs, right, got), rows, spread(outputs, right)))
     for batch_size, found, _, _ in compared:  # afterwards: images that mix differ from torch's too
-        if not _near(found, bound):
+        if wrong := apart(found, than, bound, FEWEST_EQUAL["fp32"]):
             raise ParityError(
                 f"{spec.name} computes something else in ONNX Runtime than in {than}: at batch "
-                f"size {batch_size} {_apart(found, than, bound)}; try other versions of torch and "
+                f"size {batch_size} {wrong}; try other versions of torch and "
                 "onnxscript"
             )
     _check_variation(outputs, wanted, max(found.max_rel for _, found, _, _ in compared), spec)
@@ -164,29 +161,6 @@ def check_parity(
             rows_rel=rows.max_rel,
         )
         for batch_size, found, rows, spread in compared
-    )
-
-
-def _near(found: Difference, bound: float) -> bool:
-    return (
-        found.max_rel <= bound
-        and (found.equal is None or found.equal >= FEWEST_EQUAL["fp32"])
-        and (found.channels is None or found.channels >= FEWEST_CHANNELS)
-    )
-
-
-def _apart(found: Difference, than: str, bound: float) -> str:
-    """Say how far outputs are from those wanted."""
-    if not found.max_rel <= bound:
-        return (
-            f"outputs differ from {than} by {found.max_rel:.1e} of the largest value, allowed are "
-            f"{bound:.0e}"
-        )
-    if found.channels is not None and found.channels < FEWEST_CHANNELS:
-        return f"{lost_channels(found.channels)}, against {than}"
-    return (
-        f"{found.equal:.1%} of the positions or detections are those of {than}, wanted are at "
-        f"least {FEWEST_EQUAL['fp32']:.0%}"
     )
 
 

@@ -11,7 +11,7 @@ from greenbatch.exporter.onnx_file.reading import real_inputs
 from greenbatch.exporter.precisions import fidelity
 from greenbatch.exporter.precisions.calibration import draw_images
 from greenbatch.exporter.precisions.export import IN_FLOAT
-from greenbatch.models.artifacts import Artifact, hold, manifest_at
+from greenbatch.models.artifacts import Artifact, export_command, hold, manifest_at, stated_files
 from greenbatch.models.instructions import instruction_set
 from greenbatch.records import Manifest
 
@@ -95,12 +95,13 @@ def _check(path: Path, artifact: Artifact) -> None:
     import onnx
 
     manifest = artifact.manifest
-    cure = f"make it again with: gb export {manifest.model} --out {artifact.folder}"
+    again = export_command(artifact.folder, manifest.model, manifest.precision)
+    cure = f"make it again with: {again}"
     if path != artifact.manifest_path:
         raise ArtifactError(f"{path} is the manifest of {manifest.file}; rename it, or {cure}")
     hold(artifact)
-    for file in (artifact.path, artifact.data_path, artifact.weights_path):
-        if file and file.resolve().parent != artifact.folder.resolve():
+    for file in (artifact.folder / name for name, _ in stated_files(manifest)):
+        if file.resolve().parent != artifact.folder.resolve():
             raise ArtifactError(f"{file} is a link out of its folder; {cure}")
     try:
         model = onnx.load(artifact.path, load_external_data=False)

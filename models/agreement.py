@@ -72,6 +72,7 @@ Rounding in fp32 is up to 1e-5 of an output's largest value.
 _LOST_CHANNEL = 0.5
 """Cosine similarity below which a channel is lost: most of it is error."""
 _FEWEST_IN_CHANNEL = 16
+"""Values of a channel, over all images, below which its cosine says little."""
 
 _SAME = 1e-5
 """Relative difference of a position that was scaled as a floating-point number: rounding alone."""
@@ -237,16 +238,15 @@ def _channels_kept(
             continue
         compared = np.maximum(wanted.max(axis=others), -wanted.min(axis=others)) > least
 
-        def product(one: Array, other: Array, axis: int = axis) -> "NDArray[np.float64]":
-            sums: NDArray[np.float64] = np.einsum(
-                one, every, other, every, [axis], dtype=np.float64, casting="unsafe"
-            )
-            return sums
-
-        lengths = np.sqrt(product(wanted, wanted) * product(found, found))
-        kept = product(wanted, found) >= _LOST_CHANNEL * np.maximum(lengths, np.finfo(float).tiny)
-        if compared.any():
-            yield float(kept[compared].mean())
+        if not compared.any():
+            continue
+        squares, other_squares, products = (
+            np.einsum(one, every, other, every, [axis], dtype=np.float64, casting="unsafe")
+            for one, other in ((wanted, wanted), (found, found), (wanted, found))
+        )
+        # Where all of a channel is 0 in what was found, nothing of it is kept.
+        kept = (products >= _LOST_CHANNEL * np.sqrt(squares * other_squares)) & (other_squares > 0)
+        yield float(kept[compared].mean())
 
 
 def _top1(
@@ -314,8 +314,8 @@ def fault(found: Difference, precision: str) -> str | None:
             f"the lowest cosine similarity of an image's {found.output} is {found.cosine:.3f}, "
             f"wanted is at least {LOWEST_COSINE[precision]:g}"
         )
-    if found.channels is not None and not found.channels >= FEWEST_CHANNELS:
-        return lost_channels(found.channels)
+    if lost := _lost_channels(found):
+        return lost
     if found.equal is not None and not found.equal >= FEWEST_EQUAL[precision]:
         return (
             f"{found.equal:.1%} of the positions or detections are the same, wanted are at least "
@@ -324,11 +324,36 @@ def fault(found: Difference, precision: str) -> str | None:
     return None
 
 
-def lost_channels(kept: float) -> str:
-    """Say in a few words that channels are lost."""
+def apart(found: Difference, than: str, bound: float, fewest_equal: float) -> str | None:
+    """Say in a few words how far outputs in fp32 are from those wanted, if further than allowed.
+
+    Args:
+        found: How far they are.
+        than: Whose outputs the wanted ones are.
+        bound: Of `Difference.max_rel`.
+        fewest_equal: Of `Difference.equal`.
+    """
+    if not found.max_rel <= bound:
+        return (
+            f"an output differs from {than} by {found.max_rel:.1e} of its largest value, allowed "
+            f"are {bound:.0e}"
+        )
+    if lost := _lost_channels(found):
+        return f"{lost}, against {than}"
+    if found.equal is not None and not found.equal >= fewest_equal:
+        return (
+            f"{found.equal:.1%} of the positions or detections are those of {than}, wanted are at "
+            f"least {fewest_equal:.0%}"
+        )
+    return None
+
+
+def _lost_channels(found: Difference) -> str | None:
+    if found.channels is None or found.channels >= FEWEST_CHANNELS:
+        return None
     return (
-        f"{1 - kept:.1%} of an output's channels are lost, such as scores beside boxes in pixels, "
-        f"allowed are {1 - FEWEST_CHANNELS:.0%}"
+        f"{1 - found.channels:.1%} of an output's channels are lost, such as scores beside boxes "
+        f"in pixels, allowed are {1 - FEWEST_CHANNELS:.0%}"
     )
 
 

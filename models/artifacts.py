@@ -42,7 +42,7 @@ class Artifact:
 
     @property
     def weights_path(self) -> Path:
-        """The safetensors file with the same weights."""
+        """The safetensors file with the same weights; the folder itself where there is none."""
         return self.folder / self.manifest.weights.file
 
     @property
@@ -147,8 +147,9 @@ def hold(artifact: Artifact) -> None:
     Raises:
         ArtifactError: A file is missing, lies elsewhere or is not the one that was verified.
     """
-    cure = f"make it again with: gb export {artifact.manifest.model} --out {artifact.folder}"
-    for name, stated in _stated(artifact.manifest):
+    again = export_command(artifact.folder, artifact.manifest.model, artifact.manifest.precision)
+    cure = f"make it again with: {again}"
+    for name, stated in stated_files(artifact.manifest):
         path = artifact.folder / name
         if Path(name).name != name:
             raise ArtifactError(
@@ -164,7 +165,7 @@ def hold(artifact: Artifact) -> None:
             )
 
 
-def _stated(manifest: Manifest) -> Iterator[tuple[str, str]]:
+def stated_files(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """Give the names of an artifact's files and the hashes that its manifest states."""
     yield manifest.file, manifest.sha256
     if manifest.data_file:

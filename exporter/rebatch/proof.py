@@ -10,13 +10,7 @@ from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.onnx_file.reading import save, with_outputs
 from greenbatch.exporter.rebatch.mixing import first_mixing, images_reached
 from greenbatch.exporter.rebatch.weights import draw, with_constants
-from greenbatch.models.agreement import (
-    FEWEST_CHANNELS,
-    Difference,
-    compare,
-    fault_of_form,
-    lost_channels,
-)
+from greenbatch.models.agreement import Difference, apart, compare, fault_of_form
 from greenbatch.models.inputs import synthetic_inputs, tensors_of
 from greenbatch.models.onnx_session import open_session
 from greenbatch.models.output_rows import (
@@ -137,10 +131,9 @@ def _compare(
         order = [(3 * i) % _IMAGES for i in range(size)]
         got = alone[order[0]] if size == 1 else new(order)
         rows = compare(specs, joined(specs, [alone[image] for image in order]), got)
-        if not _near(rows, rows_bound):
+        if wrong := apart(rows, "its image run alone", rows_bound, FEWEST_EQUAL):
             raise ParityError(
-                f"images of a batch reach each other in {claim.path}: at batch {size} "
-                f"{_apart(rows, 'its image run alone', rows_bound)}"
+                f"images of a batch reach each other in {claim.path}: at batch {size} {wrong}"
                 f"{_culprit(model, claim, staging, rows_bound)}; its network must treat each image "
                 "by itself"
             )
@@ -177,14 +170,14 @@ def _of_original(
     old = _checked_runner(original, claim, staging)
     groups = [[(first + i) % _IMAGES for i in range(count)] for first in range(0, _IMAGES, count)]
     truth = [old(group) for group in groups]
-    apart = count == 1 or all(
+    separable = count == 1 or all(
         any(spec.image_column is not None or spec.batch_axis is not None for spec in group)
         for group in row_groups(specs)
     )
     same_bound, _ = _bounds(original, specs)
-    for group, wanted in list(zip(groups, truth, strict=True))[: 1 if apart else None]:
+    for group, wanted in list(zip(groups, truth, strict=True))[: 1 if separable else None]:
         _check_same(compare(specs, wanted, new(group)), count, same_bound, claim)
-    if not apart:
+    if not separable:
         return None
     return [part(specs, whole, i, 1) for whole in truth for i in range(count)][:_IMAGES]
 
@@ -199,35 +192,12 @@ def _bounds(model: "onnx.ModelProto", specs: Sequence[TensorSpec]) -> tuple[floa
     return (HALF_BOUND, HALF_BOUND) if half else (SAME_BOUND, ROWS_BOUND)
 
 
-def _near(found: Difference, bound: float) -> bool:
-    return (
-        found.max_rel <= bound
-        and (found.equal is None or found.equal >= FEWEST_EQUAL)
-        and (found.channels is None or found.channels >= FEWEST_CHANNELS)
-    )
-
-
-def _apart(found: Difference, than: str, bound: float) -> str:
-    """Say how far outputs are from those wanted."""
-    if not found.max_rel <= bound:
-        return (
-            f"an output differs from {than} by {found.max_rel:.1e} of its largest value, allowed "
-            f"are {bound:.0e}"
-        )
-    if found.channels is not None and found.channels < FEWEST_CHANNELS:
-        return f"{lost_channels(found.channels)}, against {than}"
-    return (
-        f"{found.equal:.1%} of the positions or rows of an output are those of {than}, wanted are "
-        f"at least {FEWEST_EQUAL:.0%}"
-    )
-
-
 def _check_same(found: Difference, count: int, bound: float, claim: Claim) -> None:
     """Hold outputs to the original's."""
-    if not _near(found, bound):
+    if wrong := apart(found, "the original", bound, FEWEST_EQUAL):
         raise ParityError(
             f"with a free batch axis {claim.path} computes something else: at batch {count} "
-            f"{_apart(found, 'the original', bound)}; export the network again with a dynamic "
+            f"{wrong}; export the network again with a dynamic "
             "batch axis"
         )
 

@@ -14,7 +14,7 @@ from onnx import numpy_helper, parser
 
 from greenbatch.cli import main
 from greenbatch.cli.output.export import print_export
-from greenbatch.records import TensorSpec
+from greenbatch.records import Fidelity, TensorSpec
 from tests.fakes import onnx_networks
 from tests.unit.exporter.test_parallel import MANIFEST
 
@@ -256,6 +256,18 @@ def test_detections_have_a_share_that_agrees_and_no_largest_error(
         manifest = replace(MANIFEST, outputs=outputs)
         print_export(manifest, tmp_path, up_to_date=False, notes=(), as_json=False)
         assert said in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.mark.parametrize(("channels", "shown"), [(0.995, True), (1.0, False), (None, False)])
+def test_channels_that_are_lost_are_shown(
+    channels: float | None, shown: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = Fidelity(
+        images=64, data="", max_abs=1, mean_abs=1, max_rel=1, cosine=0.9, channels=channels
+    )
+    manifest = replace(MANIFEST, precision="int8", fidelity=figures)
+    print_export(manifest, tmp_path, up_to_date=False, notes=(), as_json=False)
+    assert (", 99.5% of the channels not lost, " in capsys.readouterr().out) == shown
 
 
 def test_what_could_not_be_counted_has_its_reason(

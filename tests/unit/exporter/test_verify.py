@@ -16,9 +16,11 @@ from greenbatch.exporter import Origin, export_module, torch_to_onnx
 from greenbatch.exporter.precisions import fidelity
 from greenbatch.exporter.precisions.export import export_lower
 from greenbatch.exporter.precisions.running import run
+from greenbatch.exporter.user_network import export_own
 from greenbatch.exporter.verify import check_folder
 from greenbatch.models.artifacts import sha256
 from greenbatch.models.instructions import instruction_set
+from greenbatch.models.sources.parse import parse_source
 from greenbatch.models.weights.load import WeightsApplied, load_weights
 from tests.fakes.networks import SPEC, Convolutional, exported
 
@@ -124,6 +126,27 @@ def test_a_damage_is_told_in_one_sentence(folder: Path, damage: str) -> None:
     assert len(faults) == 1, faults
     assert "\n" not in faults[0]
     assert re.search(says, faults[0])
+
+
+def test_an_artifact_of_an_onnx_file_is_sound_until_it_is_damaged(tmp_path: Path) -> None:
+    """It has no file of weights beside it."""
+    made, folder = tmp_path / "made", tmp_path / "artifacts"
+    exported(made, Convolutional())
+    source = parse_source(str(made / "tiny-fp32.onnx"))
+    export_own(source, folder, name="mine")
+    export_lower("mine", "fp16", folder)
+    assert [finding.fault for finding in check_folder(folder)] == ["", ""]
+    stated = json.loads((folder / "mine-fp16.json").read_text())
+    (folder / "mine-fp16.json").write_text(json.dumps(stated | {"nodes": 1}))
+    (fault,) = (finding.fault for finding in check_folder(folder) if finding.fault)
+    assert fault.endswith(f" --dynamic-batch --precision fp16 --out {folder}")
+    for precision, ends in (("fp16", " --precision fp16"), ("fp32", "")):
+        flip(folder / f"mine-{precision}.onnx")
+        (fault,) = (finding.fault for finding in check_folder(folder) if finding.fault)
+        again = f"gb export tiny-fp32.onnx --name mine --dynamic-batch{ends} --out {folder}"
+        assert fault.endswith(f"make it again with: {again}")
+        (folder / f"mine-{precision}.json").unlink()
+        (folder / f"mine-{precision}.onnx").unlink()
 
 
 def test_a_link_is_held_to_what_it_leads_to(folder: Path, tmp_path: Path) -> None:

@@ -1,11 +1,20 @@
 """How near the outputs of two runtimes are, and where that proves little."""
 
+import math
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from greenbatch.models.agreement import compare, difference, fault, is_classifier
+from greenbatch.models.agreement import (
+    Difference,
+    apart,
+    compare,
+    difference,
+    fault,
+    is_classifier,
+)
 from greenbatch.models.detections import matched_share
 from greenbatch.records import TensorSpec
 
@@ -91,6 +100,46 @@ def test_a_channel_of_rounding_alone_and_one_of_hundreds_may_be_lost() -> None:
     assert fault(found, "int8") is None
     lost[:, 101] = 0
     assert fault(compare((spec,), {"out": wanted}, {"out": lost}, "int8"), "int8") is not None
+
+
+def test_so_few_values_are_no_channel() -> None:
+    spec = TensorSpec(name="out", dtype="float32", dims=("batch", 2, 15))
+    wanted = np.ones((1, 2, 15))
+    assert compare((spec,), {"out": wanted}, {"out": wanted}).channels is None
+    wider = replace(spec, dims=("batch", 2, 16))
+    wanted = np.ones((1, 2, 16))
+    assert compare((wider,), {"out": wanted}, {"out": wanted}).channels == 1
+
+
+def test_a_channel_of_noise_is_not_compared() -> None:
+    spec, wanted = detections(channels_last=False)
+    lost = np.where(wanted < 0.1, 0, wanted)
+    found = compare((spec,), {"out": wanted}, {"out": lost}, noise={"out": 0.01})
+    assert found.channels == 1
+
+
+NEAR = Difference(
+    max_abs=0, mean_abs=0, max_rel=1e-3, cosine=1, top1_agreement=None, equal=0.95, channels=0.99
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "wrong"),
+    [
+        (NEAR, None),
+        (replace(NEAR, equal=None, channels=None), None),
+        (replace(NEAR, max_rel=2e-3), "differs from torch by 2.0e-03 of its largest value"),
+        (replace(NEAR, max_rel=math.nan), "differs from torch by nan"),
+        (replace(NEAR, channels=0.98), "2.0% of an output's channels are lost, .*, against torch"),
+        (
+            replace(NEAR, equal=0.9),
+            "90.0% of the positions or detections are those of torch, .*95%",
+        ),
+    ],
+)
+def test_how_far_fp32_is_from_what_is_wanted_is_said(found: Difference, wrong: str | None) -> None:
+    said = apart(found, "torch", 1e-3, 0.95)
+    assert said is None if wrong is None else re.search(wrong, said or "")
 
 
 def test_scores_of_classes_have_no_channels() -> None:

@@ -45,6 +45,20 @@ def test_figures_are_those_of_a_sum_done_by_hand() -> None:
     assert found.top1_agreement == 0.5
 
 
+def test_a_lost_channel_is_a_loss_that_is_measured_and_refused() -> None:
+    """Of ten channels one; nodes are chosen by the loss, and the artifact is judged."""
+    spec = TensorSpec(name="out", dtype="float32", dims=("batch", 10, 8))
+    wanted = np.random.default_rng(0).uniform(0.1, 1, (4, 10, 8)).astype(np.float32)
+    got = wanted.copy()
+    got[:, 3] = 0
+    images = Images(FORM, {"input": np.zeros((4, 3, 4, 4), np.float32)}, "x")
+    found = compare([spec], "net", {"out": wanted}, {"out": got}, "int8", images)
+    assert found.cosine > BOUNDS["int8"].cosine
+    assert fidelity.loss(found, "int8") == pytest.approx(0.1 / 0.01)
+    with pytest.raises(ParityError, match="channels that are not lost is 0.9000"):
+        judge("net", found, "int8")
+
+
 def test_the_same_logits_agree_wholly() -> None:
     same = np.random.default_rng(0).standard_normal((5, 7), np.float32)
     found = compared(same, same.copy(), "fp16")
