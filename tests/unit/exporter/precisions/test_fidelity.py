@@ -55,7 +55,7 @@ def test_a_lost_channel_is_a_loss_that_is_measured_and_refused() -> None:
     found = compare([spec], "net", {"out": wanted}, {"out": got}, "int8", images)
     assert found.cosine > BOUNDS["int8"].cosine
     assert fidelity.loss(found, "int8") == pytest.approx(0.1 / 0.01)
-    with pytest.raises(ParityError, match="channels that are not lost is 0.9000"):
+    with pytest.raises(ParityError, match=r"channels that are not lost is 0\.9000"):
         judge("net", found, "int8")
 
 
