@@ -9,8 +9,22 @@ from typing import Any
 import torch
 from torch import nn
 
+from greenbatch.errors import GreenbatchError
+from greenbatch.models.sources.parse import Source
+
 SIDE, CLASSES = 16, 5
 SETTINGS = {"classes": CLASSES}
+
+
+def own(name: str) -> Source:
+    """The source of a callable of the fakes."""
+    return Source("python", f"tests.fakes.own_networks:{name}")
+
+
+def one_sentence(error: GreenbatchError) -> bool:
+    """Whether an error is one line without a full stop, and says what to do."""
+    text = str(error)
+    return "\n" not in text and not text.endswith(".") and ";" in text
 
 
 class Small(nn.Module):

@@ -1,7 +1,6 @@
 """The report's files: complete, self-contained, escaped, and honest where energy is missing."""
 
 import csv
-import math
 import re
 import sys
 from collections.abc import Sequence
@@ -15,23 +14,17 @@ from xml.etree import ElementTree
 import pytest
 
 from greenbatch.analysis import cell_rows, compile_dataset, write_report
-from greenbatch.analysis.dataset.run_files import read_run
-from greenbatch.analysis.findings.answers import Answer
 from greenbatch.analysis.findings.caveats import caveats
-from greenbatch.analysis.findings.cells import AccuracyFigure, Series
-from greenbatch.analysis.findings.startup import BreakEven, PayBack, StartUp
+from greenbatch.analysis.findings.cells import AccuracyFigure
 from greenbatch.analysis.report.charts.curves import log_range, log_ticks
 from greenbatch.analysis.report.charts.palette import colours
 from greenbatch.analysis.report.figures.figures import write_figures
-from greenbatch.analysis.report.findings import find
 from greenbatch.analysis.report.tables.details import outputs_table
-from greenbatch.analysis.report.tables.startup import slow_starts, verdict
 from greenbatch.cli.application import app
-from greenbatch.cli.output.inference import show_run
 from greenbatch.errors import RunError, UsageError
-from greenbatch.records import FACTORS, Cell, EnergySource, Record, Repetition
+from greenbatch.records import Cell, EnergySource, Record, Repetition
 from tests.fakes import runs
-from tests.fakes.unlike_run import unlike_run
+from tests.fakes.report_text import lines_of, own
 
 pytestmark = pytest.mark.slow
 
@@ -40,13 +33,6 @@ pytestmark = pytest.mark.slow
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = runs.realistic_run(tmp_path_factory.mktemp("run"), EnergySource.ESTIMATED)
     return write_report(run).page.parent
-
-
-def own(page: Path) -> str:
-    """The page without plotly's own source, which names addresses it never asks for here."""
-    text = page.read_text()
-    start = text.index('<script id="plotly" type="text/plain">')
-    return text[:start] + text[text.index("</script>", start) :]
 
 
 def test_all_files_are_there(report: Path) -> None:
@@ -329,65 +315,6 @@ def test_a_log_axis_has_ticks_enough_to_be_read(low: float, high: float) -> None
     assert len(log_ticks(*ends, "J", most=4)[0]) >= 1
 
 
-@pytest.fixture(scope="module")
-def unlike(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(unlike_run(tmp_path_factory.mktemp("unlike"))).page.parent
-
-
-def lines_of(report: Path, title: str) -> list[list[str]]:
-    """The lines of a table of the Markdown report, headers and all."""
-    text = (report / "report.md").read_text().partition(f"## {title}\n")[2]
-    lines = (line for line in text.partition("\n## ")[0].splitlines() if line.startswith("| "))
-    return [[entry.strip() for entry in line.strip("|").split("|")] for line in lines]
-
-
-def test_a_difference_in_settings_is_said_with_the_answer_and_beside_each_ratio(
-    unlike: Path,
-) -> None:
-    text, page = (unlike / "report.md").read_text(), own(unlike / "index.html")
-    for shown in (text, page):
-        assert "Settings differ from those of onnxruntime-cpu: torch-cpu in spinning." in shown
-        assert "torch-cpu against onnxruntime-cpu: spinning: on against off." in shown
-    marks = [line[-1] for line in lines_of(unlike, "Ratios to onnxruntime-cpu")[2:]]
-    assert marks == ["≠\u00a0spinning", "≠\u00a0spinning", "–"]
-    assert page.count('<td class="differs">≠\u00a0spinning</td>') == 2
-
-
-def test_the_matrix_shows_every_factor_and_the_versions(unlike: Path) -> None:
-    header, _, *lines = lines_of(unlike, "Effective settings")
-    assert header == ["factor", *runs.BACKENDS]
-    entries = {line[0]: line[1:] for line in lines}
-    assert set(entries) == {factor.replace("_", " ") for factor in FACTORS} | {"versions as loaded"}
-    assert entries["spinning"] == ["off", "≠ on"]
-    assert entries["layout"] == ["not reported", "not reported"]
-    assert entries["versions as loaded"] == ["torch 2.15.0", "torch 2.15.0"]
-
-
-def test_a_start_is_shown_cold_and_warm_with_what_it_takes_to_break_even(unlike: Path) -> None:
-    header, _, first, second = lines_of(unlike, "Start-up cost and break-even")
-    start = dict(zip(header, second, strict=True))
-    assert (first[2], start["batch"]) == ("16", "4")
-    assert (start["load"], start["first inference"]) == ("50 s", "100 ms")
-    assert start["energy (measured)"] == "1 kJ"
-    assert start["warm"] == "5.1 s, 102 J"
-    assert start["images to break-even, time"] == "never"
-
-
-def test_agreement_memory_and_the_largest_batch_share_a_table(unlike: Path) -> None:
-    header, _, first, second = lines_of(unlike, "Agreement with the reference, memory, accuracy")
-    assert "top-1 accuracy" not in header  # random weights have none
-    assert dict(zip(header, second, strict=True)) == {
-        "model": "alexnet",
-        "backend": "torch-cpu",
-        "largest difference": "2.5e-06",
-        "lowest cosine": "0.99999",
-        "memory": "500 MB (batch 4)",
-        "of its children": "300 MB (batch 4)",
-        "largest batch": "13",
-    }
-    assert first[5:] == ["–", "–"]
-
-
 def test_a_run_from_before_says_what_was_not_recorded_and_shows_nothing_empty(report: Path) -> None:
     text = (report / "report.md").read_text()
     assert "Not recorded: inter op threads, affinity, spinning" in text
@@ -415,68 +342,6 @@ def test_a_variant_never_has_the_colour_of_another() -> None:
     found = colours([*names, "openvino-cpu", "onnxruntime-cuda"])
     assert len(set(found.values())) == len(found) == 7
     assert found["torch-cpu"] == colours(["torch-cpu"])["torch-cpu"]
-
-
-@pytest.mark.parametrize(
-    ("paid", "said"),
-    [
-        ({"verdict": "unknown", "reason": "why"}, "not known: why"),
-        ({"verdict": "never"}, "never"),
-        ({"images": 31_234.0}, "after 31,000"),
-        ({"images": 120.0, "low": 100.0, "high": 150.0}, "after 120 (100 … 150)"),
-        ({"images": 120.0, "low": 100.0, "high": math.inf}, "after 120 (from 100, perhaps never)"),
-        ({"images": 0.2, "low": 0.0, "high": 9.0}, "ahead from the start (at the latest after 9)"),
-    ],
-)
-def test_break_even_is_said_in_a_few_words(paid: dict[str, Any], said: str) -> None:
-    costly, cheap = Cell("alexnet", "torch-cpu"), Cell("alexnet", "onnxruntime-cpu")
-    members: dict[str, Any] = {
-        "quantity": "time",
-        "verdict": "pays",
-        "costly": costly,
-        "cheap": cheap,
-    } | paid
-    assert verdict(PayBack(**members), costly) == said
-
-
-def test_the_backend_that_is_cheaper_to_start_is_ahead_until_then() -> None:
-    costly, cheap = Cell("alexnet", "torch-cpu"), Cell("alexnet", "onnxruntime-cpu")
-    paid = PayBack(quantity="time", verdict="pays", costly=costly, cheap=cheap, images=50.0)
-    assert verdict(paid, cheap) == "ahead for 50"
-    assert verdict(replace(paid, verdict="never", images=None), cheap) == "always ahead"
-
-
-@pytest.mark.parametrize(
-    ("images", "said"),
-    [
-        (5_000.0, ""),  # 50 s of work
-        (31_000.0, "break-even: alexnet 31,000 images (5 min 10 s)"),
-    ],
-)
-def test_a_start_is_worth_a_word_where_a_minute_of_work_does_not_pay_it(
-    tmp_path: Path, images: float, said: str
-) -> None:
-    run = runs.realistic_run(tmp_path, models=("alexnet",), batch_sizes=(1,), blocks=1)
-    reference, row = cell_rows(compile_dataset(run))
-    row = replace(row, series=dict(row.series) | {"throughput": Series({0: 100.0})})
-    costly, cheap = row.cell, reference.cell
-    paid = PayBack(quantity="time", verdict="pays", costly=costly, cheap=cheap, images=images)
-    starts = [StartUp(row=row, cold=None, warm=None)]
-    pairs = [BreakEven(cell=costly, reference_cell=cheap, time=paid, energy=paid)]
-    best = Answer(model="alexnet", criterion="energy", best=costly)
-    words = f"torch-cpu costs more to start than onnxruntime-cpu; {said}"
-    assert slow_starts([best], starts, pairs) == ([words] if said else [])
-    assert slow_starts([replace(best, best=cheap)], starts, pairs) == []
-
-
-def test_the_terminal_names_the_settings_that_differ(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = unlike_run(tmp_path)
-    dataset = compile_dataset(run)
-    show_run(find(dataset, read_run(run).journal), run / "report" / "index.html")
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "Settings differ from those of onnxruntime-cpu: torch-cpu in spinning." in shown
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from greenbatch.analysis.report.inference_page import inference_page
 from greenbatch.analysis.report.page import Section
 from greenbatch.records import Cell, Idle
 from tests.fakes import runs
-from tests.unit.analysis.report.test_build import own
+from tests.fakes.report_text import own
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
