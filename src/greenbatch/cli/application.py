@@ -27,7 +27,8 @@ _NO_ARGUMENTS: type[Exception] = next(
 class _Commands(Group):
     """Imports the command that is named, and no other.
 
-    Lets an interruption through to `main`; Typer would make an exit code of it, unsaid.
+    Lets an interruption through to `main`; Typer would make an exit code of it, unsaid. A file
+    that ended early is a fault of gb; Typer would call it an interruption.
     """
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -47,6 +48,8 @@ class _Commands(Group):
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:  # a command may have said in it what is kept
             raise typer.Abort(*stop.args) from stop
+        except EOFError as error:
+            raise RuntimeError("a file or a stream ended early") from error
 
 
 app = typer.Typer(

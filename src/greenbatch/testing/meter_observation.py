@@ -18,6 +18,7 @@ OpenMeter: TypeAlias = Callable[[MeterOptions], EnergyMeter]
 _WATCHED_TICKS, _LEAST_S, _LONGEST_S = 4, 0.3, 20.0
 _PAUSE_LEAST_S = 0.005
 _FEWEST_LOOKS = 4
+_CLOSING_S = 2.0  # in which what was left open must be closed
 _CPU_PER_THREAD_W, _CPU_LEAST_W = 100.0, 500.0
 _GPU_W, _MEMORY_W = 3000.0, 2000.0
 
@@ -122,7 +123,7 @@ def observe(
     before = _descriptors()
     reopened: list[str] = []
     _try(faults, "opening it again", lambda: reopened.extend(_names(open_meter(options))))
-    left = _descriptors() - before
+    left = _left_open(before)
     with tempfile.TemporaryDirectory() as empty:
         elsewhere = MeterOptions(
             environ={**options.environ, "GB_SYSFS": empty}, argument=options.argument
@@ -192,6 +193,17 @@ def _try(faults: dict[str, Exception], what: str, call: Callable[[], object]) ->
         call()
     except Exception as raised:
         faults[what] = raised
+
+
+def _left_open(before: int) -> int:
+    """Return how many more files stay open than before.
+
+    A thread or a server of this process may close its own a moment later.
+    """
+    until_s = time.monotonic() + _CLOSING_S
+    while (left := _descriptors() - before) > 0 and time.monotonic() < until_s:
+        time.sleep(0.01)
+    return left
 
 
 def _descriptors() -> int:

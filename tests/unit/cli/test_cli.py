@@ -125,3 +125,15 @@ def test_models_lists_the_five_study_models(capsys: pytest.CaptureFixture[str]) 
         "vit_b_16",
         "convnext_base",
     ]
+
+
+def test_a_file_that_ended_early_is_not_called_an_interruption(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ends_early() -> None:
+        raise EOFError("marshal data too short")
+
+    monkeypatch.setattr("greenbatch.cli.models.models", ends_early)
+    with pytest.raises(RuntimeError, match="ended early") as raised:
+        main(["models"])
+    assert isinstance(raised.value.__cause__, EOFError)
