@@ -15,6 +15,7 @@ from greenbatch.models.agreement import (
     apart,
     compare,
     fault_of_form,
+    least_variation,
 )
 from greenbatch.models.inputs import synthetic_inputs
 from greenbatch.models.onnx_session import open_session
@@ -91,7 +92,10 @@ def _run_torch(
             f"{spec.name} does not run in torch at batch size {batch_size}: "
             f"{innermost_line(error)}; its network fixes a size that depends on the batch"
         ) from error
-    found = {name: value.numpy() for name, value in made.items()}
+    found = {
+        name: (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+        for name, value in made.items()
+    }
     if fault := fault_of_form(outputs, found, batch_size):
         raise ExportError(
             f"{spec.name} computes in torch what cannot be compared: {fault}; its network fixes a "
@@ -151,7 +155,8 @@ def check_parity(
                 f"size {batch_size} {wrong}; try other versions of torch and "
                 "onnxscript"
             )
-    _check_variation(outputs, wanted, max(found.max_rel for _, found, _, _ in compared), spec)
+    error = max(found.beyond_rounding for _, found, _, _ in compared)
+    _check_variation(outputs, wanted, error, spec)
     return tuple(
         Parity(
             batch_size=batch_size,
@@ -178,7 +183,7 @@ def spread(outputs: Sequence[TensorSpec], values: Outputs) -> float:
 
 
 def _check_variation(
-    outputs: Sequence[TensorSpec], wanted: Sequence[Outputs], max_rel: float, spec: ModelSpec
+    outputs: Sequence[TensorSpec], wanted: Sequence[Outputs], error: float, spec: ModelSpec
 ) -> None:
     """Check that one output at least differs from image to image, by more than errors do."""
     import numpy as np
@@ -194,13 +199,14 @@ def _check_variation(
             continue
         rows = np.concatenate([by_image(output, value) for value in values]).astype(np.float64)
         largest = float(np.abs(rows).max(initial=0.0)) or 1.0
-        best = max(best, float(rows.std(axis=0).mean()) / largest)
-    floor = max(_VARIES * max_rel, _VARIES_RELATIVE)
+        varied = float(rows.std(axis=0).mean()) / largest
+        best = max(best, varied - least_variation(output))
+    floor = max(_VARIES * error, _VARIES_RELATIVE)
     if best <= floor:
         raise ParityError(
-            f"outputs of {spec.name} do not vary between images (by {best:.1e} of the largest "
-            f"value, wanted more than {floor:.1e}), so agreement would prove nothing; give it "
-            "other weights"
+            f"outputs of {spec.name} do not vary between images (beyond rounding by {best:.1e} of "
+            f"the largest value, wanted more than {floor:.1e}), so agreement would prove nothing; "
+            "give it other weights"
         )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ExportError
+from greenbatch.exporter.bfloat16 import cast_ends, without_kernels
 from greenbatch.exporter.causes import innermost_line, line_of_forward
 from greenbatch.exporter.outputs.observed import follows_batch, observe
 from greenbatch.exporter.rebatch.frozen import find_culprit, set_stacks_aside
@@ -74,9 +75,10 @@ def write_graph(module: "nn.Module", spec: ModelSpec, path: Path) -> Graph:
     try:
         with _quiet(printed):
             _save(module, spec, path)
-            _fold(path)
+            _tidy(path)
             graph = read_graph(path)
     except Exception as error:  # torch.onnx, torch.export, onnxscript and onnx have no common root
+        _check_kernels(path, spec, error)
         cause = innermost_line(error)
         cure = "install the versions in constraints.txt, or choose another network"
         if "data-dependent" in cause and (place := line_of_forward(error)):
@@ -88,14 +90,10 @@ def write_graph(module: "nn.Module", spec: ModelSpec, path: Path) -> Graph:
         if printed.getvalue().strip():
             wrong.add_note(printed.getvalue().strip())
         raise wrong from error
-    if unseen := [output.name for output in graph.outputs if output.dtype == "bfloat16"]:
-        raise ExportError(
-            f"the output {unseen[0]} of {spec.name} is bfloat16, which ONNX Runtime does not hand "
-            "over in Python; return it as float32, with .float()"
-        )
     try:
         graph = replace(graph, outputs=observed(path, spec.input))
     except Exception as error:  # ONNX Runtime's errors have no common root
+        _check_kernels(path, spec, error)
         fault = f"the exported {spec.name} does not run in ONNX Runtime: {innermost_line(error)}"
     else:
         fault = _fault_of_axes(graph, spec)
@@ -224,13 +222,34 @@ def flattened(module: "nn.Module") -> "nn.Module":
     return Flattened().eval()
 
 
-def _fold(path: Path) -> None:
-    """Take out what computes sizes in each run; the weights beside the graph stay as they are."""
+def _tidy(path: Path) -> None:
+    """Take out what computes sizes in each run, and make float32 of outputs in bfloat16.
+
+    The weights beside the graph stay as they are.
+    """
     import onnx
 
     model = onnx.load(path, load_external_data=False)
-    if fold_sizes(model, BATCH_AXIS, path.parent):
+    folded, cast = fold_sizes(model, BATCH_AXIS, path.parent), cast_ends(model)
+    if folded or cast:
         path.write_bytes(model.SerializeToString())
+
+
+def _check_kernels(path: Path, spec: ModelSpec, error: Exception) -> None:
+    """Refuse a graph that failed because it computes in bfloat16.
+
+    Raises:
+        ExportError: It does.
+    """
+    import onnx
+
+    if not path.exists():
+        return
+    if lacking := without_kernels(onnx.load(path, load_external_data=False)):
+        raise ExportError(
+            f"{spec.name} does not run: {lacking}; compute in float32, without autocast, and "
+            "choose the precision with --precision"
+        ) from error
 
 
 def _data_path(path: Path) -> Path:

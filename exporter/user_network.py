@@ -12,7 +12,6 @@ from greenbatch.exporter.publishing import Report, locked, publish, staging_fold
 from greenbatch.exporter.recipe import versions
 from greenbatch.models import InputSpec
 from greenbatch.models.artifacts import sha256, stem
-from greenbatch.models.inputs import tensors_of
 from greenbatch.models.sources.load import load
 from greenbatch.models.sources.parse import Source, check_name
 from greenbatch.records import Manifest, WeightsRecord
@@ -121,7 +120,7 @@ def _adopt(
             parameters=found.parameters,
             multiply_adds=counted.multiply_adds,
             not_counted=counted.reason,
-            inputs=tensors_of(found.input),
+            inputs=found.inputs,
             outputs=found.outputs,
             weights=WeightsRecord(kind="own", detail=path.name, file="", sha256=""),
             parity=made.parity,

@@ -15,11 +15,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST_RELATIVE = 1e-3
-"""Bound of `Difference.max_rel` for two runtimes that compute in fp32.
+"""Bound of `Difference.beyond_rounding` for two runtimes that compute in fp32.
 
 Fused and reordered sums differ by a few 1e-7 in each layer. Over torchvision's networks that adds
 up to between 1e-6 and 1e-5; a wrong operator or a lost weight shows as 1e-1 and more.
 """
+
+ROUNDED = 1e-2
+"""Difference over an output's largest value that is none where the network itself rounds.
+
+One runtime rounds to float16 or bfloat16 where the network says so, and another computes on in
+float32: torch.compile and OpenVINO take out a Cast to bfloat16 and back. A value moves by up to
+2**-8 of itself then, and sums of such values by as much.
+"""
+
+_HALF_STEP = {"float16": 2**-11, "bfloat16": 2**-8}
+"""How far rounding moves a value at most, over the value."""
 
 LOWEST_COSINE = {"fp16": 0.995, "bf16": 0.97, "int8": 0.8}
 """Bounds of `Difference.cosine` against fp32.
@@ -86,7 +97,10 @@ class Difference:
 
     Attributes:
         max_abs, mean_abs: Largest and mean absolute difference of a value.
-        max_rel: Largest difference over the largest absolute value of the output's reference.
+        max_rel: Largest difference over the largest absolute value of the output's reference; one
+            step of whole numbers is none.
+        beyond_rounding: The same of the differences that are larger than the network's own
+            rounding explains, see `ROUNDED`.
         cosine: Lowest cosine similarity of an image's output.
         top1_agreement: Share of the images whose first class is the same; ``None`` where the
             outputs are not scores of classes.
@@ -103,6 +117,7 @@ class Difference:
     max_abs: float
     mean_abs: float
     max_rel: float
+    beyond_rounding: float
     cosine: float
     top1_agreement: float | None
     equal: float | None = None
@@ -151,7 +166,7 @@ def compare(
     import numpy as np
 
     apart: list[NDArray[np.float64]] = []
-    relative, cosines, equal = {}, {}, {}
+    relative, beyond, cosines, equal = {}, {}, {}, {}
     channels: list[float] = []
     weak = []
     for spec in specs:
@@ -172,6 +187,8 @@ def compare(
         largest = float(np.abs(wanted).max(initial=0.0))
         scale = max(largest, _ABOVE_NOISE * of_noise)
         relative[spec.name] = _relative(apart[-1], scale, reference[spec.name].dtype.kind)
+        explained = spec.rounded and relative[spec.name] <= ROUNDED
+        beyond[spec.name] = 0.0 if explained else relative[spec.name]
         if of_noise > _WEAK * largest:
             weak.append(spec.name)
             cosines[spec.name] = 1.0
@@ -180,13 +197,16 @@ def compare(
             least = max(_LEAST_CHANNEL * largest, _ABOVE_NOISE * LARGEST_RELATIVE * of_noise)
             channels.extend(_channels_kept(spec, reference[spec.name], got[spec.name], least))
     for group in row_groups(specs):
-        equal[group[0].name] = matched_share(group, reference, got, ROW_TOLERANCE[precision])
+        rounded = ROUNDED if any(spec.rounded for spec in group) else 0.0
+        tolerance = max(ROW_TOLERANCE[precision], rounded)
+        equal[group[0].name] = matched_share(group, reference, got, tolerance)
     worst = min(cosines, key=cosines.__getitem__, default="")
     values = np.concatenate(apart) if apart else np.zeros(1)
     return Difference(
         max_abs=float(values.max(initial=0.0)),
         mean_abs=float(values.mean()) if values.size else 0.0,
         max_rel=max(relative.values(), default=0.0),
+        beyond_rounding=max(beyond.values(), default=0.0),
         cosine=cosines.get(worst, 1.0),
         top1_agreement=_top1(specs, reference, got) if is_classifier(specs) else None,
         equal=min(equal.values(), default=None),
@@ -265,6 +285,11 @@ def difference(reference: Array, got: Array) -> Difference:
     return compare((spec,), {spec.name: reference}, {spec.name: got})
 
 
+def least_variation(spec: TensorSpec) -> float:
+    """Return what rounding alone makes of spread between images, over an output's largest value."""
+    return _HALF_STEP.get(spec.rounded, 0.0)
+
+
 def fault_of_form(specs: Sequence[TensorSpec], outputs: Outputs, batch_size: int) -> str | None:
     """Say in a few words what is wrong with outputs by themselves: missing, misshapen, not finite.
 
@@ -304,9 +329,9 @@ def fault_of_form(specs: Sequence[TensorSpec], outputs: Outputs, batch_size: int
 def fault(found: Difference, precision: str) -> str | None:
     """Say in a few words what of a difference is outside its precision's bound, if anything is."""
     if precision == "fp32":
-        if not found.max_rel <= LARGEST_RELATIVE:
+        if not found.beyond_rounding <= LARGEST_RELATIVE:
             return (
-                f"outputs differ by {found.max_rel:.1e} of the largest value, allowed are "
+                f"outputs differ by {found.beyond_rounding:.1e} of the largest value, allowed are "
                 f"{LARGEST_RELATIVE:.0e}"
             )
     elif not found.cosine >= LOWEST_COSINE[precision]:
@@ -330,13 +355,13 @@ def apart(found: Difference, than: str, bound: float, fewest_equal: float) -> st
     Args:
         found: How far they are.
         than: Whose outputs the wanted ones are.
-        bound: Of `Difference.max_rel`.
+        bound: Of `Difference.beyond_rounding`.
         fewest_equal: Of `Difference.equal`.
     """
-    if not found.max_rel <= bound:
+    if not found.beyond_rounding <= bound:
         return (
-            f"an output differs from {than} by {found.max_rel:.1e} of its largest value, allowed "
-            f"are {bound:.0e}"
+            f"an output differs from {than} by {found.beyond_rounding:.1e} of its largest value, "
+            f"allowed are {bound:.0e}"
         )
     if lost := _lost_channels(found):
         return f"{lost}, against {than}"

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ArtifactError, ExportError, first_line
+from greenbatch.exporter.bfloat16 import with_network_dtypes, without_kernels
 from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.onnx_file.external_data import external_tensors, location_of
 from greenbatch.exporter.onnx_file.inputs import ImageInput, find_inputs
 from greenbatch.exporter.onnx_file.reading import opsets, read_model, read_with_weights
 from greenbatch.exporter.outputs.observed import BATCHES, follows_batch, observe
 from greenbatch.models import InputSpec
+from greenbatch.models.inputs import tensors_of
 from greenbatch.models.onnx_session import open_session
 from greenbatch.models.output_rows import Array
 from greenbatch.records import TensorSpec
@@ -58,6 +60,7 @@ class OnnxFacts:
     ir_version: int
     nodes: int
     parameters: int
+    inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     data_files: tuple[str, ...] = ()
 
@@ -93,6 +96,7 @@ def inspect(path: Path | str, input: InputSpec | None = None) -> OnnxFacts:
         ir_version=model.ir_version,
         nodes=len(model.graph.node),
         parameters=_parameters(model),
+        inputs=with_network_dtypes(tensors_of(found.spec), model),
         outputs=outputs,
         data_files=tuple(sorted({location_of(tensor) for tensor in external_tensors(model)})),
     )
@@ -129,6 +133,11 @@ def _open(path: Path, model: "onnx.ModelProto", repaired: bool) -> "ort.Inferenc
         source = read_with_weights(path).SerializeToString() if repaired else path
         return open_session(source, may_be_half=True)
     except Exception as error:  # ONNX Runtime's errors have no common root
+        if lacking := without_kernels(model):
+            raise ArtifactError(
+                f"{path} does not run: {lacking}; export it in float32, and choose the precision "
+                "with --precision"
+            ) from error
         custom = ", ".join(sorted({node.domain for node in model.graph.node} - {"", "ai.onnx"}))
         hint = f" (it uses operators of {custom})" if custom else ""
         raise ArtifactError(

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from greenbatch.exporter.bfloat16 import cast_ends
 from greenbatch.exporter.onnx_file.scopes import copied, reads, unused
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ def repair(model: "onnx.ModelProto") -> bool:
 
     Sizes of inputs below 1 become open, as they are meant. A graph without a name gets one, nodes
     stand in the order in which they run, nodes of one name get names of their own, and of equal
-    constants of one name one stays.
+    constants of one name one stays. Inputs and outputs in bfloat16 become float32, see
+    `greenbatch.exporter.bfloat16.cast_ends`.
 
     Args:
         model: Its weights need not be loaded.
@@ -24,7 +26,7 @@ def repair(model: "onnx.ModelProto") -> bool:
     changed = False
     for step in (_name, _open_sizes, _sort, _name_nodes, _drop_twins):
         changed |= step(model.graph)
-    return changed
+    return cast_ends(model) or changed
 
 
 def _name(graph: "onnx.GraphProto") -> bool:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ExportError
+from greenbatch.exporter.bfloat16 import with_network_dtypes
 from greenbatch.exporter.outputs.positions import position_outputs, sized_by_data
+from greenbatch.exporter.outputs.rounded import rounded_outputs
 from greenbatch.models.inputs import synthetic_inputs
 from greenbatch.models.output_rows import Array
 from greenbatch.records import BATCH_AXIS, InputSpec, TensorSpec
@@ -52,7 +54,7 @@ def observe(
     runs = [_run(run, input_spec, size, _SEEDS[0]) for size in batches]
     if data_sized:
         runs.append(_run(run, input_spec, batches[0], _SEEDS[1]))
-    positions = position_outputs(graph)
+    positions, rounded = position_outputs(graph), rounded_outputs(graph)
     sizes = [one.batch_size for one in runs]
     specs = []
     for output, seen in zip(
@@ -65,9 +67,10 @@ def observe(
                 dtype=seen[0].dtype.name,
                 dims=_dims(sizes, seen, open_axes),
                 index=output.name in positions,
+                rounded=rounded.get(output.name, ""),
             )
         )
-    specs = _with_count_names(specs)
+    specs = list(with_network_dtypes(_with_count_names(specs), graph))
     if any(spec.counted for spec in specs) and len(batches) > 1:
         alone = [_run(run, input_spec, 1, seed) for seed in _SEEDS]
         return tuple(_with_image_column(spec, at, alone, runs) for at, spec in enumerate(specs))

@@ -6,11 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ParityError
+from greenbatch.exporter.bfloat16 import bfloat16_tensors
 from greenbatch.exporter.causes import innermost_line
 from greenbatch.exporter.onnx_file.reading import save, with_outputs
 from greenbatch.exporter.rebatch.mixing import first_mixing, images_reached
 from greenbatch.exporter.rebatch.weights import draw, with_constants
-from greenbatch.models.agreement import Difference, apart, compare, fault_of_form
+from greenbatch.models.agreement import (
+    ROUNDED,
+    Difference,
+    apart,
+    compare,
+    fault_of_form,
+    least_variation,
+)
 from greenbatch.models.inputs import synthetic_inputs, tensors_of
 from greenbatch.models.onnx_session import open_session
 from greenbatch.models.output_rows import (
@@ -38,9 +46,6 @@ The same nodes run on the same numbers; only the choice of kernels may depend on
 
 ROWS_BOUND = 1e-3
 """The same for an image in a batch against that image alone: sums are blocked otherwise."""
-
-HALF_BOUND = 1e-2
-"""Both, where numbers have 10 bits or fewer behind the first: ten of their steps, 2**-10 each."""
 
 FEWEST_EQUAL = 0.99
 """Least share of positions, or of the rows of a set, that are equal: near ties may flip."""
@@ -119,7 +124,6 @@ def _compare(
 ) -> tuple[Parity, ...] | None:
     """Return a record for each batch size; ``None``: the outputs are the same for all images."""
     specs, count = claim.outputs, claim.batch or 1
-    _, rows_bound = _bounds(model, specs)
     new = _checked_runner(model, claim, staging)
     truth = None if original is model else _of_original(original, new, claim, staging)
     alone = [new([image]) for image in range(_IMAGES)]
@@ -131,10 +135,10 @@ def _compare(
         order = [(3 * i) % _IMAGES for i in range(size)]
         got = alone[order[0]] if size == 1 else new(order)
         rows = compare(specs, joined(specs, [alone[image] for image in order]), got)
-        if wrong := apart(rows, "its image run alone", rows_bound, FEWEST_EQUAL):
+        if wrong := apart(rows, "its image run alone", ROWS_BOUND, FEWEST_EQUAL):
             raise ParityError(
                 f"images of a batch reach each other in {claim.path}: at batch {size} {wrong}"
-                f"{_culprit(model, claim, staging, rows_bound)}; its network must treat each image "
+                f"{_culprit(model, claim, staging)}; its network must treat each image "
                 "by itself"
             )
         results.append((order, got, rows))
@@ -142,7 +146,7 @@ def _compare(
     for order, got, rows in results:  # afterwards: where images mix, they differ from these too
         right = joined(specs, [images[image] for image in order])
         error = compare(specs, right, got)
-        _check_same(error, len(order), rows_bound, claim)
+        _check_same(error, len(order), ROWS_BOUND, claim)
         records.append(
             Parity(
                 batch_size=len(order),
@@ -174,22 +178,11 @@ def _of_original(
         any(spec.image_column is not None or spec.batch_axis is not None for spec in group)
         for group in row_groups(specs)
     )
-    same_bound, _ = _bounds(original, specs)
     for group, wanted in list(zip(groups, truth, strict=True))[: 1 if separable else None]:
-        _check_same(compare(specs, wanted, new(group)), count, same_bound, claim)
+        _check_same(compare(specs, wanted, new(group)), count, SAME_BOUND, claim)
     if not separable:
         return None
     return [part(specs, whole, i, 1) for whole in truth for i in range(count)][:_IMAGES]
-
-
-def _bounds(model: "onnx.ModelProto", specs: Sequence[TensorSpec]) -> tuple[float, float]:
-    """Return the bounds for the same batch and for others, by the precision that is computed in."""
-    import onnx
-
-    halves = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
-    half = any(tensor.data_type in halves for tensor in model.graph.initializer)
-    half |= any(spec.dtype in {"float16", "bfloat16"} for spec in specs)
-    return (HALF_BOUND, HALF_BOUND) if half else (SAME_BOUND, ROWS_BOUND)
 
 
 def _check_same(found: Difference, count: int, bound: float, claim: Claim) -> None:
@@ -214,7 +207,10 @@ def _vary(specs: Sequence[TensorSpec], images: Sequence[Outputs]) -> bool:
         elif spec.batch_axis is not None:
             rows = np.concatenate([by_image(spec, value) for value in values]).astype(np.float64)
             largest = float(np.abs(rows).max(initial=0)) or 1.0
-            if rows.size and float(rows.std(axis=0).max()) / largest >= _VARIES:
+            if (
+                rows.size
+                and float(rows.std(axis=0).max()) / largest >= least_variation(spec) + _VARIES
+            ):
                 return True
     return False
 
@@ -267,9 +263,11 @@ def _runner(
     return run
 
 
-def _culprit(model: "onnx.ModelProto", claim: Claim, staging: Path, bound: float) -> str:
+def _culprit(model: "onnx.ModelProto", claim: Claim, staging: Path) -> str:
     batched = [spec.name for spec in tensors_of(claim.input) if spec.batch_axis is not None]
-    made = images_reached(model, batched)
+    hidden = bfloat16_tensors(model)  # ONNX Runtime does not hand them over
+    made = {k: node for k, node in images_reached(model, batched).items() if k not in hidden}
+    bound = ROUNDED if any(spec.rounded for spec in claim.outputs) else ROWS_BOUND
     return first_mixing(made, _runner(model, claim, list(made), staging), bound)
 
 

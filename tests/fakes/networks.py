@@ -92,6 +92,28 @@ class Brief(nn.Module):
         return images.mean((2, 3)).bfloat16()
 
 
+class BriefBeside(nn.Module):
+    """Puts out float32, and bfloat16 beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, CLASSES)
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Map images (N, C, H, W) to logits (N, classes) and an embedding (N, 3)."""
+        means = images.mean((2, 3))
+        return {"logits": self.head(means), "embedding": means.bfloat16()}
+
+
+class Autocast(BriefBeside):
+    """Computes in bfloat16, as a forward with torch.autocast does."""
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Map images (N, C, H, W) to logits (N, classes) and an embedding (N, 3)."""
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(images)
+
+
 class Viewed(nn.Module):
     """Holds the batch size that it was traced with in a view, behind one that does not."""
 

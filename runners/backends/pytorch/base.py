@@ -143,7 +143,8 @@ class TorchBackend:
         """Build the network on the device, in the cell's precision and layout."""
         module = self._on_device(task)
         self._placement = dict(Counter(p.device.type for p in module.parameters()))
-        return _with_ends(module, self._precision, bool(self._set.get("channels_last")))
+        cast = any(output.network_dtype for output in task.manifest.outputs)
+        return _with_ends(module, self._precision, bool(self._set.get("channels_last")), cast)
 
     def _on_device(self, task: Task) -> "nn.Module":
         from safetensors.torch import load_file
@@ -351,8 +352,16 @@ def _own_network(task: Task) -> "nn.Module":
     return network.module
 
 
-def _with_ends(module: "nn.Module", precision: str, channels_last: bool) -> "nn.Module":
-    """Return a module that takes and gives float32, and computes in the precision and layout."""
+def _with_ends(
+    module: "nn.Module", precision: str, channels_last: bool, cast: bool = False
+) -> "nn.Module":
+    """Return a module that takes and gives float32, and computes in the precision and layout.
+
+    Args:
+        module: The network.
+        precision, channels_last: How it is to compute.
+        cast: Whether it gives bfloat16 by itself, which the artifact casts.
+    """
     import torch
     from torch import nn
 
@@ -360,15 +369,18 @@ def _with_ends(module: "nn.Module", precision: str, channels_last: bool) -> "nn.
     layout = torch.channels_last if channels_last else torch.contiguous_format
     module = module.to(dtype).to(memory_format=layout)
 
+    plain = dtype is torch.float32 and not channels_last
+
     def taken(value: torch.Tensor) -> torch.Tensor:
-        if not value.is_floating_point():
+        if plain or not value.is_floating_point():
             return value
         if value.ndim == 4:
             return value.to(dtype=dtype, memory_format=layout)
         return value.to(dtype)
 
     def given(value: torch.Tensor) -> torch.Tensor:
-        return value.float() if value.is_floating_point() else value
+        own = value.dtype == torch.bfloat16 if plain else value.is_floating_point()
+        return value.float() if own else value
 
     class WithEnds(nn.Module):
         def __init__(self) -> None:
@@ -381,8 +393,7 @@ def _with_ends(module: "nn.Module", precision: str, channels_last: bool) -> "nn.
                 return given(returned)
             return {name: given(value) for name, value in flatten(returned).items()}
 
-    plain = dtype is torch.float32 and not channels_last
-    return module if plain else WithEnds().eval()
+    return module if plain and not cast else WithEnds().eval()
 
 
 def _capture(forward: "Forward", inputs: "Sequence[torch.Tensor]") -> "Forward":

@@ -161,6 +161,11 @@ class TensorSpec:
             not, never near.
         image_column: Of an output whose rows the data decide, the column that holds the number of
             the row's image in the batch; ``None``: no column does.
+        network_dtype: Element type in the network itself, where a Cast lies between it and the end
+            of the graph: ``bfloat16``. Empty: ``dtype``.
+        rounded: Of an output, the least exact of ``float16`` and ``bfloat16`` that the network
+            holds numbers in which lead to it; empty: none. Runtimes round such numbers at other
+            places, or not at all.
     """
 
     name: str
@@ -168,6 +173,8 @@ class TensorSpec:
     dims: tuple[int | str, ...]
     index: bool = False
     image_column: int | None = None
+    network_dtype: str = ""
+    rounded: str = ""
 
     @property
     def batch_axis(self) -> int | None:

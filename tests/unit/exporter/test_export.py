@@ -21,7 +21,7 @@ from greenbatch.models.artifacts import load_artifact, read_manifest
 from greenbatch.models.weights import checkpoints
 from greenbatch.models.weights.load import Weights, WeightsApplied, load_weights
 from greenbatch.records import Manifest
-from tests.fakes.networks import SPEC, Brief, Constant, Convolutional, Frozen, Infinite, Unrolled
+from tests.fakes.networks import SPEC, Constant, Convolutional, Frozen, Infinite, Unrolled
 
 pytestmark = pytest.mark.slow
 ORIGIN = Origin(WeightsApplied("random", "seed 0"), "0" * 64)
@@ -105,7 +105,6 @@ def test_weights_file_holds_what_the_network_computes_with(
 @pytest.mark.parametrize(
     ("module", "error", "says"),
     [
-        (Brief(), ExportError, r"is bfloat16, .* with \.float\(\)"),
         (Constant(), ParityError, "do not vary between images"),
         (Infinite(), ExportError, "not finite"),
         (Frozen(), ExportError, "batch"),

@@ -350,15 +350,12 @@ def test_a_length_of_0_or_none_is_what_the_sizes_need(
     np.testing.assert_array_equal(onnx.numpy_helper.to_array(weight).ravel(), values)
 
 
-@pytest.mark.parametrize("kind", ["BFLOAT16", "STRING"])
-def test_an_output_that_is_no_numbers_in_python_is_refused_by_its_type(
-    kind: str, tmp_path: Path
-) -> None:
-    made = model(out_kind=TensorProto.DataType.Value(kind))
+def test_an_output_that_is_no_numbers_in_python_is_refused_by_its_type(tmp_path: Path) -> None:
+    made = model(out_kind=TensorProto.STRING)
     made.graph.node[2].output[0] = "numbers"
-    cast = helper.make_node("Cast", ["numbers"], ["logits"], to=TensorProto.DataType.Value(kind))
+    cast = helper.make_node("Cast", ["numbers"], ["logits"], to=TensorProto.STRING)
     made.graph.node.append(cast)
-    refused(put(tmp_path, made), f"output logits of {tmp_path}/net.onnx is tensor({kind.lower()})")
+    refused(put(tmp_path, made), f"output logits of {tmp_path}/net.onnx is tensor(string)")
 
 
 def test_an_output_without_sizes_is_taken(tmp_path: Path) -> None:

@@ -119,7 +119,14 @@ def test_a_channel_of_noise_is_not_compared() -> None:
 
 
 NEAR = Difference(
-    max_abs=0, mean_abs=0, max_rel=1e-3, cosine=1, top1_agreement=None, equal=0.95, channels=0.99
+    max_abs=0,
+    mean_abs=0,
+    max_rel=1e-3,
+    beyond_rounding=1e-3,
+    cosine=1,
+    top1_agreement=None,
+    equal=0.95,
+    channels=0.99,
 )
 
 
@@ -128,8 +135,8 @@ NEAR = Difference(
     [
         (NEAR, None),
         (replace(NEAR, equal=None, channels=None), None),
-        (replace(NEAR, max_rel=2e-3), "differs from torch by 2.0e-03 of its largest value"),
-        (replace(NEAR, max_rel=math.nan), "differs from torch by nan"),
+        (replace(NEAR, beyond_rounding=2e-3), "differs from torch by 2.0e-03 of its largest value"),
+        (replace(NEAR, beyond_rounding=math.nan), "differs from torch by nan"),
         (replace(NEAR, channels=0.98), "2.0% of an output's channels are lost, .*, against torch"),
         (
             replace(NEAR, equal=0.9),

@@ -13,7 +13,6 @@ from greenbatch import units
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import ArtifactError
 from greenbatch.models.agreement import FEWEST_EQUAL, is_classifier
-from greenbatch.models.inputs import tensors_of
 
 if TYPE_CHECKING:
     from greenbatch.exporter.onnx_file.inspection import OnnxFacts
@@ -74,6 +73,8 @@ def print_export(
     if not is_classifier(manifest.outputs) and not (rebatched and rebatched.was):
         for output in manifest.outputs:
             echo(f"  {_described(output, fixed=False)}")
+    for line in _cast(manifest.inputs, manifest.outputs):
+        echo(f"  {line}")
     if kept := manifest.kept_in_fp32:
         more = f" and {len(kept) - _MOST_KEPT} more" if len(kept) > _MOST_KEPT else ""
         echo(
@@ -122,6 +123,16 @@ def _against(manifest: "Manifest") -> str:
     return f"against fp32: {', '.join(shown)}, over {units.count(found.images, 'image')}"
 
 
+def _cast(inputs: "Sequence[TensorSpec]", outputs: "Sequence[TensorSpec]") -> Iterator[str]:
+    """Say which inputs and outputs have another type in the network, a line for each."""
+    for tensor in inputs:
+        if kind := tensor.network_dtype:
+            yield f"input {tensor.name}: {kind} in the network; a Cast rounds the {tensor.dtype}"
+    for tensor in outputs:
+        if kind := tensor.network_dtype:
+            yield f"output {tensor.name}: {kind} in the network; a Cast makes it {tensor.dtype}"
+
+
 def _described(output: "TensorSpec", *, fixed: bool) -> str:
     """Say what an output is; where the batch is fixed, none of its axes is known to be it."""
     kind = ", positions" if output.index else ""
@@ -142,7 +153,7 @@ def description(facts: "OnnxFacts", given: Sequence[str]) -> Iterator[str]:
         f"{facts.path}: {units.count(facts.nodes, 'node')}, opset {facts.opset}, "
         f"{units.count(facts.parameters, 'parameter')}"
     )
-    image, *others = tensors_of(facts.input)
+    image, *others = facts.inputs
     axes = " x ".join(_AXES[axis] for axis in facts.input.layout)
     yield f"  input {image.name}: {image.dtype} {_dims(image)} (batch x {axes})"
     for tensor, other in zip(others, facts.input.others, strict=True):
@@ -150,6 +161,8 @@ def description(facts: "OnnxFacts", given: Sequence[str]) -> Iterator[str]:
         yield f"  input {tensor.name}: {tensor.dtype} {_dims(tensor)}, {value}"
     for output in facts.outputs:
         yield f"  {_described(output, fixed=facts.batch is not None)}"
+    for line in _cast(facts.inputs, facts.outputs):
+        yield f"  {line}"
     if facts.batch is None:
         yield "  the batch axis is free"
     else:
@@ -215,7 +228,9 @@ def _rewritten(manifest: "Manifest", rebatched: "Rebatched") -> Iterator[str]:
                     before = _dims_at(tensor, rebatched.was)
                     yield f"{what} {tensor.name}: {before} becomes {_dims(tensor)}"
     elif not rebatched.changes:
-        yield "its batch axis is free already, and nothing was rewritten"
+        cast = any(_cast(manifest.inputs, manifest.outputs))
+        rest = "nothing but these was rewritten" if cast else "nothing was rewritten"
+        yield f"its batch axis is free already, and {rest}"
     yield from rebatched.changes[:_MOST_CHANGES]
     if (more := len(rebatched.changes) - _MOST_CHANGES) > 0:
         yield f"and {more} more; --json lists them all"
@@ -255,7 +270,13 @@ def event(
         "rows_rel": max(parity.rows_rel for parity in manifest.parity),
         "weights": f"{manifest.weights.kind} ({manifest.weights.detail})",
         "outputs": [
-            {"name": o.name, "dtype": o.dtype, "dims": list(o.dims), "positions": o.index}
+            {
+                "name": o.name,
+                "dtype": o.dtype,
+                "network_dtype": o.network_dtype or o.dtype,
+                "dims": list(o.dims),
+                "positions": o.index,
+            }
             for o in manifest.outputs
         ],
         "fidelity": asdict(manifest.fidelity) if manifest.fidelity else None,

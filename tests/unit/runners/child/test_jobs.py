@@ -91,6 +91,23 @@ def test_outputs_beyond_the_precisions_bound_are_refused(
     assert "it is not timed" in str(refused.value)
 
 
+def test_an_output_that_the_network_rounds_may_become_the_next_number_of_bfloat16(
+    tmp_path: Path,
+) -> None:
+    wanted = np.zeros((4, CLASSES), np.float32)
+    wanted[:, 0] = 1
+    reference = reference_of(tmp_path / "reference.npz", logits=wanted)
+    outputs = [replace(OUTPUTS[0], rounded="bfloat16")]
+    manifest = SimpleNamespace(outputs=outputs, model="alexnet")
+    rounded = replace(task("fp32", 4), manifest=cast("Manifest", manifest))
+    next_one = wanted * np.float32(1 + 2**-7)
+    assert agreement_of({"logits": next_one}, rounded, reference).max_rel == 2**-7
+    with pytest.raises(MeasurementError, match=r"differ by 1\.6e-02 of the largest value"):
+        agreement_of({"logits": wanted * np.float32(1 + 2**-6)}, rounded, reference)
+    with pytest.raises(MeasurementError, match=r"differ by 7\.8e-03 of the largest value"):
+        agreement_of({"logits": next_one}, task("fp32", 4), reference)
+
+
 def test_an_int8_artifact_that_this_processor_computes_wrongly_is_not_timed(tmp_path: Path) -> None:
     exact = np.random.default_rng(0).standard_normal((4, CLASSES))
     reference = reference_of(tmp_path / "exact.npz", logits=exact)

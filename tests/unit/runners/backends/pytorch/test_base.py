@@ -23,6 +23,7 @@ from greenbatch.runners.backends.pytorch.compiled import TorchCompiled
 from greenbatch.runners.backends.pytorch.eager import TorchEager
 from greenbatch.testing.outputs import only_output
 from tests.fakes import own_networks
+from tests.fakes.networks import BriefBeside
 
 BATCH = 3
 SOURCE = "tests.fakes.own_networks:build"
@@ -344,3 +345,16 @@ def test_a_captured_graph_is_replayed_over_the_same_buffer_only(
     assert log[-2:] == ["replay", "replay"]
     with pytest.raises(AssertionError, match="captured with"):
         replayed(torch.ones(1))
+
+
+def test_a_network_that_gives_bfloat16_gives_float32_as_its_artifact_does() -> None:
+    images = torch.rand(2, 3, 4, 4)
+    network = BriefBeside().eval()
+    wanted = network(images)
+    got = base._with_ends(network, "fp32", channels_last=False, cast=True)(images)
+    assert {name: value.dtype for name, value in got.items()} == {
+        "logits": torch.float32,
+        "embedding": torch.float32,
+    }
+    assert torch.equal(got["embedding"], wanted["embedding"].float())
+    assert torch.equal(got["logits"], wanted["logits"])
