@@ -21,6 +21,7 @@ from greenbatch.cli.options import (
     WaitMachine,
     WaitQuiet,
     Weights,
+    by_comma,
     parse_batch_sizes,
     parse_rates,
     parse_settings,
@@ -56,20 +57,25 @@ def bench(
     provider: Annotated[
         list[str] | None,
         typer.Option(
-            help="Execution provider: cpu, cuda, tensorrt, openvino, ... Repeatable. "
-            "Default: cuda if it is usable, else cpu."
+            callback=by_comma,
+            help="Execution provider: cpu, cuda, tensorrt, openvino, ... Repeatable, or with "
+            "commas. Default: cuda if it is usable, else cpu.",
         ),
     ] = None,
     runtime: Annotated[
         list[str] | None,
         typer.Option(
+            callback=by_comma,
             help="Runtime: onnxruntime, torch, torch-compile, openvino, ... (see 'gb "
-            "doctor'). Repeatable. Default: onnxruntime and torch."
+            "doctor'). Repeatable, or with commas. Default: onnxruntime and torch.",
         ),
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="Precision: fp32, fp16, bf16 or int8. Repeatable. Default: fp32."),
+        typer.Option(
+            callback=by_comma,
+            help="Precision: fp32, fp16, bf16 or int8. Repeatable, or with commas. Default: fp32.",
+        ),
     ] = None,
     batch_sizes: Annotated[
         str | None,
@@ -80,8 +86,10 @@ def bench(
     scenario: Annotated[
         list[str] | None,
         typer.Option(
+            callback=by_comma,
             help="Load pattern. offline: batches run back to back. server: single requests "
-            "arrive and are batched; requires --rate. Repeatable. Default: offline."
+            "arrive and are batched; requires --rate. Repeatable, or with commas. Default: "
+            "offline.",
         ),
     ] = None,
     rate: Annotated[
@@ -91,8 +99,9 @@ def bench(
     policy: Annotated[
         list[str] | None,
         typer.Option(
+            callback=by_comma,
             help="Batching policy of the server scenario: fixed:N, greedy:N or "
-            "dynamic:N:WAIT, e.g. dynamic:16:5ms. Repeatable. Default: greedy:16."
+            "dynamic:N:WAIT, e.g. dynamic:16:5ms. Repeatable, or with commas. Default: greedy:16.",
         ),
     ] = None,
     arrivals: Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenbatch import units
+from greenbatch.cli.options import by_comma
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import UnknownNameError
 from greenbatch.extras import EXTRAS, require
@@ -34,7 +35,10 @@ def evaluate(
     ],
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="Precision: fp32, fp16, bf16 or int8. Repeatable. Default: fp32."),
+        typer.Option(
+            callback=by_comma,
+            help="Precision: fp32, fp16, bf16 or int8. Repeatable, or with commas. Default: fp32.",
+        ),
     ] = None,
     artifacts: Annotated[Path, typer.Option(help="Folder of exported artifacts.")] = Path(
         "artifacts"

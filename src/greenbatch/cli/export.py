@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenbatch import units
+from greenbatch.cli.options import by_comma
 from greenbatch.cli.output.export import gpu_notes, placement_of, print_export
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import ArtifactError, ExportError, UnknownNameError, UsageError
@@ -38,7 +39,9 @@ def export(
     family: Annotated[
         list[str] | None,
         typer.Option(
-            help="Export all models of this family, e.g. resnet, detection or all. Repeatable."
+            callback=by_comma,
+            help="Export all models of this family, e.g. resnet, detection or all. Repeatable, or "
+            "with commas.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the artifacts.")] = Path("artifacts"),
@@ -52,8 +55,9 @@ def export(
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            help="Precision: fp32, fp16, bf16 or int8. Repeatable. The fp32 artifact is "
-            "always exported."
+            callback=by_comma,
+            help="Precision: fp32, fp16, bf16 or int8. Repeatable, or with commas. The fp32 "
+            "artifact is always exported.",
         ),
     ] = None,
     calibration: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from greenbatch.cli.options import by_comma
 from greenbatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ def models(
     family: Annotated[
         list[str] | None,
         typer.Option(
+            callback=by_comma,
             help="List only this family, e.g. resnet or detection; 'all' lists all families. "
-            "Repeatable. Default: classification."
+            "Repeatable, or with commas. Default: classification.",
         ),
     ] = None,
     max_parameters: Annotated[

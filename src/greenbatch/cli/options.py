@@ -8,6 +8,20 @@ import typer
 
 from greenbatch.errors import UsageError
 
+
+def by_comma(values: list[str] | None) -> list[str] | None:
+    """Split the values of a repeatable option at their commas.
+
+    Each is given on, one that is empty too: it is not the default.
+
+    >>> by_comma(["fp32, int8", "bf16"])
+    ['fp32', 'int8', 'bf16']
+    """
+    if values is None:
+        return None
+    return [word.strip() for value in values for word in value.split(",")]
+
+
 AllowDifference = Annotated[
     list[str] | None,
     typer.Option(

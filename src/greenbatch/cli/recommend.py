@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenbatch.cli.compare import NOT_DECIDED
+from greenbatch.cli.options import by_comma
 from greenbatch.cli.output.next_steps import suggest_serving
 from greenbatch.cli.output.printing import note
 from greenbatch.errors import FileError, RunError, UnknownNameError, UsageError
@@ -46,13 +47,25 @@ def recommend(
         ),
     ] = "poisson",
     model: Annotated[
-        list[str] | None, typer.Option(help="Model to consider. Repeatable. Default: all.")
+        list[str] | None,
+        typer.Option(
+            callback=by_comma,
+            help="Model to consider. Repeatable, or with commas. Default: all.",
+        ),
     ] = None,
     backend: Annotated[
-        list[str] | None, typer.Option(help="Backend to consider. Repeatable. Default: all.")
+        list[str] | None,
+        typer.Option(
+            callback=by_comma,
+            help="Backend to consider. Repeatable, or with commas. Default: all.",
+        ),
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="Precision to consider. Repeatable. Default: all.")
+        list[str] | None,
+        typer.Option(
+            callback=by_comma,
+            help="Precision to consider. Repeatable, or with commas. Default: all.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the simulation.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,

@@ -18,6 +18,7 @@ from greenbatch.cli.options import (
     Trust,
     ValidationImages,
     WaitMachine,
+    by_comma,
     named_values,
     parse_batch_sizes,
     parse_wait,
@@ -52,7 +53,11 @@ def train(
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="Precision: fp32, amp-fp16 or amp-bf16. Repeatable. Default: fp32."),
+        typer.Option(
+            callback=by_comma,
+            help="Precision: fp32, amp-fp16 or amp-bf16. Repeatable, or with commas. Default: "
+            "fp32.",
+        ),
     ] = None,
     setting: Annotated[
         list[str] | None,
@@ -82,7 +87,10 @@ def train(
     ] = None,
     provider: Annotated[
         list[str] | None,
-        typer.Option(help="Execution provider: cpu or cuda. Repeatable. Default: cpu."),
+        typer.Option(
+            callback=by_comma,
+            help="Execution provider: cpu or cuda. Repeatable, or with commas. Default: cpu.",
+        ),
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(help="Resize images to this height and width in pixels.")

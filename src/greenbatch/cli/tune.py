@@ -18,6 +18,7 @@ from greenbatch.cli.options import (
     Trust,
     ValidationImages,
     WaitMachine,
+    by_comma,
     named_values,
     parse_wait,
 )
@@ -47,9 +48,10 @@ def tune(
     strategy: Annotated[
         list[str] | None,
         typer.Option(
+            callback=by_comma,
             help="Search strategy: grid, random, gp (Bayesian, Gaussian process), gp-pi (the same "
-            "by probability of improvement) or tpe (Bayesian, Parzen estimators). Repeatable. "
-            "Default: grid, random and gp."
+            "by probability of improvement) or tpe (Bayesian, Parzen estimators). Repeatable, "
+            "or with commas. Default: grid, random and gp.",
         ),
     ] = None,
     trials: Annotated[

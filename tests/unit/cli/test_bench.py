@@ -42,6 +42,20 @@ def test_a_budget_is_the_default_where_no_option_sets_the_design(
     assert ("of measuring time" in shown) == first.startswith("measuring")
 
 
+def test_a_list_may_have_commas_or_an_option_for_each(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    design = ("bench", "alexnet", "--provider", "cpu", "--full", "--dry-run", "--batch-sizes", "1")
+    lists = ("--runtime", "onnxruntime,openvino", "--precision", "fp32, int8")
+    each = [*("--runtime", "onnxruntime", "--runtime", "openvino")]
+    each += ["--precision", "fp32", "--precision", "int8"]
+    assert gb(capsys, *design, *lists) == gb(capsys, *design, *each)
+    for empty in ("", "fp32,"):
+        code, _, said = gb(capsys, *design, "--precision", empty)
+        assert (code, "is '': input should be 'fp32'" in said) == (2, True)
+
+
 def test_a_study_file_has_the_budget_that_it_states(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
