@@ -137,7 +137,7 @@ def _check(path: Path, artifact: Artifact) -> None:
         )
     if manifest.precision == "int8" and manifest.proved_with not in (IN_FLOAT, instruction_set()):
         judged = draw_images(manifest.input, count=fidelity.ARITHMETIC_IMAGES)[1]
-        fidelity.check_arithmetic(artifact.path, judged, manifest.outputs, manifest.model)
+        fidelity.check_arithmetic(artifact.path, judged, manifest.outputs, manifest.model, again)
 
 
 def _data_files(model: "onnx.ModelProto") -> set[str]:

@@ -382,12 +382,13 @@ def _lost_channels(found: Difference) -> str | None:
     )
 
 
-def arithmetic_fault(found: Difference, model: str) -> str | None:
+def arithmetic_fault(found: Difference, model: str, again: str) -> str | None:
     """Say in a sentence that a processor computes an int8 artifact wrongly, if it does.
 
     Args:
         found: Of the artifact as it is run, against itself computed in float32.
         model: Of the artifact.
+        again: The command that makes the artifact.
     """
     if found.cosine >= LOWEST_ARITHMETIC_COSINE:
         return None
@@ -395,6 +396,5 @@ def arithmetic_fault(found: Difference, model: str) -> str | None:
         f"{model} in int8 is computed wrongly on this processor ({instruction_set()}): the lowest "
         f"cosine similarity of an image's outputs with those of the same artifact in float32 "
         f"arithmetic is {found.cosine:.3f}, wanted is at least {LOWEST_ARITHMETIC_COSINE:g}; most "
-        "likely products saturate in 16 bits: make it again with "
-        f"'gb export {model} --precision int8'"
+        f"likely products saturate in 16 bits: make it again with '{again}'"
     )

@@ -226,9 +226,9 @@ def _check_arithmetic(
         MeasurementError: Its products saturate here, and its accuracy would be another network's.
     """
     wanted = _open(artifact, "cpu", threads, optimise=False)(images)
-    if wrong := arithmetic_fault(
-        difference(wanted, logits[: len(wanted)]), artifact.manifest.model
-    ):
+    model = artifact.manifest.model
+    again = export_command(artifact.folder, model, "int8")
+    if wrong := arithmetic_fault(difference(wanted, logits[: len(wanted)]), model, again):
         raise MeasurementError(f"{wrong}; it is not evaluated")
 
 

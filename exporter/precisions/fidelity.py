@@ -237,6 +237,7 @@ def check_arithmetic(
     images: Images,
     outputs: Sequence[TensorSpec],
     name: str,
+    again: str,
     got: "Outputs | None" = None,
 ) -> None:
     """Check that this processor computes an int8 artifact as the artifact says.
@@ -249,6 +250,7 @@ def check_arithmetic(
         images: The first eight are used.
         outputs: What it puts out.
         name: Of the model.
+        again: The command that makes it.
         got: Its outputs for the images on this processor, where they are known already.
 
     Raises:
@@ -260,5 +262,5 @@ def check_arithmetic(
         got = run(path, some, outputs, f"{name} in int8")
     wanted = run(path, some, outputs, f"{name} in int8", optimise=False)
     found = agreement.compare(outputs, wanted, part(outputs, got, 0, len(some)), "int8")
-    if wrong := arithmetic_fault(found, name):
+    if wrong := arithmetic_fault(found, name, again):
         raise ParityError(wrong)

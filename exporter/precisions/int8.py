@@ -57,6 +57,7 @@ _QUANTISED_ALREADY = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"}
     | {"MatMulInteger", "DynamicQuantizeLinear"}
 )
+_WARNINGS, _ERRORS = 2, 3  # severities of ONNX Runtime; the first is its default
 _AT_ONCE = 4  # images in a batch of calibration: all activations of a batch are in memory
 
 
@@ -205,12 +206,16 @@ class _Reader:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep ONNX Runtime's advice, logged to the root logger and printed, from the user."""
+    """Keep ONNX Runtime's advice, logged by both of its loggers and printed, from the user."""
+    import onnxruntime as ort
+
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.CRITICAL)
+    ort.set_default_logger_severity(_ERRORS)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
+        ort.set_default_logger_severity(_WARNINGS)
         root.setLevel(level)

@@ -19,6 +19,7 @@ from greenbatch.exporter.precisions.job import (
 from greenbatch.exporter.precisions.sensitivity import choices
 from greenbatch.exporter.precisions.trials import QuantisedLoss, wanted_of
 from greenbatch.exporter.precisions.unquantised import without
+from greenbatch.models.artifacts import export_command
 
 # Methods of calibration and types of weights, in the order they are tried.
 _WAYS = {
@@ -134,6 +135,7 @@ def _prove(
     fidelity.judge(job.name, found, "int8")
     if here:
         images, specs = job.wanted.images, job.wanted.specs
-        fidelity.check_arithmetic(job.out_path, images, specs, job.name, got)
+        again = export_command(job.fp32.folder, job.name, "int8")
+        fidelity.check_arithmetic(job.out_path, images, specs, job.name, again, got)
     rows = checked_rows(job, optimise=here)
     return Converted(graph, found, rows, calibrated, kept)

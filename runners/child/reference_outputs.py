@@ -159,6 +159,7 @@ def check_arithmetic(outputs: Outputs, task: backends.Task, reference: Path | No
         MeasurementError: It computes something else.
     """
     from greenbatch.models.agreement import arithmetic_fault, compare
+    from greenbatch.models.artifacts import export_command
     from greenbatch.models.output_rows import part
 
     if reference is None:
@@ -167,5 +168,6 @@ def check_arithmetic(outputs: Outputs, task: backends.Task, reference: Path | No
     images = min(len(task.images), REFERENCE_IMAGES)
     wanted = _read_reference(reference, specs, images)
     found = compare(specs, wanted, part(specs, outputs, 0, images), "int8")
-    if wrong := arithmetic_fault(found, task.cell.model):
+    again = export_command(task.artifact.parent, task.cell.model, "int8")
+    if wrong := arithmetic_fault(found, task.cell.model, again):
         raise MeasurementError(f"{wrong}; it is not timed")

@@ -97,10 +97,10 @@ def test_the_emulated_processor_has_avx2_and_nothing_newer(emulated: Emulated) -
 def test_signed_weights_of_8_bits_saturate_there_and_are_refused(emulated: Emulated) -> None:
     key = STUDY_MODEL, SATURATING
     found = difference(emulated.exact[key], emulated.got[key])
-    refused = arithmetic_fault(found, STUDY_MODEL)
+    refused = arithmetic_fault(found, STUDY_MODEL, "gb export it")
     assert refused is not None
     assert "most likely products saturate in 16 bits" in refused
-    assert f"'gb export {STUDY_MODEL} --precision int8'" in refused
+    assert refused.endswith("'gb export it'")
 
 
 @pytest.mark.parametrize("weights", int8.WEIGHTS)
@@ -108,5 +108,5 @@ def test_signed_weights_of_8_bits_saturate_there_and_are_refused(emulated: Emula
 def test_an_artifact_holds_there(emulated: Emulated, network: str, weights: str) -> None:
     key = network, weights
     got = emulated.got[key]
-    assert arithmetic_fault(difference(emulated.exact[key], got), network) is None
+    assert arithmetic_fault(difference(emulated.exact[key], got), network, "") is None
     assert fault(difference(emulated.fp32[network], got), "int8") is None

@@ -119,7 +119,7 @@ def test_an_int8_artifact_that_this_processor_computes_wrongly_is_not_timed(tmp_
         check_arithmetic({"logits": saturated}, task("int8", 4), reference)
     sentence = str(refused.value)
     assert "most likely products saturate in 16 bits" in sentence
-    assert "make it again with 'gb export alexnet --precision int8'" in sentence
+    assert "make it again with 'gb export alexnet --precision int8 --out .'" in sentence
     assert "it is not timed" in sentence
 
 
