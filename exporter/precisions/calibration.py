@@ -68,6 +68,11 @@ class Images:
         return self.some(range(min(count, len(self))))
 
 
+def of_a_folder(stated: str) -> bool:
+    """Whether a manifest's ``calibration`` is on photographs, see `Images.data`."""
+    return bool(stated) and not stated.startswith(("synthetic (", "drawn ("))
+
+
 def images_for(manifest: Manifest) -> int:
     """Return how many images a network is judged by.
 

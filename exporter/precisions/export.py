@@ -3,13 +3,15 @@
 import hashlib
 import json
 import time
-from dataclasses import replace
+import warnings
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from greenbatch.errors import ArtifactError
-from greenbatch.exporter.precisions import convert
-from greenbatch.exporter.precisions.int8 import WEIGHTS
+from greenbatch.exporter.precisions import convert, int8
+from greenbatch.exporter.precisions.calibration import of_a_folder
 from greenbatch.exporter.publishing import Report, locked, publish, staging_folder
 from greenbatch.exporter.recipe import EXPORTER, RECIPE_SCHEMA, versions
 from greenbatch.models.agreement import FEWEST_CHANNELS
@@ -20,6 +22,8 @@ from greenbatch.records import Manifest
 IN_FLOAT = "float32"
 """What an int8 artifact for GPUs is proved with: no processor's products of 8 bits."""
 
+_DIGITS = 32  # of each of the two hashes of a recipe
+
 
 def export_lower(
     name: str,
@@ -29,18 +33,26 @@ def export_lower(
     calibration: Path | None = None,
     force: bool = False,
     on_step: Report | None = None,
-    processor: str = "cpu",
+    processor: str | None = None,
 ) -> Manifest:
     """Make an artifact of lower precision, unless it is there and made from the same fp32 one.
+
+    One in int8 that is there keeps its calibration and its processor, unless others are given.
 
     Args:
         name: Of a model whose fp32 artifact is in ``out_dir``.
         precision: One of `greenbatch.exporter.precisions.PRECISIONS`.
         out_dir: Folder of the artifacts.
-        calibration: Folder of photographs for int8; ``None``: seeded synthetic images.
+        calibration: Folder of photographs for int8; ``None``: seeded synthetic images, or what
+            an artifact that is there was calibrated on.
         force: Convert in any case.
         on_step: Is called with each step, in a few words.
-        processor: What int8 is for: ``cpu`` or ``gpu``.
+        processor: What int8 is for: ``cpu`` or ``gpu``; ``None``: as an artifact that is there,
+            else ``cpu``.
+
+    Warns:
+        UserWarning: One that was calibrated on photographs is made again on synthetic images, as
+            none are given.
 
     Raises:
         ArtifactError: There is no fp32 artifact, or it is damaged.
@@ -51,10 +63,20 @@ def export_lower(
     report = on_step or (lambda step: None)
     with locked(folder, name, report):
         fp32 = load_artifact(folder, name)
-        recipe = _recipe(fp32, precision, calibration, processor)
-        if not force and (manifest := _up_to_date(folder, name, precision, recipe)):
+        before = _sound(folder, name, precision)
+        given = calibration is not None or processor is not None
+        if processor is None:
+            processor = "gpu" if before and before.proved_with == IN_FLOAT else "cpu"
+        recipe = _Recipe.of(fp32, precision, calibration, processor)
+        if before and not force and recipe.made(before, exactly=given):
             report(f"{name} in {precision} is up to date")
-            return manifest
+            return before
+        if before and calibration is None and of_a_folder(before.calibration):
+            warnings.warn(
+                f"{name} in {precision} was calibrated on {before.calibration}; it is calibrated "
+                "on synthetic images now, give --calibration for others",
+                stacklevel=2,
+            )
         began = time.perf_counter()
         with staging_folder(folder, name) as staging:
             path = staging / f"{stem(name, precision)}.onnx"
@@ -76,7 +98,7 @@ def export_lower(
                 calibration=made.calibration,
                 proved_with=_proved_with(precision, processor),
                 kept_in_fp32=made.kept,
-                recipe=recipe,
+                recipe=str(recipe),
                 exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 export_s=round(time.perf_counter() - began, 3),
                 versions=versions(),
@@ -92,26 +114,51 @@ def _proved_with(precision: str, processor: str) -> str:
     return instruction_set() if processor == "cpu" else IN_FLOAT
 
 
-def _recipe(fp32: Artifact, precision: str, calibration: Path | None, processor: str) -> str:
-    """Return the hash of what a lower precision is made from."""
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """What a lower precision is made from, as two hashes: what a user chooses is the second."""
+
+    base: str
+    choice: str
+
+    def __str__(self) -> str:
+        """Return what a manifest holds."""
+        return self.base + self.choice
+
+    @classmethod
+    def of(cls, fp32: Artifact, precision: str, calibration: Path | None, processor: str) -> Self:
+        base = {
+            "exporter": EXPORTER,
+            "schema": RECIPE_SCHEMA,
+            "fp32": fp32.manifest.sha256,
+            "precision": precision,
+            "channels": FEWEST_CHANNELS,
+            "onnxruntime": versions().get("onnxruntime"),
+            **({"weights": int8.WEIGHTS} if precision == "int8" else {}),
+        }
+        return cls(_hash(base), _choice(precision, calibration, processor))
+
+    def made(self, manifest: Manifest, *, exactly: bool) -> bool:
+        """Whether an artifact was made by this recipe; not exactly: whatever a user chose."""
+        return manifest.recipe == str(self) or (
+            not exactly and manifest.recipe.startswith(self.base)
+        )
+
+
+def _choice(precision: str, calibration: Path | None, processor: str) -> str:
+    """Hash what a user may choose of int8."""
     images = sorted(calibration.rglob("*")) if calibration else []
-    ingredients = {
-        "exporter": EXPORTER,
-        "schema": RECIPE_SCHEMA,
-        "fp32": fp32.manifest.sha256,
-        "precision": precision,
-        "channels": FEWEST_CHANNELS,
-        "calibration": [[str(path), path.stat().st_size] for path in images if path.is_file()],
-        "onnxruntime": versions().get("onnxruntime"),
-        **({"weights": WEIGHTS} if precision == "int8" else {}),
-        **({"processor": processor} if precision == "int8" and processor != "cpu" else {}),
-    }
-    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+    files = [[str(path), path.stat().st_size] for path in images if path.is_file()]
+    return _hash([files, processor if precision == "int8" else ""])
 
 
-def _up_to_date(folder: Path, name: str, precision: str, recipe: str) -> Manifest | None:
+def _hash(ingredients: object) -> str:
+    text = json.dumps(ingredients, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def _sound(folder: Path, name: str, precision: str) -> Manifest | None:
     try:
-        manifest = load_artifact(folder, name, precision).manifest
+        return load_artifact(folder, name, precision).manifest
     except ArtifactError:  # missing or damaged: made again in either case
         return None
-    return manifest if manifest.recipe == recipe else None

@@ -62,14 +62,18 @@ def export(
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Folder of images for the int8 calibration. Default: synthetic images."),
+        typer.Option(
+            help="Folder of images for the int8 calibration. Default: synthetic images. An "
+            "artifact that is up to date keeps its own."
+        ),
     ] = None,
     int8_for: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Processor of the int8 artifact: cpu, or gpu for CUDA and TensorRT. Default: cpu."
+            help="Processor of the int8 artifact: cpu, or gpu for CUDA and TensorRT. Default: "
+            "that of the artifact that is there, else cpu."
         ),
-    ] = "cpu",
+    ] = None,
     input: Annotated[
         list[str] | None,
         typer.Option(
@@ -141,7 +145,8 @@ def export(
     listed = [name for each in family or [registry.CLASSIFICATION] for name in registry.names(each)]
     lower = _lower_precisions(precision, calibration, int8_for)
     chosen = list(dict.fromkeys(listed if every else models or registry.STUDY))
-    own = {} if every or not models else _own(chosen)
+    there = [] if every else [name for name in chosen if _is_there(name, out)]
+    own = {} if every or not models else _own([name for name in chosen if name not in there])
     if (input or name or dynamic_batch) and (len(own) != 1 or len(chosen) != 1):
         raise UsageError(
             "--input, --name and --dynamic-batch are for one network of your own at a time; "
@@ -158,7 +163,9 @@ def export(
             _export_own(source, out, weights, seed, given, named, dynamic_batch, as_json)
             for source, named, given in planned
         )
-        specs = [registry.find(text) for text in chosen if text not in own]
+        for each in there:
+            _show(each, out, weights, force and not lower, as_json)
+        specs = [registry.find(text) for text in chosen if text not in own and text not in there]
         if len(specs) == 1:
             _export_one(specs[0].name, out, weights, seed, force, as_json)
             kept.append(specs[0].name)
@@ -166,7 +173,7 @@ def export(
             if every:
                 specs.sort(key=lambda spec: spec.parameters)  # most are done soon
             code = _export_many(specs, out, weights, seed, force, jobs, memory, as_json, kept)
-        for each in (*kept[: len(planned)], *(spec.name for spec in specs)):
+        for each in (*kept[: len(planned)], *there, *(spec.name for spec in specs)):
             for wanted in lower:
                 failed = _export_lower(each, wanted, out, calibration, int8_for, force, as_json)
                 code = max(code, failed)
@@ -191,13 +198,13 @@ def _what_is_kept(proved: int, total: int, out: Path, anew: str, force: bool) ->
 
 
 def _lower_precisions(
-    names: list[str] | None, calibration: Path | None, int8_for: str
+    names: list[str] | None, calibration: Path | None, int8_for: str | None
 ) -> list[str]:
     """Return the precisions to make beside fp32, each once."""
     from greenbatch.exporter.precisions.int8 import PROCESSORS
     from greenbatch.records import PRECISIONS
 
-    if int8_for not in PROCESSORS:
+    if int8_for is not None and int8_for not in PROCESSORS:
         raise UnknownNameError("processor", int8_for, PROCESSORS)
     for name in names or ():
         if name not in PRECISIONS:
@@ -205,7 +212,7 @@ def _lower_precisions(
     lower = [name for name in dict.fromkeys(names or ()) if name != "fp32"]
     if calibration and "int8" not in lower:
         raise UsageError("--calibration needs --precision int8; add it, or remove --calibration")
-    if int8_for != PROCESSORS[0] and "int8" not in lower:
+    if int8_for is not None and "int8" not in lower:
         raise UsageError(
             f"--int8-for {int8_for} needs --precision int8; add it, or remove --int8-for"
         )
@@ -218,6 +225,32 @@ def _own(texts: Collection[str]) -> "dict[str, Source]":
 
     sources = {text: parse_source(text) for text in texts}
     return {text: source for text, source in sources.items() if source.kind != "torchvision"}
+
+
+def _is_there(name: str, out: Path) -> bool:
+    """Whether a name is that of an artifact of a user's own network in the folder."""
+    from greenbatch.models import registry
+    from greenbatch.models.artifacts import has_manifest
+
+    return name not in registry.names(registry.ALL) and has_manifest(out, name)
+
+
+def _show(name: str, out: Path, weights: str, force: bool, as_json: bool) -> None:
+    """Print an artifact of a user's own network, which is there.
+
+    Raises:
+        UsageError: It was to be made again, which needs its source.
+        ArtifactError: It is damaged.
+    """
+    from greenbatch.models.artifacts import export_command, load_artifact
+
+    if force or weights != "auto":
+        raise UsageError(
+            f"{name} is an artifact of your own network in {out}; to make it again, give its "
+            f"source: {export_command(out, name)}"
+        )
+    manifest = load_artifact(out, name).manifest
+    print_export(manifest, out, up_to_date=True, notes=gpu_notes(manifest, out), as_json=as_json)
 
 
 def _own_exports(
@@ -291,7 +324,7 @@ def _export_lower(
     precision: str,
     out: Path,
     calibration: Path | None,
-    int8_for: str,
+    int8_for: str | None,
     force: bool,
     as_json: bool,
 ) -> int:
@@ -302,7 +335,8 @@ def _export_lower(
     path = out / f"{name}-{precision}.json"
     before = path.read_bytes() if path.exists() else None
     try:
-        with Steps() as steps:
+        with Steps() as steps, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             manifest = export_lower(
                 name,
                 precision,
@@ -315,7 +349,7 @@ def _export_lower(
     except (ArtifactError, ExportError) as error:
         note(str(error))
         return ExportError.exit_code
-    notes = gpu_notes(manifest, out)
+    notes = [*_notes(caught), *gpu_notes(manifest, out)]
     print_export(
         manifest, out, up_to_date=before == path.read_bytes(), notes=notes, as_json=as_json
     )

@@ -32,21 +32,61 @@ def load_artifacts(study: "Study") -> Mapping[str, "Artifact"]:
 
 def export_models(study: "Study", listener: "Listener") -> Mapping[str, "Artifact"]:
     """Export what a study needs, in processes of their own: this one stays small and quiet."""
-    from greenbatch.models import ModelSpec, registry
+    from greenbatch.models import registry
 
     listener.on_step(f"exporting {', '.join(study.models)} (up-to-date artifacts are kept)")
     options = [f"--precision={name}" for name in study.precisions if name != "fp32"]
     drawn = [f"--weights={study.weights}", f"--seed={study.seed}"]
-    listed = [registry.find(name) for name in study.models if name in registry.names(registry.ALL)]
-    _export([spec for spec in listed if _stale(spec, study)], [*options, *drawn], study, listener)
-    for name in study.sources:  # how much memory each takes is not known: one at a time
-        if name not in study.exported:
-            spec = ModelSpec(name=name, family="own", parameters=0, weights="")
-            inputs = [f"--input={text}" for text in study.inputs.get(name, ())]
-            onnx = study.sources[name].lower().endswith(".onnx")
-            free = ["--dynamic-batch"] if onnx else []
-            _export([spec], [*options, *inputs, *free], study, listener)
+    known = registry.names(registry.ALL)
+    listed = [registry.find(name) for name in study.models if name in known]
+    stale = [spec for spec in listed if _stale(spec, study)]
+    for for_gpus, some in _by_processor(stale, study):
+        _export(some, [*options, *drawn, *for_gpus], study, listener)
+    for name in study.models:  # how much memory others take is not known: one at a time
+        if name not in known:
+            _export_own(name, options, study, listener)
     return load_artifacts(study)
+
+
+def _export_own(name: str, options: Sequence[str], study: "Study", listener: "Listener") -> None:
+    """Export a network of the user's, or what is missing beside an artifact that is there."""
+    from greenbatch.models import ModelSpec
+    from greenbatch.models.artifacts import has_manifest
+
+    folder, given = Path(study.artifacts_dir), list(options)
+    if source := _to_export(study).get(name):
+        given += [f"--input={text}" for text in study.inputs.get(name, ())]
+        given += ["--dynamic-batch"] if source.lower().endswith(".onnx") else []
+    elif all(has_manifest(folder, name, precision) for precision in study.precisions):
+        return
+    spec = ModelSpec(name=name, family="own", parameters=0, weights="")
+    ((for_gpus, some),) = _by_processor([spec], study)
+    _export(some, [*given, *for_gpus], study, listener)
+
+
+def _to_export(study: "Study") -> dict[str, str]:
+    """Return the sources of the networks that are not measured as they were exported."""
+    return {name: text for name, text in study.sources.items() if name not in study.exported}
+
+
+def _by_processor(
+    specs: "Sequence[ModelSpec]", study: "Study"
+) -> "list[tuple[list[str], list[ModelSpec]]]":
+    """Divide networks by what their int8 is made for: GPUs, if all of the study are of NVIDIA.
+
+    One that is there is kept as it is.
+    """
+    from greenbatch.models.artifacts import has_manifest
+    from greenbatch.runners import backends
+
+    if "int8" not in study.precisions or any(
+        backends.find(name).device != "cuda" for name in study.backends
+    ):
+        return [([], [*specs])] if specs else []
+    folder = Path(study.artifacts_dir)
+    there = [spec for spec in specs if has_manifest(folder, spec.name, "int8")]
+    missing = [spec for spec in specs if spec not in there]
+    return [each for each in (([], there), (["--int8-for=gpu"], missing)) if each[1]]
 
 
 def _stale(spec: "ModelSpec", study: "Study") -> bool:
@@ -67,7 +107,7 @@ def _export(
     if not specs:
         return
     extras.require(f"the export of {specs[0].name}", extras.EXTRAS["bench"])
-    plan = plan_exports(Path(study.artifacts_dir), options, len(specs), sources=study.sources)
+    plan = plan_exports(Path(study.artifacts_dir), options, len(specs), sources=_to_export(study))
     failed: list[Outcome] = []
     notes: dict[str, None] = {}
     with contextlib.closing(Fleet(plan).run(specs)) as running:

@@ -228,6 +228,23 @@ def test_outputs_of_other_kinds_are_named_and_no_logits_are_spoken_of(
 
 
 @pytest.mark.slow
+def test_an_artifact_of_ones_own_is_named_to_make_another_precision_of_it(
+    export: Export, tmp_path: Path
+) -> None:
+    onnx.save(onnx_networks.segmentation(), tmp_path / "street.onnx")
+    export(tmp_path / "street.onnx", "--input", "3x16x16")
+    code, shown, _ = export("street", "--precision", "fp16")
+    assert code == 0
+    assert "street-fp32.onnx: up to date" in shown
+    assert "street-fp16.onnx: exported in" in shown
+    for option in (["--force"], ["--weights", "random"]):
+        code, _, said = export("street", *option)
+        assert code == 2
+        assert "to make it again, give its source: gb export street.onnx --name street" in said
+    assert export("road", "--precision", "fp16")[2].startswith("gb: unknown model 'road'")
+
+
+@pytest.mark.slow
 def test_nodes_that_are_kept_in_fp32_are_listed(export: Export, tmp_path: Path) -> None:
     path = tmp_path / "overflowing.onnx"
     onnx.save(onnx_networks.overflowing(), path)

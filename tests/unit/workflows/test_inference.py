@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from greenbatch.design.study import Study
 from greenbatch.errors import ExportError, GreenbatchError, StudyError, UsageError
 from greenbatch.exporter.parallel import Fleet, Outcome
 from greenbatch.models import ModelSpec
@@ -60,6 +61,52 @@ def test_each_network_has_a_process_with_the_options_of_the_study(
         [*common, *drawn, "--", "resnet18"],
         [*common, "--name=nets_build", "--", "nets:build"],
     ]
+
+
+def test_int8_that_is_missing_is_made_for_gpus_if_all_of_the_study_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    exports = Exports(monkeypatch)
+    (tmp_path / "resnet18-int8.json").touch()  # kept as it is
+
+    def exported(*backends: str) -> dict[str, bool]:
+        exports.commands.clear()
+        study = Study(
+            models=("alexnet", "resnet18"),
+            backends=backends,
+            precisions=("int8",),
+            batch_sizes=(1,),
+            artifacts_dir=str(tmp_path),
+        )
+        study_artifacts.export_models(study, inference.Listener())
+        return {command[-1]: "--int8-for=gpu" in command for command in exports.commands}
+
+    cuda = ("onnxruntime-cuda", "onnxruntime-tensorrt")
+    assert exported(*cuda) == {"alexnet": True, "resnet18": False}
+    assert exported("onnxruntime-cuda", "onnxruntime-cpu") == dict.fromkeys(exported(*cuda), False)
+
+
+def test_another_precision_of_an_exported_network_needs_no_source(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    exports = Exports(monkeypatch)
+    (tmp_path / "mine-fp32.json").touch()
+    study = Study(
+        models=("mine",),
+        backends=("onnxruntime-cpu",),
+        precisions=("fp32", "fp16"),
+        batch_sizes=(1,),
+        sources={"mine": "nets:build"},
+        exported=("mine",),
+        artifacts_dir=str(tmp_path),
+    )
+    study_artifacts.export_models(study, inference.Listener())
+    ((*_, last),) = exports.commands
+    assert last == "mine"
+    (tmp_path / "mine-fp16.json").touch()
+    exports.commands.clear()
+    study_artifacts.export_models(study, inference.Listener())
+    assert exports.commands == []
 
 
 def test_a_note_that_concerns_all_is_reported_once(
