@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from greenbatch.errors import ArtifactError, UnknownNameError
 from greenbatch.exporter.publishing import Report, locked, publish, staging_folder
-from greenbatch.exporter.recipe import identities, recipe, versions
+from greenbatch.exporter.recipe import Recipe, identities, recipe, versions
 from greenbatch.models import ModelSpec, find
 from greenbatch.models.artifacts import load_artifact, sha256, stem
 from greenbatch.models.output_rows import Outputs
@@ -60,7 +60,7 @@ def export_model(
 
     An artifact is up to date if its manifest's recipe is one that the arguments lead to (see
     `greenbatch.exporter.recipe`) and its files have the hashes that the manifest states. That is
-    found out without importing torch.
+    found out without importing torch. ``auto`` keeps an artifact with weights of a file.
 
     Args:
         name: In the registry.
@@ -81,6 +81,7 @@ def export_model(
 
     Warns:
         WeightsWarning: ``auto`` found no published weights; the text is the same for all models.
+        UserWarning: An artifact with weights of a file is made again without them.
     """
     spec = find(name)
     choice = Weights.parse(weights)
@@ -97,12 +98,19 @@ def export_model(
         applied = load_weights(module, spec, choice, seed)
         if applied.note:
             warnings.warn(applied.note, WeightsWarning, stacklevel=6)
-        return module, Origin(applied, recipes[applied.kind])
+        return module, Origin(applied, str(recipes[applied.kind]))
 
     with locked(folder, name, report):
-        if not force and (manifest := _up_to_date(folder, name, precision, recipes)):
+        there = _sound(folder, name, precision)
+        if there and not force and _up_to_date(there, recipes, choice):
             report(f"{name} is up to date")
-            return manifest
+            return there
+        if there and choice.kind == "auto" and there.weights.kind == "file":
+            warnings.warn(
+                f"{name} had the weights of {there.weights.detail}; it is made again without "
+                "them, give --weights for others",
+                stacklevel=2,
+            )
         return _make(take, spec, folder, precision, report, ours=True)
 
 
@@ -149,11 +157,13 @@ def find_up_to_date(
         UnknownNameError: No such model, precision or weights.
         WeightsError: The weights file does not exist.
     """
-    recipes = _recipes(find(name), precision, Weights.parse(weights), seed)
-    return _up_to_date(Path(out_dir), name, precision, recipes)
+    choice = Weights.parse(weights)
+    recipes = _recipes(find(name), precision, choice, seed)
+    there = _sound(Path(out_dir), name, precision)
+    return there if there and _up_to_date(there, recipes, choice) else None
 
 
-def _recipes(spec: ModelSpec, precision: str, choice: Weights, seed: int) -> dict[str, str]:
+def _recipes(spec: ModelSpec, precision: str, choice: Weights, seed: int) -> dict[str, Recipe]:
     """Return the recipes that a choice leads to, by the kind of weights."""
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
@@ -163,14 +173,17 @@ def _recipes(spec: ModelSpec, precision: str, choice: Weights, seed: int) -> dic
     }
 
 
-def _up_to_date(
-    folder: Path, name: str, precision: str, recipes: dict[str, str]
-) -> Manifest | None:
+def _sound(folder: Path, name: str, precision: str) -> Manifest | None:
     try:
-        manifest = load_artifact(folder, name, precision).manifest
+        return load_artifact(folder, name, precision).manifest
     except ArtifactError:  # missing or damaged: made again in either case
         return None
-    return manifest if manifest.recipe in recipes.values() else None
+
+
+def _up_to_date(there: Manifest, recipes: Mapping[str, Recipe], choice: Weights) -> bool:
+    """Whether an artifact is what a choice leads to; ``auto`` keeps weights of a file."""
+    kept = choice.kind == "auto" and there.weights.kind == "file"
+    return any(recipe.made(there.recipe, exactly=not kept) for recipe in recipes.values())
 
 
 @dataclass(frozen=True, slots=True)

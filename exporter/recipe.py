@@ -1,10 +1,11 @@
-"""What an artifact is made from, as one hash: the same recipe need not be exported again."""
+"""What an artifact is made from, as two hashes: the same recipe need not be exported again."""
 
 import hashlib
 import json
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Self
 
 from greenbatch.models import InputSpec, ModelSpec
 from greenbatch.models.artifacts import sha256
@@ -27,6 +28,7 @@ Runtime 1.24 and later run it on CPU and CUDA, and it is the first that has Gelu
 below it each activation of vit and convnext is a chain of five.
 """
 
+_DIGITS = 32  # of each of the two hashes
 _MAKERS = ("torch", "torchvision", "onnx", "onnxscript", "onnx-ir")
 _CHECKERS = (("onnxruntime-gpu", "onnxruntime"),)
 
@@ -44,8 +46,39 @@ def versions() -> dict[str, str]:
     return found
 
 
-def recipe(spec: ModelSpec, precision: str, weights: str) -> str:
-    """Return the hash of everything that an artifact is made from.
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that an artifact is made from.
+
+    Attributes:
+        base: The hash of what the program decides.
+        choice: The hash of what a user chose, as weights or a calibration.
+    """
+
+    base: str
+    choice: str
+
+    @classmethod
+    def of(cls, base: object, choice: object) -> Self:
+        """Hash what goes in; it is written as JSON."""
+        return cls(_hash(base), _hash(choice))
+
+    def __str__(self) -> str:
+        """Return what a manifest holds: both hashes."""
+        return self.base + self.choice
+
+    def made(self, stated: str, *, exactly: bool = True) -> bool:
+        """Whether a manifest's recipe is this one; not exactly: whatever the user chose."""
+        return stated == str(self) or (not exactly and stated.startswith(self.base))
+
+
+def _hash(ingredients: object) -> str:
+    text = json.dumps(ingredients, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def recipe(spec: ModelSpec, precision: str, weights: str) -> Recipe:
+    """Return everything that an artifact of a model is made from.
 
     Args:
         spec: The network and its input.
@@ -59,10 +92,9 @@ def recipe(spec: ModelSpec, precision: str, weights: str) -> str:
         "opset": OPSET,
         "model": [spec.source, spec.name, _input(spec.input)],
         "precision": precision,
-        "weights": weights,
         "versions": makers,
     }
-    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+    return Recipe.of(ingredients, weights)
 
 
 def _input(input_spec: InputSpec) -> dict[str, object]:

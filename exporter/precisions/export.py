@@ -1,19 +1,16 @@
 """A lower precision of an artifact: converted from the fp32 one beside it, proved against it."""
 
-import hashlib
-import json
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
 
 from greenbatch.errors import ArtifactError
 from greenbatch.exporter.precisions import convert, int8
 from greenbatch.exporter.precisions.calibration import of_a_folder
 from greenbatch.exporter.publishing import Report, locked, publish, staging_folder
-from greenbatch.exporter.recipe import EXPORTER, RECIPE_SCHEMA, versions
+from greenbatch.exporter.recipe import EXPORTER, RECIPE_SCHEMA, Recipe, versions
 from greenbatch.models.agreement import FEWEST_CHANNELS
 from greenbatch.models.artifacts import Artifact, load_artifact, sha256, stem
 from greenbatch.models.instructions import instruction_set
@@ -21,8 +18,6 @@ from greenbatch.records import Manifest
 
 IN_FLOAT = "float32"
 """What an int8 artifact for GPUs is proved with: no processor's products of 8 bits."""
-
-_DIGITS = 32  # of each of the two hashes of a recipe
 
 
 def export_lower(
@@ -67,8 +62,8 @@ def export_lower(
         given = calibration is not None or processor is not None
         if processor is None:
             processor = "gpu" if before and before.proved_with == IN_FLOAT else "cpu"
-        recipe = _Recipe.of(fp32, precision, calibration, processor)
-        if before and not force and recipe.made(before, exactly=given):
+        recipe = _recipe(fp32, precision, calibration, processor)
+        if before and not force and recipe.made(before.recipe, exactly=given):
             report(f"{name} in {precision} is up to date")
             return before
         if before and calibration is None and of_a_folder(before.calibration):
@@ -114,47 +109,20 @@ def _proved_with(precision: str, processor: str) -> str:
     return instruction_set() if processor == "cpu" else IN_FLOAT
 
 
-@dataclass(frozen=True, slots=True)
-class _Recipe:
-    """What a lower precision is made from, as two hashes: what a user chooses is the second."""
-
-    base: str
-    choice: str
-
-    def __str__(self) -> str:
-        """Return what a manifest holds."""
-        return self.base + self.choice
-
-    @classmethod
-    def of(cls, fp32: Artifact, precision: str, calibration: Path | None, processor: str) -> Self:
-        base = {
-            "exporter": EXPORTER,
-            "schema": RECIPE_SCHEMA,
-            "fp32": fp32.manifest.sha256,
-            "precision": precision,
-            "channels": FEWEST_CHANNELS,
-            "onnxruntime": versions().get("onnxruntime"),
-            **({"weights": int8.WEIGHTS} if precision == "int8" else {}),
-        }
-        return cls(_hash(base), _choice(precision, calibration, processor))
-
-    def made(self, manifest: Manifest, *, exactly: bool) -> bool:
-        """Whether an artifact was made by this recipe; not exactly: whatever a user chose."""
-        return manifest.recipe == str(self) or (
-            not exactly and manifest.recipe.startswith(self.base)
-        )
-
-
-def _choice(precision: str, calibration: Path | None, processor: str) -> str:
-    """Hash what a user may choose of int8."""
+def _recipe(fp32: Artifact, precision: str, calibration: Path | None, processor: str) -> Recipe:
+    """Return what a lower precision is made from; its calibration and processor are a choice."""
     images = sorted(calibration.rglob("*")) if calibration else []
     files = [[str(path), path.stat().st_size] for path in images if path.is_file()]
-    return _hash([files, processor if precision == "int8" else ""])
-
-
-def _hash(ingredients: object) -> str:
-    text = json.dumps(ingredients, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+    base = {
+        "exporter": EXPORTER,
+        "schema": RECIPE_SCHEMA,
+        "fp32": fp32.manifest.sha256,
+        "precision": precision,
+        "channels": FEWEST_CHANNELS,
+        "onnxruntime": versions().get("onnxruntime"),
+        **({"weights": int8.WEIGHTS} if precision == "int8" else {}),
+    }
+    return Recipe.of(base, [files, processor if precision == "int8" else ""])
 
 
 def _sound(folder: Path, name: str, precision: str) -> Manifest | None:

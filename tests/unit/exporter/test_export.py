@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -13,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from greenbatch.errors import ArtifactError, ExportError, ParityError, UnknownNameError
-from greenbatch.exporter import Origin, export_model, export_module
-from greenbatch.exporter.recipe import identities, recipe
+from greenbatch.exporter import Origin, export, export_model, export_module
+from greenbatch.exporter.recipe import Recipe, identities, recipe
 from greenbatch.models import build as building
 from greenbatch.models import find, synthetic_images
 from greenbatch.models.artifacts import load_artifact, read_manifest
@@ -261,8 +262,33 @@ def test_recipe_changes_with_everything_that_goes_in(tmp_path: Path) -> None:
     ]
     path.write_bytes(b"b")
     recipes.append(recipe(spec, "fp32", identities(spec, Weights("file", path), 0)["file"]))
-    assert len(set(recipes)) == len(recipes)
+    assert len(set(map(str, recipes))) == len(recipes)
+    of_weights = [0, 4, 5, 6, 7]
+    assert len({recipes[place].base for place in of_weights}) == 1
     assert recipe(spec, "fp32", identity) == recipes[0]
+
+
+def test_auto_keeps_the_weights_of_a_file_and_nothing_else_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"a")
+    spec = find("alexnet")
+
+    def there(kind: str, stated: Recipe) -> None:
+        manifest = SimpleNamespace(recipe=str(stated), weights=SimpleNamespace(kind=kind))
+        monkeypatch.setattr(export, "load_artifact", lambda *_: SimpleNamespace(manifest=manifest))
+
+    def kept(weights: str | Path) -> bool:
+        return export.find_up_to_date("alexnet", tmp_path, weights=weights) is not None
+
+    made = recipe(spec, "fp32", identities(spec, Weights("file", path), 0)["file"])
+    there("file", made)
+    assert [kept(weights) for weights in ("auto", path, "random")] == [True, True, False]
+    there("file", Recipe("another", made.choice))
+    assert not kept("auto")
+    there("random", recipe(spec, "fp32", identities(spec, Weights("random"), 1)["random"]))
+    assert not kept("auto")
 
 
 def test_wrong_names_are_told_before_any_work(tmp_path: Path) -> None:
