@@ -19,9 +19,13 @@ def translations() -> Mapping[Callable[..., object], Callable[..., object]]:
     - ``torch.export`` notes that a size which the data decide is at most the product of the largest
       sizes that it comes from. That bound may be larger than an int64, which ONNX cannot hold and
       torch.onnx does not take; each size is below it.
+    - torch.onnx translates attention of four axes alone. Others (windows beside heads, or heads and
+      images in one axis) become four, and four axes are left to torch.onnx.
     """
     import onnxscript
     import torch
+    from onnxscript import ir
+    from onnxscript.function_libs.torch_lib.ops import nn
 
     from greenbatch.models.torchvision.detection import suppression
 
@@ -41,4 +45,45 @@ def translations() -> Mapping[Callable[..., object], Callable[..., object]]:
         fits: Value = op.LessOrEqual(size, bound)
         return fits
 
-    return {torch.ops.greenbatch.suppress.default: suppress, operator.le: at_most}
+    def in_four(tensor: "Value", dtype: "ir.DataType | None", *sizes: "Value") -> "Value":
+        """Merge all axes but the last three, and state what torch.onnx reads: rank and type."""
+        merged: Value = op.Reshape(tensor, op.Concat(op.Constant(value_ints=[-1]), *sizes, axis=0))
+        merged.shape = ir.Shape([None] * 4)
+        if dtype is not None:
+            merged.dtype = dtype
+        return merged
+
+    def attend(
+        query: "Value",
+        key: "Value",
+        value: "Value",
+        mask: "Value | None" = None,
+        dropout: float = 0.0,
+        causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> "Value":
+        attention = nn.aten_scaled_dot_product_attention
+        rest = (dropout, causal, scale, enable_gqa)
+        rank = len(query.shape or ())
+        if rank in (2, 4) or {len(key.shape or ()), len(value.shape or ())} != {rank}:
+            untouched: Value = attention(query, key, value, mask, *rest)
+            return untouched
+        if mask is not None and len(mask.shape or ()) > 2:
+            keys = op.Shape(key, start=-2, end=-1)
+            whole = op.Expand(mask, op.Concat(op.Shape(query, end=-1), keys, axis=0))
+            mask = in_four(whole, mask.dtype, op.Shape(query, start=-3, end=-1), keys)
+        merged = attention(
+            *(in_four(each, each.dtype, op.Shape(each, start=-3)) for each in (query, key, value)),
+            mask,
+            *rest,
+        )
+        sizes = op.Concat(op.Shape(query, end=-1), op.Shape(value, start=-1), axis=0)
+        attended: Value = op.Reshape(merged, sizes)
+        return attended
+
+    return {
+        torch.ops.greenbatch.suppress.default: suppress,
+        torch.ops.aten.scaled_dot_product_attention.default: attend,
+        operator.le: at_most,
+    }

@@ -34,6 +34,7 @@ _EMBEDDING_STD = 0.02  # of tokens, positions and their biases: as ViT and Swin 
 # a good part of the activations linear; around 0 each would enlarge the differences between
 # images, and rounding errors with them, from layer to layer.
 _BIAS = (1.0, 0.5)
+_ROUNDING = 1e-5  # of a sum in float32, over its size
 _GATE_STD = 0.25  # what a squeezed image decides: gates that swing fully multiply with depth
 
 
@@ -218,7 +219,8 @@ def _level(layer: "Layer", output: "torch.Tensor") -> "torch.Tensor | None":
     shape = [-1 if axis == channel else 1 for axis in range(output.ndim)]
     centred = output - mean.view(shape)
     deviation = float(centred.std())
-    if not deviation > 0:  # the same for all images: no factor can change that
+    # The same for all images, as of a class token that has met none: what is left is rounding.
+    if not deviation > _ROUNDING * float(output.square().mean().sqrt()):
         return None
     if convolution and set(output.shape[2:]) == {1}:
         deviation /= _GATE_STD

@@ -9,7 +9,7 @@ from torch import nn
 from benchmarks.random_weights import behaviour
 from greenbatch.models import InputSpec, ModelSpec, find, synthetic_images
 from greenbatch.models.build import build
-from greenbatch.models.weights.random_weights import draw_weights
+from greenbatch.models.weights.random_weights import _level, draw_weights
 from tests.thorough import needs_thorough
 
 pytestmark = pytest.mark.numeric
@@ -140,3 +140,19 @@ def test_large_images_are_fewer() -> None:
         )
         draw_weights(module, spec, seed=0)
     assert module.counts == [32, 32, 25, 12]
+
+
+def test_rounding_is_not_enlarged_to_a_signal() -> None:
+    """A class token that has met no image is the same for all, but for rounding."""
+    layer = nn.Linear(4, 8)
+    nn.init.constant_(layer.weight, 0.5)
+    nn.init.zeros_(layer.bias)
+    before = layer.weight.detach().clone()
+    noise = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        same = layer(torch.ones(32, 4))
+        assert _level(layer, same + 1e-7 * noise) is None
+        assert torch.equal(layer.weight, before)
+        levelled = _level(layer, same + 1e-3 * noise)
+    assert levelled is not None
+    assert float(levelled.std()) == pytest.approx(1, rel=0.05)
