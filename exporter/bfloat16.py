@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from greenbatch.exporter.onnx_file.scopes import all_names, is_standard, rename, unused
+from greenbatch.exporter.onnx_file.types import element_types
 from greenbatch.records import TensorSpec
 
 if TYPE_CHECKING:
@@ -117,13 +118,11 @@ def computing_nodes(model: "onnx.ModelProto") -> "list[onnx.NodeProto]":
 
 def bfloat16_tensors(model: "onnx.ModelProto") -> set[str]:
     """Return the names of the tensors of a graph that are bfloat16, as far as can be inferred."""
-    import onnx
     from onnx import TensorProto
 
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    values = (*graph.input, *graph.value_info, *graph.output)
-    weights = {t.name for t in graph.initializer if t.data_type == TensorProto.BFLOAT16}
-    return weights | {value.name for value in values if _is_bfloat16(value)}
+    kind = TensorProto.BFLOAT16
+    weights = {tensor.name for tensor in model.graph.initializer if tensor.data_type == kind}
+    return weights | {name for name, found in element_types(model).items() if found == kind}
 
 
 def _knows_bfloat16(model: "onnx.ModelProto") -> bool:

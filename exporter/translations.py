@@ -57,18 +57,20 @@ def translations() -> Mapping[Callable[..., object], Callable[..., object]]:
         query: "Value",
         key: "Value",
         value: "Value",
-        mask: "Value | None" = None,
-        dropout: float = 0.0,
-        causal: bool = False,
+        attn_mask: "Value | None" = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> "Value":
+        # The names are those of the operator's schema: torch.onnx gives some by keyword.
         attention = nn.aten_scaled_dot_product_attention
-        rest = (dropout, causal, scale, enable_gqa)
+        rest = (dropout_p, is_causal, scale, enable_gqa)
         rank = len(query.shape or ())
         if rank in (2, 4) or {len(key.shape or ()), len(value.shape or ())} != {rank}:
-            untouched: Value = attention(query, key, value, mask, *rest)
+            untouched: Value = attention(query, key, value, attn_mask, *rest)
             return untouched
+        mask = attn_mask
         if mask is not None and len(mask.shape or ()) > 2:
             keys = op.Shape(key, start=-2, end=-1)
             whole = op.Expand(mask, op.Concat(op.Shape(query, end=-1), keys, axis=0))

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from greenbatch.exporter.onnx_file.scopes import with_values_of
+from greenbatch.exporter.onnx_file.types import element_types
 
 if TYPE_CHECKING:
     import onnx
@@ -22,23 +23,10 @@ def rounded_outputs(model: "onnx.ModelProto") -> dict[str, str]:
     given = {tensor.name for tensor in model.graph.initializer}
     inputs = [value.name for value in model.graph.input if value.name not in given]
     computed = with_values_of(model.graph.node, inputs)
+    types = element_types(model)
     found: dict[str, str] = {}
-    for kind, names in _short_tensors(model).items():
-        led_to = with_values_of(model.graph.node, names & computed)
-        found |= {o.name: _SHORT[kind] for o in model.graph.output if o.name in led_to}
-    return found
-
-
-def _short_tensors(model: "onnx.ModelProto") -> dict[int, set[str]]:
-    """Return the names of tensors by their type, as far as types can be inferred."""
-    import onnx
-
-    try:
-        graph = onnx.shape_inference.infer_shapes(model).graph
-    except Exception:  # a graph that ONNX Runtime takes and onnx does not: by what it states
-        graph = model.graph
-    found: dict[int, set[str]] = {kind: set() for kind in _SHORT}
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        if (kind := value.type.tensor_type.elem_type) in found:
-            found[kind].add(value.name)
+    for kind, text in _SHORT.items():
+        short = {name for name in computed if types.get(name) == kind}
+        led_to = with_values_of(model.graph.node, short)
+        found |= {output.name: text for output in model.graph.output if output.name in led_to}
     return found

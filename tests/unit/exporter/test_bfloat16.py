@@ -202,6 +202,15 @@ def test_a_file_that_computes_in_bfloat16_is_refused_with_the_node(
     assert "\n" not in said
 
 
+def test_a_damaged_file_is_refused_and_not_by_the_look_for_bfloat16(tmp_path: Path) -> None:
+    model = onnx.load(net(tmp_path))
+    model.graph.initializer[0].data_type = 300
+    assert without_kernels(model) == ""
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(ArtifactError, match=r"net\.onnx"):
+        inspect(tmp_path / "net.onnx")
+
+
 def test_a_description_states_which_ends_are_cast(tmp_path: Path) -> None:
     lines = list(description(inspect(net(tmp_path)), []))
     assert "  input image: bfloat16 in the network; a Cast rounds the float32" in lines
