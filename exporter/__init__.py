@@ -7,7 +7,7 @@ torch_to_onnx torch module -> ONNX file               parity      ONNX Runtime a
 onnx_file/    reads an .onnx file as data             precisions/ fp16, bf16, int8 beside fp32
 rebatch/      frees a fixed batch axis, with proof    outputs/    what each output of a graph is
 placement/    what CUDA and TensorRT would not run    sizes/      sizes become constants
-translations  operators that torch.onnx lacks
+translations  operators that torch.onnx lacks         bfloat16    at the ends of a graph
 """
 
 from greenbatch.exporter.export import (

@@ -95,25 +95,18 @@ def without_kernels(model: "onnx.ModelProto") -> str:
     Returns:
         A clause; empty: no node does, and the graph is refused for something else.
     """
+    made = bfloat16_tensors(model)
     computing = [
-        f"{node.op_type} {(node.name or node.output[0])!r}" for node in computing_nodes(model)
+        f"{node.op_type} {(node.name or ''.join(node.output[:1]))!r}"
+        for node in model.graph.node
+        if made.intersection(node.input)
+        and not (is_standard(node) and node.op_type in _MOVING | _IN_FLOAT32)
     ]
     if not computing:
         return ""
     more = len(computing) - _MOST_NAMED
     shown = ", ".join(computing[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
     return f"ONNX Runtime has no kernels in bfloat16 on the CPU for {shown}"
-
-
-def computing_nodes(model: "onnx.ModelProto") -> "list[onnx.NodeProto]":
-    """Return the nodes that take bfloat16 and compute with it."""
-    made = bfloat16_tensors(model)
-    return [
-        node
-        for node in model.graph.node
-        if made.intersection(node.input)
-        and not (is_standard(node) and node.op_type in _MOVING | _IN_FLOAT32)
-    ]
 
 
 def bfloat16_tensors(model: "onnx.ModelProto") -> set[str]:

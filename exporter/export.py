@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenbatch.errors import ArtifactError, UnknownNameError
+from greenbatch.errors import UnknownNameError
 from greenbatch.exporter.publishing import Report, locked, publish, staging_folder
 from greenbatch.exporter.recipe import Recipe, identities, recipe, versions
 from greenbatch.models import ModelSpec, find
-from greenbatch.models.artifacts import load_artifact, sha256, stem
+from greenbatch.models.artifacts import sha256, sound_manifest, stem
 from greenbatch.models.output_rows import Outputs
 from greenbatch.models.weights.load import Weights, WeightsApplied
 from greenbatch.models.weights.unsaved import unsaved_tensors
@@ -101,7 +101,7 @@ def export_model(
         return module, Origin(applied, str(recipes[applied.kind]))
 
     with locked(folder, name, report):
-        there = _sound(folder, name, precision)
+        there = sound_manifest(folder, name, precision)
         if there and not force and _up_to_date(there, recipes, choice):
             report(f"{name} is up to date")
             return there
@@ -159,7 +159,7 @@ def find_up_to_date(
     """
     choice = Weights.parse(weights)
     recipes = _recipes(find(name), precision, choice, seed)
-    there = _sound(Path(out_dir), name, precision)
+    there = sound_manifest(Path(out_dir), name, precision)
     return there if there and _up_to_date(there, recipes, choice) else None
 
 
@@ -171,13 +171,6 @@ def _recipes(spec: ModelSpec, precision: str, choice: Weights, seed: int) -> dic
         kind: recipe(spec, precision, identity)
         for kind, identity in identities(spec, choice, seed).items()
     }
-
-
-def _sound(folder: Path, name: str, precision: str) -> Manifest | None:
-    try:
-        return load_artifact(folder, name, precision).manifest
-    except ArtifactError:  # missing or damaged: made again in either case
-        return None
 
 
 def _up_to_date(there: Manifest, recipes: Mapping[str, Recipe], choice: Weights) -> bool:

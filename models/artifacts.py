@@ -130,6 +130,14 @@ def manifest_at(path: Path) -> Manifest:
     return parse_manifest(text, str(path))
 
 
+def sound_manifest(folder: Path, model: str, precision: str = "fp32") -> Manifest | None:
+    """Return the manifest of an artifact whose files are as it states; ``None``: there is none."""
+    try:
+        return load_artifact(folder, model, precision).manifest
+    except ArtifactError:
+        return None
+
+
 def load_artifact(folder: Path, model: str, precision: str = "fp32") -> Artifact:
     """Read an artifact's manifest and hold its files to it.
 

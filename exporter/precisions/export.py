@@ -6,13 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from greenbatch.errors import ArtifactError
 from greenbatch.exporter.precisions import convert, int8
 from greenbatch.exporter.precisions.calibration import of_a_folder
 from greenbatch.exporter.publishing import Report, locked, publish, staging_folder
 from greenbatch.exporter.recipe import EXPORTER, RECIPE_SCHEMA, Recipe, versions
 from greenbatch.models.agreement import FEWEST_CHANNELS
-from greenbatch.models.artifacts import Artifact, load_artifact, sha256, stem
+from greenbatch.models.artifacts import Artifact, load_artifact, sha256, sound_manifest, stem
 from greenbatch.models.instructions import instruction_set
 from greenbatch.records import Manifest
 
@@ -58,7 +57,7 @@ def export_lower(
     report = on_step or (lambda step: None)
     with locked(folder, name, report):
         fp32 = load_artifact(folder, name)
-        before = _sound(folder, name, precision)
+        before = sound_manifest(folder, name, precision)
         given = calibration is not None or processor is not None
         if processor is None:
             processor = "gpu" if before and before.proved_with == IN_FLOAT else "cpu"
@@ -109,6 +108,18 @@ def _proved_with(precision: str, processor: str) -> str:
     return instruction_set() if processor == "cpu" else IN_FLOAT
 
 
+def find_lower(name: str, precision: str, out_dir: Path | str = "artifacts") -> Manifest | None:
+    """Return an artifact's manifest if `export_lower` without choices would leave it as it is.
+
+    Raises:
+        ArtifactError: There is no fp32 artifact, or it is damaged.
+    """
+    folder = Path(out_dir)
+    there = sound_manifest(folder, name, precision)
+    recipe = _recipe(load_artifact(folder, name), precision, None, "cpu")
+    return there if there and recipe.made(there.recipe, exactly=False) else None
+
+
 def _recipe(fp32: Artifact, precision: str, calibration: Path | None, processor: str) -> Recipe:
     """Return what a lower precision is made from; its calibration and processor are a choice."""
     images = sorted(calibration.rglob("*")) if calibration else []
@@ -123,10 +134,3 @@ def _recipe(fp32: Artifact, precision: str, calibration: Path | None, processor:
         **({"weights": int8.WEIGHTS} if precision == "int8" else {}),
     }
     return Recipe.of(base, [files, processor if precision == "int8" else ""])
-
-
-def _sound(folder: Path, name: str, precision: str) -> Manifest | None:
-    try:
-        return load_artifact(folder, name, precision).manifest
-    except ArtifactError:  # missing or damaged: made again in either case
-        return None

@@ -164,7 +164,8 @@ def export(
             for source, named, given in planned
         )
         for each in there:
-            _show(each, out, weights, force and not lower, as_json)
+            _print_own(each, out, weights, force and not lower, as_json)
+            kept.append(each)
         specs = [registry.find(text) for text in chosen if text not in own and text not in there]
         if len(specs) == 1:
             _export_one(specs[0].name, out, weights, seed, force, as_json)
@@ -235,7 +236,7 @@ def _is_there(name: str, out: Path) -> bool:
     return name not in registry.names(registry.ALL) and has_manifest(out, name)
 
 
-def _show(name: str, out: Path, weights: str, force: bool, as_json: bool) -> None:
+def _print_own(name: str, out: Path, weights: str, force: bool, as_json: bool) -> None:
     """Print an artifact of a user's own network, which is there.
 
     Raises:

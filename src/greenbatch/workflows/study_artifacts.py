@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from greenbatch.models.artifacts import Artifact
     from greenbatch.workflows.inference import Listener
 
+_FOR_GPUS = ["--int8-for=gpu"]
+
 
 def load_artifacts(study: "Study") -> Mapping[str, "Artifact"]:
     """Read the artifacts of a study, with the fp32 ones as reference, and check their files."""
@@ -40,8 +42,9 @@ def export_models(study: "Study", listener: "Listener") -> Mapping[str, "Artifac
     known = registry.names(registry.ALL)
     listed = [registry.find(name) for name in study.models if name in known]
     stale = [spec for spec in listed if _stale(spec, study)]
-    for for_gpus, some in _by_processor(stale, study):
-        _export(some, [*options, *drawn, *for_gpus], study, listener)
+    for processor in ([], _FOR_GPUS):
+        some = [spec for spec in stale if _int8_for(spec.name, study) == processor]
+        _export(some, [*options, *drawn, *processor], study, listener)
     for name in study.models:  # how much memory others take is not known: one at a time
         if name not in known:
             _export_own(name, options, study, listener)
@@ -50,18 +53,18 @@ def export_models(study: "Study", listener: "Listener") -> Mapping[str, "Artifac
 
 def _export_own(name: str, options: Sequence[str], study: "Study", listener: "Listener") -> None:
     """Export a network of the user's, or what is missing beside an artifact that is there."""
+    from greenbatch.exporter.precisions.export import find_lower
     from greenbatch.models import ModelSpec
-    from greenbatch.models.artifacts import has_manifest
 
     folder, given = Path(study.artifacts_dir), list(options)
+    lower = [precision for precision in study.precisions if precision != "fp32"]
     if source := _to_export(study).get(name):
         given += [f"--input={text}" for text in study.inputs.get(name, ())]
         given += ["--dynamic-batch"] if source.lower().endswith(".onnx") else []
-    elif all(has_manifest(folder, name, precision) for precision in study.precisions):
+    elif all(find_lower(name, precision, folder) for precision in lower):
         return
     spec = ModelSpec(name=name, family="own", parameters=0, weights="")
-    ((for_gpus, some),) = _by_processor([spec], study)
-    _export(some, [*given, *for_gpus], study, listener)
+    _export([spec], [*given, *_int8_for(name, study)], study, listener)
 
 
 def _to_export(study: "Study") -> dict[str, str]:
@@ -69,24 +72,18 @@ def _to_export(study: "Study") -> dict[str, str]:
     return {name: text for name, text in study.sources.items() if name not in study.exported}
 
 
-def _by_processor(
-    specs: "Sequence[ModelSpec]", study: "Study"
-) -> "list[tuple[list[str], list[ModelSpec]]]":
-    """Divide networks by what their int8 is made for: GPUs, if all of the study are of NVIDIA.
+def _int8_for(name: str, study: "Study") -> list[str]:
+    """Return the option of an int8 artifact for GPUs: missing, of a study on CUDA alone.
 
     One that is there is kept as it is.
     """
     from greenbatch.models.artifacts import has_manifest
     from greenbatch.runners import backends
 
-    if "int8" not in study.precisions or any(
-        backends.find(name).device != "cuda" for name in study.backends
-    ):
-        return [([], [*specs])] if specs else []
-    folder = Path(study.artifacts_dir)
-    there = [spec for spec in specs if has_manifest(folder, spec.name, "int8")]
-    missing = [spec for spec in specs if spec not in there]
-    return [each for each in (([], there), (["--int8-for=gpu"], missing)) if each[1]]
+    if "int8" not in study.precisions or has_manifest(Path(study.artifacts_dir), name, "int8"):
+        return []
+    devices = {backends.find(backend).device for backend in study.backends}
+    return _FOR_GPUS if devices == {"cuda"} else []
 
 
 def _stale(spec: "ModelSpec", study: "Study") -> bool:

@@ -13,6 +13,7 @@ import pytest
 from onnx import numpy_helper, parser
 
 from greenbatch.cli import main
+from greenbatch.cli.export import _is_there
 from greenbatch.cli.output.export import print_export
 from greenbatch.records import Fidelity, TensorSpec
 from tests.fakes import onnx_networks
@@ -242,6 +243,17 @@ def test_an_artifact_of_ones_own_is_named_to_make_another_precision_of_it(
         assert code == 2
         assert "to make it again, give its source: gb export street.onnx --name street" in said
     assert export("road", "--precision", "fp16")[2].startswith("gb: unknown model 'road'")
+
+
+def test_a_listed_model_is_never_taken_for_an_artifact_of_ones_own(tmp_path: Path) -> None:
+    for name in ("alexnet", "street"):
+        (tmp_path / f"{name}-fp32.json").touch()
+    assert [_is_there(name, tmp_path) for name in ("alexnet", "street", "road", "a/b:c")] == [
+        False,
+        True,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.slow

@@ -277,7 +277,7 @@ def test_auto_keeps_the_weights_of_a_file_and_nothing_else_does(
 
     def there(kind: str, stated: Recipe) -> None:
         manifest = SimpleNamespace(recipe=str(stated), weights=SimpleNamespace(kind=kind))
-        monkeypatch.setattr(export, "load_artifact", lambda *_: SimpleNamespace(manifest=manifest))
+        monkeypatch.setattr(export, "sound_manifest", lambda *_: manifest)
 
     def kept(weights: str | Path) -> bool:
         return export.find_up_to_date("alexnet", tmp_path, weights=weights) is not None
@@ -289,6 +289,16 @@ def test_auto_keeps_the_weights_of_a_file_and_nothing_else_does(
     assert not kept("auto")
     there("random", recipe(spec, "fp32", identities(spec, Weights("random"), 1)["random"]))
     assert not kept("auto")
+
+
+def test_weights_of_a_file_that_are_lost_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = SimpleNamespace(recipe="", weights=SimpleNamespace(kind="file", detail="w.pth"))
+    monkeypatch.setattr(export, "sound_manifest", lambda *_: manifest)
+    monkeypatch.setattr(export, "_make", lambda *_, **__: None)
+    with pytest.warns(UserWarning, match=r"alexnet had the weights of w\.pth.*--weights"):
+        export_model("alexnet", tmp_path)
 
 
 def test_wrong_names_are_told_before_any_work(tmp_path: Path) -> None:

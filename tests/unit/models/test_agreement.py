@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import replace
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -116,6 +117,40 @@ def test_a_channel_of_noise_is_not_compared() -> None:
     lost = np.where(wanted < 0.1, 0, wanted)
     found = compare((spec,), {"out": wanted}, {"out": lost}, noise={"out": 0.01})
     assert found.channels == 1
+
+
+def farther(values: np.ndarray, steps: int) -> np.ndarray:
+    """Round to bfloat16, and go some of its numbers on, away from 0."""
+    bits = values.astype(ml_dtypes.bfloat16).view(np.uint16) + np.uint16(steps)
+    found: np.ndarray = bits.view(ml_dtypes.bfloat16).astype(np.float32)
+    return found
+
+
+def test_rounding_is_no_difference_of_an_output_that_the_network_rounds_alone() -> None:
+    plain = TensorSpec(name="logits", dtype="float32", dims=("batch", 4))
+    specs = (plain, replace(plain, name="embedding", rounded="bfloat16"))
+    rng = np.random.default_rng(0)
+    full = rng.normal(size=(64, 4)).astype(np.float32)
+    wanted = {"logits": full, "embedding": farther(full, 0)}
+    neighbours = {"logits": full * np.float32(1 + 1e-6), "embedding": farther(full, 1)}
+    found = compare(specs, wanted, neighbours)
+    assert found.beyond_rounding == pytest.approx(1e-6, rel=0.2)
+    assert 2**-9 < found.max_rel < 2**-7
+    assert fault(found, "fp32") is None
+    for wrong in ({"embedding": farther(full, 4)}, {"logits": farther(full, 1)}):
+        assert "of the largest value" in str(
+            fault(compare(specs, wanted, neighbours | wrong), "fp32")
+        )
+    lost = {"embedding": full * np.float32(np.nan)}
+    assert np.isnan(compare(specs[1:], wanted, lost).beyond_rounding)
+
+
+@pytest.mark.parametrize(("rounded", "equal"), [("", 0.0), ("float16", 1.0), ("bfloat16", 1.0)])
+def test_rows_that_the_data_decide_may_be_rounded_too(rounded: str, equal: float) -> None:
+    boxes = TensorSpec(name="boxes", dtype="float32", dims=("count", 4), rounded=rounded)
+    wanted = np.random.default_rng(0).uniform(0.5, 1, (5, 4)).astype(np.float32)
+    found = compare((boxes,), {"boxes": wanted}, {"boxes": wanted + np.float32(5e-3)})
+    assert found.equal == equal
 
 
 NEAR = Difference(

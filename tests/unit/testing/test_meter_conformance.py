@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from greenbatch.runners.metering import (
     MeterOptions,
     Reading,
 )
+from greenbatch.testing import meter_observation
 from greenbatch.testing.meter_checks import CHECKS
 from greenbatch.testing.meter_observation import Observation, observe
 
@@ -282,6 +284,20 @@ BROKEN: dict[str, list[Callable[[], Sound]]] = {
 
 def _seen(made: type[Sound]) -> Observation:
     return observe("sound", made.open, MeterOptions(environ={}))
+
+
+def test_a_file_that_is_closed_a_moment_later_is_not_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = meter_observation._descriptors()
+    with (tmp_path / "late").open("w") as late:
+        timer = threading.Timer(0.1, late.close)
+        timer.start()
+        assert meter_observation._left_open(before) == 0
+        timer.join()
+    monkeypatch.setattr(meter_observation, "_CLOSING_S", 0.05)
+    with (tmp_path / "kept").open("w"):
+        assert meter_observation._left_open(before) == 1
 
 
 def test_a_sound_meter_passes() -> None:

@@ -9,6 +9,7 @@ import pytest
 from greenbatch.design.study import Study
 from greenbatch.errors import ExportError, GreenbatchError, StudyError, UsageError
 from greenbatch.exporter.parallel import Fleet, Outcome
+from greenbatch.exporter.precisions import export as lower
 from greenbatch.models import ModelSpec
 from greenbatch.workflows import inference, study_artifacts
 
@@ -90,7 +91,8 @@ def test_another_precision_of_an_exported_network_needs_no_source(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     exports = Exports(monkeypatch)
-    (tmp_path / "mine-fp32.json").touch()
+    made: list[str] = []
+    monkeypatch.setattr(lower, "find_lower", lambda _, precision, __: precision in made)
     study = Study(
         models=("mine",),
         backends=("onnxruntime-cpu",),
@@ -103,7 +105,7 @@ def test_another_precision_of_an_exported_network_needs_no_source(
     study_artifacts.export_models(study, inference.Listener())
     ((*_, last),) = exports.commands
     assert last == "mine"
-    (tmp_path / "mine-fp16.json").touch()
+    made.append("fp16")
     exports.commands.clear()
     study_artifacts.export_models(study, inference.Listener())
     assert exports.commands == []

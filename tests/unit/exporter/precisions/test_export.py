@@ -9,7 +9,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from greenbatch.exporter.precisions.export import IN_FLOAT, export_lower
+from greenbatch.exporter.precisions.export import IN_FLOAT, export_lower, find_lower
 from greenbatch.models.artifacts import Artifact, sha256
 from greenbatch.records import Manifest
 from tests.fakes import onnx_networks as networks
@@ -99,5 +99,8 @@ def test_fp16_is_made_again_only_of_another_fp32(fp32: Artifact) -> None:
     name, folder = fp32.manifest.model, fp32.folder
     made = export_lower(name, "fp16", folder)
     assert export_lower(name, "fp16", folder) == made
+    assert find_lower(name, "fp16", folder) == made
+    assert find_lower(name, "int8", folder) is None
     make_again(fp32)
+    assert find_lower(name, "fp16", folder) is None
     assert export_lower(name, "fp16", folder).recipe != made.recipe

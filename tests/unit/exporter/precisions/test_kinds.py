@@ -47,6 +47,19 @@ def cosine(wanted: Array, got: Array) -> float:
 
 
 @pytest.mark.slow
+def test_what_onnx_runtime_warns_of_is_not_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fp32 = networks.artifact(tmp_path, networks.segmentation)
+    model = onnx.load(fp32.path)
+    model.graph.initializer.append(onnx.helper.make_tensor("unused", TensorProto.FLOAT, [1], [1]))
+    onnx.save(model, tmp_path / "unused.onnx")
+    images = draw_images(fp32.manifest.input, count=4)[0]
+    int8.write_int8(tmp_path / "unused.onnx", tmp_path / "out.onnx", "unused", images)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 @pytest.mark.parametrize("build", KINDS)
 def test_a_network_of_each_kind_is_converted_and_proved(
