@@ -8,6 +8,7 @@ onnx_file/    reads an .onnx file as data             precisions/ fp16, bf16, in
 rebatch/      frees a fixed batch axis, with proof    outputs/    what each output of a graph is
 placement/    what CUDA and TensorRT would not run    sizes/      sizes become constants
 translations  operators that torch.onnx lacks         bfloat16    at the ends of a graph
+any_rows      rows whose number the data decide       peak_memory that a proof takes
 """
 
 from greenbatch.exporter.export import (

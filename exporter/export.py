@@ -54,6 +54,7 @@ def export_model(
     weights: str | Path | Weights = "auto",
     seed: int = 0,
     force: bool = False,
+    memory_bytes: int | None = None,
     on_step: Report | None = None,
 ) -> Manifest:
     """Make a model's artifact, unless it is there and nothing that goes into it has changed.
@@ -69,6 +70,8 @@ def export_model(
         weights: See `greenbatch.models.weights.load.Weights`.
         seed: Of random weights.
         force: Export in any case.
+        memory_bytes: The most memory that the proof may take, see
+            `greenbatch.exporter.parity.check_parity`; ``None``: any.
         on_step: Is called with each step, in a few words.
 
     Returns:
@@ -81,7 +84,8 @@ def export_model(
 
     Warns:
         WeightsWarning: ``auto`` found no published weights; the text is the same for all models.
-        UserWarning: An artifact with weights of a file is made again without them.
+        UserWarning: An artifact with weights of a file is made again without them, or memory is
+            too short for the largest batch of the proof.
     """
     spec = find(name)
     choice = Weights.parse(weights)
@@ -111,7 +115,7 @@ def export_model(
                 "them, give --weights for others",
                 stacklevel=2,
             )
-        return _make(take, spec, folder, precision, report, ours=True)
+        return _make(take, spec, folder, precision, report, memory_bytes, ours=True)
 
 
 def export_module(
@@ -121,6 +125,7 @@ def export_module(
     origin: Origin,
     *,
     precision: str = "fp32",
+    memory_bytes: int | None = None,
     on_step: Report | None = None,
 ) -> Manifest:
     """Make an artifact of any network of images, as it is.
@@ -132,6 +137,7 @@ def export_module(
         out_dir: Folder of the artifacts; made if it is not there.
         origin: For the manifest.
         precision: For the manifest and the file's name.
+        memory_bytes: As for `export_model`.
         on_step: Is called with each step, in a few words.
 
     Raises:
@@ -140,7 +146,7 @@ def export_module(
     folder = Path(out_dir)
     report = on_step or (lambda step: None)
     with locked(folder, spec.name, report):
-        return _make(lambda: (module.eval(), origin), spec, folder, precision, report)
+        return _make(lambda: (module.eval(), origin), spec, folder, precision, report, memory_bytes)
 
 
 def find_up_to_date(
@@ -198,6 +204,7 @@ def _make(
     folder: Path,
     precision: str,
     report: Report,
+    memory_bytes: int | None = None,
     ours: bool = False,
 ) -> Manifest:
     """Make an artifact's files in a folder of their own, prove them, then give them their names.
@@ -211,7 +218,9 @@ def _make(
     with staging_folder(folder, spec.name) as staging:
         made = _write(take, spec, staging / f"{stem(spec.name, precision)}.onnx", report, ours)
         report(f"verifying {spec.name} at batch {', '.join(map(str, BATCH_SIZES))}")
-        parity = check_parity(made.graph_path, spec, made.graph.outputs, made.wanted)
+        parity = check_parity(
+            made.graph_path, spec, made.graph.outputs, made.wanted, memory_bytes=memory_bytes
+        )
         counted = count_multiply_adds(made.graph_path, spec.input)
         files = [made.weights_path, made.graph_path]
         if made.graph.data:

@@ -29,9 +29,15 @@ GIB = 1 << 30
 _BASE_BYTES = 1.7e9  # torch, torchvision, onnxscript, onnxruntime, and a small network
 _PER_PARAMETER_BYTES = 11.0
 _PER_PIXEL_BYTES = 4e3  # activations of the images that weights are drawn and proved on
-# The same of networks that put out something for each pixel (peaks: lraspp_mobilenet_v3_large
-# 4.7 GB, raft_small 3.8 GB), and of detectors, estimated from the features of 800 x 800 pixels.
-_PER_PIXEL_BYTES_OF = {"segmentation": 14e3, "optical_flow": 10e3, "detection": 12e3}
+# The same of networks that put out something for each pixel (peaks: deeplabv3_resnet101 8.7 GB,
+# raft_large 4.8 GB), of detectors (keypointrcnn_resnet50_fpn 4.9 GB), and of those that attend to
+# all pixels of a few frames (mvit_v2_s 14.7 GB, swin3d_b 15.0 GB).
+_PER_PIXEL_BYTES_OF = {
+    "segmentation": 24e3,
+    "optical_flow": 11e3,
+    "detection": 12e3,
+    "video": 16e3,
+}
 _TICK_S = 0.2
 _END_TIMEOUT_S = 5.0  # of a worker that gets a signal
 

@@ -1,11 +1,13 @@
 """Does the artifact compute what the network computes? ONNX Runtime (CPU) against torch."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbatch.errors import ExportError, ParityError
 from greenbatch.exporter.causes import innermost_line
+from greenbatch.exporter.peak_memory import PeakMemory
 from greenbatch.exporter.rebatch.frozen import find_culprit
 from greenbatch.exporter.torch_to_onnx import TRACED_BATCH
 from greenbatch.models import ModelSpec
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 BATCH_SIZES = (1, 2, 3, 7, 16)
 """One, the size that was traced, odd ones, and one that is larger than all others."""
+
+_FEWEST_LARGEST = 8  # images of the largest batch, where memory is short
+_MEMORY_SHARE = 0.98  # of the memory that there is: peaks are sampled, and grow a little otherwise
 
 BOUNDS = {"fp32": LARGEST_RELATIVE}
 """Largest difference of an output's value that is allowed, over its largest absolute in torch."""
@@ -113,6 +118,7 @@ def check_parity(
     bound: float = BOUNDS["fp32"],
     rows_bound: float = ROWS_BOUNDS["fp32"],
     than: str = "torch",
+    memory_bytes: int | None = None,
 ) -> tuple[Parity, ...]:
     """Hold an artifact to outputs that are right, and its batches to images run alone.
 
@@ -125,6 +131,8 @@ def check_parity(
         rows_bound: Largest difference of an image in a batch from that image run alone, see
             `ROWS_BOUNDS`.
         than: Whose outputs are wanted, for the text of an error.
+        memory_bytes: The most that this process may take; the largest batch is smaller where it
+            would take more, and a warning says so. ``None``: any.
 
     Returns:
         A record for each of `BATCH_SIZES`.
@@ -137,9 +145,21 @@ def check_parity(
     run = _open(path, spec, outputs)
     alone = [run([image]) for image in range(_IMAGES)]
     compared = []
-    for batch_size in BATCH_SIZES:
+    *smaller, largest = BATCH_SIZES
+    memory = PeakMemory()
+    for size in BATCH_SIZES:
+        batch_size = size
+        if size == largest and memory_bytes is not None:
+            batch_size = largest_within(memory_bytes, memory, smaller[-1], largest)
+            if batch_size < size:
+                warnings.warn(
+                    f"{spec.name} is proved at batch {batch_size} instead of {size}, which would "
+                    f"take more than {memory_bytes / 1e9:.3g} GB of memory",
+                    stacklevel=2,
+                )
         order = list(_ORDER[:batch_size])
-        got = alone[order[0]] if batch_size == 1 else run(order)
+        with PeakMemory() as memory:
+            got = alone[order[0]] if batch_size == 1 else run(order)
         rows = compare(outputs, joined(outputs, [alone[image] for image in order]), got)
         if wrong := apart(rows, "its image run alone", rows_bound, FEWEST_EQUAL["fp32"]):
             raise ParityError(
@@ -167,6 +187,21 @@ def check_parity(
         )
         for batch_size, found, rows, spread in compared
     )
+
+
+def largest_within(most_bytes: int, memory: PeakMemory, images: int, largest: int) -> int:
+    """Return the largest batch that takes no more than ``most_bytes``, as a smaller one predicts.
+
+    Args:
+        most_bytes: Of this process.
+        memory: Of a batch of ``images``; what it took beside what was there is taken to grow with
+            the images.
+        images: Of that batch.
+        largest: That is wanted.
+    """
+    each_bytes = max(1, memory.peak_bytes - memory.before_bytes) / images
+    fitting = int((_MEMORY_SHARE * most_bytes - memory.before_bytes) / each_bytes)
+    return min(largest, max(_FEWEST_LARGEST, fitting))
 
 
 def _where(path: Path) -> str:

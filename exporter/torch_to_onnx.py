@@ -159,18 +159,21 @@ def _save(module: "nn.Module", spec: ModelSpec, path: Path) -> None:
     """Write the graph, and its weights beside it: so they are never in memory twice."""
     import torch
 
+    from greenbatch.exporter.any_rows import AnyRows
+
     traced = _traced(module, spec)
-    program = torch.onnx.export(
-        traced.module,
-        traced.examples,
-        dynamo=True,
-        dynamic_shapes=traced.dynamic_shapes,
-        input_names=[spec.input.name, *(other.name for other in spec.input.others)],
-        output_names=traced.outputs,
-        opset_version=OPSET,
-        custom_translation_table=dict(translations()),
-        verbose=False,
-    )
+    with AnyRows():
+        program = torch.onnx.export(
+            traced.module,
+            traced.examples,
+            dynamo=True,
+            dynamic_shapes=traced.dynamic_shapes,
+            input_names=[spec.input.name, *(other.name for other in spec.input.others)],
+            output_names=traced.outputs,
+            opset_version=OPSET,
+            custom_translation_table=dict(translations()),
+            verbose=False,
+        )
     if program is None:
         raise RuntimeError("torch.onnx returned nothing")
     program.save(path, external_data=True)

@@ -44,6 +44,7 @@ def export_own(
     weights: str = "auto",
     seed: int = 0,
     dynamic_batch: bool = False,
+    memory_bytes: int | None = None,
     on_step: Report | None = None,
 ) -> OwnExport:
     """Make an artifact of a network that is not in the registry; it is made anew each time.
@@ -55,6 +56,8 @@ def export_own(
         name: Of the artifact; by default made of the source.
         weights, seed: As for `greenbatch.models.sources.load.load`.
         dynamic_batch: Free the batch axis of an ``.onnx`` file that fixes it.
+        memory_bytes: As for `greenbatch.exporter.export_model`; an ``.onnx`` file is proved at
+            all sizes.
         on_step: Is called with each step, in a few words.
 
     Raises:
@@ -77,7 +80,16 @@ def export_own(
         on_step(f"loading {source.text}")
     network = load(source, input, name, weights, seed)
     origin = Origin(network.applied, _NO_RECIPE, source.spelled)
-    return OwnExport(export_module(network.module, network.spec, folder, origin, on_step=on_step))
+    return OwnExport(
+        export_module(
+            network.module,
+            network.spec,
+            folder,
+            origin,
+            memory_bytes=memory_bytes,
+            on_step=on_step,
+        )
+    )
 
 
 def _adopt(

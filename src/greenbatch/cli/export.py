@@ -107,8 +107,8 @@ def export(
     memory: Annotated[
         str | None,
         typer.Option(
-            help="Maximum memory of all parallel exports together, e.g. 12GiB. Default: the "
-            "free memory."
+            help="Maximum memory of all parallel exports together, e.g. 12GiB; a network that "
+            "needs more is proved at a smaller largest batch. Default: the free memory."
         ),
     ] = None,
     check: Annotated[
@@ -160,7 +160,7 @@ def export(
     try:
         code = 0
         kept.extend(
-            _export_own(source, out, weights, seed, given, named, dynamic_batch, as_json)
+            _export_own(source, out, weights, seed, given, named, dynamic_batch, memory, as_json)
             for source, named, given in planned
         )
         for each in there:
@@ -168,7 +168,7 @@ def export(
             kept.append(each)
         specs = [registry.find(text) for text in chosen if text not in own and text not in there]
         if len(specs) == 1:
-            _export_one(specs[0].name, out, weights, seed, force, as_json)
+            _export_one(specs[0].name, out, weights, seed, force, memory, as_json)
             kept.append(specs[0].name)
         elif specs:
             if every:
@@ -289,12 +289,14 @@ def _export_own(
     input: Sequence[str],
     name: str | None,
     dynamic_batch: bool,
+    memory: str | None,
     as_json: bool,
 ) -> str:
     from greenbatch.cli.output.steps import Steps
     from greenbatch.exporter.user_network import export_own
     from greenbatch.models.sources.input_option import parse_inputs
     from greenbatch.runners.run.consent import remember_export
+    from greenbatch.workflows.exports import free_bytes
 
     with Steps() as steps, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -306,6 +308,7 @@ def _export_own(
             weights=weights,
             seed=seed,
             dynamic_batch=dynamic_batch,
+            memory_bytes=_bytes(memory) if memory else free_bytes(),
             on_step=steps.show,
         )
     remember_export(out, exported.manifest)
@@ -379,16 +382,31 @@ def _export_many(
     return show_fleet(specs, plan, weights, seed, force=force, as_json=as_json, kept=kept)
 
 
-def _export_one(name: str, out: Path, weights: str, seed: int, force: bool, as_json: bool) -> None:
+def _export_one(
+    name: str,
+    out: Path,
+    weights: str,
+    seed: int,
+    force: bool,
+    memory: str | None,
+    as_json: bool,
+) -> None:
     from greenbatch.cli.output.steps import Steps
     from greenbatch.exporter import export_model
+    from greenbatch.workflows.exports import free_bytes
 
     manifest_path = out / f"{name}-fp32.json"
     before = manifest_path.read_bytes() if manifest_path.exists() else None
     with Steps() as steps, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         manifest = export_model(
-            name, out, weights=weights, seed=seed, force=force, on_step=steps.show
+            name,
+            out,
+            weights=weights,
+            seed=seed,
+            force=force,
+            memory_bytes=_bytes(memory) if memory else free_bytes(),
+            on_step=steps.show,
         )
     notes = [*_notes(caught), *gpu_notes(manifest, out)]
     up_to_date = before is not None and before == manifest_path.read_bytes()

@@ -1,6 +1,7 @@
 """The proof of the batch axis: what is frozen or mixed is caught, and the node is named."""
 
 import inspect
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from greenbatch.exporter.parity import (
     BOUNDS,
     ROWS_BOUNDS,
     check_parity,
+    largest_within,
     torch_outputs,
 )
+from greenbatch.exporter.peak_memory import PeakMemory
 from greenbatch.models.weights.load import WeightsApplied
 from greenbatch.records import TensorSpec
 from tests.fakes import networks
@@ -106,6 +109,29 @@ def test_a_right_graph_passes_at_each_batch_size(tmp_path: Path) -> None:
     assert records[0].rows_rel == 0
     assert all(record.rows_rel < 1e-5 for record in records)
     assert all(0 < record.max_rel < 1e-5 for record in records)
+
+
+def test_where_memory_is_short_the_largest_batch_is_smaller_and_said_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    node = helper.make_node("Reshape", ["input", "sizes"], ["features"], "flatten")
+    weight = graph_of([node], path, sizes=[-1, PIXELS])
+    wanted = torch_outputs(Head(weight), SPEC, OUTPUTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        records = check_parity(path, SPEC, OUTPUTS, wanted, memory_bytes=10**13)
+    assert records[-1].batch_size == 16
+    with pytest.warns(UserWarning, match="tiny is proved at batch 8 instead of 16"):
+        records = check_parity(path, SPEC, OUTPUTS, wanted, memory_bytes=10**6)
+    assert [record.batch_size for record in records] == [1, 2, 3, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("most_gb", "batch"), [(1000.0, 16), (17.4, 16), (17.2, 15), (12.2, 10), (5.0, 8), (0.5, 8)]
+)
+def test_memory_is_taken_to_grow_with_the_images(most_gb: float, batch: int) -> None:
+    memory = PeakMemory()
+    memory.before_bytes, memory.peak_bytes = 10**9, 8 * 10**9
+    assert largest_within(int(most_gb * 1e9), memory, 7, 16) == batch
 
 
 def test_a_reshape_to_the_traced_batch_is_named(tmp_path: Path) -> None:

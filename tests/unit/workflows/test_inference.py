@@ -57,6 +57,11 @@ def test_each_network_has_a_process_with_the_options_of_the_study(
     ]
     common = ["export", "--json", f"--out={tmp_path}", "--precision=int8"]
     drawn = ["--weights=random", "--seed=7"]
+    memory = [[o for o in command if o.startswith("--memory=")] for command in exports.commands]
+    assert [len(options) for options in memory] == [1, 1, 1]
+    assert all(int(option.removeprefix("--memory=")) > 1e9 for (option,) in memory)
+    for command, (option,) in zip(exports.commands, memory, strict=True):
+        command.remove(option)
     assert [command[command.index("export") :] for command in exports.commands] == [
         [*common, *drawn, "--", "alexnet"],
         [*common, *drawn, "--", "resnet18"],
