@@ -32,23 +32,17 @@ def plan_exports(
         jobs: Number of processes at a time; ``None``: the available cores, at most 8.
         memory_bytes: What they may take together; ``None``: the free memory.
     """
-    from greenbatch.exporter.parallel import Plan, need_bytes
-    from greenbatch.models import registry
+    from greenbatch.exporter.parallel import Plan
     from greenbatch.runners.host.cores import default_threads
 
     at_once = min(jobs or min(default_threads(), _MOST_JOBS), count)
     together_bytes = memory_bytes or free_bytes()
-    known = {*registry.names(registry.ALL)} - {*(sources or {})}
 
     def command(name: str) -> list[str]:
         source = (sources or {}).get(name)
         named = [name] if source is None else [source]
         own = [] if source is None else [f"--name={name}"]
-        if name in known:
-            most_bytes = min(together_bytes, need_bytes(registry.find(name)))
-        else:  # a network of the user's own: nothing is known of its need
-            most_bytes = together_bytes // at_once
-        every = ["--json", f"--out={folder}", f"--memory={most_bytes}", *options, *own]
+        every = ["--json", f"--out={folder}", f"--memory={together_bytes}", *options, *own]
         return python_command("greenbatch.cli", "export", *every, "--", *named)
 
     return Plan(
