@@ -31,6 +31,7 @@ __all__ = [
     "Forkable",
     "Option",
     "Options",
+    "Rebatchable",
     "Setting",
     "Task",
     "builds_networks",
@@ -161,6 +162,21 @@ class Fed(Protocol):
             images: Float32, as many as that run takes: the batch, or, where the backend is
                 `greenbatch.runners.scenarios.batches.Resizable`, a size that it was asked for.
         """
+
+
+@runtime_checkable
+class Rebatchable(Protocol):
+    """A backend that goes on with another batch, with the network as it is loaded.
+
+    It is then as one that was loaded for that batch: what it runs, its outputs and its settings.
+    """
+
+    @property
+    def is_rebatchable(self) -> bool:
+        """Whether it can: not where the network was compiled or captured for one batch size."""
+
+    def rebatch(self, task: Task) -> None:
+        """Run the batch of another task from now on, which differs in that alone."""
 
 
 @runtime_checkable

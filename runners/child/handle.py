@@ -137,6 +137,9 @@ class ChildProcess:
         begin: Starts it in another way, see `greenbatch.runners.child.starting`, from the
             descriptor that takes its standard error; ``None``: a fresh interpreter.
         isolation: How it is started, for the record: ``fork``, ``spawn`` or ``spawn: REASON``.
+
+    Attributes:
+        goes_on: Whether another request of its job may follow; its last result says so.
     """
 
     def __init__(
@@ -149,6 +152,8 @@ class ChildProcess:
         isolation: str = "spawn",
     ) -> None:
         self.isolation = isolation
+        self.goes_on = False
+        self._is_ready = False
         self._timeout_s = timeout_s
         self._renews = renews
         self._deadline_s = time.perf_counter() + timeout_s
@@ -184,6 +189,16 @@ class ChildProcess:
         self._process.stdout.close()
         self._errors.close()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process has ended."""
+        return self._process.wait(0.0) is not None
+
+    def allow(self, timeout_s: float) -> None:
+        """Give it so much time from now on, for all that is asked of it."""
+        self._timeout_s = timeout_s
+        self._deadline_s = time.perf_counter() + timeout_s
+
     def begin(self, job: str, backend: str) -> None:
         """Order a job; the child gets ready for it while the caller does something else.
 
@@ -199,7 +214,7 @@ class ChildProcess:
         result: type[MessageT],
         on_event: Callable[[Message], None] = lambda event: None,
     ) -> MessageT:
-        """Send the request of the job that was begun, and return its result.
+        """Send a request of the job that was begun, and return its result.
 
         Args:
             request: Of the job.
@@ -210,7 +225,9 @@ class ChildProcess:
             ChildFailed: It failed, died, took too long or sent something else.
             FileError: It could not write a file, for the disk is full, read-only or faulty.
         """
-        self.event(Ready)
+        if not self._is_ready:
+            self.event(Ready)
+            self._is_ready = True
         self.send(request)
         stage = "loading"
         while not isinstance(event := self.event(result, *request.events, stage=stage), result):

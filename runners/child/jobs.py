@@ -6,7 +6,8 @@ of a machine shares.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
@@ -20,6 +21,7 @@ from greenbatch.records.cells import THREADS
 from greenbatch.runners import backends
 from greenbatch.runners.child import messages, windows
 from greenbatch.runners.child.messages import Request
+from greenbatch.runners.child.network import LoadedNetwork, goes_on
 from greenbatch.runners.child.reference_outputs import (
     agreement_of,
     check_arithmetic,
@@ -70,10 +72,13 @@ class Job(Generic[RequestT]):
         self.run(request, send, born_s)
 
 
-def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: float) -> None:
+def measure_repetition(
+    network: LoadedNetwork, request: messages.MeasureRepetition, send: Send, born_s: float
+) -> None:
     """Load a cell's network, check it against the reference, warm it up and measure its window.
 
     Args:
+        network: What the process has loaded; it is loaded for each other network.
         request: See there.
         send: Sends ``Loaded``, ``Idling``, ``Warm``, ``Ended``, ``Measured``.
         born_s: When the process began; later by as long as it waited for the request.
@@ -87,9 +92,11 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
     preprocessor = _preprocessor(request.load, task)
     cached = task.cache is not None and any(task.cache.iterdir())
     load_s = clock()
-    backend = backends.resolve(backends.find(task.cell.backend))(task)
+    backend, is_new = network.for_batch(request.load, task)
     loaded_s = clock()
     send(messages.Loaded())
+    if not is_new:
+        request = replace(request, protocol=request.protocol.in_session())
 
     backend.run()
     first_s = clock()
@@ -121,7 +128,10 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
             cpu_s=measured.cpu_s,
             figures=measured.figures,
             idle=idle,
-            one_off={"load": (load_s, loaded_s), "first": (loaded_s, first_s)},
+            one_off={
+                **({"load": (load_s, loaded_s)} if is_new else {}),
+                "first": (loaded_s, first_s),
+            },
             cache=_cache(task.cache, cached),
             agreement=agreement,
             warm_up=measured.warm_up,
@@ -129,6 +139,8 @@ def measure_repetition(request: messages.MeasureRepetition, send: Send, born_s: 
             memory_children_bytes=children_bytes,
             placement=dict(backend.placement),
             fell_back=backend.fell_back,
+            goes_on=goes_on(backend, task.cell),
+            was_loaded=is_new,
             gpu_uuid=gpu_uuid(task.cell.backend),
             settings={
                 **_process_settings(task.cell, settings.get("copies")),
@@ -166,7 +178,7 @@ def make_reference(request: messages.MakeReference, send: Send, born_s: float) -
     send(messages.Made())
 
 
-REPETITION = Job(messages.MeasureRepetition, measure_repetition)
+REPETITION = Job(messages.MeasureRepetition, partial(measure_repetition, LoadedNetwork()))
 BATCH = Job(messages.TryBatch, try_batch)
 REFERENCE = Job(messages.MakeReference, make_reference)
 

@@ -4,7 +4,8 @@
 (the job and the backend) and a request, and writes messages to its standard output; see
 `greenbatch.runners.child.messages`. Between the two it imports what the backend needs. It keeps
 running after its result until its input is closed, so that the parent can read its meters while the
-process is still alive. A process that `greenbatch.runners.child.fork_server` forked does the same.
+process is still alive; another request of the same job may come until then. A process that
+`greenbatch.runners.child.fork_server` forked does the same.
 
 ``python -m greenbatch.runners.child.main BACKEND`` says whether the backend can run here; with
 ``trial`` behind it, a one-node network is run to find out.
@@ -63,12 +64,14 @@ def do_job(born_s: float) -> int:
         line = sys.stdin.buffer.readline()
         if not line:  # the parent thought better of it
             return 0
-        waited_s = time.perf_counter() - ready_s  # for the parent, which rests meanwhile
-        answer(line, send, born_s + waited_s)
+        born_s += time.perf_counter() - ready_s  # the parent rests meanwhile
+        while line:
+            answer(line, send, born_s)
+            line = sys.stdin.buffer.readline()  # the parent reads its meters, and may go on
+            born_s = time.perf_counter()
     except BaseException as error:  # whatever it is, the parent must hear of it
         send(_failed(error))
         return 1
-    sys.stdin.buffer.read()  # until the parent has read its meters
     os._exit(0)  # nothing is left to save, and taking a runtime apart can take a second
 
 

@@ -261,6 +261,9 @@ class Ended(Message):
 class MeasureRepetition(Request):
     """Measure a cell once; answered by `Measured`.
 
+    Where that says that the network goes on, another may follow, of a cell that differs in the
+    batch size alone.
+
     Attributes:
         load: What is measured.
         reference: File of the logits that the backend's are compared with.
@@ -341,13 +344,16 @@ class Measured(Finished):
     Attributes:
         figures: Of the window.
         idle: Stretches of idle power beside it.
-        one_off: Stretches of loading and of the first inference.
+        one_off: Stretches of loading, if the network was loaded for it, and of the first inference.
         cache: Whether what the backend compiles was at hand.
         agreement: Of its logits with the reference's.
         warm_up: Before the window.
         memory_children_bytes: Peak of the largest process that it started.
         placement: Nodes by execution provider, or by device.
         fell_back: Whether something ran elsewhere than requested.
+        goes_on: Whether the network that is loaded can run another batch size next.
+        was_loaded: Whether the network was loaded for it. If not, the process ran another batch
+            size before, and its peaks of memory are also of that.
     """
 
     figures: WindowFigures
@@ -359,6 +365,8 @@ class Measured(Finished):
     memory_children_bytes: int | None
     placement: dict[str, int]
     fell_back: bool
+    goes_on: bool
+    was_loaded: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,8 @@ from greenbatch.errors import RunError
 from greenbatch.models.artifacts import Artifact
 from greenbatch.records import Capacity, Cell, Conditions, Record, Repetition, Status, artifact_key
 from greenbatch.runners import backends
-from greenbatch.runners.child.starting import Starter
+from greenbatch.runners.child.sessions import Sessions
+from greenbatch.runners.child.starting import Isolation, Starter
 from greenbatch.runners.host.cores import granted_cores
 from greenbatch.runners.host.load import HostSampler, cpu_temperatures_c
 from greenbatch.runners.metering import Conditioned, Metering
@@ -92,7 +93,8 @@ def execute(
     if not slot:
         return done
     with ExitStack() as stack:
-        starter = stack.enter_context(Starter(study.isolation))
+        how: Isolation = "spawn" if study.isolation == "spawn" else "fork"
+        starter = stack.enter_context(Starter(how))
         references = make_references(study, artifacts, directory.path / "reference", starter)
         offline = [cell for cell in study.cells() if not cell.is_server]
         for cell in bounds.unknown(offline) if study.probe_max_batch else ():
@@ -121,7 +123,7 @@ def execute(
                     on_step=on_step,
                 )
             ),
-            starter=starter,
+            children=stack.enter_context(Sessions(starter, shared=study.in_sessions)),
             shared=_shared_code(study, on_step),
         )
         if not neighbours():  # beside another run the machine is not quiet, as was asked

@@ -38,6 +38,7 @@ from greenbatch.runners.child.messages import (
     Warm,
 )
 from greenbatch.runners.child.reference_outputs import judged_by_itself
+from greenbatch.runners.child.sessions import Sessions
 from greenbatch.runners.child.starting import Starter
 from greenbatch.runners.host.cores import thread_count
 from greenbatch.runners.host.load import HostSampler
@@ -71,7 +72,7 @@ class RunContext:
         traces: The run's folder of traces.
         references: The files of reference logits, by `artifact_key`.
         cache: The folder for what backends compile in this run.
-        starter: Starts the children.
+        children: Give the child of each repetition.
         shared: What was compiled in other runs; ``None``: it is not used.
         most_s: How long the next repetition may take by the budget of the run, in s; ``None``:
             there is none.
@@ -85,13 +86,13 @@ class RunContext:
     traces: Path
     references: Mapping[str, Path]
     cache: Path
-    starter: Starter = field(default_factory=lambda: Starter("spawn"))
+    children: Sessions = field(default_factory=lambda: Sessions(Starter("spawn"), shared=False))
     shared: SharedCode | None = None
     most_s: float | None = None
 
 
 def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> list[Record]:
-    """Measure a slot in a child process of its own.
+    """Measure a slot in a child process of its own, or of its network's in this block.
 
     A child that is not forked imports what it needs while the machine rests: that takes seconds,
     and little power.
@@ -126,11 +127,10 @@ def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> 
         with Recorder(metering.meters, time.perf_counter) as recorder:
             timeout_s = _timeout_s(slot.cell, context)
             environment = {**variables_of(slot.cell), **counted.environment}
-            starter, backend = context.starter, slot.cell.backend
-            before_s = starter.servers_s
-            with starter.start(backend, timeout_s, environment) as child:
-                server_s = starter.servers_s - before_s
-                child.begin("repetition", backend)
+            children = context.children
+            before_s = children.servers_s
+            with children.child(slot.cell, slot.block, timeout_s, environment) as child:
+                server_s = children.servers_s - before_s
                 metering.follow(child.pid)
                 conditions = rest()
                 lead_s = max(recorder.focus_s, SERVER_LEAD_S if slot.cell.is_server else 0.0)
@@ -138,7 +138,8 @@ def measure(slot: Slot, context: RunContext, rest: Callable[[], Conditions]) -> 
                 events = _Events(child, recorder, lead_s)
                 reply = child.finish(request, Measured, events)
                 device = check_device(counted, reply.gpu_uuid)
-                started = {"isolation": child.isolation}
+                child.goes_on = reply.goes_on
+                started = {"isolation": children.isolation(child)}
                 reply = replace(reply, settings={**reply.settings, **device, **started})
                 ends_s = (end for _, end in (reply.window, *reply.idle.values()))
                 last_s = max(*ends_s, reply.window[1] + request.tail_s)
@@ -243,6 +244,8 @@ class _Draft:
         energy = recorder.energy(start_s, end_s)
         context = self.context
         conditions = conditions_around(reply, recorder, context.host, context.cores, conditions)
+        if not reply.was_loaded:  # the process kept what another batch size needed
+            conditions = replace(conditions, memory_device_bytes={})
         return Repetition(
             **self._common,
             status=Status.OK,
@@ -252,7 +255,7 @@ class _Draft:
             images=figures.images,
             latency_s=figures.latency_s,
             energy=energy,
-            memory_host_bytes=reply.memory_host_bytes,
+            memory_host_bytes=reply.memory_host_bytes if reply.was_loaded else None,
             memory_children_bytes=reply.memory_children_bytes,
             warm_up=reply.warm_up,
             conditions=conditions,

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from math import gcd
 from typing import TypeVar
@@ -59,6 +59,18 @@ def orders(cells: Iterable[AnyCell], seed: int, kind: Kind = "shuffled") -> Iter
         yield [labelled[place] for place in square_row(len(ordered), block)]
 
 
+def together(order: Iterable[Cell]) -> list[Cell]:
+    """Bring the cells of an order that differ in the batch size alone together.
+
+    Networks stay in the order in which the first cell of each came, and so do its cells: of a
+    shuffled order of a full factorial design, both are shuffled.
+    """
+    by_network: dict[Cell, list[Cell]] = {}
+    for cell in order:
+        by_network.setdefault(replace(cell, batch_size=1), []).append(cell)
+    return [cell for cells in by_network.values() for cell in cells]
+
+
 def square_row(size: int, block: int) -> list[int]:
     """Return a row of a Williams square: numbers from 0 to ``size`` - 1, each once.
 
@@ -110,6 +122,8 @@ def slots(
     seed: int,
     finished: Collection[tuple[Cell, int]] = (),
     kind: Kind = "shuffled",
+    *,
+    in_sessions: bool = False,
 ) -> list[Slot]:
     """Lay out a run of a fixed number of blocks.
 
@@ -118,9 +132,11 @@ def slots(
         repetitions: Number of blocks.
         seed, kind: See `orders`.
         finished: Pairs of cell and block that are left out.
+        in_sessions: Whether cells of one network follow each other, see `together`.
 
     Returns:
         What is left to measure, in order.
     """
-    blocks = enumerate(islice(orders(cells, seed, kind), repetitions))
+    found = islice(orders(cells, seed, kind), repetitions)
+    blocks = enumerate(map(together, found) if in_sessions else found)
     return [slot for block, order in blocks for slot in block_slots(order, block, finished)]

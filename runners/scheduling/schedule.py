@@ -7,7 +7,7 @@ from typing import Protocol
 
 from greenbatch.design.study import Study
 from greenbatch.records import Cell, Decision, Flag, Journal, Left, Repetition, Status
-from greenbatch.runners.scheduling.order import Slot, block_slots, orders
+from greenbatch.runners.scheduling.order import Slot, block_slots, orders, together
 from greenbatch.runners.scheduling.racing.race import Race
 from greenbatch.runners.scheduling.stopping import StoppingRule
 
@@ -120,6 +120,8 @@ class Schedule:
                 for cell in in_order
                 if self._active(cell, block) and not self._is_elsewhere(cell, block)
             ]
+            if self._study.in_sessions:
+                active = together(active)
             yield from block_slots(active, block, self._finished)
             while disturbed := [cell for cell in active if self._is_repeated(cell, block)]:
                 for cell in disturbed:

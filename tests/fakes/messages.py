@@ -73,6 +73,8 @@ MEASURED = child.Measured(
     memory_children_bytes=None,
     placement={"cpu": 8},
     fell_back=False,
+    goes_on=False,
+    was_loaded=True,
 )
 
 FROM_PARENT: tuple[child.Message, ...] = (

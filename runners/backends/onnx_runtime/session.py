@@ -89,12 +89,27 @@ class OnnxSession:
         reported = self._session.get_provider_options().get(name) or requested
         self._provider_options = reported if started else {}
         self._names = [output.name for output in task.manifest.outputs]
+        self.rebatch(task)
+
+    @property
+    def is_rebatchable(self) -> bool:
+        """Whether it can go on with another batch: not with a graph or an engine of one size."""
+        return self.planning is not Planning.LOAD and not self._captures_graph
+
+    def rebatch(self, task: Task) -> None:
+        """Run the batch of another task from now on, in buffers of its own."""
+        import onnxruntime as ort
+
         self._results: Sequence[np.ndarray] | None = None
         self._binding: Binding | None = None
         self._host_memory: str | None = None
         self._on_device: dict[int, Value] = {}  # inputs that stay there, by batch size
         self._task = task
         self._run = self._bind(ort, task)
+
+    @property
+    def _captures_graph(self) -> bool:
+        return settings.captures_graph(self._provider, self._provider_options)
 
     def resized(self, size: int) -> Callable[[], None]:
         """Return what runs the first ``size`` images of the batch, in buffers of their own.
@@ -106,7 +121,7 @@ class OnnxSession:
         """
         import onnxruntime as ort
 
-        if settings.captures_graph(self._provider, self._provider_options):
+        if self._captures_graph:
             raise UnsupportedCell(
                 f"{self._task.cell.backend} replays a CUDA graph of one batch size, and this cell "
                 "forms batches of several; leave enable_cuda_graph out, or batch by fixed:N"

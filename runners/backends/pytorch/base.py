@@ -89,25 +89,9 @@ class TorchBackend:
         self._device = torch.device(spec.device)
         self._threads = int(self._set.get("num_threads") or task.threads)
         self._configure()
-        inputs = [torch.from_numpy(value) for value in task.inputs().values()]
         self._batched = [True, *(other.batched for other in task.manifest.input.others)]
         self._specs = task.manifest.outputs
-        self._buffers = Buffers([value.to(self._device) for value in inputs])
-        if self._device.type != "cpu" and task.cell.io == "host":
-            # Pinned, so that the driver copies without a detour.
-            self._buffers = Buffers(
-                self._buffers.inputs,
-                [value.pin_memory() for value in inputs],
-                {
-                    output.name: torch.empty(
-                        output.shape(len(task.images)),
-                        dtype=getattr(torch, output.dtype),
-                        pin_memory=True,
-                    )
-                    for output in task.manifest.outputs
-                    if not output.counted
-                },
-            )
+        self._buffers = self._buffers_of(task)
         self._late: dict[str, torch.Tensor] = {}
         self._returned: object = None
         self._inference_mode = torch.inference_mode
@@ -116,6 +100,29 @@ class TorchBackend:
         self._prove(self._placement, "parameters")
         if self._captures:
             self._forward = _capture(self._forward, self._buffers.inputs)
+
+    def _buffers_of(self, task: Task) -> Buffers:
+        """Return what a run of a task's batch reads and writes."""
+        import torch
+
+        inputs = [torch.from_numpy(value) for value in task.inputs().values()]
+        on_device = [value.to(self._device) for value in inputs]
+        if self._device.type == "cpu" or task.cell.io != "host":
+            return Buffers(on_device)
+        # Pinned, so that the driver copies without a detour.
+        return Buffers(
+            on_device,
+            [value.pin_memory() for value in inputs],
+            {
+                output.name: torch.empty(
+                    output.shape(len(task.images)),
+                    dtype=getattr(torch, output.dtype),
+                    pin_memory=True,
+                )
+                for output in task.manifest.outputs
+                if not output.counted
+            },
+        )
 
     def _ready(self, task: Task) -> "Forward":
         """Return what maps inputs on the device to outputs there; fill in the placement."""

@@ -27,6 +27,16 @@ class TorchEager(TorchBackend):
             return Planning.CHANGE
         return Planning.ONCE if self._device.type == "cuda" else Planning.NEVER
 
+    @property
+    def is_rebatchable(self) -> bool:
+        """Whether it can go on with another batch: not with a CUDA graph of one size."""
+        return not self._captures
+
+    def rebatch(self, task: Task) -> None:
+        """Run the batch of another task from now on, in buffers of its own."""
+        self._buffers = self._buffers_of(task)
+        self._returned = None
+
     def resized(self, size: int) -> Callable[[], None]:
         """Return what runs the first ``size`` images of the batch.
 

@@ -15,7 +15,7 @@ from greenbatch.design.study import Study
 from greenbatch.estimates.block_adjustment import fit_blocks
 from greenbatch.records import Cell, Decision, Flag, Left, Repetition, Status
 from greenbatch.records.race import WhyLeft
-from greenbatch.runners.scheduling.order import Slot, block_slots
+from greenbatch.runners.scheduling.order import Slot, block_slots, together
 from greenbatch.runners.scheduling.racing.contest import spreads
 from greenbatch.runners.scheduling.racing.costs import Costs, curve_of
 from greenbatch.runners.scheduling.racing.curve_questions import crossing_sizes
@@ -189,6 +189,8 @@ class Race:
     def _wave_slots(self, wave: Sequence[Cell], block: int, offset: int) -> list[Slot]:
         rng = random.Random(f"{self._study.seed} {block} {offset}")
         order = rng.sample(sorted(wave), len(wave))
+        if self._study.in_sessions:
+            order = together(order)
         if not offset:
             return block_slots(order, block)
         return [Slot(cell, block, offset + place) for place, cell in enumerate(order)]

@@ -207,8 +207,9 @@ def bench(
         str | None,
         typer.Option(
             help="How to start the process of each repetition: fork (from a process that has "
-            "imported the runtime, where that is safe) or spawn (a fresh interpreter). "
-            "Default: fork."
+            "imported the runtime, where that is safe), spawn (a fresh interpreter) or session "
+            "(fork, and one process for all batch sizes of a network in a block, where the runtime "
+            "can: shorter, and memory is known of fewer cells). Default: fork."
         ),
     ] = None,
     compile_cache: Annotated[

@@ -1,6 +1,12 @@
 """How carefully a cell is measured: the numbers behind ``--profile``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
+
+_IN_SESSION = 0.25
+"""Of the shortest warm-up, for a network that ran another batch size just before: the start of the
+process, which that time is meant for, is over. ``benchmarks/shared_sessions.py`` compares such
+cells with isolated ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,10 @@ class MeasurementProtocol:
     def window_for(self, period_s: float | None) -> float:
         """Return the window length, in s, for a slowest meter with this period (None: no meter)."""
         return max(self.window_s, self.window_ticks * (period_s or 0.0))
+
+    def in_session(self) -> Self:
+        """Return the rules for a network that ran another batch size just before."""
+        return replace(self, warm_up_min_s=_IN_SESSION * self.warm_up_min_s)
 
 
 WAIT_QUIET_S = {"quick": 0.0, "standard": 60.0, "rigorous": 300.0}

@@ -103,7 +103,9 @@ class Study(BaseModel):
             backend's values is measured. The names are the runtime's own.
         isolation: How the process of each repetition is started. ``fork``: from a process that has
             imported what it needs, where that is safe. ``spawn``: a fresh interpreter, which also
-            has an address layout of its own.
+            has an address layout of its own. ``session``: ``fork``, and the batch sizes of a
+            network follow each other in one process, where the backend can go on with another
+            batch, see `greenbatch.runners.child.sessions`.
         compile_cache: Take what the backends compiled for the same cells in earlier runs, and keep
             what they compile in this one, see `greenbatch.runners.run.shared_code`. Starts are
             warm then, from the first repetition on.
@@ -164,7 +166,7 @@ class Study(BaseModel):
     cpu_tdp_w: Power | None = None
     weights: Annotated[PathText, Field(min_length=1)] = "auto"
     settings: Settings = Field(default_factory=dict)
-    isolation: Literal["fork", "spawn"] = "fork"
+    isolation: Literal["fork", "spawn", "session"] = "fork"
     compile_cache: Annotated[bool, Field(strict=True)] = False
     wait_quiet: Wait | None = None
     on_busy: Literal["measure", "refuse"] = "measure"
@@ -287,6 +289,15 @@ class Study(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _neighbours_in_order(self) -> "Study":
+        if self.isolation == "session" and self.order != "shuffled":
+            raise ValueError(
+                f"isolation is session, which brings the batch sizes of a network together, and "
+                f"order is {self.order}, which gives each cell every place; leave one out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _decidable(self) -> "Study":
         if self.budget is None:
             requested = {"decide": self.decide, "within": self.within}
@@ -374,6 +385,11 @@ class Study(BaseModel):
     def rules(self) -> MeasurementProtocol:
         """The protocol as its record."""
         return MeasurementProtocol(**self.protocol)  # type: ignore[arg-type]  # ints are checked
+
+    @property
+    def in_sessions(self) -> bool:
+        """Whether the batch sizes of a network follow each other, in one process where they can."""
+        return self.isolation == "session"
 
     def cells(self) -> list[Cell]:
         """Return every combination of the factors."""

@@ -208,6 +208,25 @@ def test_a_smaller_batch_between_leaves_the_larger_as_it_is(
     assert agreement.fault(agreement.difference(reference(3), only_output(backend)), "fp32") is None
 
 
+def test_going_on_with_another_batch_is_as_loading_for_it(
+    load: Load, backend_class: BackendClass, make_task: MakeTask
+) -> None:
+    """With ``--isolation session`` the batch sizes of a network share what is loaded."""
+    backend = backend_class(make_task(3))
+    if not isinstance(backend, backends.Rebatchable) or not backend.is_rebatchable:
+        pytest.skip("it is loaded for each batch size")
+    backend.run()
+    for size in (8, 1, 3):
+        backend.rebatch(make_task(size))
+        backend.run()
+        alone = load(size)
+        got, wanted = only_output(backend), only_output(alone)
+        assert got.shape == wanted.shape
+        assert agreement.difference(wanted, got).max_rel < 1e-5
+        assert dict(backend.settings) == dict(alone.settings)
+        assert backend.placement == alone.placement
+
+
 def check_placement(placement: Mapping[str, int]) -> None:
     """Nodes or tensors by where they are, at least one."""
     assert placement

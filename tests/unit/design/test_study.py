@@ -184,3 +184,11 @@ def test_threads_that_cannot_be_a_factor_are_refused(
 ) -> None:
     with pytest.raises(StudyError, match=sentence):
         make_study(MEMBERS | changes, known=ThisMachine())
+
+
+def test_sessions_bring_cells_together_which_a_square_does_not() -> None:
+    members = {"models": ["alexnet"], "backends": ["torch-cpu"], "batch_sizes": [1, 4]}
+    assert make_study(members | {"isolation": "session"}).in_sessions
+    assert not make_study(members).in_sessions
+    with pytest.raises(StudyError, match=r"isolation is session.*order is latin-square"):
+        make_study(members | {"isolation": "session", "order": "latin-square"})

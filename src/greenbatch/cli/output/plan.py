@@ -14,33 +14,42 @@ if TYPE_CHECKING:
 def plan_lines(design: "AnyStudy") -> list[str]:
     """Return a design's cells in their order, and the least time that they take."""
     from greenbatch.design.study import Study
-    from greenbatch.runners.scheduling.order import slots
 
     if not isinstance(design, Study):
         return _lines_of_trainings(design)
     if design.budget:
         return _lines_of_race(design)
-    order = slots(design.cells(), design.repetitions, design.seed, kind=design.order)
+    order = _slots(design)
     return [*(f"block {slot.block}: {slot.cell}" for slot in order), _size(design, order)]
 
 
 def opening_line(design: "Study") -> str:
     """Say what will be measured, and how long that takes."""
-    from greenbatch.runners.scheduling.order import slots
-
     if design.budget:
         return budget_line(design)
-    order = slots(design.cells(), design.repetitions, design.seed, kind=design.order)
+    order = _slots(design)
     return (
         f"measuring {_size(design, order)}. Artifacts that are missing are exported first; the "
         "time left is shown when the first repetition has ended"
     )
 
 
+def _slots(design: "Study") -> "list[Slot]":
+    from greenbatch.runners.scheduling.order import slots
+
+    return slots(
+        design.cells(),
+        design.repetitions,
+        design.seed,
+        kind=design.order,
+        in_sessions=design.in_sessions,
+    )
+
+
 def _size(design: "Study", order: "Sequence[Slot]") -> str:
     from greenbatch import units
 
-    rules = design.rules
+    rules = design.rules.in_session() if design.in_sessions else design.rules
     least_s = sum(
         rules.rest_min_s
         + rules.warm_up_min_s

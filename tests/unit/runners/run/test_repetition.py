@@ -28,6 +28,7 @@ from greenbatch.runners.child import handle
 from greenbatch.runners.child.messages import Ended, Fits, Measured, Message, Ready, Warm, encode
 from greenbatch.runners.host.load import HostSampler
 from greenbatch.runners.metering import Domain, EnergyMeter, Metering, MeterOptions, Reading
+from greenbatch.runners.run import repetition
 from greenbatch.runners.run.repetition import RunContext, _timeout_s, measure
 from greenbatch.runners.run.shared_code import SharedCode
 from greenbatch.runners.run.window_conditions import repetition_flags
@@ -123,6 +124,19 @@ def measure_with(
     *_, record = measure(Slot(CELL, block=0, position=0), context, Conditions)
     assert isinstance(record, Repetition)
     return record
+
+
+def test_peaks_of_memory_after_another_batch_are_not_known(
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Conditions(memory_device_bytes={"gpu-0": 7})
+    monkeypatch.setattr(repetition, "conditions_around", lambda *_: seen)
+    alone = measure_with(context, monkeypatch, SOUND)
+    assert alone.memory_host_bytes == SOUND.memory_host_bytes
+    assert alone.conditions.memory_device_bytes == {"gpu-0": 7}
+    after = measure_with(context, monkeypatch, replace(SOUND, was_loaded=False))
+    assert after.memory_host_bytes is None
+    assert after.conditions.memory_device_bytes == {}
 
 
 def test_what_a_child_measured_is_its_record(

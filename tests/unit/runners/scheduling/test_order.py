@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenbatch.records import Cell
-from greenbatch.runners.scheduling.order import orders, slots, square_row
+from greenbatch.runners.scheduling.order import orders, slots, square_row, together
 
 CELLS = [
     Cell(model, backend, batch_size=size)
@@ -104,3 +104,29 @@ def test_which_cell_has_which_place_in_a_square_depends_on_the_seed_alone() -> N
     assert first == again
     assert first != other
     assert all(sorted(block) == sorted(CELLS) for block in first)
+
+
+@given(st.integers(0, 50))
+def test_in_sessions_the_batch_sizes_of_a_network_follow_each_other(seed: int) -> None:
+    found = slots(CELLS, 2, seed, in_sessions=True)
+    assert Counter(slot.cell for slot in found) == dict.fromkeys(CELLS, 2)
+    for block in (0, 1):
+        order = [slot.cell for slot in found if slot.block == block]
+        networks = [key for key, _ in groupby(order, key=lambda cell: (cell.model, cell.backend))]
+        assert len(networks) == 4
+    assert [slot.position for slot in found] == [*range(len(CELLS))] * 2
+
+
+def test_networks_and_their_batch_sizes_stay_in_the_order_in_which_they_came() -> None:
+    a, b = (
+        [cell for cell in CELLS if cell.model == model][:3] for model in ("alexnet", "vit_b_16")
+    )
+    assert together([a[1], b[2], a[0], b[0], a[2]]) == [a[1], a[0], a[2], b[2], b[0]]
+
+
+def test_in_sessions_each_batch_size_takes_each_place_of_its_network_alike() -> None:
+    firsts: Counter[int] = Counter()
+    for slot in slots(CELLS, 300, 0, in_sessions=True):
+        if slot.position % 3 == 0:
+            firsts[slot.cell.batch_size] += 1
+    assert all(340 < count < 460 for count in firsts.values()), firsts
