@@ -51,11 +51,17 @@ def written_into(folder: Path, *inside: str) -> Iterator[None]:
             remove_old_drafts(folder / name)
         yield
     except (FileError, OSError) as error:
+        if isinstance(error, FileNotFoundError) and not _is_in(error.filename, folder):
+            raise  # a file of the package: the installation is damaged
         there = "is that of an earlier report" if page.exists() else "is not written"
         raise RunError(
             f"{sentence(error, folder)}, or copy the run, and write the report again: {page} "
             f"{there}, and tables and figures beside it may be newer"
         ) from error
+
+
+def _is_in(file: str | None, folder: Path) -> bool:
+    return file is None or Path(file).absolute().is_relative_to(folder.absolute())
 
 
 def write_latex(folder: Path, tables: Sequence[Table]) -> None:

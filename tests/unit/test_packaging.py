@@ -19,6 +19,38 @@ def test_the_bundled_plotly_is_the_one_that_is_named() -> None:
     assert found in (assets / "README.md").read_text(encoding="utf-8")
 
 
+def test_an_image_is_built_with_all_files_of_the_package() -> None:
+    rules = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    rooms = ("models", "exporter", "runners", "analysis")
+    links = [link for room in rooms for link in (ROOT / room).rglob("*") if link.is_symlink()]
+    assert links
+    for link in links:
+        target = link.resolve().relative_to(ROOT)
+        left_out = False
+        for rule in rules:
+            if target.is_relative_to(rule.removeprefix("!")):
+                left_out = not rule.startswith("!")
+        assert not left_out, f"{link} leads to {target}, which .dockerignore leaves out"
+
+
+def test_a_checkout_with_a_link_to_nowhere_is_not_built(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "setup.py", tmp_path)
+    for room in ("models", "exporter", "runners", "analysis"):
+        (tmp_path / "src/greenbatch" / room).mkdir(parents=True)
+        (tmp_path / room).mkdir()
+    (tmp_path / "analysis/glossary.md").symlink_to("../docs/glossary.md")
+    done = subprocess.run(
+        [sys.executable, "setup.py", "--version"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "glossary.md should lead to a file of the package" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 def test_a_wheel_built_from_the_sdist_works_outside_the_checkout(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]

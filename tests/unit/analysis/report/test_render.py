@@ -1,6 +1,7 @@
 """The templates: what they show is there, or it is an error."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
@@ -11,7 +12,8 @@ from greenbatch.analysis.dataset.run_files import read_run
 from greenbatch.analysis.report.findings import find
 from greenbatch.analysis.report.inference_page import InferencePage, inference_page
 from greenbatch.analysis.report.page import Files, Overview, Part
-from greenbatch.analysis.report.render import environment, render, scripts
+from greenbatch.analysis.report.render import environment, render, scripts, written_into
+from greenbatch.errors import RunError
 from tests.fakes import runs
 
 FILES = Files(data="../dataset.nc", figures=[])
@@ -76,3 +78,11 @@ def test_an_overview_shows_every_part() -> None:
     html = render("overview.html.j2", page=overview, script=scripts((), ()))
     assert "2 runs side by side" in html
     assert all(f'<a href="{part.href}">{part.label}</a>' in html for part in parts)
+
+
+def test_a_missing_file_of_the_package_is_not_one_of_the_report(tmp_path: Path) -> None:
+    lacking = tmp_path / "package" / "glossary.md"
+    with pytest.raises(FileNotFoundError, match=r"glossary\.md"), written_into(tmp_path / "report"):
+        lacking.read_text(encoding="utf-8")
+    with pytest.raises(RunError, match=r"index\.html is not written"), written_into(tmp_path):
+        (tmp_path / "gone" / "table.tex").write_text("", encoding="utf-8")
