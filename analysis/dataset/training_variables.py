@@ -97,6 +97,7 @@ VARIABLES: dict[str, Variable] = {
     ),
     "spent_energy_source": _code("what the energy spent rests on", PROVENANCES),
     "parameters": _number("1", "parameters of the network"),
+    "classes": _number("1", "classes of the data set"),
     "macs": _number("1", "multiplications, each with an addition, for an image that infers"),
     "memory_peak": _number("byte", "peak memory of the training's process on the host"),
     "warm_up_steps": _number("1", "steps of the warm-up"),

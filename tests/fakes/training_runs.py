@@ -154,7 +154,7 @@ def trained(
         "warm_up": WarmUp(iterations=12, duration_s=0.4, settled=True),
         "idle_w": {"package-0": None if source is EnergySource.MISSING else IDLE_W},
         "conditions": Conditions(rest_s=1.5, temperature_c={"package": 51.0}, foreign_load=0.01),
-        "settings": {"threads": 2},
+        "settings": {"threads": 2, "classes": 10},
         "memory_host_bytes": 500_000_000,
         "phases_s": {"start": 1.2, "load": 0.3, "wall": 4.5 + whole.duration_s},
         "trace": f"{cell.slug}_{block}.parquet",

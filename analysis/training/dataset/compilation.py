@@ -166,6 +166,11 @@ def _fill_cell(
         arrays[variable][place] = texts.get(name, "")
 
 
+def _classes(record: Training) -> int | None:
+    found = record.settings.get("classes")
+    return found if type(found) is int else None
+
+
 def _fill(
     arrays: "Arrays",
     place: tuple[int, ...],
@@ -182,6 +187,7 @@ def _fill(
         ("best_epoch", record.best_epoch),
         ("sessions", record.sessions),
         ("parameters", record.parameters),
+        ("classes", _classes(record)),
         ("macs", record.macs),
         ("memory_peak", record.memory_host_bytes),
         ("warm_up_steps", warm_up.iterations if warm_up else None),

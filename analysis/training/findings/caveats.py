@@ -11,6 +11,7 @@ from greenbatch.analysis.dataset.variables import SOURCES
 from greenbatch.analysis.findings.caveat import Caveat, Severity
 from greenbatch.analysis.findings.caveats import contents_caveats, process_caveats
 from greenbatch.analysis.findings.repetition_caveats import few_repetitions
+from greenbatch.analysis.training.findings.guessing import Guessing, guessing_networks
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.design.environment import Environment
 from greenbatch.design.recorded import RecordedTrainingStudy
@@ -38,6 +39,7 @@ def training_caveats(dataset: "xr.Dataset", rows: Sequence[TrainingRow]) -> list
     """
     study, environment = training_study_of(dataset), environment_of(dataset)
     found = [
+        *_guessing(rows),
         *_energy(dataset, rows, environment),
         *contents_caveats(dataset),
         *_design(study, rows),
@@ -92,6 +94,27 @@ def _energy(
         )
     for model in models_of_estimates(dataset)[:3]:
         yield Caveat("energy-model", Severity.NOTE, f"The model of the estimate: {model}.")
+
+
+def _guessing(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
+    by_data: dict[str, list[Guessing]] = {}
+    for each in guessing_networks(rows):
+        by_data.setdefault(each.data, []).append(each)
+    for data, found in by_data.items():
+        best, bound = max(one.best for one in found), max(one.bound for one in found)
+        yield Caveat(
+            "guessing",
+            Severity.SERIOUS,
+            f"No training of {', '.join(one.model for one in found)} on {data} was shown to be "
+            f"better than guessing one of {found[0].classes} classes: the best accuracy is "
+            f"{_percent(best)}, and so many epochs of guessing reach up to {_percent(bound)}. "
+            "Their differences in accuracy may be chance; train longer, or with other "
+            "hyperparameters.",
+        )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def _why(dataset: "xr.Dataset") -> str:

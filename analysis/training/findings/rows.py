@@ -59,6 +59,8 @@ class TrainingRow:
         stopped_early: Repetitions that patience ended.
         parameters: Of the network.
         macs: Multiplications, each with an addition, for an image that infers.
+        classes: Of the data set; ``None`` in files of earlier programs.
+        validation_images: Of an epoch; ``None`` where no epoch ended.
     """
 
     cell: TrainingCell
@@ -75,6 +77,8 @@ class TrainingRow:
     stopped_early: int = 0
     parameters: float | None = None
     macs: float | None = None
+    classes: int | None = None
+    validation_images: int | None = None
     flagged_blocks: frozenset[int] = frozenset()
     curves: "Curves" = field(repr=False)
 
@@ -217,6 +221,10 @@ class _Cells:
             stopped_early=int((here["stopped"][ok] == stops.index("patience")).sum()),
             parameters=_first(here["parameters"]),
             macs=_first(here["macs"]),
+            classes=_whole(here["classes"][ok]) if "classes" in here else None,
+            validation_images=_whole(
+                here["epoch_images"][ok][..., self.passes.index("validation")]
+            ),
             flagged_blocks=frozenset(
                 self.blocks[i] for i in np.flatnonzero(ok & (here["flags"] > 0))
             ),
@@ -253,6 +261,11 @@ def _first(values: "Numbers") -> float | None:
 
     known = values[np.isfinite(values)]
     return float(known[0]) if known.size else None
+
+
+def _whole(values: "Numbers") -> int | None:
+    known = _first(values)
+    return None if known is None else round(known)
 
 
 def labels_of(cells: Sequence[TrainingCell]) -> list[str]:

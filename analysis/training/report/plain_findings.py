@@ -8,6 +8,7 @@ from greenbatch.analysis.report.page import TableSection
 from greenbatch.analysis.training.findings.answers import saving_sentence
 from greenbatch.analysis.training.findings.complexity import Complexity, complexity
 from greenbatch.analysis.training.findings.correctness import correctness
+from greenbatch.analysis.training.findings.guessing import guessing_networks
 from greenbatch.analysis.training.findings.judge import BY_ACCURACY, Judge
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.report.charts import by_data
@@ -32,6 +33,10 @@ from greenbatch.analysis.training.report.tables import trainings_table
 
 if TYPE_CHECKING:
     import xarray as xr
+
+_NOTHING_LEARNED = (
+    "No network was shown to be better than guessing, so no saving at equal correctness is stated."
+)
 
 _TRAININGS_NOTE = (
     "Mean over repetitions ± the wider side of its 95 % interval (bounds where they are far from "
@@ -64,6 +69,7 @@ def plain_findings(
     several = len(groups) > 1
     metric = judge.metric
     judged = correctness(dataset, judge.within, metric, welch=judge.welch)
+    guessing = {(each.model, each.data) for each in guessing_networks(rows)}
     summaries: list[str] = []
     sentences: list[str] = []
     cards: list[Card] = []
@@ -74,7 +80,11 @@ def plain_findings(
         summaries.append(summary)
         measured = [row for row in members if row.ok]
         if len(measured) > 1:
-            sentences += [] if why else [saving_sentence(found)]
+            if {(row.cell.model, row.cell.data) for row in measured} <= guessing:
+                where = f"On {data}: " if several else ""
+                sentences.append(f"{where}{_NOTHING_LEARNED}")
+            elif not why:
+                sentences.append(saving_sentence(found))
             cards += best_cards(data, members, several=several, metric=metric)
         sentences += more
         choices = zip(members, found.rows, strict=True)

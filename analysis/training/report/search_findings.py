@@ -14,8 +14,9 @@ from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.analysis.training.dataset.compilation import hyperparameters_of
 from greenbatch.analysis.training.dataset.contexts import contexts
 from greenbatch.analysis.training.dataset.totals import counted
+from greenbatch.analysis.training.findings.guessing import guessing_networks
 from greenbatch.analysis.training.findings.rows import TrainingRow
-from greenbatch.analysis.training.findings.search_tests import search_tests
+from greenbatch.analysis.training.findings.search_tests import SearchTests, search_tests
 from greenbatch.analysis.training.findings.searches import Arrival, SearchRow, search_rows
 from greenbatch.analysis.training.report.findings import (
     Card,
@@ -59,10 +60,18 @@ def search_findings(
     found = search_rows(dataset)
     tested = search_tests(found, welch=welch)
     groups = [[*members] for _, members in groupby(found, key=lambda row: row.curve.context)]
-    answered = [_answer(members) for members in groups]
+    by_energy = bool(found) and found[0].curve.objective == "energy"
+    learned_nothing = [] if by_energy else guessing_networks(rows)
+    guessing = {(each.model, each.data) for each in learned_nothing}
+    answered = [
+        _answer(members) if _network(members[0]) not in guessing else _chance(members[0])
+        for members in groups
+    ]
     sentences = [summary for summary, _ in answered[1:]]
     sentences += [sentence for _, more in answered for sentence in more]
     for one in tested:
+        if _network(one) in guessing:
+            continue
         where = f"For {one.context.name}: " if one.context.name else ""
         sentences += [f"{where}{each.sentence()}" for each in one.dominance]
     if any(row.curve.unfinished for row in found):
@@ -83,6 +92,19 @@ def search_findings(
         ],
         searches=found,
     )
+
+
+def _network(found: SearchRow | SearchTests) -> tuple[str, str]:
+    """Return the network and the data set that were searched."""
+    context = found.curve.context if isinstance(found, SearchRow) else found.context
+    labels = dict(context.labels)
+    return str(labels["model"]), str(labels["data"])
+
+
+def _chance(row: SearchRow) -> tuple[str, list[str]]:
+    name = f"For {row.curve.context.name}: " if row.curve.context.name else ""
+    nothing = "so the strategies are not compared"
+    return f"{name}No trial was shown to be better than guessing, {nothing}.", []
 
 
 def _within(row: SearchRow) -> str:

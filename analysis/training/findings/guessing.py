@@ -1,0 +1,59 @@
+"""Networks that learned nothing: whose best accuracy may be that of guessing a class."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from greenbatch.analysis.training.findings.rows import TrainingRow
+
+_LEVEL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Guessing:
+    """A network none of whose trainings is better than guessing.
+
+    Attributes:
+        model, data: The network and the data set.
+        best: The best accuracy of any epoch of any training, a share.
+        bound: What the best of so many epochs reaches by guessing, at most, a share.
+        classes: Of the data set.
+    """
+
+    model: str
+    data: str
+    best: float
+    bound: float
+    classes: int
+
+
+def guessing_networks(rows: Sequence[TrainingRow]) -> list[Guessing]:
+    """List the networks that did no better than guessing, in the order of the rows.
+
+    Guessing is right for one of as many images as there are classes; where the classes differ in
+    size, always the largest is right more often, which makes this the milder judgement. The bound
+    is that of a binomial share, one-sided at 5 % over all epochs that the best was taken of
+    (Bonferroni), by the normal distribution.
+
+    Args:
+        rows: Of a run; a network is left out where the number of classes or of validation images
+            is not known.
+    """
+    groups: dict[tuple[str, str], list[TrainingRow]] = {}
+    for row in rows:
+        groups.setdefault((row.cell.model, row.cell.data), []).append(row)
+    found = []
+    for (model, data), group in groups.items():
+        reached = [value for row in group for value in row.series["accuracy"].values()]
+        tried = sum(count for row in group for count in row.series["epochs"].values())
+        classes = {row.classes for row in group if row.ok}
+        images = {row.validation_images for row in group if row.ok}
+        if not reached or tried < 1 or {None} & (classes | images) or len(classes) > 1:
+            continue
+        share = 1 / min(one for one in classes if one)
+        spread = math.sqrt(share * (1 - share) / min(one for one in images if one))
+        bound = share + NormalDist().inv_cdf(1 - _LEVEL / tried) * spread
+        if max(reached) <= bound:
+            found.append(Guessing(model, data, max(reached), bound, round(1 / share)))
+    return found
