@@ -23,6 +23,7 @@ class ServingAnswer:
         arrivals, rate: Its traffic, as a study writes them; the rate in requests/s.
         best: The server of least energy per request; ``None`` where none sustained the rate.
         alike: Servers with no significant difference from it.
+        measured, unmeasured: How many servers of that traffic were measured, and how many not.
     """
 
     model: str
@@ -30,13 +31,24 @@ class ServingAnswer:
     rate: str
     best: CellRow | None = None
     alike: tuple[CellRow, ...] = ()
+    measured: int = 0
+    unmeasured: int = 0
+
+    @property
+    def policy(self) -> str:
+        """The best policy in short, and of how many where some were not measured."""
+        if self.best is None:
+            return f"none of {self.measured} measured" if self.unmeasured else "none sustained it"
+        of = f", of {self.measured} measured" if self.unmeasured else ""
+        return f"{self.best.cell.served.policy}{of}"
 
     @property
     def sentence(self) -> str:
         """The answer with its figures."""
         where = f"{self.model} at {self.rate} requests/s ({self.arrivals})"
+        rest = f"; {self.unmeasured} of the design not measured" if self.unmeasured else ""
         if self.best is None:
-            return f"{where}: no policy sustained the rate."
+            return f"{where}: no policy sustained the rate{rest}."
         row = self.best
         source = "" if row.energy_source == "measured" else f" ({row.energy_source})"
         tie = f" (no significant difference from {self.ties})" if self.alike else ""
@@ -44,7 +56,7 @@ class ServingAnswer:
             f"{where}: least energy per request{source} with {_named(row)}{tie}, "
             f"{spread(row.energy_per_image_j, 'J')}, "
             f"mean response {spread(row.response_mean_s, 's')}, "
-            f"99th percentile {spread(row.response_p99_s, 's')}."
+            f"99th percentile {spread(row.response_p99_s, 's')}{rest}."
         )
 
     @property
@@ -73,10 +85,12 @@ def serving_answers(rows: Sequence[CellRow]) -> list[ServingAnswer]:
         of_traffic = list(members)
         sustained = [row for row in of_traffic if row.ok and not row.flags.get("overloaded")]
         able = [row for row in sustained if row.energy_per_image_j is not None]
-        if not sustained and any(row.ok for row in of_traffic):
-            found.append(ServingAnswer(*load))
+        measured = sum(row.ok > 0 for row in of_traffic)
+        unmeasured = len(of_traffic) - measured
+        if not sustained and measured:
+            found.append(ServingAnswer(*load, measured=measured, unmeasured=unmeasured))
         elif able and not all_unlike(row.basis for row in able):
-            found.append(ServingAnswer(*load, *_best(able)))
+            found.append(ServingAnswer(*load, *_best(able), measured, unmeasured))
     return found
 
 

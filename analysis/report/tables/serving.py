@@ -99,7 +99,7 @@ def serving_answer_table(found: Sequence[ServingAnswer]) -> Table:
     if len(set(factors["arrivals"])) == 1:
         del factors["arrivals"]
     columns = factors | {
-        "policy": [row.cell.served.policy if row else "none sustained it" for row in best],
+        "policy": [answer.policy for answer in found],
         "backend": [row.cell.variant if row else DASH for row in best],
         energy: energies,
         "response, mean": [_seconds(row.response_mean_s) if row else DASH for row in best],

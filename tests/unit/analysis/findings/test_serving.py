@@ -194,6 +194,21 @@ def test_a_rate_that_no_policy_sustains_has_a_line_that_says_so(rows: list[CellR
     assert set(line[3:]) == {"–"}
 
 
+def test_policies_that_were_not_measured_are_not_said_to_have_failed(rows: list[CellRow]) -> None:
+    traffic = [row for row in rows if row.cell.served.rate == "200"]
+    assert len(traffic) > 1
+    late = replace(traffic[0], flags={"overloaded": 3})
+    none, one = (
+        serving_answers([first, *(replace(row, statuses={"not_run": 3}) for row in traffic[1:])])
+        for first in (late, replace(traffic[0], flags={}))
+    )
+    rest = f"{len(traffic) - 1} of the design not measured."
+    assert none[0].sentence.endswith(f"no policy sustained the rate; {rest}")
+    assert one[0].sentence.endswith(rest)
+    policies = [serving_answer_table(found).rows[0][2] for found in (none, one)]
+    assert policies == ["none of 1 measured", f"{traffic[0].cell.served.policy}, of 1 measured"]
+
+
 def test_how_an_energy_was_obtained_is_in_its_column_or_beside_it(rows: list[CellRow]) -> None:
     kind = Provenance.ESTIMATED
     mixed = [
