@@ -1,7 +1,7 @@
 """Draw a data set of the form of CIFAR-10: colour images of 32x32, ten classes, a folder for each.
 
 A class is one of five directions of a grating in one of two outlines. Colours, frequency, phase,
-place, size and noise are drawn at random, so that no pixel by itself tells the class.
+place, size and noise are drawn at random, so that the class does not follow from any one pixel.
 
     python benchmarks/cifar_like.py FOLDER [--images 6000] [--seed 0]
     gb study run yarally-search-published --scale 0.03 --data folder:FOLDER

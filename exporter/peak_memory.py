@@ -1,7 +1,6 @@
 """The memory that a stretch of this process's work takes."""
 
 import threading
-from types import TracebackType
 from typing import Self
 
 _TICK_S = 0.005
@@ -27,12 +26,7 @@ class PeakMemory:
         self._watcher.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._watcher.join()
 

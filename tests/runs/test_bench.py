@@ -46,6 +46,38 @@ def run(tmp_path_factory: pytest.TempPathFactory, gb: Gb, artifacts: Path) -> Pa
     return path
 
 
+def test_in_a_session_a_network_is_loaded_once_and_warmed_up_for_longer_once(
+    tmp_path: Path, gb: Gb, artifacts: Path
+) -> None:
+    study = tmp_path / "study.yaml"
+    members = {
+        "models": [SMALL_MODELS[0]],
+        "backends": ["onnxruntime-cpu", "torch-cpu"],
+        "batch_sizes": [1, 8],
+        "repetitions": 1,
+        "weights": "random",
+        "profile": "quick",
+        # Any two stretches are alike, so that a warm-up is as short as it may be.
+        "protocol": {"warm_up_min_s": 1.6, "warm_up_max_s": 9.0, "steady_tolerance": 100.0},
+        "isolation": "session",
+    }
+    study.write_text(json.dumps(members))
+    path = tmp_path / "run"
+    gb("study", "run", study, "--artifacts", artifacts, "--out", path)
+    repetitions = parse((path / "journal.jsonl").read_bytes()).repetitions
+    assert {one.settings["isolation"] for one in repetitions} == {"session"}
+    first, second, third, fourth = repetitions
+    for new, later in ((first, second), (third, fourth)):
+        assert new.cell.backend == later.cell.backend
+        assert "load" in new.phases_s
+        assert new.memory_host_bytes
+        assert later.phases_s.get("load", 0.0) < 0.01
+        assert later.memory_host_bytes is None
+        assert new.warm_up
+        assert later.warm_up
+        assert later.warm_up.duration_s < 1.6 <= new.warm_up.duration_s
+
+
 def test_the_dataset_opens_with_plain_xarray_and_has_the_designs_dimensions(run: Path) -> None:
     with xr.open_dataset(run / "dataset.nc") as dataset:
         assert {name: dataset.sizes[name] for name in DIMENSIONS} == DIMENSIONS

@@ -107,14 +107,10 @@ def _guessing(rows: Sequence[TrainingRow]) -> Iterator[Caveat]:
             Severity.SERIOUS,
             f"No training of {', '.join(one.model for one in found)} on {data} was shown to be "
             f"better than guessing one of {found[0].classes} classes: the best accuracy is "
-            f"{_percent(best)}, and so many epochs of guessing reach up to {_percent(bound)}. "
+            f"{100 * best:.1f} %, and so many epochs of guessing reach up to {100 * bound:.1f} %. "
             "Their differences in accuracy may be chance; train longer, or with other "
             "hyperparameters.",
         )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
 
 
 def _why(dataset: "xr.Dataset") -> str:

@@ -47,13 +47,17 @@ def guessing_networks(rows: Sequence[TrainingRow]) -> list[Guessing]:
     for (model, data), group in groups.items():
         reached = [value for row in group for value in row.series["accuracy"].values()]
         tried = sum(count for row in group for count in row.series["epochs"].values())
-        classes = {row.classes for row in group if row.ok}
-        images = {row.validation_images for row in group if row.ok}
-        if not reached or tried < 1 or {None} & (classes | images) or len(classes) > 1:
+        known = [
+            (row.classes, row.validation_images)
+            for row in group
+            if row.ok and row.classes and row.validation_images
+        ]
+        if not reached or len(known) < sum(row.ok > 0 for row in group):
             continue
-        share = 1 / min(one for one in classes if one)
-        spread = math.sqrt(share * (1 - share) / min(one for one in images if one))
+        classes, images = min(known)
+        share = 1 / classes
+        spread = math.sqrt(share * (1 - share) / images)
         bound = share + NormalDist().inv_cdf(1 - _LEVEL / tried) * spread
         if max(reached) <= bound:
-            found.append(Guessing(model, data, max(reached), bound, round(1 / share)))
+            found.append(Guessing(model, data, max(reached), bound, classes))
     return found

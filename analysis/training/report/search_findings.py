@@ -12,11 +12,11 @@ from greenbatch.analysis.report.charts.facts import Across, Band, BandsFacts, bo
 from greenbatch.analysis.report.page import Section, TableSection
 from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.analysis.training.dataset.compilation import hyperparameters_of
-from greenbatch.analysis.training.dataset.contexts import contexts
+from greenbatch.analysis.training.dataset.contexts import Context, contexts
 from greenbatch.analysis.training.dataset.totals import counted
 from greenbatch.analysis.training.findings.guessing import guessing_networks
 from greenbatch.analysis.training.findings.rows import TrainingRow
-from greenbatch.analysis.training.findings.search_tests import SearchTests, search_tests
+from greenbatch.analysis.training.findings.search_tests import search_tests
 from greenbatch.analysis.training.findings.searches import Arrival, SearchRow, search_rows
 from greenbatch.analysis.training.report.findings import (
     Card,
@@ -59,18 +59,19 @@ def search_findings(
     """
     found = search_rows(dataset)
     tested = search_tests(found, welch=welch)
-    groups = [[*members] for _, members in groupby(found, key=lambda row: row.curve.context)]
+    by_context = groupby(found, key=lambda row: row.curve.context)
+    groups = {context: [*members] for context, members in by_context}
     by_energy = bool(found) and found[0].curve.objective == "energy"
     learned_nothing = [] if by_energy else guessing_networks(rows)
     guessing = {(each.model, each.data) for each in learned_nothing}
     answered = [
-        _answer(members) if _network(members[0]) not in guessing else _chance(members[0])
-        for members in groups
+        _chance(context) if _network(context) in guessing else _answer(members)
+        for context, members in groups.items()
     ]
     sentences = [summary for summary, _ in answered[1:]]
     sentences += [sentence for _, more in answered for sentence in more]
     for one in tested:
-        if _network(one) in guessing:
+        if _network(one.context) in guessing:
             continue
         where = f"For {one.context.name}: " if one.context.name else ""
         sentences += [f"{where}{each.sentence()}" for each in one.dominance]
@@ -79,8 +80,8 @@ def search_findings(
     return Findings(
         summary=answered[0][0] if answered else "There is no search in it.",
         sentences=sentences,
-        answers=[card for members in groups for card in _cards(members)],
-        sections=_sections(groups, names, why),
+        answers=[card for members in groups.values() for card in _cards(members)],
+        sections=_sections([*groups.values()], names, why),
         tables=[
             *published_sections(training_study_of(dataset), searches=found),
             TableSection(_searches_table(found), _note(found)),
@@ -94,15 +95,14 @@ def search_findings(
     )
 
 
-def _network(found: SearchRow | SearchTests) -> tuple[str, str]:
+def _network(context: Context) -> tuple[str, str]:
     """Return the network and the data set that were searched."""
-    context = found.curve.context if isinstance(found, SearchRow) else found.context
     labels = dict(context.labels)
     return str(labels["model"]), str(labels["data"])
 
 
-def _chance(row: SearchRow) -> tuple[str, list[str]]:
-    name = f"For {row.curve.context.name}: " if row.curve.context.name else ""
+def _chance(context: Context) -> tuple[str, list[str]]:
+    name = f"For {context.name}: " if context.name else ""
     nothing = "so the strategies are not compared"
     return f"{name}No trial was shown to be better than guessing, {nothing}.", []
 

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable
-from itertools import islice
+from itertools import groupby, islice
 from random import Random
 from typing import Any
 
@@ -346,3 +346,11 @@ def test_a_line_that_was_taken_out_of_the_journal_is_measured_again_and_nothing_
     carry_out(study, noisy(0.04), done)
     assert [(r.cell, r.block) for r in done[len(whole) - 1 :]] == [(whole[at].cell, 0)]
     assert list(Schedule(study, done).slots()) == []
+
+
+def test_in_sessions_each_block_brings_the_batch_sizes_of_a_network_together() -> None:
+    done: list[Repetition] = []
+    carry_out(design(isolation="session", repetitions=4), noisy(0.01), done)
+    assert len(done) == 16
+    networks = [network for network, _ in groupby((r.block, r.cell.backend) for r in done)]
+    assert len(networks) == len(set(networks)) == 8

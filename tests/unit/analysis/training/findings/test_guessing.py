@@ -49,7 +49,7 @@ def test_a_network_at_the_accuracy_of_guessing_is_named(tmp_path: Path) -> None:
     first, *_ = training_caveats(dataset, training_rows(dataset))
     assert first.code == "guessing"
     assert "dense on digits was shown to be better than guessing one of 10" in first.sentence
-    assert "13 %" in first.sentence
+    assert "accuracy is 13.0 %" in first.sentence
     assert "simple-cnn" not in first.sentence
 
 

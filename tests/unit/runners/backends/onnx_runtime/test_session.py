@@ -16,6 +16,7 @@ from greenbatch.runners.backends import cuda_driver
 from greenbatch.runners.backends.onnx_runtime.providers import PROVIDERS
 from greenbatch.runners.backends.onnx_runtime.session import OnnxSession
 from greenbatch.runners.backends.onnx_runtime.settings import in_force, session_options
+from greenbatch.runners.backends.planning import Planning
 from greenbatch.testing.outputs import only_output
 
 
@@ -208,3 +209,15 @@ def _built_in() -> list[str]:
     return [
         name for name, provider in PROVIDERS.items() if provider.execution_provider in available
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("planning", Planning.LOAD), ("_captures_graph", True)]
+)
+def test_what_was_made_for_one_size_does_not_go_on_with_another(
+    network: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    session = OnnxSession(task(network))
+    assert session.is_rebatchable
+    monkeypatch.setattr(OnnxSession, name, value)
+    assert not session.is_rebatchable

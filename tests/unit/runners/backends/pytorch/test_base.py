@@ -303,8 +303,10 @@ def test_such_logits_fit_the_pinned_buffer_that_they_are_copied_to(
 def test_when_a_size_is_planned(task: Sourced, monkeypatch: pytest.MonkeyPatch) -> None:
     assert TorchEager(task).planning is Planning.NEVER
     backend = TorchEager(task)
+    assert backend.is_rebatchable
     monkeypatch.setattr(TorchEager, "_captures", True)
     assert backend.planning is Planning.CHANGE  # a graph is of one size
+    assert not backend.is_rebatchable
 
 
 def test_a_captured_graph_is_replayed_over_the_same_buffer_only(

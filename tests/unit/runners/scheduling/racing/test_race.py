@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import groupby
 from random import Random
 from typing import Any
 
@@ -363,3 +364,15 @@ def test_what_is_predicted_to_be_measured_has_room_in_the_budget() -> None:
 def _walls(journal: Journal) -> list[float]:
     found = [record for record in journal if isinstance(record, Repetition)]
     return [record.phases_s["wall"] + record.conditions.rest_s for record in found]
+
+
+def test_in_sessions_a_race_brings_the_batch_sizes_of_later_blocks_together() -> None:
+    def changes(isolation: str) -> int:
+        journal: Journal = []
+        carry_out(design(isolation=isolation), machine(torch=1.3, openvino=1.6), journal)
+        later = [r for r in journal if isinstance(r, Repetition) and r.block == 1]
+        assert len(later) == 6
+        return len([*groupby((r.cell.model, r.cell.backend) for r in later)])
+
+    assert changes("fork") > 2
+    assert changes("session") == 2
