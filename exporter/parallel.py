@@ -54,6 +54,7 @@ class Outcome:
         memory_peak_bytes: Of its process; ``None`` if there was none.
         manifest: Of its artifact; ``None`` if it failed.
         notes: What the process warned of.
+        gpu_notes: What CUDA and TensorRT would leave to the CPU of its artifacts.
         exported: The precisions that were exported; the others were up to date.
         exit_code: Of its process.
     """
@@ -65,6 +66,7 @@ class Outcome:
     memory_peak_bytes: int | None = None
     manifest: Manifest | None = None
     notes: tuple[str, ...] = ()
+    gpu_notes: tuple[str, ...] = ()
     exported: tuple[str, ...] = ()
     exit_code: int = 0
 
@@ -81,7 +83,7 @@ class Plan:
     Attributes:
         folder: Of the artifacts.
         command: From a model's name to the command line that exports it and prints a JSON line
-            with ``precision``, ``up_to_date`` and ``notes`` for each artifact.
+            with ``precision``, ``up_to_date``, ``notes`` and ``gpu_notes`` for each artifact.
         jobs: How many at a time.
         memory_bytes: Bound on what all of them need together, as estimated; a network that needs
             more runs alone.
@@ -256,7 +258,8 @@ def _judge(
         seconds=seconds,
         memory_peak_bytes=peak_bytes,
         manifest=manifest,
-        notes=tuple(dict.fromkeys(note for event in events for note in event["notes"])),
+        notes=_sentences(events, "notes"),
+        gpu_notes=_sentences(events, "gpu_notes"),
         exported=tuple(event["precision"] for event in events if not event["up_to_date"]),
         exit_code=code,
     )
@@ -269,6 +272,11 @@ def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             event = json.loads(line)
             if isinstance(event, dict) and "verdict" in event:
                 yield event
+
+
+def _sentences(events: Iterable[dict[str, Any]], key: str) -> tuple[str, ...]:
+    """Return what the results of a worker say under a key, each sentence once."""
+    return tuple(dict.fromkeys(sentence for event in events for sentence in event[key]))
 
 
 def _reason(code: int, errors: Sequence[str], peak_bytes: int) -> str:

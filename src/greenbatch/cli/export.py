@@ -251,7 +251,7 @@ def _print_own(name: str, out: Path, weights: str, force: bool, as_json: bool) -
             f"source: {export_command(out, name)}"
         )
     manifest = load_artifact(out, name).manifest
-    print_export(manifest, out, up_to_date=True, notes=gpu_notes(manifest, out), as_json=as_json)
+    print_export(manifest, out, up_to_date=True, notes=(), as_json=as_json)
 
 
 def _own_exports(
@@ -316,7 +316,7 @@ def _export_own(
         exported.manifest,
         out,
         up_to_date=False,
-        notes=[*_notes(caught), *gpu_notes(exported.manifest, out)],
+        notes=_notes(caught),
         as_json=as_json,
         rebatched=exported.rebatched,
     )
@@ -353,9 +353,8 @@ def _export_lower(
     except (ArtifactError, ExportError) as error:
         note(str(error))
         return ExportError.exit_code
-    notes = [*_notes(caught), *gpu_notes(manifest, out)]
     print_export(
-        manifest, out, up_to_date=before == path.read_bytes(), notes=notes, as_json=as_json
+        manifest, out, up_to_date=before == path.read_bytes(), notes=_notes(caught), as_json=as_json
     )
     return 0
 
@@ -408,9 +407,8 @@ def _export_one(
             memory_bytes=_bytes(memory) if memory else free_bytes(),
             on_step=steps.show,
         )
-    notes = [*_notes(caught), *gpu_notes(manifest, out)]
     up_to_date = before is not None and before == manifest_path.read_bytes()
-    print_export(manifest, out, up_to_date=up_to_date, notes=notes, as_json=as_json)
+    print_export(manifest, out, up_to_date=up_to_date, notes=_notes(caught), as_json=as_json)
 
 
 def _notes(caught: Collection[warnings.WarningMessage]) -> Collection[str]:

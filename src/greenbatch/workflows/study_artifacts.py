@@ -78,12 +78,17 @@ def _int8_for(name: str, study: "Study") -> list[str]:
     One that is there is kept as it is.
     """
     from greenbatch.models.artifacts import has_manifest
-    from greenbatch.runners import backends
 
     if "int8" not in study.precisions or has_manifest(Path(study.artifacts_dir), name, "int8"):
         return []
-    devices = {backends.find(backend).device for backend in study.backends}
-    return _FOR_GPUS if devices == {"cuda"} else []
+    return _FOR_GPUS if _devices(study) == {"cuda"} else []
+
+
+def _devices(study: "Study") -> set[str]:
+    """Return what a study measures on, e.g. ``{"cpu", "cuda"}``."""
+    from greenbatch.runners import backends
+
+    return {backends.find(backend).device for backend in study.backends}
 
 
 def _stale(spec: "ModelSpec", study: "Study") -> bool:
@@ -105,6 +110,7 @@ def _export(
         return
     extras.require(f"the export of {specs[0].name}", extras.EXTRAS["bench"])
     plan = plan_exports(Path(study.artifacts_dir), options, len(specs), sources=_to_export(study))
+    on_gpu = "cuda" in _devices(study)
     failed: list[Outcome] = []
     notes: dict[str, None] = {}
     with contextlib.closing(Fleet(plan).run(specs)) as running:
@@ -112,7 +118,7 @@ def _export(
             if outcome.exported:
                 made = f"{outcome.model} ({', '.join(outcome.exported)})"
                 listener.on_step(f"exported {made} in {outcome.seconds:.0f} s")
-            for note in outcome.notes:
+            for note in (*outcome.notes, *(outcome.gpu_notes if on_gpu else ())):
                 if note not in notes:
                     listener.on_step(note)
                 notes[note] = None

@@ -49,7 +49,7 @@ if "silent" not in name:
     (folder / f"{name}-fp32.json").write_text(sys.argv[3].replace("NAME", name))
 print("chatter")
 print(json.dumps({"verdict": "proved", "precision": "fp32", "up_to_date": False,
-                  "notes": ["random ones are used"]}))
+                  "notes": ["random ones are used"], "gpu_notes": ["CUDA leaves one"]}))
 (folder / f"{name}.ended").write_text(repr(time.monotonic()))
 """
 
@@ -107,6 +107,7 @@ def test_each_network_has_its_outcome_and_a_failing_one_stops_no_other(tmp_path:
     assert "left no proof: cannot read the manifest" in outcomes["silent"].reason
     assert outcomes["a"].manifest == replace(MANIFEST, model="a", file="a-fp32.onnx")
     assert outcomes["a"].notes == ("random ones are used",)
+    assert outcomes["a"].gpu_notes == ("CUDA leaves one",)
     for outcome in outcomes.values():
         assert "\n" not in outcome.reason
         assert outcome.seconds > 0
@@ -203,10 +204,11 @@ def gb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
                     raise KeyboardInterrupt
                 made = replace(MANIFEST, model=spec.name, file=f"{spec.name}-fp32.onnx")
                 common = {"model": spec.name, "seconds": 12.0, "memory_peak_bytes": 10**9}
+                notes = {"notes": ("so",), "gpu_notes": (f"CUDA leaves one of {spec.name}",)}
                 if spec.name in bad:
                     yield Outcome(**common, verdict="failed", reason="no good; [give] it up")  # type: ignore[arg-type]
                 else:
-                    yield Outcome(**common, verdict="proved", manifest=made, notes=("so",))  # type: ignore[arg-type]
+                    yield Outcome(**common, verdict="proved", manifest=made, **notes)  # type: ignore[arg-type]
 
         def closable(self: Fleet, chosen: list[ModelSpec], on_tick: object) -> object:
             self.memory_peak_bytes = 2 * 10**9
@@ -232,9 +234,11 @@ def test_the_command_ends_in_a_table_and_exits_0_if_all_are_proved(gb: Gb) -> No
     assert out.splitlines()[-1].endswith("2 GB of memory at most at once")
     lines = err.splitlines()
     assert lines[0] == "gb: so", "what all say is said once"
-    assert lines[1].startswith("[1/2] alexnet: proved in 12 s, 1 B, largest error 1.0e-06, peak")
-    assert "left" in lines[1]
-    assert "left" not in lines[2]
+    assert lines[1] == "gb: CUDA leaves one of alexnet"
+    assert lines[2].startswith("[1/2] alexnet: proved in 12 s, 1 B, largest error 1.0e-06, peak")
+    assert "left" in lines[2]
+    assert lines[3] == "gb: CUDA leaves one of vit_b_16"
+    assert "left" not in lines[4]
 
 
 def test_the_command_exits_3_and_says_why_if_one_is_not(gb: Gb) -> None:
@@ -278,6 +282,8 @@ def test_json_is_a_line_for_each_and_one_sentence_of_error(gb: Gb) -> None:
     assert code == 3
     assert [line["verdict"] for line in result] == ["proved", "failed", "proved"]
     assert [line["notes"] for line in result] == [["so"], [], []]
+    left = [[f"CUDA leaves one of {name}"] for name in ("alexnet", "densenet121")]
+    assert [line["gpu_notes"] for line in result] == [left[0], [], left[1]]
     assert result[1]["reason"] == "no good; [give] it up"
     assert result[0]["max_rel"] == 1e-6
     assert all(line["memory_peak_bytes"] == 10**9 for line in result)

@@ -128,6 +128,31 @@ def test_a_note_that_concerns_all_is_reported_once(
 
 
 @pytest.mark.parametrize(
+    ("backends", "expected"),
+    [
+        (["onnxruntime-cpu"], []),
+        (["openvino-cpu", "onnxruntime-cuda"], ["CUDA leaves one"]),
+        (["onnxruntime-tensorrt"], ["CUDA leaves one"]),
+    ],
+)
+def test_what_a_gpu_would_leave_to_the_cpu_is_reported_if_the_study_uses_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backends: list[str], expected: list[str]
+) -> None:
+    made = Outcome(model="resnet18", verdict="proved", gpu_notes=("CUDA leaves one",))
+    Exports(monkeypatch, resnet18=made)
+    study = Study(
+        models=("resnet18",),
+        backends=tuple(backends),
+        batch_sizes=(1,),
+        weights="random",
+        artifacts_dir=str(tmp_path),
+    )
+    steps: list[str] = []
+    study_artifacts.export_models(study, inference.Listener(on_step=steps.append))
+    assert steps[1:] == expected
+
+
+@pytest.mark.parametrize(
     ("codes", "error"), [((2, 2), UsageError), ((3, 3), ExportError), ((2, 3), ExportError)]
 )
 def test_every_network_that_failed_is_named_with_its_reason(

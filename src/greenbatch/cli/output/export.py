@@ -40,10 +40,11 @@ def print_export(
         manifest: Of its artifact.
         out: Folder of the artifacts.
         up_to_date: It was there already.
-        notes: A sentence each.
+        notes: What the export warned of, a sentence each.
         as_json: Print a JSON line instead, with the notes in it.
         rebatched: What was done to an ``.onnx`` file, where it came from one.
     """
+    on_gpu = gpu_notes(manifest, out)
     if as_json:
         if rebatched and rebatched.was is not None:
             freed = (
@@ -52,7 +53,7 @@ def print_export(
                 "the result was proved against the original"
             )
             notes = [freed, *notes]
-        result = event(manifest, out, "up to date" if up_to_date else "proved", notes)
+        result = event(manifest, out, "up to date" if up_to_date else "proved", notes, on_gpu)
         if rebatched:
             result["rebatched"] = {
                 "was": rebatched.was,
@@ -61,7 +62,7 @@ def print_export(
             }
         typer.echo(json.dumps(result))
         return
-    for sentence in notes:
+    for sentence in (*notes, *on_gpu):
         note(sentence)
     took = "up to date" if up_to_date else f"exported in {units.duration(manifest.export_s)}"
     echo(
@@ -249,7 +250,11 @@ def _dims_at(tensor: "TensorSpec", batch: int) -> str:
 
 
 def event(
-    manifest: "Manifest", out: Path, verdict: str, notes: Collection[str]
+    manifest: "Manifest",
+    out: Path,
+    verdict: str,
+    notes: Collection[str],
+    on_gpu: Collection[str],
 ) -> dict[str, object]:
     """Say of an artifact what a script would read."""
     from greenbatch.models.artifacts import Artifact
@@ -282,4 +287,5 @@ def event(
         "fidelity": asdict(manifest.fidelity) if manifest.fidelity else None,
         "kept_in_fp32": list(manifest.kept_in_fp32),
         "notes": list(notes),
+        "gpu_notes": list(on_gpu),
     }

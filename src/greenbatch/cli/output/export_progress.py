@@ -59,7 +59,8 @@ def show_fleet(
             outcomes.append(outcome)
             if outcome.good:
                 kept.append(outcome.model)
-            notes = [note for note in outcome.notes if note not in shown]
+            gpu_notes = () if as_json else outcome.gpu_notes  # JSON has them apart
+            notes = [note for note in (*outcome.notes, *gpu_notes) if note not in shown]
             shown.update(notes)  # a note about all models is shown once
             if as_json:
                 print(json.dumps(_event(outcome, plan.folder, notes)), flush=True)
@@ -223,9 +224,10 @@ def _event(outcome: Outcome, folder: Path, notes: Sequence[str]) -> dict[str, ob
         "up_to_date": outcome.verdict == "up to date",
         "export_s": round(outcome.seconds, 3),
         "notes": list(notes),
+        "gpu_notes": list(outcome.gpu_notes),
     }
     if manifest:
-        line = event(manifest, folder, outcome.verdict, notes)
+        line = event(manifest, folder, outcome.verdict, notes, outcome.gpu_notes)
     return {
         **line,
         "reason": outcome.reason or None,
