@@ -1,19 +1,13 @@
-"""What PyTorch's backends share: a network with its artifact's weights, its settings, its run."""
+"""What PyTorch's backends share: their settings, the buffers of a batch, and its run."""
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from greenbatch.errors import PlacementError, UnsupportedCell, WeightsError, first_line
-from greenbatch.models import registry
-from greenbatch.models.build import build_empty
+from greenbatch.errors import PlacementError, UnsupportedCell
 from greenbatch.models.outputs import flatten
-from greenbatch.models.sources.load import SourceWarning, load
-from greenbatch.models.sources.parse import LIBRARIES, parse_source
-from greenbatch.models.weights.unsaved import restore, saved
 from greenbatch.runners.backends import (
     TRIAL_SHAPE,
     Option,
@@ -25,6 +19,7 @@ from greenbatch.runners.backends import (
     find,
     tf32,
 )
+from greenbatch.runners.backends.pytorch.network import DTYPES, build_network, with_ends
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +39,6 @@ OPTIONS: Options = {
 """What may be set on each of them."""
 
 _ON_CUDA = ("cudnn_benchmark", "allow_tf32", "cuda_graph")
-_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 _CAPTURE_WARM_UP = 3  # runs before a capture: cuDNN's search and lazy allocations are over then
 
 
@@ -148,28 +142,10 @@ class TorchBackend:
 
     def _network(self, task: Task) -> "nn.Module":
         """Build the network on the device, in the cell's precision and layout."""
-        module = self._on_device(task)
+        module = build_network(task, self._device)
         self._placement = dict(Counter(p.device.type for p in module.parameters()))
         cast = any(output.network_dtype for output in task.manifest.outputs)
-        return _with_ends(module, self._precision, bool(self._set.get("channels_last")), cast)
-
-    def _on_device(self, task: Task) -> "nn.Module":
-        from safetensors.torch import load_file
-
-        if task.manifest.source == "torchvision":
-            module = build_empty(registry.find(task.cell.model), self._device)
-        else:
-            module = _own_network(task).to(self._device)
-        try:
-            tensors = load_file(task.weights)
-            module.load_state_dict(saved(tensors))
-        except RuntimeError as error:
-            raise WeightsError(
-                f"{task.weights.name} does not fit the {task.cell.model} that was built "
-                f"({first_line(error)}); export it again"
-            ) from error
-        restore(module, tensors)
-        return module
+        return with_ends(module, self._precision, bool(self._set.get("channels_last")), cast)
 
     def _prove(self, devices: Iterable[str], what: str) -> None:
         if set(devices) != {self._device.type}:
@@ -326,9 +302,9 @@ class TorchBackend:
 
 def _check(task: Task, device: str) -> None:
     name = task.cell.backend
-    if task.cell.precision not in _DTYPES:
+    if task.cell.precision not in DTYPES:
         raise UnsupportedCell(
-            f"{name} does not support {task.cell.precision} (supported: {', '.join(_DTYPES)}); "
+            f"{name} does not support {task.cell.precision} (supported: {', '.join(DTYPES)}); "
             "remove the backend or the precision"
         )
     misplaced = [key for key in _ON_CUDA if key in task.settings]
@@ -336,71 +312,6 @@ def _check(task: Task, device: str) -> None:
         raise UnsupportedCell(
             f"{name} has no use for {', '.join(misplaced)}, which a CUDA device has; leave it out"
         )
-
-
-def _own_network(task: Task) -> "nn.Module":
-    """Build a network that is not torchvision's from the text that it came from."""
-    text = task.source
-    if task.manifest.source == "onnx" or not text:
-        raise UnsupportedCell(
-            f"{task.cell.backend} builds networks from torchvision or from the source that the "
-            f"study names, and {task.cell.model} came from {task.manifest.source}; measure it "
-            "with --runtime onnxruntime"
-        )
-    source = parse_source(text)
-    with warnings.catch_warnings():  # reported when it was exported
-        warnings.simplefilter("ignore", SourceWarning)
-        network = load(
-            source,
-            task.manifest.input,
-            task.cell.model,
-            "random" if source.kind in LIBRARIES else "auto",  # replaced: fetch nothing for it
-        )
-    return network.module
-
-
-def _with_ends(
-    module: "nn.Module", precision: str, channels_last: bool, cast: bool = False
-) -> "nn.Module":
-    """Return a module that takes and gives float32, and computes in the precision and layout.
-
-    Args:
-        module: The network.
-        precision, channels_last: How it is to compute.
-        cast: Whether it gives bfloat16 by itself, which the artifact casts.
-    """
-    import torch
-    from torch import nn
-
-    dtype: torch.dtype = getattr(torch, _DTYPES[precision])
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    module = module.to(dtype).to(memory_format=layout)
-
-    plain = dtype is torch.float32 and not channels_last
-
-    def taken(value: torch.Tensor) -> torch.Tensor:
-        if plain or not value.is_floating_point():
-            return value
-        if value.ndim == 4:
-            return value.to(dtype=dtype, memory_format=layout)
-        return value.to(dtype)
-
-    def given(value: torch.Tensor) -> torch.Tensor:
-        own = value.dtype == torch.bfloat16 if plain else value.is_floating_point()
-        return value.float() if own else value
-
-    class WithEnds(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = module
-
-        def forward(self, *inputs: torch.Tensor) -> "torch.Tensor | dict[str, torch.Tensor]":
-            returned = self.network(*map(taken, inputs))
-            if isinstance(returned, torch.Tensor):
-                return given(returned)
-            return {name: given(value) for name, value in flatten(returned).items()}
-
-    return module if plain and not cast else WithEnds().eval()
 
 
 def _capture(forward: "Forward", inputs: "Sequence[torch.Tensor]") -> "Forward":

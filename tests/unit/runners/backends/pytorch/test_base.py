@@ -21,6 +21,7 @@ from greenbatch.runners.backends.pytorch.aot import TorchAot
 from greenbatch.runners.backends.pytorch.base import Buffers, TorchBackend
 from greenbatch.runners.backends.pytorch.compiled import TorchCompiled
 from greenbatch.runners.backends.pytorch.eager import TorchEager
+from greenbatch.runners.backends.pytorch.network import with_ends
 from greenbatch.testing.outputs import only_output
 from tests.fakes import own_networks
 from tests.fakes.networks import BriefBeside
@@ -267,7 +268,7 @@ def test_logits_with_axes_of_one_behind_the_classes_are_rows(
             logits: torch.Tensor = truth(images)[..., None, None]
             return logits
 
-    monkeypatch.setattr(TorchEager, "_on_device", lambda self, task: WithAxes())
+    monkeypatch.setattr(base, "build_network", lambda task, device: WithAxes())
     monkeypatch.setattr(TorchEager, "_prove", lambda *_: None)
     (logits,) = task.manifest.outputs
     manifest = replace(task.manifest, outputs=(replace(logits, dims=(*logits.dims, 1, 1)),))
@@ -353,7 +354,7 @@ def test_a_network_that_gives_bfloat16_gives_float32_as_its_artifact_does() -> N
     images = torch.rand(2, 3, 4, 4)
     network = BriefBeside().eval()
     wanted = network(images)
-    got = base._with_ends(network, "fp32", channels_last=False, cast=True)(images)
+    got = with_ends(network, "fp32", channels_last=False, cast=True)(images)
     assert {name: value.dtype for name, value in got.items()} == {
         "logits": torch.float32,
         "embedding": torch.float32,

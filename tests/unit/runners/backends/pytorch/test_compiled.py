@@ -18,6 +18,7 @@ import torch
 from greenbatch.errors import PlacementError
 from greenbatch.records import Cell, InputSpec, TensorSpec
 from greenbatch.runners.backends import Backend, Task
+from greenbatch.runners.backends.pytorch import base
 from greenbatch.runners.backends.pytorch.aot import TorchAot
 from greenbatch.runners.backends.pytorch.base import Buffers
 from greenbatch.runners.backends.pytorch.compiled import (
@@ -43,16 +44,17 @@ from greenbatch.records import Cell, InputSpec, TensorSpec
 from greenbatch.runners.backends import Task
 from greenbatch.records import InputSpec, TensorSpec
 from types import SimpleNamespace
+from greenbatch.runners.backends.pytorch import base
 
 target, cache, precision, settings = json.loads(sys.argv[1])
 module, name = target.split(":")
 backend_class = getattr(import_module("greenbatch.runners.backends.pytorch." + module), name)
 truth = own_networks.build()
 built = []
-def network(self, task):
+def network(task, device):
     built.append(1)
     return own_networks.build()
-backend_class._on_device = network
+base.build_network = network
 images = np.random.default_rng(0).standard_normal((3, 3, 16, 16), dtype=np.float32)
 logits = TensorSpec(name="logits", dtype="float32", dims=("batch", own_networks.CLASSES))
 manifest = SimpleNamespace(input=InputSpec(), outputs=[logits])
@@ -165,7 +167,7 @@ def unlowered(monkeypatch: pytest.MonkeyPatch) -> None:
 def task(monkeypatch: pytest.MonkeyPatch) -> Task:
     """A small network, whose weights are in its code."""
     built = own_networks.build()
-    monkeypatch.setattr(TorchCompiled, "_on_device", lambda self, task: copy.deepcopy(built))
+    monkeypatch.setattr(base, "build_network", lambda task, device: copy.deepcopy(built))
     side = own_networks.SIDE
     logits = TensorSpec(name="logits", dtype="float32", dims=("batch", own_networks.CLASSES))
     return Task(
