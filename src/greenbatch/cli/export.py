@@ -1,7 +1,5 @@
 """``gb export``: networks into verified ONNX artifacts."""
 
-import json
-import re
 import shlex
 import warnings
 from collections.abc import Collection, Sequence
@@ -11,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenbatch import units
-from greenbatch.cli.options import by_comma
-from greenbatch.cli.output.export import gpu_notes, placement_of, print_export
+from greenbatch.cli.options import by_comma, parse_bytes
+from greenbatch.cli.output.export import print_check, print_export
 from greenbatch.cli.output.printing import echo, note
 from greenbatch.errors import ArtifactError, ExportError, UnknownNameError, UsageError
 from greenbatch.extras import EXTRAS, require
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from greenbatch.models.sources.parse import Source
 
 DAMAGED = 3  # exit code of a check that found a fault
-_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def export(
@@ -134,7 +131,8 @@ def export(
     if check is not None:
         if models or every or family:
             raise UsageError("--check verifies all artifacts of a folder; remove the models")
-        _check(check, as_json)
+        if print_check(check, as_json=as_json):
+            raise typer.Exit(DAMAGED)
         return
     if models and (every or family):
         option = "--all" if every else "--family"
@@ -308,7 +306,7 @@ def _export_own(
             weights=weights,
             seed=seed,
             dynamic_batch=dynamic_batch,
-            memory_bytes=_bytes(memory) if memory else free_bytes(),
+            memory_bytes=parse_bytes(memory) if memory else free_bytes(),
             on_step=steps.show,
         )
     remember_export(out, exported.manifest)
@@ -376,7 +374,7 @@ def _export_many(
 
     Weights.parse(weights)
     options = [f"--weights={weights}", f"--seed={seed}", *(["--force"] if force else [])]
-    memory_bytes = _bytes(memory) if memory else None
+    memory_bytes = parse_bytes(memory) if memory else None
     plan = plan_exports(out, options, len(specs), jobs=jobs, memory_bytes=memory_bytes)
     return show_fleet(specs, plan, weights, seed, force=force, as_json=as_json, kept=kept)
 
@@ -404,7 +402,7 @@ def _export_one(
             weights=weights,
             seed=seed,
             force=force,
-            memory_bytes=_bytes(memory) if memory else free_bytes(),
+            memory_bytes=parse_bytes(memory) if memory else free_bytes(),
             on_step=steps.show,
         )
     up_to_date = before is not None and before == manifest_path.read_bytes()
@@ -413,45 +411,3 @@ def _export_one(
 
 def _notes(caught: Collection[warnings.WarningMessage]) -> Collection[str]:
     return dict.fromkeys(str(warning.message) for warning in caught)
-
-
-def _check(folder: Path, as_json: bool) -> None:
-    from greenbatch.exporter.verify import check_folder
-
-    faults = 0
-    for finding in check_folder(folder):
-        faults += bool(finding.fault)
-        if as_json:
-            line = {
-                "file": str(finding.file),
-                "model": finding.manifest.model if finding.manifest else None,
-                "precision": finding.manifest.precision if finding.manifest else None,
-                "ok": not finding.fault,
-                "fault": finding.fault or None,
-                "left_to_cpu": placement_of(finding),
-            }
-            typer.echo(json.dumps(line))
-        elif finding.fault:
-            echo(f"damaged: {finding.fault}")
-        else:
-            assert finding.manifest is not None
-            echo(f"ok: {folder / finding.manifest.file}")
-            for sentence in gpu_notes(finding.manifest, folder):
-                echo(f"  {sentence}")
-    if faults:
-        raise typer.Exit(DAMAGED)
-
-
-def _bytes(text: str) -> int:
-    """Read a size: ``12GiB`` by powers of 1024; ``12GB``, ``12G`` and ``12e9`` by powers of 1000.
-
-    Raises:
-        UsageError: It is no size.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?) *([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
-    size = 0
-    if match:
-        size = int(float(match[1]) * (1024 if match[3] else 1000) ** _UNITS[match[2].upper()])
-    if size < 1:
-        raise UsageError(f"--memory {text!r} is not a size; write e.g. 12GiB")
-    return size

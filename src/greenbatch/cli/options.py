@@ -1,5 +1,6 @@
 """What several commands share of their options: the declarations, and how values are read."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,8 @@ from typing import Annotated
 import typer
 
 from greenbatch.errors import UsageError
+
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def by_comma(values: list[str] | None) -> list[str] | None:
@@ -20,6 +23,21 @@ def by_comma(values: list[str] | None) -> list[str] | None:
     if values is None:
         return None
     return [word.strip() for value in values for word in value.split(",")]
+
+
+def parse_bytes(text: str) -> int:
+    """Read a size: ``12GiB`` by powers of 1024; ``12GB``, ``12G`` and ``12e9`` by powers of 1000.
+
+    Raises:
+        UsageError: It is no size.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?) *([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    size = 0
+    if match:
+        size = int(float(match[1]) * (1024 if match[3] else 1000) ** _UNITS[match[2].upper()])
+    if size < 1:
+        raise UsageError(f"--memory {text!r} is not a size; write e.g. 12GiB")
+    return size
 
 
 AllowDifference = Annotated[

@@ -44,7 +44,7 @@ def print_export(
         as_json: Print a JSON line instead, with the notes in it.
         rebatched: What was done to an ``.onnx`` file, where it came from one.
     """
-    on_gpu = gpu_notes(manifest, out)
+    on_gpu = _gpu_notes(manifest, out)
     if as_json:
         if rebatched and rebatched.was is not None:
             freed = (
@@ -176,7 +176,7 @@ def _dims(tensor: "TensorSpec") -> str:
     return " x ".join(map(str, tensor.dims)) or "a number"
 
 
-def gpu_notes(manifest: "Manifest", out: Path) -> list[str]:
+def _gpu_notes(manifest: "Manifest", out: Path) -> list[str]:
     """Say what CUDA and TensorRT would leave to the CPU of an artifact, a sentence for each.
 
     Args:
@@ -203,8 +203,8 @@ def gpu_notes(manifest: "Manifest", out: Path) -> list[str]:
     return sentences
 
 
-def placement_of(finding: "Finding") -> dict[str, dict[str, object]] | None:
-    """Return what a script would read of `gpu_notes`; ``None``: the artifact is damaged."""
+def _placement_of(finding: "Finding") -> dict[str, dict[str, object]] | None:
+    """Return what a script would read of `_gpu_notes`; ``None``: the artifact is damaged."""
     from greenbatch.exporter.placement.check import check_placement
 
     if finding.fault or finding.manifest is None:
@@ -289,3 +289,35 @@ def event(
         "notes": list(notes),
         "gpu_notes": list(on_gpu),
     }
+
+
+def print_check(folder: Path, *, as_json: bool) -> int:
+    """Check the artifacts in a folder, print a line for each, and return how many are damaged.
+
+    Args:
+        folder: Of the artifacts.
+        as_json: Print a JSON line for each instead.
+    """
+    from greenbatch.exporter.verify import check_folder
+
+    faults = 0
+    for finding in check_folder(folder):
+        faults += bool(finding.fault)
+        if as_json:
+            line = {
+                "file": str(finding.file),
+                "model": finding.manifest.model if finding.manifest else None,
+                "precision": finding.manifest.precision if finding.manifest else None,
+                "ok": not finding.fault,
+                "fault": finding.fault or None,
+                "left_to_cpu": _placement_of(finding),
+            }
+            typer.echo(json.dumps(line))
+        elif finding.fault:
+            echo(f"damaged: {finding.fault}")
+        else:
+            assert finding.manifest is not None
+            echo(f"ok: {folder / finding.manifest.file}")
+            for sentence in _gpu_notes(finding.manifest, folder):
+                echo(f"  {sentence}")
+    return faults
