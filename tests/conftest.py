@@ -5,11 +5,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 from filelock import FileLock
+
+
+def pytest_configure() -> None:
+    """Let an example take its time: a machine is busy, or slow."""
+    if find_spec("hypothesis"):  # tests/gpu run without it
+        from hypothesis import settings
+
+        settings.register_profile("any machine", deadline=None)
+        settings.load_profile("any machine")
 
 
 def pytest_collection_finish() -> None:

@@ -29,7 +29,7 @@ def _files(records: list[Record]) -> RunFiles:
     return RunFiles(Path("run"), study, ENVIRONMENT, Journal(repetitions, idles, 0), "")
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.permutations(RECORDS))
 def test_the_order_of_the_journal_does_not_matter(records: list[Record]) -> None:
     assert from_files(_files(records)).identical(from_files(_files(RECORDS)))
@@ -39,7 +39,7 @@ TEXTS = st.lists(st.sampled_from(["0", "1", "default", "fast"]), min_size=1, uni
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.dictionaries(
         st.tuples(st.sampled_from(runs.BACKENDS), st.sampled_from(["spin", "spin.wait", "device"])),
@@ -60,13 +60,11 @@ def test_the_rows_of_a_dataset_are_the_cells_of_its_study(
     assert {row.cell for row in rows if row.ok} == set(cells[::2])
 
 
-@settings(deadline=None)
 @given(st.sampled_from(RECORDS))
 def test_a_record_survives_its_line(record: Record) -> None:
     assert decode(encode(record)) == record
 
 
-@settings(deadline=None)
 @given(st.lists(POSITIVE, min_size=1, max_size=9))
 def test_an_interval_holds_its_centre_and_the_centre_lies_among_the_values(
     values: list[float],
@@ -80,7 +78,6 @@ def test_an_interval_holds_its_centre_and_the_centre_lies_among_the_values(
         assert found.centre * (1 - slack) <= found.high
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(POSITIVE, POSITIVE), min_size=1, max_size=6))
 def test_a_ratio_turned_around_is_its_inverse(pairs: list[tuple[float, float]]) -> None:
     over = {block: a for block, (a, _) in enumerate(pairs)}

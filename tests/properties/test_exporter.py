@@ -100,7 +100,6 @@ def attention(draw: st.DrawFn) -> nn.Module:
 @pytest.mark.slow
 @settings(
     max_examples=examples(2, 20),
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -69,7 +69,7 @@ def _short() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 10])
-@settings(max_examples=1, deadline=None)  # one run for each n: it is written and read six times
+@settings(max_examples=1)  # one run for each n: it is written and read six times
 @given(data=st.data())
 def test_the_report_the_accessor_compare_and_recommend_say_the_same(
     n: int, data: st.DataObject

@@ -168,7 +168,7 @@ COUNTER_ALONE = Hardware(tick_s=0.1, step_j=1e-3, power=False)
     jitter=st.floats(0.0, 0.2),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=examples(100, 2000), deadline=None, derandomize=True)
+@settings(max_examples=examples(100, 2000), derandomize=True)
 def test_the_error_is_in_the_band_and_half_a_percent_for_twenty_ticks(
     data: st.DataObject,
     device: Hardware,

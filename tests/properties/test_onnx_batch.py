@@ -192,7 +192,6 @@ def _maker(model: onnx.ModelProto, name: str) -> str:
 
 QUIET = settings(
     max_examples=examples(12, 400),
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -88,7 +88,6 @@ def with_another_field(data: bytes, rng: random.Random) -> bytes:
 @pytest.mark.slow
 @settings(
     max_examples=examples(40, 1000),
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

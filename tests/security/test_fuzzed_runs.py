@@ -67,7 +67,6 @@ def tally() -> Iterator[Counter[str]]:
 @settings(
     max_examples=RUNS or examples(1, 25),
     derandomize=not RUNS,
-    deadline=None,
     phases=[Phase.generate],  # a failure prints its seed; making it smaller would take hours
     suppress_health_check=list(HealthCheck),
     database=None,

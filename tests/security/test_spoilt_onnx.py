@@ -58,9 +58,7 @@ def hold(written: Ended, codes: tuple[int, ...]) -> None:
 
 
 @pytest.mark.slow
-@settings(
-    max_examples=examples(15, 500), deadline=None, derandomize=True, suppress_health_check=QUIETLY
-)
+@settings(max_examples=examples(15, 500), derandomize=True, suppress_health_check=QUIETLY)
 @given(kind=st.sampled_from(KINDS), seed=st.integers(0, 2**32))
 def test_a_spoilt_file_is_exported_or_refused(kind: str, seed: int) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -74,9 +72,7 @@ def test_a_spoilt_file_is_exported_or_refused(kind: str, seed: int) -> None:
 
 @pytest.mark.alone
 @pytest.mark.slow
-@settings(
-    max_examples=examples(2, 20), deadline=None, derandomize=True, suppress_health_check=QUIETLY
-)
+@settings(max_examples=examples(2, 20), derandomize=True, suppress_health_check=QUIETLY)
 @given(kind=st.sampled_from(KINDS), seed=st.integers(0, 2**32))
 def test_a_spoilt_file_is_measured_or_refused(kind: str, seed: int) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -89,9 +85,7 @@ def test_a_spoilt_file_is_measured_or_refused(kind: str, seed: int) -> None:
 
 
 @pytest.mark.slow
-@settings(
-    max_examples=examples(5, 100), deadline=None, derandomize=True, suppress_health_check=QUIETLY
-)
+@settings(max_examples=examples(5, 100), derandomize=True, suppress_health_check=QUIETLY)
 @given(seed=st.integers(0, 2**32))
 def test_a_spoilt_artifact_is_evaluated_or_refused(seed: int) -> None:
     """Of somebody else, whose manifest states the hash of the spoilt file."""

@@ -184,7 +184,7 @@ def test_only_the_last_record_of_a_cell_says_why_it_is_the_last() -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 12), max_size=6), st.sampled_from([0.0, 0.3]), st.booleans())
 def test_a_run_that_is_interrupted_anywhere_ends_as_one_that_is_not(
     parts: list[int], disturbed: float, square: bool

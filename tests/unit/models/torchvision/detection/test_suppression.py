@@ -28,7 +28,7 @@ def drawn(seed: int, images: int, count: int) -> tuple[torch.Tensor, torch.Tenso
 
 
 @given(seed=st.integers(0, 10**6), images=st.integers(1, 4), limit=st.integers(1, 12))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_both_forms_are_torchvisions_image_by_image(seed: int, images: int, limit: int) -> None:
     boxes, scores, labels = drawn(seed, images, 40)
     present = scores > 0.3
