@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.findings.cells import CellRow
 from greenbatch.analysis.findings.serving import policy_order
+from greenbatch.analysis.findings.wording import p_text
 from greenbatch.analysis.statistics.hypothesis_tests import (
     Test,
     corrected,
@@ -175,7 +176,8 @@ def place_of(cell: Cell) -> str:
 
 
 def _equals(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+    text = p_text(p)
+    return text if text.startswith("<") else f"= {text}"
 
 
 def _series(rows: Iterable[CellRow], figure: str) -> dict[tuple[Hashable, ...], Sequence[CellRow]]:

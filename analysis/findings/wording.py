@@ -157,9 +157,14 @@ def factor(value: float) -> str:
 
 
 def p_text(value: float) -> str:
-    """Write a p: ``0.031``, ``< 0.001``; a dash where there is none."""
+    """Write a p: ``0.031``, ``< 0.001``; a dash where there is none.
+
+    One that is below 0.05 is written so that it reads so: ``0.0498``.
+    """
     if value != value:
         return DASH
+    if 0.0495 <= value < 0.05:
+        return f"{min(value, 0.0499):.4f}"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

@@ -190,7 +190,7 @@ def _tradeoffs(
         net_pareto_status,
         turnings(closed),
         *accuracy_front(closed, loop),
-        [timeline(dataset, cells, one) for one in (None, choice) if one is None or one],
+        [timeline(dataset, cells), *([timeline(dataset, cells, choice)] if choice else [])],
         serving_panels(cells),
     )
 

@@ -26,7 +26,9 @@ def by_comma(values: list[str] | None) -> list[str] | None:
 
 
 def parse_bytes(text: str) -> int:
-    """Read a size: ``12GiB`` by powers of 1024; ``12GB``, ``12G`` and ``12e9`` by powers of 1000.
+    """Read the size that ``--memory`` gives, in bytes.
+
+    ``12GiB`` is by powers of 1024; ``12GB``, ``12G`` and ``12e9`` are by powers of 1000.
 
     Raises:
         UsageError: It is no size.

@@ -15,6 +15,7 @@ from onnx import numpy_helper, parser
 from greenbatch.cli import main
 from greenbatch.cli.export import _is_there
 from greenbatch.cli.output.export import print_export
+from greenbatch.exporter.placement.check import Left
 from greenbatch.records import Fidelity, TensorSpec
 from tests.fakes import onnx_networks
 from tests.unit.exporter.test_parallel import MANIFEST
@@ -147,6 +148,21 @@ def test_many_changes_are_cut_for_a_person_and_whole_for_a_script(
     ]
     _, out, _ = export(path, "--dynamic-batch", "--json")
     assert len(json.loads(out)["rebatched"]["changes"]) == 2
+
+
+def test_what_a_gpu_would_leave_to_the_cpu_is_a_note_of_its_own(
+    export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = Left("cuda", "1.31.1", nodes=3, computing=["MatMul 'y': of a new type"], shape=[])
+    monkeypatch.setattr("greenbatch.exporter.placement.check.check_placement", lambda _: (left,))
+    path = net(tmp_path, RESHAPED)
+    _, _, err = export(path, "--dynamic-batch")
+    assert "MatMul 'y': of a new type" in err
+    _, out, err = export(path, "--dynamic-batch", "--json")
+    (sentence,) = json.loads(out)["gpu_notes"]
+    assert "MatMul 'y': of a new type" in sentence
+    assert sentence not in json.loads(out)["notes"]
+    assert err == ""
 
 
 def torn(path: Path) -> None:

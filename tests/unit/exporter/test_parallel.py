@@ -18,9 +18,7 @@ import pytest
 from rich.console import Console
 
 from greenbatch.cli import main
-from greenbatch.cli.options import parse_bytes
 from greenbatch.cli.output.export_progress import outcome_table
-from greenbatch.errors import UsageError
 from greenbatch.exporter import parallel as fleets
 from greenbatch.exporter.parallel import GIB, Fleet, Outcome, Plan, need_bytes
 from greenbatch.models import ModelSpec, find, names
@@ -373,20 +371,6 @@ def test_the_memory_of_clips_and_large_images_is_estimated() -> None:
     }
     for name, peak_gb in peaks.items():
         assert peak_gb < need_bytes(find(name)) / 1e9 < 6 * peak_gb, name  # s3d attends to nothing
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("12GiB", 12 << 30), ("12 GB", 12 * 10**9), ("0.5g", 5 * 10**8), ("6e9", 6 * 10**9)],
-)
-def test_sizes_of_memory_are_read(text: str, size: int) -> None:
-    assert parse_bytes(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "much", "12XB", "0", "-3G", "1.2.3G"])
-def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"--memory .*12GiB"):
-        parse_bytes(text)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from greenbatch.analysis.findings.timeline import (
     timeline_sentence,
 )
 from greenbatch.analysis.report.figures.timeline import timeline_figure
+from greenbatch.analysis.report.findings import find
 from greenbatch.analysis.report.sections import timeline_sections
 from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.records import Cell, EnergySource, Provenance
@@ -98,6 +99,16 @@ def test_a_chosen_timeline_stands_beside_that_of_the_best_cells(
 
 
 @pytest.mark.slow
+def test_where_nothing_was_chosen_there_is_one_timeline(run: Path) -> None:
+    dataset = open_run(run)
+    (of_best,) = find(dataset, None).tradeoffs.timelines
+    assert of_best.chosen == ""
+    (alone,) = find(dataset, None, TimelineChoice()).tradeoffs.timelines
+    assert alone == of_best
+    _, chosen = find(dataset, None, TimelineChoice(batch_size=1)).tradeoffs.timelines
+    assert chosen.chosen == "at batch 1"
+
+
 def test_the_figure_on_paper_says_what_was_chosen(run: Path) -> None:
     dataset = open_run(run)
     figure = timeline_figure(timeline(dataset, cell_rows(dataset), TimelineChoice(batch_size=1)))

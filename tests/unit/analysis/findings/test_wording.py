@@ -43,6 +43,21 @@ def test_an_interval_wider_than_its_centre_is_not_known(shown: Callable[[Interva
         assert "…" in shown(value) or "±" in shown(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0004, "< 0.001"),
+        (0.0312, "0.031"),
+        (0.0498, "0.0498"),
+        (0.04999, "0.0499"),
+        (0.05, "0.050"),
+        (0.0503, "0.050"),
+    ],
+)
+def test_a_p_below_5_percent_reads_so(value: float, text: str) -> None:
+    assert wording.p_text(value) == text
+
+
 def test_bounds_of_a_share_end_at_0_and_100_percent() -> None:
     assert wording.share(Interval(-0.02, 0.03, 0.08, 3)) == "3.0 % (0.0 … 8.0)"
     assert wording.share(Interval(0.92, 0.97, 1.02, 3)) == "97.0 % (92.0 … 100.0)"
