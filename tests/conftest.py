@@ -12,6 +12,8 @@ from typing import Protocol
 import pytest
 from filelock import FileLock
 
+from tests.fakes.report_text import without_figures
+
 
 def pytest_configure() -> None:
     """Let an example take its time: a machine is busy, or slow."""
@@ -49,9 +51,7 @@ SMALL_MODELS = ("squeezenet1_1", "shufflenet_v2_x0_5")
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures on paper, which take most of a report's time."""
-    report = "greenbatch.analysis.{}report.build.write_{}figures"
-    monkeypatch.setattr(report.format("", ""), lambda *_: [])
-    monkeypatch.setattr(report.format("training.", "training_"), lambda *_: [])
+    without_figures(monkeypatch)
 
 
 class Gb(Protocol):

@@ -1,4 +1,4 @@
-"""Chromium, driven without a network."""
+"""Chromium, driven without a network, and the pages that it opens."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.browser.reports import Pages
 
-@pytest.fixture(scope="module")
+
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A browser that is offline, and keeps what pages log and ask for."""
     from selenium import webdriver
@@ -36,3 +38,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     )
     yield driver
     driver.quit()
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
+    """Pages of reports of inference, by the name of their run."""
+    return Pages(tmp_path_factory.mktemp)

@@ -1,7 +1,6 @@
 """The page of a training run in a real browser, without network."""
 
 import csv
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,11 @@ from greenbatch.analysis import write_report
 from greenbatch.analysis.dataset.store import store
 from greenbatch.analysis.training import merge_training
 from greenbatch.records import EnergySource
+from tests.browser.screen import BROWSER, complaints
 from tests.fakes import training_runs
+from tests.fakes.report_text import without_figures
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (shutil.which("chromium") and shutil.which("chromedriver")),
-        reason="chromium or chromedriver is not installed",
-    ),
-]
+pytestmark = BROWSER
 
 HOSTILE = "<img src=x onerror=alert(1)><b>$x^{</b>"
 
@@ -43,10 +38,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for host, power in (("bench", 1.0), ("cloud", 2.0))
     ]
     runs["machines"] = store(merge_training(hosts), made("merged") / "both.nc")
-    with pytest.MonkeyPatch.context() as patch:  # figures on paper take most of the time
-        for module in ("build", "overview"):
-            name = f"greenbatch.analysis.training.report.{module}.write_training_figures"
-            patch.setattr(name, lambda *_: [])
+    with pytest.MonkeyPatch.context() as patch:
+        without_figures(patch)
         return {name: write_report(run).page for name, run in runs.items()}
 
 
@@ -68,10 +61,6 @@ def _open(browser: Any, page: Path, width: int = 1400, *, dark: bool = False) ->
     )
 
 
-def _complaints(browser: Any) -> list[Any]:
-    return [e for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
-
-
 @pytest.mark.parametrize(
     ("name", "charts", "width", "dark"),
     [
@@ -88,7 +77,7 @@ def test_every_chart_is_drawn_and_nothing_scrolls_sideways(
     browser: Any, pages: dict[str, Path], name: str, charts: int, width: int, dark: bool
 ) -> None:
     _open(browser, pages[name], width, dark=dark)
-    assert _complaints(browser) == []
+    assert complaints(browser) == []
     traces = browser.execute_script(
         "return [...document.querySelectorAll('.chart')].map("
         "c => c.querySelectorAll('svg.main-svg .scatterlayer .trace').length)"
@@ -106,7 +95,7 @@ def test_machines_stand_side_by_side_as_bars(
     browser: Any, pages: dict[str, Path], width: int, dark: bool
 ) -> None:
     _open(browser, pages["machines"], width, dark=dark)
-    assert _complaints(browser) == []
+    assert complaints(browser) == []
     bars = browser.execute_script(
         "return [...document.querySelectorAll('.chart')].map("
         "c => c.querySelectorAll('.barlayer .point').length)"
@@ -168,7 +157,7 @@ def test_a_hostile_name_is_text_where_plotly_writes_it(
     browser: Any, pages: dict[str, Path]
 ) -> None:
     _open(browser, pages["hostile"])
-    assert _complaints(browser) == []
+    assert complaints(browser) == []
     assert browser.execute_script("return document.querySelectorAll('main img').length") == 0
     browser.execute_script("Plotly.Fx.hover('front-0', [{curveNumber: 2, pointNumber: 0}])")
     label = browser.execute_script("return document.querySelector('#front-0').textContent")

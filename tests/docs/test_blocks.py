@@ -20,9 +20,9 @@ from greenbatch.cli.commands import COMMANDS
 from greenbatch.extras import EXTRAS
 from tests.docs.blocks import PAGES, ROOT, Block, blocks_of, commands_in
 from tests.fakes import runs
+from tests.fakes.compared_runs import run_of
 from tests.fakes.traced_run import traced_run
 from tests.thorough import needs_thorough
-from tests.unit.cli.test_compare import run_of
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 EVERY = [block for page in PAGES for block in blocks_of(page)]

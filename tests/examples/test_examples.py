@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 import greenbatch
+from tests.fakes.compared_runs import run_of
 from tests.thorough import needs_thorough
-from tests.unit.cli.test_compare import run_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

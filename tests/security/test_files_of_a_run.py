@@ -25,9 +25,9 @@ from greenbatch.records import encode
 from greenbatch.records import journal as journals
 from greenbatch.runners.run.directory import RunDirectory, TrainingDirectory
 from tests.fakes import training_runs
+from tests.fakes.records import IDLE, repetition
 from tests.fakes.traced_run import traced_run
 from tests.thorough import needs_thorough
-from tests.unit.records.test_records import IDLE, repetition
 
 pytestmark = pytest.mark.slow
 KINDS = ("inference", "training")

@@ -24,8 +24,8 @@ from greenbatch.runners.run.directory import RunDirectory
 from greenbatch.runners.training.child import checkpoints
 from greenbatch.runners.training.child.progress import Progress
 from tests.fakes import runs, training_runs
+from tests.fakes.records import IDLE, repetition
 from tests.thorough import needs_thorough
-from tests.unit.records.test_records import IDLE, repetition
 
 pytestmark = pytest.mark.slow
 KINDS = ("inference", "training")

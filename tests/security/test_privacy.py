@@ -20,7 +20,7 @@ from greenbatch.runners.metering.opening import network_meters
 from greenbatch.runners.run import environment
 from greenbatch.runners.run.directory import differences
 from tests.fakes import nvml, runs
-from tests.unit.records.test_records import repetition
+from tests.fakes.records import repetition
 
 UUID = "GPU-1a2b3c4d-0000-1111-2222-333344445555"
 

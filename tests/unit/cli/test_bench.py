@@ -6,7 +6,7 @@ import pytest
 
 from greenbatch.errors import BackendUnavailable
 from greenbatch.workflows import inference
-from tests.unit.cli.test_cli import gb
+from tests.fakes.command import gb
 
 BUDGET = "measuring for at most 15 min 00 s to find the best cell of each model, to within 3 %"
 

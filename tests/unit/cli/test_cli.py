@@ -6,6 +6,7 @@ import pytest
 
 from greenbatch.cli import main
 from greenbatch.cli.options import parse_batch_sizes
+from tests.fakes.command import gb
 
 NO_THREADS = (
     "is not a whole number of 1 or more; write --threads 4, or --threads 1,2 to measure both\n"
@@ -18,14 +19,6 @@ NO_BATCH_SIZE = (
 TWICE = (
     "was given 2 times; give it once, and if it takes several values, with commas between them\n"
 )
-
-
-def gb(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Run the command in this process; return its exit code, output and errors."""
-    with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return int(exit_.value.code or 0), captured.out, captured.err
 
 
 @pytest.mark.parametrize(

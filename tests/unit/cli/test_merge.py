@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 
 from greenbatch.records import Cell
+from tests.fakes.command import gb
+from tests.fakes.merged_runs import on, run_of
 from tests.fakes.training_runs import plain_run
-from tests.unit.analysis.dataset.test_merging import on, run_of
-from tests.unit.cli.test_cli import gb
 
 
 @pytest.mark.slow

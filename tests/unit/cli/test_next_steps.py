@@ -16,7 +16,7 @@ from greenbatch.design.presets import resolve
 from greenbatch.design.study import Study
 from greenbatch.records import Cell
 from greenbatch.runners.known import ThisMachine
-from tests.unit.cli.test_compare import run_of
+from tests.fakes.compared_runs import run_of
 
 
 @dataclass(frozen=True)

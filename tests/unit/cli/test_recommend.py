@@ -13,7 +13,7 @@ from greenbatch.cli.output import console
 from greenbatch.cli.recommend import exit_code
 from greenbatch.records import Cell
 from tests.fakes import runs
-from tests.unit.cli.test_cli import gb
+from tests.fakes.command import gb
 
 RECOMMEND = "greenbatch.analysis.recommendation.recommend"
 HOSTILE = "<script>alert(1)</script>[bold red]"

@@ -18,8 +18,9 @@ from greenbatch.analysis.training.report import build as training_build
 from greenbatch.analysis.training.report import search_findings
 from greenbatch.workflows import inference, training
 from tests.fakes import runs, training_runs
+from tests.fakes.command import gb
+from tests.fakes.report_text import without_figures
 from tests.fakes.served_run import served_run
-from tests.unit.cli.test_cli import gb
 
 KINDS: dict[str, Callable[[Path], Path]] = {
     "inference": lambda path: runs.realistic_run(path, models=("alexnet",), batch_sizes=(1, 4)),
@@ -55,8 +56,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     for step, places in COUNTED.items():
         for module, name in places:
             monkeypatch.setattr(module, name, counting(step, getattr(module, name)))
-    monkeypatch.setattr(build, "write_figures", lambda *_: [])
-    monkeypatch.setattr(training_build, "write_training_figures", lambda *_: [])
+    without_figures(monkeypatch)
     return found
 
 

@@ -10,7 +10,7 @@ from greenbatch.design.study import Study
 from greenbatch.errors import RunError
 from greenbatch.workflows import inference, training
 from tests.fakes import runs, training_runs
-from tests.unit.cli.test_cli import gb
+from tests.fakes.command import gb
 
 
 def _trainings(path: Path) -> Path:

@@ -20,7 +20,7 @@ from greenbatch.cli.output.training_progress import line
 from greenbatch.records import Epoch, Record, Status, Training, TrainingCell, encode, parse
 from greenbatch.runners.training.parent.execution import Progress
 from greenbatch.workflows.training import Run
-from tests.unit.cli.test_cli import gb
+from tests.fakes.command import gb
 from tests.unit.runners.training.parent.test_ledger import phase
 
 

@@ -24,34 +24,10 @@ from greenbatch.analysis.findings.cells import cell_rows
 from greenbatch.errors import RunError, UnknownNameError, UsageError
 from greenbatch.records import Capacity, Cell, EnergySource, Record, Repetition, encode, parse
 from tests.fakes import runs
+from tests.fakes.merged_runs import BATCHES, on, run_of
 from tests.fakes.unlike_run import unlike_run
 
-BATCHES = (1, 4)
 GPU = {"name": "Example GPU", "uuid": "GPU-1"}
-
-
-def run_of(
-    path: Path,
-    factor: float = 1.0,
-    *,
-    environment: dict[str, Any] | None = None,
-    source: EnergySource = EnergySource.COUNTER,
-    models: tuple[str, ...] = ("alexnet", "vit_b_16"),
-    batch_sizes: tuple[int, ...] = BATCHES,
-    blocks: int = 2,
-    **study: Any,
-) -> Path:
-    """A run whose windows are ``factor`` times as long as the base's."""
-    records: list[Record] = [
-        replace(record, duration_s=(record.duration_s or 0) * factor)
-        if isinstance(record, Repetition)
-        else record
-        for record in runs.realistic_records(
-            source, models=models, batch_sizes=batch_sizes, blocks=blocks
-        )
-    ]
-    members = runs.study(models, runs.BACKENDS, batch_sizes, blocks) | study
-    return runs.write_run(path, records, members, environment)
 
 
 @cache
@@ -73,12 +49,6 @@ def merge(
     names = distinct([path.name for path in paths])
     parts = dict(zip(names, map(compiled, paths), strict=True))
     return merge_datasets(parts, along, allow)
-
-
-def on(hostname: str, cpu: str = "Example CPU 9000", **more: Any) -> dict[str, Any]:
-    """An environment of another machine."""
-    machine = runs.environment()["machine"] | {"hostname": hostname, "cpu": cpu}
-    return runs.environment(machine=machine, **more)
 
 
 def test_one_run_stays_as_it_is(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from greenbatch.analysis.report.sections import timeline_sections
 from greenbatch.errors import UnknownNameError, UsageError
 from greenbatch.records import Cell, EnergySource, Provenance
 from tests.fakes import runs
+from tests.fakes.command import gb
 from tests.fakes.served_run import served_run
 from tests.fakes.training_runs import plain_run
-from tests.unit.cli.test_cli import gb
 
 MODELS = ("alexnet", "densenet121")
 ONE, OTHER = "torch-cpu", "onnxruntime-cpu"

@@ -14,7 +14,7 @@ from greenbatch.analysis.statistics.intervals import Interval
 from greenbatch.queueing.policies import parse_policy
 from greenbatch.records import Record, Repetition, Status
 from tests.fakes import runs
-from tests.unit.analysis.recommendation.test_recommend import (
+from tests.fakes.service import (
     POISSON,
     asked,
     constant,

@@ -13,7 +13,7 @@ from greenbatch.analysis.recommendation.service_curves import ServiceCurve
 from greenbatch.analysis.recommendation.text import answer
 from greenbatch.queueing.arrivals import Replay
 from greenbatch.queueing.recordings import Recording
-from tests.unit.analysis.recommendation.test_recommend import curves_of, server_run
+from tests.fakes.service import curves_of, server_run
 
 RECOMMEND = "greenbatch.analysis.recommendation.recommend"
 NIGHT, DAY = 4_000, 40_000

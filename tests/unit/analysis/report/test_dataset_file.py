@@ -12,9 +12,9 @@ from greenbatch.analysis.dataset.store import store
 from greenbatch.analysis.runs import merge
 from greenbatch.cli.application import app
 from greenbatch.errors import RunError
+from tests.fakes.merged_runs import on, run_of
 from tests.fakes.report_text import own
 from tests.fakes.traced_run import traced_run
-from tests.unit.analysis.dataset.test_merging import on, run_of
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from greenbatch.errors import ArtifactError
 from greenbatch.exporter.onnx_file.inspection import inspect
 from greenbatch.exporter.rebatch.rewrite import make_dynamic
-from tests.unit.exporter.rebatch.test_rewrite import holds, net, run
+from tests.fakes.fixed_batch import holds, net, run
 
 BODY = "to = Constant<value = int64[2] {<N>, 48}>() y = Reshape(flat, to) x = Sin(y)"
 

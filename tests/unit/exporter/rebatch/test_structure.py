@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from greenbatch.errors import ExportError, GreenbatchError, ParityError
 from greenbatch.exporter.rebatch.rewrite import make_dynamic
-from tests.unit.exporter.rebatch.test_rewrite import holds, net, refuse, repeated
+from tests.fakes.fixed_batch import holds, net, refuse, repeated
 
 Array = NDArray[Any]
 

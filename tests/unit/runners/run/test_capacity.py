@@ -13,7 +13,7 @@ from greenbatch.runners.child.handle import ChildFailed
 from greenbatch.runners.run import capacity as module
 from greenbatch.runners.run.capacity import find_capacity, largest_fitting
 from greenbatch.runners.run.execute import MemoryBounds
-from tests.unit.records.test_records import repetition
+from tests.fakes.records import repetition
 
 CELL = Cell("alexnet", "torch-cuda")
 

@@ -10,7 +10,7 @@ from greenbatch.design.study import make_study
 from greenbatch.errors import JournalError, RunError
 from greenbatch.records import encode, parse
 from greenbatch.runners.run.directory import RunDirectory
-from tests.unit.records.test_records import IDLE, repetition
+from tests.fakes.records import IDLE, repetition
 
 STUDY = make_study({"backends": ["torch-cpu"], "batch_sizes": [8], "models": ["alexnet"]})
 ENVIRONMENT: dict[str, Any] = {"matters": {"cpu": "EPYC", "version of torch": "2.15.0"}}

@@ -13,7 +13,7 @@ from greenbatch.runners.host.cores import granted_cores
 from greenbatch.runners.host.load import HostSampler, cpu_temperatures_c
 from greenbatch.runners.run.execute import _set_aside, rest, time_left_s
 from greenbatch.runners.scheduling.order import Slot
-from tests.unit.records.test_records import repetition
+from tests.fakes.records import repetition
 
 pytestmark = pytest.mark.alone
 

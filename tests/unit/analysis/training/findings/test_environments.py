@@ -120,12 +120,8 @@ def test_one_machine_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_page_of_several_machines_says_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in ("build", "overview"):
-        name = f"greenbatch.analysis.training.report.{module}.write_training_figures"
-        monkeypatch.setattr(name, lambda *_: [])
+@pytest.mark.usefixtures("no_figures")
+def test_the_page_of_several_machines_says_it(tmp_path: Path) -> None:
     path = store(merged(tmp_path, {"small": SMALL, "large": LARGE}), tmp_path / "both.nc")
     page = write_report(path).page.read_text(encoding="utf-8")
     assert "Machines compared" in page
