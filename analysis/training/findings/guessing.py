@@ -1,7 +1,7 @@
 """Networks that learned nothing: whose best accuracy may be that of guessing a class."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -61,3 +61,12 @@ def guessing_networks(rows: Sequence[TrainingRow]) -> list[Guessing]:
         if max(reached) <= bound:
             found.append(Guessing(model, data, max(reached), bound, classes))
     return found
+
+
+def learned_nothing(
+    rows: Sequence[TrainingRow], objective: str = "accuracy"
+) -> Set[tuple[str, str]]:
+    """Return these networks with their data sets; none where a search looks at energy alone."""
+    if objective == "energy":
+        return frozenset()
+    return frozenset((each.model, each.data) for each in guessing_networks(rows))

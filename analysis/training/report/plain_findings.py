@@ -8,7 +8,7 @@ from greenbatch.analysis.report.page import TableSection
 from greenbatch.analysis.training.findings.answers import saving_sentence
 from greenbatch.analysis.training.findings.complexity import Complexity, complexity
 from greenbatch.analysis.training.findings.correctness import correctness
-from greenbatch.analysis.training.findings.guessing import guessing_networks
+from greenbatch.analysis.training.findings.guessing import learned_nothing
 from greenbatch.analysis.training.findings.judge import BY_ACCURACY, Judge
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.report.charts import by_data
@@ -33,6 +33,8 @@ from greenbatch.analysis.training.report.tables import trainings_table
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from greenbatch.analysis.training.dataset.contexts import Context
 
 _NOTHING_LEARNED = (
     "No network was shown to be better than guessing, so no saving at equal correctness is stated."
@@ -69,7 +71,8 @@ def plain_findings(
     several = len(groups) > 1
     metric = judge.metric
     judged = correctness(dataset, judge.within, metric, welch=judge.welch)
-    guessing = {(each.model, each.data) for each in guessing_networks(rows)}
+    guessing = learned_nothing(rows)
+    guessed: list[Context] = []
     summaries: list[str] = []
     sentences: list[str] = []
     cards: list[Card] = []
@@ -81,6 +84,7 @@ def plain_findings(
         measured = [row for row in members if row.ok]
         if len(measured) > 1:
             if {(row.cell.model, row.cell.data) for row in measured} <= guessing:
+                guessed.append(found.context)
                 where = f"On {data}: " if several else ""
                 sentences.append(f"{where}{_NOTHING_LEARNED}")
             elif not why:
@@ -105,7 +109,12 @@ def plain_findings(
             *factor_sections(factors, refused),
         ],
         tables=[
-            *published_sections(training_study_of(dataset), factors=factors, judged=judged),
+            *published_sections(
+                training_study_of(dataset),
+                factors=factors,
+                judged=judged,
+                learned_nothing=guessed,
+            ),
             TableSection(trainings_table(rows), _TRAININGS_NOTE),
             TableSection(tests_table(judged), _TESTS_NOTE),
             *size_sections(rows, sizes),

@@ -14,7 +14,7 @@ from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.analysis.training.dataset.compilation import hyperparameters_of
 from greenbatch.analysis.training.dataset.contexts import Context, contexts
 from greenbatch.analysis.training.dataset.totals import counted
-from greenbatch.analysis.training.findings.guessing import guessing_networks
+from greenbatch.analysis.training.findings.guessing import learned_nothing
 from greenbatch.analysis.training.findings.rows import TrainingRow
 from greenbatch.analysis.training.findings.search_tests import search_tests
 from greenbatch.analysis.training.findings.searches import Arrival, SearchRow, search_rows
@@ -61,9 +61,7 @@ def search_findings(
     tested = search_tests(found, welch=welch)
     by_context = groupby(found, key=lambda row: row.curve.context)
     groups = {context: [*members] for context, members in by_context}
-    by_energy = bool(found) and found[0].curve.objective == "energy"
-    learned_nothing = [] if by_energy else guessing_networks(rows)
-    guessing = {(each.model, each.data) for each in learned_nothing}
+    guessing = learned_nothing(rows, found[0].curve.objective if found else "")
     answered = [
         _chance(context) if _network(context) in guessing else _answer(members)
         for context, members in groups.items()
@@ -83,7 +81,11 @@ def search_findings(
         answers=[card for members in groups.values() for card in _cards(members)],
         sections=_sections([*groups.values()], names, why),
         tables=[
-            *published_sections(training_study_of(dataset), searches=found),
+            *published_sections(
+                training_study_of(dataset),
+                searches=found,
+                learned_nothing=[one for one in groups if _network(one) in guessing],
+            ),
             TableSection(_searches_table(found), _note(found)),
             TableSection(
                 _best_trials_table(dataset, found),

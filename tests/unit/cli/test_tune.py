@@ -146,7 +146,24 @@ def test_each_strategy_has_a_row_with_what_it_found_and_what_that_took(
         assert "428 J" in rows[strategy]  # 50 J + 51 J + ... + 57 J
     assert "best: accuracy 90.6 %: simple-cnn on digits" in printed
     assert "trial 3 of gp (repetition 3)" in printed
+    assert "train it again" in printed
     assert "index.html" in printed
+
+
+@pytest.mark.slow
+def test_of_a_network_that_learned_nothing_no_trial_is_to_be_trained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = training_runs.SEARCH_ACCURACIES
+    low = {name: [0.1 * value for value in reached] for name, reached in found.items()}
+    monkeypatch.setattr(training_runs, "SEARCH_ACCURACIES", low)
+    run, search = searched(tmp_path / "run")
+    show_searches(run, search)
+    printed = capsys.readouterr().out
+    assert "best: accuracy 9.6 %, not better than guessing: simple-cnn on digits" in printed
+    assert "train it again" not in printed
+    (best,) = json.loads(searches_as_json(run, search))["best"]
+    assert best["better_than_guessing"] is False
 
 
 @pytest.mark.slow
@@ -179,6 +196,7 @@ def test_the_same_is_there_for_a_script(tmp_path: Path) -> None:
     (best,) = result["best"]
     assert (best["strategy"], best["trial"], best["repetition"]) == ("gp", 3, 3)
     assert best["accuracy"] == pytest.approx(0.906)
+    assert best["better_than_guessing"] is True
     assert set(best["settings"]) == {"learning_rate", "optimizer"}
 
 

@@ -16,6 +16,7 @@ from greenbatch.records import Epoch, Training, TrainingCell
 
 if TYPE_CHECKING:
     from greenbatch.analysis.statistics.intervals import Interval
+    from greenbatch.analysis.training.findings.rows import TrainingRow
     from greenbatch.analysis.training.findings.searches import Arrival, SearchRow
     from greenbatch.design.training_study import Search
     from greenbatch.records import Journal
@@ -31,16 +32,18 @@ class BestTrial:
     Attributes:
         training: The trial.
         figures: By name of what the objective looks at.
+        chance: No trial of its network is better than guessing, so it may be the best by chance.
     """
 
     training: Training
     figures: dict[str, float]
+    chance: bool = False
 
 
 def show_searches(run: "Run", search: "Search") -> None:
     """Print a run's caveats, a row for each strategy, the best trials and where the report is."""
     console = open_console()
-    best = best_trials(search, run.findings.journal)
+    best = best_trials(search, run.findings.journal, run.findings.rows)
     for caveat in run.findings.caveats:
         if caveat.severity != "note":
             console.print(Text(caveat.sentence, style="yellow"))
@@ -52,7 +55,7 @@ def show_searches(run: "Run", search: "Search") -> None:
     console.print()
     for trial in best:
         console.print(Text(_settings_text(trial)), soft_wrap=True)
-    if best:
+    if any(not trial.chance for trial in best):
         console.print(Text("each of them is one training, chosen for its figures: train it again"))
     console.print()
     console.print(Text(f"report: {run.report}"), soft_wrap=True)
@@ -73,11 +76,12 @@ def searches_as_json(run: "Run", search: "Search") -> str:
                 "strategy": trial.training.cell.strategy,
                 "trial": trial.training.cell.trial,
                 "repetition": trial.training.block,
+                "better_than_guessing": not trial.chance,
                 "batch_size": trial.training.cell.batch_size,
                 "settings": dict(trial.training.cell.settings),
                 **{_UNITS.get(name, name): value for name, value in trial.figures.items()},
             }
-            for trial in best_trials(search, run.findings.journal)
+            for trial in best_trials(search, run.findings.journal, run.findings.rows)
         ],
     }
     return json.dumps(facts, indent=2)
@@ -113,13 +117,17 @@ def search_table(rows: Sequence["SearchRow"]) -> wording.Table:
     )
 
 
-def best_trials(search: "Search", journal: "Journal | None") -> list[BestTrial]:
+def best_trials(
+    search: "Search", journal: "Journal | None", rows: Sequence["TrainingRow"] = ()
+) -> list[BestTrial]:
     """Return the best trials by network and data; of two objectives all that no other beats.
 
     Args:
         search: Whose objective counts.
         journal: Of the run; without one there is none.
+        rows: Its trials, by which a network is known that learned nothing.
     """
+    from greenbatch.analysis.training.findings.guessing import learned_nothing
     from greenbatch.runners.training.parent.search import DIRECTIONS, values_of
 
     if journal is None:
@@ -136,8 +144,9 @@ def best_trials(search: "Search", journal: "Journal | None") -> list[BestTrial]:
         if values is not None:
             scores = tuple(sign * value for sign, value in zip(signs, values, strict=True))
             groups[cell.model, cell.data, cell.backend, cell.precision].append((scores, training))
+    by_chance = learned_nothing(rows, search.objective)
     found = []
-    for trials in groups.values():
+    for (model, data, *_), trials in groups.items():
         seen = set()
         for scores, training in sorted(trials, key=lambda trial: trial[0], reverse=True):
             if scores in seen or any(_beats(other, scores) for other, _ in trials):
@@ -146,7 +155,7 @@ def best_trials(search: "Search", journal: "Journal | None") -> list[BestTrial]:
             figures = dict(
                 zip(directions, (s * v for s, v in zip(signs, scores, strict=True)), strict=True)
             )
-            found.append(BestTrial(training, figures))
+            found.append(BestTrial(training, figures, (model, data) in by_chance))
     return found
 
 
@@ -157,7 +166,8 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 def _settings_text(trial: BestTrial) -> str:
     cell = trial.training.cell
     figures = ", ".join(_plain(name, value) for name, value in trial.figures.items())
-    return f"best: {figures}: {cell} (repetition {trial.training.block})"
+    chance = ", not better than guessing" if trial.chance else ""
+    return f"best: {figures}{chance}: {cell} (repetition {trial.training.block})"
 
 
 def _plain(name: str, value: float) -> str:

@@ -1,5 +1,6 @@
 """A network that learned nothing is said to have done so, and no other is."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,12 @@ def test_searches_for_accuracy_that_found_none_are_not_compared(
     nothing = "No trial was shown to be better than guessing, so the strategies are not compared."
     assert (found.summary == nothing) == (objective == "accuracy")
     assert not found.sentences or objective == "energy"
+    study = json.loads(dataset.attrs["study"]) | {"name": "yarally-training-search"}
+    dataset.attrs["study"] = json.dumps(study)
+    found = search_findings(dataset, training_rows(dataset), ["grid", "random", "gp"], "")
+    rows = next(each.table.rows for each in found.tables if each.table.name == "published")
+    by_chance = [here for _, _, here in rows].count("not better than guessing")
+    assert by_chance == (3 if objective == "accuracy" else 0)
 
 
 def test_searches_of_a_network_that_learned_are_compared(tmp_path: Path) -> None:
@@ -106,3 +113,7 @@ def test_no_saving_is_stated_where_no_network_learned(
     found = plain_findings(dataset, training_rows(dataset), MODELS, "")
     assert any("better than guessing" in sentence for sentence in found.sentences) != stated
     assert any("has the best accuracy" in sentence for sentence in found.sentences) == stated
+    dataset.attrs["study"] = json.dumps(json.loads(dataset.attrs["study"]) | {"name": "delrey"})
+    found = plain_findings(dataset, training_rows(dataset), MODELS, "")
+    rows = next(each.table.rows for each in found.tables if each.table.name == "published")
+    assert ("not better than guessing" in [here for _, _, here in rows]) != stated

@@ -74,7 +74,51 @@ def test_searches_stand_beside_the_published_ones(tmp_path: Path) -> None:
         f"{arrived} of {gp.searches} searches"
     )
 
+    (context,) = {row.curve.context for row in found}
+    study = named(dataset, "yarally-training-search")
+    (section,) = published_sections(study, searches=found, learned_nothing=[context])
+    here = {here for figure, _, here in section.table.rows if figure.startswith(("gp", "grid"))}
+    assert here == {"not better than guessing"}
+
+
+@pytest.mark.slow
+def test_figures_of_correctness_by_chance_are_not_set_beside_published_ones(
+    tmp_path: Path,
+) -> None:
+    run = training_runs.delrey_run(tmp_path, blocks=3)
+    dataset = compile_training(run)
+    judged = correctness(dataset)
+    study = training_study_of(dataset)
+    (learned,) = published_sections(study, judged=judged)
+    (by_chance,) = published_sections(study, judged=judged, learned_nothing=[judged[0].context])
+    changed = {
+        before[0]: after[2]
+        for before, after in zip(learned.table.rows, by_chance.table.rows, strict=True)
+        if before != after
+    }
+    assert [*changed.values()] == ["not better than guessing"] * 2
+    assert all("f1" in name or "with correctness" in name for name in changed)
+
 
 def test_another_study_has_no_such_table(tmp_path: Path) -> None:
     dataset = compile_training(training_runs.plain_run(tmp_path, blocks=1))
     assert published_sections(training_study_of(dataset)) == []
+
+
+@pytest.mark.parametrize(
+    ("by_chance", "here"),
+    [
+        (("dense",), r"not better than guessing \(dense\); \d of 2 searches \(simple-cnn\)"),
+        (("dense", "simple-cnn"), "not better than guessing"),
+    ],
+)
+def test_each_network_that_learned_nothing_is_named_unless_all_did(
+    tmp_path: Path, by_chance: tuple[str, ...], here: str
+) -> None:
+    run = training_runs.search_run(tmp_path, models=("dense", "simple-cnn"), blocks=2)
+    dataset = compile_training(run)
+    found = search_rows(dataset)
+    contexts = [row.curve.context for row in found if row.curve.context.name in by_chance]
+    study = named(dataset, "yarally-training-search")
+    (section,) = published_sections(study, searches=found, learned_nothing=contexts)
+    assert all(re.fullmatch(here, row[2]) for row in section.table.rows), section.table.rows
