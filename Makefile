@@ -65,13 +65,13 @@ coverage: install
 	done
 	$(BIN)/coverage report --format total
 
-# Several at a time; then what measures time: files in tests/unit, which mostly wait, six at a time;
+# Several at a time; then what measures time: files in tests/unit, which mostly wait, four at a time;
 # then files of whole runs, two at a time. All use the same artifacts.
 test: install
 	@GB_TEST_ARTIFACTS=$$(mktemp -d) && export GB_TEST_ARTIFACTS && \
 	trap 'rm -rf "$$GB_TEST_ARTIFACTS"' EXIT && set -x && \
 	$(PARALLEL) -m "not alone and not emulated" --no-loadscope-reorder && \
-	$(BIN)/python -m pytest -m alone --numprocesses 6 --dist loadfile tests/unit && \
+	$(BIN)/python -m pytest -m alone --numprocesses 4 --dist loadfile tests/unit && \
 	$(BIN)/python -m pytest -m alone --numprocesses 2 --dist loadfile --ignore tests/unit
 
 # What 'make test' runs with this processor's own kernels and threads is run with those of others:
