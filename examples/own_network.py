@@ -42,7 +42,7 @@ def main(out: str = "runs/own-network") -> None:
         out=out,
     )
     for answer in run.findings.answers:
-        print(f"{answer.model}: {answer.best and answer.best.how}; {answer.certainty}")
+        print(f"{answer.model}: {answer.best and answer.best.how}. {answer.certainty}")
     dataset = run.dataset()
     print(dataset["throughput"].mean("repetition").to_dataframe()["throughput"].round(1))
     print(f"report: {run.report}")

@@ -9,7 +9,14 @@ from greenbatch.analysis.dataset.energy_basis import all_unlike
 from greenbatch.analysis.findings.cells import SLOW, CellRow
 from greenbatch.analysis.findings.comparisons import energy_ratio
 from greenbatch.analysis.findings.decided import further
-from greenbatch.analysis.findings.wording import NOT_KNOWN, bounds, one_or_count, plain, ranked_by
+from greenbatch.analysis.findings.wording import (
+    NOT_KNOWN,
+    bounds,
+    one_or_count,
+    plain,
+    ranked_by,
+    sentences,
+)
 from greenbatch.analysis.statistics.claims import Least, by_block, least, picked_is_less
 from greenbatch.analysis.statistics.intervals import Interval, ratio
 from greenbatch.records import Cell, Decision, Provenance
@@ -112,39 +119,41 @@ class Answer:
 
     @property
     def certainty(self) -> str:
-        """How sure it is; a clause without a full stop."""
-        if self.best is None:
-            return "nothing was measured"
-        if self.outcome in ("answered", "tie"):
-            others = one_or_count([cell.how for cell in self.alike]) if self.alike else ""
-            return self.verdict + (f"; no significant difference from {others}" if others else "")
-        parts = [self.verdict, self._gap]
-        if self.apart:
-            names = one_or_count([cell.how for cell in self.apart])
-            parts.append(f"not comparable with {names}: no chain of shared blocks connects them")
-        if self.adjusted:
-            parts.append(ranked_by(f"{self._amount(self.adjusted_figure)} {self.unit}"))
-        return "; ".join(filter(None, parts))
+        """How sure it is, in sentences."""
+        return sentences(self._clauses)
 
     @property
-    def _gap(self) -> str:
+    def _clauses(self) -> list[str]:
+        if self.best is None:
+            return ["nothing was measured"]
+        if self.outcome in ("answered", "tie"):
+            others = one_or_count([cell.how for cell in self.alike]) if self.alike else ""
+            return [self.verdict, f"no significant difference from {others}" if others else ""]
+        clauses = [self.verdict, *self._gap]
+        if self.apart:
+            names = one_or_count([cell.how for cell in self.apart])
+            clauses.append(f"not comparable with {names}: no chain of shared blocks connects them")
+        if self.adjusted:
+            clauses += ranked_by(f"{self._amount(self.adjusted_figure)} {self.unit}")
+        return clauses
+
+    @property
+    def _gap(self) -> list[str]:
         """How far off the next cell is, and from which cells the best does not differ."""
         if self.runner_up is None:
-            return "" if self.apart else "the only cell that was measured"
+            return [] if self.apart else ["the only cell that was measured"]
         gap = f"next is {self.runner_up.how}"
         if self.margin is None:
-            return f"{gap}; no block has both"
+            return [gap, "no block has both"]
         word = "more" if self.margin.centre >= 1 else "less"
         gap += f" with {_change(self.margin)} {word}"
         if self.margin.kind != "t":
-            return f"{gap}; {_too_few(self.margin)}"
+            return [gap, _too_few(self.margin)]
         others = [cell.how for cell in self.alike if cell != self.runner_up]
         if self.runner_up not in self.alike:
-            return (
-                f"{gap}; no significant difference from {one_or_count(others)}" if others else gap
-            )
+            return [gap, f"no significant difference from {one_or_count(others)}" if others else ""]
         nor = f", nor from {one_or_count(others)}" if others else ""
-        return f"{gap}, no significant difference{nor}"
+        return [f"{gap}, no significant difference{nor}"]
 
 
 def _too_few(value: Interval) -> str:

@@ -1,7 +1,7 @@
 """Findings as words: numbers with their units, and tables of finished text."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from greenbatch import units
@@ -11,15 +11,21 @@ from greenbatch.analysis.findings.markdown import Markdown, escape
 from greenbatch.analysis.statistics.intervals import Interval
 
 
-def ranked_by(adjusted: str) -> str:
-    """Say that cells were ranked by adjusted means, a clause.
+def sentences(clauses: Iterable[str]) -> str:
+    """Write clauses as sentences, one after the other; empty ones are left out."""
+    return " ".join(f"{clause[0].upper()}{clause[1:]}." for clause in clauses if clause)
+
+
+def ranked_by(adjusted: str) -> tuple[str, str]:
+    """Say that cells were ranked by adjusted means, in two clauses.
 
     Args:
         adjusted: That of the best cell, with its unit.
     """
+    ranked = f"ranked by means adjusted for blocks ({adjusted} for the best)"
     return (
-        f"ranked by means adjusted for blocks ({adjusted} for the best), as the cells were not "
-        "measured in the same ones; every figure shown is the mean over a cell's own blocks"
+        f"{ranked}, as the cells were not measured in the same ones",
+        "every figure shown is the mean over a cell's own blocks",
     )
 
 

@@ -119,7 +119,7 @@ class BestBatch:
         if self.apart:
             apart = f"; not comparable with {one_or_count(self.apart)}: no chain of shared blocks"
         if self.adjusted:
-            apart += f"; {ranked_by(units.si(self.adjusted_energy_j, 'J'))}"
+            apart += f"; {'; '.join(ranked_by(units.si(self.adjusted_energy_j, 'J')))}"
         if self.runner_up is None:
             return apart
         text = f"; next is {self.runner_up}"

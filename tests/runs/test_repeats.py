@@ -57,8 +57,8 @@ def test_a_run_with_a_budget_decides_says_so_and_is_resumed_without_another_repe
     (decision,) = journal.decisions
     assert decision.spent_s <= 1.1 * 20 + 1  # the last repetition may take a tenth more
     assert {left.cell for left in journal.lefts} <= set(read_study(run / "study.yaml").cells())
-    words = "not decided" if decision.outcome == "time" else "decided after"
-    assert f"; {words}" in ran.stdout.replace("\n", " ")
+    words = "Not decided" if decision.outcome == "time" else "Decided after"
+    assert f". {words}" in ran.stdout.replace("\n", " ")
     before = (run / "journal.jsonl").read_bytes()
     gb("bench", "--resume", run)
     assert (run / "journal.jsonl").read_bytes() == before

@@ -66,8 +66,7 @@ def show_run(found: "InferenceFindings", page: Path) -> None:
             continue
         estimated = " (estimated)" if answer.energy_source.in_part_estimated else ""
         best = f"{answer.best.how}, {answer.value}{estimated}"
-        line = f"{answer.model}: {best}; {answer.certainty}"
-        console.print(Text(line))
+        console.print(Text(f"{answer.model}: {best}. {answer.certainty}"))
     for worth in found.worths:
         console.print(Text(worth.sentence))
     for sentence in slow_starts(found.answers, found.starts, found.break_evens):

@@ -51,7 +51,7 @@ def test_the_answer_is_the_decision_of_the_run(run: Path, rows: list[CellRow]) -
     assert answer.best.backend == "onnxruntime-cpu"
     assert answer.alike == decision.alike
     assert answer.clear == (decision.outcome == "answered")
-    assert answer.certainty.startswith(f"decided after {decision.blocks} blocks")
+    assert answer.certainty.startswith(f"Decided after {decision.blocks} blocks")
     assert answer.figure
 
 
@@ -107,7 +107,7 @@ def test_a_budget_that_was_spent_is_an_answer_that_is_not_clear(tmp_path: Path) 
     assert answer.outcome == "time"
     assert not answer.clear
     assert re.match(
-        r"not decided when the budget or the repetitions were spent \(by the spread of the "
+        r"Not decided when the budget or the repetitions were spent \(by the spread of the "
         r"repetitions, about \d+ (min|h) more would decide it\)",
         answer.certainty,
     )

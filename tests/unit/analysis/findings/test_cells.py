@@ -78,14 +78,14 @@ def test_the_answer_is_clear_only_when_the_blocks_agree(tmp_path: Path) -> None:
     noisy = [runs.figure(value) for value in (45.0, 51.0, 57.0)]
     (tie,) = answers(pair(tmp_path / "b", three(50.0), noisy))
     assert not tie.clear
-    assert tie.certainty.endswith("no significant difference")
+    assert tie.certainty.endswith(", no significant difference.")
 
 
 def test_two_repetitions_are_never_sure(tmp_path: Path) -> None:
     rows = pair(tmp_path, three(50.0)[:2], three(100.0)[:2], {"repetitions": 2})
     (answer,) = answers(rows)
     assert not answer.clear
-    assert "2 repetitions, too few to be sure" in answer.certainty
+    assert " 2 repetitions, too few to be sure." in answer.certainty
 
 
 def test_net_energy_below_zero_is_shown_not_hidden(tmp_path: Path) -> None:

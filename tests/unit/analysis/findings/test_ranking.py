@@ -191,7 +191,7 @@ def test_two_repetitions_have_a_range_everywhere(tmp_path: Path) -> None:
     assert ends == pytest.approx([0.25, 0.27])
     assert "range" in str(found)
     assert "too few repetitions" in str(found)
-    assert "2 repetitions, too few to be sure" in answer.certainty
+    assert " 2 repetitions, too few to be sure." in answer.certainty
     assert "range" in answer.saving
 
 
@@ -206,7 +206,7 @@ def test_cells_that_share_no_block_are_said_to_be_not_comparable(tmp_path: Path)
     assert answer.best == cells[1]
     assert answer.apart == (cells[2],)
     assert not answer.clear
-    assert "not comparable with onnxruntime-cpu at batch 4" in answer.certainty
+    assert "Not comparable with onnxruntime-cpu at batch 4: no chain" in answer.certainty
     assert "not comparable with" in str(best_batch(dataset))
 
 

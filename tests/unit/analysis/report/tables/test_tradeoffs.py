@@ -139,7 +139,7 @@ def test_a_saving_is_against_batch_one_of_the_same_backend(tmp_path: Path) -> No
     (answer,) = answers(cell_rows(compile_dataset(run_of(tmp_path, COSTS))))
     assert answer.interval.startswith("95 %: ")
     assert answer.saving == "75 % (75 … 75 %) less than at batch 1"
-    assert answer.certainty == "next is onnxruntime-cpu at batch 4 with 58 % (58 … 58 %) more"
+    assert answer.certainty == "Next is onnxruntime-cpu at batch 4 with 58 % (58 … 58 %) more."
 
 
 def test_with_one_repetition_the_answer_has_no_interval_and_says_so(tmp_path: Path) -> None:
