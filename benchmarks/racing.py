@@ -66,14 +66,14 @@ class Truth:
         for model in self.study.models:
             yield [cell for cell in self.cost_s if cell.model == model]
 
-    def errs(self, model: str, chosen: Cell, left_out: Collection[Cell] = ()) -> bool:
-        """Whether a choice is worse than the best of its network by more than the indifference.
+    def excess(self, model: str, chosen: Cell, left_out: Collection[Cell] = ()) -> float:
+        """Return by how much a choice costs more than the best of its network, a share.
 
         ``left_out`` are cells that a run names as too slow for its budget.
         """
         costs_s = {cell: s for cell, s in self.cost_s.items() if cell not in left_out}
         least = min(cost_s for cell, cost_s in costs_s.items() if cell.model == model)
-        return self.cost_s[chosen] > least * (1 + WITHIN)
+        return self.cost_s[chosen] / least - 1
 
     def wall_s(self, cell: Cell, idles: int = 0) -> float:
         """Return what a repetition takes, with its start and its rest."""
@@ -171,7 +171,7 @@ class Outcome:
 
     Attributes:
         truth: Of its design.
-        errors: Whether the choice is wrong, for each network.
+        excesses: Of the choice, or of the best cell so far, for each network.
         outcomes: How each question ended.
         spent_s: Measuring time.
         visited: Share of the cells that were measured at all.
@@ -180,12 +180,17 @@ class Outcome:
     """
 
     truth: Truth
-    errors: tuple[bool, ...]
+    excesses: tuple[float, ...]
     outcomes: tuple[str, ...]
     spent_s: float
     visited: float
     further_s: tuple[float | None, ...]
     predicted: float | None = None
+
+    @property
+    def errors(self) -> tuple[bool, ...]:
+        """Whether a choice is worse than the best by more than the indifference."""
+        return tuple(excess > WITHIN for excess in self.excesses)
 
 
 def race(truth: Truth, random: Random) -> Outcome:
@@ -202,7 +207,7 @@ def race(truth: Truth, random: Random) -> Outcome:
     slow = {record.cell for record in news if isinstance(record, Left) and record.why == "slow"}
     return Outcome(
         truth,
-        tuple(truth.errs(one.model, one.best[0], slow) for one in decisions),
+        tuple(truth.excess(one.model, one.best[0], slow) for one in decisions),
         tuple(one.outcome for one in decisions),
         spent_s,
         len(seen) / len(truth.cost_s),
@@ -297,16 +302,22 @@ def _row(found: Sequence[Outcome], spread: float | None, shape: str, random: Ran
 
 def answered(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """Write how many questions were answered, by the number of networks of a design."""
-    yield "| networks of a design | designs | questions | answered | wrong, of those | time spent |"
-    yield "|--:|--:|--:|--:|--:|--:|"
+    yield (
+        "| networks of a design | designs | questions | answered | wrong, of those | time spent "
+        "| best so far of the others, above the best: median | 90 % |"
+    )
+    yield "|--:|--:|--:|--:|--:|--:|--:|--:|"
     for count in sorted({len(one.truth.study.models) for one in outcomes}):
         of_it = [one for one in outcomes if len(one.truth.study.models) == count]
-        ends = [pair for one in of_it for pair in zip(one.outcomes, one.errors, strict=True)]
-        wrong = [error for end, error in ends if end in ("answered", "tie")]
+        ends = [pair for one in of_it for pair in zip(one.outcomes, one.excesses, strict=True)]
+        wrong = [excess > WITHIN for end, excess in ends if end in ("answered", "tie")]
+        open_ones = [excess for end, excess in ends if end not in ("answered", "tie")] or [0.0]
+        middle, high = np.quantile(open_ones, (0.5, 0.9))
         spent = median(one.spent_s / (one.truth.study.budget or 0.0) for one in of_it)
         yield (
             f"| {count} | {len(of_it)} | {len(ends)} | {len(wrong) / len(ends):.0%} "
-            f"| {sum(wrong) / max(1, len(wrong)):.1%} | {spent:.0%} |"
+            f"| {sum(wrong) / max(1, len(wrong)):.1%} | {spent:.0%} "
+            f"| {middle:.1%} | {high:.0%} |"
         )
     if found := [one.predicted for one in outcomes if one.predicted is not None]:
         low, middle, high = np.quantile(found, (0.25, 0.5, 0.75))

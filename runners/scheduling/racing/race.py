@@ -157,12 +157,40 @@ class Race:
             yield wave
             self._leave_slow_ones()
         else:
-            wave = self._in_turn([group.judgement.open for group in going])
+            wave = self._in_turn([self._goes_on_with(group) for group in going])
             yield wave
         begun = bool(wave)
-        while wave := self._in_turn(map(self._next_visits, going), begun=begun):
+        while wave := self._in_turn(map(self._within_share, going), begun=begun):
             yield wave
             begun = True
+
+    def _goes_on_with(self, group: Group) -> Sequence[Cell]:
+        """Return the cells of a group that a further block begins with.
+
+        Sizes that were not visited for want of time come before further repetitions: the best cell
+        so far is measured with them, to be compared with in this block.
+        """
+        visits = [*filter(self._fits, self._next_visits(group))]
+        found = group.judgement
+        return [*found.best, *visits] if visits and found.best else found.open
+
+    def _within_share(self, group: Group) -> list[Cell]:
+        """Return the visits of a group for which its share has time, the quickest first; or all."""
+        visits = sorted(
+            filter(self._fits, self._next_visits(group)),
+            key=lambda cell: (self._costs.expected_s(cell), cell),
+        )
+        ends_s = accumulate(map(self._costs.expected_s, visits), initial=group.spent_s)
+        share_s = self._share_s
+        return [
+            cell for cell, end_s in zip(visits, [*ends_s][1:], strict=True) if end_s <= share_s
+        ] or visits
+
+    @property
+    def _share_s(self) -> float:
+        """What each open question may take in all, in s."""
+        ended_s = sum(group.spent_s for group in self._groups if group.ended is not None)
+        return (self._budget_s - ended_s) / max(1, len(self._open))
 
     def _in_turn(self, requested: Iterable[Sequence[Cell]], *, begun: bool = False) -> list[Cell]:
         """Return the cells that are measured next, of those that each open question asks for.
@@ -175,8 +203,7 @@ class Race:
             begun: Whether something is measured in this block; else one of them does not wait.
         """
         able = [found for cells in requested if (found := [*filter(self._fits, cells)])]
-        ended_s = sum(group.spent_s for group in self._groups if group.ended is not None)
-        share_s = (self._budget_s - ended_s) / max(1, len(self._open))
+        share_s = self._share_s
 
         def spent_s(cells: Sequence[Cell]) -> float:
             return self._group[cells[0]].spent_s + sum(map(self._costs.expected_s, cells))
