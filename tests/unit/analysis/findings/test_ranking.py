@@ -94,6 +94,7 @@ def test_a_cell_that_left_before_the_room_warmed_is_not_the_best_for_it(tmp_path
     found = best_batch(dataset)
     assert found.adjusted_energy_j == answer.adjusted_figure
     assert "adjusted for blocks" in str(found)
+    assert "; every figure shown is the mean over a cell's own blocks" in str(found)
     assert (found.labels or {})["backend"] == ORT
     assert found.clear
     front = pareto(dataset)["front"].sel(batch_size=1).squeeze()
@@ -208,6 +209,19 @@ def test_cells_that_share_no_block_are_said_to_be_not_comparable(tmp_path: Path)
     assert not answer.clear
     assert "Not comparable with onnxruntime-cpu at batch 4: no chain" in answer.certainty
     assert "not comparable with" in str(best_batch(dataset))
+
+
+def test_that_no_block_has_both_cells_is_a_sentence_of_its_own(tmp_path: Path) -> None:
+    cells = [Cell("alexnet", ORT, batch_size=size) for size in (1, 2, 4)]
+    draw = noise(0, 0.01)
+
+    def joules(cell: Cell, block: int) -> float | None:
+        blocks = {1: range(6), 2: range(3, 6), 4: range(3)}[cell.batch_size]
+        return 0.3 / cell.batch_size * draw() if block in blocks else None
+
+    _, answer = asked(tmp_path, cells, 6, joules)
+    assert (answer.best, answer.runner_up) == (cells[2], cells[1])
+    assert answer.certainty.startswith("Next is onnxruntime-cpu at batch 2. No block has both. ")
 
 
 @pytest.mark.slow

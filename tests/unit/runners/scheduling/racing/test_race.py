@@ -69,16 +69,22 @@ def test_of_equal_variants_a_tie_within_the_indifference_is_shown() -> None:
     assert decision.alike
 
 
-@pytest.mark.parametrize("budget_s", range(60, 160, 10))
-def test_no_cell_is_repeated_while_a_size_that_is_due_waits_but_the_best(budget_s: int) -> None:
+def raced(budget_s: int, alexnet_s: float, vit_s: float) -> list[Repetition]:
+    """Race two networks of different speed on three backends; return what was measured."""
+
     def measured(slot: Slot) -> Repetition:
-        image_s = {"alexnet": 0.012, "vit_b_16": 0.05}[slot.cell.model]
+        image_s = {"alexnet": alexnet_s, "vit_b_16": vit_s}[slot.cell.model]
         return machine(spread=0.05, image_s=image_s, torch=1.6, openvino=1.1)(slot)
 
     journal: Journal = []
     carry_out(design(budget=budget_s, batch_sizes=[1, 4, 16, 64]), measured, journal)
+    return [record for record in journal if isinstance(record, Repetition)]
+
+
+@pytest.mark.parametrize("budget_s", range(60, 160, 10))
+def test_no_cell_is_repeated_while_a_size_that_is_due_waits_but_the_best(budget_s: int) -> None:
     seen: set[Cell] = set()
-    repetitions = (record for record in journal if isinstance(record, Repetition))
+    repetitions = raced(budget_s, 0.012, 0.05)
     for _, block in groupby(repetitions, key=lambda record: record.block):
         cells = {record.cell for record in block}
         for model in ("alexnet", "vit_b_16"):
@@ -86,6 +92,28 @@ def test_no_cell_is_repeated_while_a_size_that_is_due_waits_but_the_best(budget_
             due = {cell for cell in seen | cells if cell.model == model and cell.batch_size == 4}
             assert len(due) == 3 or len(again) <= 1, (budget_s, model)
         seen |= cells
+
+
+def test_a_budget_too_short_for_all_sizes_visits_those_that_it_has_time_for() -> None:
+    cells = [record.cell for record in raced(60, 0.012, 0.05)]
+    assert len(cells) == len(set(cells)) == 10
+
+
+def test_a_size_that_waited_is_measured_with_the_best_so_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    race, measured = Race(design(models=["alexnet"])), machine(torch=1.3, openvino=1.6)
+    for slot in race.slots():
+        if slot.block:
+            break
+        race.add(measured(slot), slot.attempt)
+    (group,) = race._groups
+    waits = min(group.alive - group.records.keys())
+    assert len(group.judgement.open) > 1
+    for visits in ([], [waits]):
+        monkeypatch.setattr(race, "_next_visits", lambda _, visits=visits: visits)
+        beside = group.judgement.best if visits else group.judgement.open
+        assert [*race._goes_on_with(group)] == [*beside, *visits]
 
 
 def test_a_budget_that_is_spent_ends_the_race_and_is_kept() -> None:
